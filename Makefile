@@ -1,0 +1,46 @@
+# Everything a developer or a CI job runs. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+CARGO ?= cargo
+
+# A named version in a folder of its own: a new version is installed beside the old one, and nothing
+# outside target/ is touched.
+DENY_VERSION := 0.20.2
+DENY_ROOT := target/tools/cargo-deny-$(DENY_VERSION)
+DENY := $(DENY_ROOT)/bin/cargo-deny
+
+# A real seat plan, kept beside the project and not in it.
+export SEATLOCK_STADIUM ?= $(abspath ../shared/data/stadium.json)
+
+.DEFAULT_GOAL := help
+.PHONY: run test test-fast check bench help
+
+run: ## build and start the service: SQLite and in-process locks unless configured otherwise
+	$(CARGO) run --release --locked
+
+test: ## every test, against real PostgreSQL and Redis servers (installs them where missing)
+	scripts/install-test-servers
+	$(CARGO) test --locked --workspace --no-fail-fast
+
+test-fast: ## what needs no server: unit tests, tidy, and the API on the embedded stack
+	$(CARGO) test --locked --workspace --lib --bins
+	$(CARGO) test --locked --test tidy --test contracts --test api --test cli -- --skip full::
+
+check: ## format, lints, house rules, and what dependencies may bring in
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --locked --test tidy
+	$(MAKE) --no-print-directory $(DENY)
+	$(DENY) --locked check licenses bans sources
+
+bench: ## measure, and compare with the peers
+	benches/run
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(DENY):
+	@echo "installing cargo-deny $(DENY_VERSION) into $(DENY_ROOT), once: about 5 minutes of CPU"
+	$(CARGO) install --locked cargo-deny --version $(DENY_VERSION) --root $(DENY_ROOT)

@@ -1,0 +1,22 @@
+//! `batch`: proof that a batch was committed.
+
+use sea_orm::entity::prelude::*;
+
+/// Proof that a batch was committed.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "batch")]
+pub struct Model {
+    /// The batch.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// Which run of it.
+    pub attempt: i16,
+    /// Epoch milliseconds.
+    pub at: i64,
+}
+
+/// The batch and the queries join by key; no relation is walked.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

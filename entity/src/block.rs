@@ -1,0 +1,29 @@
+//! `block`: house seats out of sale.
+
+use sea_orm::entity::prelude::*;
+
+/// House seats out of sale.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "block")]
+pub struct Model {
+    /// Which schedule.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub schedule_id: i64,
+    /// The identifier within it.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// JSON array of seat numbers, ascending; written once.
+    pub seats: String,
+    /// Why.
+    pub reason: String,
+    /// Whether the seats are back on sale.
+    pub lifted: bool,
+    /// Epoch milliseconds.
+    pub created_at: i64,
+}
+
+/// The batch and the queries join by key; no relation is walked.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,35 @@
+//! `hold`: a customer's temporary claim.
+
+use sea_orm::entity::prelude::*;
+
+/// A customer's temporary claim.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "hold")]
+pub struct Model {
+    /// Which schedule.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub schedule_id: i64,
+    /// The identifier within it.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// Whose it is.
+    pub customer_id: String,
+    /// JSON array of seat numbers, ascending; written once.
+    pub seats: String,
+    /// How many.
+    pub seat_count: i32,
+    /// 0 held, 1 confirmed, 2 released, 3 expired.
+    pub status: i16,
+    /// Epoch milliseconds.
+    pub created_at: i64,
+    /// The written end; epoch milliseconds.
+    pub held_until: i64,
+    /// The booking it became.
+    pub booking_id: Option<Uuid>,
+}
+
+/// The batch and the queries join by key; no relation is walked.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,20 @@
+//! `schedule_version`: the version of a schedule's seats: one narrow row, the last lock of every batch.
+
+use sea_orm::entity::prelude::*;
+
+/// The version of a schedule's seats: one narrow row, the last lock of every batch.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "schedule_version")]
+pub struct Model {
+    /// Which schedule.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub schedule_id: i64,
+    /// Grows by one with every batch that writes a seat.
+    pub version: i64,
+}
+
+/// The batch and the queries join by key; no relation is walked.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

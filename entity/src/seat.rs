@@ -1,0 +1,35 @@
+//! `seat`: a seat of a schedule. The row holds the state.
+
+use sea_orm::entity::prelude::*;
+
+/// A seat of a schedule. The row holds the state.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "seat")]
+pub struct Model {
+    /// Which schedule.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub schedule_id: i64,
+    /// Index in the plan, from 0.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub number: i32,
+    /// The public name, like `A-12-7`.
+    pub label: String,
+    /// Minor units.
+    pub price: i64,
+    /// 0 available, 1 held, 2 booked, 3 blocked.
+    pub state: i16,
+    /// While held.
+    pub hold_id: Option<Uuid>,
+    /// While held; epoch milliseconds.
+    pub held_until: Option<i64>,
+    /// While booked.
+    pub booking_id: Option<Uuid>,
+    /// While blocked.
+    pub block_id: Option<Uuid>,
+}
+
+/// The batch and the queries join by key; no relation is walked.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,34 @@
+//! Events, seat plans and schedules: what a box office writes, seldom.
+
+use sea_orm_migration::prelude::*;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        crate::run(manager, UP).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        crate::run(manager, DOWN).await
+    }
+}
+
+const UP: &[&str] = &[
+    "CREATE TABLE event (id {id}, name TEXT NOT NULL, created_at BIGINT NOT NULL)",
+    "CREATE TABLE seat_plan (
+        id TEXT NOT NULL, version INTEGER NOT NULL, layout TEXT NOT NULL, seats INTEGER NOT NULL,
+        created_at BIGINT NOT NULL, PRIMARY KEY (id, version))",
+    "CREATE TABLE schedule (
+        id {id}, event_id BIGINT NOT NULL REFERENCES event (id), starts_at BIGINT NOT NULL,
+        currency TEXT NOT NULL, sales_open_at BIGINT, sales_close_at BIGINT,
+        max_seats_per_booking INTEGER NOT NULL, max_seats_per_customer INTEGER,
+        hold_ttl_ms BIGINT NOT NULL, plan_id TEXT NOT NULL, plan_version INTEGER NOT NULL,
+        seats INTEGER NOT NULL, created_at BIGINT NOT NULL,
+        FOREIGN KEY (plan_id, plan_version) REFERENCES seat_plan (id, version))",
+    "CREATE INDEX schedule_of_event ON schedule (event_id, id)",
+];
+
+const DOWN: &[&str] = &["DROP TABLE schedule", "DROP TABLE seat_plan", "DROP TABLE event"];

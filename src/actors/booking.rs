@@ -1,0 +1,183 @@
+//! The booking lanes: one actor per write connection, each the only writer of its schedules in this
+//! process.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::prelude::*;
+use futures_util::future::BoxFuture;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::domain::command::Command;
+use crate::domain::effect::Outcome;
+use crate::domain::ids::ScheduleId;
+use crate::metrics::Metrics;
+use crate::metrics::actor::Actor as ActorName;
+use crate::store::{CommandResult, Failure, Store};
+
+use super::batching::{BatchLimits, Batching, Submit, Work};
+use super::replaceable::Replaceable;
+use super::ticket::{Ticket, Withdrawal};
+
+/// The actor of one lane.
+type BookingActor = Batching<Lane>;
+
+/// A command on its way, holding its place in the lane's bounded queue.
+pub(crate) struct Job {
+    command: Command,
+    ticket: Arc<Ticket>,
+    arrived: Instant,
+    reply: oneshot::Sender<CommandResult>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What a lane works with.
+pub(crate) struct Lane {
+    number: usize,
+    store: Arc<Store>,
+    metrics: Arc<Metrics>,
+}
+
+impl Work for Lane {
+    type Job = Job;
+
+    const NAME: ActorName = ActorName::Booking;
+
+    fn take(job: Job) -> Option<Job> {
+        if job.ticket.take() {
+            return Some(job);
+        }
+        // A caller who withdrew listens no more; one whose deadline has just passed does.
+        drop(job.reply.send(Err(Failure::Withdrawn)));
+        None
+    }
+
+    fn run(self: Arc<Self>, jobs: Vec<Job>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let mut commands = Vec::with_capacity(jobs.len());
+            let mut tickets = Vec::with_capacity(jobs.len());
+            let mut replies = Vec::with_capacity(jobs.len());
+            for job in jobs {
+                self.metrics.batch.wait_seconds.observe(job.arrived.elapsed().as_secs_f64());
+                commands.push(job.command);
+                tickets.push(job.ticket);
+                replies.push((job.reply, job._place));
+            }
+            let wanted = |place: usize| tickets.get(place).is_some_and(|ticket| ticket.wanted());
+            let results = self.store.run_batch(self.number, commands, &wanted).await;
+            for ((reply, _place), result) in replies.into_iter().zip(results) {
+                drop(reply.send(result));
+            }
+        })
+    }
+}
+
+/// Why a command was not executed, or not known to be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Declined {
+    /// Too many commands wait in its lane. No effect.
+    #[error("too many commands are waiting")]
+    Overloaded,
+    /// The service is stopping. No effect.
+    #[error("the service is stopping")]
+    Draining,
+    /// The database did not execute it, or it is not known whether it did.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// All lanes of the process.
+pub struct Lanes {
+    lanes: Vec<(Replaceable<BookingActor>, Arc<Semaphore>)>,
+    metrics: Arc<Metrics>,
+}
+
+/// Sizes of the lanes.
+#[derive(Debug, Clone, Copy)]
+pub struct LaneLimits {
+    /// Commands in one batch.
+    pub batch_max: usize,
+    /// Commands waiting or running in one lane; more are refused at once.
+    pub pending_max: usize,
+}
+
+impl Lanes {
+    /// Starts one actor per write connection of the store, on the arbiter given.
+    #[must_use]
+    pub fn start(
+        store: &Arc<Store>,
+        metrics: &Arc<Metrics>,
+        arbiter: &ArbiterHandle,
+        limits: LaneLimits,
+    ) -> Self {
+        let batch_limits = BatchLimits { batch_max: limits.batch_max, flights_max: 1 };
+        let lane = |number| {
+            let work =
+                Arc::new(Lane { number, store: Arc::clone(store), metrics: Arc::clone(metrics) });
+            let (arbiter, shared) = (arbiter.clone(), Arc::clone(metrics));
+            let start = move || {
+                let (work, metrics) = (Arc::clone(&work), Arc::clone(&shared));
+                Supervisor::start_in_arbiter(&arbiter, move |_| {
+                    Batching::new(work, batch_limits, metrics)
+                })
+            };
+            let actor = Replaceable::start(ActorName::Booking, Arc::clone(metrics), start);
+            (actor, Arc::new(Semaphore::new(limits.pending_max)))
+        };
+        let lanes = (0..store.lanes()).map(lane).collect();
+        Self { lanes, metrics: Arc::clone(metrics) }
+    }
+
+    /// Executes a command in the lane of its schedule and waits for its outcome until `deadline`. A command
+    /// that is given up before a batch has taken it has no effect.
+    pub async fn execute(&self, command: Command, deadline: Instant) -> Result<Outcome, Declined> {
+        let Some((actor, door)) = self.lane_of(command.schedule) else {
+            return Err(Declined::Draining);
+        };
+        let place = match Arc::clone(door).try_acquire_owned() {
+            Ok(place) => place,
+            Err(tokio::sync::TryAcquireError::Closed) => return Err(Declined::Draining),
+            Err(tokio::sync::TryAcquireError::NoPermits) => {
+                self.metrics.actor.overloaded(ActorName::Booking);
+                return Err(Declined::Overloaded);
+            }
+        };
+        let ticket = Arc::new(Ticket::new(deadline));
+        let (reply, answer) = oneshot::channel();
+        actor.tell(Submit(Job {
+            command,
+            ticket: Arc::clone(&ticket),
+            arrived: Instant::now(),
+            reply,
+            _place: place,
+        }));
+        let given_up = |ticket: &Ticket| match ticket.withdraw() {
+            Withdrawal::InTime => Failure::Withdrawn,
+            Withdrawal::TooLate => Failure::Unknown,
+        };
+        match tokio::time::timeout_at(deadline.into(), answer).await {
+            Ok(Ok(result)) => Ok(result?),
+            // The batch died without an answer, or time is up.
+            Ok(Err(_)) | Err(_) => Err(given_up(&ticket).into()),
+        }
+    }
+
+    /// Whether every lane's actor lives. A dead one is replaced by this very call.
+    #[must_use]
+    pub fn check(&self) -> bool {
+        self.lanes.iter().fold(true, |alive, (actor, _)| actor.check() && alive)
+    }
+
+    /// Takes no more commands. What waits is still executed.
+    pub fn close(&self) {
+        for (_, door) in &self.lanes {
+            door.close();
+        }
+    }
+
+    fn lane_of(&self, schedule: ScheduleId) -> Option<&(Replaceable<BookingActor>, Arc<Semaphore>)> {
+        let count = i64::try_from(self.lanes.len()).ok()?;
+        let lane = schedule.0.checked_rem_euclid(count)?;
+        self.lanes.get(usize::try_from(lane).ok()?)
+    }
+}

@@ -1,0 +1,131 @@
+//! PostgreSQL URLs: checked far enough that their password can be told from the rest.
+
+use std::fmt;
+
+use super::secret::REDACTED;
+
+/// What a database URL must look like, for problems.
+pub(super) const EXPECTED: &str =
+    "postgres://user:password@host:port/database, special characters percent-encoded";
+
+/// A `postgres://` or `postgresql://` URL. `Debug` and `Display` show it with the password replaced
+/// and without its query (which may hold one too); only [`DatabaseUrl::expose`] gives it whole.
+#[derive(Clone)]
+pub struct DatabaseUrl {
+    whole: String,
+    shown: String,
+}
+
+impl DatabaseUrl {
+    /// Reads a URL. `None` for another scheme, or where a character of the password that is not
+    /// percent-encoded leaves open where the password ends.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let whole = text.trim();
+        let (scheme, rest) = whole.split_once("://")?;
+        let known = ["postgres", "postgresql"].iter().any(|s| scheme.eq_ignore_ascii_case(s));
+        if !known || whole.chars().any(|c| c.is_whitespace() || c.is_control() || c == '#') {
+            return None;
+        }
+        let (location, query) = match rest.split_once('?') {
+            Some((location, query)) => (location, Some(query)),
+            None => (rest, None),
+        };
+        let (authority, path) = location.split_once('/').unwrap_or((location, ""));
+        let (user, address) = match authority.split_once('@') {
+            Some((user, address)) => (Some(user), address),
+            None => (None, authority),
+        };
+        // A second `@`, wherever it stands, may be the end of a password that was not encoded.
+        if address.contains('@') || path.contains('@') || query.is_some_and(|q| q.contains('@')) {
+            return None;
+        }
+        // Without an address the query must name a host, which may be the directory of a socket.
+        let elsewhere = address.is_empty() && query.is_some_and(|query| query.contains("host="));
+        if !elsewhere && !is_address(address) {
+            return None;
+        }
+        let user = user.map_or_else(String::new, |user| match user.split_once(':') {
+            Some((name, _)) => format!("{name}:{REDACTED}@"),
+            None => format!("{user}@"),
+        });
+        let query = query.map_or_else(String::new, |_| format!("?{REDACTED}"));
+        let shown = format!("{scheme}://{user}{address}/{path}{query}");
+        Some(Self { whole: whole.to_owned(), shown })
+    }
+
+    /// The URL with its password, for the one place that connects. Never log, print or format it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.whole
+    }
+}
+
+/// A host that is not empty, and a port that is a number if there is one.
+fn is_address(address: &str) -> bool {
+    // What follows the brackets of an IPv6 address, or else the first colon, is the port.
+    let (host, port) = match address.split_once(']') {
+        Some((host, port)) => (host, port.strip_prefix(':').or(port.is_empty().then_some("0"))),
+        None => match address.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (address, Some("0")),
+        },
+    };
+    !host.is_empty() && port.is_some_and(|port| port.parse::<u16>().is_ok())
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("postgres://u:hunter2@db:5432/seatlock", "postgres://u:[redacted]@db:5432/seatlock"),
+            ("postgresql://u:a:hunter2@db/s", "postgresql://u:[redacted]@db/s"),
+            ("postgres://db/s?password=hunter2", "postgres://db/s?[redacted]"),
+            ("postgres://u@[::1]:5432/s", "postgres://u@[::1]:5432/s"),
+            ("postgres:///s?host=/run/postgresql", "postgres:///s?[redacted]"),
+        ] {
+            let parsed = DatabaseUrl::parse(url).unwrap();
+            assert_eq!(parsed.to_string(), shown);
+            assert_eq!(format!("{parsed:?}"), shown);
+            assert_eq!(parsed.expose(), url);
+        }
+    }
+
+    #[test]
+    fn a_url_whose_password_cannot_be_told_from_the_rest_is_refused() {
+        for url in [
+            "postgres://u:hun@ter2@db/s",
+            "postgres://u:hun/ter2@db/s",
+            "postgres://u:1/ter2@db/s",
+            "postgres://u:1?ter2@db/s",
+            "postgres://u:hun#ter2@db/s",
+            "postgres://u:hunter2",
+            "postgres://u:hun ter2@db/s",
+        ] {
+            assert!(DatabaseUrl::parse(url).is_none(), "{url}");
+        }
+    }
+
+    #[test]
+    fn only_postgresql_is_spoken() {
+        for url in
+            ["mysql://db/s", "sqlite://x.db", "db:5432/s", "", "postgres://", "postgres:///s"]
+        {
+            assert!(DatabaseUrl::parse(url).is_none(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Configuration: environment variables, a `.env` file below them, and `*_FILE` for secrets.
+//!
+//! A file per section declares its variables once: name, default, meaning. [`Config::from_vars`] is
+//! pure and finds every problem in one go; `ladder` and `replicas` check sections against each
+//! other. [`Config::read`] is its shell: it reads the `.env` file and the files of secrets.
+
+mod address;
+mod database;
+mod database_url;
+mod duration;
+mod http;
+mod ladder;
+mod log;
+mod problem;
+mod queue;
+mod reader;
+mod redis;
+mod replicas;
+mod reservation;
+mod seat_lock;
+mod secret;
+mod service_link;
+mod source;
+mod spelling;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+pub use address::HostPort;
+pub use database::{Database, DatabaseConfig};
+pub use database_url::DatabaseUrl;
+pub use http::HttpConfig;
+pub use log::{LogConfig, LogFormat};
+pub use problem::{ConfigProblem, ConfigProblems};
+pub use queue::{QueueConfig, QueueMode};
+pub use reader::{Setting, Variable};
+pub use redis::{RedisConfig, RedisMode};
+pub use reservation::ReservationConfig;
+pub use seat_lock::SeatLockConfig;
+pub use secret::Secret;
+pub use source::load;
+
+use reader::{ReadFile, Reader};
+
+/// The whole configuration, checked. `Debug` shows no secret.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The HTTP server.
+    pub http: HttpConfig,
+    /// The database.
+    pub database: DatabaseConfig,
+    /// Seat locks, wherever they live.
+    pub seat_lock: SeatLockConfig,
+    /// Redis; without it seat locks live in this process, which is safe for one replica.
+    pub redis: Option<RedisConfig>,
+    /// Holds and batches.
+    pub reservation: ReservationConfig,
+    /// The queue in front.
+    pub queue: QueueConfig,
+    /// `REPLICAS`, default `1`: how many replicas of this service run.
+    pub replicas: u32,
+    /// The log.
+    pub log: LogConfig,
+    /// What is suspicious but no reason not to start, a line each, without values: to be logged at
+    /// start-up.
+    pub warnings: Vec<String>,
+    settings: Vec<Setting>,
+}
+
+impl Config {
+    /// Reads the configuration from variables alone: no process environment, no files, no clock. A
+    /// `*_FILE` variable is a problem here; [`Config::read`] reads them.
+    ///
+    /// # Errors
+    /// Every problem there is, in the order of the sections, checks across sections last.
+    pub fn from_vars(vars: &BTreeMap<String, String>) -> Result<Self, Vec<ConfigProblem>> {
+        Self::from_vars_and_files(vars, &no_files)
+    }
+
+    /// Like [`Config::from_vars`], reading the file of a `*_FILE` secret with `read_file`.
+    ///
+    /// # Errors
+    /// Every problem there is; a file that cannot be read is one.
+    pub fn from_vars_and_files(
+        vars: &BTreeMap<String, String>,
+        read_file: &dyn Fn(&Path) -> io::Result<String>,
+    ) -> Result<Self, Vec<ConfigProblem>> {
+        let (config, problems) = Self::build(vars, read_file);
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// Reads the configuration from the process environment, handed in as pairs, over a `.env` file
+    /// (see [`load`]), and secrets from the files that `*_FILE` names.
+    ///
+    /// # Errors
+    /// Every problem of the `.env` file, the secrets' files and the variables.
+    pub fn read(
+        env: impl IntoIterator<Item = (String, String)>,
+        dotenv: Option<&Path>,
+    ) -> Result<Self, ConfigProblems> {
+        let (vars, mut problems) = source::merge(env, dotenv, &variables());
+        let (config, more) = Self::build(&vars, &|path| std::fs::read_to_string(path));
+        problems.extend(more);
+        if problems.is_empty() { Ok(config) } else { Err(problems.into()) }
+    }
+
+    /// What is in effect: every variable that is set or has a default, in order of declaration.
+    /// Secrets are `[redacted]`; what an unset `REDIS_HOST` or a set `WRITE_DB_URL` makes void is
+    /// left out.
+    pub fn settings(&self) -> impl Iterator<Item = &Setting> {
+        self.settings.iter().filter(|setting| self.is_in_effect(setting.name))
+    }
+
+    /// One line for the start-up log: which backends, then every setting in effect. Holds no
+    /// secret.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let database = match self.database.backend {
+            Database::Sqlite { .. } => "sqlite",
+            Database::Postgres { .. } => "postgresql",
+        };
+        let locks = match self.redis {
+            Some(_) => "seat locks in redis",
+            None => "seat locks in this process (safe for one replica)",
+        };
+        let settings: Vec<String> = self.settings().map(assignment).collect();
+        format!("{database}, {locks}: {}", settings.join(" "))
+    }
+
+    fn is_in_effect(&self, name: &str) -> bool {
+        match name {
+            "SQLITE_PATH" => matches!(self.database.backend, Database::Sqlite { .. }),
+            "SEAT_CACHE_TTL" => self.redis.is_some(),
+            _ => self.redis.is_some() || !name.starts_with("REDIS_"),
+        }
+    }
+
+    fn build(
+        vars: &BTreeMap<String, String>,
+        read_file: ReadFile<'_>,
+    ) -> (Self, Vec<ConfigProblem>) {
+        let mut reader = Reader::new(vars, read_file);
+        let mut config = Self::read_sections(&mut reader);
+        replicas::check(&config, &mut reader);
+        ladder::check(&config, &mut reader);
+        config.warnings = spelling::warnings(vars, &reader.variables);
+        config.warnings.append(&mut reader.warnings);
+        config.settings = reader.settings;
+        (config, reader.problems)
+    }
+
+    fn read_sections(reader: &mut Reader<'_>) -> Self {
+        Self {
+            http: HttpConfig::read(reader),
+            database: DatabaseConfig::read(reader),
+            seat_lock: SeatLockConfig::read(reader),
+            redis: RedisConfig::read(reader),
+            reservation: ReservationConfig::read(reader),
+            queue: QueueConfig::read(reader),
+            replicas: replicas::read(reader),
+            log: LogConfig::read(reader),
+            warnings: Vec::new(),
+            settings: Vec::new(),
+        }
+    }
+}
+
+/// Every variable of ours with its default and meaning, in order of declaration: the documentation
+/// table. Each secret's `*_FILE` twin is not listed.
+#[must_use]
+pub fn variables() -> Vec<Variable> {
+    let vars = BTreeMap::new();
+    let mut reader = Reader::new(&vars, &no_files);
+    Config::read_sections(&mut reader);
+    reader.variables
+}
+
+fn no_files(_: &Path) -> io::Result<String> {
+    Err(io::Error::from(io::ErrorKind::Unsupported))
+}
+
+/// `NAME=value`, quoted where it would not be one word.
+fn assignment(setting: &Setting) -> String {
+    let Setting { name, value } = setting;
+    if value.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        format!("{name}={value:?}")
+    } else {
+        format!("{name}={value}")
+    }
+}

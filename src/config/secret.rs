@@ -1,0 +1,83 @@
+//! Values that must never be printed.
+
+use std::fmt;
+
+/// What is shown in place of a secret.
+pub(super) const REDACTED: &str = "[redacted]";
+
+/// A password or key. `Debug` and `Display` show `[redacted]`; only [`Secret::expose`] gives the
+/// text.
+///
+/// There is no `PartialEq`: comparing keys with `==` tells by its time how much of one matched.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one place that needs it. Never log, print or format it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(REDACTED)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(REDACTED)
+    }
+}
+
+/// A value of a variable that holds no secret, fit to be shown.
+///
+/// People paste URLs with passwords into variables that want a host name, so whatever stands before
+/// an `@`, and the query of a URL, is replaced. Control characters are left to the caller's
+/// quoting.
+pub(super) fn without_credentials(value: &str) -> String {
+    let (scheme, rest) = match value.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), value),
+    };
+    let rest = match rest.rsplit_once('@') {
+        Some((_, address)) => format!("{REDACTED}@{address}"),
+        None => rest.to_owned(),
+    };
+    match rest.split_once('?') {
+        Some((address, _)) if !scheme.is_empty() => format!("{scheme}{address}?{REDACTED}"),
+        _ => format!("{scheme}{rest}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_shows_itself_only_when_asked_to() {
+        let secret = Secret::new("hunter2");
+        assert_eq!(format!("{secret} {secret:?}"), "[redacted] [redacted]");
+        assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn credentials_pasted_into_a_plain_variable_are_not_shown() {
+        assert_eq!(without_credentials("redis://u:hunter2@cache:1"), "redis://[redacted]@cache:1");
+        assert_eq!(without_credentials("u:hun@ter2@cache"), "[redacted]@cache");
+        assert_eq!(
+            without_credentials("redis://cache?password=hunter2"),
+            "redis://cache?[redacted]"
+        );
+        assert_eq!(without_credentials("cache"), "cache");
+        assert_eq!(without_credentials("what?"), "what?");
+    }
+}

@@ -1,0 +1,171 @@
+//! Where variables come from: the process environment, and below it a `.env` file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use dotenvy::Error;
+
+use super::problem::{ConfigProblem, ConfigProblems};
+use super::reader::{Variable, file_name};
+
+/// Merges the process environment over a `.env` file; the environment of the process is never
+/// changed.
+///
+/// A `.env` file that does not exist is none. If a name is in it twice, the last one counts. A
+/// secret has two names (`X` and `X_FILE`); whichever the process environment sets, both are gone
+/// from the file. A `$NAME` in the file stands for that variable unless it is in single quotes, as
+/// passwords should be.
+///
+/// # Errors
+/// One problem if the file cannot be read, one for each of its lines that is no assignment.
+pub fn load(
+    env: impl IntoIterator<Item = (String, String)>,
+    dotenv: Option<&Path>,
+) -> Result<BTreeMap<String, String>, ConfigProblems> {
+    let (vars, problems) = merge(env, dotenv, &super::variables());
+    if problems.is_empty() { Ok(vars) } else { Err(problems.into()) }
+}
+
+/// Like [`load`], with whatever could be read beside the problems.
+pub(super) fn merge(
+    env: impl IntoIterator<Item = (String, String)>,
+    dotenv: Option<&Path>,
+    ours: &[Variable],
+) -> (BTreeMap<String, String>, Vec<ConfigProblem>) {
+    let process: BTreeMap<String, String> = env.into_iter().collect();
+    let (mut vars, problems) = dotenv.map(read_file).unwrap_or_default();
+    for variable in ours.iter().filter(|variable| variable.secret) {
+        let file = file_name(variable.name);
+        if process.contains_key(variable.name) || process.contains_key(&file) {
+            vars.remove(variable.name);
+            vars.remove(&file);
+        }
+    }
+    vars.extend(process);
+    (vars, problems)
+}
+
+fn read_file(path: &Path) -> (BTreeMap<String, String>, Vec<ConfigProblem>) {
+    let (mut vars, mut problems) = (BTreeMap::new(), Vec::new());
+    let pairs = match dotenvy::from_path_iter(path) {
+        Ok(pairs) => pairs,
+        Err(error) if error.not_found() => return (vars, problems),
+        Err(error) => return (vars, vec![problem(path, &error, None)]),
+    };
+    let mut last = None;
+    for pair in pairs {
+        match pair {
+            Ok((name, value)) => {
+                last = Some(name.clone());
+                vars.insert(name, value);
+            }
+            Err(error) => {
+                problems.push(problem(path, &error, last.as_deref()));
+                // After a failed read the next one fails alike, for ever.
+                if matches!(error, Error::Io(_)) {
+                    break;
+                }
+            }
+        }
+    }
+    (vars, problems)
+}
+
+/// What is wrong with the file below the assignment to `last`. dotenvy's own message quotes the
+/// line, which may hold a secret, and has no line number.
+fn problem(path: &Path, error: &Error, last: Option<&str>) -> ConfigProblem {
+    let place = last.map_or_else(|| "at the start".to_owned(), |name| format!("below {name}"));
+    let expected = match error {
+        Error::Io(error) => format!("a readable text file, but: {}", error.kind()),
+        _ => format!("lines like NAME=value {place} (a value with spaces in single quotes)"),
+    };
+    ConfigProblem {
+        variable: ".env".to_owned(),
+        value: Some(path.display().to_string()),
+        expected,
+        example: "HOLD_TTL=600s".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// A file that is gone when the test ends.
+    struct File(PathBuf);
+
+    impl File {
+        fn new(name: &str, text: &str) -> Self {
+            let name = format!("seatlock-config-{}-{name}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            std::fs::write(&path, text).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for File {
+        fn drop(&mut self) {
+            std::fs::remove_file(&self.0).ok();
+        }
+    }
+
+    fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_environment_goes_before_the_file_and_stays_as_it_is() {
+        let file = File::new(
+            "order",
+            "# ours\nHOLD_TTL=5m\nexport BATCH_MAX='7'\nPENDING_MAX=1\nPENDING_MAX=2\n",
+        );
+        let vars = load(env(&[("HOLD_TTL", "6m")]), Some(&file.0)).unwrap();
+        let expected = [("BATCH_MAX", "7"), ("HOLD_TTL", "6m"), ("PENDING_MAX", "2")];
+        assert_eq!(vars.into_iter().collect::<Vec<_>>(), env(&expected));
+        assert!(std::env::var_os("BATCH_MAX").is_none());
+    }
+
+    #[test]
+    fn a_secret_of_the_environment_replaces_both_names_in_the_file() {
+        let file = File::new("twins", "REDIS_PASSWORD=a\nADMIN_API_KEY_FILE=b\n");
+        let process = env(&[("ADMIN_API_KEY", "c"), ("REDIS_PASSWORD_FILE", "d")]);
+        let vars = load(process.clone(), Some(&file.0)).unwrap();
+        assert_eq!(vars.into_iter().collect::<Vec<_>>(), process);
+    }
+
+    #[test]
+    fn no_file_is_no_problem() {
+        assert!(load(env(&[]), None).unwrap().is_empty());
+        assert!(load(env(&[]), Some(Path::new("/nonexistent/.env"))).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_broken_line_is_found_without_being_shown() {
+        let file = File::new("broken", "REDIS_PASSWORD=hunter2 hunter2\nHOLD_TTL=6m\nhunter2\n");
+        let found = load(env(&[]), Some(&file.0)).unwrap_err();
+        let text = format!("{found} {found:?}");
+        assert_eq!(found.0.len(), 2, "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+        assert!(text.contains("expected lines like NAME=value at the start"), "{text}");
+        assert!(text.contains("expected lines like NAME=value below HOLD_TTL"), "{text}");
+    }
+
+    #[test]
+    fn an_unreadable_file_is_one_problem() {
+        let found = load(env(&[]), Some(&std::env::temp_dir())).unwrap_err();
+        assert_eq!(found.0.len(), 1, "{found}");
+    }
+
+    #[test]
+    fn problems_of_files_and_of_variables_are_reported_together() {
+        let key = File::new("key", "short\n");
+        let file = File::new("all", &format!("?\nADMIN_API_KEY_FILE={}\n", key.0.display()));
+        let process = env(&[("HOLD_TTL", "soon"), ("REDIS_PASSWORD_FILE", "/nonexistent/p")]);
+        let found = Config::read(process, Some(&file.0)).unwrap_err();
+        let names: Vec<&str> = found.0.iter().map(|problem| problem.variable.as_str()).collect();
+        assert_eq!(names, [".env", "ADMIN_API_KEY", "REDIS_PASSWORD_FILE", "HOLD_TTL"]);
+    }
+}

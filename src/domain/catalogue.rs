@@ -1,0 +1,105 @@
+//! What the box office writes and everybody reads: events, schedules, counts, pages.
+
+use super::clock::EpochMs;
+use super::ids::{EventId, ScheduleId};
+use super::rules::ScheduleRules;
+
+/// An event (a show).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its identifier.
+    pub id: EventId,
+    /// Its name, 1 to 200 characters.
+    pub name: String,
+    /// When it was entered.
+    pub created_at: EpochMs,
+}
+
+/// One immutable version of a seat plan.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PlanVersion {
+    /// The plan.
+    pub id: String,
+    /// Its version, from 1.
+    pub version: i32,
+}
+
+/// One performance of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// Its identifier.
+    pub id: ScheduleId,
+    /// The show.
+    pub event: EventId,
+    /// When the curtain rises.
+    pub starts_at: EpochMs,
+    /// What it allows.
+    pub rules: ScheduleRules,
+    /// Its layout.
+    pub plan: PlanVersion,
+    /// How many seats it has.
+    pub seats: u32,
+    /// When it was entered.
+    pub created_at: EpochMs,
+}
+
+/// A schedule to be entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSchedule {
+    /// The show.
+    pub event: EventId,
+    /// When the curtain rises.
+    pub starts_at: EpochMs,
+    /// What it allows.
+    pub rules: ScheduleRules,
+}
+
+/// How many seats of a schedule are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// For sale.
+    pub available: u32,
+    /// Claimed by holds.
+    pub held: u32,
+    /// Sold.
+    pub booked: u32,
+    /// Out of sale.
+    pub blocked: u32,
+}
+
+impl Counts {
+    /// Counts states by their wire numbers (0 available, 1 held, 2 booked, 3 blocked).
+    #[must_use]
+    pub fn of(codes: impl Iterator<Item = u8>) -> Self {
+        codes.fold(Self::default(), |mut counts, code| {
+            match code {
+                0 => counts.available += 1,
+                1 => counts.held += 1,
+                2 => counts.booked += 1,
+                _ => counts.blocked += 1,
+            }
+            counts
+        })
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// In the list's order.
+    pub items: Vec<T>,
+    /// Where the next page begins; absent on the last.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// A page of at most `limit` of the rows; `limit + 1` must have been read, so that the last page is
+    /// known. `cursor` names the last item of a page.
+    #[must_use]
+    pub fn of(mut rows: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next_cursor = if more { rows.last().map(cursor) } else { None };
+        Self { items: rows, next_cursor }
+    }
+}

@@ -1,0 +1,74 @@
+//! Time as the database tells it, and how an outage stretches a hold.
+
+use std::time::Duration;
+
+/// Milliseconds since 1970-01-01 UTC on the database's clock. No other clock decides anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EpochMs(pub i64);
+
+impl EpochMs {
+    /// This time plus a duration; stays at the largest time instead of overflowing.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long from `earlier` to this time; zero if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// A stretch of time in which no replica could write: customers could not confirm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    /// The last heartbeat before it.
+    pub began: EpochMs,
+    /// When the first batch or beat after it found it.
+    pub ended: EpochMs,
+}
+
+/// When a hold really ends: an end inside an outage, or within `grace` after it, moves to the outage's
+/// end plus `grace`. Outages must be in order of their beginning; a moved end is judged by later ones too.
+#[must_use]
+pub fn hold_end(until: EpochMs, outages: &[Outage], grace: Duration) -> EpochMs {
+    outages.iter().fold(until, |end, outage| {
+        let forgiven = outage.ended.plus(grace);
+        if end >= outage.began && end < forgiven { forgiven } else { end }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_millis(60);
+
+    #[test]
+    fn an_outage_moves_only_the_ends_it_took_from_the_customer() {
+        let outages = [Outage { began: EpochMs(100), ended: EpochMs(200) }];
+        let end = |until| hold_end(EpochMs(until), &outages, GRACE).0;
+        assert_eq!(end(99), 99, "it ended before");
+        assert_eq!(end(100), 260);
+        assert_eq!(end(150), 260);
+        assert_eq!(end(259), 260, "too little was left to confirm");
+        assert_eq!(end(260), 260);
+        assert_eq!(end(300), 300, "it has time enough");
+    }
+
+    #[test]
+    fn a_moved_end_can_fall_into_the_next_outage() {
+        let outages = [
+            Outage { began: EpochMs(100), ended: EpochMs(200) },
+            Outage { began: EpochMs(250), ended: EpochMs(400) },
+        ];
+        assert_eq!(hold_end(EpochMs(150), &outages, GRACE), EpochMs(460));
+    }
+
+    #[test]
+    fn times_saturate() {
+        assert_eq!(EpochMs(i64::MAX).plus(GRACE), EpochMs(i64::MAX));
+        assert_eq!(EpochMs(5).since(EpochMs(9)), Duration::ZERO);
+    }
+}

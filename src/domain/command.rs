@@ -1,0 +1,124 @@
+//! What a request asks of the booking engine.
+
+use std::time::Duration;
+
+use super::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
+
+/// Who calls, and by which Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestKey {
+    /// The caller the key belongs to; keys of different callers never meet.
+    pub caller: String,
+    /// The key itself, 1 to 255 visible ASCII characters.
+    pub key: String,
+}
+
+/// A request that may be repeated: its key and what it must be the same as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keyed {
+    /// Which request.
+    pub request: RequestKey,
+    /// SHA-256 over method, path and body, in hexadecimal.
+    pub fingerprint: String,
+}
+
+/// A command for the lane of its schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// The schedule it acts on; which lane it takes.
+    pub schedule: ScheduleId,
+    /// What to do.
+    pub action: Action,
+    /// The Idempotency-Key it came with, if any.
+    pub keyed: Option<Keyed>,
+    /// Whether its seats are locked outside the database. If two locked commands then meet on a seat in
+    /// one batch, the locks have failed and the rows saved the promise.
+    pub locked: bool,
+}
+
+/// The seats asked for are ascending and without repeats; identifiers are chosen by the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Claim seats for a while.
+    Hold {
+        /// The new hold.
+        id: HoldId,
+        /// All or none of them.
+        seats: Vec<SeatNumber>,
+        /// For whom.
+        customer: CustomerId,
+        /// How long; the schedule's rule if absent.
+        ttl: Option<Duration>,
+    },
+    /// Let a hold live `ttl` from now, never less than it already would.
+    Extend {
+        /// Which hold.
+        hold: HoldId,
+        /// From now; the schedule's rule if absent.
+        ttl: Option<Duration>,
+    },
+    /// Give a hold up.
+    Release {
+        /// Which hold.
+        hold: HoldId,
+    },
+    /// Sell seats.
+    Book {
+        /// The new booking.
+        id: BookingId,
+        /// All or none of them.
+        seats: Vec<SeatNumber>,
+        /// To whom.
+        customer: CustomerId,
+    },
+    /// Turn a hold into a booking.
+    Confirm {
+        /// Which hold.
+        hold: HoldId,
+        /// The new booking.
+        booking: BookingId,
+        /// Must be the hold's own customer, if given.
+        customer: Option<CustomerId>,
+    },
+    /// Give a booking back.
+    Cancel {
+        /// Which booking.
+        booking: BookingId,
+        /// Only these of its seats; all if absent.
+        seats: Option<Vec<SeatNumber>>,
+    },
+    /// Write down that a hold has ended by time.
+    Expire {
+        /// Which hold.
+        hold: HoldId,
+    },
+    /// Take seats out of sale.
+    Block {
+        /// The new block.
+        id: BlockId,
+        /// All or none of them.
+        seats: Vec<SeatNumber>,
+        /// Why, in the house's words.
+        reason: String,
+    },
+    /// Put a block's seats back on sale.
+    Unblock {
+        /// Which block.
+        block: BlockId,
+    },
+    /// Only look whether the command's key has an answer already.
+    Lookup,
+}
+
+impl Action {
+    /// The seats it takes, which are the ones worth a seat lock; empty for commands on what the caller
+    /// owns already.
+    #[must_use]
+    pub fn taken_seats(&self) -> &[SeatNumber] {
+        match self {
+            Self::Hold { seats, .. } | Self::Book { seats, .. } => seats,
+            Self::Block { seats, .. } => seats,
+            _ => &[],
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The rows of a batch while it is being decided: every write goes through here, so that the rows that
+//! later commands see and the changes that are written cannot differ.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::domain::claims::{BlockRow, BookingRow, HoldRow};
+use crate::domain::clock::{EpochMs, hold_end};
+use crate::domain::effect::{BlockView, BookingView, HoldView, Outcome, PricedSeat};
+use crate::domain::ids::{CustomerId, ScheduleId, SeatNumber};
+use crate::domain::refusal::{Conflict, ConflictReason, Refusal};
+use crate::domain::rows::{BookedSeat, Changes, JournalEntry, Rows, SeatKey};
+use crate::domain::rules::{Policy, ScheduleRules};
+use crate::domain::seat::SeatState;
+
+use super::Decision;
+
+pub(super) struct Working {
+    pub(super) now: EpochMs,
+    pub(super) policy: Policy,
+    pub(super) rows: Rows,
+    pub(super) changes: Changes,
+    row_lock_saves: u64,
+}
+
+impl Working {
+    pub(super) fn new(now: EpochMs, policy: Policy, rows: Rows) -> Self {
+        Self { now, policy, rows, changes: Changes::default(), row_lock_saves: 0 }
+    }
+
+    pub(super) fn finish(self, outcomes: Vec<Outcome>) -> Decision {
+        let mut by_schedule: BTreeMap<ScheduleId, Vec<(SeatNumber, SeatState)>> = BTreeMap::new();
+        for ((schedule, number), state) in &self.changes.seats {
+            by_schedule.entry(*schedule).or_default().push((*number, *state));
+        }
+        let journal = by_schedule
+            .into_iter()
+            .filter_map(|(schedule, changes)| {
+                let version = self.rows.schedules.get(&schedule)?.version + 1;
+                Some(JournalEntry { schedule, version, changes })
+            })
+            .collect();
+        Decision {
+            outcomes,
+            changes: self.changes,
+            journal,
+            row_lock_saves: self.row_lock_saves,
+        }
+    }
+
+    pub(super) fn rules(&self, schedule: ScheduleId) -> Result<&ScheduleRules, Refusal> {
+        let row = self.rows.schedules.get(&schedule).ok_or(Refusal::NotFound("schedule"))?;
+        Ok(&row.rules)
+    }
+
+    pub(super) fn state(&self, key: SeatKey) -> Option<SeatState> {
+        self.rows.seats.get(&key).map(|row| row.state)
+    }
+
+    /// Why a seat cannot be taken now; a seat whose row is missing is nobody's to sell.
+    pub(super) fn refusal_of(&self, key: SeatKey) -> Option<ConflictReason> {
+        let Some(state) = self.state(key) else { return Some(ConflictReason::Blocked) };
+        state.refuses(self.now, &self.rows.outages, self.policy.outage_grace)
+    }
+
+    pub(super) fn conflict(&self, key: SeatKey, reason: ConflictReason) -> Conflict {
+        let label = match self.rows.seats.get(&key) {
+            Some(row) => row.label.clone(),
+            None => format!("#{}", key.1.0),
+        };
+        Conflict { label, reason }
+    }
+
+    /// Counts the seats of a locked command that another locked command of this batch has taken.
+    pub(super) fn notice_failed_locks(&mut self, keys: impl Iterator<Item = SeatKey>) {
+        for key in keys {
+            if self.changes.taken_under_lock.contains(&key) {
+                self.row_lock_saves += 1;
+            }
+        }
+    }
+
+    pub(super) fn set_seat(&mut self, key: SeatKey, state: SeatState) {
+        if let Some(row) = self.rows.seats.get_mut(&key) {
+            row.state = state;
+            self.changes.seats.insert(key, state);
+        }
+    }
+
+    /// Frees those of the seats whose state `names` the claim; says which.
+    pub(super) fn free_seats(
+        &mut self,
+        schedule: ScheduleId,
+        seats: &[SeatNumber],
+        names: impl Fn(SeatState) -> bool,
+    ) -> Vec<SeatKey> {
+        let keys = seats.iter().map(|number| (schedule, *number));
+        let freed: Vec<SeatKey> =
+            keys.filter(|key| self.state(*key).is_some_and(&names)).collect();
+        for key in &freed {
+            self.set_seat(*key, SeatState::Available);
+        }
+        freed
+    }
+
+    pub(super) fn put_hold(&mut self, hold: HoldRow) {
+        let customer = (hold.id.schedule, hold.customer.clone());
+        self.rows.customers.entry(customer).or_default().recount_hold(&hold);
+        let known = self.rows.holds.insert(hold.id, hold.clone()).is_some();
+        let is_new = !known || self.changes.new_holds.contains_key(&hold.id);
+        let target = if is_new { &mut self.changes.new_holds } else { &mut self.changes.holds };
+        target.insert(hold.id, hold);
+    }
+
+    pub(super) fn put_booking(&mut self, booking: BookingRow) {
+        let before = self.rows.bookings.insert(booking.id, booking.clone());
+        let customer = (booking.id.schedule, booking.customer.clone());
+        let seats = self.rows.customers.entry(customer).or_default();
+        let live_before = before.as_ref().map_or(0, |row| row.live_seats);
+        seats.booked = seats.booked.saturating_sub(live_before).saturating_add(booking.live_seats);
+        let is_new = before.is_none() || self.changes.new_bookings.contains_key(&booking.id);
+        let target =
+            if is_new { &mut self.changes.new_bookings } else { &mut self.changes.bookings };
+        target.insert(booking.id, booking);
+    }
+
+    pub(super) fn put_block(&mut self, block: BlockRow) {
+        let known = self.rows.blocks.insert(block.id, block.clone()).is_some();
+        let is_new = !known || self.changes.new_blocks.contains_key(&block.id);
+        let target = if is_new { &mut self.changes.new_blocks } else { &mut self.changes.blocks };
+        target.insert(block.id, block);
+    }
+
+    pub(super) fn begin_booked_seat(&mut self, seat: SeatKey, booking: Uuid) {
+        let row = BookedSeat { seat, booking, released_at: None };
+        self.changes.new_booked_seats.insert((seat, booking), row);
+    }
+
+    pub(super) fn end_booked_seat(&mut self, seat: SeatKey, booking: Uuid) {
+        let released_at = Some(self.now);
+        match self.changes.new_booked_seats.get_mut(&(seat, booking)) {
+            Some(row) => row.released_at = released_at,
+            None => {
+                let row = BookedSeat { seat, booking, released_at };
+                self.changes.released_seats.insert(seat, row);
+            }
+        }
+    }
+
+    /// Refuses if `more` seats would bring the customer over the schedule's limit.
+    pub(super) fn check_customer_limit(
+        &self,
+        schedule: ScheduleId,
+        customer: &CustomerId,
+        more: usize,
+    ) -> Result<(), Refusal> {
+        let Some(max) = self.rules(schedule)?.max_seats_per_customer else { return Ok(()) };
+        let owned = self.rows.customers.get(&(schedule, customer.clone())).map_or(0, |seats| {
+            seats.owned(self.now, &self.rows.outages, self.policy.outage_grace)
+        });
+        let wanted = owned.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+        if wanted > max { Err(Refusal::SeatLimitReached { max, owned }) } else { Ok(()) }
+    }
+
+    pub(super) fn ends_at(&self, hold: &HoldRow) -> EpochMs {
+        hold_end(hold.until, &self.rows.outages, self.policy.outage_grace)
+    }
+
+    fn priced(&self, schedule: ScheduleId, seats: &[SeatNumber]) -> Vec<PricedSeat> {
+        let row = |number: &SeatNumber| {
+            let row = self.rows.seats.get(&(schedule, *number))?;
+            Some(PricedSeat { number: *number, label: row.label.clone(), price: row.price })
+        };
+        seats.iter().filter_map(row).collect()
+    }
+
+    pub(super) fn view_hold(&self, row: HoldRow) -> Result<HoldView, Refusal> {
+        let seats = self.priced(row.id.schedule, &row.seats);
+        let currency = self.rules(row.id.schedule)?.currency.clone();
+        Ok(HoldView { ends_at: self.ends_at(&row), now: self.now, row, seats, currency })
+    }
+
+    pub(super) fn view_booking(&self, row: BookingRow) -> Result<BookingView, Refusal> {
+        let owns = |number: &SeatNumber| {
+            self.state((row.id.schedule, *number)).is_some_and(|s| s.names_booking(row.id.uuid))
+        };
+        let (live, gone): (Vec<SeatNumber>, Vec<SeatNumber>) =
+            row.seats.iter().copied().partition(owns);
+        let currency = self.rules(row.id.schedule)?.currency.clone();
+        let seats = self.priced(row.id.schedule, &live);
+        let cancelled_seats = self.priced(row.id.schedule, &gone);
+        Ok(BookingView { row, seats, cancelled_seats, currency })
+    }
+
+    pub(super) fn view_block(&self, row: BlockRow) -> BlockView {
+        let seats = self.priced(row.id.schedule, &row.seats);
+        BlockView { row, labels: seats.into_iter().map(|seat| seat.label).collect() }
+    }
+}

@@ -1,0 +1,151 @@
+//! Identifiers: numbers for what a box office creates, schedule-scoped UUIDv7s for what customers create.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+/// An event (a show). Decimal in JSON, `bigint` in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId(pub i64);
+
+/// A schedule: one performance of an event. Decimal in JSON, `bigint` in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ScheduleId(pub i64);
+
+/// A seat's index in the plan of its schedule, from 0; the seat's name on the wire of maps and streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeatNumber(pub u32);
+
+/// A text that is not an identifier of the kind asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid identifier")]
+pub struct InvalidId;
+
+macro_rules! number_id {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            /// Accepts the canonical decimal form of a positive number only, so one id has one spelling.
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let number: i64 = text.parse().map_err(|_| InvalidId)?;
+                (number > 0 && number.to_string() == text).then_some(Self(number)).ok_or(InvalidId)
+            }
+        }
+    };
+}
+
+number_id!(EventId);
+number_id!(ScheduleId);
+
+macro_rules! scoped_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name {
+            /// The schedule it belongs to, so that no look-up is needed to find its lane.
+            pub schedule: ScheduleId,
+            /// Unique on its own; version 7, so ids sort by creation (RFC 9562 §5.7).
+            pub uuid: Uuid,
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}-{}", self.schedule, self.uuid.simple())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            /// Parses `<schedule>-<32 hexadecimal digits>`, the form that `Display` writes, and no other.
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let (schedule, uuid) = text.split_once('-').ok_or(InvalidId)?;
+                let id = Self {
+                    schedule: schedule.parse()?,
+                    uuid: Uuid::try_parse(uuid).map_err(|_| InvalidId)?,
+                };
+                (id.to_string() == text).then_some(id).ok_or(InvalidId)
+            }
+        }
+    };
+}
+
+scoped_id! {
+    /// A customer's temporary claim: `42-0198f0c2…`.
+    HoldId
+}
+scoped_id! {
+    /// A durable sale.
+    BookingId
+}
+scoped_id! {
+    /// House seats taken out of sale.
+    BlockId
+}
+
+/// Who buys: the shop's own name for a customer, 1 to 128 characters, none of them a control character.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CustomerId(String);
+
+/// The most characters a customer id may have.
+pub const CUSTOMER_ID_MAX: usize = 128;
+
+impl CustomerId {
+    /// Checks the length (in characters) and that no control character is in it.
+    pub fn parse(text: impl Into<String>) -> Result<Self, InvalidId> {
+        let text = text.into();
+        let length = text.chars().count();
+        let fits = (1..=CUSTOMER_ID_MAX).contains(&length);
+        (fits && !text.chars().any(char::is_control)).then_some(Self(text)).ok_or(InvalidId)
+    }
+
+    /// The text as the shop wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One run of the booking transaction; what an unknown COMMIT is asked for by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchId(pub Uuid);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        assert_eq!("42".parse(), Ok(ScheduleId(42)));
+        for wrong in ["", "0", "-1", "+1", "042", " 1", "1x", "9223372036854775808"] {
+            assert_eq!(wrong.parse::<ScheduleId>(), Err(InvalidId), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_scoped_id_carries_its_schedule() {
+        let id = HoldId { schedule: ScheduleId(7), uuid: Uuid::from_u128(5) };
+        assert_eq!(id.to_string(), "7-00000000000000000000000000000005");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for wrong in ["7", "7-", "-5", "7-5", "7-0000000000000000000000000000000G"] {
+            assert_eq!(wrong.parse::<HoldId>(), Err(InvalidId), "{wrong:?}");
+        }
+        assert_eq!("7-ABCDEF00000000000000000000000005".parse::<HoldId>(), Err(InvalidId));
+    }
+
+    #[test]
+    fn a_customer_id_is_short_and_printable() {
+        assert!(CustomerId::parse("käufer 😀").is_ok());
+        assert!(CustomerId::parse("x".repeat(128)).is_ok());
+        for wrong in [String::new(), "x".repeat(129), "a\0b".into(), "a\nb".into()] {
+            assert_eq!(CustomerId::parse(wrong), Err(InvalidId));
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Plans given by counts: a name, so many rows, so many seats in each, one price.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+
+use super::check::{check_price, check_text};
+use super::error::Problems;
+use super::{
+    LABEL_MAX, PlanError, PlanSeat, ROWS_PER_SECTION_MAX, Row, SEATS_MAX, SEATS_PER_ROW_MAX,
+    SeatPlan, Section,
+};
+
+/// A section of equal rows. `{"name":"A","rows":20,"seats_per_row":30,"price":9900}` gives the
+/// labels `A-1-1` to `A-20-30`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct InlineSection {
+    /// The first part of the labels, unique among the sections. The longest label, such as
+    /// `A-20-30`, may have [`LABEL_MAX`] characters.
+    pub name: String,
+    /// How many rows: 1 to [`ROWS_PER_SECTION_MAX`].
+    pub rows: u32,
+    /// How many seats in each row: 1 to [`SEATS_PER_ROW_MAX`].
+    pub seats_per_row: u32,
+    /// The price of each seat in minor units: 0 to [`PRICE_MAX`](super::PRICE_MAX).
+    pub price: i64,
+}
+
+impl SeatPlan {
+    /// Makes the plan that the sections describe, rows and seats counted from 1.
+    ///
+    /// # Errors
+    /// All problems, at most [`PROBLEMS_MAX`](super::PROBLEMS_MAX), with pointers such as
+    /// `/sections/0/rows`; nothing is generated before the counts are known to be within the
+    /// limits.
+    pub fn from_inline(sections: &[InlineSection]) -> Result<Self, Vec<PlanError>> {
+        let mut problems = Problems::default();
+        check(sections, &mut problems);
+        problems.none_or_all()?;
+        Ok(Self { sections: sections.iter().map(section).collect() })
+    }
+}
+
+/// A label's last two parts are numbers, so labels are unique exactly if the section names are.
+fn check(sections: &[InlineSection], problems: &mut Problems) {
+    let mut names = HashSet::new();
+    for (index, section) in sections.iter().enumerate() {
+        let at = |field: &str| format!("/sections/{index}/{field}");
+        check_name(section, &at, problems);
+        if !names.insert(&section.name) {
+            let message = "another section has this name already: give each its own";
+            problems.add(at("name"), "section_repeated", message);
+        }
+        let counts = [
+            ("rows", section.rows, ROWS_PER_SECTION_MAX),
+            ("seats_per_row", section.seats_per_row, SEATS_PER_ROW_MAX),
+        ];
+        for (field, count, max) in counts {
+            if count == 0 || count as usize > max {
+                let message = format!("{field} is {count}: give 1 to {max}, or split the section");
+                problems.add(at(field), "count_out_of_range", message);
+            }
+        }
+        check_price(section.price, || at("price"), problems);
+    }
+    let seats =
+        |section: &InlineSection| u64::from(section.rows) * u64::from(section.seats_per_row);
+    match sections.iter().map(seats).fold(0, u64::saturating_add) {
+        0 => problems.add("/sections", "no_seats", "the plan has no seat: add at least one"),
+        count if count > SEATS_MAX as u64 => {
+            let message =
+                format!("{count} seats: split the plan into plans of at most {SEATS_MAX}");
+            problems.add("/sections", "too_many_seats", message);
+        }
+        _ => {}
+    }
+}
+
+/// The name must be printable, and short enough for the longest label made of it.
+fn check_name(section: &InlineSection, at: &dyn Fn(&str) -> String, problems: &mut Problems) {
+    check_text(&section.name, "section name", || at("name"), problems);
+    let InlineSection { name, rows, seats_per_row, .. } = section;
+    let longest = label(name, *rows, *seats_per_row).chars().count();
+    if longest > LABEL_MAX && name.chars().count() <= LABEL_MAX {
+        let message = format!(
+            "labels of this section would have up to {longest} characters: shorten its name by {}",
+            longest - LABEL_MAX
+        );
+        problems.add(at("name"), "text_too_long", message);
+    }
+}
+
+fn section(inline: &InlineSection) -> Section {
+    let seat = |row, number: u32| PlanSeat {
+        number: number.to_string(),
+        label: label(&inline.name, row, number),
+        price: inline.price,
+        category: None,
+        x: None,
+        y: None,
+    };
+    let row = |row: u32| Row {
+        name: row.to_string(),
+        seats: (1..=inline.seats_per_row).map(|number| seat(row, number)).collect(),
+    };
+    Section { name: inline.name.clone(), rows: (1..=inline.rows).map(row).collect() }
+}
+
+fn label(section: &str, row: u32, number: u32) -> String {
+    format!("{section}-{row}-{number}")
+}

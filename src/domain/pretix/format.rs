@@ -1,0 +1,139 @@
+//! The parts of pretix's format that matter here, as types to deserialise.
+
+use std::fmt;
+use std::ops::Add;
+
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+
+/// A seating plan as pretix and the editors around it write it. Deserialise it from JSON, then turn
+/// it into a plan with [`to_plan`](super::to_plan).
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct PretixPlan {
+    #[serde(default)]
+    categories: Vec<PretixCategory>,
+    pub(super) zones: Vec<PretixZone>,
+}
+
+#[derive(Debug, Clone, serde::Deserialize)]
+struct PretixCategory {
+    name: Text,
+}
+
+#[derive(Debug, Clone, serde::Deserialize)]
+pub(super) struct PretixZone {
+    pub(super) name: Option<Text>,
+    pub(super) position: Option<Point>,
+    /// A zone may consist of decoration alone.
+    #[serde(default)]
+    pub(super) rows: Vec<PretixRow>,
+}
+
+#[derive(Debug, Clone, serde::Deserialize)]
+pub(super) struct PretixRow {
+    pub(super) row_number: Option<Text>,
+    /// Relative to the zone.
+    pub(super) position: Option<Point>,
+    #[serde(default)]
+    pub(super) seats: Vec<PretixSeat>,
+}
+
+#[derive(Debug, Clone, serde::Deserialize)]
+pub(super) struct PretixSeat {
+    pub(super) seat_guid: Option<Text>,
+    pub(super) uuid: Option<Text>,
+    pub(super) seat_number: Option<Text>,
+    category: Option<Text>,
+    /// Relative to the row.
+    pub(super) position: Option<Point>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Deserialize)]
+pub(super) struct Point {
+    #[serde(default)]
+    pub(super) x: f64,
+    #[serde(default)]
+    pub(super) y: f64,
+}
+
+/// A text, or a number in its place: some editors write `"row_number": 7`.
+#[derive(Debug, Clone)]
+pub(super) struct Text(String);
+
+impl PretixPlan {
+    /// The names of the declared categories, used or not.
+    pub(super) fn categories(&self) -> impl Iterator<Item = &str> {
+        self.categories.iter().map(|category| category.name.0.as_str())
+    }
+}
+
+impl PretixSeat {
+    /// The name of its category; an empty one is none.
+    pub(super) fn category(&self) -> Option<&str> {
+        self.category.as_ref().map(|text| text.0.as_str()).filter(|name| !name.is_empty())
+    }
+}
+
+impl Add for Point {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { x: self.x + other.x, y: self.y + other.y }
+    }
+}
+
+impl Point {
+    /// Rounded to hundredths: as many digits as a screen can show, few enough to be stored and read
+    /// without loss.
+    pub(super) fn rounded(self) -> Self {
+        let rounded = |coordinate: f64| (coordinate * 100.0).round() / 100.0;
+        Self { x: rounded(self.x), y: rounded(self.y) }
+    }
+}
+
+impl Text {
+    pub(super) fn or_empty(text: Option<&Self>) -> String {
+        text.map(|text| text.0.clone()).unwrap_or_default()
+    }
+
+    /// The text, or the ordinal if there is none to see.
+    pub(super) fn or_ordinal(text: Option<&Self>, ordinal: usize) -> String {
+        let seen = text.filter(|text| !text.0.trim().is_empty());
+        seen.map_or_else(|| ordinal.to_string(), |text| text.0.clone())
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl Visitor<'_> for TextVisitor {
+    type Value = Text;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or a number")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
+        Ok(Text(text.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<Text, E> {
+        Ok(Text(text))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Text, E> {
+        Ok(Text(number.to_string()))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Text, E> {
+        Ok(Text(number.to_string()))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Text, E> {
+        Ok(Text(number.to_string()))
+    }
+}

@@ -1,0 +1,160 @@
+//! The rows a batch decides on, and what it changed in them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::claims::{BlockRow, BookingRow, HoldRow, HoldStatus};
+use super::clock::{EpochMs, Outage, hold_end};
+use super::command::{Keyed, RequestKey};
+use super::effect::{Effect, RecordedAnswer};
+use super::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
+use super::rules::ScheduleRules;
+use super::seat::{SeatRow, SeatState};
+
+/// A seat's address.
+pub type SeatKey = (ScheduleId, SeatNumber);
+
+/// A schedule as the transaction sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScheduleRow {
+    /// The version its seats are at.
+    pub version: i64,
+    /// What it allows.
+    pub rules: ScheduleRules,
+}
+
+/// What is known under an Idempotency-Key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KnownAnswer {
+    /// Recorded by an earlier batch.
+    Recorded(RecordedAnswer),
+    /// Given earlier in this batch.
+    Given(Box<Effect>),
+}
+
+/// A customer's live seats in one schedule.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CustomerSeats {
+    /// Seats in bookings.
+    pub booked: u32,
+    /// Holds in status `held`, ended or not: their uuid, written end and number of seats.
+    pub holds: Vec<(Uuid, EpochMs, u32)>,
+}
+
+/// Everything a batch may look at; all of it locked, or read behind the locks.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    /// The batch's schedules; a command of an absent one is refused.
+    pub schedules: BTreeMap<ScheduleId, ScheduleRow>,
+    /// All seats that any command names, directly or through a hold, booking or block.
+    pub seats: HashMap<SeatKey, SeatRow>,
+    /// The holds named.
+    pub holds: HashMap<HoldId, HoldRow>,
+    /// The bookings named, and those that named holds became.
+    pub bookings: HashMap<BookingId, BookingRow>,
+    /// The blocks named.
+    pub blocks: HashMap<BlockId, BlockRow>,
+    /// For customers of schedules with a limit.
+    pub customers: HashMap<(ScheduleId, CustomerId), CustomerSeats>,
+    /// What is recorded under the batch's keys: fingerprint and answer; nothing past its life.
+    pub answers: HashMap<RequestKey, (String, KnownAnswer)>,
+    /// Recorded outages, in order of their beginning.
+    pub outages: Vec<Outage>,
+}
+
+/// A row of `booking_seat` in its final form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BookedSeat {
+    /// Which seat.
+    pub seat: SeatKey,
+    /// Whose it is or was.
+    pub booking: Uuid,
+    /// When it was given back, if it was.
+    pub released_at: Option<EpochMs>,
+}
+
+/// One schedule's step: what its journal row says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// Which schedule.
+    pub schedule: ScheduleId,
+    /// The version these changes lead to.
+    pub version: i64,
+    /// Every seat written, ascending, with its state at that version.
+    pub changes: Vec<(SeatNumber, SeatState)>,
+}
+
+/// An answer to record under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewAnswer {
+    /// Under which key, for which request.
+    pub keyed: Keyed,
+    /// What to render and record.
+    pub effect: Effect,
+    /// Until when it is kept.
+    pub expires_at: EpochMs,
+}
+
+/// What a batch wrote, in the final form of each row. Ascending where a table has an order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Seats written, with their final state.
+    pub seats: BTreeMap<SeatKey, SeatState>,
+    /// Holds that did not exist before.
+    pub new_holds: BTreeMap<HoldId, HoldRow>,
+    /// Holds that did.
+    pub holds: BTreeMap<HoldId, HoldRow>,
+    /// Bookings that did not exist before.
+    pub new_bookings: BTreeMap<BookingId, BookingRow>,
+    /// Bookings that did.
+    pub bookings: BTreeMap<BookingId, BookingRow>,
+    /// Blocks that did not exist before.
+    pub new_blocks: BTreeMap<BlockId, BlockRow>,
+    /// Blocks that did.
+    pub blocks: BTreeMap<BlockId, BlockRow>,
+    /// Claims of seats by bookings that end with this batch and began before it.
+    pub released_seats: BTreeMap<SeatKey, BookedSeat>,
+    /// Claims that begin with this batch, some of them ended by it too.
+    pub new_booked_seats: BTreeMap<(SeatKey, Uuid), BookedSeat>,
+    /// Answers to record, by key.
+    pub answers: BTreeMap<RequestKey, NewAnswer>,
+    /// Seats taken by a locked command of this batch, to notice failed seat locks.
+    pub taken_under_lock: BTreeSet<SeatKey>,
+}
+
+impl Changes {
+    /// Whether the batch leaves the database as it was.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+            && self.new_holds.is_empty()
+            && self.holds.is_empty()
+            && self.new_bookings.is_empty()
+            && self.bookings.is_empty()
+            && self.new_blocks.is_empty()
+            && self.blocks.is_empty()
+            && self.answers.is_empty()
+    }
+}
+
+impl CustomerSeats {
+    /// Seats owned at `now`: bookings and holds that have not ended.
+    #[must_use]
+    pub fn owned(&self, now: EpochMs, outages: &[Outage], grace: Duration) -> u32 {
+        let alive = |until: EpochMs| hold_end(until, outages, grace) > now;
+        let held: u32 =
+            self.holds.iter().filter(|(_, until, _)| alive(*until)).map(|(_, _, n)| n).sum();
+        self.booked.saturating_add(held)
+    }
+
+    /// Counts a hold again as its row says: out if it is over, with its end otherwise.
+    pub fn recount_hold(&mut self, hold: &HoldRow) {
+        self.holds.retain(|(uuid, _, _)| *uuid != hold.id.uuid);
+        if hold.status == HoldStatus::Held {
+            let seats = u32::try_from(hold.seats.len()).unwrap_or(u32::MAX);
+            self.holds.push((hold.id.uuid, hold.until, seats));
+        }
+    }
+}

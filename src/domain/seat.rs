@@ -1,0 +1,98 @@
+//! A seat of a schedule: its state, and what its state says to somebody who wants it.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::clock::{EpochMs, Outage, hold_end};
+use super::refusal::ConflictReason;
+
+/// The state of a seat, with the claim that put it there. `available → held → booked → available`, and
+/// `available ⇄ blocked`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeatState {
+    /// Anybody may take it.
+    Available,
+    /// Claimed by a hold until its end; free to the next taker after that, whether swept or not.
+    Held {
+        /// The hold's uuid.
+        hold: Uuid,
+        /// The written end; outages may move the real one (see [`hold_end`]).
+        until: EpochMs,
+    },
+    /// Sold.
+    Booked {
+        /// The booking's uuid.
+        booking: Uuid,
+    },
+    /// Taken out of sale by the house.
+    Blocked {
+        /// The block's uuid.
+        block: Uuid,
+    },
+}
+
+impl SeatState {
+    /// The state's number on the wire and in the database: 0 available, 1 held, 2 booked, 3 blocked.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Available => 0,
+            Self::Held { .. } => 1,
+            Self::Booked { .. } => 2,
+            Self::Blocked { .. } => 3,
+        }
+    }
+
+    /// Why the seat cannot be taken at `now`; `None` if it can, which an ended hold does not prevent.
+    #[must_use]
+    pub fn refuses(
+        self,
+        now: EpochMs,
+        outages: &[Outage],
+        grace: Duration,
+    ) -> Option<ConflictReason> {
+        match self {
+            Self::Available => None,
+            Self::Held { until, .. } if hold_end(until, outages, grace) <= now => None,
+            Self::Held { .. } => Some(ConflictReason::Held),
+            Self::Booked { .. } => Some(ConflictReason::Booked),
+            Self::Blocked { .. } => Some(ConflictReason::Blocked),
+        }
+    }
+
+    /// Whether the seat names this hold.
+    #[must_use]
+    pub fn names_hold(self, uuid: Uuid) -> bool {
+        matches!(self, Self::Held { hold, .. } if hold == uuid)
+    }
+
+    /// Whether the seat names this booking.
+    #[must_use]
+    pub fn names_booking(self, uuid: Uuid) -> bool {
+        matches!(self, Self::Booked { booking } if booking == uuid)
+    }
+
+    /// Whether the seat names this block.
+    #[must_use]
+    pub fn names_block(self, uuid: Uuid) -> bool {
+        matches!(self, Self::Blocked { block } if block == uuid)
+    }
+}
+
+/// The name of a state's wire number, as the API writes it; anything but 0 to 3 is `None`.
+#[must_use]
+pub fn status_name(code: u8) -> Option<&'static str> {
+    ["available", "held", "booked", "blocked"].get(usize::from(code)).copied()
+}
+
+/// A seat's row as the transaction locked it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeatRow {
+    /// The seat's public name, `A-12-7`.
+    pub label: String,
+    /// Minor units of the schedule's currency.
+    pub price: i64,
+    /// Whose it is.
+    pub state: SeatState,
+}

@@ -1,0 +1,162 @@
+//! The Lua scripts of the Redis backend: requests as their calls, their answers as replies.
+//!
+//! Key: `{sch:42}:seat:1042`; the schedule is the hash tag, so the keys of a request share a slot of a
+//! cluster. Value: the token's 32 hexadecimal digits. Each script opens with its contract.
+
+use deadpool_redis::redis::{self, Cmd, Script, Value};
+
+use super::{LockError, LockReply, LockRequest, LockToken, life_ms};
+use crate::domain::ids::{ScheduleId, SeatNumber};
+
+const ACQUIRE: &str = include_str!("scripts/acquire.lua");
+const RELEASE: &str = include_str!("scripts/release.lua");
+const RETOKEN: &str = include_str!("scripts/retoken.lua");
+
+/// The scripts with their hashes.
+pub(super) struct Scripts {
+    acquire: Script,
+    release: Script,
+    retoken: Script,
+}
+
+impl Scripts {
+    /// Computes the hashes.
+    pub(super) fn new() -> Self {
+        Self {
+            acquire: Script::new(ACQUIRE),
+            release: Script::new(RELEASE),
+            retoken: Script::new(RETOKEN),
+        }
+    }
+
+    /// The commands that make all the scripts known to a server.
+    pub(super) fn load() -> Vec<Cmd> {
+        [ACQUIRE, RELEASE, RETOKEN]
+            .into_iter()
+            .map(|script| {
+                let mut command = redis::cmd("SCRIPT");
+                command.arg("LOAD").arg(script);
+                command
+            })
+            .collect()
+    }
+
+    /// The request as a call of its script, by the script's hash.
+    pub(super) fn command(&self, request: &LockRequest) -> Cmd {
+        match request {
+            LockRequest::Acquire { schedule, seats, token, ttl } => {
+                let mut command = evaluate(&self.acquire, *schedule, seats);
+                command.arg(token.to_string()).arg(life_ms(*ttl));
+                command
+            }
+            LockRequest::Release { schedule, seats, token } => {
+                let mut command = evaluate(&self.release, *schedule, seats);
+                command.arg(token.to_string());
+                command
+            }
+            LockRequest::Retoken { schedule, seats, from, to, ttl } => {
+                let mut command = evaluate(&self.retoken, *schedule, seats);
+                command.arg(from.to_string()).arg(to.to_string()).arg(life_ms(*ttl));
+                command
+            }
+        }
+    }
+}
+
+fn key(schedule: ScheduleId, seat: SeatNumber) -> String {
+    format!("{{sch:{schedule}}}:seat:{}", seat.0)
+}
+
+fn evaluate(script: &Script, schedule: ScheduleId, seats: &[SeatNumber]) -> Cmd {
+    let mut command = redis::cmd("EVALSHA");
+    command.arg(script.get_hash()).arg(seats.len());
+    for seat in seats {
+        command.arg(key(schedule, *seat));
+    }
+    command
+}
+
+/// What the answer to a request means. Fails if it is none that the request's script gives.
+pub(super) fn reply(request: &LockRequest, answer: Value) -> Result<LockReply, LockError> {
+    let parsed = match (request, &answer) {
+        (LockRequest::Acquire { seats, .. }, Value::Array(busy)) => busy_seats(seats, busy)
+            .map(|busy| if busy.is_empty() { LockReply::Acquired } else { LockReply::Busy(busy) }),
+        (LockRequest::Release { .. } | LockRequest::Retoken { .. }, Value::Int(matched)) => {
+            usize::try_from(*matched).ok().map(LockReply::Matched)
+        }
+        _ => None,
+    };
+    parsed
+        .ok_or_else(|| LockError::Backend(format!("redis gave an answer of no script: {answer:?}")))
+}
+
+/// The pairs of place and value that the acquire script answers with, as seats and tokens.
+fn busy_seats(seats: &[SeatNumber], busy: &[Value]) -> Option<Vec<(SeatNumber, LockToken)>> {
+    busy.chunks(2)
+        .map(|pair| match pair {
+            [Value::Int(place), Value::BulkString(value)] => {
+                let seat = seats.get(usize::try_from(*place).ok()?)?;
+                Some((*seat, token_of(value)))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// A value that no replica of this service wrote still locks its seat, under a token that nobody has.
+fn token_of(value: &[u8]) -> LockToken {
+    std::str::from_utf8(value)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(LockToken { prefix: 0, attempt: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const TOKEN: LockToken = LockToken { prefix: 1, attempt: 2 };
+
+    fn acquire() -> LockRequest {
+        let seats = vec![SeatNumber(7), SeatNumber(9)];
+        LockRequest::Acquire { schedule: ScheduleId(42), seats, token: TOKEN, ttl: Duration::ZERO }
+    }
+
+    fn text(value: &str) -> Value {
+        Value::BulkString(value.into())
+    }
+
+    #[test]
+    fn the_schedule_is_the_hash_tag_of_a_key() {
+        assert_eq!(key(ScheduleId(42), SeatNumber(1042)), "{sch:42}:seat:1042");
+    }
+
+    #[test]
+    fn an_empty_answer_is_a_lock_and_any_other_names_who_is_in_the_way() {
+        assert_eq!(reply(&acquire(), Value::Array(vec![])), Ok(LockReply::Acquired));
+        let busy = Value::Array(vec![Value::Int(1), text(&TOKEN.to_string())]);
+        assert_eq!(reply(&acquire(), busy), Ok(LockReply::Busy(vec![(SeatNumber(9), TOKEN)])));
+    }
+
+    #[test]
+    fn a_strangers_value_is_busy_too() {
+        let stranger = LockToken { prefix: 0, attempt: 0 };
+        let busy = Value::Array(vec![Value::Int(0), Value::BulkString(vec![0xff])]);
+        assert_eq!(reply(&acquire(), busy), Ok(LockReply::Busy(vec![(SeatNumber(7), stranger)])));
+    }
+
+    #[test]
+    fn an_answer_that_makes_no_sense_is_an_error() {
+        for answer in [
+            Value::Nil,
+            Value::Int(1),
+            Value::Array(vec![Value::Int(0)]),
+            Value::Array(vec![Value::Int(2), text("")]),
+            Value::Array(vec![Value::Int(-1), text("")]),
+        ] {
+            assert!(matches!(reply(&acquire(), answer), Err(LockError::Backend(_))));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Every metric with its help text, a file per part of the service; one registry per app, no global state.
+//!
+//! Label values come from enums, never from what a request carries: a series is for ever, so a value that
+//! a stranger can choose is a leak. To add a metric, add a field to its part's catalogue (`macros.rs`
+//! explains the form); the doc comment is what an operator reads.
+
+use prometheus::{Registry, TextEncoder};
+
+pub mod actor;
+pub mod batch;
+pub mod build;
+pub mod hold;
+pub mod http;
+pub mod lock;
+pub(crate) mod macros;
+pub mod pool;
+
+/// Bucket edges for times of requests and transactions, in seconds. A share of a histogram is exact only
+/// at an edge, so there is one at every time-out of the ladder: 0.05, 0.5, 1, 3, 10 and 12 s.
+pub const REQUEST_SECONDS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 5.0, 10.0, 12.0];
+
+/// Bucket edges for counts that double: batch and pipeline sizes.
+pub const SIZES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+/// The metrics of one app. Clones of the parts count into the same series.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Requests and answers.
+    pub http: http::HttpMetrics,
+    /// Seat locks and their circuit breaker.
+    pub lock: lock::LockMetrics,
+    /// The booking engine's transactions and commands.
+    pub batch: batch::BatchMetrics,
+    /// The sweep of expired holds.
+    pub hold: hold::HoldMetrics,
+    /// Mailboxes and supervision.
+    pub actor: actor::ActorMetrics,
+    /// Connection pools.
+    pub pool: pool::PoolMetrics,
+    /// What is running.
+    pub build: build::BuildMetrics,
+}
+
+impl Metrics {
+    /// All metrics in a registry of their own, with the process' (`process_cpu_seconds_total` and so on,
+    /// by their usual names) on Linux. Fails only if two metrics carry the same name.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(Self {
+            http: http::HttpMetrics::new(&registry)?,
+            lock: lock::LockMetrics::new(&registry)?,
+            batch: batch::BatchMetrics::new(&registry)?,
+            hold: hold::HoldMetrics::new(&registry)?,
+            actor: actor::ActorMetrics::new(&registry)?,
+            pool: pool::PoolMetrics::new(&registry)?,
+            build: build::BuildMetrics::announce(&registry)?,
+            registry,
+        })
+    }
+
+    /// The metrics in Prometheus' text format 0.0.4 (`text/plain; version=0.0.4`).
+    #[must_use]
+    pub fn encode(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
+            log::error!("the metrics could not be written: {error}");
+            String::new()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_series_with_known_labels_is_there_at_zero() -> prometheus::Result<()> {
+        let text = Metrics::new()?.encode();
+        for line in [
+            "seatlock_http_in_flight 0",
+            "seatlock_seat_lock_requests_total{outcome=\"bypassed\"} 0",
+            "seatlock_seat_lock_breaker_state 0",
+            "seatlock_batches_total{outcome=\"unknown\"} 0",
+            "seatlock_commands_total{kind=\"hold\",outcome=\"refused\"} 0",
+            "seatlock_guard_saves_total{guard=\"unique_index\"} 0",
+            "seatlock_hold_sweeps_total 0",
+            "seatlock_actor_restarts_total{actor=\"booking\"} 0",
+            "seatlock_pool_connections{pool=\"write\",state=\"idle\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");
+        }
+        assert!(text.contains("\nseatlock_build_info{version="), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn two_apps_in_one_process_count_apart() -> prometheus::Result<()> {
+        let (one, other) = (Metrics::new()?, Metrics::new()?);
+        one.lock.lost_total.inc();
+        assert!(one.encode().contains("\nseatlock_seat_lock_lost_total 1\n"));
+        assert!(other.encode().contains("\nseatlock_seat_lock_lost_total 0\n"));
+        Ok(())
+    }
+
+    #[test]
+    fn names_follow_the_conventions() -> prometheus::Result<()> {
+        let text = Metrics::new()?.encode();
+        for line in text.lines().filter(|line| line.starts_with("# TYPE seatlock_")) {
+            let mut words = line.split(' ').skip(2);
+            let (name, kind) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+            assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
+            assert!(!name.ends_with("_ms"), "times are in seconds: {line}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! One run of the booking transaction: BEGIN, lock, decide, write, COMMIT.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sea_orm::{DatabaseConnection, DbErr, TransactionTrait as _};
+
+use crate::domain::command::Command;
+use crate::domain::decide::{Decision, decide};
+use crate::domain::ids::BatchId;
+use crate::domain::rules::Policy;
+use crate::store::dialect::Dialect;
+use crate::store::failure;
+
+use super::load::load;
+use super::session::Session;
+use super::wanted::Wanted;
+use super::write::{Renderer, WriteError, write};
+
+/// A batch about to be run.
+pub(crate) struct Attempt {
+    pub(crate) dialect: Dialect,
+    pub(crate) policy: Policy,
+    pub(crate) render: Renderer,
+    pub(crate) limit: Duration,
+    pub(crate) batch: BatchId,
+    pub(crate) number: i16,
+    pub(crate) commands: Vec<Command>,
+}
+
+/// How a run ended well.
+pub(crate) enum Attempted {
+    /// Everything decided is durable.
+    Committed,
+    /// Nothing had to be written.
+    ReadOnly,
+    /// An earlier run of this batch turned out to be durable; this one was undone.
+    Earlier(i16),
+}
+
+/// Why a run failed. Only [`Uncertain`](Self::Uncertain) may have had an effect.
+pub(crate) enum AttemptError {
+    /// The database says no, and nothing was kept.
+    Database(DbErr),
+    /// Another batch has just recorded one of the keys.
+    KeyTaken,
+    /// This table did not have the rows that were decided on.
+    RowCount(&'static str),
+    /// Time ran out before COMMIT was sent.
+    Deadline,
+    /// COMMIT was sent and its answer did not come.
+    Uncertain(String),
+}
+
+/// A run and what it decided, which is kept even if COMMIT's answer is lost.
+pub(crate) struct Report {
+    pub(crate) result: Result<Attempted, AttemptError>,
+    pub(crate) decision: Option<Decision>,
+    pub(crate) statements: u32,
+}
+
+impl From<WriteError> for AttemptError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Database(error) => Self::Database(error),
+            WriteError::KeyTaken => Self::KeyTaken,
+            WriteError::RowCount(table) => Self::RowCount(table),
+        }
+    }
+}
+
+impl From<DbErr> for AttemptError {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl Attempt {
+    /// Runs the transaction within its time limit. After a failure by time the connection is in an unknown
+    /// state: the caller must throw it away.
+    pub(crate) async fn run(self, connection: &DatabaseConnection) -> Report {
+        let committing = Arc::new(AtomicBool::new(false));
+        let mut decision = None;
+        let mut statements = 0;
+        let work = self.transact(connection, &committing, &mut decision, &mut statements);
+        let result = match tokio::time::timeout(self.limit, work).await {
+            Ok(result) => result,
+            Err(_) if committing.load(Ordering::SeqCst) => {
+                Err(AttemptError::Uncertain("no answer to COMMIT in time".to_owned()))
+            }
+            Err(_) => Err(AttemptError::Deadline),
+        };
+        Report { result, decision, statements }
+    }
+
+    async fn transact(
+        &self,
+        connection: &DatabaseConnection,
+        committing: &AtomicBool,
+        kept: &mut Option<Decision>,
+        statements: &mut u32,
+    ) -> Result<Attempted, AttemptError> {
+        let transaction = connection.begin_with_options(self.dialect.begin()).await?;
+        let session = Session::new(&transaction, self.dialect);
+        let worked = self.work(&session, kept).await;
+        *statements = session.statements() + 1;
+        match worked {
+            Ok(Attempted::Committed) => {
+                committing.store(true, Ordering::SeqCst);
+                match transaction.commit().await {
+                    Ok(()) => Ok(Attempted::Committed),
+                    Err(error) if failure::answered_by_server(&error) => Err(error.into()),
+                    Err(error) => Err(AttemptError::Uncertain(error.to_string())),
+                }
+            }
+            Ok(other) => {
+                transaction.rollback().await?;
+                Ok(other)
+            }
+            Err(error) => {
+                // The first error tells more than a failed rollback on the same connection would.
+                drop(transaction.rollback().await);
+                Err(error)
+            }
+        }
+    }
+
+    async fn work(
+        &self,
+        session: &Session<'_>,
+        kept: &mut Option<Decision>,
+    ) -> Result<Attempted, AttemptError> {
+        let wanted = Wanted::of(self.commands.iter());
+        let loaded = load(session, self.batch, &self.policy, wanted).await?;
+        if let Some(earlier) = loaded.committed_attempt {
+            return Ok(Attempted::Earlier(earlier));
+        }
+        let decision = decide(loaded.now, &self.policy, loaded.rows, &self.commands);
+        let decision = kept.insert(decision);
+        if decision.changes.is_empty() {
+            return Ok(if loaded.must_commit { Attempted::Committed } else { Attempted::ReadOnly });
+        }
+        write(session, (self.batch, self.number), loaded.now, decision, self.render).await?;
+        Ok(Attempted::Committed)
+    }
+}

@@ -1,0 +1,251 @@
+//! Locks and reads everything a batch decides on.
+//!
+//! One global order, so that no two batches of any replicas can deadlock: holds, bookings and blocks by
+//! identifier, then seats by schedule and number, the schedules' version rows last. Locking is one
+//! statement and deciding the next: a lock and a check in one statement would sell a seat twice under READ
+//! COMMITTED. Everything after the version rows is read in new statements, behind all locks.
+
+use std::collections::HashMap;
+
+use entity::{block, booking, hold, schedule};
+use sea_orm::DbErr;
+use uuid::Uuid;
+
+use crate::domain::clock::{EpochMs, Outage};
+use crate::domain::ids::{BatchId, CustomerId, ScheduleId};
+use crate::domain::rows::{Rows, ScheduleRow};
+use crate::domain::rules::Policy;
+use crate::domain::seat::SeatRow;
+use crate::store::convert;
+use crate::store::dialect::{Column, RowSet};
+use crate::store::heartbeat;
+use crate::store::idempotency;
+
+use super::session::Session;
+use super::wanted::Wanted;
+
+/// What was read behind the locks.
+pub(crate) struct Loaded {
+    pub(crate) now: EpochMs,
+    pub(crate) rows: Rows,
+    /// The attempt of this very batch that was committed before, if one was.
+    pub(crate) committed_attempt: Option<i16>,
+    /// Whether something was written already that must be committed whatever is decided.
+    pub(crate) must_commit: bool,
+}
+
+pub(crate) async fn load(
+    session: &Session<'_>,
+    batch: BatchId,
+    policy: &Policy,
+    mut wanted: Wanted,
+) -> Result<Loaded, DbErr> {
+    let mut rows = Rows::default();
+    lock_claims(session, &mut wanted, &mut rows).await?;
+    lock_seats(session, &wanted, &mut rows).await?;
+    let versions = lock_versions(session, &wanted).await?;
+    let context = heartbeat::context(session, batch, policy).await?;
+    rows.outages = context.outages;
+    rows.answers = idempotency::find(session, context.now, wanted.keys.iter()).await?;
+    load_schedules(session, &versions, &mut rows).await?;
+    load_customers(session, &wanted, &mut rows).await?;
+    Ok(Loaded {
+        now: context.now,
+        rows,
+        committed_attempt: context.committed_attempt,
+        must_commit: context.recorded_gap,
+    })
+}
+
+fn scoped<T>(ids: impl Iterator<Item = T> + Clone, split: fn(T) -> (ScheduleId, Uuid)) -> RowSet {
+    let schedules = ids.clone().map(|id| split(id).0.0).collect();
+    let uuids = ids.map(|id| split(id).1).collect();
+    RowSet::new().with("schedule_id", Column::BigInt(schedules)).with("id", Column::Uuid(uuids))
+}
+
+async fn lock_claims(
+    session: &Session<'_>,
+    wanted: &mut Wanted,
+    rows: &mut Rows,
+) -> Result<(), DbErr> {
+    let lock = |clause| {
+        let on = "JOIN {t} t ON t.schedule_id = r.schedule_id AND t.id = r.id ORDER BY t.schedule_id, t.id";
+        format!("{on} {}", session.dialect.lock(clause))
+    };
+    let after = lock("FOR UPDATE OF t");
+    let select = "SELECT t.* FROM";
+    if !wanted.holds.is_empty() {
+        let set = scoped(wanted.holds.iter(), |id| (id.schedule, id.uuid));
+        for model in session.rows::<hold::Entity>(&set, select, &after.replace("{t}", "hold")).await? {
+            let row = convert::hold(model)?;
+            wanted.add_hold(&row);
+            rows.holds.insert(row.id, row);
+        }
+    }
+    if !wanted.bookings.is_empty() {
+        let set = scoped(wanted.bookings.iter(), |id| (id.schedule, id.uuid));
+        let after = after.replace("{t}", "booking");
+        for model in session.rows::<booking::Entity>(&set, select, &after).await? {
+            let row = convert::booking(model)?;
+            wanted.add_booking(&row);
+            rows.bookings.insert(row.id, row);
+        }
+    }
+    if !wanted.blocks.is_empty() {
+        let set = scoped(wanted.blocks.iter(), |id| (id.schedule, id.uuid));
+        for model in session.rows::<block::Entity>(&set, select, &after.replace("{t}", "block")).await? {
+            let row = convert::block(model)?;
+            wanted.add_block(&row);
+            rows.blocks.insert(row.id, row);
+        }
+    }
+    Ok(())
+}
+
+async fn lock_seats(
+    session: &Session<'_>,
+    wanted: &Wanted,
+    rows: &mut Rows,
+) -> Result<(), DbErr> {
+    if wanted.seats.is_empty() {
+        return Ok(());
+    }
+    let schedules = wanted.seats.iter().map(|(schedule, _)| schedule.0).collect();
+    let numbers = wanted.seats.iter().map(|(_, number)| convert::number_column(*number)).collect();
+    let set = RowSet::new()
+        .with("schedule_id", Column::BigInt(schedules))
+        .with("number", Column::Int(numbers));
+    let before = "SELECT s.schedule_id, s.number, s.label, s.price, s.state, s.hold_id, s.held_until,
+                  s.booking_id, s.block_id FROM";
+    let after = format!(
+        "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number
+         ORDER BY s.schedule_id, s.number {}",
+        session.dialect.lock("FOR UPDATE OF s")
+    );
+    let found = session.query(set.statement(session.dialect, Vec::new(), before, &after)).await?;
+    rows.seats.reserve(found.len());
+    for row in found {
+        type Columns =
+            (i64, i32, String, i64, i16, Option<Uuid>, Option<i64>, Option<Uuid>, Option<Uuid>);
+        let (schedule, number, label, price, state, hold, until, booking, block) =
+            row.try_get_many_by_index::<Columns>()?;
+        let state = convert::seat_state((state, hold, until, booking, block))?;
+        let key = (ScheduleId(schedule), convert::seat_number(number)?);
+        rows.seats.insert(key, SeatRow { label, price, state });
+    }
+    Ok(())
+}
+
+fn schedules(ids: impl Iterator<Item = ScheduleId>) -> RowSet {
+    RowSet::new().with("id", Column::BigInt(ids.map(|id| id.0).collect()))
+}
+
+async fn lock_versions(
+    session: &Session<'_>,
+    wanted: &Wanted,
+) -> Result<HashMap<ScheduleId, i64>, DbErr> {
+    if wanted.schedules.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let after = format!(
+        "JOIN schedule_version v ON v.schedule_id = r.id ORDER BY v.schedule_id {}",
+        session.dialect.lock("FOR NO KEY UPDATE OF v")
+    );
+    let set = schedules(wanted.schedules.iter().copied());
+    let before = "SELECT v.schedule_id, v.version FROM";
+    let found = session.query(set.statement(session.dialect, Vec::new(), before, &after)).await?;
+    let pair = |row: sea_orm::QueryResult| {
+        let (id, version) = row.try_get_many_by_index::<(i64, i64)>()?;
+        Ok((ScheduleId(id), version))
+    };
+    found.into_iter().map(pair).collect()
+}
+
+async fn load_schedules(
+    session: &Session<'_>,
+    versions: &HashMap<ScheduleId, i64>,
+    rows: &mut Rows,
+) -> Result<(), DbErr> {
+    if versions.is_empty() {
+        return Ok(());
+    }
+    let set = schedules(versions.keys().copied());
+    let after = "JOIN schedule t ON t.id = r.id";
+    for model in session.rows::<schedule::Entity>(&set, "SELECT t.* FROM", after).await? {
+        let id = ScheduleId(model.id);
+        let version = *versions.get(&id).ok_or_else(|| convert::corrupt("schedule version"))?;
+        let rules = convert::rules(&model)?;
+        rows.schedules.insert(id, ScheduleRow { version, rules });
+    }
+    Ok(())
+}
+
+/// Counted only where a schedule limits them, and only behind its version row: counted before, two
+/// replicas could exceed the limit together.
+async fn load_customers(
+    session: &Session<'_>,
+    wanted: &Wanted,
+    rows: &mut Rows,
+) -> Result<(), DbErr> {
+    let limited = |schedule: &ScheduleId| {
+        let row = rows.schedules.get(schedule);
+        row.is_some_and(|row| row.rules.max_seats_per_customer.is_some())
+    };
+    let customers: Vec<&(ScheduleId, CustomerId)> =
+        wanted.customers.iter().filter(|(schedule, _)| limited(schedule)).collect();
+    if customers.is_empty() {
+        return Ok(());
+    }
+    let schedules = customers.iter().map(|(schedule, _)| schedule.0).collect();
+    let names = customers.iter().map(|(_, customer)| customer.as_str().to_owned()).collect();
+    let set = RowSet::new()
+        .with("schedule_id", Column::BigInt(schedules))
+        .with("customer_id", Column::Text(names));
+    let key = |schedule: i64, customer: String| {
+        let customer = CustomerId::parse(customer).map_err(|_| convert::corrupt("customer"))?;
+        Ok::<_, DbErr>((ScheduleId(schedule), customer))
+    };
+    let booked = set.statement(
+        session.dialect,
+        Vec::new(),
+        "SELECT b.schedule_id, b.customer_id, CAST(sum(b.live_seats) AS BIGINT) FROM",
+        "JOIN booking b ON b.customer_id = r.customer_id AND b.schedule_id = r.schedule_id
+         GROUP BY b.schedule_id, b.customer_id",
+    );
+    for row in session.query(booked).await? {
+        let (schedule, customer, seats) = row.try_get_many_by_index::<(i64, String, i64)>()?;
+        let entry = rows.customers.entry(key(schedule, customer)?).or_default();
+        entry.booked = u32::try_from(seats).map_err(|_| convert::corrupt("count"))?;
+    }
+    let held = set.statement(
+        session.dialect,
+        Vec::new(),
+        "SELECT h.schedule_id, h.customer_id, h.id, h.held_until, h.seat_count FROM",
+        "JOIN hold h ON h.customer_id = r.customer_id AND h.schedule_id = r.schedule_id
+         WHERE h.status = 0",
+    );
+    for row in session.query(held).await? {
+        let (schedule, customer, id, until, seats) =
+            row.try_get_many_by_index::<(i64, String, Uuid, i64, i32)>()?;
+        let seats = u32::try_from(seats).map_err(|_| convert::corrupt("count"))?;
+        let entry = rows.customers.entry(key(schedule, customer)?).or_default();
+        entry.holds.push((id, EpochMs(until), seats));
+    }
+    Ok(())
+}
+
+/// Reads `began:ended,began:ended` as the context statement aggregates it.
+pub(crate) fn outages(text: &str) -> Result<Vec<Outage>, DbErr> {
+    let one = |pair: &str| {
+        let (began, ended) = pair.split_once(':')?;
+        Some(Outage {
+            began: EpochMs(began.parse().ok()?),
+            ended: EpochMs(ended.parse().ok()?),
+        })
+    };
+    let pairs = text.split(',').filter(|pair| !pair.is_empty());
+    let mut outages: Vec<Outage> =
+        pairs.map(one).collect::<Option<_>>().ok_or_else(|| convert::corrupt("outage"))?;
+    outages.sort_by_key(|outage| outage.began);
+    Ok(outages)
+}

@@ -1,0 +1,77 @@
+//! Which rows a batch must lock and read, told by its commands alone.
+
+use std::collections::BTreeSet;
+
+use crate::domain::claims::{BlockRow, BookingRow, HoldRow};
+use crate::domain::command::{Action, Command, RequestKey};
+use crate::domain::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
+use crate::domain::rows::SeatKey;
+
+/// The rows by name, each set in the order in which all replicas lock.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) schedules: BTreeSet<ScheduleId>,
+    pub(crate) holds: BTreeSet<HoldId>,
+    pub(crate) bookings: BTreeSet<BookingId>,
+    pub(crate) blocks: BTreeSet<BlockId>,
+    pub(crate) seats: BTreeSet<SeatKey>,
+    pub(crate) keys: BTreeSet<RequestKey>,
+    pub(crate) customers: BTreeSet<(ScheduleId, CustomerId)>,
+}
+
+impl Wanted {
+    pub(crate) fn of<'a>(commands: impl Iterator<Item = &'a Command>) -> Self {
+        let mut wanted = Self::default();
+        for command in commands {
+            wanted.add(command);
+        }
+        wanted
+    }
+
+    fn add(&mut self, command: &Command) {
+        self.keys.extend(command.keyed.as_ref().map(|keyed| keyed.request.clone()));
+        let schedule = command.schedule;
+        match &command.action {
+            Action::Lookup => return,
+            Action::Hold { seats, customer, .. } | Action::Book { seats, customer, .. } => {
+                self.add_seats(schedule, seats);
+                self.customers.insert((schedule, customer.clone()));
+            }
+            Action::Block { seats, .. } => self.add_seats(schedule, seats),
+            Action::Extend { hold, .. }
+            | Action::Release { hold }
+            | Action::Confirm { hold, .. }
+            | Action::Expire { hold } => {
+                self.holds.insert(*hold);
+            }
+            Action::Cancel { booking, seats } => {
+                self.bookings.insert(*booking);
+                self.add_seats(schedule, seats.as_deref().unwrap_or_default());
+            }
+            Action::Unblock { block } => {
+                self.blocks.insert(*block);
+            }
+        }
+        self.schedules.insert(schedule);
+    }
+
+    fn add_seats(&mut self, schedule: ScheduleId, seats: &[SeatNumber]) {
+        self.seats.extend(seats.iter().map(|number| (schedule, *number)));
+    }
+
+    /// A hold brings its seats, its customer (a late confirm is judged like a fresh booking) and the
+    /// booking it became.
+    pub(crate) fn add_hold(&mut self, hold: &HoldRow) {
+        self.add_seats(hold.id.schedule, &hold.seats);
+        self.customers.insert((hold.id.schedule, hold.customer.clone()));
+        self.bookings.extend(hold.booking);
+    }
+
+    pub(crate) fn add_booking(&mut self, booking: &BookingRow) {
+        self.add_seats(booking.id.schedule, &booking.seats);
+    }
+
+    pub(crate) fn add_block(&mut self, block: &BlockRow) {
+        self.add_seats(block.id.schedule, &block.seats);
+    }
+}

@@ -1,0 +1,111 @@
+//! Reading bookings.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use entity::{booking, schedule, seat};
+use sea_orm::{
+    ColumnTrait as _, DatabaseConnection, DbErr, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+};
+
+use crate::domain::catalogue::Page;
+use crate::domain::claims::BookingRow;
+use crate::domain::effect::{BookingView, PricedSeat};
+use crate::domain::ids::{BookingId, CustomerId, ScheduleId, SeatNumber};
+
+use super::{Store, StoreError, convert};
+
+/// Which bookings to list; at least one of the two must be given for the list to be an indexed read.
+#[derive(Debug, Clone, Default)]
+pub struct BookingFilter {
+    /// Only of this customer.
+    pub customer: Option<CustomerId>,
+    /// Only of this schedule.
+    pub schedule: Option<ScheduleId>,
+    /// Only those after this one, by creation.
+    pub after: Option<BookingId>,
+}
+
+impl Store {
+    /// One booking.
+    pub async fn booking(
+        self: &Arc<Self>,
+        id: BookingId,
+    ) -> Result<Option<BookingView>, StoreError> {
+        self.find(move |db| async move {
+            let row =
+                booking::Entity::find_by_id((id.schedule.0, id.uuid)).one(&db).await?;
+            let Some(row) = row else { return Ok(None) };
+            Ok(views(&db, vec![convert::booking(row)?]).await?.pop())
+        })
+        .await
+    }
+
+    /// At most `limit` bookings by creation.
+    pub async fn bookings(
+        self: &Arc<Self>,
+        filter: BookingFilter,
+        limit: usize,
+    ) -> Result<Page<BookingView>, StoreError> {
+        let db = self.read.clone();
+        let query = async move {
+            let mut select = booking::Entity::find();
+            if let Some(schedule) = filter.schedule {
+                select = select.filter(booking::Column::ScheduleId.eq(schedule.0));
+            }
+            if let Some(customer) = &filter.customer {
+                select = select.filter(booking::Column::CustomerId.eq(customer.as_str()));
+            }
+            if let Some(after) = filter.after {
+                select = select.filter(booking::Column::Id.gt(after.uuid));
+            }
+            let rows =
+                select.order_by_asc(booking::Column::Id).limit(limit as u64 + 1).all(&db).await?;
+            let rows = rows.into_iter().map(convert::booking).collect::<Result<Vec<_>, _>>()?;
+            views(&db, rows).await
+        };
+        let rows = self.bounded(self.settings.limits.statement_timeout, query).await?;
+        Ok(Page::of(rows, limit, |booking| booking.row.id.to_string()))
+    }
+}
+
+/// Adds labels, prices and currencies; two statements per schedule, however many bookings.
+async fn views(
+    db: &DatabaseConnection,
+    rows: Vec<BookingRow>,
+) -> Result<Vec<BookingView>, DbErr> {
+    let mut wanted: HashMap<ScheduleId, Vec<SeatNumber>> = HashMap::new();
+    for row in &rows {
+        wanted.entry(row.id.schedule).or_default().extend(&row.seats);
+    }
+    let mut seats: HashMap<(ScheduleId, SeatNumber), seat::Model> = HashMap::new();
+    let mut currencies: HashMap<ScheduleId, String> = HashMap::new();
+    for (schedule, numbers) in wanted {
+        let numbers = numbers.into_iter().map(convert::number_column);
+        let found = seat::Entity::find()
+            .filter(seat::Column::ScheduleId.eq(schedule.0))
+            .filter(seat::Column::Number.is_in(numbers))
+            .all(db)
+            .await?;
+        for row in found {
+            seats.insert((schedule, convert::seat_number(row.number)?), row);
+        }
+        let row = schedule::Entity::find_by_id(schedule.0).one(db).await?;
+        let row = row.ok_or_else(|| convert::corrupt("schedule"))?;
+        currencies.insert(schedule, row.currency);
+    }
+    let view = |row: BookingRow| {
+        let (mut live, mut gone) = (Vec::new(), Vec::new());
+        for number in &row.seats {
+            let seat = seats.get(&(row.id.schedule, *number));
+            let seat = seat.ok_or_else(|| convert::corrupt("seat list"))?;
+            let (label, price) = (seat.label.clone(), seat.price);
+            let side = if seat.booking_id == Some(row.id.uuid) { &mut live } else { &mut gone };
+            side.push(PricedSeat { number: *number, label, price });
+        }
+        let currency = currencies.get(&row.id.schedule).cloned().unwrap_or_default();
+        Ok(BookingView { row, seats: live, cancelled_seats: gone, currency })
+    };
+    rows.into_iter().map(view).collect()
+}

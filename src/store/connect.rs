@@ -1,0 +1,199 @@
+//! Connections to either database, and what each must promise before it is used.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{AssertSqlSafe, Executor as _};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr};
+
+use super::StoreError;
+use super::dialect::Dialect;
+
+/// Which database.
+#[derive(Clone)]
+pub enum Target {
+    /// PostgreSQL: a primary, and where to read.
+    Postgres {
+        /// `postgres://user:password@host:port/database` of the primary.
+        write_url: String,
+        /// The same for reads; the primary if absent.
+        read_url: Option<String>,
+    },
+    /// A SQLite file, created when missing.
+    Sqlite {
+        /// Where.
+        path: PathBuf,
+    },
+}
+
+/// How long things may take, and how many connections there are.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Write lanes, each with a connection of its own (always one for SQLite, which has one writer).
+    pub lanes: u32,
+    /// Connections for reading.
+    pub read_pool: u32,
+    /// Waiting for a connection.
+    pub pool_wait: Duration,
+    /// Waiting for a row lock.
+    pub lock_timeout: Duration,
+    /// One statement.
+    pub statement_timeout: Duration,
+    /// One whole booking transaction.
+    pub transaction_timeout: Duration,
+    /// Entering a schedule with all its seats.
+    pub creation_timeout: Duration,
+}
+
+impl Target {
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self {
+            Self::Postgres { .. } => Dialect::Postgres,
+            Self::Sqlite { .. } => Dialect::Sqlite,
+        }
+    }
+
+    /// Whether reads go to a database that may lag behind the primary.
+    pub(crate) fn has_replica(&self) -> bool {
+        matches!(self, Self::Postgres { read_url: Some(_), .. })
+    }
+
+    pub(crate) fn writer(&self, limits: &Limits, connections: u32) -> ConnectOptions {
+        match self {
+            Self::Postgres { write_url, .. } => {
+                postgres(write_url, limits, connections, writer_session(limits))
+            }
+            Self::Sqlite { path } => sqlite(path, limits, connections, false),
+        }
+    }
+
+    pub(crate) fn reader(&self, limits: &Limits) -> ConnectOptions {
+        match self {
+            Self::Postgres { write_url, read_url } => {
+                let url = read_url.as_ref().unwrap_or(write_url);
+                postgres(url, limits, limits.read_pool, reader_session(limits))
+            }
+            Self::Sqlite { path } => sqlite(path, limits, limits.read_pool, true),
+        }
+    }
+}
+
+fn pool(url: String, limits: &Limits, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(0)
+        .connect_lazy(true)
+        .acquire_timeout(limits.pool_wait)
+        .connect_timeout(limits.pool_wait)
+        .test_before_acquire(false)
+        .test_before_acquire_if_idle_for(Duration::from_secs(30))
+        .sqlx_logging(false);
+    options
+}
+
+fn postgres(url: &str, limits: &Limits, connections: u32, session: String) -> ConnectOptions {
+    let mut options = pool(url.to_owned(), limits, connections);
+    options.set_application_name("seatlock");
+    options.map_sqlx_postgres_pool_opts(move |pool| {
+        let session = session.clone();
+        pool.after_connect(move |connection, _| {
+            let session = session.clone();
+            Box::pin(async move {
+                connection.execute(AssertSqlSafe(session)).await?;
+                Ok(())
+            })
+        })
+    });
+    options
+}
+
+/// What a writing session is told at once, in one round trip. It takes nothing but index paths: a plan
+/// cached while a table was new would otherwise go on scanning the table when it has grown. A standby is
+/// no place for a writer.
+fn writer_session(limits: &Limits) -> String {
+    format!(
+        "SET statement_timeout = {statement}; SET lock_timeout = {lock};
+         SET idle_in_transaction_session_timeout = {transaction};
+         SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+         SET jit = off; SET client_min_messages = error;
+         DO $$ BEGIN IF pg_is_in_recovery() THEN
+             RAISE 'this server is a standby' USING ERRCODE = '25006'; END IF; END $$",
+        statement = limits.statement_timeout.as_millis(),
+        lock = limits.lock_timeout.as_millis(),
+        transaction = limits.transaction_timeout.as_millis(),
+    )
+}
+
+fn reader_session(limits: &Limits) -> String {
+    format!(
+        "SET statement_timeout = {statement}; SET default_transaction_read_only = on;
+         SET idle_in_transaction_session_timeout = {statement}; SET jit = off;
+         SET client_min_messages = error",
+        statement = limits.statement_timeout.as_millis(),
+    )
+}
+
+fn sqlite(path: &std::path::Path, limits: &Limits, connections: u32, read: bool) -> ConnectOptions {
+    let mode = if read { "ro" } else { "rwc" };
+    let mut options = pool(format!("sqlite://{}?mode={mode}", path.display()), limits, connections);
+    let wait = limits.lock_timeout;
+    options.map_sqlx_sqlite_opts(move |options| {
+        let options = options.busy_timeout(wait).foreign_keys(true);
+        if read {
+            return options;
+        }
+        // FULL: the answer leaves after the commit is on the disk, and so it must be.
+        options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full)
+    });
+    options
+}
+
+/// Refuses a PostgreSQL that may forget what it has acknowledged.
+pub(crate) async fn check_durability(db: &DatabaseConnection) -> Result<(), StoreError> {
+    let sql = "SELECT current_setting('fsync'), current_setting('synchronous_commit')";
+    let statement = Dialect::Postgres.statement(sql, Vec::new());
+    let row = db.query_one_raw(statement).await?;
+    let (fsync, commit) = match row {
+        Some(row) => row.try_get_many_by_index::<(String, String)>()?,
+        None => (String::new(), String::new()),
+    };
+    if fsync == "on" && commit != "off" {
+        return Ok(());
+    }
+    Err(StoreError::Unfit(format!(
+        "postgresql runs with fsync={fsync} and synchronous_commit={commit}, so it may forget bookings that \
+         were acknowledged; set fsync=on and synchronous_commit to anything but off"
+    )))
+}
+
+/// A connection of one lane. A transaction that overran its deadline leaves it in an unknown state; it is
+/// then thrown away whole, never handed to anybody again.
+pub(crate) struct LaneConnection {
+    options: ConnectOptions,
+    current: Mutex<DatabaseConnection>,
+}
+
+impl LaneConnection {
+    pub(crate) async fn open(target: &Target, limits: &Limits) -> Result<Self, DbErr> {
+        let options = target.writer(limits, 1);
+        let current = Mutex::new(Database::connect(options.clone()).await?);
+        Ok(Self { options, current })
+    }
+
+    pub(crate) fn get(&self) -> DatabaseConnection {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) async fn renew(&self) -> Result<(), DbErr> {
+        let fresh = Database::connect(self.options.clone()).await?;
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *current, fresh);
+        drop(current);
+        // Closing waits for a connection that may never answer; nobody waits for that.
+        tokio::spawn(old.close());
+        Ok(())
+    }
+}

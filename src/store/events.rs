@@ -1,0 +1,69 @@
+//! Events.
+
+use std::sync::Arc;
+
+use entity::event;
+use sea_orm::{
+    ActiveModelTrait as _, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Set,
+};
+
+use crate::domain::catalogue::{Event, Page};
+use crate::domain::command::Keyed;
+use crate::domain::effect::RecordedAnswer;
+use crate::domain::ids::EventId;
+
+use super::idempotency::Once;
+use super::{Store, StoreError, convert};
+
+impl Store {
+    /// Enters an event, once per key.
+    pub async fn create_event(
+        self: &Arc<Self>,
+        name: String,
+        keyed: Option<Keyed>,
+        render: fn(&Event) -> RecordedAnswer,
+    ) -> Result<Once<Event>, StoreError> {
+        let limit = self.settings.limits.statement_timeout;
+        self.once(keyed, limit, render, move |session, now| {
+            let name = name.clone();
+            Box::pin(async move {
+                let row = event::ActiveModel {
+                    name: Set(name),
+                    created_at: Set(now.0),
+                    ..Default::default()
+                };
+                Ok(Ok(convert::event(row.insert(session.transaction).await?)))
+            })
+        })
+        .await
+    }
+
+    /// One event.
+    pub async fn event(self: &Arc<Self>, id: EventId) -> Result<Option<Event>, StoreError> {
+        self.find(move |db| async move {
+            Ok(event::Entity::find_by_id(id.0).one(&db).await?.map(convert::event))
+        })
+        .await
+    }
+
+    /// At most `limit` events by id, those after `after`.
+    pub async fn events(
+        self: &Arc<Self>,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> Result<Page<Event>, StoreError> {
+        let db = self.read.clone();
+        let query = async move {
+            let rows = event::Entity::find()
+                .filter(event::Column::Id.gt(after.map_or(0, |id| id.0)))
+                .order_by_asc(event::Column::Id)
+                .limit(limit as u64 + 1)
+                .all(&db)
+                .await?;
+            Ok(rows.into_iter().map(convert::event).collect::<Vec<Event>>())
+        };
+        let rows = self.bounded(self.settings.limits.statement_timeout, query).await?;
+        Ok(Page::of(rows, limit, |event| event.id.to_string()))
+    }
+}

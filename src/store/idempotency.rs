@@ -1,0 +1,169 @@
+//! Answers under their Idempotency-Keys, and work that is done once per key outside the booking engine.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sea_orm::{DbErr, TransactionTrait as _};
+
+use crate::domain::clock::EpochMs;
+use crate::domain::command::{Keyed, RequestKey};
+use crate::domain::effect::RecordedAnswer;
+use crate::domain::refusal::Refusal;
+use crate::domain::rows::KnownAnswer;
+
+use super::batch::session::Session;
+use super::dialect::{Column, RowSet};
+use super::{Store, StoreError, convert};
+
+/// A key, the answer under it, and until when it is kept.
+pub(crate) type Row = (Keyed, RecordedAnswer, EpochMs);
+
+/// What came of work that is done once per key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Once<T> {
+    /// It was done now.
+    Done(T),
+    /// It was done before; here is the answer given then.
+    Replayed(RecordedAnswer),
+    /// The answer is no.
+    Refused(Refusal),
+}
+
+/// The unexpired answers under the keys, with their fingerprints.
+pub(crate) async fn find(
+    session: &Session<'_>,
+    now: EpochMs,
+    keys: impl Iterator<Item = &RequestKey> + Clone,
+) -> Result<HashMap<RequestKey, (String, KnownAnswer)>, DbErr> {
+    if keys.clone().next().is_none() {
+        return Ok(HashMap::new());
+    }
+    let set = RowSet::new()
+        .with("caller", Column::Text(keys.clone().map(|key| key.caller.clone()).collect()))
+        .with("key", Column::Text(keys.map(|key| key.key.clone()).collect()));
+    let after = "JOIN idempotency t ON t.caller = r.caller AND t.key = r.key";
+    let rows = session.rows::<entity::idempotency::Entity>(&set, "SELECT t.* FROM", after).await?;
+    let live = rows.into_iter().filter(|row| row.expires_at > now.0);
+    live.map(|row| {
+        let status = u16::try_from(row.status).map_err(|_| convert::corrupt("status"))?;
+        let answer = KnownAnswer::Recorded(RecordedAnswer { status, body: row.body });
+        let key = RequestKey { caller: row.caller, key: row.key };
+        Ok((key, (row.fingerprint, answer)))
+    })
+    .collect()
+}
+
+/// Records answers, in the order of their keys; false if one of the keys has an unexpired answer, which
+/// another transaction has just recorded.
+pub(crate) async fn insert(
+    session: &Session<'_>,
+    now: EpochMs,
+    rows: &[Row],
+) -> Result<bool, DbErr> {
+    let text = |f: fn(&Row) -> &String| Column::Text(rows.iter().map(|row| f(row).clone()).collect());
+    let status = |row: &Row| i16::try_from(row.1.status).unwrap_or(i16::MAX);
+    let set = RowSet::new()
+        .with("caller", text(|row| &row.0.request.caller))
+        .with("key", text(|row| &row.0.request.key))
+        .with("fingerprint", text(|row| &row.0.fingerprint))
+        .with("status", Column::Small(rows.iter().map(status).collect()))
+        .with("body", text(|row| &row.1.body))
+        .with("expires_at", Column::BigInt(rows.iter().map(|row| row.2.0).collect()));
+    let before = "INSERT INTO idempotency (caller, key, fingerprint, status, body, expires_at)
+         SELECT r.caller, r.key, r.fingerprint, r.status, r.body, r.expires_at FROM";
+    let after = "WHERE true ON CONFLICT (caller, key) DO UPDATE SET
+         fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body,
+         expires_at = excluded.expires_at WHERE idempotency.expires_at <= $1";
+    let written = session.write(&set, vec![now.0.into()], before, after).await?;
+    Ok(written == rows.len() as u64)
+}
+
+/// The database's clock.
+pub(crate) async fn now(session: &Session<'_>) -> Result<EpochMs, DbErr> {
+    let sql = format!("SELECT {}", session.dialect.now());
+    let rows = session.query(session.dialect.statement(sql, Vec::new())).await?;
+    let row = rows.first().ok_or_else(|| convert::corrupt("clock"))?;
+    Ok(EpochMs(row.try_get_by_index(0)?))
+}
+
+impl Store {
+    /// Does `work` in one transaction, once per key: its effect and the answer that `render` makes of it
+    /// are kept together or not at all. A refusal undoes everything and is not recorded.
+    pub(crate) async fn once<T, W>(
+        self: &Arc<Self>,
+        keyed: Option<Keyed>,
+        limit: Duration,
+        render: fn(&T) -> RecordedAnswer,
+        work: W,
+    ) -> Result<Once<T>, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'t> Fn(&'t Session<'t>, EpochMs) -> BoxFuture<'t, Result<Result<T, Refusal>, DbErr>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let store = Arc::clone(self);
+        let run = async move {
+            // A key that another transaction is recording right now is there on the second look.
+            for _ in 0..3 {
+                if let Some(once) = store.try_once(keyed.as_ref(), limit, render, &work).await? {
+                    return Ok(once);
+                }
+            }
+            Err(DbErr::Custom("the key is too contended".to_owned()))
+        };
+        self.bounded(limit, run).await
+    }
+
+    async fn try_once<T, W>(
+        &self,
+        keyed: Option<&Keyed>,
+        limit: Duration,
+        render: fn(&T) -> RecordedAnswer,
+        work: &W,
+    ) -> Result<Option<Once<T>>, DbErr>
+    where
+        W: for<'t> Fn(&'t Session<'t>, EpochMs) -> BoxFuture<'t, Result<Result<T, Refusal>, DbErr>>,
+    {
+        let transaction = self.write.begin_with_options(self.dialect.begin()).await?;
+        let session = Session::new(&transaction, self.dialect);
+        if let super::dialect::Dialect::Postgres = self.dialect {
+            let sql = format!("SET LOCAL statement_timeout = {}", limit.as_millis());
+            session.execute(self.dialect.statement(sql, Vec::new())).await?;
+        }
+        let now = now(&session).await?;
+        if let Some(keyed) = keyed {
+            let found = find(&session, now, std::iter::once(&keyed.request)).await?;
+            if let Some((fingerprint, KnownAnswer::Recorded(answer))) =
+                found.into_values().next()
+            {
+                transaction.rollback().await?;
+                return Ok(Some(if fingerprint == keyed.fingerprint {
+                    Once::Replayed(answer)
+                } else {
+                    Once::Refused(Refusal::KeyReused)
+                }));
+            }
+        }
+        let done = match work(&session, now).await? {
+            Ok(done) => done,
+            Err(refusal) => {
+                transaction.rollback().await?;
+                return Ok(Some(Once::Refused(refusal)));
+            }
+        };
+        if let Some(keyed) = keyed {
+            let expires_at = now.plus(self.settings.policy.idempotency_ttl);
+            let row = (keyed.clone(), render(&done), expires_at);
+            if !insert(&session, now, &[row]).await? {
+                transaction.rollback().await?;
+                return Ok(None);
+            }
+        }
+        transaction.commit().await?;
+        Ok(Some(Once::Done(done)))
+    }
+}

@@ -1,0 +1,192 @@
+//! The durable truth: one sea-orm code base over PostgreSQL and SQLite.
+//!
+//! [`Store::run_batch`] is the booking transaction; the other files read and write what surrounds it, a
+//! file per subject. Every unit of work runs in a task of its own: a client that leaves, or a deadline,
+//! drops only the waiting, never a transaction half way (sqlx 0.9.0 would hand it back to the pool open).
+
+pub(crate) mod batch;
+mod bookings;
+mod connect;
+mod convert;
+pub(crate) mod dialect;
+mod events;
+mod failure;
+mod heartbeat;
+mod holds;
+mod idempotency;
+mod migrate;
+mod plans;
+mod schedules;
+mod seats;
+mod sweep;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbErr};
+
+use crate::domain::rules::Policy;
+use crate::metrics::Metrics;
+
+pub use batch::step::Failure;
+pub use batch::write::Renderer;
+pub use batch::{CommandResult, StillWanted};
+pub use connect::{Limits, Target};
+pub use bookings::BookingFilter;
+pub use idempotency::Once;
+pub use migrate::Schema;
+pub use plans::StoredPlan;
+pub use schedules::PlanSource;
+pub use seats::Snapshot;
+
+use connect::LaneConnection;
+use dialect::Dialect;
+use failure::Meaning;
+
+/// Why the store could not do what was asked. A write that timed out may still have its effect.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The database is away, full or too slow.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(String),
+    /// No answer in time; whether a write had its effect is not known.
+    #[error("the database did not answer in time")]
+    Timeout,
+    /// The database takes no writes.
+    #[error("the database takes no writes")]
+    ReadOnly,
+    /// The database must not be used as it is configured; the text says what to change.
+    #[error("the database is not fit for bookings: {0}")]
+    Unfit(String),
+    /// A row or a statement is wrong: a fault of this program or of somebody's hand in the database.
+    #[error("the database holds what it should not: {0}")]
+    Corrupt(String),
+}
+
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        match &error {
+            DbErr::Type(text) => return Self::Corrupt(text.clone()),
+            DbErr::ConnectionAcquire(_) => return Self::Unavailable(error.to_string()),
+            _ => {}
+        }
+        match failure::meaning(&error) {
+            Meaning::ReadOnly => Self::ReadOnly,
+            Meaning::Data | Meaning::Unique => Self::Corrupt(error.to_string()),
+            Meaning::Again | Meaning::Stale | Meaning::Unavailable => {
+                Self::Unavailable(error.to_string())
+            }
+        }
+    }
+}
+
+/// What the store needs to know.
+#[derive(Clone)]
+pub struct Settings {
+    /// Which database.
+    pub target: Target,
+    /// Times and sizes.
+    pub limits: Limits,
+    /// Limits that decisions need.
+    pub policy: Policy,
+    /// Makes the recorded answer of an effect.
+    pub render: Renderer,
+}
+
+/// Connections to one database, and everything that is asked of it.
+pub struct Store {
+    settings: Settings,
+    dialect: Dialect,
+    metrics: Arc<Metrics>,
+    /// Everything that only reads.
+    read: DatabaseConnection,
+    /// Everything that writes outside the booking engine.
+    write: DatabaseConnection,
+    /// One connection per lane of the booking engine.
+    lanes: Vec<LaneConnection>,
+}
+
+/// Connections for what writes outside the booking engine: the box office, heartbeats, sweeps.
+const OFFICE_CONNECTIONS: u32 = 3;
+
+impl Store {
+    /// Opens the pools without connecting. SQLite has one writer, so one lane.
+    pub async fn open(settings: Settings, metrics: Arc<Metrics>) -> Result<Arc<Self>, StoreError> {
+        let dialect = settings.target.dialect();
+        let (lane_count, office) = match dialect {
+            Dialect::Postgres => (settings.limits.lanes.max(1), OFFICE_CONNECTIONS),
+            Dialect::Sqlite => (1, 1),
+        };
+        let mut lanes = Vec::new();
+        for _ in 0..lane_count {
+            lanes.push(LaneConnection::open(&settings.target, &settings.limits).await?);
+        }
+        let write = Database::connect(settings.target.writer(&settings.limits, office)).await?;
+        let read = Database::connect(settings.target.reader(&settings.limits)).await?;
+        Ok(Arc::new(Self { settings, dialect, metrics, read, write, lanes }))
+    }
+
+    /// How many batches can run at once.
+    #[must_use]
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Refuses a database that may forget what it has acknowledged.
+    pub async fn check_durability(&self) -> Result<(), StoreError> {
+        match self.dialect {
+            Dialect::Postgres => connect::check_durability(&self.write).await,
+            // Our own connections set journal mode and synchronous; nobody else's matter.
+            Dialect::Sqlite => Ok(()),
+        }
+    }
+
+    /// Reads one row where reads go.
+    pub async fn ping(self: &Arc<Self>) -> Result<(), StoreError> {
+        let store = Arc::clone(self);
+        let work = async move {
+            store.read.query_one_raw(store.dialect.statement("SELECT 1", Vec::new())).await?;
+            Ok(())
+        };
+        self.bounded(self.settings.limits.statement_timeout, work).await
+    }
+
+    /// Closes every pool; what is running is finished first.
+    pub async fn close(&self) {
+        for lane in &self.lanes {
+            drop(lane.get().close().await);
+        }
+        drop(self.write.clone().close().await);
+        drop(self.read.clone().close().await);
+    }
+
+    /// Runs work in a task of its own and waits for it, but not longer than `limit`.
+    pub(crate) async fn bounded<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, DbErr>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(limit, tokio::spawn(work)).await {
+            Ok(Ok(result)) => Ok(result?),
+            Ok(Err(panic)) => Err(StoreError::Corrupt(format!("a query panicked: {panic}"))),
+            Err(_) => Err(StoreError::Timeout),
+        }
+    }
+
+    /// Reads where reads go. What a lagging replica does not have is asked of the primary before it counts
+    /// as absent.
+    pub(crate) async fn find<T, F, W>(self: &Arc<Self>, query: W) -> Result<Option<T>, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<Option<T>, DbErr>> + Send + 'static,
+        W: Fn(DatabaseConnection) -> F,
+    {
+        let limit = self.settings.limits.statement_timeout;
+        let found = self.bounded(limit, query(self.read.clone())).await?;
+        if found.is_some() || !self.settings.target.has_replica() {
+            return Ok(found);
+        }
+        self.bounded(limit, query(self.write.clone())).await
+    }
+}

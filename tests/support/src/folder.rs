@@ -1,0 +1,49 @@
+//! A folder that vanishes with its owner or with the test process.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use crate::watchdog::Watchdog;
+
+/// An empty folder of its own in the system's temporary folder, readable by everybody.
+///
+/// It is deleted with everything in it on drop, and when the test process ends for any reason.
+pub struct Folder {
+    path: PathBuf,
+    _watchdog: Watchdog,
+}
+
+impl Folder {
+    /// Makes the folder.
+    ///
+    /// # Panics
+    /// When the system's temporary folder (`TMPDIR`, else `/tmp`) cannot be written.
+    #[must_use]
+    pub fn new() -> Self {
+        let parent = env::temp_dir();
+        let mut watchdog =
+            Watchdog::start(include_str!("folder.sh"), OsStr::new("/"), &[parent.clone().into()]);
+        let mut path = String::new();
+        let made = BufReader::new(watchdog.take_reports()).read_line(&mut path);
+        if !matches!(made, Ok(length) if length > 0) {
+            let mut reason = String::new();
+            let _ = watchdog.take_output().read_to_string(&mut reason);
+            panic!("cannot make a folder in {}: {reason}", parent.display());
+        }
+        Self { path: PathBuf::from(path.trim_end()), _watchdog: watchdog }
+    }
+
+    /// The absolute path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Default for Folder {
+    fn default() -> Self {
+        Self::new()
+    }
+}

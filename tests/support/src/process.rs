@@ -1,0 +1,184 @@
+//! A program under test: started with an environment of its own, watched, signalled, ended.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::folder::Folder;
+use crate::progress::Watched;
+use crate::watchdog::{Watchdog, search_path};
+
+/// How long a signal may take to arrive, and a killed process to be gone, on a busy machine.
+const SIGNAL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many of the last lines a failure shows.
+const LINES_SHOWN: usize = 40;
+
+/// A running program. It is killed, with its children, on drop and when the test process ends.
+pub struct Process {
+    // Dropped in this order: the folder outlives whoever writes there.
+    watchdog: Watchdog,
+    watched: Watched,
+    signalling: Mutex<()>,
+    _folder: Option<Folder>,
+}
+
+impl Process {
+    /// Starts `program` without arguments in an empty folder of its own, with nothing in its
+    /// environment but `environment` and `PATH`.
+    ///
+    /// Returns at once; a program that cannot be run ends with exit code 126 or 127.
+    #[must_use]
+    pub fn spawn(program: &Path, environment: &[(&str, &str)]) -> Self {
+        let folder = Folder::new();
+        let process = Self::spawn_in(folder.path(), &[program.into()], environment);
+        Self { _folder: Some(folder), ..process }
+    }
+
+    /// Starts `command` (a program and its arguments) in `folder`, which is the caller's, with
+    /// nothing in its environment but `environment` and `PATH`.
+    #[must_use]
+    pub fn spawn_in(folder: &Path, command: &[OsString], environment: &[(&str, &str)]) -> Self {
+        Self::spawn_tidied(folder, command, environment, "")
+    }
+
+    /// As [`Process::spawn_in`]; `tidy_up` is bash code that runs in `folder` when the program has
+    /// ended, for whatever reason, the end of the test process included.
+    pub(crate) fn spawn_tidied(
+        folder: &Path,
+        command: &[OsString],
+        environment: &[(&str, &str)],
+        tidy_up: &str,
+    ) -> Self {
+        // Bash exports variables of its own; env(1) takes them away again and becomes the program.
+        let mut arguments: Vec<OsString> =
+            vec![tidy_up.into(), "env".into(), "-i".into(), "--".into()];
+        arguments.push(variable("PATH", &search_path()));
+        arguments.extend(environment.iter().map(|(name, value)| variable(name, value.as_ref())));
+        arguments.extend_from_slice(command);
+
+        let mut watchdog =
+            Watchdog::start(include_str!("process.sh"), folder.as_os_str(), &arguments);
+        let watched = Watched::default();
+        watched.collect_output(watchdog.take_output());
+        watched.follow_reports(watchdog.take_reports());
+        Self { watchdog, watched, signalling: Mutex::new(()), _folder: None }
+    }
+
+    /// The process id, for a look into `/proc`.
+    ///
+    /// # Panics
+    /// When the program cannot be started within 30 seconds.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.watched
+            .wait_for(SIGNAL_TIMEOUT, |progress| progress.pid)
+            .expect("the watchdog reports a process id")
+    }
+
+    /// All lines printed up to now, on either stream.
+    #[must_use]
+    pub fn output(&self) -> String {
+        self.watched.look(|progress| progress.lines.join("\n"))
+    }
+
+    /// The first line, from the start of the program on, that `wanted` accepts.
+    ///
+    /// # Panics
+    /// When there is none within `timeout`, or when the program ends without one.
+    pub fn wait_for_line(&self, wanted: impl FnMut(&str) -> bool, timeout: Duration) -> String {
+        self.find_line(wanted, timeout).unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    /// As [`Process::wait_for_line`], with the failure as a text that shows the last output.
+    pub(crate) fn find_line(
+        &self,
+        mut wanted: impl FnMut(&str) -> bool,
+        timeout: Duration,
+    ) -> Result<String, String> {
+        let mut seen = 0;
+        let found = self.watched.wait_for(timeout, |progress| {
+            let line = progress.lines.iter().skip(seen).find(|line| wanted(line)).cloned();
+            seen = progress.lines.len();
+            // The inner value says whether the line was there when the output ended.
+            line.map(Some).or(progress.output_ended.then_some(None))
+        });
+        match found {
+            Some(Some(line)) => Ok(line),
+            Some(None) => Err(self.describe("ended without the expected line")),
+            None => Err(self.describe(&format!("no expected line within {timeout:?}"))),
+        }
+    }
+
+    /// Waits until the program has ended and all its output is there.
+    ///
+    /// The exit code is the one a shell gives: 128 + the signal's number after a signal.
+    ///
+    /// # Panics
+    /// When the program still runs after `timeout`.
+    pub fn wait_exit(&self, timeout: Duration) -> i32 {
+        self.watched
+            .wait_for(timeout, |progress| progress.exit_code.filter(|_| progress.output_ended))
+            .unwrap_or_else(|| panic!("{}", self.describe(&format!("runs on after {timeout:?}"))))
+    }
+
+    /// Whether the program has not ended yet. A paused one has not.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.watched.look(|progress| progress.exit_code.is_none())
+    }
+
+    /// Kills the program and its children (SIGKILL) and waits until they are gone.
+    pub fn kill(&self) {
+        self.signal("KILL");
+        self.wait_exit(SIGNAL_TIMEOUT);
+    }
+
+    /// Asks the program to end (SIGTERM).
+    pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Freezes the program and its children (SIGSTOP): connections stay open, nothing answers.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets a paused program go on (SIGCONT).
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Sends the signal called `name` (`HUP`, `INT`, …) and returns when it has been sent. `KILL`,
+    /// `STOP` and `CONT` go to the children too. A program that has ended is left in peace.
+    ///
+    /// # Panics
+    /// When the signal cannot be sent within 30 seconds.
+    pub fn signal(&self, name: &str) {
+        // One at a time, so that the next report is about this signal.
+        let _turn = self.signalling.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.watched.look(|progress| progress.signals_sent);
+        self.watchdog.order(name);
+        self.watched
+            .wait_for(SIGNAL_TIMEOUT, |progress| (progress.signals_sent > before).then_some(()))
+            .unwrap_or_else(|| panic!("cannot send {name}: the watchdog does not answer"));
+    }
+
+    fn describe(&self, problem: &str) -> String {
+        self.watched.look(|progress| {
+            let skipped = progress.lines.len().saturating_sub(LINES_SHOWN);
+            let lines: Vec<_> = progress.lines.iter().skip(skipped).map(String::as_str).collect();
+            let pid = progress.pid.unwrap_or_default();
+            let exit = progress.exit_code;
+            format!("process {pid} (exit code {exit:?}) {problem}; it said:\n{}", lines.join("\n"))
+        })
+    }
+}
+
+fn variable(name: &str, value: &OsStr) -> OsString {
+    let mut variable = OsString::from(name);
+    variable.push("=");
+    variable.push(value);
+    variable
+}

@@ -1,0 +1,42 @@
+//! Runs the small programs that come with the servers (`initdb`, `psql`, `redis-cli`) to their end.
+
+use std::ffi::OsString;
+use std::process::{Command, Stdio};
+
+use crate::watchdog::search_path;
+
+/// A paused server never answers; a test that asks it has to fail, not to hang.
+const TIMEOUT_SECONDS: &str = "60";
+
+/// What `command` prints on its standard output, without the white space around it.
+///
+/// Nothing of the caller's environment but `PATH` gets through: a developer's `PGHOST` must not lead
+/// a test to another server.
+///
+/// # Panics
+/// When the program fails or runs for more than a minute; shows what it said.
+pub(crate) fn run(command: &[OsString]) -> String {
+    let output = Command::new("timeout")
+        .arg(TIMEOUT_SECONDS)
+        .args(command)
+        .current_dir("/")
+        .env_clear()
+        .env("PATH", search_path())
+        .stdin(Stdio::null())
+        .output()
+        .expect("timeout(1) of coreutils is needed");
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{command:?} failed with {}:\n{said}\n{complaint}",
+        output.status
+    );
+    said
+}
+
+/// A command line from texts and paths.
+macro_rules! command {
+    ($($part:expr),+ $(,)?) => { [$(std::ffi::OsString::from($part)),+] };
+}
+pub(crate) use command;

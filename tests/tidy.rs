@@ -1,0 +1,284 @@
+//! The house rules, enforced on the project's own files; each failure says where and what to do.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+#[path = "tidy/paths.rs"]
+mod paths;
+#[path = "tidy/rules.rs"]
+mod rules;
+#[path = "tidy/tokens.rs"]
+mod tokens;
+
+use tokens::Token;
+
+/// Which top-level module of `src` may name which others, tests included. Every module may name
+/// itself. Data flows one way: a row names only modules whose rows are below it.
+const IMPORTS: &[(&str, &[&str])] = &[
+    ("main", &[EVERYTHING]),
+    ("lib", &[EVERYTHING]),
+    ("cli", &[EVERYTHING]),
+    ("app", &[BELOW]),
+    ("http", &["reservation", "actors", "domain", "metrics", "config", "health"]),
+    ("queue", &["reservation", "domain", "metrics"]),
+    ("reservation", &["actors", "domain", "metrics"]),
+    ("actors", &["lock", "store", "domain", "metrics"]),
+    ("health", &["domain", "metrics"]),
+    ("seat_map", &["store", "domain", "metrics"]),
+    ("lock", &["domain", "metrics"]),
+    ("store", &["domain", "metrics"]),
+    ("config", &["domain"]),
+    ("domain", &[]),
+    ("metrics", &[]),
+];
+
+/// Whatever there is: for the roots of the crates, whose own items look like modules.
+const EVERYTHING: &str = "everything";
+
+/// Every module whose row is below.
+const BELOW: &str = "everything below";
+
+/// What is never let through, however the table is changed: handlers see neither rows nor locks.
+const NEVER: &[(&str, &str)] = &[("http", "store"), ("http", "lock")];
+
+/// Where the project's Rust files are.
+const FOLDERS: [&str; 5] = ["src", "entity/src", "migration/src", "tests", "benches"];
+
+/// One Rust file of the project.
+pub(crate) struct SourceFile {
+    /// From the project's root, with `/` between its parts.
+    path: String,
+    source: String,
+}
+
+impl SourceFile {
+    fn at(&self, line: usize, remedy: &str) -> String {
+        format!("{}:{line}: {remedy}", self.path)
+    }
+
+    fn tokens(&self) -> Vec<Token<'_>> {
+        tokens::tokens(&self.source)
+    }
+
+    /// The file's module path in the service's crate; empty outside it and in the crate's root.
+    fn module(&self) -> Vec<&str> {
+        let Some(path) = self.path.strip_prefix("src/") else { return Vec::new() };
+        let mut parts: Vec<_> = path.trim_end_matches(".rs").split('/').collect();
+        let is_root = parts == ["lib"] || parts == ["main"];
+        if is_root || parts.last() == Some(&"mod") {
+            parts.pop();
+        }
+        parts
+    }
+
+    /// The row of [`IMPORTS`] that the file falls under; `None` outside the service's crate.
+    fn row(&self) -> Option<&str> {
+        let path = self.path.strip_prefix("src/")?;
+        path.split('/').next().map(|part| part.trim_end_matches(".rs"))
+    }
+}
+
+fn imports(file: &SourceFile) -> Vec<String> {
+    let Some(module) = file.row() else { return Vec::new() };
+    let Some(row) = IMPORTS.iter().position(|(name, _)| *name == module) else {
+        return vec![file.at(1, &format!("give `{module}` a row in IMPORTS of tests/tidy.rs"))];
+    };
+    let mut found = Vec::new();
+    for (line, path) in paths::paths(&file.tokens(), &file.module()) {
+        let named = path.first().copied().unwrap_or("lib");
+        if named != module && !may_name(row, named) {
+            let remedy = format!(
+                "`{module}` may not name `{named}`: move the code to a module that may, or pass in \
+                 what it needs (IMPORTS in tests/tidy.rs)"
+            );
+            found.push(file.at(line, &remedy));
+        }
+    }
+    found
+}
+
+fn may_name(row: usize, named: &str) -> bool {
+    let mut rows = IMPORTS.iter().skip(row);
+    let listed = rows.next().map_or(&[] as &[&str], |(_, listed)| listed);
+    listed.contains(&EVERYTHING)
+        || listed.contains(&named)
+        || (listed.contains(&BELOW) && rows.any(|(below, _)| *below == named))
+}
+
+fn project() -> io::Result<Vec<SourceFile>> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in FOLDERS {
+        if root.join(folder).is_dir() {
+            walk(&root, &root.join(folder), &mut files)?;
+        }
+    }
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(files)
+}
+
+fn walk(root: &Path, folder: &Path, files: &mut Vec<SourceFile>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            walk(root, &path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let source = fs::read_to_string(&path)?;
+            let parts = path.strip_prefix(root).unwrap_or(&path).iter();
+            let parts: Vec<_> = parts.map(|part| part.to_string_lossy()).collect();
+            files.push(SourceFile { path: parts.join("/"), source });
+        }
+    }
+    Ok(())
+}
+
+/// Applies a rule to every file and lists all that it finds.
+fn enforce(rule: fn(&SourceFile) -> Vec<String>) -> io::Result<()> {
+    let found: Vec<_> = project()?.iter().flat_map(rule).collect();
+    assert!(found.is_empty(), "{} places to mend:\n{}", found.len(), found.join("\n"));
+    Ok(())
+}
+
+/// The line of each thing that a rule finds in a planted file.
+fn planted(rule: fn(&SourceFile) -> Vec<String>, path: &str, source: &str) -> Vec<String> {
+    let file = SourceFile { path: path.to_owned(), source: source.to_owned() };
+    let line = |found: &String| found.split(':').nth(1).unwrap_or_default().to_owned();
+    rule(&file).iter().map(line).collect()
+}
+
+#[test]
+fn the_walk_reaches_the_sources_and_the_tests() -> io::Result<()> {
+    let files = project()?;
+    for expected in ["src/lib.rs", "src/domain/plan.rs", "entity/src/lib.rs", "tests/tidy.rs"] {
+        assert!(files.iter().any(|file| file.path == expected), "{expected} was not found");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_file_opens_by_saying_what_it_owns() -> io::Result<()> {
+    enforce(rules::opening)
+}
+
+#[test]
+fn a_file_that_does_not_say_what_it_owns_is_found() {
+    assert_eq!(planted(rules::opening, "src/a.rs", "//! Owns a."), [""; 0]);
+    for wrong in ["", "// a", "//!", "//! ", "\n//! Owns a.", "use a;\n//! Owns a."] {
+        assert_eq!(planted(rules::opening, "src/a.rs", wrong), ["1"], "{wrong:?}");
+    }
+}
+
+#[test]
+fn every_file_can_be_read_in_one_sitting() -> io::Result<()> {
+    enforce(rules::file_length)
+}
+
+#[test]
+fn a_file_of_one_line_too_many_is_found() {
+    let lines = "\n".repeat(rules::FILE_LINES_MAX);
+    assert_eq!(planted(rules::file_length, "src/a.rs", &lines), [""; 0]);
+    assert_eq!(planted(rules::file_length, "src/a.rs", &(lines + "a")), ["351"]);
+}
+
+#[test]
+fn every_function_fits_on_a_page() -> io::Result<()> {
+    enforce(rules::function_length)
+}
+
+#[test]
+fn a_function_of_one_line_too_many_is_found() {
+    let source = |lines: usize| {
+        let body = "    \"}\"; // }\n".repeat(lines - 2);
+        format!("trait T {{\n  fn a() -> [u8; 2];\n  pub fn b(c: fn(u8)) {{\n{body}}}\n}}\n")
+    };
+    let longest = source(rules::FUNCTION_LINES_MAX);
+    assert_eq!(planted(rules::function_length, "tests/a.rs", &longest), [""; 0]);
+    let too_long = source(rules::FUNCTION_LINES_MAX + 1);
+    assert_eq!(planted(rules::function_length, "tests/a.rs", &too_long), ["3"]);
+}
+
+#[test]
+fn nothing_is_left_unfinished() -> io::Result<()> {
+    enforce(rules::unfinished)
+}
+
+#[test]
+fn unfinished_work_is_found_in_code_and_comments() {
+    let (todo, fixme, xxx) = (concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX"));
+    let source = format!("// {todo}: a\nf(); // {fixme}\n/* {xxx} */\ndbg!(a);\n{{ todo!() }}\n");
+    assert_eq!(planted(rules::unfinished, "src/a.rs", &source), ["1", "2", "3", "4", "5"]);
+    let fine = "// SQLSTATE 53XXX0, dbg!(a)\nlet todo = \"todo!()\";\n!todo";
+    assert_eq!(planted(rules::unfinished, "src/a.rs", fine), [""; 0]);
+}
+
+#[test]
+fn lints_are_expected_with_a_reason_and_never_allowed() -> io::Result<()> {
+    enforce(rules::allowed_lints)
+}
+
+#[test]
+fn an_allowed_lint_is_found() {
+    let source = "#![allow(a)]\n#[allow(b)]\n#[cfg_attr(test, allow(c))]\n# [ allow (\nd)]";
+    assert_eq!(planted(rules::allowed_lints, "src/a.rs", source), ["1", "2", "3", "4"]);
+    let fine = "#[expect(a, reason = \"allow(b)\")]\nallow(c);\n#[doc(hidden)] fn f() { allow(d) }";
+    assert_eq!(planted(rules::allowed_lints, "src/a.rs", fine), [""; 0]);
+}
+
+#[test]
+fn modules_name_only_those_below_them() -> io::Result<()> {
+    enforce(imports)
+}
+
+#[test]
+fn a_module_that_names_another_one_against_the_flow_is_found() {
+    let source =
+        "use crate::domain::ids;\nuse crate::{store::Pool, lock};\nuse super::super::super::store;
+        mod tests { use super::super::super::super::app; use crate::http; }\nuse crate::*;";
+    let found = planted(imports, "src/http/handlers/holds.rs", source);
+    assert_eq!(found, ["2", "2", "3", "4", "5"]);
+    assert_eq!(planted(imports, "src/http/mod.rs", "use super::store;"), ["1"]);
+    assert_eq!(planted(imports, "src/reservation.rs", "fn f() { super::store::g() }"), ["1"]);
+    assert_eq!(planted(imports, "src/domain/ids.rs", "use crate::metrics;"), ["1"]);
+    assert_eq!(planted(imports, "src/app.rs", "use crate::{http, store, cli};"), ["1"]);
+    assert_eq!(planted(imports, "src/main.rs", "use crate::store;"), [""; 0]);
+    assert_eq!(planted(imports, "tests/api/a.rs", "use crate::store;"), [""; 0]);
+}
+
+#[test]
+fn a_module_without_a_row_is_found() {
+    assert_eq!(planted(imports, "src/misc.rs", ""), ["1"]);
+    assert_eq!(planted(imports, "src/misc/mod.rs", ""), ["1"]);
+}
+
+#[test]
+fn the_table_points_downwards_and_keeps_handlers_from_rows_and_locks() {
+    for (row, (module, listed)) in IMPORTS.iter().enumerate() {
+        for named in listed.iter().filter(|named| ![EVERYTHING, BELOW].contains(named)) {
+            let below = IMPORTS.iter().skip(row + 1).any(|(below, _)| below == named);
+            assert!(below, "`{module}` names `{named}`, which has no row below it");
+        }
+    }
+    for (module, named) in NEVER {
+        let row = IMPORTS.iter().position(|(name, _)| name == module);
+        let kept = row.is_some_and(|row| !may_name(row, named));
+        assert!(kept, "`{module}` must never name `{named}`: take it out of the row");
+    }
+}
+
+#[test]
+fn domain_is_pure() -> io::Result<()> {
+    enforce(rules::purity)
+}
+
+#[test]
+fn what_is_not_pure_is_found_in_domain_alone() {
+    let source = "use tokio::time;\nfn f() { log::info!(\"\"); }\nuse sea_orm;\nInstant::now();
+        std::time::SystemTime::now(); Uuid::now_v7();\nfastrand::u8(..);\nuse serde_json::Value;
+        #[cfg(test)] mod tests { use serde_json::Value;\n fn f() { tokio::spawn(()) } }";
+    let lines = ["1", "2", "3", "4", "5", "5", "6", "7", "9"];
+    assert_eq!(planted(rules::purity, "src/domain/a.rs", source), lines);
+    assert_eq!(planted(rules::purity, "src/store/a.rs", source), [""; 0]);
+    let fine = "let log = 1.0_f64.log(2.0); let rand = log; use super::log::x; \"tokio::\"";
+    assert_eq!(planted(rules::purity, "src/domain/a.rs", fine), [""; 0]);
+    assert_eq!(planted(rules::purity, "src/domain/a/tests.rs", "use serde_json::Value;"), [""; 0]);
+}

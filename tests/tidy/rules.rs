@@ -1,0 +1,193 @@
+//! The rules about single files: how each begins, how long it may be, what must not be in it.
+
+use crate::SourceFile;
+use crate::tokens::{Token, is_word};
+
+/// The longest file, in lines.
+pub(crate) const FILE_LINES_MAX: usize = 350;
+
+/// The longest function, in lines from its `fn` to its closing brace.
+pub(crate) const FUNCTION_LINES_MAX: usize = 70;
+
+/// Words for unfinished work, pieced together so that this file is clean itself.
+const MARKS: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX")];
+
+/// Macros that are for the moment of writing only.
+const MACROS: [&str; 2] = ["dbg", "todo"];
+
+/// Crates that do I/O or belong to the shell; `domain` computes.
+const IMPURE_CRATES: [&str; 9] = [
+    "tokio",
+    "actix",
+    "actix_web",
+    "sea_orm",
+    "deadpool_redis",
+    "serde_json",
+    "log",
+    "fastrand",
+    "rand",
+];
+
+/// The one of them that `domain`'s tests may use, to show what a type looks like outside.
+const PURE_ENOUGH_FOR_TESTS: &str = "serde_json";
+
+/// Clocks and randomness, which are parameters in `domain`.
+const IMPURE_CALLS: [[&str; 2]; 4] =
+    [["SystemTime", "now"], ["Instant", "now"], ["Uuid", "now_v7"], ["Uuid", "new_v4"]];
+
+pub(crate) fn opening(file: &SourceFile) -> Vec<String> {
+    let says = file.source.lines().next().and_then(|line| line.strip_prefix("//!"));
+    match says {
+        Some(text) if !text.trim().is_empty() => Vec::new(),
+        _ => vec![file.at(1, "open with `//!` and say what the file owns")],
+    }
+}
+
+pub(crate) fn file_length(file: &SourceFile) -> Vec<String> {
+    let lines = file.source.lines().count();
+    if lines <= FILE_LINES_MAX {
+        return Vec::new();
+    }
+    let remedy = format!("{lines} lines: split the file into files of at most {FILE_LINES_MAX}");
+    vec![file.at(lines, &remedy)]
+}
+
+pub(crate) fn function_length(file: &SourceFile) -> Vec<String> {
+    let tokens = file.tokens();
+    let mut found = Vec::new();
+    for (at, pair) in tokens.windows(2).enumerate() {
+        let [keyword, name] = pair else { continue };
+        // `fn(…)` without a name is a type.
+        if keyword.text != "fn" || !name.text.starts_with(is_word) {
+            continue;
+        }
+        let Some(last) = body_end(tokens.get(at..).unwrap_or_default()) else { continue };
+        let lines = last + 1 - keyword.line;
+        if lines > FUNCTION_LINES_MAX {
+            let remedy = format!(
+                "`{}` has {lines} lines: split it into functions of at most {FUNCTION_LINES_MAX}",
+                name.text
+            );
+            found.push(file.at(keyword.line, &remedy));
+        }
+    }
+    found
+}
+
+/// The line of the brace that closes the function that begins here; `None` if it has no body.
+fn body_end(tokens: &[Token<'_>]) -> Option<usize> {
+    // Parentheses and brackets may hold braces and semicolons of their own: `[u8; { N }]`.
+    let (mut nested, mut braces) = (0_usize, 0_usize);
+    for token in tokens {
+        match token.text {
+            "(" | "[" => nested += 1,
+            ")" | "]" => nested = nested.saturating_sub(1),
+            ";" if nested == 0 && braces == 0 => return None,
+            "{" if nested == 0 || braces > 0 => braces += 1,
+            "}" if braces > 0 => {
+                braces -= 1;
+                if braces == 0 {
+                    return Some(token.line);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+pub(crate) fn unfinished(file: &SourceFile) -> Vec<String> {
+    let mut found = Vec::new();
+    for (line, text) in (1..).zip(file.source.lines()) {
+        for word in text.split(|c| !is_word(c)).filter(|word| MARKS.contains(word)) {
+            found.push(file.at(line, &format!("finish what `{word}` marks, and remove the mark")));
+        }
+    }
+    for pair in file.tokens().windows(2) {
+        let [name, mark] = pair else { continue };
+        if mark.text == "!" && MACROS.contains(&name.text) {
+            found.push(file.at(name.line, &format!("remove `{}!`", name.text)));
+        }
+    }
+    found
+}
+
+pub(crate) fn allowed_lints(file: &SourceFile) -> Vec<String> {
+    let tokens = file.tokens();
+    let mut found = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let inner = tokens.get(at + 1).is_some_and(|next| next.text == "!");
+        let bracket = at + 1 + usize::from(inner);
+        if token.text != "#" || tokens.get(bracket).is_none_or(|next| next.text != "[") {
+            continue;
+        }
+        let attribute = tokens.get(bracket..).unwrap_or_default();
+        let attribute = attribute.get(..closing(attribute, "[", "]")).unwrap_or_default();
+        if attribute.windows(2).any(|pair| pair.iter().map(|t| t.text).eq(["allow", "("])) {
+            found.push(file.at(token.line, "use `#[expect(lint, reason = \"…\")]` instead"));
+        }
+    }
+    found
+}
+
+/// How many tokens there are up to and with the mark that closes the first.
+fn closing(tokens: &[Token<'_>], open: &str, close: &str) -> usize {
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate() {
+        if token.text == open {
+            depth += 1;
+        } else if token.text == close {
+            depth = depth.saturating_sub(1);
+            if depth == 0 {
+                return at + 1;
+            }
+        }
+    }
+    tokens.len()
+}
+
+pub(crate) fn purity(file: &SourceFile) -> Vec<String> {
+    if file.module().first() != Some(&"domain") {
+        return Vec::new();
+    }
+    let tokens = file.tokens();
+    let in_tests = test_lines(file, &tokens);
+    let text = |at: usize| tokens.get(at).map_or("", |token| token.text);
+    let mut found = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let before = if at == 0 { "" } else { text(at - 1) };
+        let is_path_head = text(at + 1) == "::" && before != "::";
+        let names_crate = is_path_head || before == "use" || before == "crate";
+        let excused = token.text == PURE_ENOUGH_FOR_TESTS
+            && in_tests.iter().any(|lines| lines.contains(&token.line));
+        if names_crate && IMPURE_CRATES.contains(&token.text) && !excused {
+            let remedy = format!("`domain` is pure: move what needs `{}` out of it", token.text);
+            found.push(file.at(token.line, &remedy));
+        }
+        for [head, call] in IMPURE_CALLS {
+            if token.text == head && text(at + 1) == "::" && text(at + 2) == call {
+                let remedy =
+                    format!("`domain` is pure: take what `{head}::{call}` gives as a parameter");
+                found.push(file.at(token.line, &remedy));
+            }
+        }
+    }
+    found
+}
+
+/// The lines of test code: a file called `tests.rs`, and what stands behind `#[cfg(test)]`.
+fn test_lines(file: &SourceFile, tokens: &[Token<'_>]) -> Vec<std::ops::RangeInclusive<usize>> {
+    if file.module().last() == Some(&"tests") {
+        return vec![1..=usize::MAX];
+    }
+    let attribute = ["#", "[", "cfg", "(", "test", ")", "]"];
+    let mut found = Vec::new();
+    for (at, part) in tokens.windows(attribute.len()).enumerate() {
+        if part.iter().map(|token| token.text).eq(attribute) {
+            let item = tokens.get(at + attribute.len()..).unwrap_or_default();
+            let first = item.first().map_or(0, |token| token.line);
+            found.extend(body_end(item).map(|last| first..=last));
+        }
+    }
+    found
+}
