@@ -17,14 +17,15 @@ use sha2::{Digest as _, Sha256};
 use crate::actors::booking::{Declined, Lanes};
 use crate::actors::health::Health;
 use crate::actors::seat_lock::SeatLocker;
-use crate::domain::catalogue::Page;
+use crate::domain::catalogue::{BookingFilter, Page};
 use crate::domain::claims::HoldRow;
 use crate::domain::command::{Action, Command, RequestKey};
 use crate::domain::effect::{BookingView, Effect, HoldView, Outcome};
+use crate::domain::failure::{Failure, StoreError};
 use crate::domain::ids::{BookingId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::refusal::ConflictReason;
 use crate::lock::{LockReply, LockRequest, LockToken};
-use crate::store::{BookingFilter, Failure, Store, StoreError};
+use crate::store::Store;
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! process.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use futures_util::future::BoxFuture;
@@ -10,10 +10,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::domain::command::Command;
 use crate::domain::effect::Outcome;
+use crate::domain::failure::Failure;
 use crate::domain::ids::ScheduleId;
 use crate::metrics::Metrics;
 use crate::metrics::actor::Actor as ActorName;
-use crate::store::{CommandResult, Failure, Store};
+use crate::store::{CommandResult, Store};
 
 use super::batching::{BatchLimits, Batching, Submit, Work};
 use super::replaceable::Replaceable;
@@ -89,6 +90,7 @@ pub enum Declined {
 /// All lanes of the process.
 pub struct Lanes {
     lanes: Vec<(Replaceable<BookingActor>, Arc<Semaphore>)>,
+    limits: LaneLimits,
     metrics: Arc<Metrics>,
 }
 
@@ -125,7 +127,7 @@ impl Lanes {
             (actor, Arc::new(Semaphore::new(limits.pending_max)))
         };
         let lanes = (0..store.lanes()).map(lane).collect();
-        Self { lanes, metrics: Arc::clone(metrics) }
+        Self { lanes, limits, metrics: Arc::clone(metrics) }
     }
 
     /// Executes a command in the lane of its schedule and waits for its outcome until `deadline`. A command
@@ -173,6 +175,20 @@ impl Lanes {
         for (_, door) in &self.lanes {
             door.close();
         }
+    }
+
+    /// Waits until nothing waits or runs; false if that is not so by `deadline`.
+    pub async fn idle_by(&self, deadline: Instant) -> bool {
+        let busy = || {
+            self.lanes.iter().any(|(_, door)| door.available_permits() < self.limits.pending_max)
+        };
+        while busy() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        true
     }
 
     fn lane_of(&self, schedule: ScheduleId) -> Option<&(Replaceable<BookingActor>, Arc<Semaphore>)> {

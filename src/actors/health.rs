@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use tokio::sync::watch;
 
+use crate::domain::failure::StoreError;
 use crate::metrics::lock::BreakerState;
 use crate::store::Store;
 
@@ -42,7 +43,6 @@ pub enum Readiness {
 
 /// The last report, shared with everybody who asks.
 pub struct Health {
-    started: Instant,
     report: RwLock<Option<(Instant, Vec<Check>)>>,
     writable: AtomicBool,
     draining: AtomicBool,
@@ -51,7 +51,6 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Self {
         Self {
-            started: Instant::now(),
             report: RwLock::new(None),
             writable: AtomicBool::new(true),
             draining: AtomicBool::new(false),
@@ -63,7 +62,7 @@ impl Health {
     /// Whether requests should come here.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        if self.draining.load(Ordering::SeqCst) {
+        if self.is_draining() {
             return Readiness::NotReady("draining");
         }
         let report = self.report.read().unwrap_or_else(PoisonError::into_inner);
@@ -88,10 +87,10 @@ impl Health {
         self.draining.store(true, Ordering::SeqCst);
     }
 
-    /// How long this process has been up.
+    /// Whether the service is stopping.
     #[must_use]
-    pub fn uptime(&self) -> Duration {
-        self.started.elapsed()
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
     }
 
     fn publish(&self, checks: Vec<Check>) {
@@ -179,7 +178,7 @@ impl Probes {
     /// The heartbeat's check is the first.
     async fn run(&self) -> Vec<Check> {
         let (beat, ping) = tokio::join!(self.store.beat(), self.store.ping());
-        let failed = |result: Result<(), crate::store::StoreError>| {
+        let failed = |result: Result<(), StoreError>| {
             result.err().map(|error| error.to_string())
         };
         let breaker = self.breaker.as_ref().map(|state| *state.borrow());

@@ -11,8 +11,9 @@ use futures_util::future::join_all;
 
 use crate::domain::command::{Action, Command};
 use crate::domain::effect::Outcome;
+use crate::domain::failure::StoreError;
 use crate::metrics::Metrics;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 use super::booking::Lanes;
 

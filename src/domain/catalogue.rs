@@ -1,7 +1,8 @@
 //! What the box office writes and everybody reads: events, schedules, counts, pages.
 
 use super::clock::EpochMs;
-use super::ids::{EventId, ScheduleId};
+use super::ids::{BookingId, CustomerId, EventId, ScheduleId};
+use super::plan::SeatPlan;
 use super::rules::ScheduleRules;
 
 /// An event (a show).
@@ -102,4 +103,29 @@ impl<T> Page<T> {
         let next_cursor = if more { rows.last().map(cursor) } else { None };
         Self { items: rows, next_cursor }
     }
+}
+
+/// Where the seats of a new schedule come from.
+#[derive(Debug, Clone)]
+pub enum PlanSource {
+    /// This plan, stored under a generated name.
+    Inline(SeatPlan),
+    /// A stored plan; its newest version if none is named.
+    Stored {
+        /// The plan.
+        id: String,
+        /// Which version.
+        version: Option<i32>,
+    },
+}
+
+/// Which bookings to list; at least one of the two must be given for the list to be an indexed read.
+#[derive(Debug, Clone, Default)]
+pub struct BookingFilter {
+    /// Only of this customer.
+    pub customer: Option<CustomerId>,
+    /// Only of this schedule.
+    pub schedule: Option<ScheduleId>,
+    /// Only those after this one, by creation.
+    pub after: Option<BookingId>,
 }

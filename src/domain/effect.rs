@@ -99,3 +99,14 @@ pub enum Outcome {
     /// The answer is no, and nothing was done.
     Refused(Refusal),
 }
+
+/// What came of work that is done once per key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Once<T> {
+    /// It was done now.
+    Done(T),
+    /// It was done before; here is the answer given then.
+    Replayed(RecordedAnswer),
+    /// The answer is no.
+    Refused(Refusal),
+}

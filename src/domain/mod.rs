@@ -15,6 +15,7 @@ pub mod clock;
 pub mod command;
 pub mod decide;
 pub mod effect;
+pub mod failure;
 pub mod ids;
 
 

@@ -9,23 +9,13 @@ use sea_orm::{
     QueryOrder as _, QuerySelect as _,
 };
 
-use crate::domain::catalogue::Page;
+use crate::domain::catalogue::{BookingFilter, Page};
 use crate::domain::claims::BookingRow;
 use crate::domain::effect::{BookingView, PricedSeat};
-use crate::domain::ids::{BookingId, CustomerId, ScheduleId, SeatNumber};
+use crate::domain::failure::StoreError;
+use crate::domain::ids::{BookingId, ScheduleId, SeatNumber};
 
-use super::{Store, StoreError, convert};
-
-/// Which bookings to list; at least one of the two must be given for the list to be an indexed read.
-#[derive(Debug, Clone, Default)]
-pub struct BookingFilter {
-    /// Only of this customer.
-    pub customer: Option<CustomerId>,
-    /// Only of this schedule.
-    pub schedule: Option<ScheduleId>,
-    /// Only those after this one, by creation.
-    pub after: Option<BookingId>,
-}
+use super::{Store, convert};
 
 impl Store {
     /// One booking.

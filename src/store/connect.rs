@@ -8,7 +8,8 @@ use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{AssertSqlSafe, Executor as _};
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr};
 
-use super::StoreError;
+use crate::domain::failure::StoreError;
+
 use super::dialect::Dialect;
 
 /// Which database.

@@ -10,11 +10,11 @@ use sea_orm::{
 
 use crate::domain::catalogue::{Event, Page};
 use crate::domain::command::Keyed;
-use crate::domain::effect::RecordedAnswer;
+use crate::domain::effect::{Once, RecordedAnswer};
+use crate::domain::failure::StoreError;
 use crate::domain::ids::EventId;
 
-use super::idempotency::Once;
-use super::{Store, StoreError, convert};
+use super::{Store, convert};
 
 impl Store {
     /// Enters an event, once per key.

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use sea_orm::{DbErr, TransactionTrait as _};
 
+use crate::domain::failure::StoreError;
 use crate::domain::clock::{EpochMs, Outage};
 use crate::domain::ids::BatchId;
 use crate::domain::rules::Policy;
 
 use super::batch::load::outages;
 use super::batch::session::Session;
-use super::{Store, StoreError, convert};
+use super::{Store, convert};
 
 /// An older heartbeat than this means that nobody could write.
 const GAP_MS: i64 = 3_000;

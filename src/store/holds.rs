@@ -8,13 +8,14 @@ use sea_orm::{
     QueryFilter as _, QueryOrder as _,
 };
 
+use crate::domain::failure::StoreError;
 use crate::domain::clock::{EpochMs, hold_end};
 use crate::domain::effect::{HoldView, PricedSeat};
 use crate::domain::ids::{HoldId, ScheduleId, SeatNumber};
 
 use super::batch::load::outages;
 use super::dialect::Dialect;
-use super::{Store, StoreError, convert};
+use super::{Store, convert};
 
 impl Store {
     /// One hold as it stands now; a hold that time has ended is shown with its written status, and its

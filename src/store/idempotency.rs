@@ -9,27 +9,17 @@ use sea_orm::{DbErr, TransactionTrait as _};
 
 use crate::domain::clock::EpochMs;
 use crate::domain::command::{Keyed, RequestKey};
-use crate::domain::effect::RecordedAnswer;
+use crate::domain::effect::{Once, RecordedAnswer};
+use crate::domain::failure::StoreError;
 use crate::domain::refusal::Refusal;
 use crate::domain::rows::KnownAnswer;
 
 use super::batch::session::Session;
 use super::dialect::{Column, RowSet};
-use super::{Store, StoreError, convert};
+use super::{Store, convert};
 
 /// A key, the answer under it, and until when it is kept.
 pub(crate) type Row = (Keyed, RecordedAnswer, EpochMs);
-
-/// What came of work that is done once per key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Once<T> {
-    /// It was done now.
-    Done(T),
-    /// It was done before; here is the answer given then.
-    Replayed(RecordedAnswer),
-    /// The answer is no.
-    Refused(Refusal),
-}
 
 /// The unexpired answers under the keys, with their fingerprints.
 pub(crate) async fn find(

@@ -26,43 +26,20 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbErr};
 
+use crate::domain::failure::StoreError;
 use crate::domain::rules::Policy;
 use crate::metrics::Metrics;
 
-pub use batch::step::Failure;
 pub use batch::write::Renderer;
 pub use batch::{CommandResult, StillWanted};
 pub use connect::{Limits, Target};
-pub use bookings::BookingFilter;
-pub use idempotency::Once;
 pub use migrate::Schema;
 pub use plans::StoredPlan;
-pub use schedules::PlanSource;
 pub use seats::Snapshot;
 
 use connect::LaneConnection;
 use dialect::Dialect;
 use failure::Meaning;
-
-/// Why the store could not do what was asked. A write that timed out may still have its effect.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// The database is away, full or too slow.
-    #[error("the database is unavailable: {0}")]
-    Unavailable(String),
-    /// No answer in time; whether a write had its effect is not known.
-    #[error("the database did not answer in time")]
-    Timeout,
-    /// The database takes no writes.
-    #[error("the database takes no writes")]
-    ReadOnly,
-    /// The database must not be used as it is configured; the text says what to change.
-    #[error("the database is not fit for bookings: {0}")]
-    Unfit(String),
-    /// A row or a statement is wrong: a fault of this program or of somebody's hand in the database.
-    #[error("the database holds what it should not: {0}")]
-    Corrupt(String),
-}
 
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {

@@ -11,12 +11,12 @@ use sea_orm::{
 use crate::domain::catalogue::PlanVersion;
 use crate::domain::clock::EpochMs;
 use crate::domain::command::Keyed;
-use crate::domain::effect::RecordedAnswer;
+use crate::domain::effect::{Once, RecordedAnswer};
+use crate::domain::failure::StoreError;
 use crate::domain::plan::SeatPlan;
 
 use super::batch::session::Session;
-use super::idempotency::Once;
-use super::{Store, StoreError, convert};
+use super::{Store, convert};
 
 /// A stored plan.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,32 +9,18 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use crate::domain::catalogue::{NewSchedule, Page, PlanVersion, Schedule};
+use crate::domain::catalogue::{NewSchedule, Page, PlanSource, PlanVersion, Schedule};
 use crate::domain::clock::EpochMs;
 use crate::domain::command::Keyed;
-use crate::domain::effect::RecordedAnswer;
+use crate::domain::effect::{Once, RecordedAnswer};
+use crate::domain::failure::StoreError;
 use crate::domain::ids::{EventId, ScheduleId};
 use crate::domain::plan::SeatPlan;
 use crate::domain::refusal::Refusal;
 
 use super::batch::session::Session;
 use super::dialect::{Column, RowSet};
-use super::idempotency::Once;
-use super::{Store, StoreError, convert, plans};
-
-/// Where the seats of a new schedule come from.
-#[derive(Debug, Clone)]
-pub enum PlanSource {
-    /// This plan, stored under a generated name.
-    Inline(SeatPlan),
-    /// A stored plan; its newest version if none is named.
-    Stored {
-        /// The plan.
-        id: String,
-        /// Which version.
-        version: Option<i32>,
-    },
-}
+use super::{Store, convert, plans};
 
 /// Seats in one statement; bounds the memory of a statement, not its speed.
 const SEATS_PER_STATEMENT: usize = 10_000;

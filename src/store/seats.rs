@@ -5,11 +5,12 @@ use std::sync::Arc;
 use entity::schedule_version;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr, EntityTrait as _};
 
+use crate::domain::failure::StoreError;
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::ScheduleId;
 
 use super::dialect::Dialect;
-use super::{Store, StoreError, convert};
+use super::{Store, convert};
 
 /// The seats of a schedule at a version.
 #[derive(Debug, Clone, PartialEq, Eq)]

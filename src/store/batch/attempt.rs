@@ -50,7 +50,7 @@ pub(crate) enum AttemptError {
     /// Time ran out before COMMIT was sent.
     Deadline,
     /// COMMIT was sent and its answer did not come.
-    Uncertain(String),
+    Uncertain,
 }
 
 /// A run and what it decided, which is kept even if COMMIT's answer is lost.
@@ -87,7 +87,7 @@ impl Attempt {
         let result = match tokio::time::timeout(self.limit, work).await {
             Ok(result) => result,
             Err(_) if committing.load(Ordering::SeqCst) => {
-                Err(AttemptError::Uncertain("no answer to COMMIT in time".to_owned()))
+                Err(AttemptError::Uncertain)
             }
             Err(_) => Err(AttemptError::Deadline),
         };
@@ -111,7 +111,10 @@ impl Attempt {
                 match transaction.commit().await {
                     Ok(()) => Ok(Attempted::Committed),
                     Err(error) if failure::answered_by_server(&error) => Err(error.into()),
-                    Err(error) => Err(AttemptError::Uncertain(error.to_string())),
+                    Err(error) => {
+                        log::warn!("the answer to a COMMIT was lost: {error}");
+                        Err(AttemptError::Uncertain)
+                    }
                 }
             }
             Ok(other) => {

@@ -20,13 +20,14 @@ use uuid::Uuid;
 use crate::domain::command::{Action, Command};
 use crate::domain::decide::Decision;
 use crate::domain::effect::Outcome;
+use crate::domain::failure::Failure;
 use crate::domain::ids::BatchId;
 use crate::metrics::batch::{BatchOutcome, CommandKind, CommandOutcome, Guard};
 
 use super::connect::LaneConnection;
 use super::{Store, failure};
 use attempt::{Attempt, AttemptError, Attempted};
-use step::{Failure, Step, Tries, next_step};
+use step::{Step, Tries, next_step};
 
 /// What became of one command.
 pub type CommandResult = Result<Outcome, Failure>;
@@ -100,7 +101,7 @@ impl Work<'_> {
             self.note_guard(&error);
             let step =
                 next_step(&error, &mut part.tries, part.places.len(), part.uncertain);
-            if matches!(error, AttemptError::Deadline | AttemptError::Uncertain(_)) {
+            if matches!(error, AttemptError::Deadline | AttemptError::Uncertain) {
                 self.renew().await;
             }
             match step {

@@ -2,29 +2,10 @@
 
 use std::time::Duration;
 
+use crate::domain::failure::Failure;
 use crate::store::failure::{Meaning, meaning};
 
 use super::attempt::AttemptError;
-
-/// Why a command has no outcome. All but [`Unknown`](Self::Unknown) had no effect.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// Its deadline passed, or its caller withdrew it, before it was run.
-    #[error("the command was withdrawn before it was run")]
-    Withdrawn,
-    /// The database is away, full or too slow.
-    #[error("the database did not execute the command: {0}")]
-    Unavailable(String),
-    /// The database takes no writes.
-    #[error("the database takes no writes")]
-    ReadOnly,
-    /// The command itself cannot be stored.
-    #[error("the command cannot be stored: {0}")]
-    Impossible(String),
-    /// It was sent, and whether it had its effect could not be found out.
-    #[error("it is not known whether the command had its effect")]
-    Unknown,
-}
 
 /// How often each remedy was tried on a batch.
 #[derive(Debug, Default)]
@@ -63,7 +44,7 @@ pub(crate) fn next_step(
 ) -> Step {
     let pause = Duration::from_millis(20);
     let step = match error {
-        AttemptError::Uncertain(_) => resolve(tries),
+        AttemptError::Uncertain => resolve(tries),
         AttemptError::Deadline => Step::Fail(Failure::Unavailable("it took too long".to_owned())),
         AttemptError::RowCount(table) => {
             halve(commands, format!("the rows of {table} changed under their locks"))
@@ -127,7 +108,7 @@ mod tests {
     #[test]
     fn a_batch_whose_commit_got_no_answer_is_never_split_and_never_said_to_have_failed() {
         let mut tries = Tries::default();
-        let lost = AttemptError::Uncertain("lost".to_owned());
+        let lost = AttemptError::Uncertain;
         assert_eq!(next_step(&lost, &mut tries, 9, false), Step::Resolve);
         let count = AttemptError::RowCount("seat");
         for error in [&away(), &count, &AttemptError::Deadline] {

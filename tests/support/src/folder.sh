@@ -6,9 +6,9 @@ folder=$(mktemp -d "$1/seatlock-test-XXXXXXXXXX") || exit 1
 chmod 755 "$folder"
 echo "$folder"
 read -r _
-# process.sh holds a lock on the folder until the program that works here has ended.
+# Whoever works here holds a lock on the folder (process.sh, cluster.sh).
 exec 4<"$folder"
-flock -w 30 4
+flock -w 90 4
 # Children of a child may write for a moment longer, and bring back what was just deleted.
 for _ in {1..100}; do
     rm -rf -- "$folder" && exit

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::iter;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -9,12 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::folder::Folder;
-use crate::process::Process;
 use crate::server::{Recipe, Server};
 use crate::tool::{command, run};
-
-/// A second on a quiet machine.
-const CREATE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A fast shutdown writes a checkpoint first.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -43,10 +40,10 @@ impl Postgres {
     pub fn start(options: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
         let data = folder.path().join("data");
-        create_cluster(folder.path(), &data);
+        create_cluster(folder.path());
         let defaults = read(&data.join("postgresql.conf"));
         let recipe = Recipe {
-            command: as_server_user(command![program("postgres"), "-D", &data]),
+            command: as_server_user(program("postgres"), &["-D", "data"]),
             ready: "database system is ready to accept connections",
             tidy_up: REMOVE_SHARED_MEMORY,
         };
@@ -97,13 +94,23 @@ impl Postgres {
         let mut psql = command![program("psql")].to_vec();
         psql.extend(settings);
         psql.extend(command!["-c", sql, address]);
-        run(&psql)
+        run(Path::new("/"), &psql)
     }
 
-    /// What the server has logged since it was last started.
+    /// What the server has logged since it was last started, as far as it has been read: a statement
+    /// is answered before its log line is here.
     #[must_use]
     pub fn log(&self) -> String {
         self.server.process().output()
+    }
+
+    /// The first log line since the server was last started that `wanted` accepts. Signals of other
+    /// threads wait meanwhile.
+    ///
+    /// # Panics
+    /// When there is none within `timeout`, or when the server ends without one.
+    pub fn wait_for_log_line(&self, wanted: impl FnMut(&str) -> bool, timeout: Duration) -> String {
+        self.server.process().wait_for_line(wanted, timeout)
     }
 
     /// Kills all processes of the server (SIGKILL), as a power cut would.
@@ -160,25 +167,23 @@ fn settings(port: u16, data: &Path, options: &[(&str, &str)]) -> String {
         .collect()
 }
 
-/// Makes the files of a new cluster in `data`, a path in `folder`.
-fn create_cluster(folder: &Path, data: &Path) {
-    if is_root() {
-        run(&command!["install", "-d", "-o", "postgres", "-g", "postgres", "-m", "700", data]);
-    }
+/// Makes the files of a new cluster in `folder`/data.
+fn create_cluster(folder: &Path) {
+    let owner = if is_root() { "postgres" } else { "" };
+    let script = command!["bash", "--norc", "-c", include_str!("cluster.sh"), "cluster", owner];
     // An empty cluster lost in a power cut is no loss, so initdb need not flush it. The server does.
-    let initdb = command![program("initdb"), "--no-sync", "-A", "trust", "-U", "app", "-D", data];
-    let mut initdb = as_server_user(initdb);
-    initdb.extend(command!["-E", "UTF8", "--locale=C"]);
-    let process = Process::spawn_in(folder, &initdb, &[]);
-    assert_eq!(process.wait_exit(CREATE_TIMEOUT), 0, "initdb failed:\n{}", process.output());
+    let settings = ["--no-sync", "--auth=trust", "--username=app", "--encoding=UTF8", "--locale=C"];
+    let initdb = as_server_user(program("initdb"), &settings);
+    run(folder, &[&script[..], &initdb].concat());
 }
 
 /// PostgreSQL refuses to run as root; then it runs as the user that its package makes.
-fn as_server_user<const N: usize>(command: [OsString; N]) -> Vec<OsString> {
-    let user: &[OsString] =
-        &command!["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"];
-    let prefix = if is_root() { user } else { &[] };
-    [prefix, &command].concat()
+fn as_server_user(program: PathBuf, arguments: &[&str]) -> Vec<OsString> {
+    let user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"];
+    let prefix = if is_root() { &user[..] } else { &[] };
+    let program = iter::once(program.into_os_string());
+    let arguments = arguments.iter().map(OsString::from);
+    prefix.iter().map(OsString::from).chain(program).chain(arguments).collect()
 }
 
 fn is_root() -> bool {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -76,7 +77,7 @@ impl Redis {
         let port = self.port().to_string();
         let mut cli = command!["redis-cli", "-h", "127.0.0.1", "-p", port].to_vec();
         cli.extend(arguments.iter().map(OsString::from));
-        run(&cli)
+        run(Path::new("/"), &cli)
     }
 
     /// What the server has logged since it was last started.

@@ -1,6 +1,7 @@
 //! Runs the small programs that come with the servers (`initdb`, `psql`, `redis-cli`) to their end.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::watchdog::search_path;
@@ -8,18 +9,19 @@ use crate::watchdog::search_path;
 /// A paused server never answers; a test that asks it has to fail, not to hang.
 const TIMEOUT_SECONDS: &str = "60";
 
-/// What `command` prints on its standard output, without the white space around it.
+/// What `command` prints on its standard output, without the white space around it. It runs in
+/// `folder`.
 ///
 /// Nothing of the caller's environment but `PATH` gets through: a developer's `PGHOST` must not lead
 /// a test to another server.
 ///
 /// # Panics
 /// When the program fails or runs for more than a minute; shows what it said.
-pub(crate) fn run(command: &[OsString]) -> String {
+pub(crate) fn run(folder: &Path, command: &[OsString]) -> String {
     let output = Command::new("timeout")
         .arg(TIMEOUT_SECONDS)
         .args(command)
-        .current_dir("/")
+        .current_dir(folder)
         .env_clear()
         .env("PATH", search_path())
         .stdin(Stdio::null())

@@ -110,7 +110,7 @@ mod full {
         let database = postgres.create_database();
         postgres
             .psql(&database, "CREATE TABLE seat (label text); INSERT INTO seat VALUES ('A-1-1')");
-        assert!(postgres.log().contains("INSERT INTO seat"), "options reach the server");
+        postgres.wait_for_log_line(|line| line.contains("INSERT INTO seat"), SOON);
         postgres.kill();
         postgres.restart();
         assert_eq!(postgres.psql(&database, "SELECT label FROM seat"), "A-1-1");
@@ -164,44 +164,60 @@ mod full {
         assert_eq!(redis.cli(&["dbsize"]), "0");
     }
 
-    /// Set for the test process that the test below starts and kills.
-    const VICTIM: &str = "SEATLOCK_TEST_SUPPORT_VICTIM";
+    /// Names, for the test process that the test below starts and kills, the file for its report.
+    const REPORT: &str = "SEATLOCK_TEST_SUPPORT_REPORT";
 
     #[test]
     fn nothing_is_left_of_a_test_process_that_was_killed() {
-        if std::env::var_os(VICTIM).is_some() {
-            be_killed();
+        if let Some(report) = std::env::var_os(REPORT) {
+            be_killed(Path::new(&report));
         }
-        // In a folder of its own, all that it leaves can be found by the folder's name.
         let folder = Folder::new();
-        let name = folder.path().to_str().unwrap();
+        let report = folder.path().join("report");
         let mut victim = Command::new(std::env::current_exe().unwrap())
             .args(["full::nothing_is_left_of_a_test_process_that_was_killed", "--exact"])
             .args(["--nocapture", "--test-threads=1"])
-            .env(VICTIM, "yes")
-            .env("TMPDIR", name)
+            .env(REPORT, &report)
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let ready = folder.path().join("ready");
-        wait_until("the victim has started its servers", || ready.exists());
-        assert!(processes_naming(name) >= 6, "two servers, a program, three folders");
+        wait_until("the victim has started its servers", || report.exists());
+        let everything = std::fs::read_to_string(report).unwrap();
+        let everything: Vec<_> = everything.lines().map(Path::new).collect();
+        assert!(everything.len() >= 8, "{everything:?}");
+        assert!(everything.iter().all(|one| remains(one)), "{everything:?}");
         victim.kill().unwrap();
         victim.wait().unwrap();
-        std::fs::remove_file(ready).unwrap();
-        wait_until("all its processes are gone", || processes_naming(name) == 0);
-        wait_until("all its folders are gone", || {
-            std::fs::read_dir(name).unwrap().next().is_none()
-        });
+        wait_until("everything is gone", || !everything.iter().any(|one| remains(one)));
     }
 
-    /// Starts one of everything, pauses a server, and waits for its end.
-    fn be_killed() -> ! {
+    /// Starts one of everything, reports all folders and processes, and waits for its end.
+    fn be_killed(report: &Path) -> ! {
+        thread::spawn(|| {
+            // The end of the input is the end of the test that started this process.
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            std::process::exit(1);
+        });
+        let folder = Folder::new();
+        let process = bash(&folder, "while :; do sleep 0.1; done");
         let postgres = Postgres::shared();
-        let _own = Redis::start(&[]);
-        let _program = Process::spawn(Path::new("yes"), &[]);
+        let redis = Redis::start(&[]);
+        let mut everything = vec![folder.path().display().to_string()];
+        everything.push(format!("/proc/{}", process.pid()));
+        everything.push(redis.cli(&["config", "get", "dir"]).lines().last().unwrap().to_owned());
+        let server = redis.cli(&["info", "server"]);
+        let server = server.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap();
+        everything.push(format!("/proc/{}", server.trim()));
+        everything.push(postgres.psql("postgres", "SHOW data_directory"));
+        let backends =
+            "SELECT '/proc/' || pid FROM pg_stat_activity WHERE backend_type <> 'client backend'";
+        everything.extend(postgres.psql("postgres", backends).lines().map(str::to_owned));
+        // The hard case: a stopped process does not notice the end of the others.
         postgres.pause();
-        std::fs::write(std::env::temp_dir().join("ready"), "").unwrap();
+        let draft = report.with_extension("draft");
+        std::fs::write(&draft, everything.join("\n")).unwrap();
+        std::fs::rename(draft, report).unwrap();
         loop {
             thread::park();
         }
@@ -215,15 +231,11 @@ mod full {
         }
     }
 
-    /// How many processes have `name` in their command line or work in a folder of that name.
-    fn processes_naming(name: &str) -> usize {
-        let processes = std::fs::read_dir("/proc").unwrap().flatten();
-        processes
-            .filter(|process| {
-                let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-                let place = std::fs::read_link(process.path().join("cwd")).unwrap_or_default();
-                String::from_utf8_lossy(&line).contains(name) || place.starts_with(name)
-            })
-            .count()
+    /// Whether a folder is still there, or a process (by its folder in /proc) is more than a zombie.
+    fn remains(path: &Path) -> bool {
+        if !path.starts_with("/proc") {
+            return path.exists();
+        }
+        std::fs::read(path.join("cmdline")).is_ok_and(|line| !line.is_empty())
     }
 }

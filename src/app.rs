@@ -1,0 +1,332 @@
+//! The one place where configuration becomes stores, actors and a server. Only this file names concrete
+//! backends.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::Arbiter;
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::{App as HttpApp, HttpServer, web};
+use tokio::task::JoinHandle;
+
+use crate::actors::booking::{LaneLimits, Lanes};
+use crate::actors::health::{Health, HealthMonitor, Probes};
+use crate::actors::hold_sweeper::HoldSweeper;
+use crate::actors::seat_lock::SeatLocker;
+use crate::catalogue::Catalogue;
+use crate::config::{Config, Database, HostPort, RedisMode};
+use crate::domain::failure::StoreError;
+use crate::domain::rules::Policy;
+use crate::http::answers::render;
+use crate::http::auth::ApiKey;
+use crate::http::{RateLimit, Services, edge, routes};
+use crate::lock::guarded::{GuardSettings, Guarded};
+use crate::lock::in_process::InProcessLocks;
+use crate::lock::redis::{RedisLocks, RedisSettings};
+use crate::lock::{LockError, SeatLocks};
+use crate::metrics::Metrics;
+use crate::metrics::lock::BreakerState;
+use crate::reservation::Reservation;
+use crate::seat_map::SeatMaps;
+use crate::store::{Limits, Schema, Settings, Store, Target};
+
+/// Why the service could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The database is away, or not fit.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The schema lacks steps and may not be changed.
+    #[error("the schema lacks {0} steps; run `seatlock migrate` or set MIGRATE=on")]
+    SchemaBehind(usize),
+    /// Redis is not usable as configured.
+    #[error(transparent)]
+    Locks(#[from] LockError),
+    /// Two metrics have one name: a fault of this program.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
+    /// The address is not free, or not ours.
+    #[error("cannot listen on {0}: {1}; free the address or set BIND to another")]
+    Bind(String, std::io::Error),
+    /// The server failed.
+    #[error(transparent)]
+    Server(#[from] std::io::Error),
+}
+
+/// A service, built and bound, not yet serving.
+pub struct App {
+    server: Server,
+    metrics_server: Option<Server>,
+    address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
+    engine: Engine,
+    drain_timeout: Duration,
+}
+
+/// What runs behind the server.
+struct Engine {
+    services: Arc<Services>,
+    store: Arc<Store>,
+    lanes: Arc<Lanes>,
+    health: Arc<Health>,
+    arbiters: Vec<Arbiter>,
+    lock_probe: Option<JoinHandle<()>>,
+}
+
+/// The store's settings as the configuration has them.
+#[must_use]
+pub fn store_settings(config: &Config) -> Settings {
+    let database = &config.database;
+    let target = match &database.backend {
+        Database::Sqlite { path } => Target::Sqlite { path: path.clone() },
+        Database::Postgres { write_url, read_url } => Target::Postgres {
+            write_url: write_url.expose().to_owned(),
+            read_url: read_url.as_ref().map(|url| url.expose().to_owned()),
+        },
+    };
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let limits = Limits {
+        lanes: count(database.write_pool),
+        read_pool: count(database.read_pool),
+        pool_wait: database.pool_wait,
+        lock_timeout: database.lock_timeout,
+        statement_timeout: database.statement_timeout,
+        transaction_timeout: database.transaction_timeout,
+        creation_timeout: config.reservation.schedule_timeout,
+    };
+    let policy = Policy {
+        hold_ttl_max: config.reservation.hold_ttl_max,
+        outage_grace: config.reservation.outage_grace,
+        idempotency_ttl: config.reservation.idempotency_ttl,
+    };
+    Settings { target, limits, policy, render }
+}
+
+/// Opens the store with its schema up to date, or says what is missing.
+pub async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<Store>, AppError> {
+    let settings = store_settings(config);
+    if config.database.migrate {
+        let steps = Store::migrate(&settings.target, &settings.limits).await?;
+        if steps > 0 {
+            log::info!("the schema took {steps} steps");
+        }
+    }
+    let store = Store::open(settings, Arc::clone(metrics)).await?;
+    store.check_durability().await?;
+    match store.schema().await? {
+        Schema::Current => Ok(store),
+        Schema::Behind(steps) => Err(AppError::SchemaBehind(steps)),
+    }
+}
+
+impl App {
+    /// Connects, migrates, starts the actors and binds. Must be called inside an actix system.
+    pub async fn build(config: &Config) -> Result<Self, AppError> {
+        let metrics = Arc::new(Metrics::new()?);
+        let store = open_store(config, &metrics).await?;
+        let engine = Engine::start(config, store, metrics)?;
+        let (server, address) = serve(config, &config.http.bind, &engine.services, routes::routes)?;
+        let (metrics_server, metrics_address) = match &config.http.metrics_bind {
+            Some(bind) => {
+                let (server, address) =
+                    serve(config, bind, &engine.services, routes::metrics_routes)?;
+                (Some(server), Some(address))
+            }
+            None => (None, None),
+        };
+        let drain_timeout = config.http.drain_timeout;
+        Ok(Self { server, metrics_server, address, metrics_address, engine, drain_timeout })
+    }
+
+    /// Where the API listens; the port is the one bound, even if 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where metrics listen, if apart.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// What handlers work with, for whoever prepares something before serving.
+    #[must_use]
+    pub fn services(&self) -> &Services {
+        &self.engine.services
+    }
+
+    /// Serves until `stop` is done, then drains: readiness goes off, requests are finished, then the
+    /// lanes, then the connections.
+    pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
+        let handle = self.server.handle();
+        let metrics_handle = self.metrics_server.as_ref().map(Server::handle);
+        let metrics_server = self.metrics_server.map(actix_web::rt::spawn);
+        let server = actix_web::rt::spawn(self.server);
+        tokio::pin!(server);
+        tokio::select! {
+            ended = &mut server => {
+                ended.map_err(std::io::Error::other)??;
+            }
+            () = stop => {
+                log::info!("stopping: finishing what was begun");
+                self.engine.health.drain();
+                handle.stop(true).await;
+                server.await.map_err(std::io::Error::other)??;
+            }
+        }
+        self.engine.stop(self.drain_timeout).await;
+        if let (Some(handle), Some(server)) = (metrics_handle, metrics_server) {
+            handle.stop(false).await;
+            server.await.map_err(std::io::Error::other)??;
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    fn start(
+        config: &Config,
+        store: Arc<Store>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, AppError> {
+        // Timers live apart from the engine: a full mailbox would keep them from running.
+        let (engine, clockwork) = (Arbiter::new(), Arbiter::new());
+        let (locks, breaker, lock_probe) = seat_locks(config, &metrics)?;
+        let reservation = &config.reservation;
+        let limits = LaneLimits {
+            batch_max: reservation.batch_max,
+            pending_max: reservation.pending_max,
+        };
+        let lanes = Arc::new(Lanes::start(&store, &metrics, &engine.handle(), limits));
+        let locker = Arc::new(SeatLocker::start(
+            locks,
+            &metrics,
+            &engine.handle(),
+            reservation.batch_max,
+            reservation.pending_max,
+        ));
+        let health = Arc::new(Health::default());
+        HoldSweeper::start_in(
+            &clockwork.handle(),
+            Arc::clone(&store),
+            Arc::clone(&lanes),
+            Arc::clone(&metrics),
+            reservation.sweep_interval,
+            config.http.request_timeout,
+        );
+        let probes = Probes {
+            store: Arc::clone(&store),
+            lanes: Arc::clone(&lanes),
+            locker: Arc::clone(&locker),
+            breaker,
+        };
+        HealthMonitor::start_in(&clockwork.handle(), probes, Arc::clone(&health));
+        let reservation = Arc::new(Reservation::new(
+            Arc::clone(&lanes),
+            locker,
+            Arc::clone(&health),
+            Arc::clone(&store),
+            config.seat_lock.timeout,
+        ));
+        let services = Arc::new(services(config, &store, reservation, &health, metrics));
+        let arbiters = vec![engine, clockwork];
+        Ok(Self { services, store, lanes, health, arbiters, lock_probe })
+    }
+
+    async fn stop(self, limit: Duration) {
+        self.lanes.close();
+        if !self.lanes.idle_by(Instant::now() + limit).await {
+            log::warn!("commands were still being executed when time was up");
+        }
+        if let Some(probe) = self.lock_probe {
+            probe.abort();
+        }
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
+        self.store.close().await;
+    }
+}
+
+fn services(
+    config: &Config,
+    store: &Arc<Store>,
+    reservation: Arc<Reservation>,
+    health: &Arc<Health>,
+    metrics: Arc<Metrics>,
+) -> Services {
+    let http = &config.http;
+    Services {
+        reservation,
+        catalogue: Arc::new(Catalogue::new(Arc::clone(store))),
+        seat_maps: Arc::new(SeatMaps::new(Arc::clone(store))),
+        health: Arc::clone(health),
+        metrics,
+        api_key: http.admin_api_key.as_ref().map(|key| ApiKey::new(key.expose())),
+        rate_limit: http.rate_limit.and_then(NonZeroU32::new).map(RateLimit::per_second),
+        request_timeout: http.request_timeout,
+        body_timeout: http.body_timeout,
+        body_limit: http.body_limit,
+        plan_body_limit: http.plan_body_limit,
+        hold_ttl: config.reservation.hold_ttl,
+        hold_ttl_max: config.reservation.hold_ttl_max,
+        serve_metrics: http.metrics_bind.is_none(),
+    }
+}
+
+type LockBackend = (
+    Arc<dyn SeatLocks>,
+    Option<tokio::sync::watch::Receiver<BreakerState>>,
+    Option<JoinHandle<()>>,
+);
+
+fn seat_locks(config: &Config, metrics: &Arc<Metrics>) -> Result<LockBackend, LockError> {
+    let Some(redis) = &config.redis else {
+        return Ok((Arc::new(InProcessLocks::new()), None, None));
+    };
+    let RedisMode::Standalone { address } = &redis.mode else {
+        return Err(LockError::Backend("only a standalone redis is supported".to_owned()));
+    };
+    let settings = RedisSettings {
+        host: address.host.clone(),
+        port: address.port,
+        db: i64::from(redis.database),
+        username: redis.username.clone(),
+        password: redis.password.as_ref().map(|password| password.expose().to_owned()),
+        pool_size: redis.pool,
+        round_trip: config.seat_lock.round_trip,
+    };
+    let guard = GuardSettings { budget: config.seat_lock.round_trip, ..GuardSettings::default() };
+    let locks = Arc::new(Guarded::new(RedisLocks::new(settings)?, guard, Arc::clone(metrics)));
+    let probe = locks.spawn_probe();
+    let breaker = locks.watch();
+    Ok((locks, Some(breaker), Some(probe)))
+}
+
+fn serve(
+    config: &Config,
+    bind: &HostPort,
+    services: &Arc<Services>,
+    routes: fn(&mut web::ServiceConfig),
+) -> Result<(Server, SocketAddr), AppError> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let services = web::Data::from(Arc::clone(services));
+    let server = HttpServer::new(move || {
+        HttpApp::new().app_data(services.clone()).wrap(from_fn(edge::edge)).configure(routes)
+    })
+    .workers(config.http.workers(cores))
+    .max_connections(config.http.max_connections)
+    .client_request_timeout(config.http.header_timeout)
+    .shutdown_timeout(config.http.drain_timeout.as_secs())
+    .disable_signals()
+    .bind((bind.host.as_str(), bind.port))
+    .map_err(|error| AppError::Bind(bind.to_string(), error))?;
+    let address = server.addrs().first().copied();
+    let unbound = || std::io::Error::other("no address was bound");
+    let address = address.ok_or_else(|| AppError::Bind(bind.to_string(), unbound()))?;
+    Ok((server.run(), address))
+}

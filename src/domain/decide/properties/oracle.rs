@@ -1,0 +1,163 @@
+//! What a command deserves, told from the claims alone and as simply as it can be said: seats' states,
+//! which `decide` works on, are not looked at.
+
+use super::database::Database;
+use crate::domain::claims::{HoldRow, HoldStatus};
+use crate::domain::clock::EpochMs;
+use crate::domain::command::{Action, Command};
+use crate::domain::ids::{BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
+use crate::domain::refusal::{Conflict, ConflictReason, Refusal};
+use crate::domain::rows::SeatKey;
+
+/// The refusal of a command that is alone in its batch and whose key has no answer yet.
+pub(super) fn deserved(database: &Database, now: EpochMs, command: &Command) -> Option<Refusal> {
+    Oracle { database, now }.judge(command).err()
+}
+
+struct Oracle<'a> {
+    database: &'a Database,
+    now: EpochMs,
+}
+
+impl Oracle<'_> {
+    fn judge(&self, command: &Command) -> Result<(), Refusal> {
+        let schedule = command.schedule;
+        if command.action == Action::Lookup {
+            return Ok(());
+        }
+        if !self.database.schedules.contains_key(&schedule) {
+            return Err(Refusal::NotFound("schedule"));
+        }
+        match &command.action {
+            Action::Hold { seats, customer, .. } | Action::Book { seats, customer, .. } => {
+                self.sale(schedule, seats, customer)?;
+                self.all_free(schedule, seats).map_err(Refusal::SeatsUnavailable)
+            }
+            Action::Block { seats, .. } => {
+                self.all_free(schedule, seats).map_err(Refusal::SeatsUnavailable)
+            }
+            Action::Confirm { hold, customer, .. } => self.confirm(*hold, customer.as_ref()),
+            Action::Extend { hold, .. } => self.extend(self.find(*hold)?),
+            Action::Release { hold } => match self.find(*hold)?.status {
+                HoldStatus::Confirmed => Err(Refusal::HoldConfirmed),
+                _ => Ok(()),
+            },
+            Action::Expire { hold } => self.find(*hold).map(|_| ()),
+            Action::Cancel { booking, seats } => {
+                self.cancel(*booking, seats.as_deref().unwrap_or_default())
+            }
+            Action::Unblock { block } => {
+                let found = self.database.blocks.contains_key(block);
+                if found { Ok(()) } else { Err(Refusal::NotFound("block")) }
+            }
+            Action::Lookup => Ok(()),
+        }
+    }
+
+    fn find(&self, hold: HoldId) -> Result<&HoldRow, Refusal> {
+        self.database.holds.get(&hold).ok_or(Refusal::NotFound("hold"))
+    }
+
+    fn confirm(&self, hold: HoldId, customer: Option<&CustomerId>) -> Result<(), Refusal> {
+        let hold = self.find(hold)?;
+        if customer.is_some_and(|customer| *customer != hold.customer) {
+            return Err(Refusal::NotFound("hold"));
+        }
+        if hold.status == HoldStatus::Released {
+            return Err(Refusal::HoldReleased);
+        }
+        if hold.status == HoldStatus::Confirmed || self.database.is_alive(hold, self.now) {
+            return Ok(());
+        }
+        self.sale(hold.id.schedule, &hold.seats, &hold.customer)?;
+        self.all_free(hold.id.schedule, &hold.seats).map_err(Refusal::HoldExpired)
+    }
+
+    fn extend(&self, hold: &HoldRow) -> Result<(), Refusal> {
+        match hold.status {
+            HoldStatus::Confirmed => Err(Refusal::HoldConfirmed),
+            HoldStatus::Released => Err(Refusal::HoldReleased),
+            _ if self.database.is_alive(hold, self.now) => Ok(()),
+            _ => Err(Refusal::HoldExpired(Vec::new())),
+        }
+    }
+
+    fn cancel(&self, booking: BookingId, seats: &[SeatNumber]) -> Result<(), Refusal> {
+        let row = self.database.bookings.get(&booking).ok_or(Refusal::NotFound("booking"))?;
+        let foreign = seats.iter().filter(|number| !row.seats.contains(number));
+        let labels: Vec<_> =
+            foreign.map(|number| self.label((booking.schedule, *number))).collect();
+        if labels.is_empty() { Ok(()) } else { Err(Refusal::NotInBooking(labels)) }
+    }
+
+    fn label(&self, seat: SeatKey) -> String {
+        self.database.seats[&seat].label.clone()
+    }
+
+    /// The schedule's rules on a sale, in the order in which they are named.
+    fn sale(
+        &self,
+        schedule: ScheduleId,
+        seats: &[SeatNumber],
+        customer: &CustomerId,
+    ) -> Result<(), Refusal> {
+        let rules = &self.database.schedules[&schedule].rules;
+        let opened = rules.sales_open_at.is_none_or(|open| self.now >= open);
+        let closed = rules.sales_close_at.is_some_and(|close| self.now >= close);
+        if !opened || closed {
+            return Err(Refusal::SalesClosed);
+        }
+        let wanted = u32::try_from(seats.len()).unwrap();
+        if wanted > rules.max_seats_per_booking {
+            return Err(Refusal::TooManySeats { max: rules.max_seats_per_booking });
+        }
+        let owned = owned(self.database, self.now, schedule, customer);
+        match rules.max_seats_per_customer {
+            Some(max) if owned + wanted > max => Err(Refusal::SeatLimitReached { max, owned }),
+            _ => Ok(()),
+        }
+    }
+
+    fn all_free(&self, schedule: ScheduleId, seats: &[SeatNumber]) -> Result<(), Vec<Conflict>> {
+        let keys = seats.iter().map(|number| (schedule, *number));
+        let taken = keys.filter_map(|seat| {
+            Some(Conflict { label: self.label(seat), reason: self.claim_on(seat)? })
+        });
+        let taken: Vec<_> = taken.collect();
+        if taken.is_empty() { Ok(()) } else { Err(taken) }
+    }
+
+    fn claim_on(&self, seat: SeatKey) -> Option<ConflictReason> {
+        let database = self.database;
+        let mut sales = database.booked_seats.iter();
+        if sales.any(|((sold, _), released)| *sold == seat && released.is_none()) {
+            return Some(ConflictReason::Booked);
+        }
+        let holds = |hold: &HoldRow| hold.id.schedule == seat.0 && hold.seats.contains(&seat.1);
+        let mut alive = database.holds.values().filter(|hold| database.is_alive(hold, self.now));
+        if alive.any(holds) {
+            return Some(ConflictReason::Held);
+        }
+        let mut blocks = database.blocks.values().filter(|block| !block.lifted);
+        blocks
+            .any(|block| block.id.schedule == seat.0 && block.seats.contains(&seat.1))
+            .then_some(ConflictReason::Blocked)
+    }
+}
+
+/// How many seats of a schedule are a customer's at `now`.
+pub(super) fn owned(
+    database: &Database,
+    now: EpochMs,
+    schedule: ScheduleId,
+    customer: &CustomerId,
+) -> u32 {
+    let bookings = database.bookings.values();
+    let bookings = bookings.filter(|row| row.id.schedule == schedule && row.customer == *customer);
+    let booked: usize = bookings.map(|row| database.live_seats(row.id).len()).sum();
+    let holds = database.holds.values();
+    let holds = holds.filter(|row| row.id.schedule == schedule && row.customer == *customer);
+    let alive = holds.filter(|row| database.is_alive(row, now));
+    let held: usize = alive.map(|row| row.seats.len()).sum();
+    u32::try_from(booked + held).unwrap()
+}

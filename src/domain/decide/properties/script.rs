@@ -1,0 +1,218 @@
+//! Random lives of a box office: rounds of drafts, written out as commands once it is known what exists.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::collection::{btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::database::Database;
+use crate::domain::command::{Action, Command, Keyed, RequestKey};
+use crate::domain::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
+
+/// Seats of each schedule: few, so that customers meet.
+pub(super) const SEATS: u32 = 4;
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Hold,
+    Extend,
+    Release,
+    Book,
+    Confirm,
+    Cancel,
+    Expire,
+    Block,
+    Unblock,
+    Lookup,
+}
+
+/// A command before its identifiers are known.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    schedule: i64,
+    kind: Kind,
+    seats: Vec<SeatNumber>,
+    customer: CustomerId,
+    seconds: Option<u64>,
+    /// Which existing claim it is about, counted from the newest; beyond the oldest there is none.
+    back: usize,
+    key: Option<u8>,
+    /// Whether it repeats the first request of its key, if there was one.
+    repeats: bool,
+    /// Whether the optional part of the command is given.
+    in_full: bool,
+    locked: bool,
+}
+
+/// A batch and what happens before it.
+#[derive(Debug, Clone)]
+pub(super) struct Round {
+    /// Seconds since the round before.
+    pub(super) seconds: u64,
+    /// Whether nobody could write in those seconds.
+    pub(super) outage: bool,
+    pub(super) drafts: Vec<Draft>,
+}
+
+pub(super) fn script() -> impl Strategy<Value = Vec<Round>> {
+    let seconds = prop_oneof![2 => Just(0), 5 => 1..=3u64, 2 => 4..=15u64];
+    let round = (seconds, prop::bool::weighted(0.1), vec(draft(), 1..=8));
+    let round = round.prop_map(|(seconds, outage, drafts)| Round { seconds, outage, drafts });
+    vec(round, 1..=12)
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let kind = prop_oneof![
+        6 => Just(Kind::Hold),
+        4 => Just(Kind::Book),
+        6 => Just(Kind::Confirm),
+        2 => Just(Kind::Extend),
+        2 => Just(Kind::Release),
+        2 => Just(Kind::Expire),
+        4 => Just(Kind::Cancel),
+        1 => Just(Kind::Block),
+        1 => Just(Kind::Unblock),
+        1 => Just(Kind::Lookup),
+    ];
+    let schedule = prop_oneof![30 => Just(1), 20 => Just(2), 1 => Just(9)];
+    let seats = prop_oneof![5 => btree_set(0..SEATS, 1..=2), 1 => btree_set(0..SEATS, 3..=4)];
+    let customer = prop_oneof!["ada", "ben", "cleo"];
+    let what = (schedule, kind, seats, customer);
+    let how = (option::of(1..=15u64), 0..6usize, option::weighted(0.4, 0..4u8));
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (what, how, flags).prop_map(|(what, how, flags)| {
+        let (schedule, kind, seats, customer) = what;
+        let (seconds, back, key) = how;
+        let (repeats, in_full, locked) = flags;
+        let seats = seats.into_iter().map(SeatNumber).collect();
+        let customer = CustomerId::parse(customer).unwrap();
+        Draft { schedule, kind, seats, customer, seconds, back, key, repeats, in_full, locked }
+    })
+}
+
+/// Writes drafts out as commands, with fresh identifiers in ascending order.
+#[derive(Default)]
+pub(super) struct Author {
+    issued: u64,
+    /// The first request of each key: what it asked and its fingerprint.
+    requests: BTreeMap<RequestKey, (Action, String)>,
+}
+
+/// The claims that a draft may be about, oldest first.
+struct Known {
+    holds: Vec<HoldId>,
+    bookings: Vec<BookingId>,
+    blocks: Vec<BlockId>,
+}
+
+impl Author {
+    /// The commands of one batch. A draft may be about what is in the tables or what a command before
+    /// it in this batch would create.
+    pub(super) fn batch(&mut self, database: &Database, drafts: &[Draft]) -> Vec<Command> {
+        let mut known = Known {
+            holds: database.holds.keys().copied().collect(),
+            bookings: database.bookings.keys().copied().collect(),
+            blocks: database.blocks.keys().copied().collect(),
+        };
+        let mut commands = Vec::new();
+        for draft in drafts {
+            let command = self.command(database, &known, draft);
+            match command.action {
+                Action::Hold { id, .. } => known.holds.push(id),
+                Action::Book { id, .. } => known.bookings.push(id),
+                Action::Confirm { booking, .. } => known.bookings.push(booking),
+                Action::Block { id, .. } => known.blocks.push(id),
+                _ => {}
+            }
+            commands.push(command);
+        }
+        commands
+    }
+
+    fn command(&mut self, database: &Database, known: &Known, draft: &Draft) -> Command {
+        self.issued += 1;
+        let schedule = ScheduleId(draft.schedule);
+        let uuid = Uuid::from_u128(u128::from(self.issued));
+        let mut action = draft.action(database, known, uuid);
+        // Keys of one schedule: a request goes to the lane of its schedule, and so does its repetition.
+        let keyed = draft.key.map(|key| {
+            let key = format!("{schedule}-{key}");
+            let request = RequestKey { caller: "shop".to_owned(), key };
+            let fingerprint = format!("request {}", self.issued);
+            let first = self.requests.entry(request.clone());
+            let first = first.or_insert_with(|| (action.clone(), fingerprint.clone()));
+            if draft.repeats {
+                action = again(&first.0, uuid);
+                return Keyed { request, fingerprint: first.1.clone() };
+            }
+            Keyed { request, fingerprint }
+        });
+        Command { schedule, action, keyed, locked: draft.locked }
+    }
+}
+
+/// The same request once more: whatever it would create gets an identifier of its own.
+fn again(action: &Action, uuid: Uuid) -> Action {
+    let mut action = action.clone();
+    match &mut action {
+        Action::Hold { id, .. } => id.uuid = uuid,
+        Action::Book { id, .. } => id.uuid = uuid,
+        Action::Confirm { booking, .. } => booking.uuid = uuid,
+        Action::Block { id, .. } => id.uuid = uuid,
+        _ => {}
+    }
+    action
+}
+
+impl Draft {
+    fn action(&self, database: &Database, known: &Known, uuid: Uuid) -> Action {
+        let schedule = ScheduleId(self.schedule);
+        let nobody = Uuid::max();
+        let hold = self.pick(known.holds.iter().filter(|id| id.schedule == schedule));
+        let hold = hold.unwrap_or(HoldId { schedule, uuid: nobody });
+        let booking = self.pick(known.bookings.iter().filter(|id| id.schedule == schedule));
+        let booking = booking.unwrap_or(BookingId { schedule, uuid: nobody });
+        let block = self.pick(known.blocks.iter().filter(|id| id.schedule == schedule));
+        let block = block.unwrap_or(BlockId { schedule, uuid: nobody });
+        let (seats, customer) = (self.seats.clone(), self.customer.clone());
+        let ttl = self.seconds.map(Duration::from_secs);
+        match self.kind {
+            Kind::Hold => Action::Hold { id: HoldId { schedule, uuid }, seats, customer, ttl },
+            Kind::Book => Action::Book { id: BookingId { schedule, uuid }, seats, customer },
+            Kind::Block => {
+                let reason = "camera".to_owned();
+                Action::Block { id: BlockId { schedule, uuid }, seats, reason }
+            }
+            Kind::Confirm => {
+                let customer = self.in_full.then_some(customer);
+                Action::Confirm { hold, booking: BookingId { schedule, uuid }, customer }
+            }
+            Kind::Cancel => {
+                let seats = self.in_full.then(|| self.some_seats(database, booking));
+                Action::Cancel { booking, seats }
+            }
+            Kind::Extend => Action::Extend { hold, ttl },
+            Kind::Release => Action::Release { hold },
+            Kind::Expire => Action::Expire { hold },
+            Kind::Unblock => Action::Unblock { block },
+            Kind::Lookup => Action::Lookup,
+        }
+    }
+
+    fn pick<'a, T: Copy + 'a>(
+        &self,
+        oldest_first: impl DoubleEndedIterator<Item = &'a T>,
+    ) -> Option<T> {
+        oldest_first.rev().nth(self.back).copied()
+    }
+
+    /// Those of the draft's seats that the booking was sold; all of them, right or wrong, if none was.
+    fn some_seats(&self, database: &Database, booking: BookingId) -> Vec<SeatNumber> {
+        let sold = database.bookings.get(&booking).map_or(&[] as &[SeatNumber], |row| &row.seats);
+        let both: Vec<_> = self.seats.iter().filter(|seat| sold.contains(seat)).copied().collect();
+        if both.is_empty() { self.seats.clone() } else { both }
+    }
+}

@@ -1,0 +1,164 @@
+//! Counts what happens while scripts are played, so that a property cannot hold for want of events.
+
+use std::collections::BTreeMap;
+
+use super::step::{Single, Step};
+use crate::domain::claims::{BookingStatus, HoldStatus};
+use crate::domain::clock::hold_end;
+use crate::domain::command::Action;
+use crate::domain::effect::{Effect, Outcome};
+use crate::domain::refusal::{ConflictReason, Refusal};
+use crate::domain::seat::SeatState;
+
+/// Everything that must happen often enough.
+pub(super) const KINDS: &[&str] = &[
+    "blocked",
+    "booked",
+    "cancelled again",
+    "cancelled in part",
+    "cancelled whole",
+    "confirmed after an outage",
+    "confirmed again",
+    "confirmed in time",
+    "confirmed late",
+    "conflict: blocked",
+    "conflict: booked",
+    "conflict: held",
+    "ended hold taken over",
+    "expired",
+    "extended",
+    "extended by nothing",
+    "held",
+    "key not recorded",
+    "late confirm lost seats",
+    "locked commands met",
+    "refused: customer limit",
+    "refused: extend of an ended hold",
+    "refused: hold confirmed",
+    "refused: hold released",
+    "refused: key reused",
+    "refused: not found",
+    "refused: not in booking",
+    "refused: sales closed",
+    "refused: too many seats",
+    "released",
+    "repeated",
+    "replayed",
+    "still alive when swept",
+    "unblocked",
+];
+
+#[derive(Default)]
+pub(super) struct Tally(BTreeMap<&'static str, u32>);
+
+impl Tally {
+    pub(super) fn of(&self, kind: &str) -> u32 {
+        self.0.get(kind).copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, kind: &'static str) {
+        assert!(KINDS.contains(&kind), "{kind} is not in the list");
+        *self.0.entry(kind).or_default() += 1;
+    }
+
+    /// What only a batch can show.
+    pub(super) fn count_batch(&mut self, step: &Step<'_>) {
+        if step.decision.row_lock_saves > 0 {
+            self.add("locked commands met");
+        }
+        for outcome in &step.decision.outcomes {
+            match outcome {
+                Outcome::Repeated(_) => self.add("repeated"),
+                Outcome::Replayed(_) => self.add("replayed"),
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn count(&mut self, single: &Single<'_>) {
+        match single.outcome {
+            Outcome::Done(effect) => {
+                self.add(effect_kind(single, effect));
+                if takes_over(single) {
+                    self.add("ended hold taken over");
+                }
+            }
+            Outcome::Refused(refusal) => self.count_refusal(refusal),
+            Outcome::NotRecorded => self.add("key not recorded"),
+            Outcome::Repeated(_) | Outcome::Replayed(_) => {}
+        }
+    }
+
+    fn count_refusal(&mut self, refusal: &Refusal) {
+        match refusal {
+            Refusal::SeatsUnavailable(conflicts) => {
+                for conflict in conflicts {
+                    match conflict.reason {
+                        ConflictReason::Booked => self.add("conflict: booked"),
+                        ConflictReason::Held => self.add("conflict: held"),
+                        ConflictReason::Blocked => self.add("conflict: blocked"),
+                        ConflictReason::Contended => panic!("nothing waits here"),
+                    }
+                }
+            }
+            Refusal::NotFound(_) => self.add("refused: not found"),
+            Refusal::HoldExpired(lost) if lost.is_empty() => {
+                self.add("refused: extend of an ended hold");
+            }
+            Refusal::HoldExpired(_) => self.add("late confirm lost seats"),
+            Refusal::HoldReleased => self.add("refused: hold released"),
+            Refusal::HoldConfirmed => self.add("refused: hold confirmed"),
+            Refusal::NotInBooking(_) => self.add("refused: not in booking"),
+            Refusal::SalesClosed => self.add("refused: sales closed"),
+            Refusal::TooManySeats { .. } => self.add("refused: too many seats"),
+            Refusal::SeatLimitReached { .. } => self.add("refused: customer limit"),
+            Refusal::KeyReused => self.add("refused: key reused"),
+        }
+    }
+}
+
+fn effect_kind(single: &Single<'_>, effect: &Effect) -> &'static str {
+    let before = single.before;
+    let changed = before.seats != single.after.seats;
+    match effect {
+        Effect::Held(_) => "held",
+        Effect::Extended(_) if changed => "extended",
+        Effect::Extended(_) => "extended by nothing",
+        Effect::Released(_) => "released",
+        Effect::Booked(_) => "booked",
+        Effect::Confirmed(view) => {
+            let hold = view.row.hold.and_then(|hold| before.holds.get(&hold)).unwrap();
+            match hold.status {
+                HoldStatus::Confirmed => "confirmed again",
+                _ if !before.is_alive(hold, single.now) => "confirmed late",
+                _ if hold.until <= single.now => "confirmed after an outage",
+                _ => "confirmed in time",
+            }
+        }
+        Effect::Cancelled(_) if !changed => "cancelled again",
+        Effect::Cancelled(view) if view.row.status == BookingStatus::Cancelled => "cancelled whole",
+        Effect::Cancelled(_) => "cancelled in part",
+        Effect::Expired if before == single.after => "still alive when swept",
+        Effect::Expired => "expired",
+        Effect::Blocked(_) => "blocked",
+        Effect::Unblocked => "unblocked",
+    }
+}
+
+/// Whether a seat went from an ended hold to somebody else.
+fn takes_over(single: &Single<'_>) -> bool {
+    let before = single.before;
+    let own = match &single.command.action {
+        Action::Confirm { hold, .. } | Action::Extend { hold, .. } => Some(hold.uuid),
+        _ => None,
+    };
+    before.seats.iter().any(|(key, row)| match row.state {
+        SeatState::Held { hold, until } => {
+            let end = hold_end(until, &before.outages, before.policy.outage_grace);
+            let taken = single.after.seats[key].state;
+            let free = taken == SeatState::Available;
+            own != Some(hold) && end <= single.now && !free && taken != row.state
+        }
+        _ => false,
+    })
+}

@@ -1,0 +1,264 @@
+//! What becomes of each command, sentence by sentence. Here: a small world to ask in.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+mod batches;
+mod bookings;
+mod confirm;
+mod holds;
+mod keys;
+mod rules;
+
+use super::properties::checks::tables_agree;
+use super::properties::database::Database;
+use crate::domain::claims::{BookingRow, HoldRow};
+use crate::domain::clock::{EpochMs, Outage};
+use crate::domain::command::{Action, Command, Keyed, RequestKey};
+use crate::domain::decide::Decision;
+use crate::domain::effect::{BookingView, Effect, HoldView, Outcome, PricedSeat};
+use crate::domain::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
+use crate::domain::refusal::{Conflict, ConflictReason, Refusal};
+use crate::domain::rules::{Policy, ScheduleRules};
+use crate::domain::seat::SeatState;
+
+/// Two schedules of ten seats, the defaults of an installation and a clock that only tests move.
+struct World {
+    database: Database,
+    now: EpochMs,
+}
+
+impl World {
+    fn new() -> Self {
+        let seconds = Duration::from_secs;
+        let policy = Policy {
+            hold_ttl_max: seconds(3600),
+            outage_grace: seconds(60),
+            idempotency_ttl: seconds(86_400),
+        };
+        let rules = ScheduleRules {
+            sales_open_at: None,
+            sales_close_at: None,
+            max_seats_per_booking: 4,
+            max_seats_per_customer: None,
+            hold_ttl: seconds(600),
+            currency: "EUR".to_owned(),
+        };
+        let database = Database::new(policy, vec![rules.clone(), rules], 10);
+        Self { database, now: at(0) }
+    }
+
+    /// Sets the clock, in seconds since the world began.
+    fn clock(&mut self, seconds: i64) {
+        self.now = at(seconds);
+    }
+
+    /// One batch.
+    fn batch(&mut self, commands: &[Command]) -> Decision {
+        let decision = self.database.run(self.now, commands).unwrap();
+        tables_agree(&self.database).unwrap();
+        decision
+    }
+
+    /// A batch of one command.
+    fn ask(&mut self, command: Command) -> Outcome {
+        self.batch(&[command]).outcomes.remove(0)
+    }
+
+    /// A batch of one command that must succeed.
+    fn done(&mut self, command: Command) -> Effect {
+        match self.ask(command) {
+            Outcome::Done(effect) => effect,
+            other => panic!("not done: {other:?}"),
+        }
+    }
+
+    /// A batch of one command that must be refused, and leave nothing behind.
+    fn refused(&mut self, command: Command) -> Refusal {
+        let before = self.database.clone();
+        let outcome = self.ask(command);
+        assert_eq!(before, self.database);
+        refusal(&outcome).clone()
+    }
+
+    /// The rules of schedule 1.
+    fn rules(&mut self) -> &mut ScheduleRules {
+        &mut self.database.schedules.get_mut(&ScheduleId(1)).unwrap().rules
+    }
+
+    fn state(&self, number: u32) -> SeatState {
+        self.database.seats[&(ScheduleId(1), SeatNumber(number))].state
+    }
+
+    fn hold(&self, number: u128) -> &HoldRow {
+        &self.database.holds[&hold_id(number)]
+    }
+
+    fn booking(&self, number: u128) -> &BookingRow {
+        &self.database.bookings[&booking_id(number)]
+    }
+
+    fn outage(&mut self, began: i64, ended: i64) {
+        self.database.outages.push(Outage { began: at(began), ended: at(ended) });
+    }
+}
+
+/// The world's time, from seconds since it began.
+fn at(seconds: i64) -> EpochMs {
+    EpochMs(1_700_000_000_000 + 1000 * seconds)
+}
+
+fn hold_id(number: u128) -> HoldId {
+    HoldId { schedule: ScheduleId(1), uuid: Uuid::from_u128(number) }
+}
+
+fn booking_id(number: u128) -> BookingId {
+    BookingId { schedule: ScheduleId(1), uuid: Uuid::from_u128(number) }
+}
+
+fn block_id(number: u128) -> BlockId {
+    BlockId { schedule: ScheduleId(1), uuid: Uuid::from_u128(number) }
+}
+
+fn customer(name: &str) -> CustomerId {
+    CustomerId::parse(name).unwrap()
+}
+
+fn numbers(seats: &[u32]) -> Vec<SeatNumber> {
+    seats.iter().copied().map(SeatNumber).collect()
+}
+
+fn command(action: Action) -> Command {
+    Command { schedule: ScheduleId(1), action, keyed: None, locked: false }
+}
+
+fn hold(id: u128, name: &str, seats: &[u32]) -> Command {
+    let (id, seats, customer) = (hold_id(id), numbers(seats), customer(name));
+    command(Action::Hold { id, seats, customer, ttl: None })
+}
+
+fn hold_for(seconds: u64, id: u128, name: &str, seats: &[u32]) -> Command {
+    let (id, seats, customer) = (hold_id(id), numbers(seats), customer(name));
+    command(Action::Hold { id, seats, customer, ttl: Some(Duration::from_secs(seconds)) })
+}
+
+fn extend(hold: u128, seconds: u64) -> Command {
+    let ttl = Some(Duration::from_secs(seconds));
+    command(Action::Extend { hold: hold_id(hold), ttl })
+}
+
+fn release(hold: u128) -> Command {
+    command(Action::Release { hold: hold_id(hold) })
+}
+
+fn expire(hold: u128) -> Command {
+    command(Action::Expire { hold: hold_id(hold) })
+}
+
+fn confirm(hold: u128, booking: u128) -> Command {
+    let (hold, booking) = (hold_id(hold), booking_id(booking));
+    command(Action::Confirm { hold, booking, customer: None })
+}
+
+fn confirm_as(name: &str, hold: u128, booking: u128) -> Command {
+    let (hold, booking) = (hold_id(hold), booking_id(booking));
+    command(Action::Confirm { hold, booking, customer: Some(customer(name)) })
+}
+
+fn book(id: u128, name: &str, seats: &[u32]) -> Command {
+    let (id, seats, customer) = (booking_id(id), numbers(seats), customer(name));
+    command(Action::Book { id, seats, customer })
+}
+
+fn cancel(booking: u128) -> Command {
+    command(Action::Cancel { booking: booking_id(booking), seats: None })
+}
+
+fn cancel_seats(booking: u128, seats: &[u32]) -> Command {
+    command(Action::Cancel { booking: booking_id(booking), seats: Some(numbers(seats)) })
+}
+
+fn block(id: u128, seats: &[u32]) -> Command {
+    let reason = "camera".to_owned();
+    command(Action::Block { id: block_id(id), seats: numbers(seats), reason })
+}
+
+fn unblock(block: u128) -> Command {
+    command(Action::Unblock { block: block_id(block) })
+}
+
+fn lookup() -> Command {
+    command(Action::Lookup)
+}
+
+/// The same command with an Idempotency-Key, for the request that `fingerprint` stands for.
+fn keyed(key: &str, fingerprint: &str, command: Command) -> Command {
+    let request = RequestKey { caller: "shop".to_owned(), key: key.to_owned() };
+    Command { keyed: Some(Keyed { request, fingerprint: fingerprint.to_owned() }), ..command }
+}
+
+fn locked(command: Command) -> Command {
+    Command { locked: true, ..command }
+}
+
+/// The same command for schedule 2.
+fn elsewhere(mut command: Command) -> Command {
+    let there = ScheduleId(2);
+    command.schedule = there;
+    match &mut command.action {
+        Action::Hold { id, .. } => id.schedule = there,
+        Action::Book { id, .. } => id.schedule = there,
+        other => panic!("not sold elsewhere: {other:?}"),
+    }
+    command
+}
+
+fn refusal(outcome: &Outcome) -> &Refusal {
+    match outcome {
+        Outcome::Refused(refusal) => refusal,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn held_view(effect: Effect) -> HoldView {
+    match effect {
+        Effect::Held(view) | Effect::Extended(view) => view,
+        other => panic!("not a hold: {other:?}"),
+    }
+}
+
+fn booking_view(effect: Effect) -> BookingView {
+    match effect {
+        Effect::Booked(view) | Effect::Confirmed(view) | Effect::Cancelled(view) => view,
+        other => panic!("not a booking: {other:?}"),
+    }
+}
+
+fn conflicts(pairs: &[(&str, ConflictReason)]) -> Vec<Conflict> {
+    let conflict = |(label, reason): &(&str, ConflictReason)| Conflict {
+        label: (*label).to_owned(),
+        reason: *reason,
+    };
+    pairs.iter().map(conflict).collect()
+}
+
+fn unavailable(pairs: &[(&str, ConflictReason)]) -> Refusal {
+    Refusal::SeatsUnavailable(conflicts(pairs))
+}
+
+fn hold_expired(pairs: &[(&str, ConflictReason)]) -> Refusal {
+    Refusal::HoldExpired(conflicts(pairs))
+}
+
+fn labels(seats: &[PricedSeat]) -> Vec<&str> {
+    seats.iter().map(|seat| seat.label.as_str()).collect()
+}
+
+fn held(hold: u128, until: i64) -> SeatState {
+    SeatState::Held { hold: Uuid::from_u128(hold), until: at(until) }
+}
+
+fn booked(booking: u128) -> SeatState {
+    SeatState::Booked { booking: Uuid::from_u128(booking) }
+}

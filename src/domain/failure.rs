@@ -1,0 +1,41 @@
+//! Why there is no outcome: failures of what the service depends on, as opposed to refusals.
+
+/// Why a command has no outcome. All but [`Unknown`](Self::Unknown) had no effect.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Its deadline passed, or its caller withdrew it, before it was run.
+    #[error("the command was withdrawn before it was run")]
+    Withdrawn,
+    /// The database is away, full or too slow.
+    #[error("the database did not execute the command: {0}")]
+    Unavailable(String),
+    /// The database takes no writes.
+    #[error("the database takes no writes")]
+    ReadOnly,
+    /// The command itself cannot be stored.
+    #[error("the command cannot be stored: {0}")]
+    Impossible(String),
+    /// It was sent, and whether it had its effect could not be found out.
+    #[error("it is not known whether the command had its effect")]
+    Unknown,
+}
+
+/// Why the store could not do what was asked. A write that timed out may still have its effect.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The database is away, full or too slow.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(String),
+    /// No answer in time; whether a write had its effect is not known.
+    #[error("the database did not answer in time")]
+    Timeout,
+    /// The database takes no writes.
+    #[error("the database takes no writes")]
+    ReadOnly,
+    /// The database must not be used as it is configured; the text says what to change.
+    #[error("the database is not fit for bookings: {0}")]
+    Unfit(String),
+    /// A row or a statement is wrong: a fault of this program or of somebody's hand in the database.
+    #[error("the database holds what it should not: {0}")]
+    Corrupt(String),
+}

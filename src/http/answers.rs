@@ -1,0 +1,348 @@
+//! What answers look like: effects and rows as JSON. The same function writes an answer the first time and
+//! the one that is kept under its Idempotency-Key.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::domain::catalogue::{Counts, Event, PlanVersion, Schedule};
+use crate::domain::claims::{BookingStatus, HoldStatus};
+use crate::domain::effect::{
+    BlockView, BookingView, Effect, HoldView, PricedSeat, RecordedAnswer,
+};
+
+use super::time;
+
+/// An amount of money.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MoneyBody {
+    /// Minor units of the currency.
+    #[schema(example = 19800)]
+    pub amount: i64,
+    /// ISO 4217 code.
+    #[schema(example = "EUR")]
+    pub currency: String,
+}
+
+/// A seat of a hold or booking.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SeatBody {
+    /// The public name.
+    #[schema(example = "A-1-1")]
+    pub label: String,
+    /// Minor units.
+    #[schema(example = 9900)]
+    pub price: i64,
+}
+
+/// A hold.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HoldBody {
+    /// Its identifier.
+    pub id: String,
+    /// Its schedule.
+    pub schedule_id: String,
+    /// Whose it is.
+    pub customer_id: String,
+    /// `held`, `confirmed`, `released` or `expired`.
+    pub status: &'static str,
+    /// What it holds, in plan order.
+    pub seats: Vec<SeatBody>,
+    /// What its seats cost.
+    pub total: MoneyBody,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339; when it ends if nothing is done.
+    pub expires_at: String,
+    /// The same as a duration from this answer, for clients whose clock is wrong.
+    pub expires_in_s: u64,
+    /// The booking it became.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub booking_id: Option<String>,
+}
+
+/// A booking.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BookingBody {
+    /// Its identifier.
+    pub id: String,
+    /// `confirmed` or `cancelled`.
+    pub status: &'static str,
+    /// Its schedule.
+    pub schedule_id: String,
+    /// Whose it is.
+    pub customer_id: String,
+    /// The hold it came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_id: Option<String>,
+    /// The seats that are still its own, in plan order.
+    pub seats: Vec<SeatBody>,
+    /// The seats that were given back, in plan order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cancelled_seats: Vec<SeatBody>,
+    /// What its seats cost.
+    pub total: MoneyBody,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339; when the last seat was given back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancelled_at: Option<String>,
+}
+
+/// A block of house seats.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BlockBody {
+    /// Its identifier.
+    pub id: String,
+    /// Its schedule.
+    pub schedule_id: String,
+    /// Labels, in plan order.
+    pub seats: Vec<String>,
+    /// Why.
+    pub reason: String,
+    /// RFC 3339.
+    pub created_at: String,
+}
+
+/// An event.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventBody {
+    /// Its identifier.
+    #[schema(example = "1")]
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// RFC 3339.
+    pub created_at: String,
+}
+
+/// Seats by state.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CountsBody {
+    /// For sale.
+    pub available: u32,
+    /// Claimed by holds.
+    pub held: u32,
+    /// Sold.
+    pub booked: u32,
+    /// Out of sale.
+    pub blocked: u32,
+}
+
+/// Which layout a schedule has.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PlanVersionBody {
+    /// The plan.
+    pub id: String,
+    /// Its version.
+    pub version: i32,
+}
+
+/// A schedule.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ScheduleBody {
+    /// Its identifier.
+    #[schema(example = "1")]
+    pub id: String,
+    /// The show.
+    pub event_id: String,
+    /// RFC 3339.
+    pub starts_at: String,
+    /// ISO 4217 code of all prices.
+    pub currency: String,
+    /// RFC 3339; on sale at once if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sales_open_at: Option<String>,
+    /// RFC 3339; never closes if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sales_close_at: Option<String>,
+    /// Seats in one hold or booking.
+    pub max_seats_per_booking: u32,
+    /// Live seats of one customer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_seats_per_customer: Option<u32>,
+    /// The life of a hold that does not ask for one, in seconds.
+    pub hold_ttl_s: u64,
+    /// Its layout.
+    pub seat_plan: PlanVersionBody,
+    /// How many seats it has.
+    pub seats: u32,
+    /// RFC 3339.
+    pub created_at: String,
+    /// The version its seats are at; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<i64>,
+    /// Its seats by state; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<CountsBody>,
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PageBody<T> {
+    /// In the list's order.
+    pub items: Vec<T>,
+    /// Send it as `cursor` for the next page; null on the last.
+    pub next_cursor: Option<String>,
+}
+
+fn seats(seats: Vec<PricedSeat>) -> Vec<SeatBody> {
+    seats.into_iter().map(|seat| SeatBody { label: seat.label, price: seat.price }).collect()
+}
+
+fn total(seats: &[PricedSeat], currency: String) -> MoneyBody {
+    MoneyBody { amount: seats.iter().map(|seat| seat.price).sum(), currency }
+}
+
+impl From<HoldView> for HoldBody {
+    fn from(view: HoldView) -> Self {
+        let ended = view.ends_at <= view.now;
+        let status = match view.row.status {
+            HoldStatus::Confirmed => "confirmed",
+            HoldStatus::Released => "released",
+            HoldStatus::Held if !ended => "held",
+            HoldStatus::Held | HoldStatus::Expired => "expired",
+        };
+        let left = if status == "held" { view.ends_at.since(view.now).as_secs() } else { 0 };
+        Self {
+            id: view.row.id.to_string(),
+            schedule_id: view.row.id.schedule.to_string(),
+            customer_id: view.row.customer.as_str().to_owned(),
+            status,
+            total: total(&view.seats, view.currency),
+            seats: seats(view.seats),
+            created_at: time::write(view.row.created_at),
+            expires_at: time::write(view.ends_at),
+            expires_in_s: left,
+            booking_id: view.row.booking.map(|id| id.to_string()),
+        }
+    }
+}
+
+impl From<BookingView> for BookingBody {
+    fn from(view: BookingView) -> Self {
+        Self {
+            id: view.row.id.to_string(),
+            status: match view.row.status {
+                BookingStatus::Confirmed => "confirmed",
+                BookingStatus::Cancelled => "cancelled",
+            },
+            schedule_id: view.row.id.schedule.to_string(),
+            customer_id: view.row.customer.as_str().to_owned(),
+            hold_id: view.row.hold.map(|id| id.to_string()),
+            total: total(&view.seats, view.currency),
+            seats: seats(view.seats),
+            cancelled_seats: seats(view.cancelled_seats),
+            created_at: time::write(view.row.created_at),
+            cancelled_at: view.row.cancelled_at.map(time::write),
+        }
+    }
+}
+
+impl From<BlockView> for BlockBody {
+    fn from(view: BlockView) -> Self {
+        Self {
+            id: view.row.id.to_string(),
+            schedule_id: view.row.id.schedule.to_string(),
+            seats: view.labels,
+            reason: view.row.reason,
+            created_at: time::write(view.row.created_at),
+        }
+    }
+}
+
+impl From<Event> for EventBody {
+    fn from(event: Event) -> Self {
+        Self {
+            id: event.id.to_string(),
+            name: event.name,
+            created_at: time::write(event.created_at),
+        }
+    }
+}
+
+impl From<Counts> for CountsBody {
+    fn from(counts: Counts) -> Self {
+        Self {
+            available: counts.available,
+            held: counts.held,
+            booked: counts.booked,
+            blocked: counts.blocked,
+        }
+    }
+}
+
+impl From<PlanVersion> for PlanVersionBody {
+    fn from(plan: PlanVersion) -> Self {
+        Self { id: plan.id, version: plan.version }
+    }
+}
+
+impl From<Schedule> for ScheduleBody {
+    fn from(schedule: Schedule) -> Self {
+        let rules = schedule.rules;
+        Self {
+            id: schedule.id.to_string(),
+            event_id: schedule.event.to_string(),
+            starts_at: time::write(schedule.starts_at),
+            currency: rules.currency,
+            sales_open_at: rules.sales_open_at.map(time::write),
+            sales_close_at: rules.sales_close_at.map(time::write),
+            max_seats_per_booking: rules.max_seats_per_booking,
+            max_seats_per_customer: rules.max_seats_per_customer,
+            hold_ttl_s: rules.hold_ttl.as_secs(),
+            seat_plan: schedule.plan.into(),
+            seats: schedule.seats,
+            created_at: time::write(schedule.created_at),
+            version: None,
+            counts: None,
+        }
+    }
+}
+
+/// An answer with a body.
+fn answer(status: u16, body: &impl Serialize) -> RecordedAnswer {
+    let body = serde_json::to_string(body).unwrap_or_default();
+    RecordedAnswer { status, body }
+}
+
+const NO_CONTENT: u16 = 204;
+
+/// The answer to a command's effect.
+#[must_use]
+pub fn render(effect: &Effect) -> RecordedAnswer {
+    match effect.clone() {
+        Effect::Held(hold) => answer(201, &HoldBody::from(hold)),
+        Effect::Extended(hold) => answer(200, &HoldBody::from(hold)),
+        Effect::Booked(booking) | Effect::Confirmed(booking) | Effect::Cancelled(booking) => {
+            answer(200, &BookingBody::from(booking))
+        }
+        Effect::Blocked(block) => answer(201, &BlockBody::from(block)),
+        Effect::Released(_) | Effect::Expired | Effect::Unblocked => {
+            RecordedAnswer { status: NO_CONTENT, body: String::new() }
+        }
+    }
+}
+
+/// The answer to a new event.
+#[must_use]
+pub fn render_event(event: &Event) -> RecordedAnswer {
+    answer(201, &EventBody::from(event.clone()))
+}
+
+/// The answer to a new schedule: all its seats are for sale at version 1.
+#[must_use]
+pub fn render_schedule(schedule: &Schedule) -> RecordedAnswer {
+    let counts = Counts { available: schedule.seats, ..Counts::default() };
+    let body = ScheduleBody {
+        version: Some(1),
+        counts: Some(counts.into()),
+        ..ScheduleBody::from(schedule.clone())
+    };
+    answer(201, &body)
+}
+
+/// The answer to a stored plan.
+#[must_use]
+pub fn render_plan(plan: &PlanVersion) -> RecordedAnswer {
+    answer(200, &PlanVersionBody::from(plan.clone()))
+}

@@ -1,0 +1,85 @@
+//! Who calls. With `ADMIN_API_KEY` set, every request of the API carries it as a bearer token (RFC 6750).
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header;
+use actix_web::middleware::Next;
+use actix_web::{HttpMessage as _, web};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::Services;
+use super::problem::{Code, Problem};
+
+/// The caller that keys belong to.
+#[derive(Debug, Clone)]
+pub struct Caller(pub String);
+
+impl Default for Caller {
+    fn default() -> Self {
+        Self("anonymous".to_owned())
+    }
+}
+
+/// The digest of the key that callers must know.
+#[derive(Clone)]
+pub struct ApiKey {
+    digest: [u8; 32],
+    caller: Caller,
+}
+
+impl ApiKey {
+    /// Keeps a digest only; equal digests are compared in constant time, so neither content nor length of
+    /// the key shows in the time an answer takes.
+    #[must_use]
+    pub fn new(key: &str) -> Self {
+        let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+        let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Self { digest, caller: Caller(format!("key-{short}")) }
+    }
+
+    fn admits(&self, key: &str) -> bool {
+        let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+        digest.ct_eq(&self.digest).into()
+    }
+}
+
+/// Lets a request of the API pass if it carries the key, and notes who called.
+pub async fn authenticate(
+    services: web::Data<Services>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    if let Some(key) = &services.api_key {
+        let header = request.headers().get(header::AUTHORIZATION);
+        let token = header.and_then(|value| {
+            let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+        });
+        if !token.is_some_and(|token| key.admits(token)) {
+            let detail = "send the installation's API key as a bearer token";
+            return Err(Problem::new(Code::Unauthenticated, detail).into());
+        }
+        request.extensions_mut().insert(key.caller.clone());
+    }
+    next.call(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_key_itself_is_admitted() {
+        let key = ApiKey::new("a-long-enough-key");
+        assert!(key.admits("a-long-enough-key"));
+        for wrong in ["", "a-long-enough-ke", "a-long-enough-key ", "A-long-enough-key"] {
+            assert!(!key.admits(wrong), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_caller_does_not_tell_the_key() {
+        assert!(!ApiKey::new("a-long-enough-key").caller.0.contains("long"));
+    }
+}

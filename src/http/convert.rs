@@ -1,0 +1,114 @@
+//! Errors of the inner layers to rows of the problem table: the last step of their way out.
+
+use crate::actors::booking::Declined;
+use crate::domain::failure::{Failure, StoreError};
+use crate::domain::plan::PlanError;
+use crate::domain::refusal::Refusal;
+
+use super::problem::{Code, EffectKnown, FieldError, Problem};
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound(what) => Self::not_found(what),
+            Refusal::SeatsUnavailable(conflicts) => {
+                Self::conflicts(Code::SeatsUnavailable, conflicts, false)
+            }
+            Refusal::HoldExpired(conflicts) => Self::conflicts(Code::HoldExpired, conflicts, false),
+            Refusal::HoldReleased => Self::new(Code::HoldReleased, "the hold was released"),
+            Refusal::HoldConfirmed => {
+                Self::new(Code::HoldConfirmed, "the hold has become a booking")
+            }
+            Refusal::NotInBooking(labels) => {
+                let list = labels.join(", ");
+                let message = format!("the booking has no seat {list}; name seats of its own");
+                Self::field("/seats", "not_in_booking", message)
+            }
+            Refusal::SalesClosed => {
+                let message = "seats of this schedule are not on sale now; see its sales_open_at and \
+                               sales_close_at";
+                Self::field("/schedule_id", "sales_closed", message)
+            }
+            Refusal::TooManySeats { max } => {
+                let message = format!("at most {max} seats can be taken at once; ask for fewer");
+                Self::field("/seats", "too_many_seats", message)
+            }
+            Refusal::SeatLimitReached { max, owned } => Self::new(
+                Code::SeatLimitReached,
+                format!("the customer has {owned} seats of this schedule and may have {max}"),
+            ),
+            Refusal::KeyReused => Self::new(
+                Code::IdempotencyKeyReused,
+                "the Idempotency-Key was used for a request with another method, path or body",
+            ),
+        }
+    }
+}
+
+impl From<Declined> for Problem {
+    fn from(declined: Declined) -> Self {
+        match declined {
+            Declined::Overloaded => {
+                Self::new(Code::Overloaded, "too many commands wait for this schedule")
+            }
+            Declined::Draining => Self::new(Code::Draining, "this process is stopping"),
+            Declined::Failed(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Withdrawn => {
+                Self::new(Code::Overloaded, "the request waited longer than it may")
+            }
+            Failure::Unavailable(_) => Self::new(
+                Code::DependencyUnavailable,
+                "the database did not execute the request",
+            ),
+            Failure::ReadOnly => Self::new(Code::ReadOnly, "the database takes no writes"),
+            Failure::Impossible(reason) => {
+                log::error!("a command cannot be stored: {reason}");
+                Self::new(Code::Internal, "the request could not be stored")
+            }
+            Failure::Unknown => Self {
+                effect: EffectKnown::Unknown,
+                ..Self::new(
+                    Code::DependencyUnavailable,
+                    "the outcome is not known yet; repeat the request with the same Idempotency-Key",
+                )
+            },
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) | StoreError::Unfit(_) => {
+                log::warn!("{error}");
+                Self::new(Code::DependencyUnavailable, "the database did not answer")
+            }
+            StoreError::Timeout => Self {
+                effect: EffectKnown::Unknown,
+                ..Self::new(Code::DependencyUnavailable, "the database did not answer in time")
+            },
+            StoreError::ReadOnly => Self::new(Code::ReadOnly, "the database takes no writes"),
+            StoreError::Corrupt(reason) => {
+                log::error!("{reason}");
+                Self::new(Code::Internal, "the request could not be answered")
+            }
+        }
+    }
+}
+
+/// The problems of a plan that stands in a body under `base` (a JSON pointer, perhaps empty).
+#[must_use]
+pub fn plan_problem(errors: Vec<PlanError>, base: &str) -> Problem {
+    let field = |error: PlanError| {
+        let error = error.within(base);
+        FieldError { pointer: error.pointer, code: error.code.to_owned(), message: error.message }
+    };
+    Problem::fields(errors.into_iter().map(field).collect())
+}

@@ -1,0 +1,176 @@
+//! The outermost layer of every request: its id and deadline on the way in; log, metrics and the form of
+//! errors on the way out. A handler's panic ends here as a 500.
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
+use futures_util::FutureExt as _;
+use uuid::Uuid;
+
+use crate::metrics::http::HttpMethod;
+
+use super::Services;
+use super::problem::{Code, Problem};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of a request: the caller's own if it is short and printable, a new one otherwise.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
+/// When a request must be answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(pub Instant);
+
+impl Deadline {
+    /// The deadline of a request; a request that did not pass the edge has had its time.
+    #[must_use]
+    pub fn of(request: &HttpRequest) -> Instant {
+        request.extensions().get::<Self>().map_or_else(Instant::now, |deadline| deadline.0)
+    }
+}
+
+/// Wraps a request.
+pub async fn edge<B: MessageBody + 'static>(
+    services: web::Data<Services>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, actix_web::Error> {
+    let began = Instant::now();
+    let id = request_id(request.headers().get(&REQUEST_ID));
+    let method = HttpMethod::of(request.method().as_str());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(Deadline(began + services.request_timeout));
+    let in_flight = InFlight::begin(&services);
+    let original = request.request().clone();
+    let mut response = match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+        Ok(Ok(response)) => in_problem_form(response, &id),
+        Ok(Err(error)) => ServiceResponse::new(original, problem_response(&of(&error), &id))
+            .map_into_right_body(),
+        Err(_) => {
+            log::error!(request_id = id.as_str(); "a handler panicked");
+            let problem = Problem::new(Code::Internal, "the request failed");
+            ServiceResponse::new(original, problem_response(&problem, &id)).map_into_right_body()
+        }
+    };
+    drop(in_flight);
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    if services.health.is_draining() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let took = began.elapsed();
+    let route = response.request().match_pattern();
+    services.metrics.http.answered(method, route.as_deref(), response.status().as_u16(), took);
+    log_answer(&response, &id, took);
+    Ok(response)
+}
+
+fn request_id(given: Option<&HeaderValue>) -> String {
+    let given = given.and_then(|value| value.to_str().ok());
+    let fits = |id: &&str| {
+        (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    match given.filter(fits) {
+        Some(id) => id.to_owned(),
+        None => Uuid::now_v7().simple().to_string(),
+    }
+}
+
+/// A response that failed without a problem's body, from a handler or from actix itself, gets one.
+fn in_problem_form<B: MessageBody + 'static>(
+    response: ServiceResponse<B>,
+    id: &str,
+) -> ServiceResponse<EitherBody<B, BoxBody>> {
+    if !response.status().is_client_error() && !response.status().is_server_error() {
+        return response.map_into_left_body();
+    }
+    let problem = match response.response().error() {
+        Some(error) => of(error),
+        None if has_body(&response) => return response.map_into_left_body(),
+        None => by_status(response.status().as_u16(), ""),
+    };
+    let (request, _) = response.into_parts();
+    ServiceResponse::new(request, problem_response(&problem, id)).map_into_right_body()
+}
+
+fn has_body<B: MessageBody>(response: &ServiceResponse<B>) -> bool {
+    !matches!(response.response().body().size(), actix_web::body::BodySize::None)
+        && response.headers().contains_key(header::CONTENT_TYPE)
+}
+
+/// The problem behind an error; actix's own errors are told by their status.
+fn of(error: &actix_web::Error) -> Problem {
+    match error.as_error::<Problem>() {
+        Some(problem) => problem.clone(),
+        None => {
+            let status = error.as_response_error().status_code().as_u16();
+            by_status(status, &error.to_string())
+        }
+    }
+}
+
+fn by_status(status: u16, detail: &str) -> Problem {
+    let code = match status {
+        404 => Code::NotFound,
+        405 => Code::MethodNotAllowed,
+        408 => Code::RequestTimeout,
+        413 => Code::PayloadTooLarge,
+        415 => Code::UnsupportedMediaType,
+        400..500 => Code::BadRequest,
+        _ => Code::Internal,
+    };
+    let detail = if detail.is_empty() || status >= 500 { code.title() } else { detail };
+    Problem::new(code, detail)
+}
+
+fn problem_response(problem: &Problem, id: &str) -> HttpResponse {
+    let mut response = HttpResponse::build(problem.status());
+    response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    if let Some(seconds) = problem.retry_after {
+        response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+    }
+    if let Some(allow) = problem.allow {
+        response.insert_header((header::ALLOW, allow));
+    }
+    if problem.code == Code::Unauthenticated {
+        response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+    }
+    response.body(serde_json::to_string(&problem.body(id)).unwrap_or_default())
+}
+
+fn log_answer<B>(response: &ServiceResponse<B>, id: &str, took: Duration) {
+    let status = response.status().as_u16();
+    let level = if status >= 500 { log::Level::Warn } else { log::Level::Debug };
+    if log::log_enabled!(level) {
+        let request = response.request();
+        log::log!(
+            level,
+            request_id = id, method = request.method().as_str(), path = request.path(),
+            status = status, ms = took.as_secs_f64() * 1_000.0;
+            "answered"
+        );
+    }
+}
+
+struct InFlight(prometheus::IntGauge);
+
+impl InFlight {
+    fn begin(services: &Services) -> Self {
+        services.metrics.http.in_flight.inc();
+        Self(services.metrics.http.in_flight.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,171 @@
+//! Fields of bodies: each is parsed into the value the domain wants, and all faults are told at once.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::de::{Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::clock::EpochMs;
+use crate::domain::ids::{CustomerId, SeatNumber};
+use crate::domain::plan::LABEL_MAX;
+use crate::seat_map::Layout;
+
+use super::problem::{FieldError, Problem};
+use super::time;
+
+/// An identifier in a body: a string, and for the box office's ids a number, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(value_type = String, example = "42")]
+pub struct IdText(pub String);
+
+impl<'de> Deserialize<'de> for IdText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Id;
+        impl Visitor<'_> for Id {
+            type Value = IdText;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an id, as a string or a whole number")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<IdText, E> {
+                Ok(IdText(text.to_owned()))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<IdText, E> {
+                Ok(IdText(number.to_string()))
+            }
+        }
+        deserializer.deserialize_any(Id)
+    }
+}
+
+/// Collects the faults of a body while its fields are read.
+#[derive(Debug, Default)]
+pub struct Fields {
+    errors: Vec<FieldError>,
+}
+
+impl Fields {
+    /// Notes a fault.
+    pub fn fault(&mut self, pointer: &str, code: &str, message: impl Into<String>) {
+        self.errors.push(FieldError {
+            pointer: pointer.to_owned(),
+            code: code.to_owned(),
+            message: message.into(),
+        });
+    }
+
+    /// All faults as one problem, or nothing.
+    pub fn finish(self) -> Result<(), Problem> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::fields(self.errors)) }
+    }
+
+    /// A customer.
+    pub fn customer(&mut self, pointer: &str, text: &str) -> Option<CustomerId> {
+        let customer = CustomerId::parse(text).ok();
+        if customer.is_none() {
+            let message = "must have 1 to 128 characters and no control characters";
+            self.fault(pointer, "invalid_customer", message);
+        }
+        customer
+    }
+
+    /// A time in RFC 3339.
+    pub fn time(&mut self, pointer: &str, text: &str) -> Option<EpochMs> {
+        let time = time::read(text);
+        if time.is_none() {
+            let message = "must be a time like 2026-11-22T20:00:00Z (RFC 3339)";
+            self.fault(pointer, "invalid_time", message);
+        }
+        time
+    }
+
+    /// A text of 1 to `max` characters without control characters.
+    pub fn text(&mut self, pointer: &str, text: &str, max: usize) -> Option<String> {
+        let length = text.chars().count();
+        let good = (1..=max).contains(&length) && !text.chars().any(char::is_control);
+        if !good {
+            let message = format!("must have 1 to {max} characters and no control characters");
+            self.fault(pointer, "invalid_text", message);
+        }
+        good.then(|| text.to_owned())
+    }
+
+    /// A number within bounds.
+    pub fn within(&mut self, pointer: &str, value: u64, least: u64, most: u64) -> Option<u32> {
+        let good = (least..=most).contains(&value);
+        if !good {
+            self.fault(pointer, "out_of_range", format!("must be {least} to {most}"));
+        }
+        good.then(|| u32::try_from(value).unwrap_or(u32::MAX))
+    }
+
+    /// A hold's life in seconds.
+    pub fn ttl(&mut self, seconds: Option<u64>, longest: Duration) -> Option<Duration> {
+        let seconds = self.within("/ttl_s", seconds?, 1, longest.as_secs())?;
+        Some(Duration::from_secs(u64::from(seconds)))
+    }
+
+    /// An identifier; what cannot be one is nothing that could be found.
+    pub fn id<T: FromStr>(text: &IdText, what: &str) -> Result<T, Problem> {
+        text.0.parse().map_err(|_| Problem::not_found(what))
+    }
+
+    /// Seats by label: at least one, each known to the schedule, none twice. Ascending.
+    pub fn seats(&mut self, labels: &[String], layout: &Layout) -> Vec<SeatNumber> {
+        if labels.is_empty() {
+            self.fault("/seats", "empty", "name at least one seat");
+        }
+        let mut seen = HashSet::new();
+        let mut seats = Vec::with_capacity(labels.len());
+        for (place, label) in labels.iter().enumerate() {
+            let pointer = format!("/seats/{place}");
+            match layout.number(label) {
+                Some(number) if seen.insert(number) => seats.push(number),
+                Some(_) => {
+                    let message = format!("seat {label} is named twice; name it once");
+                    self.fault(&pointer, "duplicate_seat", message);
+                }
+                None => {
+                    let shown: String =
+                        label.chars().filter(|c| !c.is_control()).take(LABEL_MAX).collect();
+                    let message =
+                        format!("the schedule has no seat {shown}; see its seats for the labels");
+                    self.fault(&pointer, "unknown_seat", message);
+                }
+            }
+        }
+        seats.sort_unstable();
+        seats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_string_or_a_number() {
+        let id = |text| serde_json::from_str::<IdText>(text);
+        assert_eq!(id("42").unwrap(), IdText("42".to_owned()));
+        assert_eq!(id("\"42-ab\"").unwrap(), IdText("42-ab".to_owned()));
+        for wrong in ["-1", "1.5", "null", "[]", "true"] {
+            assert!(id(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let mut fields = Fields::default();
+        assert_eq!(fields.customer("/customer_id", ""), None);
+        assert_eq!(fields.time("/starts_at", "soon"), None);
+        assert_eq!(fields.ttl(Some(0), Duration::from_secs(60)), None);
+        let problem = fields.finish().unwrap_err();
+        let pointers: Vec<&str> = problem.errors.iter().map(|e| e.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/customer_id", "/starts_at", "/ttl_s"]);
+    }
+}

@@ -1,0 +1,71 @@
+//! Blocks: house seats out of sale.
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::domain::command::Action;
+use crate::domain::ids::{BlockId, ScheduleId};
+use crate::http::answers::BlockBody;
+use crate::http::fields::Fields;
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::reply::Place;
+use crate::http::{Services, body, key};
+
+use super::{new_uuid, path_id, reserve, schedule};
+
+/// The most characters of a reason.
+const REASON_MAX: usize = 200;
+
+/// A new block.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewBlock {
+    /// Labels; all or none are blocked.
+    #[schema(example = json!(["A-1-1"]))]
+    pub seats: Vec<String>,
+    /// 1 to 200 characters.
+    #[schema(example = "camera position")]
+    pub reason: String,
+}
+
+/// Takes seats out of sale.
+#[utoipa::path(post, path = "/api/v1/schedules/{id}/blocks", tag = "box office", request_body = NewBlock,
+    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 201, body = BlockBody),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "seats_unavailable"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn create(
+    services: Data<Services>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let id: ScheduleId = path_id(&request, "id", "schedule")?;
+    let bytes = services.plan_body(&request, payload).await?;
+    let keyed = key::keyed(&request, &bytes)?;
+    let new: NewBlock = body::parse(&bytes)?;
+    let loaded = schedule(&services, id).await?;
+    let mut fields = Fields::default();
+    let seats = fields.seats(&new.seats, &loaded.layout);
+    fields.text("/reason", &new.reason, REASON_MAX);
+    fields.finish()?;
+    let block = BlockId { schedule: id, uuid: new_uuid() };
+    let action = Action::Block { id: block, seats, reason: new.reason };
+    reserve(&services, &request, action, id, keyed, Place::None).await
+}
+
+/// Puts a block's seats back on sale.
+#[utoipa::path(delete, path = "/api/v1/schedules/{id}/blocks/{block}", tag = "box office",
+    params(("id" = String, Path), ("block" = String, Path)),
+    responses((status = 204, description = "lifted, or lifted before"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn lift(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let id: ScheduleId = path_id(&request, "id", "schedule")?;
+    let block: BlockId = path_id(&request, "block", "block")?;
+    if block.schedule != id {
+        return Err(Problem::not_found("block"));
+    }
+    reserve(&services, &request, Action::Unblock { block }, id, None, Place::None).await
+}

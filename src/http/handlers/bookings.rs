@@ -1,0 +1,203 @@
+//! Bookings.
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::domain::catalogue::BookingFilter;
+use crate::domain::command::{Action, Keyed};
+use crate::domain::ids::{BookingId, CustomerId, HoldId, ScheduleId};
+use crate::http::answers::{BookingBody, PageBody};
+use crate::http::fields::{Fields, IdText};
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::reply::{self, Place};
+use crate::http::{Services, body, key};
+
+use super::{new_uuid, page_limit, path_id, query, reserve, schedule};
+
+/// A new booking: seats of a schedule for a customer, or a hold to be confirmed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewBooking {
+    /// Which schedule; without a hold.
+    #[schema(value_type = Option<String>)]
+    pub schedule_id: Option<IdText>,
+    /// Labels, without a hold; all or none are booked.
+    #[schema(example = json!(["A-1-1", "A-1-2"]))]
+    pub seats: Option<Vec<String>>,
+    /// The shop's name for the customer; with a hold it must be the hold's.
+    #[schema(example = "customer-1")]
+    pub customer_id: Option<String>,
+    /// The hold to confirm, instead of schedule and seats.
+    pub hold_id: Option<String>,
+}
+
+/// What to give back.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cancellation {
+    /// Labels; all seats if absent.
+    pub seats: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BookingsQuery {
+    customer_id: Option<String>,
+    schedule_id: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+const PLACE: Place = Place::ContentLocation("/api/v1/bookings/");
+
+/// Books seats, or confirms a hold. A confirmed booking is durable when this answers 200.
+#[utoipa::path(post, path = "/api/v1/bookings", tag = "customers", request_body = NewBooking,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = BookingBody, headers(("Content-Location" = String))),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "seats_unavailable, hold_expired, hold_released, request_in_progress"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "seat_limit_reached"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn create(
+    services: Data<Services>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let bytes = services.json_body(&request, payload).await?;
+    let keyed = key::keyed(&request, &bytes)?;
+    let new: NewBooking = body::parse(&bytes)?;
+    match &new.hold_id {
+        Some(hold) => confirm(&services, &request, hold, &new, keyed).await,
+        None => book(&services, &request, &new, keyed).await,
+    }
+}
+
+async fn book(
+    services: &Services,
+    request: &HttpRequest,
+    new: &NewBooking,
+    keyed: Option<Keyed>,
+) -> Result<HttpResponse, Problem> {
+    let mut fields = Fields::default();
+    let missing = "is missing; send schedule_id, seats and customer_id, or a hold_id";
+    for (pointer, there) in [
+        ("/schedule_id", new.schedule_id.is_some()),
+        ("/seats", new.seats.is_some()),
+        ("/customer_id", new.customer_id.is_some()),
+    ] {
+        if !there {
+            fields.fault(pointer, "missing", missing);
+        }
+    }
+    let (Some(schedule_id), Some(seats), Some(customer)) =
+        (&new.schedule_id, &new.seats, &new.customer_id)
+    else {
+        return fields.finish().and_then(|()| Err(Problem::not_found("schedule")));
+    };
+    let id: ScheduleId = Fields::id(schedule_id, "schedule")?;
+    let loaded = schedule(services, id).await?;
+    let seats = fields.seats(seats, &loaded.layout);
+    let customer = fields.customer("/customer_id", customer);
+    fields.finish()?;
+    let Some(customer) = customer else { return Err(Problem::not_found("customer")) };
+    let booking = BookingId { schedule: id, uuid: new_uuid() };
+    let action = Action::Book { id: booking, seats, customer };
+    reserve(services, request, action, id, keyed, PLACE).await
+}
+
+async fn confirm(
+    services: &Services,
+    request: &HttpRequest,
+    hold: &str,
+    new: &NewBooking,
+    keyed: Option<Keyed>,
+) -> Result<HttpResponse, Problem> {
+    let mut fields = Fields::default();
+    for (pointer, there) in
+        [("/schedule_id", new.schedule_id.is_some()), ("/seats", new.seats.is_some())]
+    {
+        if there {
+            fields.fault(pointer, "conflicting", "a hold has its own; leave it out");
+        }
+    }
+    let customer = match &new.customer_id {
+        Some(text) => fields.customer("/customer_id", text),
+        None => None,
+    };
+    fields.finish()?;
+    let hold: HoldId = hold.parse().map_err(|_| Problem::not_found("hold"))?;
+    let booking = BookingId { schedule: hold.schedule, uuid: new_uuid() };
+    let action = Action::Confirm { hold, booking, customer };
+    reserve(services, request, action, hold.schedule, keyed, PLACE).await
+}
+
+/// One booking.
+#[utoipa::path(get, path = "/api/v1/bookings/{id}", tag = "customers", params(("id" = String, Path)),
+    responses((status = 200, body = BookingBody),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let id: BookingId = path_id(&request, "id", "booking")?;
+    let booking = services.reservation.booking(id).await?;
+    let booking = booking.ok_or_else(|| Problem::not_found("booking"))?;
+    Ok(reply::json(&BookingBody::from(booking)))
+}
+
+/// Bookings of a customer, of a schedule or of both, by creation.
+#[utoipa::path(get, path = "/api/v1/bookings", tag = "customers",
+    params(("customer_id" = Option<String>, Query), ("schedule_id" = Option<String>, Query),
+        ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = PageBody<BookingBody>),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let asked: BookingsQuery = query(&request)?;
+    let limit = page_limit(asked.limit.as_deref(), super::PAGE_DEFAULT, super::PAGE_MAX)?;
+    let wrong = |name: &'static str| move |_| Problem::parameter(name, "is not a valid id");
+    let customer = asked.customer_id.map(CustomerId::parse).transpose();
+    let schedule = asked.schedule_id.map(|text| text.parse::<ScheduleId>()).transpose();
+    let filter = BookingFilter {
+        customer: customer.map_err(wrong("customer_id"))?,
+        schedule: schedule.map_err(wrong("schedule_id"))?,
+        after: super::cursor(asked.cursor.as_deref())?,
+    };
+    if filter.customer.is_none() && filter.schedule.is_none() {
+        let message = "is needed, or schedule_id; a list of all bookings would be without bounds";
+        return Err(Problem::parameter("customer_id", message));
+    }
+    let page = services.reservation.bookings(filter, limit).await?;
+    let items = page.items.into_iter().map(BookingBody::from).collect();
+    Ok(reply::json(&PageBody { items, next_cursor: page.next_cursor }))
+}
+
+/// Gives a booking back, whole or in part. Repeating it changes nothing.
+#[utoipa::path(post, path = "/api/v1/bookings/{id}/cancel", tag = "customers", request_body = Cancellation,
+    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = BookingBody),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn cancel(
+    services: Data<Services>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let booking: BookingId = path_id(&request, "id", "booking")?;
+    let bytes = services.optional_json_body(&request, payload).await?;
+    let keyed = key::keyed(&request, &bytes)?;
+    let what: Cancellation =
+        if bytes.is_empty() { Cancellation::default() } else { body::parse(&bytes)? };
+    let seats = match &what.seats {
+        Some(labels) => {
+            let loaded = services.seat_maps.schedule(booking.schedule).await?;
+            let loaded = loaded.ok_or_else(|| Problem::not_found("booking"))?;
+            let mut fields = Fields::default();
+            let seats = fields.seats(labels, &loaded.layout);
+            fields.finish()?;
+            Some(seats)
+        }
+        None => None,
+    };
+    let action = Action::Cancel { booking, seats };
+    reserve(&services, &request, action, booking.schedule, keyed, Place::None).await
+}

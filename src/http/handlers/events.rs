@@ -1,0 +1,70 @@
+//! Events.
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::domain::ids::EventId;
+use crate::http::answers::{EventBody, PageBody, render_event};
+use crate::http::fields::Fields;
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::reply::{self, Place};
+use crate::http::{Services, body, key};
+
+use super::{PageQuery, path_id, query};
+
+/// The most characters of a name.
+const NAME_MAX: usize = 200;
+
+/// A new event.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewEvent {
+    /// 1 to 200 characters.
+    #[schema(example = "The Tempest")]
+    pub name: String,
+}
+
+/// Enters an event.
+#[utoipa::path(post, path = "/api/v1/events", tag = "box office", request_body = NewEvent,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
+    responses((status = 201, body = EventBody, headers(("Location" = String))),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn create(
+    services: Data<Services>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let bytes = services.json_body(&request, payload).await?;
+    let keyed = key::keyed(&request, &bytes)?;
+    let new: NewEvent = body::parse(&bytes)?;
+    let mut fields = Fields::default();
+    fields.text("/name", &new.name, NAME_MAX);
+    fields.finish()?;
+    let once = services.catalogue.create_event(new.name, keyed, render_event).await?;
+    reply::once(once, render_event, Place::Location("/api/v1/events/"))
+}
+
+/// One event.
+#[utoipa::path(get, path = "/api/v1/events/{id}", tag = "box office", params(("id" = String, Path)),
+    responses((status = 200, body = EventBody),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let id: EventId = path_id(&request, "id", "event")?;
+    let event = services.catalogue.event(id).await?;
+    let event = event.ok_or_else(|| Problem::not_found("event"))?;
+    Ok(reply::json(&EventBody::from(event)))
+}
+
+/// Events by id.
+#[utoipa::path(get, path = "/api/v1/events", tag = "box office",
+    params(("limit" = Option<u32>, Query, description = "1 to 200, 50 by default"), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = PageBody<EventBody>),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let page: PageQuery = query(&request)?;
+    let page = services.catalogue.events(page.after()?, page.limit()?).await?;
+    let items = page.items.into_iter().map(EventBody::from).collect();
+    Ok(reply::json(&PageBody { items, next_cursor: page.next_cursor }))
+}

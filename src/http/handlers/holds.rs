@@ -1,0 +1,117 @@
+//! Holds.
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::domain::command::Action;
+use crate::domain::ids::{HoldId, ScheduleId};
+use crate::http::answers::HoldBody;
+use crate::http::fields::{Fields, IdText};
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::reply::{self, Place};
+use crate::http::{Services, body, key};
+
+use super::{new_uuid, path_id, reserve, schedule};
+
+/// A new hold.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewHold {
+    /// Which schedule.
+    pub schedule_id: IdText,
+    /// Labels; all or none are held.
+    #[schema(example = json!(["A-1-1", "A-1-2"]))]
+    pub seats: Vec<String>,
+    /// The shop's name for the customer.
+    #[schema(example = "customer-1")]
+    pub customer_id: String,
+    /// Seconds; the schedule's rule if absent.
+    pub ttl_s: Option<u64>,
+}
+
+/// A longer life.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Extension {
+    /// Seconds from now; the schedule's rule if absent.
+    pub ttl_s: Option<u64>,
+}
+
+/// Holds seats for a while.
+#[utoipa::path(post, path = "/api/v1/holds", tag = "customers", request_body = NewHold,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 201, body = HoldBody, headers(("Location" = String))),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "seats_unavailable, request_in_progress"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "seat_limit_reached"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn create(
+    services: Data<Services>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let bytes = services.json_body(&request, payload).await?;
+    let keyed = key::keyed(&request, &bytes)?;
+    let new: NewHold = body::parse(&bytes)?;
+    let id: ScheduleId = Fields::id(&new.schedule_id, "schedule")?;
+    let loaded = schedule(&services, id).await?;
+    let mut fields = Fields::default();
+    let seats = fields.seats(&new.seats, &loaded.layout);
+    let customer = fields.customer("/customer_id", &new.customer_id);
+    let ttl = fields.ttl(new.ttl_s, services.hold_ttl_max);
+    fields.finish()?;
+    let Some(customer) = customer else { return Err(Problem::not_found("customer")) };
+    let hold = HoldId { schedule: id, uuid: new_uuid() };
+    let action = Action::Hold { id: hold, seats, customer, ttl };
+    reserve(&services, &request, action, id, keyed, Place::Location("/api/v1/holds/")).await
+}
+
+/// One hold.
+#[utoipa::path(get, path = "/api/v1/holds/{id}", tag = "customers", params(("id" = String, Path)),
+    responses((status = 200, body = HoldBody),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let id: HoldId = path_id(&request, "id", "hold")?;
+    let hold = services.reservation.hold(id).await?;
+    let hold = hold.ok_or_else(|| Problem::not_found("hold"))?;
+    Ok(reply::json(&HoldBody::from(hold)))
+}
+
+/// Lets a hold live longer; never shorter.
+#[utoipa::path(post, path = "/api/v1/holds/{id}/extend", tag = "customers", request_body = Extension,
+    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = HoldBody),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "hold_expired, hold_released, hold_confirmed")))]
+pub async fn extend(
+    services: Data<Services>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let hold: HoldId = path_id(&request, "id", "hold")?;
+    let bytes = services.optional_json_body(&request, payload).await?;
+    let keyed = key::keyed(&request, &bytes)?;
+    let extension: Extension =
+        if bytes.is_empty() { Extension::default() } else { body::parse(&bytes)? };
+    let mut fields = Fields::default();
+    let ttl = fields.ttl(extension.ttl_s, services.hold_ttl_max);
+    fields.finish()?;
+    let action = Action::Extend { hold, ttl };
+    reserve(&services, &request, action, hold.schedule, keyed, Place::None).await
+}
+
+/// Gives a hold up.
+#[utoipa::path(delete, path = "/api/v1/holds/{id}", tag = "customers", params(("id" = String, Path)),
+    responses((status = 204, description = "released, or over before"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "hold_confirmed")))]
+pub async fn release(
+    services: Data<Services>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let hold: HoldId = path_id(&request, "id", "hold")?;
+    let action = Action::Release { hold };
+    reserve(&services, &request, action, hold.schedule, None, Place::None).await
+}

@@ -1,0 +1,128 @@
+//! The handlers, a file per resource: read and check, hand on, write the answer.
+
+pub mod blocks;
+pub mod bookings;
+pub mod events;
+pub mod holds;
+pub mod operations;
+pub mod plans;
+pub mod schedules;
+pub mod seats;
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::domain::command::{Action, Command, Keyed};
+use crate::domain::ids::{ScheduleId, SeatNumber};
+use crate::domain::refusal::{Conflict, ConflictReason};
+use crate::reservation::Reserved;
+use crate::seat_map::LoadedSchedule;
+
+use super::Services;
+use super::edge::Deadline;
+use super::problem::{Code, Problem};
+use super::reply::{self, Place};
+
+/// The most items of a page, and how many there are if nobody asks.
+const PAGE_MAX: usize = 200;
+const PAGE_DEFAULT: usize = 50;
+
+/// The query of a list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PageQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+impl PageQuery {
+    /// The size of the page: what is asked, brought within bounds.
+    fn limit(&self) -> Result<usize, Problem> {
+        page_limit(self.limit.as_deref(), PAGE_DEFAULT, PAGE_MAX)
+    }
+
+    /// The item after which the page begins.
+    fn after<T: FromStr>(&self) -> Result<Option<T>, Problem> {
+        cursor(self.cursor.as_deref())
+    }
+}
+
+fn page_limit(text: Option<&str>, default: usize, max: usize) -> Result<usize, Problem> {
+    let Some(text) = text else { return Ok(default) };
+    let limit: usize = text
+        .parse()
+        .map_err(|_| Problem::parameter("limit", format!("must be a number from 1 to {max}")))?;
+    Ok(limit.clamp(1, max))
+}
+
+fn cursor<T: FromStr>(text: Option<&str>) -> Result<Option<T>, Problem> {
+    let wrong = |_| Problem::parameter("cursor", "must be the next_cursor of the page before");
+    text.map(|text| text.parse().map_err(wrong)).transpose()
+}
+
+/// The query of a request; what is not understood is refused, not ignored.
+fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
+    let parsed = actix_web::web::Query::<T>::from_query(request.query_string());
+    parsed.map(actix_web::web::Query::into_inner).map_err(|error| {
+        Problem::parameter("query", error.to_string().replace("Query deserialize error: ", ""))
+    })
+}
+
+/// An id in a path; what cannot be one names nothing.
+fn path_id<T: FromStr>(request: &HttpRequest, name: &str, what: &str) -> Result<T, Problem> {
+    let text = request.match_info().get(name).unwrap_or_default();
+    text.parse().map_err(|_| Problem::not_found(what))
+}
+
+/// A schedule with its layout.
+async fn schedule(services: &Services, id: ScheduleId) -> Result<Arc<LoadedSchedule>, Problem> {
+    services.seat_maps.schedule(id).await?.ok_or_else(|| Problem::not_found("schedule"))
+}
+
+/// Takes a command through the flow and writes the answer.
+async fn reserve(
+    services: &Services,
+    request: &HttpRequest,
+    action: Action,
+    schedule: ScheduleId,
+    keyed: Option<Keyed>,
+    place: Place,
+) -> Result<HttpResponse, Problem> {
+    let command = Command { schedule, action, keyed, locked: false };
+    let deadline: Instant = Deadline::of(request);
+    match services.reservation.reserve(command, deadline).await? {
+        Reserved::Outcome(outcome) => reply::outcome(outcome, place),
+        Reserved::Contended(seats) => Err(contended(services, schedule, &seats).await?),
+        Reserved::InProgress => {
+            let detail = "a request with this Idempotency-Key is being executed";
+            Err(Problem::new(Code::RequestInProgress, detail))
+        }
+    }
+}
+
+async fn contended(
+    services: &Services,
+    id: ScheduleId,
+    seats: &[(SeatNumber, ConflictReason)],
+) -> Result<Problem, Problem> {
+    let schedule = schedule(services, id).await?;
+    let numbers: Vec<SeatNumber> = seats.iter().map(|(number, _)| *number).collect();
+    let labels = schedule.layout.labels(&numbers);
+    let conflict = |(number, reason): &(SeatNumber, ConflictReason)| Conflict {
+        label: labels.get(number).cloned().unwrap_or_default(),
+        reason: *reason,
+    };
+    let conflicts = seats.iter().map(conflict).collect();
+    Ok(Problem::conflicts(Code::SeatsUnavailable, conflicts, true))
+}
+
+/// A new identifier that sorts by creation.
+fn new_uuid() -> Uuid {
+    Uuid::now_v7()
+}

@@ -1,0 +1,107 @@
+//! What operators ask: alive, ready, metrics, and what an error means.
+
+use actix_web::http::header;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::actors::health::Readiness;
+use crate::http::Services;
+use crate::http::problem::{Code, Problem, ProblemBody};
+use crate::http::reply;
+
+use super::query;
+
+/// Says that the process runs; asks nobody else.
+#[utoipa::path(get, path = "/livez", tag = "operations", responses((status = 200, description = "alive")))]
+pub async fn live() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
+}
+
+/// Readiness.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReadyBody {
+    /// `ok`, `degraded` or `unready`.
+    pub status: &'static str,
+    /// What is wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// With `?verbose`: every check, with its problem or null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checks: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadyQuery {
+    verbose: Option<String>,
+}
+
+/// Says whether requests are welcome. A lost dependency degrades; it does not turn requests away, since
+/// what can be done without it is done.
+#[utoipa::path(get, path = "/readyz", tag = "operations", params(("verbose" = Option<String>, Query)),
+    responses((status = 200, body = ReadyBody), (status = 503, body = ReadyBody)))]
+pub async fn ready(
+    services: Data<Services>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let asked: ReadyQuery = query(&request)?;
+    let checks = match services.health.readiness() {
+        Readiness::NotReady(reason) => {
+            let body =
+                ReadyBody { status: "unready", reasons: vec![reason.to_owned()], checks: None };
+            return Ok(HttpResponse::ServiceUnavailable()
+                .insert_header((header::RETRY_AFTER, "1"))
+                .json(body));
+        }
+        Readiness::Ready(checks) => checks,
+    };
+    let reasons: Vec<String> = checks
+        .iter()
+        .filter_map(|check| Some(format!("{}: {}", check.name, check.problem.as_ref()?)))
+        .collect();
+    let status = if reasons.is_empty() { "ok" } else { "degraded" };
+    let all = checks.iter().map(|check| (check.name.to_owned(), json!(check.problem))).collect();
+    let checks = asked.verbose.map(|_| all);
+    Ok(reply::json(&ReadyBody { status, reasons, checks }))
+}
+
+/// Metrics, unless they have a port of their own.
+#[utoipa::path(get, path = "/metrics", tag = "operations",
+    responses((status = 200, content_type = "text/plain", description = "Prometheus text format")))]
+pub async fn metrics(services: Data<Services>) -> Result<HttpResponse, Problem> {
+    if services.serve_metrics {
+        Ok(exposition(&services))
+    } else {
+        Err(Problem::new(Code::NotFound, "metrics are served at METRICS_BIND"))
+    }
+}
+
+/// Metrics, at the port of their own.
+pub async fn metrics_apart(services: Data<Services>) -> HttpResponse {
+    exposition(&services)
+}
+
+fn exposition(services: &Services) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(services.metrics.encode())
+}
+
+/// What a problem's `type` points at: its meaning and remedy.
+#[utoipa::path(get, path = "/problems/{code}", tag = "operations", params(("code" = String, Path)),
+    responses((status = 200, description = "code, status, title and remedy"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn problem(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let name = request.match_info().get("code").unwrap_or_default();
+    let code = Code::ALL.iter().find(|code| code.name() == name);
+    let code = code.ok_or_else(|| Problem::not_found("problem"))?;
+    Ok(HttpResponse::Ok().json(json!({
+        "code": code.name(),
+        "status": code.status(),
+        "title": code.title(),
+        "remedy": code.remedy(),
+    })))
+}

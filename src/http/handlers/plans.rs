@@ -1,0 +1,143 @@
+//! Seat plans: immutable versions of layouts.
+
+use actix_web::http::header;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::domain::catalogue::PlanVersion;
+use crate::domain::plan::SeatPlan;
+use crate::domain::pretix::{IdFrom, PretixPlan, Prices, to_plan};
+use crate::http::answers::{PlanVersionBody, render_plan};
+use crate::http::fields::Fields;
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::reply::{self, Place};
+use crate::http::{Services, body, key, plan_problem};
+
+use super::path_id;
+
+/// The most characters of a plan's id.
+pub(super) const PLAN_ID_MAX: usize = 64;
+
+/// A section of equal rows.
+#[derive(Debug, ToSchema)]
+pub struct SectionBody {
+    /// Its name, the first part of its labels.
+    #[schema(example = "A")]
+    pub name: String,
+    /// 1 to 1,000.
+    #[schema(example = 20)]
+    pub rows: u32,
+    /// 1 to 1,000.
+    #[schema(example = 30)]
+    pub seats_per_row: u32,
+    /// Minor units.
+    #[schema(example = 9900)]
+    pub price: i64,
+}
+
+/// What a dry run found.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DryRunBody {
+    /// Always true.
+    pub dry_run: bool,
+    /// How many seats the plan has.
+    pub seats: usize,
+}
+
+/// How a plan is to be read: `?price=` may be repeated.
+#[derive(Debug, Default)]
+struct PutQuery {
+    dry_run: bool,
+    id_from: IdFrom,
+    prices: Vec<String>,
+}
+
+fn put_query(request: &HttpRequest) -> Result<PutQuery, Problem> {
+    let pairs: Vec<(String, String)> =
+        actix_web::web::Query::from_query(request.query_string())
+            .map(actix_web::web::Query::into_inner)
+            .map_err(|error| Problem::parameter("query", error.to_string()))?;
+    let mut query = PutQuery::default();
+    for (name, value) in pairs {
+        match name.as_str() {
+            "dry_run" => {
+                query.dry_run = value
+                    .parse()
+                    .map_err(|_| Problem::parameter("dry_run", "must be true or false"))?;
+            }
+            "id_from" => {
+                query.id_from = value
+                    .parse()
+                    .map_err(|error| Problem::parameter("id_from", format!("{error}")))?;
+            }
+            "price" => query.prices.push(value),
+            _ => {
+                let message = format!("unknown parameter {name}; use dry_run, id_from or price");
+                return Err(Problem::parameter("query", message));
+            }
+        }
+    }
+    Ok(query)
+}
+
+/// Stores a pretix seating plan as the next version of a plan.
+#[utoipa::path(put, path = "/api/v1/seat-plans/{id}", tag = "box office",
+    params(("id" = String, Path), ("dry_run" = Option<bool>, Query),
+        ("id_from" = Option<String>, Query, description = "guid, uuid or position"),
+        ("price" = Option<String>, Query, description = "`9900` or `Category I=9900`; may be repeated")),
+    responses((status = 200, body = PlanVersionBody),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn put(
+    services: Data<Services>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let id = request.match_info().get("id").unwrap_or_default().to_owned();
+    let mut fields = Fields::default();
+    fields.text("id", &id, PLAN_ID_MAX);
+    fields.finish()?;
+    let query = put_query(&request)?;
+    let bytes = services.plan_body(&request, payload).await?;
+    let keyed = key::keyed(&request, &bytes)?;
+    let document: PretixPlan = body::parse(&bytes)?;
+    let prices = Prices::parse(&query.prices)
+        .map_err(|errors| Problem::parameter("price", errors.join("; ")))?;
+    let plan = to_plan(&document, query.id_from, &prices).map_err(|e| plan_problem(e, ""))?;
+    if query.dry_run {
+        return Ok(reply::json(&DryRunBody { dry_run: true, seats: plan.seat_count() }));
+    }
+    let once = services.catalogue.put_plan(id, plan, keyed, render_plan).await?;
+    reply::once(once, render_plan, Place::None)
+}
+
+#[derive(Serialize)]
+struct LayoutBody<'a> {
+    id: &'a str,
+    version: i32,
+    #[serde(flatten)]
+    plan: &'a SeatPlan,
+}
+
+/// One version of a plan: sections, rows, seats. It never changes.
+#[utoipa::path(get, path = "/api/v1/seat-plans/{id}/versions/{version}", tag = "map",
+    params(("id" = String, Path), ("version" = i32, Path)),
+    responses((status = 200, description = "sections, rows and seats in plan order"),
+        (status = 304, description = "not modified"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let id = request.match_info().get("id").unwrap_or_default().to_owned();
+    let version: i32 = path_id(&request, "version", "seat plan")?;
+    let found = services.catalogue.plan(id, version).await?;
+    let found = found.ok_or_else(|| Problem::not_found("seat plan"))?;
+    let PlanVersion { id, version } = &found.version;
+    let tag = format!("\"plan-{version}\"");
+    let layout = LayoutBody { id, version: *version, plan: &found.plan };
+    let cache = "public, max-age=31536000, immutable";
+    Ok(reply::conditional(&request, &tag, cache, || {
+        HttpResponse::Ok()
+            .insert_header(header::ContentType::json())
+            .body(serde_json::to_string(&layout).unwrap_or_default())
+    }))
+}

@@ -1,0 +1,194 @@
+//! Schedules.
+
+use std::time::Duration;
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::domain::catalogue::{NewSchedule, PlanSource};
+use crate::domain::ids::{EventId, ScheduleId};
+use crate::domain::plan::{InlineSection, SeatPlan};
+use crate::domain::rules::ScheduleRules;
+use crate::http::answers::{PageBody, ScheduleBody, render_schedule};
+use crate::http::fields::Fields;
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::reply::{self, Place};
+use crate::http::{Services, body, key, plan_problem};
+
+use super::plans::{PLAN_ID_MAX, SectionBody};
+use super::{PageQuery, path_id, query, schedule};
+
+/// The largest allowed rule on seats: a plan's own limit.
+const SEATS_RULE_MAX: u64 = 100_000;
+
+const MAX_SEATS_PER_BOOKING: u64 = 10;
+
+/// Where the seats come from: sections, or a stored plan by id.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "expected a plan's id, {\"id\", \"version\"} or {\"sections\": [...]}")]
+pub enum SeatPlanField {
+    /// A stored plan's newest version.
+    Id(String),
+    /// A stored plan.
+    Stored(StoredPlanField),
+    /// Sections of equal rows.
+    Inline(InlinePlanField),
+}
+
+/// A stored plan.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StoredPlanField {
+    /// The plan.
+    pub id: String,
+    /// Its version; the newest if absent.
+    pub version: Option<i32>,
+}
+
+/// A plan made of sections of equal rows: `A` with 2 rows of 3 gives `A-1-1` to `A-2-3`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InlinePlanField {
+    /// At least one.
+    #[schema(value_type = Vec<SectionBody>)]
+    pub sections: Vec<InlineSection>,
+}
+
+/// A new schedule.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewScheduleBody {
+    /// RFC 3339.
+    #[schema(example = "2026-12-24T20:00:00Z")]
+    pub starts_at: String,
+    /// ISO 4217 code; EUR if absent.
+    pub currency: Option<String>,
+    /// RFC 3339; on sale at once if absent.
+    pub sales_open_at: Option<String>,
+    /// RFC 3339; never closes if absent.
+    pub sales_close_at: Option<String>,
+    /// Seats in one hold or booking; 10 if absent.
+    pub max_seats_per_booking: Option<u64>,
+    /// Live seats of one customer; no limit if absent.
+    pub max_seats_per_customer: Option<u64>,
+    /// The life of a hold that does not ask for one; the installation's if absent.
+    pub hold_ttl_s: Option<u64>,
+    /// The seats.
+    pub seat_plan: SeatPlanField,
+}
+
+/// Enters a schedule with all its seats.
+#[utoipa::path(post, path = "/api/v1/events/{id}/schedules", tag = "box office",
+    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = NewScheduleBody,
+    responses((status = 201, body = ScheduleBody, headers(("Location" = String))),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn create(
+    services: Data<Services>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let event: EventId = path_id(&request, "id", "event")?;
+    let bytes = services.plan_body(&request, payload).await?;
+    let keyed = key::keyed(&request, &bytes)?;
+    let new: NewScheduleBody = body::parse(&bytes)?;
+    let (new, source) = check(&services, event, new)?;
+    let once = services.catalogue.create_schedule(new, source, keyed, render_schedule).await?;
+    reply::once(once, render_schedule, Place::Location("/api/v1/schedules/"))
+}
+
+fn check(
+    services: &Services,
+    event: EventId,
+    new: NewScheduleBody,
+) -> Result<(NewSchedule, PlanSource), Problem> {
+    let mut fields = Fields::default();
+    let starts_at = fields.time("/starts_at", &new.starts_at);
+    let mut time = |pointer, text: Option<String>| text.map(|text| fields.time(pointer, &text));
+    let open = time("/sales_open_at", new.sales_open_at).flatten();
+    let close = time("/sales_close_at", new.sales_close_at).flatten();
+    if let (Some(open), Some(close)) = (open, close)
+        && open >= close
+    {
+        fields.fault("/sales_close_at", "out_of_range", "must be later than sales_open_at");
+    }
+    let currency = new.currency.unwrap_or_else(|| "EUR".to_owned());
+    if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        let message = "must be three capital letters like EUR (ISO 4217)";
+        fields.fault("/currency", "invalid_currency", message);
+    }
+    let per_booking = new.max_seats_per_booking.unwrap_or(MAX_SEATS_PER_BOOKING);
+    let per_booking = fields.within("/max_seats_per_booking", per_booking, 1, SEATS_RULE_MAX);
+    let per_customer = new
+        .max_seats_per_customer
+        .and_then(|max| fields.within("/max_seats_per_customer", max, 1, SEATS_RULE_MAX));
+    let longest = services.hold_ttl_max.as_secs();
+    let hold_ttl = new.hold_ttl_s.map(|ttl| fields.within("/hold_ttl_s", ttl, 1, longest));
+    let hold_ttl = match hold_ttl {
+        Some(ttl) => Duration::from_secs(u64::from(ttl.unwrap_or(1))),
+        None => services.hold_ttl,
+    };
+    let source = plan_source(&mut fields, new.seat_plan);
+    fields.finish()?;
+    let (Some(starts_at), Some(max_seats_per_booking)) = (starts_at, per_booking) else {
+        return Err(Problem::field("", "invalid", "the schedule is not valid"));
+    };
+    let rules = ScheduleRules {
+        sales_open_at: open,
+        sales_close_at: close,
+        max_seats_per_booking,
+        max_seats_per_customer: per_customer,
+        hold_ttl,
+        currency,
+    };
+    Ok((NewSchedule { event, starts_at, rules }, source?))
+}
+
+fn plan_source(fields: &mut Fields, plan: SeatPlanField) -> Result<PlanSource, Problem> {
+    match plan {
+        SeatPlanField::Id(id) => {
+            fields.text("/seat_plan", &id, PLAN_ID_MAX);
+            Ok(PlanSource::Stored { id, version: None })
+        }
+        SeatPlanField::Stored(StoredPlanField { id, version }) => {
+            fields.text("/seat_plan/id", &id, PLAN_ID_MAX);
+            Ok(PlanSource::Stored { id, version })
+        }
+        SeatPlanField::Inline(InlinePlanField { sections }) => {
+            let plan = SeatPlan::from_inline(&sections);
+            plan.map(PlanSource::Inline).map_err(|errors| plan_problem(errors, "/seat_plan"))
+        }
+    }
+}
+
+/// One schedule with its version and its seats by state.
+#[utoipa::path(get, path = "/api/v1/schedules/{id}", tag = "map", params(("id" = String, Path)),
+    responses((status = 200, body = ScheduleBody),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let id: ScheduleId = path_id(&request, "id", "schedule")?;
+    let loaded = schedule(&services, id).await?;
+    let states = services.seat_maps.states(&loaded).await?;
+    let body = ScheduleBody {
+        version: Some(states.version),
+        counts: Some(states.counts.into()),
+        ..ScheduleBody::from(loaded.schedule.clone())
+    };
+    Ok(reply::json(&body))
+}
+
+/// The schedules of an event by id.
+#[utoipa::path(get, path = "/api/v1/events/{id}/schedules", tag = "box office",
+    params(("id" = String, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = PageBody<ScheduleBody>),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let event: EventId = path_id(&request, "id", "event")?;
+    let page: PageQuery = query(&request)?;
+    let page = services.catalogue.schedules(event, page.after()?, page.limit()?).await?;
+    let page = page.ok_or_else(|| Problem::not_found("event"))?;
+    let items = page.items.into_iter().map(ScheduleBody::from).collect();
+    Ok(reply::json(&PageBody { items, next_cursor: page.next_cursor }))
+}

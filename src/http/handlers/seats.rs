@@ -1,0 +1,169 @@
+//! The seat map: readable, filtered or packed.
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::ids::ScheduleId;
+use crate::domain::seat::status_name;
+use crate::http::Services;
+use crate::http::answers::CountsBody;
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::reply;
+use crate::seat_map::{Layout, SeatStates};
+
+use super::{cursor, page_limit, path_id, query, schedule};
+
+/// Seats of one page.
+const SEATS_PAGE_MAX: usize = 1_000;
+
+/// A map may be kept for a moment, and be stale for a moment more while it is fetched anew (RFC 5861).
+const CACHE: &str = "public, max-age=1, stale-while-revalidate=5";
+
+/// A seat of the map.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MapSeat<'a> {
+    /// The public name.
+    #[schema(example = "A-1-1")]
+    pub label: &'a str,
+    /// The section's name.
+    pub section: &'a str,
+    /// The row's name.
+    pub row: &'a str,
+    /// The seat's number in its row.
+    pub number: &'a str,
+    /// Minor units.
+    pub price: i64,
+    /// `available`, `held`, `booked` or `blocked`.
+    pub status: &'a str,
+}
+
+/// The map.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MapBody<'a> {
+    /// Whose it is.
+    pub schedule_id: String,
+    /// The version that all its states are at.
+    pub version: i64,
+    /// In plan order.
+    pub seats: Vec<MapSeat<'a>>,
+    /// Only with `limit`: send it as `cursor` for the next page; null on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<Option<String>>,
+}
+
+/// The states alone.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AvailabilityBody {
+    /// The version that the states are at.
+    pub version: i64,
+    /// Seats by state.
+    pub counts: CountsBody,
+    /// Base64 of two bits a seat in plan order: seat i in byte i/4, bits 2(i mod 4); 0 available, 1 held,
+    /// 2 booked, 3 blocked.
+    pub states: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SeatsQuery {
+    section: Option<String>,
+    status: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+impl SeatsQuery {
+    fn status_code(&self) -> Result<Option<u8>, Problem> {
+        let Some(name) = &self.status else { return Ok(None) };
+        let code = (0..4).find(|code| status_name(*code) == Some(name.as_str()));
+        code.map(Some).ok_or_else(|| {
+            Problem::parameter("status", "must be available, held, booked or blocked")
+        })
+    }
+}
+
+/// The seats of a schedule with their states; all of them unless asked for less.
+#[utoipa::path(get, path = "/api/v1/schedules/{id}/seats", tag = "map",
+    params(("id" = String, Path), ("section" = Option<String>, Query), ("status" = Option<String>, Query),
+        ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = MapBody, headers(("ETag" = String))), (status = 304, description = "not modified"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let id: ScheduleId = path_id(&request, "id", "schedule")?;
+    let asked: SeatsQuery = query(&request)?;
+    let status = asked.status_code()?;
+    let page = match &asked.limit {
+        Some(text) => Some(page_limit(Some(text), SEATS_PAGE_MAX, SEATS_PAGE_MAX)?),
+        None => None,
+    };
+    let from: u32 = cursor::<u32>(asked.cursor.as_deref())?.unwrap_or(0);
+    let loaded = schedule(&services, id).await?;
+    let states = services.seat_maps.states(&loaded).await?;
+    let tag = format!("\"seats-{}\"", states.version);
+    Ok(reply::conditional(&request, &tag, CACHE, || {
+        let wanted = |seat: &MapSeat<'_>, code: u8| {
+            asked.section.as_deref().is_none_or(|section| section == seat.section)
+                && status.is_none_or(|status| status == code)
+        };
+        let (seats, next) = select(&loaded.layout, &states, from, page, wanted);
+        let next_cursor = page.map(|_| next);
+        let version = states.version;
+        HttpResponse::Ok().json(MapBody { schedule_id: id.to_string(), version, seats, next_cursor })
+    }))
+}
+
+/// The seats wanted from `from` on, at most `page` of them, and where the next page begins.
+fn select<'a>(
+    layout: &'a Layout,
+    states: &SeatStates,
+    from: u32,
+    page: Option<usize>,
+    wanted: impl Fn(&MapSeat<'_>, u8) -> bool,
+) -> (Vec<MapSeat<'a>>, Option<String>) {
+    let mut seats = Vec::new();
+    for (number, placed) in layout.seats().filter(|(number, _)| number.0 >= from) {
+        let code = states.codes.get(number.0 as usize).copied().unwrap_or(3);
+        let seat = MapSeat {
+            label: &placed.seat.label,
+            section: placed.section,
+            row: placed.row,
+            number: &placed.seat.number,
+            price: placed.seat.price,
+            status: status_name(code).unwrap_or("blocked"),
+        };
+        if !wanted(&seat, code) {
+            continue;
+        }
+        if page.is_some_and(|page| seats.len() == page) {
+            return (seats, Some(number.0.to_string()));
+        }
+        seats.push(seat);
+    }
+    (seats, None)
+}
+
+/// The states of all seats, packed, with counts.
+#[utoipa::path(get, path = "/api/v1/schedules/{id}/availability", tag = "map", params(("id" = String, Path)),
+    responses((status = 200, body = AvailabilityBody, headers(("ETag" = String))),
+        (status = 304, description = "not modified"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn availability(
+    services: Data<Services>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let id: ScheduleId = path_id(&request, "id", "schedule")?;
+    let loaded = schedule(&services, id).await?;
+    let states = services.seat_maps.states(&loaded).await?;
+    let tag = format!("\"availability-{}\"", states.version);
+    Ok(reply::conditional(&request, &tag, CACHE, || {
+        HttpResponse::Ok().json(AvailabilityBody {
+            version: states.version,
+            counts: states.counts.into(),
+            states: STANDARD.encode(states.packed()),
+        })
+    }))
+}

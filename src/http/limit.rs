@@ -1,0 +1,72 @@
+//! An optional limit of requests per second and client address (GCRA, by `governor`).
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::web;
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use super::Services;
+use super::problem::{Code, Problem};
+
+/// Addresses remembered before the forgotten ones are swept out.
+const ADDRESSES_MAX: usize = 100_000;
+
+/// A limiter with one quota per client address.
+pub struct RateLimit {
+    limiter: DefaultKeyedRateLimiter<IpAddr>,
+}
+
+impl RateLimit {
+    /// So many requests each second, with a burst of one second's worth.
+    #[must_use]
+    pub fn per_second(requests: NonZeroU32) -> Self {
+        Self { limiter: RateLimiter::keyed(Quota::per_second(requests)) }
+    }
+
+    fn check(&self, address: IpAddr) -> Result<(), u32> {
+        if self.limiter.len() > ADDRESSES_MAX {
+            self.limiter.retain_recent();
+        }
+        self.limiter.check_key(&address).map_err(|refused| {
+            let wait = refused.wait_time_from(DefaultClock::default().now());
+            u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX).max(1)
+        })
+    }
+}
+
+/// Refuses a request whose client address has used up its quota.
+pub(super) async fn limit(
+    services: web::Data<Services>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    if let Some(limit) = &services.rate_limit
+        && let Some(address) = request.peer_addr()
+        && let Err(seconds) = limit.check(address.ip())
+    {
+        let detail = "this address sends more requests than it may";
+        let problem = Problem { retry_after: Some(seconds), ..Problem::new(Code::RateLimited, detail) };
+        return Err(problem.into());
+    }
+    next.call(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_address_has_a_quota_of_its_own() {
+        let limit = RateLimit::per_second(NonZeroU32::new(2).unwrap());
+        let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        assert_eq!(limit.check(one), Ok(()));
+        assert_eq!(limit.check(one), Ok(()));
+        assert_eq!(limit.check(one), Err(1));
+        assert_eq!(limit.check(other), Ok(()));
+    }
+}

@@ -1,0 +1,104 @@
+//! HTTP: requests to commands, outcomes to answers. It knows no store and no lock.
+//!
+//! A handler is short: read and check the body, hand it on, write the answer. [`routes`] is the API on one
+//! page, [`problem`] the only error table, [`answers`] the form of every answer.
+
+pub mod answers;
+pub mod auth;
+pub mod body;
+mod convert;
+pub mod edge;
+pub mod fields;
+pub mod handlers;
+mod key;
+mod limit;
+pub mod openapi;
+pub mod problem;
+mod reply;
+pub mod routes;
+mod time;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::web::{Bytes, Payload};
+
+use crate::actors::health::Health;
+use crate::catalogue::Catalogue;
+use crate::metrics::Metrics;
+use crate::reservation::Reservation;
+use crate::seat_map::SeatMaps;
+
+pub use convert::plan_problem;
+pub use limit::RateLimit;
+
+use auth::ApiKey;
+use problem::Problem;
+
+/// What handlers work with.
+pub struct Services {
+    /// Commands and claims.
+    pub reservation: Arc<Reservation>,
+    /// Events, schedules, plans.
+    pub catalogue: Arc<Catalogue>,
+    /// Layouts and states.
+    pub seat_maps: Arc<SeatMaps>,
+    /// Readiness.
+    pub health: Arc<Health>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// The key callers must know, if any.
+    pub api_key: Option<ApiKey>,
+    /// Requests per second and client address, if limited.
+    pub rate_limit: Option<RateLimit>,
+    /// From the head of a request to its answer.
+    pub request_timeout: Duration,
+    /// For the body of a request.
+    pub body_timeout: Duration,
+    /// Bytes of a body.
+    pub body_limit: usize,
+    /// Bytes of a body that carries a plan.
+    pub plan_body_limit: usize,
+    /// The life of a hold that does not ask for one, unless its schedule says otherwise.
+    pub hold_ttl: Duration,
+    /// The longest life of a hold.
+    pub hold_ttl_max: Duration,
+    /// Whether `/metrics` is served here or elsewhere.
+    pub serve_metrics: bool,
+}
+
+impl Services {
+    /// Reads a JSON body of ordinary size.
+    pub async fn json_body(
+        &self,
+        request: &HttpRequest,
+        payload: Payload,
+    ) -> Result<Bytes, Problem> {
+        body::expect_json(request)?;
+        body::read(request, payload, self.body_limit, self.body_timeout).await
+    }
+
+    /// Reads a JSON body that may be left out.
+    pub async fn optional_json_body(
+        &self,
+        request: &HttpRequest,
+        payload: Payload,
+    ) -> Result<Bytes, Problem> {
+        let body = body::read(request, payload, self.body_limit, self.body_timeout).await?;
+        if !body.is_empty() {
+            body::expect_json(request)?;
+        }
+        Ok(body)
+    }
+
+    /// Reads a JSON body that may carry a whole plan.
+    pub async fn plan_body(
+        &self,
+        request: &HttpRequest,
+        payload: Payload,
+    ) -> Result<Bytes, Problem> {
+        body::expect_json(request)?;
+        body::read(request, payload, self.plan_body_limit, self.body_timeout).await
+    }
+}

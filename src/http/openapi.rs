@@ -1,0 +1,55 @@
+//! The API as an OpenAPI 3.1 document, made from the handlers, and a page to read it.
+
+use actix_web::HttpResponse;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use super::handlers::{blocks, bookings, events, holds, operations, plans, schedules, seats};
+
+/// The document.
+#[derive(Debug, OpenApi)]
+#[openapi(
+    info(
+        title = "Seatlock",
+        description = "Seat reservations: exactly one buyer gets each seat, and nothing acknowledged is lost."
+    ),
+    paths(
+        events::create, events::read, events::list,
+        schedules::create, schedules::read, schedules::list,
+        plans::put, plans::read, blocks::create, blocks::lift,
+        seats::list, seats::availability,
+        holds::create, holds::read, holds::extend, holds::release,
+        bookings::create, bookings::read, bookings::list, bookings::cancel,
+        operations::live, operations::ready, operations::metrics, operations::problem,
+    ),
+    modifiers(&ApiKeyScheme)
+)]
+pub struct Api;
+
+struct ApiKeyScheme;
+
+impl Modify for ApiKeyScheme {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("api_key", SecurityScheme::Http(bearer));
+    }
+}
+
+/// The document as JSON.
+#[must_use]
+pub fn json() -> String {
+    Api::openapi().to_pretty_json().unwrap_or_default()
+}
+
+/// Answers with the document.
+pub async fn document() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(json())
+}
+
+/// The page at `/docs/`, served whole from this binary.
+#[must_use]
+pub fn page() -> SwaggerUi {
+    SwaggerUi::new("/docs/{_:.*}").config(Config::from("/openapi.json"))
+}

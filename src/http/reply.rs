@@ -1,0 +1,133 @@
+//! Answers to HTTP responses: headers that point at what was made, and conditional reads.
+
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::effect::{Once, Outcome, RecordedAnswer};
+
+use super::answers::render;
+use super::problem::Problem;
+
+/// Says that the answer was given before, under the same Idempotency-Key.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// Where the thing that an answer speaks of can be read: a path that the thing's id completes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    /// Made by this request: `Location` (RFC 9110 §10.2.2), status 201.
+    Location(&'static str),
+    /// What the body is a representation of: `Content-Location` (RFC 9110 §8.7), status 200.
+    ContentLocation(&'static str),
+    /// Nowhere else.
+    None,
+}
+
+/// The response to a command's outcome.
+pub(super) fn outcome(outcome: Outcome, place: Place) -> Result<HttpResponse, Problem> {
+    match outcome {
+        Outcome::Done(effect) => Ok(recorded(render(&effect), place, false)),
+        Outcome::Repeated(effect) => Ok(recorded(render(&effect), place, true)),
+        Outcome::Replayed(answer) => Ok(recorded(answer, place, true)),
+        Outcome::Refused(refusal) => Err(refusal.into()),
+        Outcome::NotRecorded => Err(Problem::not_found("answer")),
+    }
+}
+
+/// The response to work that is done once per key.
+pub(super) fn once<T>(
+    once: Once<T>,
+    render: fn(&T) -> RecordedAnswer,
+    place: Place,
+) -> Result<HttpResponse, Problem> {
+    match once {
+        Once::Done(done) => Ok(recorded(render(&done), place, false)),
+        Once::Replayed(answer) => Ok(recorded(answer, place, true)),
+        Once::Refused(refusal) => Err(refusal.into()),
+    }
+}
+
+fn recorded(answer: RecordedAnswer, place: Place, replayed: bool) -> HttpResponse {
+    #[derive(Deserialize)]
+    struct Made {
+        id: String,
+    }
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    let mut response = HttpResponse::build(status);
+    let made = |base: &str| {
+        let made: Made = serde_json::from_str(&answer.body).ok()?;
+        HeaderValue::from_str(&format!("{base}{}", made.id)).ok()
+    };
+    match place {
+        Place::Location(base) => {
+            response.insert_header((header::LOCATION, made(base).unwrap_or_else(empty)));
+        }
+        Place::ContentLocation(base) => {
+            response.insert_header((header::CONTENT_LOCATION, made(base).unwrap_or_else(empty)));
+        }
+        Place::None => {}
+    }
+    if replayed {
+        response.insert_header((REPLAYED, HeaderValue::from_static("true")));
+    }
+    if answer.body.is_empty() {
+        return response.finish();
+    }
+    response.insert_header(header::ContentType::json()).body(answer.body)
+}
+
+fn empty() -> HeaderValue {
+    HeaderValue::from_static("")
+}
+
+/// A JSON response for one caller only.
+pub(super) fn json(body: &impl Serialize) -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+}
+
+/// Whether `If-None-Match` names this tag (RFC 9110 §13.1.2, weak comparison).
+#[must_use]
+pub(super) fn matches(request: &HttpRequest, tag: &str) -> bool {
+    let values = request.headers().get_all(header::IF_NONE_MATCH);
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|value| {
+        let value = value.trim();
+        value == "*" || value.strip_prefix("W/").unwrap_or(value) == tag
+    })
+}
+
+/// A response that may be kept: 304 if the caller has it, the body otherwise.
+pub(super) fn conditional(
+    request: &HttpRequest,
+    tag: &str,
+    cache: &'static str,
+    body: impl FnOnce() -> HttpResponse,
+) -> HttpResponse {
+    let mut response =
+        if matches(request, tag) { HttpResponse::NotModified().finish() } else { body() };
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(tag) {
+        headers.insert(header::ETAG, value);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_tag_matches_in_a_list_and_weakly() {
+        let asks = |value: &str| {
+            TestRequest::default().insert_header((header::IF_NONE_MATCH, value)).to_http_request()
+        };
+        for value in ["\"7\"", "W/\"7\"", "\"6\", \"7\"", "*"] {
+            assert!(matches(&asks(value), "\"7\""), "{value}");
+        }
+        assert!(!matches(&asks("\"70\""), "\"7\""));
+        assert!(!matches(&TestRequest::default().to_http_request(), "\"7\""));
+    }
+}
