@@ -48,7 +48,7 @@ impl ApiKey {
 pub async fn authenticate(
     services: web::Data<Services>,
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     if let Some(key) = &services.api_key {
         let header = request.headers().get(header::AUTHORIZATION);
@@ -58,11 +58,11 @@ pub async fn authenticate(
         });
         if !token.is_some_and(|token| key.admits(token)) {
             let detail = "send the installation's API key as a bearer token";
-            return Err(Problem::new(Code::Unauthenticated, detail).into());
+            return Ok(request.error_response(Problem::new(Code::Unauthenticated, detail)).map_into_right_body());
         }
         request.extensions_mut().insert(key.caller.clone());
     }
-    next.call(request).await
+    Ok(next.call(request).await?.map_into_left_body())
 }
 
 #[cfg(test)]

@@ -47,15 +47,12 @@ pub async fn edge<B: MessageBody + 'static>(
     request.extensions_mut().insert(RequestId(id.clone()));
     request.extensions_mut().insert(Deadline(began + services.request_timeout));
     let in_flight = InFlight::begin(&services);
-    let original = request.request().clone();
+    // actix lends the request mutably to the router, so nobody may keep a copy of it here.
     let mut response = match AssertUnwindSafe(next.call(request)).catch_unwind().await {
-        Ok(Ok(response)) => in_problem_form(response, &id),
-        Ok(Err(error)) => ServiceResponse::new(original, problem_response(&of(&error), &id))
-            .map_into_right_body(),
+        Ok(response) => in_problem_form(response?, &id),
         Err(_) => {
             log::error!(request_id = id.as_str(); "a handler panicked");
-            let problem = Problem::new(Code::Internal, "the request failed");
-            ServiceResponse::new(original, problem_response(&problem, &id)).map_into_right_body()
+            return Err(Problem::new(Code::Internal, "the request failed").into());
         }
     };
     drop(in_flight);
@@ -130,7 +127,9 @@ fn by_status(status: u16, detail: &str) -> Problem {
     Problem::new(code, detail)
 }
 
-fn problem_response(problem: &Problem, id: &str) -> HttpResponse {
+/// The whole answer to a problem.
+#[must_use]
+pub fn problem_response(problem: &Problem, id: &str) -> HttpResponse {
     let mut response = HttpResponse::build(problem.status());
     response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
     response.insert_header((header::CACHE_CONTROL, "no-store"));

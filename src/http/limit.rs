@@ -43,7 +43,7 @@ impl RateLimit {
 pub(super) async fn limit(
     services: web::Data<Services>,
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     if let Some(limit) = &services.rate_limit
         && let Some(address) = request.peer_addr()
@@ -51,9 +51,9 @@ pub(super) async fn limit(
     {
         let detail = "this address sends more requests than it may";
         let problem = Problem { retry_after: Some(seconds), ..Problem::new(Code::RateLimited, detail) };
-        return Err(problem.into());
+        return Ok(request.error_response(problem).map_into_right_body());
     }
-    next.call(request).await
+    Ok(next.call(request).await?.map_into_left_body())
 }
 
 #[cfg(test)]

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 
+use super::edge::problem_response;
 use crate::domain::refusal::{Conflict, ConflictReason};
 
 macro_rules! problem_codes {
@@ -295,6 +297,10 @@ impl std::error::Error for Problem {}
 impl actix_web::ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         self.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        problem_response(self, "")
     }
 }
 

@@ -1,4 +1,5 @@
-//! What must hold of the tables, whatever was asked of them, and of a single command's effect on them.
+//! What must hold of the tables, whatever was asked of them, and of a single command's effect on
+//! them.
 
 use std::collections::BTreeMap;
 
@@ -65,7 +66,8 @@ fn claims_agree(database: &Database) -> TestCaseResult {
     Ok(())
 }
 
-/// An effect writes exactly the seats it is about, all of them; anything else writes nothing at all.
+/// An effect writes exactly the seats it is about, all of them; anything else writes nothing at
+/// all.
 pub(super) fn all_or_nothing(single: &Single<'_>) -> TestCaseResult {
     let Outcome::Done(_) = single.outcome else {
         prop_assert_eq!(single.before, single.after, "{:?} left a trace", single.outcome);
@@ -130,7 +132,8 @@ fn seats_to_write(single: &Single<'_>) -> BTreeMap<SeatKey, SeatState> {
     }
 }
 
-/// Whoever holds seats keeps them until the hold ends or its owner ends it, and can confirm until then.
+/// Whoever holds seats keeps them until the hold ends or its owner ends it, and can confirm until
+/// then.
 pub(super) fn living_holds_keep_their_seats(single: &Single<'_>) -> TestCaseResult {
     let (before, after) = (single.before, single.after);
     for hold in before.holds.values().filter(|hold| before.is_alive(hold, single.now)) {

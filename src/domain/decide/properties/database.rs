@@ -1,5 +1,5 @@
-//! The tables in memory. They hand a batch the rows it names and no others, and refuse what the real
-//! tables refuse, so that a decision which only the database would stop is noticed.
+//! The tables in memory. They hand a batch the rows it names and no others, and refuse what the
+//! real tables refuse, so that a decision which only the database would stop is noticed.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

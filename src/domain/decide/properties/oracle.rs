@@ -1,5 +1,5 @@
-//! What a command deserves, told from the claims alone and as simply as it can be said: seats' states,
-//! which `decide` works on, are not looked at.
+//! What a command deserves, told from the claims alone and as simply as it can be said: seats'
+//! states, which `decide` works on, are not looked at.
 
 use super::database::Database;
 use crate::domain::claims::{HoldRow, HoldStatus};

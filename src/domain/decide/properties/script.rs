@@ -1,4 +1,5 @@
-//! Random lives of a box office: rounds of drafts, written out as commands once it is known what exists.
+//! Random lives of a box office: rounds of drafts, written out as commands once it is known what
+//! exists.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,11 +10,15 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::database::Database;
+use crate::domain::claims::{BookingStatus, HoldStatus};
 use crate::domain::command::{Action, Command, Keyed, RequestKey};
 use crate::domain::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
 
 /// Seats of each schedule: few, so that customers meet.
 pub(super) const SEATS: u32 = 4;
+
+/// Where a draft is about nothing that exists.
+const BACK_MAX: usize = 8;
 
 #[derive(Debug, Clone, Copy)]
 enum Kind {
@@ -37,7 +42,7 @@ pub(super) struct Draft {
     seats: Vec<SeatNumber>,
     customer: CustomerId,
     seconds: Option<u64>,
-    /// Which existing claim it is about, counted from the newest; beyond the oldest there is none.
+    /// Which known claim it is about, counted from the last and round again; none from the most on.
     back: usize,
     key: Option<u8>,
     /// Whether it repeats the first request of its key, if there was one.
@@ -59,9 +64,9 @@ pub(super) struct Round {
 
 pub(super) fn script() -> impl Strategy<Value = Vec<Round>> {
     let seconds = prop_oneof![2 => Just(0), 5 => 1..=3u64, 2 => 4..=15u64];
-    let round = (seconds, prop::bool::weighted(0.1), vec(draft(), 1..=8));
+    let round = (seconds, prop::bool::weighted(0.2), vec(draft(), 1..=8));
     let round = round.prop_map(|(seconds, outage, drafts)| Round { seconds, outage, drafts });
-    vec(round, 1..=12)
+    vec(round, 1..=24)
 }
 
 fn draft() -> impl Strategy<Value = Draft> {
@@ -81,8 +86,9 @@ fn draft() -> impl Strategy<Value = Draft> {
     let seats = prop_oneof![5 => btree_set(0..SEATS, 1..=2), 1 => btree_set(0..SEATS, 3..=4)];
     let customer = prop_oneof!["ada", "ben", "cleo"];
     let what = (schedule, kind, seats, customer);
-    let how = (option::of(1..=15u64), 0..6usize, option::weighted(0.4, 0..4u8));
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let back = prop_oneof![4 => Just(0), 3 => 1..=2usize, 1 => 3..=BACK_MAX];
+    let how = (option::of(1..=15u64), back, option::weighted(0.4, 0..4u8));
+    let flags = (prop::bool::weighted(0.7), any::<bool>(), any::<bool>());
     (what, how, flags).prop_map(|(what, how, flags)| {
         let (schedule, kind, seats, customer) = what;
         let (seconds, back, key) = how;
@@ -101,22 +107,35 @@ pub(super) struct Author {
     requests: BTreeMap<RequestKey, (Action, String)>,
 }
 
-/// The claims that a draft may be about, oldest first.
+/// The claims that a draft may be about, oldest first, but those that are over before all others:
+/// they would be most of what is asked for.
 struct Known {
     holds: Vec<HoldId>,
     bookings: Vec<BookingId>,
     blocks: Vec<BlockId>,
 }
 
+impl Known {
+    fn of(database: &Database) -> Self {
+        let mut holds: Vec<_> = database.holds.values().collect();
+        holds.sort_by_key(|row| row.status == HoldStatus::Held);
+        let mut bookings: Vec<_> = database.bookings.values().collect();
+        bookings.sort_by_key(|row| row.status == BookingStatus::Confirmed);
+        let mut blocks: Vec<_> = database.blocks.values().collect();
+        blocks.sort_by_key(|row| !row.lifted);
+        Self {
+            holds: holds.iter().map(|row| row.id).collect(),
+            bookings: bookings.iter().map(|row| row.id).collect(),
+            blocks: blocks.iter().map(|row| row.id).collect(),
+        }
+    }
+}
+
 impl Author {
-    /// The commands of one batch. A draft may be about what is in the tables or what a command before
-    /// it in this batch would create.
+    /// The commands of one batch. A draft may be about what is in the tables or what a command
+    /// before it in this batch would create.
     pub(super) fn batch(&mut self, database: &Database, drafts: &[Draft]) -> Vec<Command> {
-        let mut known = Known {
-            holds: database.holds.keys().copied().collect(),
-            bookings: database.bookings.keys().copied().collect(),
-            blocks: database.blocks.keys().copied().collect(),
-        };
+        let mut known = Known::of(database);
         let mut commands = Vec::new();
         for draft in drafts {
             let command = self.command(database, &known, draft);
@@ -137,7 +156,8 @@ impl Author {
         let schedule = ScheduleId(draft.schedule);
         let uuid = Uuid::from_u128(u128::from(self.issued));
         let mut action = draft.action(database, known, uuid);
-        // Keys of one schedule: a request goes to the lane of its schedule, and so does its repetition.
+        // Keys of one schedule: a request goes to the lane of its schedule, and so does its
+        // repetition.
         let keyed = draft.key.map(|key| {
             let key = format!("{schedule}-{key}");
             let request = RequestKey { caller: "shop".to_owned(), key };
@@ -202,14 +222,15 @@ impl Draft {
         }
     }
 
-    fn pick<'a, T: Copy + 'a>(
-        &self,
-        oldest_first: impl DoubleEndedIterator<Item = &'a T>,
-    ) -> Option<T> {
-        oldest_first.rev().nth(self.back).copied()
+    /// One of the known claims; none if there are none, or if the draft reaches back too far.
+    fn pick<'a, T: Copy + 'a>(&self, known: impl Iterator<Item = &'a T>) -> Option<T> {
+        let known: Vec<_> = known.copied().collect();
+        let is_possible = self.back < BACK_MAX && !known.is_empty();
+        is_possible.then(|| known[known.len() - 1 - self.back % known.len()])
     }
 
-    /// Those of the draft's seats that the booking was sold; all of them, right or wrong, if none was.
+    /// Those of the draft's seats that the booking was sold; all of them, right or wrong, if none
+    /// was.
     fn some_seats(&self, database: &Database, booking: BookingId) -> Vec<SeatNumber> {
         let sold = database.bookings.get(&booking).map_or(&[] as &[SeatNumber], |row| &row.seats);
         let both: Vec<_> = self.seats.iter().filter(|seat| sold.contains(seat)).copied().collect();

@@ -55,7 +55,7 @@ fn database() -> Database {
     };
     let strict = ScheduleRules {
         sales_open_at: Some(START.plus(seconds(1))),
-        sales_close_at: Some(START.plus(seconds(30))),
+        sales_close_at: Some(START.plus(seconds(45))),
         max_seats_per_booking: 3,
         max_seats_per_customer: Some(3),
         ..open.clone()
