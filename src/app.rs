@@ -188,19 +188,13 @@ impl App {
 }
 
 impl Engine {
-    fn start(
-        config: &Config,
-        store: Arc<Store>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, AppError> {
+    fn start(config: &Config, store: Arc<Store>, metrics: Arc<Metrics>) -> Result<Self, AppError> {
         // Timers live apart from the engine: a full mailbox would keep them from running.
         let (engine, clockwork) = (Arbiter::new(), Arbiter::new());
         let (locks, breaker, lock_probe) = seat_locks(config, &metrics)?;
         let reservation = &config.reservation;
-        let limits = LaneLimits {
-            batch_max: reservation.batch_max,
-            pending_max: reservation.pending_max,
-        };
+        let limits =
+            LaneLimits { batch_max: reservation.batch_max, pending_max: reservation.pending_max };
         let lanes = Arc::new(Lanes::start(&store, &metrics, &engine.handle(), limits));
         let locker = Arc::new(SeatLocker::start(
             locks,

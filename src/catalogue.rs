@@ -82,11 +82,7 @@ impl Catalogue {
     }
 
     /// One version of a plan.
-    pub async fn plan(
-        &self,
-        id: String,
-        version: i32,
-    ) -> Result<Option<StoredPlan>, StoreError> {
+    pub async fn plan(&self, id: String, version: i32) -> Result<Option<StoredPlan>, StoreError> {
         self.store.plan(id, Some(version)).await
     }
 }

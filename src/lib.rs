@@ -11,14 +11,14 @@
 //!
 //! Modules in reading order; each names only those below it, which `tests/tidy.rs` checks.
 
+pub mod actors;
 pub mod app;
-pub mod http;
 pub mod catalogue;
+pub mod config;
+pub mod domain;
+pub mod http;
+pub mod lock;
+pub mod metrics;
 pub mod reservation;
 pub mod seat_map;
-pub mod actors;
 pub mod store;
-pub mod lock;
-pub mod domain;
-pub mod metrics;
-pub mod config;

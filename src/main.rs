@@ -1,18 +1,67 @@
-//! The command line.
+//! The program `seatlock`: reads the command line and hands over to the command it names.
 
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
+
+use cli::{config, healthcheck, import, migrate, openapi, serve};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-fn main() {
-    env_logger::init();
-    let vars = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    let config = match seatlock::config::Config::read(vars, None) { Ok(c) => c, Err(e) => { log::error!("{e}"); std::process::exit(78) } };
-    actix_web::rt::System::new().block_on(async move {
-        match seatlock::app::App::build(&config).await {
-            Ok(app) => { log::info!("listening {}", app.address()); let r = app.run_until_stopped(async { let mut s = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).unwrap(); s.recv().await; }).await; log::info!("{r:?}") }
-            Err(e) => { log::error!("{e}"); std::process::exit(1) }
-        }
-    });
+/// Sells assigned seats: exactly one buyer gets each, and nothing acknowledged is lost.
+///
+/// Without a command it serves. It is configured by environment variables, over a .env file in the
+/// working directory; `seatlock config list` lists them.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Exit codes: 0 done, 1 failed, 2 usage, 78 configuration.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API (what it does without a command)
+    Serve,
+    /// Bring the database's schema up to date
+    Migrate,
+    /// Put a pretix seating plan on sale: a stored plan, an event and a schedule with all its seats
+    Import(Box<import::Arguments>),
+    /// Check the configuration, or list its variables
+    Config(config::Arguments),
+    /// Print the API's OpenAPI document
+    Openapi,
+    /// Ask a running service whether it is alive: exit code 0 or 1
+    Healthcheck(healthcheck::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(),
+        Command::Migrate => migrate::run(),
+        Command::Import(arguments) => import::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
+        Command::Openapi => openapi::run(),
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => failed.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
 }

@@ -1,16 +1,16 @@
 //! The tables of Seatlock as sea-orm entities, a file per table. Times are epoch milliseconds in both databases:
 //! SQLite would sort textual times wrongly. The schema itself is in `migration`.
 
+pub mod batch;
+pub mod block;
+pub mod booking;
+pub mod booking_seat;
 pub mod event;
-pub mod seat_plan;
+pub mod hold;
+pub mod idempotency;
+pub mod journal;
+pub mod outage;
 pub mod schedule;
 pub mod schedule_version;
 pub mod seat;
-pub mod hold;
-pub mod booking;
-pub mod block;
-pub mod booking_seat;
-pub mod journal;
-pub mod batch;
-pub mod idempotency;
-pub mod outage;
+pub mod seat_plan;

@@ -191,7 +191,10 @@ impl Lanes {
         true
     }
 
-    fn lane_of(&self, schedule: ScheduleId) -> Option<&(Replaceable<BookingActor>, Arc<Semaphore>)> {
+    fn lane_of(
+        &self,
+        schedule: ScheduleId,
+    ) -> Option<&(Replaceable<BookingActor>, Arc<Semaphore>)> {
         let count = i64::try_from(self.lanes.len()).ok()?;
         let lane = schedule.0.checked_rem_euclid(count)?;
         self.lanes.get(usize::try_from(lane).ok()?)

@@ -178,9 +178,7 @@ impl Probes {
     /// The heartbeat's check is the first.
     async fn run(&self) -> Vec<Check> {
         let (beat, ping) = tokio::join!(self.store.beat(), self.store.ping());
-        let failed = |result: Result<(), StoreError>| {
-            result.err().map(|error| error.to_string())
-        };
+        let failed = |result: Result<(), StoreError>| result.err().map(|error| error.to_string());
         let breaker = self.breaker.as_ref().map(|state| *state.borrow());
         let locks = breaker
             .filter(|state| *state != BreakerState::Closed)

@@ -44,7 +44,8 @@ fn without_any_variable_it_runs_on_a_file_and_locks_in_the_process() {
     assert_eq!(config.reservation.idempotency_ttl, Duration::from_secs(86_400));
     assert_eq!(config.seat_lock.round_trip, Duration::from_millis(50));
     assert_eq!(config.queue.mode, QueueMode::Off);
-    assert_eq!(config.log, LogConfig { format: LogFormat::Auto, filter: "info".to_owned() });
+    assert_eq!(config.log.format, LogFormat::Auto);
+    assert_eq!(config.log.filter, "info,sea_orm_migration=warn,actix_server=warn");
     assert!(config.database.migrate);
     assert_eq!(config.warnings, Vec::<String>::new());
 }

@@ -18,10 +18,9 @@ pub mod effect;
 pub mod failure;
 pub mod ids;
 
-
+pub mod plan;
+pub mod pretix;
 pub mod refusal;
 pub mod rows;
 pub mod rules;
-pub mod plan;
-pub mod pretix;
 pub mod seat;

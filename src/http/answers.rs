@@ -6,9 +6,7 @@ use utoipa::ToSchema;
 
 use crate::domain::catalogue::{Counts, Event, PlanVersion, Schedule};
 use crate::domain::claims::{BookingStatus, HoldStatus};
-use crate::domain::effect::{
-    BlockView, BookingView, Effect, HoldView, PricedSeat, RecordedAnswer,
-};
+use crate::domain::effect::{BlockView, BookingView, Effect, HoldView, PricedSeat, RecordedAnswer};
 
 use super::time;
 

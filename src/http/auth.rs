@@ -58,7 +58,9 @@ pub async fn authenticate(
         });
         if !token.is_some_and(|token| key.admits(token)) {
             let detail = "send the installation's API key as a bearer token";
-            return Ok(request.error_response(Problem::new(Code::Unauthenticated, detail)).map_into_right_body());
+            return Ok(request
+                .error_response(Problem::new(Code::Unauthenticated, detail))
+                .map_into_right_body());
         }
         request.extensions_mut().insert(key.caller.clone());
     }

@@ -54,7 +54,8 @@ pub fn expect_json(request: &HttpRequest) -> Result<(), Problem> {
     if json {
         return Ok(());
     }
-    let got = if essence.is_empty() { "none was sent".to_owned() } else { format!("got {essence}") };
+    let got =
+        if essence.is_empty() { "none was sent".to_owned() } else { format!("got {essence}") };
     let detail = format!("Content-Type must be application/json; {got}");
     Err(Problem::new(Code::UnsupportedMediaType, detail))
 }

@@ -63,10 +63,9 @@ impl From<Failure> for Problem {
             Failure::Withdrawn => {
                 Self::new(Code::Overloaded, "the request waited longer than it may")
             }
-            Failure::Unavailable(_) => Self::new(
-                Code::DependencyUnavailable,
-                "the database did not execute the request",
-            ),
+            Failure::Unavailable(_) => {
+                Self::new(Code::DependencyUnavailable, "the database did not execute the request")
+            }
             Failure::ReadOnly => Self::new(Code::ReadOnly, "the database takes no writes"),
             Failure::Impossible(reason) => {
                 log::error!("a command cannot be stored: {reason}");

@@ -10,7 +10,6 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use futures_util::FutureExt as _;
-use uuid::Uuid;
 
 use crate::metrics::http::HttpMethod;
 
@@ -71,12 +70,11 @@ pub async fn edge<B: MessageBody + 'static>(
 
 fn request_id(given: Option<&HeaderValue>) -> String {
     let given = given.and_then(|value| value.to_str().ok());
-    let fits = |id: &&str| {
-        (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
-    };
+    let fits =
+        |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     match given.filter(fits) {
         Some(id) => id.to_owned(),
-        None => Uuid::now_v7().simple().to_string(),
+        None => format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
     }
 }
 

@@ -120,7 +120,7 @@ impl Fields {
         if labels.is_empty() {
             self.fault("/seats", "empty", "name at least one seat");
         }
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::with_capacity(labels.len());
         let mut seats = Vec::with_capacity(labels.len());
         for (place, label) in labels.iter().enumerate() {
             let pointer = format!("/seats/{place}");

@@ -50,7 +50,8 @@ pub(super) async fn limit(
         && let Err(seconds) = limit.check(address.ip())
     {
         let detail = "this address sends more requests than it may";
-        let problem = Problem { retry_after: Some(seconds), ..Problem::new(Code::RateLimited, detail) };
+        let problem =
+            Problem { retry_after: Some(seconds), ..Problem::new(Code::RateLimited, detail) };
         return Ok(request.error_response(problem).map_into_right_body());
     }
     Ok(next.call(request).await?.map_into_left_body())

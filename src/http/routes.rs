@@ -8,32 +8,61 @@ use super::handlers::{blocks, bookings, events, holds, operations, plans, schedu
 use super::problem::{Code, Problem};
 use super::{auth, limit, openapi};
 
-/// Every route. `/api` is for callers with the key; the rest is for whoever can reach the port.
+/// Every route. `/api` is for callers with the key; the rest is for whoever can reach the port. They are
+/// tried in this order, so the busiest come first.
 pub fn routes(config: &mut ServiceConfig) {
     config
         .service(
             web::scope("/api/v1")
                 .wrap(from_fn(auth::authenticate))
                 .wrap(from_fn(limit::limit))
-                // the box office
-                .service(at("/events", "GET, POST", [web::get().to(events::list), web::post().to(events::create)]))
-                .service(at("/events/{id}", "GET", [web::get().to(events::read)]))
-                .service(at("/events/{id}/schedules", "GET, POST", [web::get().to(schedules::list), web::post().to(schedules::create)]))
-                .service(at("/seat-plans/{id}", "PUT", [web::put().to(plans::put)]))
-                .service(at("/seat-plans/{id}/versions/{version}", "GET", [web::get().to(plans::read)]))
-                .service(at("/schedules/{id}/blocks", "POST", [web::post().to(blocks::create)]))
-                .service(at("/schedules/{id}/blocks/{block}", "DELETE", [web::delete().to(blocks::lift)]))
+                // customers
+                .service(at("/holds", "POST", [web::post().to(holds::create)]))
+                .service(at(
+                    "/holds/{id}",
+                    "GET, DELETE",
+                    [web::get().to(holds::read), web::delete().to(holds::release)],
+                ))
+                .service(at("/holds/{id}/extend", "POST", [web::post().to(holds::extend)]))
+                .service(at(
+                    "/bookings",
+                    "GET, POST",
+                    [web::get().to(bookings::list), web::post().to(bookings::create)],
+                ))
+                .service(at("/bookings/{id}", "GET", [web::get().to(bookings::read)]))
+                .service(at("/bookings/{id}/cancel", "POST", [web::post().to(bookings::cancel)]))
                 // the map
                 .service(at("/schedules/{id}", "GET", [web::get().to(schedules::read)]))
                 .service(at("/schedules/{id}/seats", "GET", [web::get().to(seats::list)]))
-                .service(at("/schedules/{id}/availability", "GET", [web::get().to(seats::availability)]))
-                // customers
-                .service(at("/holds", "POST", [web::post().to(holds::create)]))
-                .service(at("/holds/{id}", "GET, DELETE", [web::get().to(holds::read), web::delete().to(holds::release)]))
-                .service(at("/holds/{id}/extend", "POST", [web::post().to(holds::extend)]))
-                .service(at("/bookings", "GET, POST", [web::get().to(bookings::list), web::post().to(bookings::create)]))
-                .service(at("/bookings/{id}", "GET", [web::get().to(bookings::read)]))
-                .service(at("/bookings/{id}/cancel", "POST", [web::post().to(bookings::cancel)]))
+                .service(at(
+                    "/schedules/{id}/availability",
+                    "GET",
+                    [web::get().to(seats::availability)],
+                ))
+                // the box office
+                .service(at(
+                    "/events",
+                    "GET, POST",
+                    [web::get().to(events::list), web::post().to(events::create)],
+                ))
+                .service(at("/events/{id}", "GET", [web::get().to(events::read)]))
+                .service(at(
+                    "/events/{id}/schedules",
+                    "GET, POST",
+                    [web::get().to(schedules::list), web::post().to(schedules::create)],
+                ))
+                .service(at("/seat-plans/{id}", "PUT", [web::put().to(plans::put)]))
+                .service(at(
+                    "/seat-plans/{id}/versions/{version}",
+                    "GET",
+                    [web::get().to(plans::read)],
+                ))
+                .service(at("/schedules/{id}/blocks", "POST", [web::post().to(blocks::create)]))
+                .service(at(
+                    "/schedules/{id}/blocks/{block}",
+                    "DELETE",
+                    [web::delete().to(blocks::lift)],
+                ))
                 .default_service(web::to(nothing)),
         )
         // operators and integrators
@@ -68,6 +97,7 @@ fn at<const N: usize>(path: &str, allow: &'static str, routes: [Route; N]) -> Re
 }
 
 async fn nothing(request: HttpRequest) -> Result<String, Problem> {
-    let detail = format!("there is nothing at {}; /openapi.json lists what there is", request.path());
+    let detail =
+        format!("there is nothing at {}; /openapi.json lists what there is", request.path());
     Err(Problem::new(Code::NotFound, detail))
 }

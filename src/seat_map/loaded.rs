@@ -4,8 +4,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
 
-use crate::domain::failure::StoreError;
 use crate::domain::catalogue::{Counts, Schedule};
+use crate::domain::failure::StoreError;
 use crate::store::Store;
 
 use super::layout::Layout;
@@ -25,9 +25,7 @@ impl SeatStates {
     /// Two bits a seat in plan order: seat i in byte i/4, bits 2(i mod 4).
     #[must_use]
     pub fn packed(&self) -> Vec<u8> {
-        let pack = |four: &[u8]| {
-            four.iter().rev().fold(0, |byte, code| byte << 2 | (code & 3))
-        };
+        let pack = |four: &[u8]| four.iter().rev().fold(0, |byte, code| byte << 2 | (code & 3));
         self.codes.chunks(4).map(pack).collect()
     }
 }

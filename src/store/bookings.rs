@@ -24,8 +24,7 @@ impl Store {
         id: BookingId,
     ) -> Result<Option<BookingView>, StoreError> {
         self.find(move |db| async move {
-            let row =
-                booking::Entity::find_by_id((id.schedule.0, id.uuid)).one(&db).await?;
+            let row = booking::Entity::find_by_id((id.schedule.0, id.uuid)).one(&db).await?;
             let Some(row) = row else { return Ok(None) };
             Ok(views(&db, vec![convert::booking(row)?]).await?.pop())
         })
@@ -61,10 +60,7 @@ impl Store {
 }
 
 /// Adds labels, prices and currencies; two statements per schedule, however many bookings.
-async fn views(
-    db: &DatabaseConnection,
-    rows: Vec<BookingRow>,
-) -> Result<Vec<BookingView>, DbErr> {
+async fn views(db: &DatabaseConnection, rows: Vec<BookingRow>) -> Result<Vec<BookingView>, DbErr> {
     let mut wanted: HashMap<ScheduleId, Vec<SeatNumber>> = HashMap::new();
     for row in &rows {
         wanted.entry(row.id.schedule).or_default().extend(&row.seats);

@@ -9,9 +9,7 @@ use uuid::Uuid;
 use crate::domain::catalogue::{Event, PlanVersion, Schedule};
 use crate::domain::claims::{BlockRow, BookingRow, BookingStatus, HoldRow, HoldStatus};
 use crate::domain::clock::EpochMs;
-use crate::domain::ids::{
-    BlockId, BookingId, CustomerId, EventId, HoldId, ScheduleId, SeatNumber,
-};
+use crate::domain::ids::{BlockId, BookingId, CustomerId, EventId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::rows::JournalEntry;
 use crate::domain::rules::ScheduleRules;
 use crate::domain::seat::SeatState;

@@ -107,7 +107,7 @@ impl RowSet {
 
     fn unnest(&self, first: usize) -> String {
         let fields: Vec<String> =
-            self.columns.iter().map(|(name, column)| column.from_array(name)).collect();
+            self.columns.iter().map(|(name, column)| column.select_expression(name)).collect();
         let arrays: Vec<String> = (first..)
             .zip(&self.columns)
             .map(|(n, (_, column))| format!("${n}::{}[]", column.postgres_type()))
@@ -166,7 +166,7 @@ impl Column {
         }
     }
 
-    fn from_array(&self, name: &str) -> String {
+    fn select_expression(&self, name: &str) -> String {
         match self {
             Self::MaybeTime(_) => format!("nullif(u.{name}, 0) AS {name}"),
             Self::MaybeUuid(_) => {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use sea_orm::{DbErr, TransactionTrait as _};
 
-use crate::domain::failure::StoreError;
 use crate::domain::clock::{EpochMs, Outage};
+use crate::domain::failure::StoreError;
 use crate::domain::ids::BatchId;
 use crate::domain::rules::Policy;
 
@@ -71,8 +71,7 @@ async fn read(
     let (now, beat_at, committed_attempt, text) =
         row.try_get_many_by_index::<(i64, i64, Option<i16>, Option<String>)>()?;
     let outages = outages(text.as_deref().unwrap_or_default())?;
-    let context =
-        Context { now: EpochMs(now), committed_attempt, outages, recorded_gap: false };
+    let context = Context { now: EpochMs(now), committed_attempt, outages, recorded_gap: false };
     Ok((context, beat_at))
 }
 

@@ -8,9 +8,9 @@ use sea_orm::{
     QueryFilter as _, QueryOrder as _,
 };
 
-use crate::domain::failure::StoreError;
 use crate::domain::clock::{EpochMs, hold_end};
 use crate::domain::effect::{HoldView, PricedSeat};
+use crate::domain::failure::StoreError;
 use crate::domain::ids::{HoldId, ScheduleId, SeatNumber};
 
 use super::batch::load::outages;
@@ -23,8 +23,7 @@ impl Store {
     pub async fn hold(self: &Arc<Self>, id: HoldId) -> Result<Option<HoldView>, StoreError> {
         let (dialect, grace) = (self.dialect, self.settings.policy.outage_grace);
         self.find(move |db| async move {
-            let Some(row) =
-                hold::Entity::find_by_id((id.schedule.0, id.uuid)).one(&db).await?
+            let Some(row) = hold::Entity::find_by_id((id.schedule.0, id.uuid)).one(&db).await?
             else {
                 return Ok(None);
             };

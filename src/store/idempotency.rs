@@ -52,7 +52,8 @@ pub(crate) async fn insert(
     now: EpochMs,
     rows: &[Row],
 ) -> Result<bool, DbErr> {
-    let text = |f: fn(&Row) -> &String| Column::Text(rows.iter().map(|row| f(row).clone()).collect());
+    let text =
+        |f: fn(&Row) -> &String| Column::Text(rows.iter().map(|row| f(row).clone()).collect());
     let status = |row: &Row| i16::try_from(row.1.status).unwrap_or(i16::MAX);
     let set = RowSet::new()
         .with("caller", text(|row| &row.0.request.caller))
@@ -127,9 +128,7 @@ impl Store {
         let now = now(&session).await?;
         if let Some(keyed) = keyed {
             let found = find(&session, now, std::iter::once(&keyed.request)).await?;
-            if let Some((fingerprint, KnownAnswer::Recorded(answer))) =
-                found.into_values().next()
-            {
+            if let Some((fingerprint, KnownAnswer::Recorded(answer))) = found.into_values().next() {
                 transaction.rollback().await?;
                 return Ok(Some(if fingerprint == keyed.fingerprint {
                     Once::Replayed(answer)

@@ -6,9 +6,9 @@ use sea_orm_migration::MigratorTrait as _;
 
 use crate::domain::failure::StoreError;
 
+use super::Store;
 use super::connect::{Limits, Target};
 use super::dialect::Dialect;
-use super::Store;
 
 /// The advisory lock under which one replica migrates while the others wait. Any number would do, as long
 /// as nobody else in the database uses it.

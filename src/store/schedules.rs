@@ -107,10 +107,7 @@ async fn create(
     let schedule = insert_schedule(session, now, new, version, plan).await?;
     insert_seats(session, schedule.id, plan).await?;
     // Last, so that nobody can lock the schedule before its seats are there.
-    let row = schedule_version::ActiveModel {
-        schedule_id: Set(schedule.id.0),
-        version: Set(1),
-    };
+    let row = schedule_version::ActiveModel { schedule_id: Set(schedule.id.0), version: Set(1) };
     schedule_version::Entity::insert(row).exec_without_returning(session.transaction).await?;
     Ok(Ok(schedule))
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use entity::schedule_version;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr, EntityTrait as _};
 
-use crate::domain::failure::StoreError;
 use crate::domain::clock::EpochMs;
+use crate::domain::failure::StoreError;
 use crate::domain::ids::ScheduleId;
 
 use super::dialect::Dialect;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait as _, DbErr};
 
-use crate::domain::failure::StoreError;
 use crate::domain::clock::EpochMs;
+use crate::domain::failure::StoreError;
 use crate::domain::ids::{HoldId, ScheduleId};
 
-use super::dialect::Dialect;
 use super::Store;
+use super::dialect::Dialect;
 
 /// How long a batch's proof is kept: far longer than anybody still asks for it.
 const BATCH_LIFE_MS: i64 = 24 * 3_600_000;

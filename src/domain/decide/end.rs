@@ -8,6 +8,7 @@ use crate::domain::ids::{BlockId, BookingId, HoldId, SeatNumber};
 use crate::domain::refusal::Refusal;
 use crate::domain::seat::SeatState;
 
+use super::take::lost_seats;
 use super::working::Working;
 
 /// Never shortens; never beyond the longest life counted from the grant.
@@ -27,6 +28,11 @@ pub(super) fn extend(
     if end <= working.now {
         return Err(Refusal::HoldExpired(Vec::new()));
     }
+    // An outage found late can stretch a hold over seats that were sold in the meantime.
+    let lost = lost_seats(working, &row);
+    if !lost.is_empty() {
+        return Err(Refusal::HoldExpired(lost));
+    }
     let life = ttl.unwrap_or(working.rules(id.schedule)?.hold_ttl);
     let cap = row.created_at.plus(working.policy.hold_ttl_max);
     let until = working.now.plus(life).min(cap);
@@ -44,17 +50,14 @@ pub(super) fn extend(
     Ok(Effect::Extended(working.view_hold(row)?))
 }
 
-/// A hold that time has ended already is released all the same: its owner wants it gone.
+/// A hold that time has ended, and no sweep has marked yet, is released all the same: its owner wants it
+/// gone.
 pub(super) fn release(working: &mut Working, id: HoldId) -> Result<Effect, Refusal> {
     let row = find_hold(working, id)?;
     match row.status {
         HoldStatus::Confirmed => Err(Refusal::HoldConfirmed),
         HoldStatus::Released | HoldStatus::Expired => Ok(Effect::Released(row)),
-        HoldStatus::Held => {
-            let ended = working.ends_at(&row) <= working.now;
-            let status = if ended { HoldStatus::Expired } else { HoldStatus::Released };
-            Ok(Effect::Released(end_hold(working, row, status)))
-        }
+        HoldStatus::Held => Ok(Effect::Released(end_hold(working, row, HoldStatus::Released))),
     }
 }
 
@@ -86,8 +89,7 @@ pub(super) fn cancel(
     if !foreign.is_empty() {
         return Err(Refusal::NotInBooking(foreign));
     }
-    let freed =
-        working.free_seats(id.schedule, &wanted, |state| state.names_booking(id.uuid));
+    let freed = working.free_seats(id.schedule, &wanted, |state| state.names_booking(id.uuid));
     if !freed.is_empty() {
         for key in &freed {
             working.end_booked_seat(*key, id.uuid);

@@ -94,7 +94,6 @@ fn record(working: &mut Working, command: &Command, effect: &Effect) {
     working.changes.answers.insert(keyed.request.clone(), answer);
 }
 
-
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -115,7 +115,7 @@ pub(super) fn confirm(
 }
 
 /// The seats of a hold that are neither its own nor free.
-fn lost_seats(working: &Working, hold: &HoldRow) -> Vec<Conflict> {
+pub(super) fn lost_seats(working: &Working, hold: &HoldRow) -> Vec<Conflict> {
     let lost = |number: &SeatNumber| {
         let key = (hold.id.schedule, *number);
         if working.state(key).is_some_and(|state| state.names_hold(hold.id.uuid)) {
@@ -167,6 +167,8 @@ fn take_seats(working: &mut Working, command: &Command, seats: &[SeatNumber], st
         working.set_seat(key, state);
         if command.locked {
             working.changes.taken_under_lock.insert(key);
+        } else {
+            working.changes.taken_under_lock.remove(&key);
         }
     }
 }

@@ -41,12 +41,7 @@ impl Working {
                 Some(JournalEntry { schedule, version, changes })
             })
             .collect();
-        Decision {
-            outcomes,
-            changes: self.changes,
-            journal,
-            row_lock_saves: self.row_lock_saves,
-        }
+        Decision { outcomes, changes: self.changes, journal, row_lock_saves: self.row_lock_saves }
     }
 
     pub(super) fn rules(&self, schedule: ScheduleId) -> Result<&ScheduleRules, Refusal> {
@@ -96,8 +91,7 @@ impl Working {
         names: impl Fn(SeatState) -> bool,
     ) -> Vec<SeatKey> {
         let keys = seats.iter().map(|number| (schedule, *number));
-        let freed: Vec<SeatKey> =
-            keys.filter(|key| self.state(*key).is_some_and(&names)).collect();
+        let freed: Vec<SeatKey> = keys.filter(|key| self.state(*key).is_some_and(&names)).collect();
         for key in &freed {
             self.set_seat(*key, SeatState::Available);
         }
@@ -156,9 +150,10 @@ impl Working {
         more: usize,
     ) -> Result<(), Refusal> {
         let Some(max) = self.rules(schedule)?.max_seats_per_customer else { return Ok(()) };
-        let owned = self.rows.customers.get(&(schedule, customer.clone())).map_or(0, |seats| {
-            seats.owned(self.now, &self.rows.outages, self.policy.outage_grace)
-        });
+        let owned =
+            self.rows.customers.get(&(schedule, customer.clone())).map_or(0, |seats| {
+                seats.owned(self.now, &self.rows.outages, self.policy.outage_grace)
+            });
         let wanted = owned.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
         if wanted > max { Err(Refusal::SeatLimitReached { max, owned }) } else { Ok(()) }
     }

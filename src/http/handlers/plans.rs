@@ -55,10 +55,9 @@ struct PutQuery {
 }
 
 fn put_query(request: &HttpRequest) -> Result<PutQuery, Problem> {
-    let pairs: Vec<(String, String)> =
-        actix_web::web::Query::from_query(request.query_string())
-            .map(actix_web::web::Query::into_inner)
-            .map_err(|error| Problem::parameter("query", error.to_string()))?;
+    let pairs: Vec<(String, String)> = actix_web::web::Query::from_query(request.query_string())
+        .map(actix_web::web::Query::into_inner)
+        .map_err(|error| Problem::parameter("query", error.to_string()))?;
     let mut query = PutQuery::default();
     for (name, value) in pairs {
         match name.as_str() {

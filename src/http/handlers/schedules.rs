@@ -27,7 +27,10 @@ const MAX_SEATS_PER_BOOKING: u64 = 10;
 
 /// Where the seats come from: sections, or a stored plan by id.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "expected a plan's id, {\"id\", \"version\"} or {\"sections\": [...]}")]
+#[serde(
+    untagged,
+    expecting = "expected a plan's id, {\"id\", \"version\"} or {\"sections\": [...]}"
+)]
 pub enum SeatPlanField {
     /// A stored plan's newest version.
     Id(String),

@@ -112,7 +112,12 @@ pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<Http
         let (seats, next) = select(&loaded.layout, &states, from, page, wanted);
         let next_cursor = page.map(|_| next);
         let version = states.version;
-        HttpResponse::Ok().json(MapBody { schedule_id: id.to_string(), version, seats, next_cursor })
+        HttpResponse::Ok().json(MapBody {
+            schedule_id: id.to_string(),
+            version,
+            seats,
+            next_cursor,
+        })
     }))
 }
 

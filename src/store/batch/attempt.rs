@@ -86,9 +86,7 @@ impl Attempt {
         let work = self.transact(connection, &committing, &mut decision, &mut statements);
         let result = match tokio::time::timeout(self.limit, work).await {
             Ok(result) => result,
-            Err(_) if committing.load(Ordering::SeqCst) => {
-                Err(AttemptError::Uncertain)
-            }
+            Err(_) if committing.load(Ordering::SeqCst) => Err(AttemptError::Uncertain),
             Err(_) => Err(AttemptError::Deadline),
         };
         Report { result, decision, statements }

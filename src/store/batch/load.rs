@@ -76,7 +76,9 @@ async fn lock_claims(
     let select = "SELECT t.* FROM";
     if !wanted.holds.is_empty() {
         let set = scoped(wanted.holds.iter(), |id| (id.schedule, id.uuid));
-        for model in session.rows::<hold::Entity>(&set, select, &after.replace("{t}", "hold")).await? {
+        for model in
+            session.rows::<hold::Entity>(&set, select, &after.replace("{t}", "hold")).await?
+        {
             let row = convert::hold(model)?;
             wanted.add_hold(&row);
             rows.holds.insert(row.id, row);
@@ -93,7 +95,9 @@ async fn lock_claims(
     }
     if !wanted.blocks.is_empty() {
         let set = scoped(wanted.blocks.iter(), |id| (id.schedule, id.uuid));
-        for model in session.rows::<block::Entity>(&set, select, &after.replace("{t}", "block")).await? {
+        for model in
+            session.rows::<block::Entity>(&set, select, &after.replace("{t}", "block")).await?
+        {
             let row = convert::block(model)?;
             wanted.add_block(&row);
             rows.blocks.insert(row.id, row);
@@ -102,11 +106,7 @@ async fn lock_claims(
     Ok(())
 }
 
-async fn lock_seats(
-    session: &Session<'_>,
-    wanted: &Wanted,
-    rows: &mut Rows,
-) -> Result<(), DbErr> {
+async fn lock_seats(session: &Session<'_>, wanted: &Wanted, rows: &mut Rows) -> Result<(), DbErr> {
     if wanted.seats.is_empty() {
         return Ok(());
     }
@@ -115,7 +115,8 @@ async fn lock_seats(
     let set = RowSet::new()
         .with("schedule_id", Column::BigInt(schedules))
         .with("number", Column::Int(numbers));
-    let before = "SELECT s.schedule_id, s.number, s.label, s.price, s.state, s.hold_id, s.held_until,
+    let before =
+        "SELECT s.schedule_id, s.number, s.label, s.price, s.state, s.hold_id, s.held_until,
                   s.booking_id, s.block_id FROM";
     let after = format!(
         "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number
@@ -238,10 +239,7 @@ async fn load_customers(
 pub(crate) fn outages(text: &str) -> Result<Vec<Outage>, DbErr> {
     let one = |pair: &str| {
         let (began, ended) = pair.split_once(':')?;
-        Some(Outage {
-            began: EpochMs(began.parse().ok()?),
-            ended: EpochMs(ended.parse().ok()?),
-        })
+        Some(Outage { began: EpochMs(began.parse().ok()?), ended: EpochMs(ended.parse().ok()?) })
     };
     let pairs = text.split(',').filter(|pair| !pair.is_empty());
     let mut outages: Vec<Outage> =

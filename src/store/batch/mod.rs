@@ -99,8 +99,7 @@ impl Work<'_> {
             }
             let Some(error) = self.run(&mut part).await else { return };
             self.note_guard(&error);
-            let step =
-                next_step(&error, &mut part.tries, part.places.len(), part.uncertain);
+            let step = next_step(&error, &mut part.tries, part.places.len(), part.uncertain);
             if matches!(error, AttemptError::Deadline | AttemptError::Uncertain) {
                 self.renew().await;
             }

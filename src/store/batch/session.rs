@@ -47,7 +47,11 @@ impl<'a> Session<'a> {
         E::Model: FromQueryResult,
     {
         let statement = rows.statement(self.dialect, Vec::new(), before, after);
-        self.query(statement).await?.iter().map(|row| E::Model::from_query_result(row, "")).collect()
+        self.query(statement)
+            .await?
+            .iter()
+            .map(|row| E::Model::from_query_result(row, ""))
+            .collect()
     }
 
     /// Writes rows; says how many were written.

@@ -14,8 +14,8 @@ use crate::domain::ids::BatchId;
 use crate::domain::rows::{BookedSeat, Changes, JournalEntry};
 use crate::domain::seat::SeatState;
 use crate::store::convert;
-use crate::store::idempotency;
 use crate::store::dialect::{Column, RowSet};
+use crate::store::idempotency;
 
 use super::session::Session;
 
@@ -152,7 +152,10 @@ async fn begin_claims(session: &Session<'_>, changes: &Changes) -> Result<(), Wr
         let rows = RowSet::new()
             .with("schedule_id", Column::BigInt(blocks().map(|b| b.id.schedule.0).collect()))
             .with("id", Column::Uuid(blocks().map(|b| b.id.uuid).collect()))
-            .with("seats", Column::Text(blocks().map(|b| convert::seats_column(&b.seats)).collect()))
+            .with(
+                "seats",
+                Column::Text(blocks().map(|b| convert::seats_column(&b.seats)).collect()),
+            )
             .with("reason", Column::Text(blocks().map(|b| b.reason.clone()).collect()))
             .with("lifted", Column::Small(blocks().map(|b| i16::from(b.lifted)).collect()))
             .with("created_at", Column::BigInt(blocks().map(|b| b.created_at.0).collect()));
@@ -175,9 +178,8 @@ async fn seats(session: &Session<'_>, changes: &Changes) -> Result<(), WriteErro
         return Ok(());
     }
     let states = || changes.seats.values().copied();
-    let owner = |pick: fn(SeatState) -> Option<uuid::Uuid>| {
-        Column::MaybeUuid(states().map(pick).collect())
-    };
+    let owner =
+        |pick: fn(SeatState) -> Option<uuid::Uuid>| Column::MaybeUuid(states().map(pick).collect());
     let until = |state| match state {
         SeatState::Held { until, .. } => Some(until.0),
         _ => None,
@@ -188,18 +190,27 @@ async fn seats(session: &Session<'_>, changes: &Changes) -> Result<(), WriteErro
         .with("number", Column::Int(numbers.collect()))
         .with("state", Column::Small(states().map(|state| i16::from(state.code())).collect()))
         .with("held_until", Column::MaybeTime(states().map(until).collect()))
-        .with("hold_id", owner(|state| match state {
-            SeatState::Held { hold, .. } => Some(hold),
-            _ => None,
-        }))
-        .with("booking_id", owner(|state| match state {
-            SeatState::Booked { booking } => Some(booking),
-            _ => None,
-        }))
-        .with("block_id", owner(|state| match state {
-            SeatState::Blocked { block } => Some(block),
-            _ => None,
-        }));
+        .with(
+            "hold_id",
+            owner(|state| match state {
+                SeatState::Held { hold, .. } => Some(hold),
+                _ => None,
+            }),
+        )
+        .with(
+            "booking_id",
+            owner(|state| match state {
+                SeatState::Booked { booking } => Some(booking),
+                _ => None,
+            }),
+        )
+        .with(
+            "block_id",
+            owner(|state| match state {
+                SeatState::Blocked { block } => Some(block),
+                _ => None,
+            }),
+        );
     let before = "UPDATE seat SET state = r.state, hold_id = r.hold_id,
          held_until = r.held_until, booking_id = r.booking_id, block_id = r.block_id FROM";
     let after = "WHERE seat.schedule_id = r.schedule_id AND seat.number = r.number";
@@ -243,7 +254,10 @@ fn holds<'a>(holds: impl Iterator<Item = &'a HoldRow> + Clone) -> RowSet {
         .with("id", Column::Uuid(each().map(|h| h.id.uuid).collect()))
         .with("customer_id", Column::Text(each().map(|h| h.customer.as_str().into()).collect()))
         .with("seats", Column::Text(each().map(|h| convert::seats_column(&h.seats)).collect()))
-        .with("seat_count", Column::Int(each().map(|h| convert::count_column(h.seats.len())).collect()))
+        .with(
+            "seat_count",
+            Column::Int(each().map(|h| convert::count_column(h.seats.len())).collect()),
+        )
         .with("status", Column::Small(each().map(status).collect()))
         .with("created_at", Column::BigInt(each().map(|h| h.created_at.0).collect()))
         .with("held_until", Column::BigInt(each().map(|h| h.until.0).collect()))
@@ -263,7 +277,10 @@ fn bookings<'a>(bookings: impl Iterator<Item = &'a BookingRow> + Clone) -> RowSe
         .with("status", Column::Small(each().map(status).collect()))
         .with("hold_id", Column::MaybeUuid(each().map(|b| b.hold.map(|h| h.uuid)).collect()))
         .with("created_at", Column::BigInt(each().map(|b| b.created_at.0).collect()))
-        .with("cancelled_at", Column::MaybeTime(each().map(|b| b.cancelled_at.map(|t| t.0)).collect()))
+        .with(
+            "cancelled_at",
+            Column::MaybeTime(each().map(|b| b.cancelled_at.map(|t| t.0)).collect()),
+        )
 }
 
 fn booked_seats(seats: impl Iterator<Item = BookedSeat> + Clone) -> RowSet {
@@ -272,5 +289,8 @@ fn booked_seats(seats: impl Iterator<Item = BookedSeat> + Clone) -> RowSet {
         .with("schedule_id", Column::BigInt(each().map(|s| s.seat.0.0).collect()))
         .with("number", Column::Int(each().map(|s| convert::number_column(s.seat.1)).collect()))
         .with("booking_id", Column::Uuid(each().map(|s| s.booking).collect()))
-        .with("released_at", Column::MaybeTime(each().map(|s| s.released_at.map(|t| t.0)).collect()))
+        .with(
+            "released_at",
+            Column::MaybeTime(each().map(|s| s.released_at.map(|t| t.0)).collect()),
+        )
 }

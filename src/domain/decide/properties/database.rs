@@ -207,9 +207,6 @@ impl Database {
             let before = self.booked_seats.insert((*seat, *booking), begun.released_at);
             prop_assert!(before.is_none(), "{seat:?} sold twice to one booking");
         }
-        insert(&mut self.holds, &changes.new_holds)?;
-        insert(&mut self.bookings, &changes.new_bookings)?;
-        insert(&mut self.blocks, &changes.new_blocks)?;
         let grant =
             |row: &HoldRow| (row.id, row.customer.clone(), row.seats.clone(), row.created_at);
         update(&mut self.holds, &changes.holds, grant)?;
@@ -220,6 +217,9 @@ impl Database {
         let block =
             |row: &BlockRow| (row.id, row.reason.clone(), row.seats.clone(), row.created_at);
         update(&mut self.blocks, &changes.blocks, block)?;
+        insert(&mut self.holds, &changes.new_holds)?;
+        insert(&mut self.bookings, &changes.new_bookings)?;
+        insert(&mut self.blocks, &changes.new_blocks)?;
         self.commit_seats(decision)
     }
 

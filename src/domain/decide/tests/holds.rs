@@ -51,8 +51,9 @@ fn an_ended_hold_is_free_to_the_next_taker_before_it_is_swept() {
     let mut world = World::new();
     world.done(hold(1, "ada", &[0, 1]));
     world.clock(600);
-    let decision = world.batch(&[book(2, "ben", &[1])]);
+    let decision = world.batch(&[book(2, "ben", &[1]), extend(1, 60)]);
     assert!(matches!(decision.outcomes[0], Outcome::Done(Effect::Booked(_))));
+    assert_eq!(*refusal(&decision.outcomes[1]), hold_expired(&[]));
     assert!(decision.changes.holds.is_empty(), "the loser's row comes too late for the lock order");
     assert_eq!(world.hold(1).status, HoldStatus::Held);
     assert_eq!((world.state(0), world.state(1)), (held(1, 600), booked(2)));
@@ -145,7 +146,7 @@ fn releasing_an_ended_hold_frees_what_is_left_of_it() {
     world.clock(600);
     world.done(book(2, "ben", &[0]));
     let Effect::Released(row) = world.done(release(1)) else { panic!() };
-    assert_eq!(row.status, HoldStatus::Expired, "time was faster than its owner");
+    assert_eq!(row.status, HoldStatus::Released, "its owner wanted it gone");
     assert_eq!((world.state(0), world.state(1)), (booked(2), SeatState::Available));
     assert_eq!(world.done(release(1)), Effect::Released(row));
 }

@@ -1,0 +1,238 @@
+//! `seatlock bench`: confirmed bookings per second of a running service, fresh seats for every request.
+//!
+//! A closed loop of connections, each with one request at a time, so the figure is throughput at that
+//! concurrency, not latency under a given load. The same loop drives the reference implementation
+//! (`--target reference`), so that both are measured by the same client.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::http_client::{Answer, HttpClient, get, post_json};
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchArgs {
+    /// Where the service listens.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    address: String,
+    /// Connections, each with one request at a time.
+    #[arg(long, default_value_t = 256)]
+    connections: usize,
+    /// How long to measure.
+    #[arg(long, default_value_t = 8)]
+    seconds: u64,
+    /// Seats of one booking.
+    #[arg(long, default_value_t = 2)]
+    seats: usize,
+    /// Schedules to spread the bookings over, each with 50,000 seats; made for the run.
+    #[arg(long, default_value_t = 20)]
+    schedules: usize,
+    /// Send an Idempotency-Key with every request.
+    #[arg(long)]
+    keyed: bool,
+    /// What answers there.
+    #[arg(long, value_enum, default_value_t = Target::Seatlock)]
+    target: Target,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Target {
+    Seatlock,
+    Reference,
+}
+
+const ROWS: usize = 500;
+const SEATS_PER_ROW: usize = 100;
+const SEATS_PER_SCHEDULE: usize = ROWS * SEATS_PER_ROW;
+
+/// Counts of one run.
+#[derive(Debug, Default)]
+struct Tally {
+    statuses: BTreeMap<u16, u64>,
+    latencies_us: Vec<u32>,
+}
+
+/// Runs the measurement; the result is one JSON object.
+pub(crate) async fn run(args: BenchArgs) -> std::io::Result<Value> {
+    let schedules = prepare(&args).await?;
+    let args = Arc::new(args);
+    let schedules = Arc::new(schedules);
+    let next = Arc::new(AtomicU64::new(0));
+    let began = Instant::now();
+    let end = began + Duration::from_secs(args.seconds);
+    let mut loops = JoinSet::new();
+    for _ in 0..args.connections {
+        let (args, schedules, next) =
+            (Arc::clone(&args), Arc::clone(&schedules), Arc::clone(&next));
+        loops.spawn(async move { connection(&args, &schedules, &next, end).await });
+    }
+    let mut total = Tally::default();
+    while let Some(tally) = loops.join_next().await {
+        let tally = tally.map_err(std::io::Error::other)??;
+        for (status, count) in tally.statuses {
+            *total.statuses.entry(status).or_default() += count;
+        }
+        total.latencies_us.extend(tally.latencies_us);
+    }
+    Ok(report(&args, total, began.elapsed()))
+}
+
+async fn prepare(args: &BenchArgs) -> std::io::Result<Vec<String>> {
+    if args.target == Target::Reference {
+        return Ok((1..=args.schedules).map(|id| id.to_string()).collect());
+    }
+    let mut client = HttpClient::connect(&args.address).await?;
+    let event =
+        made(client.send(&request(args, "/api/v1/events", &json!({"name": "bench"}))).await?)?;
+    let body = json!({
+        "starts_at": "2030-01-01T20:00:00Z",
+        "seat_plan": {"sections": [
+            {"name": "A", "rows": ROWS, "seats_per_row": SEATS_PER_ROW, "price": 1000},
+        ]},
+    });
+    let mut schedules = Vec::new();
+    for _ in 0..args.schedules {
+        let path = format!("/api/v1/events/{event}/schedules");
+        schedules.push(made(client.send(&request(args, &path, &body)).await?)?);
+    }
+    // The layouts are loaded before the measurement, as in a sale that has been announced.
+    for id in &schedules {
+        let path = format!("/api/v1/schedules/{id}/availability");
+        client.send(&get(&args.address, &path, &headers())).await?;
+    }
+    Ok(schedules)
+}
+
+fn made(answer: Answer) -> std::io::Result<String> {
+    let body: Value = serde_json::from_slice(&answer.body)?;
+    let id = body.get("id").and_then(Value::as_str).map(str::to_owned);
+    id.ok_or_else(|| std::io::Error::other(format!("status {}: {body}", answer.status)))
+}
+
+/// The key of the installation, if the environment has one.
+fn headers() -> String {
+    match std::env::var("ADMIN_API_KEY") {
+        Ok(key) => format!("Authorization: Bearer {key}\r\n"),
+        Err(_) => String::new(),
+    }
+}
+
+fn request(args: &BenchArgs, path: &str, body: &Value) -> Vec<u8> {
+    post_json(&args.address, path, &headers(), &body.to_string())
+}
+
+async fn connection(
+    args: &BenchArgs,
+    schedules: &[String],
+    next: &AtomicU64,
+    end: Instant,
+) -> std::io::Result<Tally> {
+    let mut client = HttpClient::connect(&args.address).await?;
+    let headers = headers();
+    let mut tally = Tally::default();
+    while Instant::now() < end {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let Some(body) = booking(args, schedules, usize::try_from(number).unwrap_or(usize::MAX))
+        else {
+            break;
+        };
+        let headers = if args.keyed {
+            format!("{headers}Idempotency-Key: bench-{:x}-{number}\r\n", std::process::id())
+        } else {
+            headers.clone()
+        };
+        let request = post_json(&args.address, "/api/v1/bookings", &headers, &body);
+        let sent = Instant::now();
+        let answer = client.send(&request).await?;
+        let took = u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX);
+        *tally.statuses.entry(answer.status).or_default() += 1;
+        tally.latencies_us.push(took);
+    }
+    Ok(tally)
+}
+
+/// The body of the n-th booking: seats that no other booking of the run asks for.
+fn booking(args: &BenchArgs, schedules: &[String], number: usize) -> Option<String> {
+    let count = schedules.len().max(1);
+    let schedule = schedules.get(number % count)?;
+    let first = (number / count) * args.seats;
+    if first + args.seats > SEATS_PER_SCHEDULE {
+        return None;
+    }
+    let places = first..first + args.seats;
+    Some(match args.target {
+        Target::Seatlock => {
+            let label =
+                |at: usize| format!("A-{}-{}", at / SEATS_PER_ROW + 1, at % SEATS_PER_ROW + 1);
+            let seats: Vec<String> = places.map(label).collect();
+            json!({"schedule_id": schedule, "seats": seats, "customer_id": "bench"}).to_string()
+        }
+        Target::Reference => {
+            let id: usize = schedule.parse().unwrap_or(1);
+            let seats: Vec<usize> =
+                places.map(|at| (id - 1) * SEATS_PER_SCHEDULE + at + 1).collect();
+            json!({"schedule_id": id, "seat_ids": seats, "customer_id": "bench"}).to_string()
+        }
+    })
+}
+
+fn report(args: &BenchArgs, mut tally: Tally, took: Duration) -> Value {
+    tally.latencies_us.sort_unstable();
+    let percentile = |percent: usize| {
+        let at =
+            (tally.latencies_us.len() * percent / 100).min(tally.latencies_us.len().max(1) - 1);
+        f64::from(tally.latencies_us.get(at).copied().unwrap_or(0)) / 1_000.0
+    };
+    let confirmed = tally.statuses.get(&200).copied().unwrap_or(0);
+    let per_second = confirmed as f64 / took.as_secs_f64();
+    json!({
+        "target": format!("{:?}", args.target).to_lowercase(),
+        "connections": args.connections,
+        "seats_per_booking": args.seats,
+        "schedules": args.schedules,
+        "keyed": args.keyed,
+        "seconds": (took.as_secs_f64() * 100.0).round() / 100.0,
+        "confirmed": confirmed,
+        "confirmed_per_second": per_second.round(),
+        "statuses": tally.statuses,
+        "latency_ms": {"p50": percentile(50), "p90": percentile(90), "p99": percentile(99)},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn args(target: Target) -> BenchArgs {
+        BenchArgs {
+            address: String::new(),
+            connections: 1,
+            seconds: 1,
+            seats: 2,
+            schedules: 3,
+            keyed: false,
+            target,
+        }
+    }
+
+    #[test]
+    fn no_two_bookings_of_a_run_ask_for_the_same_seat() {
+        for target in [Target::Seatlock, Target::Reference] {
+            let schedules: Vec<String> = (1..=3).map(|id: u32| id.to_string()).collect();
+            let mut bodies = HashSet::new();
+            let mut number = 0;
+            while let Some(body) = booking(&args(target), &schedules, number) {
+                assert!(bodies.insert(body));
+                number += 1;
+            }
+            assert_eq!(number, 3 * SEATS_PER_SCHEDULE / 2);
+        }
+    }
+}

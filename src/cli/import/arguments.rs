@@ -1,0 +1,190 @@
+//! The command line of `import`, and what it asks for once it is checked.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::builder::RangedU64ValueParser;
+use seatlock::config::ReservationConfig;
+use seatlock::domain::clock::EpochMs;
+use seatlock::domain::ids::EventId;
+use seatlock::domain::plan::{LABEL_MAX, SEATS_MAX};
+use seatlock::domain::pretix::{IdFrom, Prices};
+use seatlock::domain::rules::ScheduleRules;
+use seatlock::http::fields::Fields;
+
+use crate::cli::usual_rules;
+
+/// What stands for the standard input.
+pub(super) const STANDARD_INPUT: &str = "-";
+
+/// The most characters of an event's name, as over HTTP.
+const EVENT_NAME_MAX: usize = 200;
+
+/// The most characters of a plan's id; over HTTP it has the limit of a label, too.
+const PLAN_ID_MAX: usize = LABEL_MAX;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The plan: a file, or - for the standard input
+    pub(super) plan: PathBuf,
+    /// What it is for: an event's id (digits alone), or the name of a new event
+    #[arg(long, value_parser = event, required_unless_present = "dry_run")]
+    event: Option<EventChoice>,
+    /// When the curtain rises, like 2027-05-01T20:00:00+02:00 (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = time, required_unless_present = "dry_run")]
+    starts_at: Option<EpochMs>,
+    /// A price in minor units: 9900 for all seats, "Category I=9900" for those of a category;
+    /// may be repeated
+    #[arg(long = "price", value_name = "PRICE")]
+    prices: Vec<String>,
+    /// What becomes the seats' labels: guid, uuid or position
+    #[arg(long, value_name = "SOURCE", default_value = "guid")]
+    pub(super) id_from: IdFrom,
+    /// Check everything and write nothing; needs no database
+    #[arg(long)]
+    dry_run: bool,
+    /// The id to store the plan under [default: the file's name]
+    #[arg(long, value_name = "ID", value_parser = plan_id)]
+    plan_id: Option<String>,
+    /// The currency of all prices (ISO 4217)
+    #[arg(long, value_name = "CODE", default_value = "EUR", value_parser = currency)]
+    currency: String,
+    /// When sales open [default: at once]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    sales_open_at: Option<EpochMs>,
+    /// When sales close [default: never]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    sales_close_at: Option<EpochMs>,
+    /// The most seats in one hold or booking [default: 10]
+    #[arg(long, value_name = "SEATS", value_parser = seats())]
+    max_seats_per_booking: Option<u32>,
+    /// The most live seats of one customer [default: no limit]
+    #[arg(long, value_name = "SEATS", value_parser = seats())]
+    max_seats_per_customer: Option<u32>,
+    /// How long a hold lives that asks for nothing else [default: HOLD_TTL]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    hold_ttl_s: Option<u64>,
+}
+
+/// Which event is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum EventChoice {
+    /// One that exists.
+    Existing(EventId),
+    /// One to be created under this name.
+    New(String),
+}
+
+/// What is to be entered beside the plan.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Order {
+    pub(super) event: EventChoice,
+    pub(super) starts_at: EpochMs,
+    pub(super) rules: ScheduleRules,
+    pub(super) plan_id: String,
+}
+
+impl Arguments {
+    /// What is to be entered; nothing in a dry run, which is checked all the same.
+    pub(super) fn order(&self, limits: &ReservationConfig) -> Result<Option<Order>, String> {
+        let rules = self.rules(limits.hold_ttl, limits.hold_ttl_max)?;
+        match (&self.event, self.starts_at) {
+            (Some(event), Some(starts_at)) if !self.dry_run => {
+                let given = self.plan_id.clone();
+                let plan_id = given.unwrap_or_else(|| plan_id_of(&self.plan));
+                Ok(Some(Order { event: event.clone(), starts_at, rules, plan_id }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn prices(&self) -> Result<Prices, String> {
+        Prices::parse(&self.prices).map_err(|problems| problems.join("\n"))
+    }
+
+    /// What messages call the plan.
+    pub(super) fn plan_name(&self) -> String {
+        if self.plan == Path::new(STANDARD_INPUT) {
+            "the standard input".to_owned()
+        } else {
+            self.plan.display().to_string()
+        }
+    }
+
+    fn rules(&self, hold_ttl: Duration, longest: Duration) -> Result<ScheduleRules, String> {
+        if let (Some(open), Some(close)) = (self.sales_open_at, self.sales_close_at)
+            && open >= close
+        {
+            return Err("--sales-close-at must be later than --sales-open-at".to_owned());
+        }
+        let hold_ttl = self.hold_ttl_s.map_or(hold_ttl, Duration::from_secs);
+        if hold_ttl > longest {
+            let most = longest.as_secs();
+            return Err(format!("--hold-ttl-s may be at most {most}, which is HOLD_TTL_MAX"));
+        }
+        let usual = usual_rules(hold_ttl);
+        Ok(ScheduleRules {
+            sales_open_at: self.sales_open_at,
+            sales_close_at: self.sales_close_at,
+            max_seats_per_booking: self
+                .max_seats_per_booking
+                .unwrap_or(usual.max_seats_per_booking),
+            max_seats_per_customer: self.max_seats_per_customer,
+            currency: self.currency.clone(),
+            ..usual
+        })
+    }
+}
+
+fn event(text: &str) -> Result<EventChoice, String> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        let wrong = |_| "an event's id has no leading zero and is at least 1".to_owned();
+        return text.parse().map(EventChoice::Existing).map_err(wrong);
+    }
+    let name = Fields::default().text("", text, EVENT_NAME_MAX);
+    name.map(EventChoice::New).ok_or_else(|| {
+        format!("a name has 1 to {EVENT_NAME_MAX} characters and no control characters")
+    })
+}
+
+fn time(text: &str) -> Result<EpochMs, String> {
+    let time = Fields::default().time("", text);
+    time.ok_or_else(|| "give a time like 2027-05-01T20:00:00Z (RFC 3339)".to_owned())
+}
+
+fn currency(text: &str) -> Result<String, String> {
+    let fits = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+    let wrong = || "give three capital letters like EUR (ISO 4217)".to_owned();
+    fits.then(|| text.to_owned()).ok_or_else(wrong)
+}
+
+fn seats() -> RangedU64ValueParser<u32> {
+    RangedU64ValueParser::new().range(1..=SEATS_MAX as u64)
+}
+
+/// A plan's id becomes a part of a URL's path, so only RFC 3986's unreserved characters are taken.
+fn is_id_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "-._~".contains(character)
+}
+
+fn plan_id(text: &str) -> Result<String, String> {
+    let fits = (1..=PLAN_ID_MAX).contains(&text.len()) && text.chars().all(is_id_character);
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| format!("give 1 to {PLAN_ID_MAX} letters, digits or the characters - . _ ~"))
+}
+
+/// The id of a plan that was given none: the file's name without its extension, other characters
+/// replaced.
+fn plan_id_of(file: &Path) -> String {
+    let stem = match file.file_stem() {
+        Some(stem) if file != Path::new(STANDARD_INPUT) => stem.to_string_lossy(),
+        _ => "stdin".into(),
+    };
+    let safe = |character| if is_id_character(character) { character } else { '-' };
+    let id: String = stem.chars().map(safe).take(PLAN_ID_MAX).collect();
+    // A path of dots alone means a place, not a name (RFC 3986 §3.3).
+    if id.bytes().all(|byte| byte == b'.') { "plan".to_owned() } else { id }
+}
+
+#[cfg(test)]
+mod tests;

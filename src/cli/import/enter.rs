@@ -1,0 +1,78 @@
+//! Writes an import: the plan under its name, the event if it is new, the schedule with its seats.
+
+use std::sync::Arc;
+
+use seatlock::app::open_store;
+use seatlock::catalogue::Catalogue;
+use seatlock::config::Config;
+use seatlock::domain::catalogue::{NewSchedule, PlanSource, Schedule};
+use seatlock::domain::ids::EventId;
+use seatlock::domain::plan::SeatPlan;
+use seatlock::http::answers::{render_event, render_plan, render_schedule};
+use seatlock::metrics::Metrics;
+
+use super::arguments::{EventChoice, Order};
+use super::progress::Progress;
+use crate::cli::done;
+
+/// Opens the database, enters everything and closes it again.
+pub(super) async fn enter(
+    config: &Config,
+    order: Order,
+    plan: SeatPlan,
+    progress: &mut Progress,
+) -> Result<Schedule, String> {
+    let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
+    let store = open_store(config, &metrics).await.map_err(|error| error.to_string())?;
+    let catalogue = Catalogue::new(Arc::clone(&store));
+    let entered = enter_in(&catalogue, order, plan, progress).await;
+    store.close().await;
+    entered
+}
+
+/// The plan comes first: entering it again makes no second one, so a failure after it costs nothing.
+async fn enter_in(
+    catalogue: &Catalogue,
+    order: Order,
+    plan: SeatPlan,
+    progress: &mut Progress,
+) -> Result<Schedule, String> {
+    let Order { event, starts_at, rules, plan_id } = order;
+    if let EventChoice::Existing(id) = event {
+        check_event(catalogue, id).await?;
+    }
+    progress.step(&format!("storing the plan as {plan_id}"));
+    let stored = catalogue.put_plan(plan_id, plan, None, render_plan).await;
+    let stored = done(stored).map_err(|reason| format!("the plan was not stored: {reason}"))?;
+
+    progress.step("creating the schedule with its seats");
+    let (event, is_new) = match event {
+        EventChoice::Existing(id) => (id, false),
+        EventChoice::New(name) => {
+            let event = done(catalogue.create_event(name, None, render_event).await);
+            let event = event.map_err(|reason| format!("the event was not created: {reason}"))?;
+            (event.id, true)
+        }
+    };
+    let new = NewSchedule { event, starts_at, rules };
+    let source = PlanSource::Stored { id: stored.id, version: Some(stored.version) };
+    let schedule = done(catalogue.create_schedule(new, source, None, render_schedule).await);
+    schedule.map_err(|reason| {
+        let remedy = if is_new {
+            format!("; event {event} was created: try again with --event {event}")
+        } else {
+            String::new()
+        };
+        format!("the schedule was not created: {reason}{remedy}")
+    })
+}
+
+async fn check_event(catalogue: &Catalogue, id: EventId) -> Result<(), String> {
+    match catalogue.event(id).await.map_err(|error| error.to_string())? {
+        Some(_) => Ok(()),
+        None => Err(format!(
+            "there is no event {id}, and nothing was written: give the id of an event that exists, \
+             or a name for a new one"
+        )),
+    }
+}

@@ -1,0 +1,196 @@
+//! The log: lines on the standard error, as text for people or as JSON for machines.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, IsTerminal as _, Write as _};
+
+use env_logger::Builder;
+use env_logger::fmt::Formatter;
+use log::Record;
+use log::kv::{self, Key, VisitSource, VisitValue};
+use seatlock::config::{LogConfig, LogFormat};
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
+/// Names that every JSON line uses itself; a record's own pair of that name gets an underscore.
+const RESERVED: [&str; 4] = ["ts", "level", "target", "msg"];
+
+/// Starts the log of this process. A panic becomes a log line, too.
+pub(crate) fn init(config: &LogConfig) {
+    let json = match config.format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !io::stderr().is_terminal(),
+    };
+    let mut builder = Builder::new();
+    builder.parse_filters(&config.filter);
+    if json {
+        builder.format(|line, record| writeln!(line, "{}", json_line(&timestamp(), record)));
+    } else {
+        builder.format(|line, record| write_text(line, &timestamp(), record));
+    }
+    builder.init();
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = Backtrace::capture();
+        match backtrace.status() {
+            BacktraceStatus::Captured => log::error!(target: "panic", "{panic}\n{backtrace}"),
+            _ => log::error!(target: "panic", "{panic}"),
+        }
+    }));
+}
+
+/// The time in UTC as RFC 3339 has it, always with three digits of milliseconds.
+fn timestamp() -> String {
+    let now = OffsetDateTime::now_utc();
+    let (date, (hour, minute, second, milli)) = (now.date(), now.time().as_hms_milli());
+    format!("{date}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
+/// One JSON object without line breaks, whatever the record contains: `ts`, `level`, `target`, `msg`,
+/// then the record's own pairs.
+fn json_line(timestamp: &str, record: &Record<'_>) -> String {
+    #[derive(serde::Serialize)]
+    struct Line<'a> {
+        ts: &'a str,
+        level: &'a str,
+        target: &'a str,
+        msg: String,
+        #[serde(flatten)]
+        pairs: Map<String, Value>,
+    }
+    let line = Line {
+        ts: timestamp,
+        level: record.level().as_str(),
+        target: record.target(),
+        msg: record.args().to_string(),
+        pairs: pairs(record).collect(),
+    };
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+/// `time LEVEL target: message name=value`, the level in its colour where colours are shown.
+fn write_text(line: &mut Formatter, timestamp: &str, record: &Record<'_>) -> io::Result<()> {
+    let (level, target, message) = (record.level(), record.target(), record.args());
+    let style = line.default_level_style(level);
+    write!(line, "{timestamp} {style}{level:5}{style:#} {target}: {message}")?;
+    for (name, value) in pairs(record) {
+        match value {
+            Value::String(text) => write!(line, " {name}={text}")?,
+            value => write!(line, " {name}={value}")?,
+        }
+    }
+    writeln!(line)
+}
+
+/// The record's own names and values.
+fn pairs(record: &Record<'_>) -> impl Iterator<Item = (String, Value)> {
+    let mut pairs = Pairs(Vec::new());
+    // Neither visitor ever gives up.
+    let _ = record.key_values().visit(&mut pairs);
+    pairs.0.into_iter()
+}
+
+struct Pairs(Vec<(String, Value)>);
+
+impl<'kvs> VisitSource<'kvs> for Pairs {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
+        let mut json = Json(Value::Null);
+        value.visit(&mut json)?;
+        let mut name = key.as_str().to_owned();
+        if RESERVED.contains(&name.as_str()) {
+            name.push('_');
+        }
+        self.0.push((name, json.0));
+        Ok(())
+    }
+}
+
+/// A value as JSON has it: numbers and truth values as such, all else as text.
+struct Json(Value);
+
+impl VisitValue<'_> for Json {
+    fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
+        self.0 = Value::String(value.to_string());
+        Ok(())
+    }
+
+    fn visit_null(&mut self) -> Result<(), kv::Error> {
+        self.0 = Value::Null;
+        Ok(())
+    }
+
+    fn visit_bool(&mut self, value: bool) -> Result<(), kv::Error> {
+        self.0 = value.into();
+        Ok(())
+    }
+
+    fn visit_i64(&mut self, value: i64) -> Result<(), kv::Error> {
+        self.0 = value.into();
+        Ok(())
+    }
+
+    fn visit_u64(&mut self, value: u64) -> Result<(), kv::Error> {
+        self.0 = value.into();
+        Ok(())
+    }
+
+    fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
+        self.0 = value.into();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use log::{Level, Record};
+
+    use super::*;
+
+    fn line(message: &str, pairs: &[(&str, kv::Value<'_>)]) -> String {
+        let mut record = Record::builder();
+        record.level(Level::Warn).target("seatlock::http").key_values(&pairs);
+        json_line("2026-11-22T12:00:00.007Z", &record.args(format_args!("{message}")).build())
+    }
+
+    #[test]
+    fn a_line_is_one_object_whatever_the_message_contains() {
+        for message in
+            ["plain", "a \"quoted\"\\ word", "two\r\nlines\u{0}\u{1b}[0m", "{}", "\u{2028}é"]
+        {
+            let line = line(message, &[]);
+            assert_eq!(line.lines().count(), 1, "{line}");
+            let object: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(object["msg"], message);
+            assert_eq!(object["level"], "WARN");
+            assert_eq!(object["target"], "seatlock::http");
+            assert_eq!(object["ts"], "2026-11-22T12:00:00.007Z");
+        }
+    }
+
+    #[test]
+    fn pairs_keep_their_types_and_hide_nothing() {
+        let line = line(
+            "answered",
+            &[
+                ("request_id", "a\"b".into()),
+                ("status", 503_u16.into()),
+                ("took_ms", 1.5_f64.into()),
+                ("fresh", true.into()),
+                ("msg", (-1_i64).into()),
+            ],
+        );
+        let object: Value = serde_json::from_str(&line).unwrap();
+        let expected = serde_json::json!({
+            "ts": "2026-11-22T12:00:00.007Z", "level": "WARN", "target": "seatlock::http",
+            "msg": "answered", "request_id": "a\"b", "status": 503, "took_ms": 1.5, "fresh": true,
+            "msg_": -1,
+        });
+        assert_eq!(object, expected);
+    }
+
+    #[test]
+    fn a_timestamp_has_milliseconds_in_utc() {
+        let now = timestamp();
+        assert_eq!(now.len(), "2026-11-22T12:00:00.007Z".len(), "{now}");
+        assert!(now.starts_with("20") && now.ends_with('Z'), "{now}");
+    }
+}

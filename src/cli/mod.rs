@@ -1,0 +1,110 @@
+//! The command line, a file per command, and what the commands share: how they end, where they write.
+
+pub(crate) mod config;
+pub(crate) mod healthcheck;
+pub(crate) mod import;
+mod logging;
+pub(crate) mod migrate;
+pub(crate) mod openapi;
+pub(crate) mod serve;
+
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use seatlock::config::{Config, ConfigProblems};
+use seatlock::domain::clock::EpochMs;
+use seatlock::domain::effect::Once;
+use seatlock::domain::failure::StoreError;
+use seatlock::domain::refusal::Refusal;
+use seatlock::domain::rules::ScheduleRules;
+
+/// `EX_USAGE` would be 64 (sysexits.h), but clap and most shells say 2.
+const USAGE: u8 = 2;
+
+/// `EX_CONFIG` of sysexits.h.
+const CONFIGURATION: u8 = 78;
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// The command line contradicts itself, or what it says is out of bounds.
+    Usage(String),
+    /// The configuration is wrong.
+    Configuration(ConfigProblems),
+    /// The work failed; the reader is a person at the command line.
+    Work(String),
+    /// The work failed, and the log says why.
+    Logged,
+}
+
+impl Failed {
+    /// Writes to the log why the work failed. For commands whose reader is a machine.
+    fn logged(reason: impl Display) -> Self {
+        log::error!("{reason}");
+        Self::Logged
+    }
+
+    /// Says on the standard error what went wrong, and gives the exit code for it.
+    pub(crate) fn report(self) -> ExitCode {
+        let (text, code) = match self {
+            Self::Usage(text) => (text, ExitCode::from(USAGE)),
+            Self::Configuration(problems) => (problems.to_string(), ExitCode::from(CONFIGURATION)),
+            Self::Work(text) => (text, ExitCode::FAILURE),
+            Self::Logged => return ExitCode::FAILURE,
+        };
+        // Nobody is left to be told when the standard error is closed.
+        let _ = writeln!(io::stderr(), "seatlock: {text}");
+        code
+    }
+}
+
+/// Reads the configuration from the environment and the `.env` file of the working directory.
+fn read_config() -> Result<Config, Failed> {
+    let utf8 = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Config::read(utf8, Some(Path::new(".env"))).map_err(Failed::Configuration)
+}
+
+/// Writes a command's answer to the standard output.
+fn print(text: &str) -> Result<(), Failed> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // A reader that has read enough, such as `head`, is no failure.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failed::Work(format!("cannot write to the standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What was entered without an Idempotency-Key, or why it was not.
+fn done<T>(outcome: Result<Once<T>, StoreError>) -> Result<T, String> {
+    match outcome {
+        Ok(Once::Done(entered)) => Ok(entered),
+        Ok(Once::Refused(Refusal::NotFound(what))) => Err(format!("there is no such {what}")),
+        Ok(Once::Refused(refusal)) => Err(format!("it was refused: {refusal:?}")),
+        Ok(Once::Replayed(_)) => Err("it was answered from the records of another request".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What a schedule allows if nobody says otherwise: the API's own defaults.
+fn usual_rules(hold_ttl: Duration) -> ScheduleRules {
+    ScheduleRules {
+        sales_open_at: None,
+        sales_close_at: None,
+        max_seats_per_booking: 10,
+        max_seats_per_customer: None,
+        hold_ttl,
+        currency: "EUR".to_owned(),
+    }
+}
+
+/// The time on this machine's clock, to choose dates by; seats are judged by the database's.
+fn now() -> EpochMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    EpochMs(0).plus(since)
+}

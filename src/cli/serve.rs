@@ -1,0 +1,75 @@
+//! `seatlock serve`: builds the service, says where it is, runs it until a signal stops it.
+
+mod banner;
+mod demo;
+mod offer;
+mod signals;
+
+use actix_web::rt::System;
+use log::Level;
+use seatlock::app::App;
+use seatlock::config::{Config, Database};
+
+use super::{Failed, logging, print, read_config};
+use signals::Signals;
+
+pub(crate) fn run() -> Result<(), Failed> {
+    let config = read_config()?;
+    logging::init(&config.log);
+    log::info!("{}", config.summary());
+    for warning in &config.warnings {
+        log::warn!("{warning}");
+    }
+    say_how_far_the_locks_reach(&config);
+    System::new().block_on(serve(&config))
+}
+
+/// A second replica on one SQLite file is hardly meant; on one PostgreSQL it is likely.
+fn say_how_far_the_locks_reach(config: &Config) {
+    if config.redis.is_none() {
+        let level = if is_embedded(config) { Level::Info } else { Level::Warn };
+        log::log!(
+            level,
+            "seat locks are kept in this process, which is safe for one replica: set REDIS_HOST \
+             before starting a second one"
+        );
+    }
+}
+
+fn is_embedded(config: &Config) -> bool {
+    matches!(config.database.backend, Database::Sqlite { .. })
+}
+
+async fn serve(config: &Config) -> Result<(), Failed> {
+    // First of all: the first process of a container has no default action for a signal.
+    let mut signals = Signals::listen()
+        .map_err(|error| Failed::logged(format!("signals cannot be received: {error}")))?;
+    let app = tokio::select! {
+        app = App::build(config) => app.map_err(Failed::logged)?,
+        signal = signals.next() => {
+            log::info!("{signal} came before the service was up: nothing to finish");
+            return Ok(());
+        }
+    };
+    log::info!("listening on http://{}", app.address());
+    if let Some(address) = app.metrics_address() {
+        log::info!("metrics are at http://{address}/metrics");
+    }
+    if is_embedded(config) {
+        welcome(config, &app).await?;
+    }
+    app.run_until_stopped(signals.drain()).await.map_err(Failed::logged)
+}
+
+/// Gives whoever tries the service something to look at, and says how.
+async fn welcome(config: &Config, app: &App) -> Result<(), Failed> {
+    let services = app.services();
+    demo::enter_if_empty(&services.catalogue, config).await.map_err(Failed::logged)?;
+    let offer = offer::find(services).await.map_err(Failed::logged)?;
+    let text = banner::text(app.address(), offer.as_ref(), services.api_key.is_some());
+    // The service is as good without a banner.
+    if let Err(Failed::Work(reason)) = print(&text) {
+        log::warn!("{reason}");
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! The log: its own stream, JSON lines for machines, text for people.
+
+use serde_json::Value;
+
+use crate::program::{PROGRAM, SOON, Workplace, shell};
+
+#[test]
+fn where_nobody_watches_the_log_is_json_lines_and_the_banner_has_the_standard_output_alone() {
+    let place = Workplace::new();
+    let line = format!("exec {PROGRAM} 2>log");
+    let command = ["bash".into(), "-c".into(), line.into()];
+    let bind = [("BIND", "127.0.0.1:0")];
+    let process = test_support::Process::spawn_in(place.folder.path(), &command, &bind);
+    let address = process.wait_for_line(|line| line.starts_with("Seatlock listens on "), SOON);
+    let mut commands = 0;
+    process.wait_for_line(
+        |line| {
+            commands += usize::from(line.starts_with("curl "));
+            commands == 3
+        },
+        SOON,
+    );
+    process.terminate();
+    assert_eq!(process.wait_exit(SOON), 0);
+    assert!(!process.output().contains("\"level\""), "{}", process.output());
+
+    let log = std::fs::read_to_string(place.folder.path().join("log")).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for line in &lines {
+        for name in ["ts", "level", "target", "msg"] {
+            assert!(line[name].is_string(), "{line}");
+        }
+    }
+    let said = |text: &str| lines.iter().any(|line| line["msg"].as_str().unwrap().contains(text));
+    let address = address.trim_start_matches("Seatlock listens on ");
+    assert!(said(&format!("listening on {address}")), "{log}");
+    assert!(said("safe for one replica: set REDIS_HOST"), "{log}");
+    assert!(said("BIND=127.0.0.1:0 "), "the configuration is summed up in a line: {log}");
+    let chatter = |line: &&Value| {
+        let target = line["target"].as_str().unwrap();
+        target.starts_with("sea_orm_migration") || target.starts_with("actix_server")
+    };
+    assert_eq!(lines.iter().find(chatter), None);
+}
+
+#[test]
+fn a_request_that_is_logged_carries_its_id() {
+    let service = Workplace::new().serve(&[("RUST_LOG", "debug"), ("LOG_FORMAT", "json")]);
+    let request = format!("curl -sS -H 'X-Request-Id: abc-123' {}/livez", service.address);
+    assert_eq!(shell(&request, &[]).code, 0);
+    assert_eq!(service.stop(), 0);
+    let log = service.log();
+    assert!(log.iter().any(|line| line["request_id"] == "abc-123"), "{log:?}");
+}
+
+#[test]
+fn text_can_be_had_where_nobody_watches() {
+    let ended = Workplace::new().run_with(
+        &[],
+        &[("LOG_FORMAT", "text"), ("SQLITE_PATH", "no/such/folder/a.db")],
+        "",
+    );
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("Z INFO  seatlock"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("Z ERROR seatlock"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains('\u{1b}'), "no colours in a file: {}", ended.stderr);
+}
+
+#[test]
+fn warnings_of_the_configuration_are_logged() {
+    let service = Workplace::new().serve(&[("REDIS_PASSWROD", "hunter2")]);
+    assert_eq!(service.stop(), 0);
+    let log = service.log();
+    let warned = |line: &Value| {
+        line["level"] == "WARN"
+            && line["msg"].as_str().unwrap().contains("did you mean REDIS_PASSWORD?")
+    };
+    assert!(log.iter().any(warned), "{log:?}");
+    assert!(!service.process.output().contains("hunter2"));
+}

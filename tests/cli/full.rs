@@ -1,0 +1,76 @@
+//! The commands on the specification's own backends: PostgreSQL and Redis.
+
+use serde_json::json;
+use test_support::{Postgres, Redis};
+
+use crate::program::{Service, Workplace, hall};
+
+#[test]
+fn with_the_specifications_variables_it_uses_postgresql_and_redis() {
+    let (postgres, redis) = (Postgres::shared(), Redis::shared());
+    let (database, port) = (postgres.create_database(), redis.port().to_string());
+    let number = redis.fresh_db().to_string();
+    let environment = [
+        ("WRITE_DB_URL", database.as_str()),
+        ("READ_DB_URL", &database),
+        ("REDIS_HOST", "127.0.0.1"),
+        ("REDIS_PORT", &port),
+        ("REDIS_DB", &number),
+        ("SEAT_LOCK_TIMEOUT", "30"),
+    ];
+    let place = Workplace::new();
+    let arguments = ["import", &hall(), "--event=A", "--starts-at=2999-01-01T20:00:00Z"];
+    let more = ["--price=100", "--id-from=position"];
+    let imported = place.run_with(&[&arguments[..], &more].concat(), &environment, "");
+    assert_eq!(imported.code, 0, "{imported:?}");
+
+    let service = place.serve(&environment);
+    let hold = json!({"schedule_id": "1", "seats": ["1-1-1"], "customer_id": "ada"});
+    let (status, held) = service.post("/api/v1/holds", &hold);
+    assert_eq!(status, 201, "{held}");
+    assert_eq!(redis.cli(&["-n", &number, "dbsize"]), "1", "a hold keeps its lock");
+    assert_eq!(service.stop(), 0);
+
+    let name = database.rsplit('/').next().unwrap();
+    assert_eq!(postgres.psql(name, "SELECT count(*) FROM hold"), "1");
+    assert_eq!(place.files(), [""; 0], "no SQLite file");
+    let output = service.process.output();
+    assert!(!output.contains("curl "), "production gets no banner: {output}");
+}
+
+#[test]
+fn an_empty_postgresql_gets_no_demo() {
+    let database = Postgres::shared().create_database();
+    let service = Workplace::new().serve(&[("WRITE_DB_URL", &database)]);
+    let (status, events) = service.get("/api/v1/events");
+    assert_eq!((status, &events["items"]), (200, &json!([])));
+    let warned = |line: &serde_json::Value| {
+        line["level"] == "WARN" && line["msg"].as_str().unwrap().contains("safe for one replica")
+    };
+    assert!(service.log().iter().any(warned), "locks in the process deserve a warning here");
+}
+
+#[test]
+fn migrating_postgresql_a_second_time_changes_nothing() {
+    let database = Postgres::shared().create_database();
+    let place = Workplace::new();
+    let migrate = || place.run_with(&["migrate"], &[("WRITE_DB_URL", &database)], "");
+    let (first, second) = (migrate(), migrate());
+    assert_eq!((first.code, second.code), (0, 0), "{first:?} {second:?}");
+    assert_eq!(second.stdout, "the schema is up to date already\n");
+    let off = [("WRITE_DB_URL", database.as_str()), ("MIGRATE", "off")];
+    let service = Service::start(place.folder.path(), &["serve"], &off);
+    assert_eq!(service.get("/readyz").0, 200);
+}
+
+#[test]
+fn a_database_that_is_away_is_told_and_nothing_starts() {
+    let place = Workplace::new();
+    let away = [("WRITE_DB_URL", "postgres://app:hunter2@127.0.0.1:1/none")];
+    for command in ["serve", "migrate"] {
+        let ended = place.run_with(&[command], &away, "");
+        assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{command}: {ended:?}");
+        assert!(ended.stderr.contains("ERROR"), "{command}: {ended:?}");
+        assert!(!ended.stderr.contains("hunter2"), "{ended:?}");
+    }
+}

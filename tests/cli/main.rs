@@ -1,0 +1,24 @@
+//! The command line as its users see it: the program itself, in an empty folder, with nothing in its
+//! environment but what a test gives it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod program;
+
+mod embedded {
+    //! What needs no server: SQLite, locks in the process.
+
+    mod commands;
+    mod configuration;
+    mod import;
+    mod log;
+    mod serve;
+    mod stop;
+}
+
+mod full;

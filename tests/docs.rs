@@ -1,0 +1,240 @@
+//! The words of the project, held against its code: tables, links, and names of files and tests.
+//!
+//! What a test finds wrong it says together with what should stand there, ready to be pasted.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{fs, io};
+
+use seatlock::config::variables;
+use seatlock::http::openapi;
+use seatlock::http::problem::Code;
+use serde_json::Value;
+
+/// Answered by the server and not described by its OpenAPI document: the document and its page.
+const UNDESCRIBED: [&str; 2] = ["GET /docs/", "GET /openapi.json"];
+
+/// Methods as OpenAPI spells them beside a path's other fields.
+const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
+
+/// What cargo builds; nothing in it is ours to mend.
+const BUILT: &str = "target";
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn page(path: &str) -> io::Result<String> {
+    fs::read_to_string(root().join(path))
+}
+
+/// What stands between `<!-- name -->` and `<!-- /name -->`, without the white space around it.
+fn between<'a>(text: &'a str, name: &str) -> io::Result<&'a str> {
+    let part = text.split_once(&format!("<!-- {name} -->"));
+    let part = part.and_then(|(_, rest)| rest.split_once(&format!("<!-- /{name} -->")));
+    let (part, _) =
+        part.ok_or_else(|| io::Error::other(format!("the marks of {name} are gone")))?;
+    Ok(part.trim())
+}
+
+/// The rows of a Markdown table without its head, each with its cells.
+fn rows(table: &str) -> Vec<Vec<&str>> {
+    let lines = table.lines().filter(|line| line.starts_with('|')).skip(2);
+    lines.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+/// The texts in single back quotes, blocks of code left out.
+fn code_spans(text: &str) -> Vec<&str> {
+    prose(text).flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
+}
+
+/// The lines that are not in a block of code.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut in_block = false;
+    text.lines().filter(move |line| {
+        let is_fence = line.trim_start().starts_with("```");
+        in_block ^= is_fence;
+        !in_block && !is_fence
+    })
+}
+
+/// Every file below `folder` whose name ends in `.extension`, hidden folders left out.
+fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() {
+            if !name.starts_with('.') && name != BUILT {
+                files(&path, extension, found)?;
+            }
+        } else if path.extension().is_some_and(|found| found == extension) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn assert_same(page: &str, expected: &str, name: &str, remedy: &str) {
+    assert!(page == expected.trim(), "{remedy} between the marks of {name}:\n\n{expected}");
+}
+
+#[test]
+fn the_readme_lists_every_variable_as_the_program_does() -> io::Result<()> {
+    let program = Command::new(env!("CARGO_BIN_EXE_seatlock"))
+        .args(["config", "list", "--markdown"])
+        .output()?;
+    let printed = String::from_utf8_lossy(&program.stdout);
+    assert_eq!(rows(&printed).len(), variables().len(), "a row for each variable:\n{printed}");
+    let remedy = "put what `seatlock config list --markdown` prints into README.md";
+    assert_same(between(&page("README.md")?, "variables")?, &printed, "variables", remedy);
+    Ok(())
+}
+
+#[test]
+fn every_error_code_is_listed_with_its_status_and_remedy() -> io::Result<()> {
+    let head = "| Code | Status | Title | What to do |\n|---|---|---|---|\n".to_owned();
+    let expected = Code::ALL.iter().fold(head, |table, code| {
+        let (name, status) = (code.name(), code.status());
+        format!("{table}| `{name}` | {status} | {} | {} |\n", code.title(), code.remedy())
+    });
+    let remedy = "put this into docs/errors.md";
+    assert_same(between(&page("docs/errors.md")?, "codes")?, &expected, "codes", remedy);
+    Ok(())
+}
+
+#[test]
+fn the_readme_lists_the_routes_of_the_openapi_document_and_no_others() -> io::Result<()> {
+    let readme = page("README.md")?;
+    let cells = rows(between(&readme, "routes")?);
+    let listed: BTreeSet<String> =
+        cells.iter().filter_map(|cells| Some(cells.first()?.replace('`', ""))).collect();
+    let document: Value = serde_json::from_str(&openapi::json())?;
+    let paths = document.get("paths").and_then(Value::as_object).into_iter().flatten();
+    let described = paths.flat_map(|(path, item)| {
+        let methods = METHODS.iter().filter(|method| item.get(**method).is_some());
+        methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+    });
+    let expected: BTreeSet<String> = described.chain(UNDESCRIBED.map(str::to_owned)).collect();
+    let missing: Vec<_> = expected.difference(&listed).collect();
+    let stale: Vec<_> = listed.difference(&expected).collect();
+    assert!(missing.is_empty(), "add these rows to the routes of README.md: {missing:#?}");
+    assert!(stale.is_empty(), "take these rows out of the routes of README.md: {stale:#?}");
+    Ok(())
+}
+
+/// The targets of inline links, `[text](target)`, outside of code.
+fn links(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in prose(text) {
+        let plain: String = line.split('`').step_by(2).collect::<Vec<_>>().join(" ");
+        for rest in plain.split("](").skip(1) {
+            let target = rest.split([')', ' ']).next().unwrap_or_default();
+            found.push(target.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn every_relative_link_points_at_a_file() -> io::Result<()> {
+    let mut pages = Vec::new();
+    files(&root(), "md", &mut pages)?;
+    let mut broken = Vec::new();
+    for path in &pages {
+        for link in links(&fs::read_to_string(path)?) {
+            let target = link.split('#').next().unwrap_or_default();
+            let elsewhere = target.is_empty() || target.contains("://");
+            let folder = path.parent().unwrap_or(path);
+            if !elsewhere && !folder.join(target).exists() {
+                broken.push(format!("{}: {link}", path.display()));
+            }
+        }
+    }
+    assert!(pages.len() > 5, "the walk found {} pages", pages.len());
+    assert!(broken.is_empty(), "correct these links:\n{}", broken.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn links_are_found_in_prose_and_not_in_code() {
+    let text = "a [b](c.md) and [d `e`](f.md#g), `[h](i)`\n```sh\n[j](k)\n```\n[l](m \"n\")";
+    assert_eq!(links(text), ["c.md", "f.md#g", "m"]);
+}
+
+#[test]
+fn every_file_that_the_architecture_names_exists() -> io::Result<()> {
+    let text = page("ARCHITECTURE.md")?;
+    let folders = ["src/", "entity/", "migration/", "tests/", "docs/", "scripts/"];
+    let named: BTreeSet<&str> = code_spans(&text)
+        .into_iter()
+        .filter(|span| folders.iter().any(|folder| span.starts_with(folder)))
+        .collect();
+    let missing: Vec<_> = named.iter().filter(|path| !root().join(path).exists()).collect();
+    assert!(named.len() > 20, "ARCHITECTURE.md names only {named:?}");
+    assert!(missing.is_empty(), "correct these names in ARCHITECTURE.md: {missing:#?}");
+    Ok(())
+}
+
+#[test]
+fn every_test_that_the_architecture_names_exists() -> io::Result<()> {
+    let text = page("ARCHITECTURE.md")?;
+    let mut sources = Vec::new();
+    for folder in ["src", "tests"] {
+        files(&root().join(folder), "rs", &mut sources)?;
+    }
+    let sources: String = sources.iter().map(fs::read_to_string).collect::<io::Result<_>>()?;
+    let guarded = rows(between(&text, "invariants")?);
+    let mut missing = Vec::new();
+    for row in &guarded {
+        let tests = row.last().map(|cell| code_spans(cell)).unwrap_or_default();
+        assert!(!tests.is_empty(), "an invariant without a test: {row:?}");
+        missing.extend(tests.into_iter().filter(|name| !sources.contains(&format!("fn {name}("))));
+    }
+    assert!(guarded.len() >= 8, "{} invariants", guarded.len());
+    assert!(missing.is_empty(), "no such tests: correct ARCHITECTURE.md: {missing:#?}");
+    Ok(())
+}
+
+/// The rows of `IMPORTS` in tests/tidy.rs, each as a row of Markdown.
+fn import_rows(tidy: &str) -> io::Result<Vec<String>> {
+    let body = tidy.split_once("const IMPORTS").and_then(|(_, rest)| rest.split_once("= &["));
+    let body = body.and_then(|(_, rest)| rest.split_once("];")).map(|(body, _)| body);
+    let body = body.ok_or_else(|| io::Error::other("tests/tidy.rs has no IMPORTS"))?;
+    let named = |word: &str| match word {
+        "EVERYTHING" => Some("everything".to_owned()),
+        "BELOW" => Some("everything below".to_owned()),
+        _ if word.starts_with('"') => Some(format!("`{}`", word.trim_matches('"'))),
+        _ => None,
+    };
+    // Each row ends its one list, however rustfmt wraps it.
+    let entries = body.split(']').filter(|entry| entry.contains('"'));
+    Ok(entries
+        .map(|entry| {
+            let mut words = entry.split([' ', ',', '(', '[', '&', '\n']).filter_map(named);
+            let module = words.next().unwrap_or_default();
+            let named = words.collect::<Vec<_>>().join(", ");
+            format!("| {module} | {} |", if named.is_empty() { "nothing" } else { &named })
+        })
+        .collect())
+}
+
+#[test]
+fn the_import_table_is_the_one_that_is_enforced() -> io::Result<()> {
+    let rows = import_rows(&page("tests/tidy.rs")?)?;
+    let expected = format!("| Module | May name |\n|---|---|\n{}\n", rows.join("\n"));
+    let remedy = "put this into ARCHITECTURE.md";
+    assert_same(between(&page("ARCHITECTURE.md")?, "imports")?, &expected, "imports", remedy);
+    Ok(())
+}
+
+#[test]
+fn the_rows_of_the_import_table_are_read_however_they_are_wrapped() -> io::Result<()> {
+    let tidy = "const IMPORTS: &[(&str, &[&str])] = &[\n    (\"a\", &[EVERYTHING]),\n    (\n        \
+                \"b\",\n        &[\"c\", \"d\"],\n    ),\n    (\"c\", &[]),\n];";
+    assert_eq!(
+        import_rows(tidy)?,
+        ["| `a` | everything |", "| `b` | `c`, `d` |", "| `c` | nothing |"]
+    );
+    Ok(())
+}
