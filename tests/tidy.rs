@@ -236,7 +236,7 @@ fn a_module_that_names_another_one_against_the_flow_is_found() {
     let found = planted(imports, "src/http/handlers/holds.rs", source);
     assert_eq!(found, ["2", "2", "3", "4", "5"]);
     assert_eq!(planted(imports, "src/http/mod.rs", "use super::store;"), ["1"]);
-    assert_eq!(planted(imports, "src/reservation.rs", "fn f() { super::store::g() }"), ["1"]);
+    assert_eq!(planted(imports, "src/reservation.rs", "fn f() { super::http::g() }"), ["1"]);
     assert_eq!(planted(imports, "src/domain/ids.rs", "use crate::metrics;"), ["1"]);
     assert_eq!(planted(imports, "src/app.rs", "use crate::{http, store, cli};"), ["1"]);
     assert_eq!(planted(imports, "src/main.rs", "use crate::store;"), [""; 0]);

@@ -65,10 +65,15 @@ const UP: &[&str] = &[
     "CREATE TABLE heartbeat (id {small} NOT NULL PRIMARY KEY, beat_at BIGINT NOT NULL)",
     // Zero: nobody has beaten yet, so the time before the first beat is no outage.
     "INSERT INTO heartbeat (id, beat_at) VALUES (1, 0)",
+    // Which history of PostgreSQL the versions belong to; empty until the first writer.
+    "CREATE TABLE lineage (
+        id {small} NOT NULL PRIMARY KEY, system_id TEXT NOT NULL, timeline BIGINT NOT NULL)",
+    "INSERT INTO lineage (id, system_id, timeline) VALUES (1, '', 0)",
     "CREATE TABLE outage (began_at BIGINT NOT NULL PRIMARY KEY, ended_at BIGINT NOT NULL)",
 ];
 
 const DOWN: &[&str] = &[
+    "DROP TABLE lineage",
     "DROP TABLE outage",
     "DROP TABLE heartbeat",
     "DROP TABLE idempotency",

@@ -1,7 +1,7 @@
 //! Connections to either database, and what each must promise before it is used.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
@@ -11,6 +11,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection
 use crate::domain::failure::StoreError;
 
 use super::dialect::Dialect;
+use super::lineage::Lineage;
 
 /// Which database.
 #[derive(Clone)]
@@ -61,10 +62,16 @@ impl Target {
         matches!(self, Self::Postgres { read_url: Some(_), .. })
     }
 
-    pub(crate) fn writer(&self, limits: &Limits, connections: u32) -> ConnectOptions {
+    pub(crate) fn writer(
+        &self,
+        limits: &Limits,
+        connections: u32,
+        lineage: &Arc<Lineage>,
+    ) -> ConnectOptions {
         match self {
             Self::Postgres { write_url, .. } => {
-                postgres(write_url, limits, connections, writer_session(limits))
+                let session = writer_session(limits);
+                postgres(write_url, limits, connections, session, Some(Arc::clone(lineage)))
             }
             Self::Sqlite { path } => sqlite(path, limits, connections, false),
         }
@@ -74,7 +81,7 @@ impl Target {
         match self {
             Self::Postgres { write_url, read_url } => {
                 let url = read_url.as_ref().unwrap_or(write_url);
-                postgres(url, limits, limits.read_pool, reader_session(limits))
+                postgres(url, limits, limits.read_pool, reader_session(limits), None)
             }
             Self::Sqlite { path } => sqlite(path, limits, limits.read_pool, true),
         }
@@ -95,16 +102,25 @@ fn pool(url: String, limits: &Limits, connections: u32) -> ConnectOptions {
     options
 }
 
-fn postgres(url: &str, limits: &Limits, connections: u32, session: String) -> ConnectOptions {
+fn postgres(
+    url: &str,
+    limits: &Limits,
+    connections: u32,
+    session: String,
+    lineage: Option<Arc<Lineage>>,
+) -> ConnectOptions {
     let mut options = pool(url.to_owned(), limits, connections);
     options.set_application_name("seatlock");
     options.map_sqlx_postgres_pool_opts(move |pool| {
-        let session = session.clone();
+        let (session, lineage) = (session.clone(), lineage.clone());
         pool.after_connect(move |connection, _| {
-            let session = session.clone();
+            let (session, lineage) = (session.clone(), lineage.clone());
             Box::pin(async move {
                 connection.execute(AssertSqlSafe(session)).await?;
-                Ok(())
+                match lineage {
+                    Some(lineage) => lineage.admit(connection).await,
+                    None => Ok(()),
+                }
             })
         })
     });
@@ -178,8 +194,12 @@ pub(crate) struct LaneConnection {
 }
 
 impl LaneConnection {
-    pub(crate) async fn open(target: &Target, limits: &Limits) -> Result<Self, DbErr> {
-        let options = target.writer(limits, 1);
+    pub(crate) async fn open(
+        target: &Target,
+        limits: &Limits,
+        lineage: &Arc<Lineage>,
+    ) -> Result<Self, DbErr> {
+        let options = target.writer(limits, 1, lineage);
         let current = Mutex::new(Database::connect(options.clone()).await?);
         Ok(Self { options, current })
     }

@@ -16,6 +16,7 @@ use crate::domain::rows::KnownAnswer;
 
 use super::batch::session::Session;
 use super::dialect::{Column, RowSet};
+use super::failure::{self, Meaning};
 use super::{Store, convert};
 
 /// A key, the answer under it, and until when it is kept.
@@ -79,6 +80,13 @@ pub(crate) async fn now(session: &Session<'_>) -> Result<EpochMs, DbErr> {
     Ok(EpochMs(row.try_get_by_index(0)?))
 }
 
+/// How often work outside the booking engine is tried while others write the same rows.
+const ONCE_TRIES: u32 = 10;
+
+fn lost_a_race(error: &DbErr) -> bool {
+    matches!(failure::meaning(error), Meaning::Again | Meaning::Unique)
+}
+
 impl Store {
     /// Does `work` in one transaction, once per key: its effect and the answer that `render` makes of it
     /// are kept together or not at all. A refusal undoes everything and is not recorded.
@@ -98,13 +106,17 @@ impl Store {
     {
         let store = Arc::clone(self);
         let run = async move {
-            // A key that another transaction is recording right now is there on the second look.
-            for _ in 0..3 {
-                if let Some(once) = store.try_once(keyed.as_ref(), limit, render, &work).await? {
-                    return Ok(once);
+            // What another transaction is writing right now (the key, a plan's next version) is there on
+            // the next look.
+            for _ in 0..ONCE_TRIES {
+                match store.try_once(keyed.as_ref(), limit, render, &work).await {
+                    Ok(Some(once)) => return Ok(once),
+                    Ok(None) => {}
+                    Err(error) if lost_a_race(&error) => log::debug!("it is tried again: {error}"),
+                    Err(error) => return Err(error),
                 }
             }
-            Err(DbErr::Custom("the key is too contended".to_owned()))
+            Err(DbErr::Custom("the key or its rows are too contended".to_owned()))
         };
         self.bounded(limit, run).await
     }

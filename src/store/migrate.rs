@@ -1,5 +1,7 @@
 //! Brings the schema up to date, safely from many replicas at once.
 
+use std::sync::Arc;
+
 use migration::Migrator;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbErr};
 use sea_orm_migration::MigratorTrait as _;
@@ -27,7 +29,7 @@ impl Store {
     /// Takes the missing steps on a connection of its own, under an advisory lock (sea-orm-migration takes
     /// none: replicas that start together would fail on each other's tables). Takes as long as it takes.
     pub async fn migrate(target: &Target, limits: &Limits) -> Result<usize, StoreError> {
-        let mut options = target.writer(limits, 1);
+        let mut options = target.writer(limits, 1, &Arc::default());
         options.connect_lazy(false);
         let connection = Database::connect(options).await?;
         let steps = match target.dialect() {

@@ -14,6 +14,7 @@ mod failure;
 mod heartbeat;
 mod holds;
 mod idempotency;
+mod lineage;
 mod migrate;
 mod plans;
 mod schedules;
@@ -95,11 +96,13 @@ impl Store {
             Dialect::Postgres => (settings.limits.lanes.max(1), OFFICE_CONNECTIONS),
             Dialect::Sqlite => (1, 1),
         };
+        let lineage = Arc::default();
         let mut lanes = Vec::new();
         for _ in 0..lane_count {
-            lanes.push(LaneConnection::open(&settings.target, &settings.limits).await?);
+            lanes.push(LaneConnection::open(&settings.target, &settings.limits, &lineage).await?);
         }
-        let write = Database::connect(settings.target.writer(&settings.limits, office)).await?;
+        let write =
+            Database::connect(settings.target.writer(&settings.limits, office, &lineage)).await?;
         let read = Database::connect(settings.target.reader(&settings.limits)).await?;
         Ok(Arc::new(Self { settings, dialect, metrics, read, write, lanes }))
     }
