@@ -35,6 +35,9 @@ pub(crate) struct BenchArgs {
     /// Send an Idempotency-Key with every request.
     #[arg(long)]
     keyed: bool,
+    /// Bookings to skip in each schedule, for another run on the same seats.
+    #[arg(long, default_value_t = 0)]
+    offset: usize,
     /// What answers there.
     #[arg(long, value_enum, default_value_t = Target::Seatlock)]
     target: Target,
@@ -160,7 +163,7 @@ async fn connection(
 fn booking(args: &BenchArgs, schedules: &[String], number: usize) -> Option<String> {
     let count = schedules.len().max(1);
     let schedule = schedules.get(number % count)?;
-    let first = (number / count) * args.seats;
+    let first = (args.offset + number / count) * args.seats;
     if first + args.seats > SEATS_PER_SCHEDULE {
         return None;
     }
@@ -218,6 +221,7 @@ mod tests {
             seats: 2,
             schedules: 3,
             keyed: false,
+            offset: 0,
             target,
         }
     }
