@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
 
-use cli::{config, healthcheck, import, migrate, openapi, serve};
+use cli::{bench, config, healthcheck, import, migrate, openapi, serve};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -33,6 +33,8 @@ enum Command {
     Import(Box<import::Arguments>),
     /// Check the configuration, or list its variables
     Config(config::Arguments),
+    /// Measure a running service: confirmed bookings per second
+    Bench(bench::Arguments),
     /// Print the API's OpenAPI document
     Openapi,
     /// Ask a running service whether it is alive: exit code 0 or 1
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Migrate => migrate::run(),
         Command::Import(arguments) => import::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Bench(arguments) => bench::run(arguments),
         Command::Openapi => openapi::run(),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
     };

@@ -2,7 +2,7 @@
 //!
 //! None of these tables has a foreign key. PostgreSQL checks one with a plan that it caches per connection;
 //! cached while the table was empty, that plan scans the growing table (48 ms per 86 rows, measured). The
-//! batch writes rows of several tables together or not at all, and `seatlock verify` audits the rest.
+//! batch writes the rows of several tables together or not at all, which is what a key would check.
 
 use sea_orm_migration::prelude::*;
 

@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::http_client::{Answer, HttpClient, get, post_json};
+use super::{Failed, print};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
-pub(crate) struct BenchArgs {
+pub(crate) struct Arguments {
     /// Where the service listens.
     #[arg(long, default_value = "127.0.0.1:8080")]
     address: String,
@@ -60,8 +61,13 @@ struct Tally {
     latencies_us: Vec<u32>,
 }
 
+pub(crate) fn run(args: Arguments) -> Result<(), Failed> {
+    let measured = actix_web::rt::System::new().block_on(measure(args));
+    print(&format!("{}\n", measured.map_err(|error| Failed::Work(error.to_string()))?))
+}
+
 /// Runs the measurement; the result is one JSON object.
-pub(crate) async fn run(args: BenchArgs) -> std::io::Result<Value> {
+async fn measure(args: Arguments) -> std::io::Result<Value> {
     let schedules = prepare(&args).await?;
     let args = Arc::new(args);
     let schedules = Arc::new(schedules);
@@ -85,7 +91,7 @@ pub(crate) async fn run(args: BenchArgs) -> std::io::Result<Value> {
     Ok(report(&args, total, began.elapsed()))
 }
 
-async fn prepare(args: &BenchArgs) -> std::io::Result<Vec<String>> {
+async fn prepare(args: &Arguments) -> std::io::Result<Vec<String>> {
     if args.target == Target::Reference {
         return Ok((1..=args.schedules).map(|id| id.to_string()).collect());
     }
@@ -125,12 +131,12 @@ fn headers() -> String {
     }
 }
 
-fn request(args: &BenchArgs, path: &str, body: &Value) -> Vec<u8> {
+fn request(args: &Arguments, path: &str, body: &Value) -> Vec<u8> {
     post_json(&args.address, path, &headers(), &body.to_string())
 }
 
 async fn connection(
-    args: &BenchArgs,
+    args: &Arguments,
     schedules: &[String],
     next: &AtomicU64,
     end: Instant,
@@ -160,7 +166,7 @@ async fn connection(
 }
 
 /// The body of the n-th booking: seats that no other booking of the run asks for.
-fn booking(args: &BenchArgs, schedules: &[String], number: usize) -> Option<String> {
+fn booking(args: &Arguments, schedules: &[String], number: usize) -> Option<String> {
     let count = schedules.len().max(1);
     let schedule = schedules.get(number % count)?;
     let first = (args.offset + number / count) * args.seats;
@@ -184,7 +190,7 @@ fn booking(args: &BenchArgs, schedules: &[String], number: usize) -> Option<Stri
     })
 }
 
-fn report(args: &BenchArgs, mut tally: Tally, took: Duration) -> Value {
+fn report(args: &Arguments, mut tally: Tally, took: Duration) -> Value {
     tally.latencies_us.sort_unstable();
     let percentile = |percent: usize| {
         let at =
@@ -213,8 +219,8 @@ mod tests {
 
     use super::*;
 
-    fn args(target: Target) -> BenchArgs {
-        BenchArgs {
+    fn args(target: Target) -> Arguments {
+        Arguments {
             address: String::new(),
             connections: 1,
             seconds: 1,

@@ -108,7 +108,7 @@ mod tests {
     use seatlock::domain::plan::InlineSection;
 
     use super::*;
-    use crate::cli::usual_rules;
+    use seatlock::domain::rules::ScheduleRules;
 
     #[test]
     fn the_size_is_told_in_english() {
@@ -127,7 +127,7 @@ mod tests {
             id: ScheduleId(9),
             event: EventId(4),
             starts_at: EpochMs(0),
-            rules: usual_rules(Duration::from_secs(600)),
+            rules: ScheduleRules::usual(Duration::from_secs(600)),
             plan: PlanVersion { id: "hall".to_owned(), version: 2 },
             seats: 40,
             created_at: EpochMs(0),

@@ -45,8 +45,8 @@ fn timestamp() -> String {
     format!("{date}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
-/// One JSON object without line breaks, whatever the record contains: `ts`, `level`, `target`, `msg`,
-/// then the record's own pairs.
+/// One JSON object without line breaks, whatever the record contains: `ts`, `level`, `target`,
+/// `msg`, then the record's own pairs.
 fn json_line(timestamp: &str, record: &Record<'_>) -> String {
     #[derive(serde::Serialize)]
     struct Line<'a> {

@@ -1,7 +1,9 @@
 //! The command line, a file per command, and what the commands share: how they end, where they write.
 
+pub(crate) mod bench;
 pub(crate) mod config;
 pub(crate) mod healthcheck;
+mod http_client;
 pub(crate) mod import;
 mod logging;
 pub(crate) mod migrate;
@@ -12,14 +14,13 @@ use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use seatlock::config::{Config, ConfigProblems};
 use seatlock::domain::clock::EpochMs;
 use seatlock::domain::effect::Once;
 use seatlock::domain::failure::StoreError;
 use seatlock::domain::refusal::Refusal;
-use seatlock::domain::rules::ScheduleRules;
 
 /// `EX_USAGE` would be 64 (sysexits.h), but clap and most shells say 2.
 const USAGE: u8 = 2;
@@ -88,18 +89,6 @@ fn done<T>(outcome: Result<Once<T>, StoreError>) -> Result<T, String> {
         Ok(Once::Refused(refusal)) => Err(format!("it was refused: {refusal:?}")),
         Ok(Once::Replayed(_)) => Err("it was answered from the records of another request".into()),
         Err(error) => Err(error.to_string()),
-    }
-}
-
-/// What a schedule allows if nobody says otherwise: the API's own defaults.
-fn usual_rules(hold_ttl: Duration) -> ScheduleRules {
-    ScheduleRules {
-        sales_open_at: None,
-        sales_close_at: None,
-        max_seats_per_booking: 10,
-        max_seats_per_customer: None,
-        hold_ttl,
-        currency: "EUR".to_owned(),
     }
 }
 

@@ -56,20 +56,24 @@ async fn serve(config: &Config) -> Result<(), Failed> {
         log::info!("metrics are at http://{address}/metrics");
     }
     if is_embedded(config) {
-        welcome(config, &app).await?;
+        welcome(config, &app).await;
     }
     app.run_until_stopped(signals.drain()).await.map_err(Failed::logged)
 }
 
-/// Gives whoever tries the service something to look at, and says how.
-async fn welcome(config: &Config, app: &App) -> Result<(), Failed> {
+/// Gives whoever tries the service something to look at, and says how. The service is as good
+/// without.
+async fn welcome(config: &Config, app: &App) {
     let services = app.services();
-    demo::enter_if_empty(&services.catalogue, config).await.map_err(Failed::logged)?;
-    let offer = offer::find(services).await.map_err(Failed::logged)?;
+    if let Err(reason) = demo::enter_if_empty(&services.catalogue, config).await {
+        log::warn!("{reason}");
+    }
+    let offer = offer::find(services).await.unwrap_or_else(|error| {
+        log::warn!("no seats could be found to show: {error}");
+        None
+    });
     let text = banner::text(app.address(), offer.as_ref(), services.api_key.is_some());
-    // The service is as good without a banner.
     if let Err(Failed::Work(reason)) = print(&text) {
         log::warn!("{reason}");
     }
-    Ok(())
 }

@@ -51,10 +51,13 @@ impl FromStr for IdFrom {
 impl IdFrom {
     fn field_names(self) -> FieldNames {
         let (label, label_remedy) = match self {
-            Self::Guid => {
-                ("seat_guid", "take other labels with `--id-from uuid` or `--id-from position`")
+            Self::Guid => (
+                "seat_guid",
+                "take other labels with `--id-from uuid` or `--id-from position` (over HTTP `?id_from=`)",
+            ),
+            Self::Uuid => {
+                ("uuid", "take other labels with `--id-from position` (over HTTP `?id_from=`)")
             }
-            Self::Uuid => ("uuid", "take other labels with `--id-from position`"),
             Self::Position => ("seat_number", "labels by position do not repeat"),
         };
         FieldNames {

@@ -4,6 +4,24 @@ use std::time::Duration;
 
 use super::clock::EpochMs;
 
+/// The most characters of an event's name.
+pub const EVENT_NAME_MAX: usize = 200;
+
+/// The most characters of a seat plan's id.
+pub const PLAN_ID_MAX: usize = 64;
+
+/// Seats in one hold or booking, unless the schedule says otherwise.
+pub const SEATS_PER_BOOKING: u32 = 10;
+
+/// The currency of a schedule that names none.
+pub const CURRENCY: &str = "EUR";
+
+/// Whether a text has the form of a currency's code: three capital letters (ISO 4217).
+#[must_use]
+pub fn is_currency(text: &str) -> bool {
+    text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
 /// The rules of one schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScheduleRules {
@@ -22,6 +40,19 @@ pub struct ScheduleRules {
 }
 
 impl ScheduleRules {
+    /// What a schedule allows if nobody says otherwise.
+    #[must_use]
+    pub fn usual(hold_ttl: Duration) -> Self {
+        Self {
+            sales_open_at: None,
+            sales_close_at: None,
+            max_seats_per_booking: SEATS_PER_BOOKING,
+            max_seats_per_customer: None,
+            hold_ttl,
+            currency: CURRENCY.to_owned(),
+        }
+    }
+
     /// Whether seats are sold at `now`.
     #[must_use]
     pub fn on_sale(&self, now: EpochMs) -> bool {

@@ -10,7 +10,7 @@ use super::problem::Problem;
 
 const HEADER: &str = "Idempotency-Key";
 
-/// The key of a request, if it has one, with the fingerprint of method, path and body.
+/// The key of a request, if it has one, with the fingerprint of method, path, query and body.
 pub(super) fn keyed(request: &HttpRequest, body: &[u8]) -> Result<Option<Keyed>, Problem> {
     let mut values = request.headers().get_all(HEADER);
     let Some(value) = values.next() else { return Ok(None) };
@@ -21,8 +21,9 @@ pub(super) fn keyed(request: &HttpRequest, body: &[u8]) -> Result<Option<Keyed>,
     })?;
     let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default().0;
     let mut hash = Sha256::new();
-    for part in [request.method().as_str().as_bytes(), request.path().as_bytes()] {
-        hash.update(part);
+    let (method, path, query) = (request.method().as_str(), request.path(), request.query_string());
+    for part in [method, path, query] {
+        hash.update(part.as_bytes());
         hash.update([0]);
     }
     hash.update(body);

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -13,23 +14,26 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use super::Services;
 use super::problem::{Code, Problem};
 
-/// Addresses remembered before the forgotten ones are swept out.
-const ADDRESSES_MAX: usize = 100_000;
+/// Requests between two sweeps of the addresses whose quota is whole again: what bounds the memory, since
+/// each request can add one address at most.
+const CHECKS_PER_SWEEP: u64 = 65_536;
 
 /// A limiter with one quota per client address.
 pub struct RateLimit {
     limiter: DefaultKeyedRateLimiter<IpAddr>,
+    checks: AtomicU64,
 }
 
 impl RateLimit {
     /// So many requests each second, with a burst of one second's worth.
     #[must_use]
     pub fn per_second(requests: NonZeroU32) -> Self {
-        Self { limiter: RateLimiter::keyed(Quota::per_second(requests)) }
+        Self { limiter: RateLimiter::keyed(Quota::per_second(requests)), checks: AtomicU64::new(1) }
     }
 
     fn check(&self, address: IpAddr) -> Result<(), u32> {
-        if self.limiter.len() > ADDRESSES_MAX {
+        let checks = self.checks.fetch_add(1, Ordering::Relaxed);
+        if checks.is_multiple_of(CHECKS_PER_SWEEP) {
             self.limiter.retain_recent();
         }
         self.limiter.check_key(&address).map_err(|refused| {

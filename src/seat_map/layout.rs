@@ -1,51 +1,189 @@
-//! A schedule's layout: its plan, and its seats by label.
+//! A schedule's layout, packed: what a plan of 50,000 seats needs to translate between labels and numbers
+//! and to write its map, in about 2 MB.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+
+use hashbrown::HashTable;
 
 use crate::domain::ids::SeatNumber;
-use crate::domain::plan::{PlacedSeat, SeatPlan};
+use crate::domain::plan::SeatPlan;
 
-/// A plan, ready to translate between labels and numbers.
+/// All texts in one piece, one small record per seat, and a table of seats by the hash of their labels.
 #[derive(Debug)]
 pub struct Layout {
-    plan: SeatPlan,
-    by_label: HashMap<String, SeatNumber>,
+    /// Label and number of every seat, one after the other.
+    texts: String,
+    seats: Vec<PackedSeat>,
+    rows: Vec<(u32, String)>,
+    sections: Vec<String>,
+    prices: Vec<i64>,
+    hasher: RandomState,
+    by_label: HashTable<u32>,
+}
+
+#[derive(Debug)]
+struct PackedSeat {
+    at: u32,
+    label: u16,
+    number: u16,
+    row: u32,
+    price: u32,
+}
+
+/// A seat of the layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayoutSeat<'a> {
+    /// The public name.
+    pub label: &'a str,
+    /// The section's name.
+    pub section: &'a str,
+    /// The row's name.
+    pub row: &'a str,
+    /// The seat's number in its row.
+    pub number: &'a str,
+    /// Minor units.
+    pub price: i64,
+}
+
+/// The place of something in a list that no plan can make longer than the type holds.
+fn place(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 impl Layout {
-    pub(super) fn new(plan: SeatPlan) -> Self {
-        let by_label =
-            plan.seats().map(|(number, placed)| (placed.seat.label.clone(), number)).collect();
-        Self { plan, by_label }
+    /// Packs a plan.
+    #[must_use]
+    pub fn new(plan: &SeatPlan) -> Self {
+        let mut layout = Self {
+            texts: String::new(),
+            seats: Vec::with_capacity(plan.seat_count()),
+            rows: Vec::new(),
+            sections: Vec::new(),
+            prices: Vec::new(),
+            hasher: RandomState::new(),
+            by_label: HashTable::with_capacity(plan.seat_count()),
+        };
+        let mut prices: HashMap<i64, u32> = HashMap::new();
+        for section in plan.sections() {
+            layout.sections.push(section.name.clone());
+            for row in &section.rows {
+                layout.rows.push((place(layout.sections.len() - 1), row.name.clone()));
+                for seat in &row.seats {
+                    let price = *prices.entry(seat.price).or_insert_with(|| {
+                        layout.prices.push(seat.price);
+                        place(layout.prices.len() - 1)
+                    });
+                    layout.push(&seat.label, &seat.number, price);
+                }
+            }
+        }
+        layout.texts.shrink_to_fit();
+        layout
+    }
+
+    fn push(&mut self, label: &str, number: &str, price: u32) {
+        let short = |text: &str| u16::try_from(text.len()).unwrap_or(u16::MAX);
+        let (at, row) = (place(self.texts.len()), place(self.rows.len().saturating_sub(1)));
+        self.texts.push_str(label);
+        self.texts.push_str(number);
+        let index = place(self.seats.len());
+        self.seats.push(PackedSeat { at, label: short(label), number: short(number), row, price });
+        let hash = self.hasher.hash_one(label);
+        let (hasher, texts, seats) = (&self.hasher, &self.texts, &self.seats);
+        let rehash = |index: &u32| hasher.hash_one(label_of(texts, seats, *index));
+        self.by_label.insert_unique(hash, index, rehash);
     }
 
     /// How many seats it has.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.by_label.len()
+        self.seats.len()
     }
 
     /// Whether it has no seat, which no stored plan has.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.by_label.is_empty()
+        self.seats.is_empty()
     }
 
     /// The number of the seat with this label.
     #[must_use]
     pub fn number(&self, label: &str) -> Option<SeatNumber> {
-        self.by_label.get(label).copied()
+        let same = |index: &u32| label_of(&self.texts, &self.seats, *index) == label;
+        self.by_label.find(self.hasher.hash_one(label), same).copied().map(SeatNumber)
+    }
+
+    /// The seat with this number.
+    #[must_use]
+    pub fn seat(&self, number: SeatNumber) -> Option<LayoutSeat<'_>> {
+        let seat = self.seats.get(number.0 as usize)?;
+        let (section, row) = self.rows.get(seat.row as usize)?;
+        let middle = seat.at as usize + usize::from(seat.label);
+        Some(LayoutSeat {
+            label: self.texts.get(seat.at as usize..middle)?,
+            section: self.sections.get(*section as usize)?,
+            row,
+            number: self.texts.get(middle..middle + usize::from(seat.number))?,
+            price: *self.prices.get(seat.price as usize)?,
+        })
     }
 
     /// All seats in plan order.
-    pub fn seats(&self) -> impl Iterator<Item = (SeatNumber, PlacedSeat<'_>)> {
-        self.plan.seats()
+    pub fn seats(&self) -> impl Iterator<Item = (SeatNumber, LayoutSeat<'_>)> {
+        (0..place(self.seats.len()))
+            .filter_map(|index| Some((SeatNumber(index), self.seat(SeatNumber(index))?)))
     }
 
-    /// The labels of these seats, in their order.
+    /// Bytes in memory, for the bound on what is kept.
     #[must_use]
-    pub fn labels(&self, numbers: &[SeatNumber]) -> HashMap<SeatNumber, String> {
-        let wanted = self.plan.seats().filter(|(number, _)| numbers.contains(number));
-        wanted.map(|(number, placed)| (number, placed.seat.label.clone())).collect()
+    pub fn weight(&self) -> usize {
+        self.texts.capacity()
+            + self.seats.capacity() * size_of::<PackedSeat>()
+            + self.by_label.capacity() * (size_of::<u32>() + 1)
+            + self.rows.capacity() * 64
+            + self.sections.capacity() * 64
+            + self.prices.capacity() * size_of::<i64>()
+    }
+}
+
+fn label_of<'a>(texts: &'a str, seats: &[PackedSeat], index: u32) -> &'a str {
+    let Some(seat) = seats.get(index as usize) else { return "" };
+    let at = seat.at as usize;
+    texts.get(at..at + usize::from(seat.label)).unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::plan::InlineSection;
+
+    fn plan(rows: u32, seats_per_row: u32) -> SeatPlan {
+        let section =
+            |name: &str, price| InlineSection { name: name.to_owned(), rows, seats_per_row, price };
+        SeatPlan::from_inline(&[section("A", 9900), section("Bühne", 100)]).unwrap()
+    }
+
+    #[test]
+    fn a_packed_layout_says_what_the_plan_says() {
+        let plan = plan(7, 11);
+        let layout = Layout::new(&plan);
+        assert_eq!(layout.len(), plan.seat_count());
+        for ((number, placed), (packed, seat)) in plan.seats().zip(layout.seats()) {
+            assert_eq!(number, packed);
+            assert_eq!(seat.label, placed.seat.label);
+            assert_eq!((seat.section, seat.row), (placed.section, placed.row));
+            assert_eq!((seat.number, seat.price), (placed.seat.number.as_str(), placed.seat.price));
+            assert_eq!(layout.number(seat.label), Some(number));
+        }
+        assert_eq!(layout.number("A-1-12"), None);
+        assert_eq!(layout.seat(SeatNumber(154)), None);
+    }
+
+    #[test]
+    fn fifty_thousand_seats_take_about_two_megabytes() {
+        let layout = Layout::new(&plan(250, 100));
+        assert_eq!(layout.len(), 50_000);
+        assert!(layout.weight() < 2_500_000, "{}", layout.weight());
     }
 }

@@ -7,7 +7,7 @@ mod layout;
 mod loaded;
 mod recent;
 
-pub use layout::Layout;
+pub use layout::{Layout, LayoutSeat};
 pub use loaded::{LoadedSchedule, SeatStates};
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,7 +46,7 @@ impl SeatMaps {
         let version = schedule.plan.clone();
         let plan = self.store.plan(version.id, Some(version.version)).await?;
         let plan = plan.ok_or_else(|| StoreError::Corrupt("a schedule without a plan".into()))?;
-        let loaded = Arc::new(LoadedSchedule::new(schedule, Layout::new(plan.plan)));
+        let loaded = Arc::new(LoadedSchedule::new(schedule, Layout::new(&plan.plan)));
         self.recent().put(id, Arc::clone(&loaded), loaded.layout.len());
         Ok(Some(loaded))
     }

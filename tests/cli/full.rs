@@ -3,7 +3,7 @@
 use serde_json::json;
 use test_support::{Postgres, Redis};
 
-use crate::program::{Service, Workplace, hall};
+use crate::program::{Workplace, hall};
 
 #[test]
 fn with_the_specifications_variables_it_uses_postgresql_and_redis() {
@@ -59,8 +59,7 @@ fn migrating_postgresql_a_second_time_changes_nothing() {
     assert_eq!((first.code, second.code), (0, 0), "{first:?} {second:?}");
     assert_eq!(second.stdout, "the schema is up to date already\n");
     let off = [("WRITE_DB_URL", database.as_str()), ("MIGRATE", "off")];
-    let service = Service::start(place.folder.path(), &["serve"], &off);
-    assert_eq!(service.get("/readyz").0, 200);
+    assert_eq!(place.serve(&off).get("/api/v1/events").0, 200);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,7 +17,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// A folder of its own to run the program in.
 pub(crate) struct Workplace {
-    pub(crate) folder: Folder,
+    pub(crate) folder: Rc<Folder>,
 }
 
 /// A program that has ended.
@@ -29,14 +30,16 @@ pub(crate) struct Ended {
 
 /// A service that has said where it is.
 pub(crate) struct Service {
+    // Dropped in this order: the folder outlives whoever writes there.
     pub(crate) process: Process,
     /// `http://127.0.0.1:PORT`.
     pub(crate) address: String,
+    _folder: Rc<Folder>,
 }
 
 impl Workplace {
     pub(crate) fn new() -> Self {
-        Self { folder: Folder::new() }
+        Self { folder: Rc::new(Folder::new()) }
     }
 
     /// Runs the program in an empty environment.
@@ -56,9 +59,22 @@ impl Workplace {
         run(command.current_dir(self.folder.path()), environment, input)
     }
 
-    /// Starts the service on a free port with this environment on top.
+    /// Starts the service, as it is started without a command, with this environment on top.
     pub(crate) fn serve(&self, environment: &[(&str, &str)]) -> Service {
-        Service::start(self.folder.path(), &[], environment)
+        self.start(&[PROGRAM], environment)
+    }
+
+    /// Starts the service by this command on a free port, and waits until it says where it is.
+    pub(crate) fn start(&self, command: &[&str], environment: &[(&str, &str)]) -> Service {
+        let command: Vec<_> = command.iter().map(|part| (*part).into()).collect();
+        let environment = [&[("BIND", "127.0.0.1:0")], environment].concat();
+        let process = Process::spawn_in(self.folder.path(), &command, &environment);
+        let said = ["Seatlock listens on http://", "listening on http://"];
+        let line = process.wait_for_line(|line| said.iter().any(|said| line.contains(said)), SOON);
+        let address = &line[line.find("http://").unwrap()..];
+        let end = address.find(['"', ' ']).unwrap_or(address.len());
+        let address = address[..end].to_owned();
+        Service { process, address, _folder: Rc::clone(&self.folder) }
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {
@@ -76,18 +92,6 @@ impl Workplace {
 }
 
 impl Service {
-    /// Starts the program with these arguments and waits until it says where it is.
-    pub(crate) fn start(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let command: Vec<_> =
-            [PROGRAM].iter().chain(arguments).map(|part| (*part).into()).collect();
-        let environment = [&[("BIND", "127.0.0.1:0")], environment].concat();
-        let process = Process::spawn_in(folder, &command, &environment);
-        let line = process.wait_for_line(|line| line.contains("listening on http://"), SOON);
-        let address = &line[line.find("http://").unwrap()..];
-        let end = address.find(['"', ' ']).unwrap_or(address.len());
-        Self { process, address: address[..end].to_owned() }
-    }
-
     /// The three curl lines of the banner, as they are printed.
     pub(crate) fn commands(&self) -> Vec<String> {
         let mut seen = 0;

@@ -7,21 +7,13 @@ use clap::builder::RangedU64ValueParser;
 use seatlock::config::ReservationConfig;
 use seatlock::domain::clock::EpochMs;
 use seatlock::domain::ids::EventId;
-use seatlock::domain::plan::{LABEL_MAX, SEATS_MAX};
+use seatlock::domain::plan::SEATS_MAX;
 use seatlock::domain::pretix::{IdFrom, Prices};
-use seatlock::domain::rules::ScheduleRules;
+use seatlock::domain::rules::{EVENT_NAME_MAX, PLAN_ID_MAX, ScheduleRules, is_currency};
 use seatlock::http::fields::Fields;
-
-use crate::cli::usual_rules;
 
 /// What stands for the standard input.
 pub(super) const STANDARD_INPUT: &str = "-";
-
-/// The most characters of an event's name, as over HTTP.
-const EVENT_NAME_MAX: usize = 200;
-
-/// The most characters of a plan's id; over HTTP it has the limit of a label, too.
-const PLAN_ID_MAX: usize = LABEL_MAX;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -122,7 +114,7 @@ impl Arguments {
             let most = longest.as_secs();
             return Err(format!("--hold-ttl-s may be at most {most}, which is HOLD_TTL_MAX"));
         }
-        let usual = usual_rules(hold_ttl);
+        let usual = ScheduleRules::usual(hold_ttl);
         Ok(ScheduleRules {
             sales_open_at: self.sales_open_at,
             sales_close_at: self.sales_close_at,
@@ -153,9 +145,8 @@ fn time(text: &str) -> Result<EpochMs, String> {
 }
 
 fn currency(text: &str) -> Result<String, String> {
-    let fits = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase());
     let wrong = || "give three capital letters like EUR (ISO 4217)".to_owned();
-    fits.then(|| text.to_owned()).ok_or_else(wrong)
+    is_currency(text).then(|| text.to_owned()).ok_or_else(wrong)
 }
 
 fn seats() -> RangedU64ValueParser<u32> {

@@ -30,7 +30,8 @@ pub(super) async fn enter(
     entered
 }
 
-/// The plan comes first: entering it again makes no second one, so a failure after it costs nothing.
+/// The plan comes first: entering it again makes no second one, so a failure after it costs
+/// nothing.
 async fn enter_in(
     catalogue: &Catalogue,
     order: Order,

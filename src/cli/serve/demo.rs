@@ -7,9 +7,10 @@ use seatlock::config::Config;
 use seatlock::domain::catalogue::{NewSchedule, PlanSource};
 use seatlock::domain::clock::EpochMs;
 use seatlock::domain::plan::{InlineSection, SeatPlan};
+use seatlock::domain::rules::ScheduleRules;
 use seatlock::http::answers::{render_event, render_schedule};
 
-use crate::cli::{done, now, usual_rules};
+use crate::cli::{done, now};
 
 const NAME: &str = "Demo concert";
 
@@ -28,7 +29,7 @@ pub(super) async fn enter_if_empty(catalogue: &Catalogue, config: &Config) -> Re
     let plan = plan().map_err(failed)?;
     let event = catalogue.create_event(NAME.to_owned(), None, render_event).await;
     let event = done(event).map_err(failed)?.id;
-    let rules = usual_rules(config.reservation.hold_ttl);
+    let rules = ScheduleRules::usual(config.reservation.hold_ttl);
     let new = NewSchedule { event, starts_at: starts_at(now()), rules };
     let schedule =
         catalogue.create_schedule(new, PlanSource::Inline(plan), None, render_schedule).await;

@@ -63,6 +63,6 @@ async fn free_seats(
     let seats = loaded.layout.seats().zip(&states.codes);
     let mut free = seats
         .filter(|(_, code)| status_name(**code) == Some("available"))
-        .map(|((_, placed), _)| placed.seat.label.clone());
+        .map(|((_, placed), _)| placed.label.to_owned());
     Ok(free.next().zip(free.next()).map(|(one, other)| [one, other]))
 }

@@ -1,8 +1,13 @@
 //! The signals that stop the service: the first one drains it, a second one ends it at once.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What comes so soon after a signal is the same one: timeout(1) and others send it to the process
+/// and once more to its group.
+const SAME_SIGNAL: Duration = Duration::from_millis(100);
 
 /// SIGTERM and SIGINT, received from now on.
 pub(super) struct Signals {
@@ -30,8 +35,12 @@ impl Signals {
     pub(super) async fn drain(mut self) {
         let first = self.next().await;
         log::info!("{first}: draining; a second signal ends the process at once");
+        let began = Instant::now();
         actix_web::rt::spawn(async move {
-            let second = self.next().await;
+            let mut second = self.next().await;
+            while began.elapsed() < SAME_SIGNAL {
+                second = self.next().await;
+            }
             log::warn!("{second}: ending at once");
             std::process::exit(1);
         });

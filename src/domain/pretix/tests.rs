@@ -60,7 +60,7 @@ fn labels_that_repeat_are_refused_with_examples_and_remedies() {
           `Stalls-A-4` (2 times), `Stalls-A-5` (2 times), `Stalls-A-6` (2 times), \
           `Stalls-B-1` (2 times), `Stalls-B-2` (2 times), `Stalls-B-3` (2 times), \
           `Stalls-B-4` (2 times) and 7 more; \
-          take other labels with `--id-from uuid` or `--id-from position`"]
+          take other labels with `--id-from uuid` or `--id-from position` (over HTTP `?id_from=`)"]
     );
 }
 
@@ -113,7 +113,7 @@ fn a_seat_without_the_label_asked_for_is_named() {
         message.as_deref(),
         Some(
             "/zones/0/rows/0/seats/1/uuid: the seat has no label: \
-             take other labels with `--id-from position`"
+             take other labels with `--id-from position` (over HTTP `?id_from=`)"
         )
     );
     assert_eq!(refused(problems).len(), 2);

@@ -163,7 +163,7 @@ pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<Http
         after: super::cursor(asked.cursor.as_deref())?,
     };
     if filter.customer.is_none() && filter.schedule.is_none() {
-        let message = "is needed, or schedule_id; a list of all bookings would be without bounds";
+        let message = "give customer_id, schedule_id or both: a list of all bookings has no index";
         return Err(Problem::parameter("customer_id", message));
     }
     let page = services.reservation.bookings(filter, limit).await?;

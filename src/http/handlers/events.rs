@@ -6,6 +6,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::domain::ids::EventId;
+use crate::domain::rules::EVENT_NAME_MAX;
 use crate::http::answers::{EventBody, PageBody, render_event};
 use crate::http::fields::Fields;
 use crate::http::problem::{Problem, ProblemBody};
@@ -13,9 +14,6 @@ use crate::http::reply::{self, Place};
 use crate::http::{Services, body, key};
 
 use super::{PageQuery, path_id, query};
-
-/// The most characters of a name.
-const NAME_MAX: usize = 200;
 
 /// A new event.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -40,7 +38,7 @@ pub async fn create(
     let keyed = key::keyed(&request, &bytes)?;
     let new: NewEvent = body::parse(&bytes)?;
     let mut fields = Fields::default();
-    fields.text("/name", &new.name, NAME_MAX);
+    fields.text("/name", &new.name, EVENT_NAME_MAX);
     fields.finish()?;
     let once = services.catalogue.create_event(new.name, keyed, render_event).await?;
     reply::once(once, render_event, Place::Location("/api/v1/events/"))

@@ -112,11 +112,10 @@ async fn contended(
     seats: &[(SeatNumber, ConflictReason)],
 ) -> Result<Problem, Problem> {
     let schedule = schedule(services, id).await?;
-    let numbers: Vec<SeatNumber> = seats.iter().map(|(number, _)| *number).collect();
-    let labels = schedule.layout.labels(&numbers);
-    let conflict = |(number, reason): &(SeatNumber, ConflictReason)| Conflict {
-        label: labels.get(number).cloned().unwrap_or_default(),
-        reason: *reason,
+    let conflict = |(number, reason): &(SeatNumber, ConflictReason)| {
+        let label =
+            schedule.layout.seat(*number).map_or_else(String::new, |seat| seat.label.into());
+        Conflict { label, reason: *reason }
     };
     let conflicts = seats.iter().map(conflict).collect();
     Ok(Problem::conflicts(Code::SeatsUnavailable, conflicts, true))

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::domain::catalogue::PlanVersion;
 use crate::domain::plan::SeatPlan;
 use crate::domain::pretix::{IdFrom, PretixPlan, Prices, to_plan};
+use crate::domain::rules::PLAN_ID_MAX;
 use crate::http::answers::{PlanVersionBody, render_plan};
 use crate::http::fields::Fields;
 use crate::http::problem::{Problem, ProblemBody};
@@ -16,9 +17,6 @@ use crate::http::reply::{self, Place};
 use crate::http::{Services, body, key, plan_problem};
 
 use super::path_id;
-
-/// The most characters of a plan's id.
-pub(super) const PLAN_ID_MAX: usize = 64;
 
 /// A section of equal rows.
 #[derive(Debug, ToSchema)]

@@ -9,21 +9,16 @@ use utoipa::ToSchema;
 
 use crate::domain::catalogue::{NewSchedule, PlanSource};
 use crate::domain::ids::{EventId, ScheduleId};
-use crate::domain::plan::{InlineSection, SeatPlan};
-use crate::domain::rules::ScheduleRules;
+use crate::domain::plan::{InlineSection, SEATS_MAX, SeatPlan};
+use crate::domain::rules::{CURRENCY, PLAN_ID_MAX, SEATS_PER_BOOKING, ScheduleRules, is_currency};
 use crate::http::answers::{PageBody, ScheduleBody, render_schedule};
 use crate::http::fields::Fields;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::reply::{self, Place};
 use crate::http::{Services, body, key, plan_problem};
 
-use super::plans::{PLAN_ID_MAX, SectionBody};
+use super::plans::SectionBody;
 use super::{PageQuery, path_id, query, schedule};
-
-/// The largest allowed rule on seats: a plan's own limit.
-const SEATS_RULE_MAX: u64 = 100_000;
-
-const MAX_SEATS_PER_BOOKING: u64 = 10;
 
 /// Where the seats come from: sections, or a stored plan by id.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -117,16 +112,16 @@ fn check(
     {
         fields.fault("/sales_close_at", "out_of_range", "must be later than sales_open_at");
     }
-    let currency = new.currency.unwrap_or_else(|| "EUR".to_owned());
-    if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+    let currency = new.currency.unwrap_or_else(|| CURRENCY.to_owned());
+    if !is_currency(&currency) {
         let message = "must be three capital letters like EUR (ISO 4217)";
         fields.fault("/currency", "invalid_currency", message);
     }
-    let per_booking = new.max_seats_per_booking.unwrap_or(MAX_SEATS_PER_BOOKING);
-    let per_booking = fields.within("/max_seats_per_booking", per_booking, 1, SEATS_RULE_MAX);
+    let per_booking = new.max_seats_per_booking.unwrap_or(u64::from(SEATS_PER_BOOKING));
+    let per_booking = fields.within("/max_seats_per_booking", per_booking, 1, SEATS_MAX as u64);
     let per_customer = new
         .max_seats_per_customer
-        .and_then(|max| fields.within("/max_seats_per_customer", max, 1, SEATS_RULE_MAX));
+        .and_then(|max| fields.within("/max_seats_per_customer", max, 1, SEATS_MAX as u64));
     let longest = services.hold_ttl_max.as_secs();
     let hold_ttl = new.hold_ttl_s.map(|ttl| fields.within("/hold_ttl_s", ttl, 1, longest));
     let hold_ttl = match hold_ttl {

@@ -130,14 +130,14 @@ fn select<'a>(
     wanted: impl Fn(&MapSeat<'_>, u8) -> bool,
 ) -> (Vec<MapSeat<'a>>, Option<String>) {
     let mut seats = Vec::new();
-    for (number, placed) in layout.seats().filter(|(number, _)| number.0 >= from) {
+    for (number, seat) in layout.seats().filter(|(number, _)| number.0 >= from) {
         let code = states.codes.get(number.0 as usize).copied().unwrap_or(3);
         let seat = MapSeat {
-            label: &placed.seat.label,
-            section: placed.section,
-            row: placed.row,
-            number: &placed.seat.number,
-            price: placed.seat.price,
+            label: seat.label,
+            section: seat.section,
+            row: seat.row,
+            number: seat.number,
+            price: seat.price,
             status: status_name(code).unwrap_or("blocked"),
         };
         if !wanted(&seat, code) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::failure::Failure;
-use crate::store::failure::{Meaning, meaning};
+use crate::store::failure::{Meaning, answered_by_server, meaning};
 
 use super::attempt::AttemptError;
 
@@ -58,6 +58,11 @@ pub(crate) fn next_step(
                 tries.renewed += 1;
                 Step::Renew
             }
+            // The connection was dead, perhaps since an outage, and nothing can have been committed.
+            Meaning::Unavailable if tries.renewed == 0 && !answered_by_server(error) => {
+                tries.renewed += 1;
+                Step::Renew
+            }
             Meaning::ReadOnly => Step::Fail(Failure::ReadOnly),
             Meaning::Stale | Meaning::Unavailable => {
                 Step::Fail(Failure::Unavailable(error.to_string()))
@@ -99,7 +104,9 @@ mod tests {
 
     #[test]
     fn a_failure_before_commit_has_no_effect() {
-        let step = next_step(&away(), &mut Tries::default(), 9, false);
+        let mut tries = Tries::default();
+        assert_eq!(next_step(&away(), &mut tries, 9, false), Step::Renew, "once");
+        let step = next_step(&away(), &mut tries, 9, false);
         assert!(matches!(step, Step::Fail(Failure::Unavailable(_))));
         let step = next_step(&AttemptError::Deadline, &mut Tries::default(), 9, false);
         assert!(matches!(step, Step::Fail(Failure::Unavailable(_))));
@@ -111,6 +118,7 @@ mod tests {
         let lost = AttemptError::Uncertain;
         assert_eq!(next_step(&lost, &mut tries, 9, false), Step::Resolve);
         let count = AttemptError::RowCount("seat");
+        tries.renewed = 1;
         for error in [&away(), &count, &AttemptError::Deadline] {
             assert_eq!(next_step(error, &mut tries, 9, true), Step::Resolve);
         }

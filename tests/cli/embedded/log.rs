@@ -2,27 +2,17 @@
 
 use serde_json::Value;
 
-use crate::program::{PROGRAM, SOON, Workplace, shell};
+use crate::program::{PROGRAM, Workplace, shell};
 
 #[test]
 fn where_nobody_watches_the_log_is_json_lines_and_the_banner_has_the_standard_output_alone() {
     let place = Workplace::new();
     let line = format!("exec {PROGRAM} 2>log");
-    let command = ["bash".into(), "-c".into(), line.into()];
-    let bind = [("BIND", "127.0.0.1:0")];
-    let process = test_support::Process::spawn_in(place.folder.path(), &command, &bind);
-    let address = process.wait_for_line(|line| line.starts_with("Seatlock listens on "), SOON);
-    let mut commands = 0;
-    process.wait_for_line(
-        |line| {
-            commands += usize::from(line.starts_with("curl "));
-            commands == 3
-        },
-        SOON,
-    );
-    process.terminate();
-    assert_eq!(process.wait_exit(SOON), 0);
-    assert!(!process.output().contains("\"level\""), "{}", process.output());
+    let service = place.start(&["bash", "-c", &line], &[]);
+    assert_eq!(service.commands().len(), 3);
+    assert_eq!(service.stop(), 0);
+    let output = service.process.output();
+    assert!(!output.contains("\"level\""), "{output}");
 
     let log = std::fs::read_to_string(place.folder.path().join("log")).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -32,8 +22,7 @@ fn where_nobody_watches_the_log_is_json_lines_and_the_banner_has_the_standard_ou
         }
     }
     let said = |text: &str| lines.iter().any(|line| line["msg"].as_str().unwrap().contains(text));
-    let address = address.trim_start_matches("Seatlock listens on ");
-    assert!(said(&format!("listening on {address}")), "{log}");
+    assert!(said(&format!("listening on {}", service.address)), "{log}");
     assert!(said("safe for one replica: set REDIS_HOST"), "{log}");
     assert!(said("BIND=127.0.0.1:0 "), "the configuration is summed up in a line: {log}");
     let chatter = |line: &&Value| {

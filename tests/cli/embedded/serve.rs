@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::program::{SOON, Service, Workplace, answer, hall, shell};
+use crate::program::{PROGRAM, Service, Workplace, answer, hall, shell};
 
 /// Runs the three lines and checks that each did what it says; gives the seats held and bought.
 fn try_out(service: &Service, environment: &[(&str, &str)]) -> [Value; 2] {
@@ -45,7 +45,7 @@ fn the_lines_of_another_start_name_seats_that_are_free_then() {
     let first = place.serve(&[]);
     let mut taken = try_out(&first, &[]).to_vec();
     assert_eq!(first.stop(), 0);
-    let again = Service::start(place.folder.path(), &["serve"], &[]);
+    let again = place.start(&[PROGRAM, "serve"], &[]);
     taken.extend(try_out(&again, &[]));
     taken.sort_by_key(ToString::to_string);
     taken.dedup();
@@ -90,14 +90,8 @@ fn an_address_that_is_taken_is_named_and_nothing_goes_on() {
 #[test]
 fn it_serves_on_when_nobody_reads_its_output() {
     let place = Workplace::new();
-    let line = format!("{} | head -n 1; sleep 60", crate::program::PROGRAM);
-    let command = ["bash".into(), "-c".into(), line.into()];
-    let port = test_support::free_port().to_string();
-    let bind = format!("127.0.0.1:{port}");
-    let process =
-        test_support::Process::spawn_in(place.folder.path(), &command, &[("BIND", &bind)]);
-    process.wait_for_line(|line| line.contains("listening on http://"), SOON);
-    process.wait_for_line(|line| line.starts_with("Seatlock listens on"), SOON);
-    let service = Service { process, address: format!("http://{bind}") };
+    // true(1) ends, and so closes the pipe, long before the banner is printed.
+    let service_to_nobody = format!("{PROGRAM} | true");
+    let service = place.start(&["bash", "-c", &service_to_nobody], &[]);
     assert_eq!(service.get("/api/v1/schedules/1").0, 200);
 }

@@ -1,10 +1,10 @@
 //! Stopping: one signal drains, two end it at once.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::program::{SOON, Service, Workplace};
+use crate::program::{SOON, Service, Workplace, shell};
 
 /// Far less than the 15 seconds that draining may take.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -17,6 +17,13 @@ fn busy(service: &Service) -> TcpStream {
     // The request is there when a later one on another connection has been answered.
     assert_eq!(service.get("/livez").0, 200);
     connection
+}
+
+/// Half a second in which nothing comes over the connection, which would end with the process.
+fn wait(busy: &mut TcpStream) {
+    busy.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let silence = busy.read(&mut [0]).unwrap_err().kind();
+    assert!(matches!(silence, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{silence}");
 }
 
 #[test]
@@ -33,15 +40,27 @@ fn either_signal_drains_it_and_the_exit_code_is_0() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let service = Workplace::new().serve(&[]);
-    let _busy = busy(&service);
+    let mut busy = busy(&service);
     service.process.signal("INT");
     service.process.wait_for_line(|line| line.contains("SIGINT: draining"), SOON);
+    wait(&mut busy);
     assert!(service.process.is_running());
     let began = Instant::now();
     service.process.signal("TERM");
     assert_eq!(service.process.wait_exit(SOON), 1);
     assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
     assert!(service.process.output().contains("SIGTERM: ending at once"));
+}
+
+#[test]
+fn a_signal_sent_to_the_process_and_to_its_group_is_one_signal() {
+    let service = Workplace::new().serve(&[]);
+    let mut busy = busy(&service);
+    let pid = service.process.pid();
+    assert_eq!(shell(&format!("kill -TERM {pid}; kill -TERM {pid}"), &[]).code, 0);
+    service.process.wait_for_line(|line| line.contains("SIGTERM: draining"), SOON);
+    wait(&mut busy);
+    assert!(service.process.is_running());
 }
 
 #[test]

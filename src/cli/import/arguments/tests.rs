@@ -25,7 +25,7 @@ fn rules(more: &[&str]) -> Result<ScheduleRules, String> {
 
 #[test]
 fn without_options_a_schedule_has_the_usual_rules() {
-    assert_eq!(rules(&[]).unwrap(), usual_rules(TEN_MINUTES));
+    assert_eq!(rules(&[]).unwrap(), ScheduleRules::usual(TEN_MINUTES));
 }
 
 #[test]

@@ -1,0 +1,238 @@
+//! A customer, a shop or a box office: somebody who talks HTTP to the service.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+/// Longer than any answer takes; a request that hangs fails its test.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a condition is waited for.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// An answer, read whole.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The body of an answer that must have this status.
+    pub(crate) fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        if self.body.is_empty() { Value::Null } else { self.json() }
+    }
+
+    /// The id of what an answer with this status speaks of.
+    pub(crate) fn id(&self, status: u16) -> String {
+        self.expect(status)["id"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// The body of a refusal or failure, which must be a problem with this code and be complete.
+    pub(crate) fn problem(&self, status: u16, code: &str) -> Value {
+        let problem = self.expect(status);
+        assert_eq!(problem["code"], code, "{self:?}");
+        self.check_problem();
+        problem
+    }
+
+    /// What every problem has.
+    pub(crate) fn check_problem(&self) {
+        let problem = self.json();
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        assert_eq!(problem["status"], self.status, "{self:?}");
+        assert_eq!(problem["type"], format!("/problems/{}", problem["code"].as_str().unwrap()));
+        assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"), "{self:?}");
+        assert!(problem["retryable"].is_boolean(), "{self:?}");
+        assert!(["none", "unknown"].contains(&problem["effect"].as_str().unwrap()), "{self:?}");
+        for text in ["title", "detail"] {
+            assert!(!problem[text].as_str().unwrap().is_empty(), "{self:?}");
+        }
+        if self.status == 503 || self.status == 429 && problem["code"] == "rate_limited" {
+            let wait = self.header("retry-after").and_then(|wait| wait.parse::<u32>().ok());
+            assert!(wait.is_some_and(|wait| wait > 0), "{self:?}");
+        }
+    }
+
+    /// The seats that a problem says were lost, as `label reason`.
+    pub(crate) fn conflicts(&self) -> Vec<String> {
+        let conflicts = self.json()["conflicts"].as_array().cloned().unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        conflicts.iter().map(|c| format!("{} {}", text(&c["label"]), text(&c["reason"]))).collect()
+    }
+}
+
+/// The labels of a hold's or a booking's seats.
+pub(crate) fn labels(claim: &Value) -> Vec<String> {
+    let seats = claim["seats"].as_array().unwrap();
+    seats.iter().map(|seat| seat["label"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Somebody who talks to one address of the service.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    address: SocketAddr,
+}
+
+impl Client {
+    pub(crate) fn of(address: SocketAddr) -> Self {
+        Self::with(address, HeaderMap::new())
+    }
+
+    /// A client that sends an API key with each request.
+    pub(crate) fn with_key(address: SocketAddr, key: &str) -> Self {
+        let mut headers = HeaderMap::new();
+        let bearer = HeaderValue::from_str(&format!("Bearer {key}")).unwrap();
+        headers.insert("authorization", bearer);
+        Self::with(address, headers)
+    }
+
+    fn with(address: SocketAddr, headers: HeaderMap) -> Self {
+        let builder = reqwest::Client::builder().default_headers(headers);
+        let builder = builder.timeout(ANSWER_TIMEOUT).no_proxy();
+        Self { http: builder.build().unwrap(), address }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A request to a path of the server, such as `/livez`.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("http://{}{path}", self.address))
+    }
+
+    /// Sends a request; `None` if the connection broke before its answer was there.
+    pub(crate) async fn try_send(&self, request: RequestBuilder) -> Option<Answer> {
+        let response = request.send().await.ok()?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Some(Answer { status, headers, body: response.text().await.ok()? })
+    }
+
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Answer { status, headers, body: response.text().await.unwrap() }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send(self.request(Method::DELETE, path)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// A POST under an Idempotency-Key.
+    pub(crate) async fn post_keyed(&self, path: &str, key: &str, body: &Value) -> Answer {
+        let request = self.request(Method::POST, path).header("idempotency-key", key);
+        self.send(request.json(body)).await
+    }
+
+    /// Enters an event.
+    pub(crate) async fn event(&self, name: &str) -> String {
+        self.post("/api/v1/events", &json!({ "name": name })).await.id(201)
+    }
+
+    /// Enters a schedule that sells the sections given as `(name, rows, seats_per_row)` at 1,000 each,
+    /// with more fields laid over the usual ones.
+    pub(crate) async fn schedule(&self, sections: &[(&str, u32, u32)], more: Value) -> String {
+        let sections: Vec<Value> = sections
+            .iter()
+            .map(|(name, rows, seats_per_row)| {
+                json!({"name": name, "rows": rows, "seats_per_row": seats_per_row, "price": 1_000})
+            })
+            .collect();
+        self.schedule_of(json!({ "sections": sections }), more).await
+    }
+
+    /// Enters a schedule with the plan given.
+    pub(crate) async fn schedule_of(&self, plan: Value, more: Value) -> String {
+        let event = self.event("The Tempest").await;
+        let mut body = json!({"starts_at": "2030-01-01T20:00:00Z", "seat_plan": plan});
+        body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+        self.post(&format!("/api/v1/events/{event}/schedules"), &body).await.id(201)
+    }
+
+    /// Enters a schedule with seats `A-1-1` to `A-1-n` and the usual rules.
+    pub(crate) async fn row_of(&self, seats: u32) -> String {
+        self.schedule(&[("A", 1, seats)], Value::Null).await
+    }
+
+    pub(crate) async fn book(&self, schedule: &str, seats: &[&str], customer: &str) -> Answer {
+        self.post("/api/v1/bookings", &taking(schedule, seats, customer)).await
+    }
+
+    pub(crate) async fn hold(&self, schedule: &str, seats: &[&str], customer: &str) -> Answer {
+        self.post("/api/v1/holds", &taking(schedule, seats, customer)).await
+    }
+
+    pub(crate) async fn confirm(&self, hold: &str) -> Answer {
+        self.post("/api/v1/bookings", &json!({ "hold_id": hold })).await
+    }
+
+    /// A booking given back: whole, or these seats of it.
+    pub(crate) async fn cancel(&self, booking: &str, seats: Option<&[&str]>) -> Answer {
+        let body = seats.map_or(json!({}), |seats| json!({ "seats": seats }));
+        self.post(&format!("/api/v1/bookings/{booking}/cancel"), &body).await
+    }
+
+    /// The states of a schedule's seats, `label status` in plan order.
+    pub(crate) async fn seats(&self, schedule: &str) -> Vec<(String, String)> {
+        let map = self.get(&format!("/api/v1/schedules/{schedule}/seats")).await.expect(200);
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let seats = map["seats"].as_array().unwrap();
+        seats.iter().map(|seat| (text(&seat["label"]), text(&seat["status"]))).collect()
+    }
+
+    /// The states of a schedule's seats in plan order, a letter each.
+    pub(crate) async fn states(&self, schedule: &str) -> String {
+        self.seats(schedule).await.iter().map(|(_, status)| status[..2].to_owned() + " ").collect()
+    }
+
+    /// The value of a metric's series, as `/metrics` writes it.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let text = self.get("/metrics").await.body;
+        let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+        text.lines().find_map(value).unwrap_or_else(|| panic!("no {series} in {text}"))
+    }
+
+    /// Asks until an answer is as wanted.
+    pub(crate) async fn wait_until(&self, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+        let end = Instant::now() + SOON;
+        loop {
+            if let Some(answer) = self.try_send(self.request(Method::GET, path)).await {
+                if wanted(&answer) {
+                    return answer;
+                }
+                assert!(Instant::now() < end, "{path} is never as wanted: {answer:?}");
+            }
+            assert!(Instant::now() < end, "{path} is never answered");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// The body of a request for seats.
+pub(crate) fn taking(schedule: &str, seats: &[&str], customer: &str) -> Value {
+    json!({"schedule_id": schedule, "seats": seats, "customer_id": customer})
+}

@@ -1,0 +1,159 @@
+//! Many customers at once: whoever comes first gets the seats, and nobody gets half of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::app::Stack;
+use crate::client::{Answer, Client, labels};
+
+on_both_stacks![
+    a_hundred_clients_for_one_seat_get_one_booking,
+    a_hundred_clients_for_three_seats_get_one_booking,
+    a_hundred_clients_who_hold_one_seat_get_one_hold,
+    overlapping_requests_never_sell_a_seat_twice_nor_half_a_booking,
+    one_key_sent_by_fifty_requests_at_once_books_once,
+    a_customers_limit_holds_against_many_requests_at_once,
+];
+
+/// Sends the same request for everybody, each over a connection of its own, and waits for all.
+pub(crate) async fn all_at_once(
+    clients: &[Client],
+    schedule: &str,
+    seats: &[&str],
+    many: usize,
+) -> Vec<Answer> {
+    join_all((0..many).map(|number| {
+        let client = clients[number % clients.len()].clone();
+        async move { client.book(schedule, seats, &format!("customer {number}")).await }
+    }))
+    .await
+}
+
+/// The specification's own test: exactly one 200, and 409 for everybody else.
+pub(crate) fn exactly_one_won(answers: &[Answer]) {
+    let won = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(won, 1, "{answers:?}");
+    for lost in answers.iter().filter(|answer| answer.status != 200) {
+        lost.problem(409, "seats_unavailable");
+        assert!(!lost.conflicts().is_empty(), "{lost:?}");
+    }
+}
+
+async fn a_hundred_clients_for_one_seat_get_one_booking(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(3).await;
+    let clients = [app.new_client(), app.new_client()];
+    exactly_one_won(&all_at_once(&clients, &schedule, &["A-1-2"], 100).await);
+    assert_eq!(app.states(&schedule).await, "av bo av ");
+    app.database.audit().await;
+}
+
+async fn a_hundred_clients_for_three_seats_get_one_booking(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(4).await;
+    let seats = ["A-1-1", "A-1-3", "A-1-4"];
+    exactly_one_won(&all_at_once(&[app.new_client()], &schedule, &seats, 100).await);
+    assert_eq!(app.states(&schedule).await, "bo av bo bo ");
+    app.database.audit().await;
+}
+
+async fn a_hundred_clients_who_hold_one_seat_get_one_hold(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(1).await;
+    let holds = (0..100).map(|number| {
+        let (client, schedule) = (app.client(), &schedule);
+        async move { client.hold(schedule, &["A-1-1"], &format!("c{number}")).await }
+    });
+    let answers = join_all(holds).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 1);
+    for lost in answers.iter().filter(|answer| answer.status != 201) {
+        lost.problem(409, "seats_unavailable");
+    }
+    app.database.audit().await;
+}
+
+async fn overlapping_requests_never_sell_a_seat_twice_nor_half_a_booking(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(40).await;
+    let requests = (0..60).map(|number| {
+        let (client, schedule) = (app.client(), &schedule);
+        async move {
+            let mut seats: BTreeSet<String> = BTreeSet::new();
+            while seats.len() < 2 + number % 4 {
+                seats.insert(format!("A-1-{}", fastrand::u8(1..=40)));
+            }
+            let mut seats: Vec<&str> = seats.iter().map(String::as_str).collect();
+            fastrand::shuffle(&mut seats);
+            let answer = client.book(schedule, &seats, &format!("c{number}")).await;
+            let mut seats: Vec<String> = seats.into_iter().map(str::to_owned).collect();
+            seats.sort();
+            (seats, answer)
+        }
+    });
+    let mut owners: BTreeMap<String, String> = BTreeMap::new();
+    for (mut asked, answer) in join_all(requests).await {
+        if answer.status != 200 {
+            answer.problem(409, "seats_unavailable");
+            continue;
+        }
+        let booking = answer.json();
+        let mut given = labels(&booking);
+        given.sort();
+        asked.sort();
+        assert_eq!(given, asked, "whole or not at all");
+        for seat in given {
+            let other = owners.insert(seat, booking["id"].to_string());
+            assert_eq!(other, None, "sold twice: {booking}");
+        }
+    }
+    let booked = app.seats(&schedule).await.into_iter().filter(|(_, status)| status == "booked");
+    let booked: BTreeSet<String> = booked.map(|(label, _)| label).collect();
+    assert_eq!(booked, owners.into_keys().collect::<BTreeSet<_>>());
+    app.database.audit().await;
+}
+
+async fn one_key_sent_by_fifty_requests_at_once_books_once(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(3).await;
+    let body = crate::client::taking(&schedule, &["A-1-1", "A-1-2"], "anna");
+    let requests = (0..50).map(|_| app.post_keyed("/api/v1/bookings", "order-7", &body));
+    let answers = join_all(requests).await;
+    let (given, refused): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| answer.status == 200);
+    assert!(!given.is_empty());
+    assert!(given.iter().all(|answer| answer.body == given[0].body), "{given:?}");
+    let first = given.iter().filter(|answer| answer.header("idempotent-replayed").is_none());
+    assert_eq!(first.count(), 1, "all the others are repetitions");
+    for answer in refused {
+        answer.problem(409, "request_in_progress");
+        assert!(answer.header("retry-after").is_some());
+    }
+    assert_eq!(app.database.number("SELECT count(*) FROM booking").await, 1);
+    app.database.audit().await;
+}
+
+async fn a_customers_limit_holds_against_many_requests_at_once(on: Stack) {
+    let app = on.start().await;
+    let rules = json!({"max_seats_per_customer": 4});
+    let schedule = app.schedule(&[("A", 1, 40)], rules).await;
+    let requests = (0..20).map(|number| {
+        let (client, schedule) = (app.client(), &schedule);
+        async move {
+            let seats = [format!("A-1-{}", 2 * number + 1), format!("A-1-{}", 2 * number + 2)];
+            let seats = [seats[0].as_str(), seats[1].as_str()];
+            match number % 2 {
+                0 => client.book(schedule, &seats, "anna").await,
+                _ => client.hold(schedule, &seats, "anna").await,
+            }
+        }
+    });
+    let answers = join_all(requests).await;
+    let granted = answers.iter().filter(|answer| [200, 201].contains(&answer.status)).count();
+    assert_eq!(granted, 2, "{answers:?}");
+    for refused in answers.iter().filter(|answer| answer.status >= 400) {
+        refused.problem(429, "seat_limit_reached");
+    }
+    app.database.audit().await;
+}

@@ -1,0 +1,41 @@
+//! The API from outside, over HTTP, on both stacks: embedded (SQLite, locks in the process) and full
+//! (PostgreSQL, Redis). `cargo test --test api -- --skip full::` needs no server.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
+/// Makes two tests of each function named: `embedded` and `full`.
+macro_rules! on_both_stacks {
+    ($($name:ident),+ $(,)?) => {
+        mod embedded {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name($crate::app::Stack::Embedded).await;
+                }
+            )+
+        }
+
+        mod full {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name($crate::app::Stack::Full).await;
+                }
+            )+
+        }
+    };
+}
+
+mod app;
+mod client;
+mod concurrency;
+#[path = "../database/mod.rs"]
+mod database;
+mod processes;
+mod service;
+mod stadium;

@@ -1,0 +1,175 @@
+//! Several processes of the service on one database: what one promises, all keep.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::client::{Client, taking};
+use crate::concurrency::{all_at_once, exactly_one_won};
+use crate::database::Database;
+use crate::service::{Service, Shared};
+
+/// Two processes that start together on an empty database.
+async fn two_of(shared: &Shared) -> (Service, Service) {
+    let (one, two) = (shared.start(), shared.start());
+    (one.up().await, two.up().await)
+}
+
+/// Both processes' clients fight for one seat, round after round.
+async fn fight(services: &[&Service]) {
+    let clients: Vec<Client> = services.iter().map(|service| service.client().clone()).collect();
+    let schedule = clients[0].row_of(10).await;
+    for seat in 1..=10 {
+        let seat = format!("A-1-{seat}");
+        exactly_one_won(&all_at_once(&clients, &schedule, &[&seat], 100).await);
+    }
+    for client in clients {
+        assert_eq!(client.states(&schedule).await, "bo ".repeat(10));
+    }
+}
+
+mod full {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn clients_of_two_processes_for_one_seat_get_one_booking() {
+        let shared = Shared::fresh();
+        let (one, two) = two_of(&shared).await;
+        fight(&[&one, &two]).await;
+        Database::postgres(&shared.url).await.audit().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_process_without_redis_sells_no_seat_that_another_has_sold() {
+        let shared = Shared::fresh();
+        let (one, two) = (shared.start(), shared.start_without_redis());
+        let (one, two) = (one.up().await, two.up().await);
+        fight(&[&one, &two]).await;
+        Database::postgres(&shared.url).await.audit().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn one_key_sent_to_two_processes_books_once() {
+        let shared = Shared::fresh();
+        let (one, two) = two_of(&shared).await;
+        let schedule = one.client().row_of(10).await;
+        for round in 1..=10 {
+            let body = taking(&schedule, &[&format!("A-1-{round}")], "anna");
+            let key = format!("order-{round}");
+            let requests = (0..20).map(|number| {
+                let client = if number % 2 == 0 { one.client() } else { two.client() };
+                client.post_keyed("/api/v1/bookings", &key, &body)
+            });
+            let mut bodies: Vec<String> = Vec::new();
+            for answer in join_all(requests).await {
+                match answer.status {
+                    200 => bodies.push(answer.body),
+                    _ => drop(answer.problem(409, "request_in_progress")),
+                }
+            }
+            bodies.dedup();
+            assert_eq!(bodies.len(), 1, "{bodies:?}");
+        }
+        let database = Database::postgres(&shared.url).await;
+        assert_eq!(database.number("SELECT count(*) FROM booking").await, 10);
+        database.audit().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_customers_limit_holds_across_two_processes() {
+        let shared = Shared::fresh();
+        let (one, two) = two_of(&shared).await;
+        for _ in 0..5 {
+            let rules = json!({"max_seats_per_customer": 3});
+            let schedule = one.client().schedule(&[("A", 1, 20)], rules).await;
+            let requests = (1..=20).map(|seat| {
+                let client = if seat % 2 == 0 { one.client() } else { two.client() };
+                let schedule = &schedule;
+                async move { client.book(schedule, &[&format!("A-1-{seat}")], "anna").await }
+            });
+            let answers = join_all(requests).await;
+            let granted = answers.iter().filter(|answer| answer.status == 200).count();
+            assert_eq!(granted, 3);
+            for refused in answers.iter().filter(|answer| answer.status != 200) {
+                refused.problem(429, "seat_limit_reached");
+            }
+        }
+        Database::postgres(&shared.url).await.audit().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_hold_of_one_process_is_confirmed_or_released_by_another() {
+        let shared = Shared::fresh();
+        let (one, two) = two_of(&shared).await;
+        let (one, two) = (one.client(), two.client());
+        let schedule = one.row_of(2).await;
+        let confirmed = one.hold(&schedule, &["A-1-1"], "anna").await.id(201);
+        let released = one.hold(&schedule, &["A-1-2"], "anna").await.id(201);
+        assert_eq!(two.book(&schedule, &["A-1-1"], "ben").await.conflicts(), ["A-1-1 held"]);
+        let booking = two.confirm(&confirmed).await.id(200);
+        assert_eq!(one.get(&format!("/api/v1/bookings/{booking}")).await.status, 200);
+        two.delete(&format!("/api/v1/holds/{released}")).await.expect(204);
+        one.book(&schedule, &["A-1-2"], "carl").await.expect(200);
+        assert_eq!(two.states(&schedule).await, "bo bo ");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_was_acknowledged_before_a_sigterm_is_in_the_database() {
+        let shared = Shared::fresh();
+        let service = shared.start().up().await;
+        let schedule = service.client().schedule(&[("A", 10, 500)], Value::Null).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let buyers = (0..16).map(|buyer| {
+            let client = Client::of(service.client().address());
+            let (schedule, stop) = (schedule.clone(), Arc::clone(&stop));
+            tokio::spawn(buy_until_stopped(client, schedule, buyer, stop))
+        });
+        let buyers: Vec<_> = buyers.collect();
+        let enough = "seatlock_commands_total{kind=\"book\",outcome=\"done\"}";
+        while service.client().metric(enough).await < 100.0 {
+            tokio::task::yield_now().await;
+        }
+        service.terminate();
+        service.ended();
+        stop.store(true, Ordering::SeqCst);
+
+        let mut acknowledged = Vec::new();
+        for buyer in buyers {
+            acknowledged.extend(buyer.await.unwrap());
+        }
+        assert!(acknowledged.len() >= 100);
+        let database = Database::postgres(&shared.url).await;
+        let ids = "SELECT schedule_id || '-' || replace(id::text, '-', '') FROM booking";
+        let stored: std::collections::HashSet<String> =
+            database.column(ids).await.into_iter().collect();
+        let lost: Vec<_> = acknowledged.iter().filter(|id| !stored.contains(*id)).collect();
+        assert!(lost.is_empty(), "{lost:?}");
+        database.audit().await;
+    }
+}
+
+/// Books one seat after the other until the service is gone; gives what was acknowledged.
+async fn buy_until_stopped(
+    client: Client,
+    schedule: String,
+    buyer: u32,
+    stop: Arc<AtomicBool>,
+) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    for seat in 0..300 {
+        let place = buyer * 300 + seat;
+        let label = format!("A-{}-{}", place / 500 + 1, place % 500 + 1);
+        let request = client.request(reqwest::Method::POST, "/api/v1/bookings");
+        let body = taking(&schedule, &[&label], "anna");
+        match client.try_send(request.json(&body)).await {
+            Some(answer) if answer.status == 200 => acknowledged.push(answer.id(200)),
+            Some(answer) => drop(answer.problem(503, "draining")),
+            None if stop.load(Ordering::SeqCst) => break,
+            // The door is closed, and what was begun is being finished.
+            None => tokio::task::yield_now().await,
+        }
+    }
+    acknowledged
+}

@@ -1,0 +1,88 @@
+//! The service under test as a process of its own, as it is shipped.
+
+use std::path::Path;
+use std::time::Duration;
+
+use test_support::{Postgres, Process, Redis};
+
+use crate::client::Client;
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A running process of the service.
+pub(crate) struct Service {
+    process: Process,
+    client: Client,
+}
+
+/// What several processes of the service share.
+pub(crate) struct Shared {
+    pub(crate) url: String,
+    redis_port: String,
+    redis_db: String,
+}
+
+impl Shared {
+    /// A fresh database of the shared PostgreSQL and of the shared Redis.
+    pub(crate) fn fresh() -> Self {
+        let redis = Redis::shared();
+        Self {
+            url: Postgres::shared().create_database(),
+            redis_port: redis.port().to_string(),
+            redis_db: redis.fresh_db().to_string(),
+        }
+    }
+
+    /// Starts a process on it; it is up when [`Starting::up`] says so.
+    pub(crate) fn start(&self) -> Starting {
+        self.start_with(&[
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", &self.redis_port),
+            ("REDIS_DB", &self.redis_db),
+        ])
+    }
+
+    /// Starts a process that knows only the database.
+    pub(crate) fn start_without_redis(&self) -> Starting {
+        self.start_with(&[])
+    }
+
+    fn start_with(&self, more: &[(&str, &str)]) -> Starting {
+        let usual = [("WRITE_DB_URL", &*self.url), ("BIND", "127.0.0.1:0"), ("LOG_FORMAT", "text")];
+        let variables: Vec<_> = usual.into_iter().chain(more.iter().copied()).collect();
+        Starting(Process::spawn(Path::new(env!("CARGO_BIN_EXE_seatlock")), &variables))
+    }
+}
+
+/// A process that may still be migrating its database.
+pub(crate) struct Starting(Process);
+
+impl Starting {
+    /// Waits until it listens and is ready.
+    pub(crate) async fn up(self) -> Service {
+        let said = "listening on http://";
+        let wait = || self.0.wait_for_line(|line| line.contains(said), START_TIMEOUT);
+        let line = tokio::task::block_in_place(wait);
+        let address = line.split_once(said).unwrap().1.trim();
+        let client = Client::of(address.parse().unwrap());
+        client.wait_until("/readyz", |answer| answer.status == 200).await;
+        Service { process: self.0, client }
+    }
+}
+
+impl Service {
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Asks it to stop (SIGTERM), and returns at once.
+    pub(crate) fn terminate(&self) {
+        self.process.terminate();
+    }
+
+    /// Waits until it has ended by itself, in order.
+    pub(crate) fn ended(&self) {
+        let exit = tokio::task::block_in_place(|| self.process.wait_exit(START_TIMEOUT));
+        assert_eq!(exit, 0, "{}", self.process.output());
+    }
+}

@@ -1,0 +1,39 @@
+//! The contract of the store: each promise is written once and checked on SQLite and on PostgreSQL.
+
+mod batches;
+mod catalogue;
+mod commands;
+mod holds;
+mod impossible;
+mod keys;
+mod lost_commit;
+mod migrations;
+mod plans;
+mod races;
+mod retries;
+mod stage;
+mod statements;
+
+/// Makes two tests of each function named: `embedded` on SQLite, `full` on PostgreSQL.
+macro_rules! on_both_databases {
+    ($($name:ident),+ $(,)?) => {
+        mod embedded {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() {
+                    super::$name($crate::store::stage::Stage::embedded().await).await;
+                }
+            )+
+        }
+
+        mod full {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() {
+                    super::$name($crate::store::stage::Stage::full().await).await;
+                }
+            )+
+        }
+    };
+}
+use on_both_databases;

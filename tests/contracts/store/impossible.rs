@@ -1,0 +1,73 @@
+//! A batch in which one command cannot be stored: that one fails, the others do not.
+
+use seatlock::domain::effect::Outcome;
+use seatlock::domain::failure::Failure;
+use seatlock::domain::refusal::ConflictReason;
+use seatlock::metrics::batch::BatchOutcome;
+
+use super::commands::{book, is_done, keyed, unavailable};
+use super::on_both_databases;
+use super::stage::Stage;
+
+on_both_databases![
+    a_command_that_cannot_be_stored_fails_alone,
+    a_batch_of_impossible_commands_ends_too,
+];
+
+impl Stage {
+    /// From now on the database takes no booking of this customer: an error of class 23.
+    async fn forbid(&self, customer: &str) {
+        let sql = match self.database.is_postgres() {
+            true => format!(
+                "ALTER TABLE booking ADD CONSTRAINT forbidden CHECK (customer_id <> '{customer}')"
+            ),
+            false => format!(
+                "CREATE TRIGGER forbidden BEFORE INSERT ON booking
+                 WHEN NEW.customer_id = '{customer}' BEGIN SELECT RAISE(ABORT, 'forbidden'); END"
+            ),
+        };
+        self.database.execute(&sql).await;
+    }
+
+    fn batches(&self, outcome: BatchOutcome) -> u64 {
+        self.metrics.batch.batches_total.with_label_values(&[outcome.as_str()]).get()
+    }
+}
+
+async fn a_command_that_cannot_be_stored_fails_alone(stage: Stage) {
+    let schedule = stage.schedule(20).await;
+    stage.forbid("mallory").await;
+    let mut commands: Vec<_> = (0..16)
+        .map(|seat| keyed(book(schedule, &[seat], &format!("c{seat}")), &format!("k{seat}")))
+        .collect();
+    commands[10] = keyed(book(schedule, &[10], "mallory"), "k10");
+    // Behind the culprit: decided after it, in order, and in a batch of its own.
+    commands[11] = book(schedule, &[10], "anna");
+    commands[15] = book(schedule, &[10, 15], "ben");
+
+    let results = stage.run(commands).await;
+    for (place, result) in results.iter().enumerate() {
+        match place {
+            10 => assert!(matches!(result, Err(Failure::Impossible(_))), "{result:?}"),
+            15 => assert_eq!(*result, unavailable(&[("A-1-11", ConflictReason::Booked)])),
+            _ => assert!(is_done(result), "{place}: {result:?}"),
+        }
+    }
+    assert_eq!(stage.batches(BatchOutcome::Halved), 4, "16, 8, 4 and 2 commands");
+    assert_eq!(stage.batches(BatchOutcome::Failed), 1);
+    let recorded = stage.database.number("SELECT count(*) FROM idempotency").await;
+    assert_eq!(recorded, 13, "the key of the impossible command is free");
+    stage.database.audit().await;
+}
+
+async fn a_batch_of_impossible_commands_ends_too(stage: Stage) {
+    let schedule = stage.schedule(8).await;
+    stage.forbid("mallory").await;
+    let before = stage.database.dump().await;
+    let results = stage.run((0..7).map(|seat| book(schedule, &[seat], "mallory")).collect()).await;
+    let impossible = |result: &_| matches!(result, Err(Failure::Impossible(_)));
+    assert!(results.iter().all(impossible), "{results:?}");
+    assert_eq!(stage.database.dump().await, before);
+    let next = stage.run_one(book(schedule, &[7], "anna")).await;
+    assert!(matches!(next, Ok(Outcome::Done(_))), "the lane goes on: {next:?}");
+}

@@ -1,0 +1,109 @@
+//! Idempotency keys: one effect each, and the same answer for ever after.
+
+use seatlock::domain::command::{Action, Command, Keyed, RequestKey};
+use seatlock::domain::effect::Outcome;
+use seatlock::domain::refusal::Refusal;
+
+use super::commands::{book, booked, cancel, command, done, is_done, keyed, under};
+use super::on_both_databases;
+use super::stage::{Stage, run};
+
+on_both_databases![
+    a_repeated_key_gets_the_recorded_answer_and_changes_nothing,
+    a_key_repeated_in_its_own_batch_gets_the_same_effect,
+    a_key_of_another_body_is_refused,
+    an_expired_answer_gives_way_to_a_new_one,
+    callers_do_not_share_keys,
+    a_refusal_is_decided_anew,
+    a_lookup_tells_what_is_recorded_and_nothing_else,
+];
+
+async fn a_repeated_key_gets_the_recorded_answer_and_changes_nothing(stage: Stage) {
+    let schedule = stage.schedule(2).await;
+    let first = stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await;
+    let recorded = (stage.settings.render)(done(&first));
+    let before = stage.database.dump().await;
+    let other = stage.another_store().await;
+    for store in [&stage.store, &other] {
+        let again = run(store, vec![keyed(book(schedule, &[0], "anna"), "k")]).await.remove(0);
+        assert_eq!(again, Ok(Outcome::Replayed(recorded.clone())));
+    }
+    assert_eq!(stage.database.dump().await, before);
+
+    // What happens to the booking later does not change the answer.
+    assert!(is_done(&stage.run_one(cancel(booked(&first).row.id, None)).await));
+    let again = stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await;
+    assert_eq!(again, Ok(Outcome::Replayed(recorded)));
+    assert_eq!(stage.states(schedule).await, "00");
+    stage.database.audit().await;
+}
+
+async fn a_key_repeated_in_its_own_batch_gets_the_same_effect(stage: Stage) {
+    let schedule = stage.schedule(2).await;
+    let commands = (0..3).map(|_| keyed(book(schedule, &[0], "anna"), "k"));
+    let results = stage.run(commands.collect()).await;
+    let effect = done(&results[0]).clone();
+    for result in &results[1..] {
+        assert_eq!(*result, Ok(Outcome::Repeated(effect.clone())));
+    }
+    assert_eq!(stage.database.number("SELECT count(*) FROM booking").await, 1);
+    stage.database.audit().await;
+}
+
+async fn a_key_of_another_body_is_refused(stage: Stage) {
+    let schedule = stage.schedule(3).await;
+    assert!(is_done(&stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await));
+    let other = Keyed { fingerprint: "another body".to_owned(), ..under("k") };
+    let reused = Command { keyed: Some(other), ..book(schedule, &[1], "anna") };
+    let results = stage.run(vec![reused, book(schedule, &[2], "ben")]).await;
+    assert_eq!(results[0], Ok(Outcome::Refused(Refusal::KeyReused)));
+    assert!(is_done(&results[1]), "its neighbour is not touched");
+    assert_eq!(stage.states(schedule).await, "202");
+}
+
+async fn an_expired_answer_gives_way_to_a_new_one(stage: Stage) {
+    let schedule = stage.schedule(2).await;
+    assert!(is_done(&stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await));
+    stage.database.execute("UPDATE idempotency SET expires_at = 1").await;
+    let second = stage.run_one(keyed(book(schedule, &[1], "anna"), "k")).await;
+    let recorded = (stage.settings.render)(done(&second));
+    let again = stage.run_one(keyed(book(schedule, &[1], "anna"), "k")).await;
+    assert_eq!(again, Ok(Outcome::Replayed(recorded)));
+    assert_eq!(stage.database.number("SELECT count(*) FROM idempotency").await, 1);
+    assert_eq!(stage.states(schedule).await, "22");
+    stage.database.audit().await;
+}
+
+async fn callers_do_not_share_keys(stage: Stage) {
+    let schedule = stage.schedule(2).await;
+    let by = |caller: &str, seat| {
+        let request = RequestKey { caller: caller.to_owned(), key: "k".to_owned() };
+        Command { keyed: Some(Keyed { request, ..under("k") }), ..book(schedule, &[seat], caller) }
+    };
+    let results = stage.run(vec![by("shop", 0), by("box office", 1)]).await;
+    assert!(results.iter().all(is_done), "{results:?}");
+}
+
+async fn a_refusal_is_decided_anew(stage: Stage) {
+    let schedule = stage.schedule(1).await;
+    let anna = booked(&stage.run_one(book(schedule, &[0], "anna")).await);
+    for _ in 0..2 {
+        let refused = stage.run_one(keyed(book(schedule, &[0], "ben"), "k")).await;
+        assert!(matches!(refused, Ok(Outcome::Refused(_))), "{refused:?}");
+    }
+    assert_eq!(stage.database.number("SELECT count(*) FROM idempotency").await, 0);
+    assert!(is_done(&stage.run_one(cancel(anna.row.id, None)).await));
+    assert!(is_done(&stage.run_one(keyed(book(schedule, &[0], "ben"), "k")).await));
+    stage.database.audit().await;
+}
+
+async fn a_lookup_tells_what_is_recorded_and_nothing_else(stage: Stage) {
+    let schedule = stage.schedule(1).await;
+    let lookup = || keyed(command(schedule, Action::Lookup), "k");
+    let before = stage.database.dump().await;
+    assert_eq!(stage.run_one(lookup()).await, Ok(Outcome::NotRecorded));
+    assert_eq!(stage.database.dump().await, before);
+    let first = stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await;
+    let recorded = (stage.settings.render)(done(&first));
+    assert_eq!(stage.run_one(lookup()).await, Ok(Outcome::Replayed(recorded)));
+}

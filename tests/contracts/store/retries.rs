@@ -1,0 +1,99 @@
+//! Errors of PostgreSQL that another try cures, and those that none does.
+
+use seatlock::domain::failure::Failure;
+use seatlock::metrics::batch::BatchOutcome;
+
+use super::commands::{book, is_done, keyed};
+use super::stage::Stage;
+
+impl Stage {
+    /// From now on the first `times` batches fail with this SQLSTATE, when their proof is written or,
+    /// `late`, at COMMIT.
+    async fn fail_batches(&self, state: &str, times: u32, late: bool) {
+        let trigger = match late {
+            true => {
+                "CREATE CONSTRAINT TRIGGER failing AFTER INSERT ON batch \
+                     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION failing()"
+            }
+            false => {
+                "CREATE TRIGGER failing AFTER INSERT ON batch \
+                      FOR EACH ROW EXECUTE FUNCTION failing()"
+            }
+        };
+        // A sequence counts on through a rollback.
+        let sql = format!(
+            "CREATE SEQUENCE failures;
+             CREATE FUNCTION failing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF nextval('failures') <= {times} THEN
+                     RAISE EXCEPTION 'planted' USING ERRCODE = '{state}';
+                 END IF;
+                 RETURN NULL;
+             END $$;
+             {trigger}"
+        );
+        self.database.execute(&sql).await;
+    }
+
+    fn retried(&self) -> u64 {
+        let retried = BatchOutcome::Retried.as_str();
+        self.metrics.batch.batches_total.with_label_values(&[retried]).get()
+    }
+}
+
+mod full {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_lost_race_between_transactions_is_run_again() {
+        for (state, late) in [("40001", false), ("40001", true), ("40P01", false), ("40P01", true)]
+        {
+            let stage = Stage::full().await;
+            let schedule = stage.schedule(2).await;
+            stage.fail_batches(state, 2, late).await;
+            let commands =
+                vec![keyed(book(schedule, &[0], "anna"), "k"), book(schedule, &[1], "ben")];
+            let results = stage.run(commands).await;
+            assert!(results.iter().all(is_done), "{state} late={late}: {results:?}");
+            assert_eq!(stage.retried(), 2);
+            assert_eq!(stage.version(schedule).await, 2);
+            stage.database.audit().await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_race_that_is_always_lost_ends_without_effect() {
+        let stage = Stage::full().await;
+        let schedule = stage.schedule(2).await;
+        stage.fail_batches("40001", 1_000, false).await;
+        let before = stage.database.dump().await;
+        let result = stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await;
+        assert!(matches!(result, Err(Failure::Unavailable(_))), "{result:?}");
+        assert_eq!(stage.database.dump().await, before);
+        stage.database.execute("DROP TRIGGER failing ON batch").await;
+        assert!(is_done(&stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_that_is_full_or_slow_or_read_only_is_not_asked_again() {
+        let readonly = |result: &_| matches!(result, Err(Failure::ReadOnly));
+        let unavailable = |result: &_| matches!(result, Err(Failure::Unavailable(_)));
+        type Expected<'a> = &'a dyn Fn(&seatlock::store::CommandResult) -> bool;
+        let table: [(&str, Expected<'_>); 5] = [
+            ("53100", &unavailable),
+            ("55P03", &unavailable),
+            ("57014", &unavailable),
+            ("57P01", &unavailable),
+            ("25006", &readonly),
+        ];
+        for (state, expected) in table {
+            let stage = Stage::full().await;
+            let schedule = stage.schedule(4).await;
+            stage.fail_batches(state, 1, false).await;
+            let results =
+                stage.run((0..4).map(|seat| book(schedule, &[seat], "anna")).collect()).await;
+            assert!(results.iter().all(expected), "{state}: {results:?}");
+            assert_eq!(stage.states(schedule).await, "0000");
+            assert!(is_done(&stage.run_one(book(schedule, &[0], "anna")).await), "{state}");
+        }
+    }
+}

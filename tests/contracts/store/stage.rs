@@ -1,0 +1,143 @@
+//! Where a store is tried out: a fresh database, a store on it, and somebody who looks at the database
+//! from outside.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seatlock::app::store_settings;
+use seatlock::config::Config;
+use seatlock::domain::catalogue::{NewSchedule, PlanSource, Schedule};
+use seatlock::domain::clock::EpochMs;
+use seatlock::domain::command::Command;
+use seatlock::domain::effect::Once;
+use seatlock::domain::ids::{EventId, ScheduleId};
+use seatlock::domain::plan::{InlineSection, SeatPlan};
+use seatlock::domain::rules::ScheduleRules;
+use seatlock::http::answers::{render_event, render_schedule};
+use seatlock::metrics::Metrics;
+use seatlock::store::{CommandResult, Settings, Store};
+use test_support::{Folder, Postgres};
+
+use crate::database::Database;
+
+/// A database with a store on it.
+pub(crate) struct Stage {
+    pub(crate) store: Arc<Store>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) database: Database,
+    pub(crate) settings: Settings,
+    _folder: Option<Folder>,
+}
+
+/// The store's settings as the service would have them with these variables.
+pub(crate) fn settings(variables: &[(&str, &str)]) -> Settings {
+    let variables: BTreeMap<String, String> =
+        variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    store_settings(&Config::from_vars(&variables).unwrap())
+}
+
+impl Stage {
+    /// An SQLite file in a folder of its own.
+    pub(crate) async fn embedded() -> Self {
+        let folder = Folder::new();
+        let path = folder.path().join("seatlock.db");
+        let settings = settings(&[("SQLITE_PATH", &path.to_string_lossy())]);
+        Store::migrate(&settings.target, &settings.limits).await.unwrap();
+        let database = Database::sqlite(&path).await;
+        Self::on(settings, database, Some(folder)).await
+    }
+
+    /// A database of the shared PostgreSQL server.
+    pub(crate) async fn full() -> Self {
+        Self::on_postgres(Postgres::shared()).await
+    }
+
+    /// A database of the PostgreSQL server given.
+    pub(crate) async fn on_postgres(server: &Postgres) -> Self {
+        let url = server.create_database();
+        let settings = settings(&[("WRITE_DB_URL", &url)]);
+        Store::migrate(&settings.target, &settings.limits).await.unwrap();
+        Self::on(settings, Database::postgres(&url).await, None).await
+    }
+
+    async fn on(settings: Settings, database: Database, folder: Option<Folder>) -> Self {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let store = Store::open(settings.clone(), Arc::clone(&metrics)).await.unwrap();
+        Self { store, metrics, database, settings, _folder: folder }
+    }
+
+    /// Another store on the same database, as another process would have it.
+    pub(crate) async fn another_store(&self) -> Arc<Store> {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        Store::open(self.settings.clone(), metrics).await.unwrap()
+    }
+
+    /// Executes the commands as one batch.
+    pub(crate) async fn run(&self, commands: Vec<Command>) -> Vec<CommandResult> {
+        run(&self.store, commands).await
+    }
+
+    /// Executes one command.
+    pub(crate) async fn run_one(&self, command: Command) -> CommandResult {
+        self.run(vec![command]).await.remove(0)
+    }
+
+    /// A schedule with `seats` seats: number `n` is `A-1-(n + 1)` and costs 1,000.
+    pub(crate) async fn schedule(&self, seats: u32) -> ScheduleId {
+        self.schedule_with(seats, usual_rules()).await.id
+    }
+
+    pub(crate) async fn schedule_with(&self, seats: u32, rules: ScheduleRules) -> Schedule {
+        let event = self.event().await;
+        let new = NewSchedule { event, starts_at: EpochMs(0), rules };
+        let source = PlanSource::Inline(hall(seats));
+        match self.store.create_schedule(new, source, None, render_schedule).await.unwrap() {
+            Once::Done(schedule) => schedule,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn event(&self) -> EventId {
+        let name = "The Tempest".to_owned();
+        match self.store.create_event(name, None, render_event).await.unwrap() {
+            Once::Done(event) => event.id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The version that a schedule is at.
+    pub(crate) async fn version(&self, schedule: ScheduleId) -> i64 {
+        self.store.seats_version(schedule).await.unwrap().unwrap()
+    }
+
+    /// The states of a schedule's seats as digits: `0` available, `1` held, `2` booked, `3` blocked.
+    pub(crate) async fn states(&self, schedule: ScheduleId) -> String {
+        let snapshot = self.store.seats(schedule).await.unwrap().unwrap();
+        snapshot.states.iter().map(|(code, _)| code.to_string()).collect()
+    }
+}
+
+/// Executes the commands as one batch of a store's first lane.
+pub(crate) async fn run(store: &Arc<Store>, commands: Vec<Command>) -> Vec<CommandResult> {
+    store.run_batch(0, commands, &|_| true).await
+}
+
+/// One row; beyond 1,000 seats, which is all that a row may have, rows of 1,000.
+pub(crate) fn hall(seats: u32) -> SeatPlan {
+    let row = |(name, seats_per_row)| InlineSection { name, rows: 1, seats_per_row, price: 1_000 };
+    let mut rows = vec![("A".to_owned(), seats.min(1_000))];
+    rows.extend((1..seats.div_ceil(1_000)).map(|n| (format!("A{n}"), 1_000)));
+    SeatPlan::from_inline(&rows.into_iter().map(row).collect::<Vec<_>>()).unwrap()
+}
+
+pub(crate) fn usual_rules() -> ScheduleRules {
+    ScheduleRules {
+        sales_open_at: None,
+        sales_close_at: None,
+        max_seats_per_booking: 10,
+        max_seats_per_customer: None,
+        hold_ttl: Duration::from_secs(600),
+        currency: "EUR".to_owned(),
+    }
+}
