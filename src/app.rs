@@ -195,7 +195,9 @@ impl Engine {
         let reservation = &config.reservation;
         let limits =
             LaneLimits { batch_max: reservation.batch_max, pending_max: reservation.pending_max };
-        let lanes = Arc::new(Lanes::start(&store, &metrics, &engine.handle(), limits));
+        let seat_maps = Arc::new(SeatMaps::new(Arc::clone(&store)));
+        let lanes =
+            Arc::new(Lanes::start(&store, &seat_maps, &metrics, &engine.handle(), limits));
         let locker = Arc::new(SeatLocker::start(
             locks,
             &metrics,
@@ -223,10 +225,12 @@ impl Engine {
             Arc::clone(&lanes),
             locker,
             Arc::clone(&health),
+            Arc::clone(&seat_maps),
             Arc::clone(&store),
             config.seat_lock.timeout,
         ));
-        let services = Arc::new(services(config, &store, reservation, &health, metrics));
+        let services =
+            Arc::new(services(config, &store, (reservation, seat_maps), &health, metrics));
         let arbiters = vec![engine, clockwork];
         Ok(Self { services, store, lanes, health, arbiters, lock_probe })
     }
@@ -249,7 +253,7 @@ impl Engine {
 fn services(
     config: &Config,
     store: &Arc<Store>,
-    reservation: Arc<Reservation>,
+    (reservation, seat_maps): (Arc<Reservation>, Arc<SeatMaps>),
     health: &Arc<Health>,
     metrics: Arc<Metrics>,
 ) -> Services {
@@ -257,7 +261,7 @@ fn services(
     Services {
         reservation,
         catalogue: Arc::new(Catalogue::new(Arc::clone(store))),
-        seat_maps: Arc::new(SeatMaps::new(Arc::clone(store))),
+        seat_maps,
         health: Arc::clone(health),
         metrics,
         api_key: http.admin_api_key.as_ref().map(|key| ApiKey::new(key.expose())),

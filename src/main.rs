@@ -29,7 +29,7 @@ enum Command {
     Serve,
     /// Bring the database's schema up to date
     Migrate,
-    /// Put a pretix seating plan on sale: a stored plan, an event and a schedule with all its seats
+    /// Put a seat plan (CSV or pretix) on sale: a stored plan, an event and a schedule with its seats
     Import(Box<import::Arguments>),
     /// Check the configuration, or list its variables
     Config(config::Arguments),

@@ -1,6 +1,7 @@
 //! `reserve()`: the way of every command, from the request to its outcome.
 //!
-//! 1. A keyed request that this process is executing already is told so.
+//! 1. Seats that the map in memory knows to be gone are refused without asking anybody; a grant never
+//!    comes from there. A keyed request that this process is executing already is told so.
 //! 2. Seats to be taken are locked outside the database, all or none, so that the losers of a hot seat
 //!    never reach it. No help from the locks means going on without them: the rows decide.
 //! 3. The lane of the schedule executes the command in a batch.
@@ -25,6 +26,7 @@ use crate::domain::failure::{Failure, StoreError};
 use crate::domain::ids::{BookingId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::refusal::ConflictReason;
 use crate::lock::{LockReply, LockRequest, LockToken};
+use crate::seat_map::SeatMaps;
 use crate::store::Store;
 
 /// What became of a request.
@@ -32,6 +34,8 @@ use crate::store::Store;
 pub enum Reserved {
     /// The booking engine's word.
     Outcome(Outcome),
+    /// The map in memory knows these seats to be sold, blocked or held; nobody else was asked.
+    Known(Vec<(SeatNumber, ConflictReason)>),
     /// Locks alone stand in the way: these seats are being served to somebody else, or held.
     Contended(Vec<(SeatNumber, ConflictReason)>),
     /// The same key is being executed right now.
@@ -43,6 +47,7 @@ pub struct Reservation {
     lanes: Arc<Lanes>,
     locker: Arc<SeatLocker>,
     health: Arc<Health>,
+    seat_maps: Arc<SeatMaps>,
     store: Arc<Store>,
     running: Arc<Mutex<HashSet<RequestKey>>>,
     seat_lock_ttl: Duration,
@@ -61,11 +66,12 @@ impl Reservation {
         lanes: Arc<Lanes>,
         locker: Arc<SeatLocker>,
         health: Arc<Health>,
+        seat_maps: Arc<SeatMaps>,
         store: Arc<Store>,
         seat_lock_ttl: Duration,
     ) -> Self {
         let running = Arc::default();
-        Self { lanes, locker, health, store, running, seat_lock_ttl }
+        Self { lanes, locker, health, seat_maps, store, running, seat_lock_ttl }
     }
 
     /// Takes a command to its outcome, or to the reason why there is none, before `deadline`.
@@ -77,6 +83,10 @@ impl Reservation {
         if !self.health.writable() {
             return Err(Failure::ReadOnly.into());
         }
+        let gone = self.seat_maps.refusals(command.schedule, command.action.taken_seats());
+        if !gone.is_empty() && command.keyed.is_none() {
+            return Ok(Reserved::Known(gone));
+        }
         let running = match &command.keyed {
             Some(keyed) => match Running::begin(&self.running, &keyed.request) {
                 Some(running) => Some(running),
@@ -87,7 +97,11 @@ impl Reservation {
         let this = Arc::clone(self);
         let task = tokio::spawn(async move {
             let _running = running;
-            this.run(command, deadline).await
+            if gone.is_empty() {
+                this.run(command, deadline).await
+            } else {
+                this.unless_recorded(command, Reserved::Known(gone), deadline).await
+            }
         });
         task.await.unwrap_or_else(|panic| {
             log::error!("a request failed: {panic}");
@@ -99,7 +113,10 @@ impl Reservation {
         let locked = match self.lock(&command).await {
             Locking::Locked(token) => Some(token),
             Locking::NoHelp => None,
-            Locking::Busy(seats) => return self.refuse_by_locks(command, seats, deadline).await,
+            Locking::Busy(seats) => {
+                let refused = Reserved::Contended(seats);
+                return self.unless_recorded(command, refused, deadline).await;
+            }
         };
         command.locked = locked.is_some();
         let (schedule, seats) = (command.schedule, command.action.taken_seats().to_vec());
@@ -141,11 +158,12 @@ impl Reservation {
         }
     }
 
-    /// A key that has had its effect answers with it, even if its seats are locked by now.
-    async fn refuse_by_locks(
+    /// A key that has had its effect answers with it, even if its seats are taken by now: perhaps by this
+    /// very request.
+    async fn unless_recorded(
         &self,
         command: Command,
-        seats: Vec<(SeatNumber, ConflictReason)>,
+        refused: Reserved,
         deadline: Instant,
     ) -> Result<Reserved, Declined> {
         if command.keyed.is_some() {
@@ -155,7 +173,7 @@ impl Reservation {
                 return Ok(Reserved::Outcome(found));
             }
         }
-        Ok(Reserved::Contended(seats))
+        Ok(refused)
     }
 
     async fn settle_locks(

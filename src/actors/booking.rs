@@ -14,6 +14,7 @@ use crate::domain::failure::Failure;
 use crate::domain::ids::ScheduleId;
 use crate::metrics::Metrics;
 use crate::metrics::actor::Actor as ActorName;
+use crate::seat_map::SeatMaps;
 use crate::store::{CommandResult, Store};
 
 use super::batching::{BatchLimits, Batching, Submit, Work};
@@ -36,6 +37,7 @@ pub(crate) struct Job {
 pub(crate) struct Lane {
     number: usize,
     store: Arc<Store>,
+    seat_maps: Arc<SeatMaps>,
     metrics: Arc<Metrics>,
 }
 
@@ -65,8 +67,10 @@ impl Work for Lane {
                 replies.push((job.reply, job._place));
             }
             let wanted = |place: usize| tickets.get(place).is_some_and(|ticket| ticket.wanted());
-            let results = self.store.run_batch(self.number, commands, &wanted).await;
-            for ((reply, _place), result) in replies.into_iter().zip(results) {
+            let report = self.store.run_batch(self.number, commands, &wanted).await;
+            // Before the answers leave: who has just booked sees it.
+            self.seat_maps.committed(&report.journal);
+            for ((reply, _place), result) in replies.into_iter().zip(report.results) {
                 drop(reply.send(result));
             }
         })
@@ -108,6 +112,7 @@ impl Lanes {
     #[must_use]
     pub fn start(
         store: &Arc<Store>,
+        seat_maps: &Arc<SeatMaps>,
         metrics: &Arc<Metrics>,
         arbiter: &ArbiterHandle,
         limits: LaneLimits,
@@ -115,7 +120,12 @@ impl Lanes {
         let batch_limits = BatchLimits { batch_max: limits.batch_max, flights_max: 1 };
         let lane = |number| {
             let work =
-                Arc::new(Lane { number, store: Arc::clone(store), metrics: Arc::clone(metrics) });
+                Arc::new(Lane {
+                    number,
+                    store: Arc::clone(store),
+                    seat_maps: Arc::clone(seat_maps),
+                    metrics: Arc::clone(metrics),
+                });
             let (arbiter, shared) = (arbiter.clone(), Arc::clone(metrics));
             let start = move || {
                 let (work, metrics) = (Arc::clone(&work), Arc::clone(&shared));

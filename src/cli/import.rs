@@ -1,4 +1,4 @@
-//! `seatlock import`: puts a pretix seating plan on sale. Nothing is written before all is checked.
+//! `seatlock import`: puts a seat plan on sale. Nothing is written before all is checked.
 
 mod arguments;
 mod enter;
@@ -25,6 +25,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failed> {
     let config = read_config()?;
     logging::init(&config.log);
     let order = arguments.order(&config.reservation).map_err(Failed::Usage)?;
+    let format = arguments.format().map_err(Failed::Usage)?;
     let name = arguments.plan_name();
 
     let mut progress = Progress::start(if order.is_some() { 4 } else { 2 });
@@ -34,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failed> {
 
     progress.step(&format!("checking {name}"));
     let prices = arguments.prices().map_err(Failed::Usage)?;
-    let plan = plan::parse(&document, arguments.id_from, &prices).map_err(|problems| {
+    let plan = plan::parse(&document, format, &prices).map_err(|problems| {
         let problems = problems.join("\n  ");
         Failed::Work(format!("{name} cannot be sold, and nothing was written:\n  {problems}"))
     })?;

@@ -13,6 +13,7 @@ pub mod catalogue;
 pub mod claims;
 pub mod clock;
 pub mod command;
+pub mod csv;
 pub mod decide;
 pub mod effect;
 pub mod failure;
@@ -20,6 +21,7 @@ pub mod ids;
 
 pub mod plan;
 pub mod pretix;
+pub mod prices;
 pub mod refusal;
 pub mod rows;
 pub mod rules;

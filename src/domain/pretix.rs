@@ -6,15 +6,14 @@
 //! fractions.
 
 mod format;
-mod prices;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::str::FromStr;
 
 pub use format::PretixPlan;
-pub use prices::Prices;
 
 use super::plan::{FieldNames, PlanError, PlanSeat, Problems, Row, SeatPlan, Section, first_ten};
+use super::prices::Prices;
 use format::{PretixSeat, PretixZone, Text};
 
 /// Which part of a pretix plan becomes the seats' labels.
@@ -146,20 +145,8 @@ fn check_categories(document: &PretixPlan, problems: &mut Problems) {
 fn check_prices(document: &PretixPlan, prices: &Prices, problems: &mut Problems) {
     let seats = || document.zones.iter().flat_map(|zone| &zone.rows).flat_map(|row| &row.seats);
     let used = seats().filter_map(PretixSeat::category);
-    let known: HashSet<_> = document.categories().chain(used).collect();
-    let absent: Vec<_> = prices.categories().filter(|name| !known.contains(name)).collect();
-    if !absent.is_empty() {
-        let mut known: Vec<_> = known.into_iter().collect();
-        known.sort_unstable();
-        let message = format!(
-            "prices are given for categories that the plan does not have: {}; it has {}",
-            first_ten(absent.into_iter().map(|name| (name, None))),
-            if known.is_empty() {
-                "none".to_owned()
-            } else {
-                first_ten(known.into_iter().map(|name| (name, None)))
-            }
-        );
+    let known: BTreeSet<_> = document.categories().chain(used).collect();
+    if let Some(message) = prices.without_category(&known) {
         problems.add("/categories", "price_without_category", message);
     }
     let mut listed = HashSet::new();

@@ -6,7 +6,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header;
 use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::StreamExt as _;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::Segment;
 
 use super::problem::{Code, FieldError, Problem};
@@ -62,6 +62,7 @@ pub fn expect_json(request: &HttpRequest) -> Result<(), Problem> {
 
 /// Parses JSON. What is not JSON is 400; what is JSON of another shape is 422 and names the field.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    refuse_array(body)?;
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let pointer = pointer(error.path().iter());
@@ -77,6 +78,16 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })?;
     deserializer.end().map_err(|error| Problem::new(Code::MalformedJson, error.to_string()))?;
     Ok(parsed)
+}
+
+/// serde fills a struct from an array as well, field by field, which no client should come to rely on.
+fn refuse_array(body: &[u8]) -> Result<(), Problem> {
+    if body.trim_ascii_start().first() != Some(&b'[') {
+        return Ok(());
+    }
+    let malformed = |error: serde_json::Error| Problem::new(Code::MalformedJson, error.to_string());
+    serde_json::from_slice::<IgnoredAny>(body).map_err(malformed)?;
+    Err(Problem::field("", "invalid", "the body must be an object, not an array"))
 }
 
 /// A serde path as a JSON pointer (RFC 6901).
@@ -115,6 +126,12 @@ mod tests {
     fn an_unknown_field_is_named() {
         let problem = problem(r#"{"seats":[],"seat":1}"#);
         assert!(problem.errors[0].message.contains("unknown field `seat`"), "{problem}");
+    }
+
+    #[test]
+    fn fields_in_their_order_are_no_body() {
+        let problem = problem(r#" [["A-1-1"]]"#);
+        assert_eq!((problem.code, problem.errors[0].pointer.as_str()), (Code::ValidationFailed, ""));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub mod fields;
 pub mod handlers;
 mod key;
 mod limit;
+mod media;
+mod negotiate;
 pub mod openapi;
 pub mod problem;
 mod reply;

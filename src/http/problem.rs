@@ -75,7 +75,7 @@ problem_codes! {
     RequestInProgress = "request_in_progress", 409, "The same request is still being executed",
     /// Send a smaller body.
     PayloadTooLarge = "payload_too_large", 413, "The body is too large",
-    /// Send `Content-Type: application/json`.
+    /// Send `Content-Type: application/json`; a seat plan may be `text/csv`, too.
     UnsupportedMediaType = "unsupported_media_type", 415, "The body is of another type",
     /// Correct the fields in `errors`.
     ValidationFailed = "validation_failed", 422, "The request is not valid",
@@ -110,7 +110,8 @@ pub enum EffectKnown {
 /// One field or parameter that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldError {
-    /// JSON pointer into the body (RFC 6901), or the name of a header or parameter.
+    /// JSON pointer into the body (RFC 6901), a place in a CSV body such as `line 7, column 3`, or the
+    /// name of a header or parameter.
     pub pointer: String,
     /// What kind of wrong, stable.
     pub code: String,

@@ -5,6 +5,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 
+use crate::seat_map::{Coding, MapAnswer};
 use crate::domain::effect::{Once, Outcome, RecordedAnswer};
 
 use super::answers::render;
@@ -12,6 +13,15 @@ use super::problem::Problem;
 
 /// Says that the answer was given before, under the same Idempotency-Key.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// The version of the seats that an answer is at or after.
+const VERSION: HeaderName = HeaderName::from_static("x-seatlock-version");
+
+/// How many seconds old a map is, while nobody can be asked for a newer one.
+const STALE: HeaderName = HeaderName::from_static("x-seatlock-stale");
+
+/// A map may be kept for a moment, and be stale for a moment more while it is fetched anew (RFC 5861).
+const MAP_CACHE: &str = "public, max-age=1, stale-while-revalidate=5";
 
 /// Where the thing that an answer speaks of can be read: a path that the thing's id completes.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +89,33 @@ fn recorded(answer: RecordedAnswer, place: Place, replayed: bool) -> HttpRespons
 
 fn empty() -> HeaderValue {
     HeaderValue::from_static("")
+}
+
+/// Says which version of the seats the answer is at or after: a read with `?min_version=` sees it.
+pub(super) fn versioned(mut response: HttpResponse, version: Option<i64>) -> HttpResponse {
+    if let Some(version) = version {
+        response.headers_mut().insert(VERSION, HeaderValue::from(version));
+    }
+    response
+}
+
+/// A shared answer of a map: 304 if the caller has it, its bytes otherwise.
+pub(super) fn map(request: &HttpRequest, answer: &MapAnswer, coding: Coding) -> HttpResponse {
+    let encoded = &answer.encoded;
+    let mut response = conditional(request, &encoded.tag, MAP_CACHE, || {
+        let mut response = HttpResponse::Ok();
+        response.insert_header(header::ContentType::json());
+        if coding != Coding::Identity {
+            response.insert_header((header::CONTENT_ENCODING, coding.name()));
+        }
+        response.body(encoded.body.clone())
+    });
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    if let Some(seconds) = answer.stale {
+        headers.insert(STALE, HeaderValue::from(seconds));
+    }
+    versioned(response, Some(encoded.version))
 }
 
 /// A JSON response for one caller only.

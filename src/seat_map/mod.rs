@@ -1,37 +1,73 @@
 //! Seat maps: the layout of a schedule, which never changes, and the states of its seats at a version.
 //!
 //! Both are kept in memory for the schedules in use, the least recently used leaving first. A layout is
-//! read once. States are read again when the schedule's version has grown; the version is one narrow row.
+//! read once. States move by local commits and by the journal ([`loaded`]); the answers made of them are
+//! encoded when somebody asks, and shared ([`encoded`]).
 
+mod encoded;
 mod layout;
 mod loaded;
 mod recent;
+mod states;
 
+pub use encoded::{Coding, Encoded, Form};
 pub use layout::{Layout, LayoutSeat};
-pub use loaded::{LoadedSchedule, SeatStates};
+pub use loaded::{FreshStates, LoadedSchedule};
+pub use states::SeatStates;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::failure::StoreError;
-use crate::domain::ids::ScheduleId;
+use crate::domain::ids::{ScheduleId, SeatNumber};
+use crate::domain::refusal::ConflictReason;
+use crate::domain::rows::JournalEntry;
 use crate::store::Store;
 
+use encoded::Answers;
 use recent::Recent;
 
-/// Seats of all schedules kept in memory together.
-const SEATS_KEPT: usize = 2_000_000;
+/// Bytes of all schedules kept in memory together.
+const BYTES_KEPT: usize = 1 << 30;
+
+/// Versions remembered of schedules that have left, so that they do not come back older.
+const VERSIONS_KEPT: usize = 100_000;
+
+/// One schedule in memory.
+#[derive(Clone)]
+struct Entry {
+    loaded: Arc<LoadedSchedule>,
+    answers: Arc<Answers>,
+}
 
 /// The seat maps of the schedules in use.
 pub struct SeatMaps {
     store: Arc<Store>,
-    loaded: Mutex<Recent<ScheduleId, Arc<LoadedSchedule>>>,
+    entries: Mutex<Recent<ScheduleId, Entry>>,
+    /// The newest version of each schedule that this process has committed or answered.
+    versions: Mutex<Recent<ScheduleId, i64>>,
+    /// One loader at a time: a stampede on a cold map costs one query.
+    loading: tokio::sync::Mutex<()>,
+}
+
+/// An answer of a map, and how old its states are if nobody could be asked.
+#[derive(Debug, Clone)]
+pub struct MapAnswer {
+    /// The answer.
+    pub encoded: Arc<Encoded>,
+    /// Seconds since its states were known to be the newest, while the databases are away.
+    pub stale: Option<u64>,
 }
 
 impl SeatMaps {
     /// No map is loaded yet.
     #[must_use]
     pub fn new(store: Arc<Store>) -> Self {
-        Self { store, loaded: Mutex::new(Recent::new(SEATS_KEPT)) }
+        Self {
+            store,
+            entries: Mutex::new(Recent::new(BYTES_KEPT)),
+            versions: Mutex::new(Recent::new(VERSIONS_KEPT)),
+            loading: tokio::sync::Mutex::new(()),
+        }
     }
 
     /// A schedule with its layout; `None` if there is none by this id.
@@ -39,24 +75,102 @@ impl SeatMaps {
         &self,
         id: ScheduleId,
     ) -> Result<Option<Arc<LoadedSchedule>>, StoreError> {
-        if let Some(found) = self.recent().get(&id) {
+        Ok(self.entry(id).await?.map(|entry| entry.loaded))
+    }
+
+    /// The states of a schedule's seats at `at_least` or newer.
+    pub async fn states(
+        &self,
+        schedule: &LoadedSchedule,
+        at_least: i64,
+    ) -> Result<FreshStates, StoreError> {
+        let id = schedule.schedule.id;
+        let fresh = schedule.fresh(&self.store, at_least).await?;
+        let Some(entry) = self.entries().get(&id) else { return Ok(fresh) };
+        let states = entry.answers.publish(&fresh.states, at_least);
+        self.note_version(id, states.version);
+        Ok(FreshStates { states, ..fresh })
+    }
+
+    /// An answer of a schedule in a form and coding, at `at_least` or newer; `make` writes it.
+    pub async fn answer(
+        &self,
+        schedule: &Arc<LoadedSchedule>,
+        (form, coding): (Form, Coding),
+        at_least: i64,
+        make: fn(&LoadedSchedule, &SeatStates) -> Vec<u8>,
+    ) -> Result<MapAnswer, StoreError> {
+        let fresh = self.states(schedule, at_least).await?;
+        let entry = self.entries().get(&schedule.schedule.id);
+        let answers = entry.map(|entry| entry.answers).unwrap_or_default();
+        let (source, states) = (Arc::clone(schedule), Arc::clone(&fresh.states));
+        let write = move || make(&source, &states);
+        let encoded = answers.encoded(form, coding, &fresh.states, write).await;
+        Ok(MapAnswer { encoded, stale: fresh.stale.map(|age| age.as_secs().max(1)) })
+    }
+
+    /// What has just been committed here; call it before the answers leave.
+    pub fn committed(&self, entries: &[JournalEntry]) {
+        for entry in entries {
+            self.note_version(entry.schedule, entry.version);
+            if let Some(known) = self.entries().get(&entry.schedule) {
+                known.loaded.take(std::slice::from_ref(entry));
+            }
+        }
+    }
+
+    /// The newest version of a schedule that this process has seen.
+    #[must_use]
+    pub fn version(&self, id: ScheduleId) -> Option<i64> {
+        self.versions().get(&id)
+    }
+
+    /// Which of the seats are surely not to be had: sold, blocked, or held by a hold that is alive. A
+    /// refusal may be half a second behind other replicas; a grant never comes from here.
+    pub fn refusals(
+        self: &Arc<Self>,
+        id: ScheduleId,
+        seats: &[SeatNumber],
+    ) -> Vec<(SeatNumber, ConflictReason)> {
+        let Some(entry) = self.entries().get(&id) else { return Vec::new() };
+        let refused = entry.loaded.refusals(&self.store, seats);
+        if !refused.is_empty() && entry.loaded.wants_asking() {
+            let (maps, loaded) = (Arc::clone(self), entry.loaded);
+            tokio::spawn(async move { loaded.fresh(&maps.store, 0).await.map(drop) });
+        }
+        refused
+    }
+
+    async fn entry(&self, id: ScheduleId) -> Result<Option<Entry>, StoreError> {
+        if let Some(found) = self.entries().get(&id) {
+            return Ok(Some(found));
+        }
+        let _loading = self.loading.lock().await;
+        if let Some(found) = self.entries().get(&id) {
             return Ok(Some(found));
         }
         let Some(schedule) = self.store.schedule(id).await? else { return Ok(None) };
         let version = schedule.plan.clone();
         let plan = self.store.plan(version.id, Some(version.version)).await?;
         let plan = plan.ok_or_else(|| StoreError::Corrupt("a schedule without a plan".into()))?;
-        let loaded = Arc::new(LoadedSchedule::new(schedule, Layout::new(&plan.plan)));
-        self.recent().put(id, Arc::clone(&loaded), loaded.layout.len());
-        Ok(Some(loaded))
+        let floor = self.version(id).unwrap_or(0);
+        let loaded = Arc::new(LoadedSchedule::new(schedule, Layout::new(&plan.plan), floor));
+        let entry = Entry { loaded, answers: Arc::default() };
+        self.entries().put(id, entry.clone(), entry.loaded.weight());
+        Ok(Some(entry))
     }
 
-    /// The states of a schedule's seats, not older than the database's where reads go.
-    pub async fn states(&self, schedule: &LoadedSchedule) -> Result<Arc<SeatStates>, StoreError> {
-        schedule.states(&self.store).await
+    fn note_version(&self, id: ScheduleId, version: i64) {
+        let mut versions = self.versions();
+        let newest = versions.get(&id).unwrap_or(0).max(version);
+        versions.put(id, newest, 1);
     }
 
-    fn recent(&self) -> std::sync::MutexGuard<'_, Recent<ScheduleId, Arc<LoadedSchedule>>> {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, Recent<ScheduleId, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn versions(&self) -> MutexGuard<'_, Recent<ScheduleId, i64>> {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -37,11 +37,23 @@ impl<K: Eq + Hash + Copy, V: Clone> Recent<K, V> {
         if let Some(old) = self.entries.insert(key, entry) {
             self.total -= old.weight;
         }
-        while self.total > self.limit && self.entries.len() > 1 {
-            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used);
-            let Some((oldest, _)) = oldest else { return };
-            let oldest = *oldest;
-            if let Some(old) = self.entries.remove(&oldest) {
+        if self.total > self.limit {
+            self.evict(key);
+        }
+    }
+
+    /// Makes room for a while at once, so that a full map is not searched at each insertion.
+    fn evict(&mut self, keep: K) {
+        let mut by_use: Vec<(u64, K)> =
+            self.entries.iter().map(|(key, entry)| (entry.used, *key)).collect();
+        by_use.sort_unstable_by_key(|(used, _)| *used);
+        for (_, key) in by_use {
+            if self.total <= self.limit / 10 * 9 {
+                return;
+            }
+            if key != keep
+                && let Some(old) = self.entries.remove(&key)
+            {
                 self.total -= old.weight;
             }
         }

@@ -15,7 +15,7 @@ use crate::domain::effect::{BookingView, PricedSeat};
 use crate::domain::failure::StoreError;
 use crate::domain::ids::{BookingId, ScheduleId, SeatNumber};
 
-use super::{Store, convert};
+use super::{ReadFrom, Store, convert};
 
 impl Store {
     /// One booking.
@@ -37,26 +37,33 @@ impl Store {
         filter: BookingFilter,
         limit: usize,
     ) -> Result<Page<BookingView>, StoreError> {
-        let db = self.read.clone();
-        let query = async move {
-            let mut select = booking::Entity::find();
-            if let Some(schedule) = filter.schedule {
-                select = select.filter(booking::Column::ScheduleId.eq(schedule.0));
-            }
-            if let Some(customer) = &filter.customer {
-                select = select.filter(booking::Column::CustomerId.eq(customer.as_str()));
-            }
-            if let Some(after) = filter.after {
-                select = select.filter(booking::Column::Id.gt(after.uuid));
-            }
-            let rows =
-                select.order_by_asc(booking::Column::Id).limit(limit as u64 + 1).all(&db).await?;
-            let rows = rows.into_iter().map(convert::booking).collect::<Result<Vec<_>, _>>()?;
-            views(&db, rows).await
-        };
-        let rows = self.bounded(self.settings.limits.statement_timeout, query).await?;
+        let filter = Arc::new(filter);
+        let rows = self
+            .read_from(ReadFrom::Anywhere, |db| {
+                let filter = Arc::clone(&filter);
+                async move {
+                    let rows = select(&filter).limit(limit as u64 + 1).all(&db).await?;
+                    let rows = rows.into_iter().map(convert::booking).collect::<Result<Vec<_>, _>>();
+                    views(&db, rows?).await
+                }
+            })
+            .await?;
         Ok(Page::of(rows, limit, |booking| booking.row.id.to_string()))
     }
+}
+
+fn select(filter: &BookingFilter) -> sea_orm::Select<booking::Entity> {
+    let mut select = booking::Entity::find().order_by_asc(booking::Column::Id);
+    if let Some(schedule) = filter.schedule {
+        select = select.filter(booking::Column::ScheduleId.eq(schedule.0));
+    }
+    if let Some(customer) = &filter.customer {
+        select = select.filter(booking::Column::CustomerId.eq(customer.as_str()));
+    }
+    if let Some(after) = filter.after {
+        select = select.filter(booking::Column::Id.gt(after.uuid));
+    }
+    select
 }
 
 /// Adds labels, prices and currencies; two statements per schedule, however many bookings.

@@ -14,7 +14,7 @@ use crate::domain::effect::{Once, RecordedAnswer};
 use crate::domain::failure::StoreError;
 use crate::domain::ids::EventId;
 
-use super::{Store, convert};
+use super::{ReadFrom, Store, convert};
 
 impl Store {
     /// Enters an event, once per key.
@@ -53,17 +53,17 @@ impl Store {
         after: Option<EventId>,
         limit: usize,
     ) -> Result<Page<Event>, StoreError> {
-        let db = self.read.clone();
-        let query = async move {
-            let rows = event::Entity::find()
-                .filter(event::Column::Id.gt(after.map_or(0, |id| id.0)))
-                .order_by_asc(event::Column::Id)
-                .limit(limit as u64 + 1)
-                .all(&db)
-                .await?;
-            Ok(rows.into_iter().map(convert::event).collect::<Vec<Event>>())
-        };
-        let rows = self.bounded(self.settings.limits.statement_timeout, query).await?;
+        let rows = self
+            .read_from(ReadFrom::Anywhere, move |db| async move {
+                let rows = event::Entity::find()
+                    .filter(event::Column::Id.gt(after.map_or(0, |id| id.0)))
+                    .order_by_asc(event::Column::Id)
+                    .limit(limit as u64 + 1)
+                    .all(&db)
+                    .await?;
+                Ok(rows.into_iter().map(convert::event).collect::<Vec<Event>>())
+            })
+            .await?;
         Ok(Page::of(rows, limit, |event| event.id.to_string()))
     }
 }

@@ -99,8 +99,11 @@ impl Store {
             let context = context(&session, nobody, &store.settings.policy).await?;
             let sql = "UPDATE heartbeat SET beat_at = $1 WHERE id = 1 AND beat_at < $1 - 500";
             session.execute(store.dialect.statement(sql, vec![context.now.0.into()])).await?;
-            transaction.commit().await
+            transaction.commit().await?;
+            Ok(context.now)
         };
-        self.bounded(self.settings.limits.statement_timeout, work).await
+        let now = self.bounded(self.settings.limits.statement_timeout, work).await?;
+        self.set_clock(now);
+        Ok(())
     }
 }

@@ -14,9 +14,11 @@ mod failure;
 mod heartbeat;
 mod holds;
 mod idempotency;
+mod journal;
 mod lineage;
 mod migrate;
 mod plans;
+mod routing;
 mod schedules;
 mod seats;
 mod sweep;
@@ -32,15 +34,17 @@ use crate::domain::rules::Policy;
 use crate::metrics::Metrics;
 
 pub use batch::write::Renderer;
-pub use batch::{CommandResult, StillWanted};
+pub use batch::{BatchReport, CommandResult, StillWanted};
 pub use connect::{Limits, Target};
 pub use migrate::Schema;
 pub use plans::StoredPlan;
+pub use routing::ReadFrom;
 pub use seats::Snapshot;
 
 use connect::LaneConnection;
 use dialect::Dialect;
 use failure::Meaning;
+use routing::Routing;
 
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
@@ -81,6 +85,7 @@ pub struct Store {
     read: DatabaseConnection,
     /// Everything that writes outside the booking engine.
     write: DatabaseConnection,
+    routing: Routing,
     /// One connection per lane of the booking engine.
     lanes: Vec<LaneConnection>,
 }
@@ -104,7 +109,8 @@ impl Store {
         let write =
             Database::connect(settings.target.writer(&settings.limits, office, &lineage)).await?;
         let read = Database::connect(settings.target.reader(&settings.limits)).await?;
-        Ok(Arc::new(Self { settings, dialect, metrics, read, write, lanes }))
+        let routing = Routing::default();
+        Ok(Arc::new(Self { settings, dialect, metrics, read, write, routing, lanes }))
     }
 
     /// How many batches can run at once.
@@ -152,21 +158,5 @@ impl Store {
             Ok(Err(panic)) => Err(StoreError::Corrupt(format!("a query panicked: {panic}"))),
             Err(_) => Err(StoreError::Timeout),
         }
-    }
-
-    /// Reads where reads go. What a lagging replica does not have is asked of the primary before it counts
-    /// as absent.
-    pub(crate) async fn find<T, F, W>(self: &Arc<Self>, query: W) -> Result<Option<T>, StoreError>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<Option<T>, DbErr>> + Send + 'static,
-        W: Fn(DatabaseConnection) -> F,
-    {
-        let limit = self.settings.limits.statement_timeout;
-        let found = self.bounded(limit, query(self.read.clone())).await?;
-        if found.is_some() || !self.settings.target.has_replica() {
-            return Ok(found);
-        }
-        self.bounded(limit, query(self.write.clone())).await
     }
 }

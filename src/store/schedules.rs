@@ -20,7 +20,7 @@ use crate::domain::refusal::Refusal;
 
 use super::batch::session::Session;
 use super::dialect::{Column, RowSet};
-use super::{Store, convert, plans};
+use super::{ReadFrom, Store, convert, plans};
 
 /// Seats in one statement; bounds the memory of a statement, not its speed.
 const SEATS_PER_STATEMENT: usize = 10_000;
@@ -63,18 +63,18 @@ impl Store {
         after: Option<ScheduleId>,
         limit: usize,
     ) -> Result<Page<Schedule>, StoreError> {
-        let db = self.read.clone();
-        let query = async move {
-            let rows = schedule::Entity::find()
-                .filter(schedule::Column::EventId.eq(event.0))
-                .filter(schedule::Column::Id.gt(after.map_or(0, |id| id.0)))
-                .order_by_asc(schedule::Column::Id)
-                .limit(limit as u64 + 1)
-                .all(&db)
-                .await?;
-            rows.into_iter().map(convert::schedule).collect::<Result<Vec<Schedule>, DbErr>>()
-        };
-        let rows = self.bounded(self.settings.limits.statement_timeout, query).await?;
+        let rows = self
+            .read_from(ReadFrom::Anywhere, move |db| async move {
+                let rows = schedule::Entity::find()
+                    .filter(schedule::Column::EventId.eq(event.0))
+                    .filter(schedule::Column::Id.gt(after.map_or(0, |id| id.0)))
+                    .order_by_asc(schedule::Column::Id)
+                    .limit(limit as u64 + 1)
+                    .all(&db)
+                    .await?;
+                rows.into_iter().map(convert::schedule).collect::<Result<Vec<Schedule>, DbErr>>()
+            })
+            .await?;
         Ok(Page::of(rows, limit, |schedule| schedule.id.to_string()))
     }
 }

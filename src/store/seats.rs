@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use entity::schedule_version;
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr, EntityTrait as _};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
 
 use crate::domain::clock::EpochMs;
 use crate::domain::failure::StoreError;
 use crate::domain::ids::ScheduleId;
 
 use super::dialect::Dialect;
-use super::{Store, convert};
+use super::{ReadFrom, Store, convert};
 
 /// The seats of a schedule at a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,25 +21,14 @@ pub struct Snapshot {
 }
 
 impl Store {
-    /// The version that a schedule's seats are at; `None` if there is no such schedule.
-    pub async fn seats_version(
-        self: &Arc<Self>,
-        schedule: ScheduleId,
-    ) -> Result<Option<i64>, StoreError> {
-        self.find(move |db| async move {
-            let row = schedule_version::Entity::find_by_id(schedule.0).one(&db).await?;
-            Ok(row.map(|row| row.version))
-        })
-        .await
-    }
-
     /// All seats of a schedule, read in one statement and so all at one version.
     pub async fn seats(
         self: &Arc<Self>,
         schedule: ScheduleId,
+        from: ReadFrom,
     ) -> Result<Option<Snapshot>, StoreError> {
         let dialect = self.dialect;
-        self.find(move |db| read(db, dialect, schedule)).await
+        self.read_from(from, move |db| read(db, dialect, schedule)).await
     }
 }
 

@@ -112,6 +112,18 @@ impl TestApp {
         Self { client, address, database, stop, service, _folder: folder }
     }
 
+    /// Stops the service as a signal would: what was begun is finished. Its database stays. A drain that
+    /// fails fails the test.
+    pub(crate) fn drain(&mut self) {
+        // Its open connections would make the drain wait for more requests.
+        drop(self.client.take());
+        drop(self.stop.take());
+        let drained = self.service.take().map(JoinHandle::join);
+        if !std::thread::panicking() {
+            drained.map(Result::unwrap);
+        }
+    }
+
     /// The client, for a task of its own.
     pub(crate) fn client(&self) -> Client {
         Client::clone(self)
@@ -137,14 +149,7 @@ impl Deref for TestApp {
 }
 
 impl Drop for TestApp {
-    /// Stops as a signal would stop it. A drain that fails fails the test.
     fn drop(&mut self) {
-        // Its open connections would make the drain wait for more requests.
-        drop(self.client.take());
-        drop(self.stop.take());
-        let drained = self.service.take().map(JoinHandle::join);
-        if !std::thread::panicking() {
-            drained.unwrap().unwrap();
-        }
+        self.drain();
     }
 }

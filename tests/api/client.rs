@@ -209,6 +209,17 @@ impl Client {
         self.seats(schedule).await.iter().map(|(_, status)| status[..2].to_owned() + " ").collect()
     }
 
+    /// All items of a list, page after page.
+    pub(crate) async fn items(&self, path: &str) -> Vec<Value> {
+        let (mut items, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = self.get(&format!("{path}{cursor}")).await.expect(200);
+            items.extend(page["items"].as_array().unwrap().clone());
+            let Some(next) = page["next_cursor"].as_str() else { return items };
+            cursor = format!("&cursor={next}");
+        }
+    }
+
     /// The value of a metric's series, as `/metrics` writes it.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         let text = self.get("/metrics").await.body;

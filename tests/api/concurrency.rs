@@ -15,6 +15,7 @@ on_both_stacks![
     overlapping_requests_never_sell_a_seat_twice_nor_half_a_booking,
     one_key_sent_by_fifty_requests_at_once_books_once,
     a_customers_limit_holds_against_many_requests_at_once,
+    a_booking_that_cannot_be_stored_fails_alone,
 ];
 
 /// Sends the same request for everybody, each over a connection of its own, and waits for all.
@@ -154,6 +155,25 @@ async fn a_customers_limit_holds_against_many_requests_at_once(on: Stack) {
     assert_eq!(granted, 2, "{answers:?}");
     for refused in answers.iter().filter(|answer| answer.status >= 400) {
         refused.problem(429, "seat_limit_reached");
+    }
+    app.database.audit().await;
+}
+
+async fn a_booking_that_cannot_be_stored_fails_alone(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(40).await;
+    app.database.forbid("mallory").await;
+    let requests = (1..=40).map(|seat| {
+        let (client, schedule) = (app.client(), &schedule);
+        let customer = if seat % 10 == 0 { "mallory" } else { "anna" };
+        async move { client.book(schedule, &[&format!("A-1-{seat}")], customer).await }
+    });
+    for (seat, answer) in (1..).zip(join_all(requests).await) {
+        if seat % 10 == 0 {
+            assert_eq!(answer.problem(500, "internal")["effect"], "none");
+        } else {
+            answer.expect(200);
+        }
     }
     app.database.audit().await;
 }

@@ -32,10 +32,25 @@ macro_rules! on_both_stacks {
 }
 
 mod app;
+mod auth;
+mod bad_input;
+mod blocks;
+mod bookings;
 mod client;
+mod clock;
 mod concurrency;
 #[path = "../database/mod.rs"]
 mod database;
+mod events;
+mod holds;
+mod idempotency;
+mod openapi;
+mod operations;
+mod plans;
+mod plans_csv;
+mod problems;
 mod processes;
+mod schedules;
+mod seats;
 mod service;
 mod stadium;

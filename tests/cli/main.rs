@@ -16,6 +16,7 @@ mod embedded {
     mod commands;
     mod configuration;
     mod import;
+    mod import_csv;
     mod log;
     mod serve;
     mod stop;

@@ -56,8 +56,18 @@ impl Database {
         Self { connection: sea_orm::Database::connect(url).await.unwrap(), postgres: false }
     }
 
-    pub(crate) fn is_postgres(&self) -> bool {
-        self.postgres
+    /// From now on no booking of this customer can be stored: an error of class 23.
+    pub(crate) async fn forbid(&self, customer: &str) {
+        let sql = match self.postgres {
+            true => format!(
+                "ALTER TABLE booking ADD CONSTRAINT forbidden CHECK (customer_id <> '{customer}')"
+            ),
+            false => format!(
+                "CREATE TRIGGER forbidden BEFORE INSERT ON booking
+                 WHEN NEW.customer_id = '{customer}' BEGIN SELECT RAISE(ABORT, 'forbidden'); END"
+            ),
+        };
+        self.execute(&sql).await;
     }
 
     /// Runs statements without parameters.

@@ -1,5 +1,6 @@
 //! The command line of `import`, and what it asks for once it is checked.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,9 +9,12 @@ use seatlock::config::ReservationConfig;
 use seatlock::domain::clock::EpochMs;
 use seatlock::domain::ids::EventId;
 use seatlock::domain::plan::SEATS_MAX;
-use seatlock::domain::pretix::{IdFrom, Prices};
+use seatlock::domain::pretix::IdFrom;
+use seatlock::domain::prices::Prices;
 use seatlock::domain::rules::{EVENT_NAME_MAX, PLAN_ID_MAX, ScheduleRules, is_currency};
 use seatlock::http::fields::Fields;
+
+use super::plan::Format;
 
 /// What stands for the standard input.
 pub(super) const STANDARD_INPUT: &str = "-";
@@ -29,9 +33,12 @@ pub(crate) struct Arguments {
     /// may be repeated
     #[arg(long = "price", value_name = "PRICE")]
     prices: Vec<String>,
-    /// What becomes the seats' labels: guid, uuid or position
-    #[arg(long, value_name = "SOURCE", default_value = "guid")]
-    pub(super) id_from: IdFrom,
+    /// What the plan is written in [default: csv for a file of this extension, pretix otherwise]
+    #[arg(long, value_enum)]
+    format: Option<FormatName>,
+    /// What becomes the labels of a pretix plan's seats: guid, uuid or position [default: guid]
+    #[arg(long, value_name = "SOURCE")]
+    id_from: Option<IdFrom>,
     /// Check everything and write nothing; needs no database
     #[arg(long)]
     dry_run: bool,
@@ -56,6 +63,15 @@ pub(crate) struct Arguments {
     /// How long a hold lives that asks for nothing else [default: HOLD_TTL]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     hold_ttl_s: Option<u64>,
+}
+
+/// The formats that plans are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum FormatName {
+    /// A line for each seat, below a header like section,row,number,price
+    Csv,
+    /// A pretix seating plan in JSON
+    Pretix,
 }
 
 /// Which event is meant.
@@ -92,6 +108,20 @@ impl Arguments {
 
     pub(super) fn prices(&self) -> Result<Prices, String> {
         Prices::parse(&self.prices).map_err(|problems| problems.join("\n"))
+    }
+
+    /// What the plan is written in.
+    pub(super) fn format(&self) -> Result<Format, String> {
+        let extension = self.plan.extension().and_then(OsStr::to_str).unwrap_or_default();
+        let is_csv = extension.eq_ignore_ascii_case("csv");
+        let by_name = if is_csv { FormatName::Csv } else { FormatName::Pretix };
+        match (self.format.unwrap_or(by_name), self.id_from) {
+            (FormatName::Pretix, id_from) => Ok(Format::Pretix(id_from.unwrap_or_default())),
+            (FormatName::Csv, None) => Ok(Format::Csv),
+            (FormatName::Csv, Some(_)) => {
+                Err("--id-from is for pretix plans: CSV has labels in a column of its own".into())
+            }
+        }
     }
 
     /// What messages call the plan.

@@ -1,22 +1,39 @@
-//! From the bytes of a pretix seating plan to a plan that can be sold, or all that is wrong with it.
+//! From the bytes of a document to a plan that can be sold, or all that is wrong with it.
 
+use seatlock::domain::csv;
 use seatlock::domain::plan::{PlanError, SeatPlan};
-use seatlock::domain::pretix::{IdFrom, PretixPlan, Prices, to_plan};
+use seatlock::domain::pretix::{IdFrom, PretixPlan, to_plan};
+use seatlock::domain::prices::Prices;
 
 /// What some editors put at the beginning of a file and JSON does not allow (RFC 8259 §8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// Reads a plan. Fails with a line for each problem, in the order of the document.
+/// What a plan is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// A line for each seat.
+    Csv,
+    /// A pretix seating plan in JSON.
+    Pretix(IdFrom),
+}
+
+/// Reads a plan. Fails with a line for each problem.
 pub(super) fn parse(
     document: &[u8],
-    id_from: IdFrom,
+    format: Format,
     prices: &Prices,
 ) -> Result<SeatPlan, Vec<String>> {
-    let document = document.strip_prefix(BYTE_ORDER_MARK).unwrap_or(document);
-    let pretix: PretixPlan = serde_json::from_slice(document)
-        .map_err(|error| vec![format!("it is not a pretix seating plan in JSON: {error}")])?;
-    to_plan(&pretix, id_from, prices)
-        .map_err(|problems| problems.iter().map(PlanError::to_string).collect())
+    let plan = match format {
+        Format::Csv => csv::parse(document, prices),
+        Format::Pretix(id_from) => {
+            let document = document.strip_prefix(BYTE_ORDER_MARK).unwrap_or(document);
+            let pretix: PretixPlan = serde_json::from_slice(document).map_err(|error| {
+                vec![format!("it is not a pretix seating plan in JSON: {error}")]
+            })?;
+            to_plan(&pretix, id_from, prices)
+        }
+    };
+    plan.map_err(|problems| problems.iter().map(PlanError::to_string).collect())
 }
 
 #[cfg(test)]
@@ -30,18 +47,24 @@ mod tests {
         Prices::parse(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()).unwrap()
     }
 
+    fn pretix(document: &str, prices: &Prices) -> Result<SeatPlan, Vec<String>> {
+        parse(document.as_bytes(), Format::Pretix(IdFrom::Guid), prices)
+    }
+
     #[test]
     fn a_plan_is_read_with_or_without_a_byte_order_mark() {
         for mark in ["", "\u{FEFF}"] {
             let document = format!("{mark}{PLAN}");
-            let plan = parse(document.as_bytes(), IdFrom::Position, &prices(&["1"])).unwrap();
+            let plan =
+                parse(document.as_bytes(), Format::Pretix(IdFrom::Position), &prices(&["1"]))
+                    .unwrap();
             assert_eq!(plan.seat_count(), 2);
         }
     }
 
     #[test]
     fn repeats_and_missing_prices_are_told_together() {
-        let problems = parse(PLAN.as_bytes(), IdFrom::Guid, &prices(&["I=1"])).unwrap_err();
+        let problems = pretix(PLAN, &prices(&["I=1"])).unwrap_err();
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[0].contains("categories without a price: `II`"), "{problems:?}");
         assert!(problems[1].contains("`a` (2 times); take other labels with `--id-from uuid`"));
@@ -49,7 +72,7 @@ mod tests {
 
     #[test]
     fn what_is_no_plan_is_told_with_its_place() {
-        let problems = parse(b"{\"zones\": 7}", IdFrom::Guid, &prices(&[])).unwrap_err();
+        let problems = pretix("{\"zones\": 7}", &prices(&[])).unwrap_err();
         assert!(problems[0].ends_with("at line 1 column 11"), "{problems:?}");
     }
 }

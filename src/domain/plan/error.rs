@@ -10,7 +10,8 @@ const QUOTED_MAX: usize = super::LABEL_MAX;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{message}", before_message(.pointer))]
 pub struct PlanError {
-    /// Where: a JSON pointer (RFC 6901) into the document that was read; empty for the whole of it.
+    /// Where: a JSON pointer (RFC 6901) into the document that was read, or a place in a CSV document
+    /// such as `line 7, column 3`; empty for the whole of it.
     pub pointer: String,
     /// What, in stable snake_case, for programs.
     pub code: &'static str,
@@ -53,6 +54,11 @@ impl Problems {
         } else {
             self.unlisted += 1;
         }
+    }
+
+    /// Whether nothing was noted.
+    pub(in crate::domain) fn is_empty(&self) -> bool {
+        self.listed.is_empty()
     }
 
     /// `Ok` if nothing was noted, else the list, never longer than [`PROBLEMS_MAX`].

@@ -97,8 +97,12 @@ async fn reserve(
     let command = Command { schedule, action, keyed, locked: false };
     let deadline: Instant = Deadline::of(request);
     match services.reservation.reserve(command, deadline).await? {
-        Reserved::Outcome(outcome) => reply::outcome(outcome, place),
-        Reserved::Contended(seats) => Err(contended(services, schedule, &seats).await?),
+        Reserved::Outcome(outcome) => {
+            let version = services.seat_maps.version(schedule);
+            Ok(reply::versioned(reply::outcome(outcome, place)?, version))
+        }
+        Reserved::Known(seats) => Err(unavailable(services, schedule, &seats, false).await?),
+        Reserved::Contended(seats) => Err(unavailable(services, schedule, &seats, true).await?),
         Reserved::InProgress => {
             let detail = "a request with this Idempotency-Key is being executed";
             Err(Problem::new(Code::RequestInProgress, detail))
@@ -106,10 +110,11 @@ async fn reserve(
     }
 }
 
-async fn contended(
+async fn unavailable(
     services: &Services,
     id: ScheduleId,
     seats: &[(SeatNumber, ConflictReason)],
+    by_locks_alone: bool,
 ) -> Result<Problem, Problem> {
     let schedule = schedule(services, id).await?;
     let conflict = |(number, reason): &(SeatNumber, ConflictReason)| {
@@ -118,7 +123,7 @@ async fn contended(
         Conflict { label, reason: *reason }
     };
     let conflicts = seats.iter().map(conflict).collect();
-    Ok(Problem::conflicts(Code::SeatsUnavailable, conflicts, true))
+    Ok(Problem::conflicts(Code::SeatsUnavailable, conflicts, by_locks_alone))
 }
 
 /// A new identifier that sorts by creation.

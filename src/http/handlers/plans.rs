@@ -1,17 +1,20 @@
 //! Seat plans: immutable versions of layouts.
 
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::catalogue::PlanVersion;
+use crate::domain::csv;
 use crate::domain::plan::SeatPlan;
-use crate::domain::pretix::{IdFrom, PretixPlan, Prices, to_plan};
+use crate::domain::pretix::{IdFrom, PretixPlan, to_plan};
+use crate::domain::prices::Prices;
 use crate::domain::rules::PLAN_ID_MAX;
 use crate::http::answers::{PlanVersionBody, render_plan};
 use crate::http::fields::Fields;
+use crate::http::media::{CSV, PlanMedia};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::reply::{self, Place};
 use crate::http::{Services, body, key, plan_problem};
@@ -48,15 +51,15 @@ pub struct DryRunBody {
 #[derive(Debug, Default)]
 struct PutQuery {
     dry_run: bool,
-    id_from: IdFrom,
-    prices: Vec<String>,
+    id_from: Option<IdFrom>,
+    prices: Prices,
 }
 
 fn put_query(request: &HttpRequest) -> Result<PutQuery, Problem> {
     let pairs: Vec<(String, String)> = actix_web::web::Query::from_query(request.query_string())
         .map(actix_web::web::Query::into_inner)
         .map_err(|error| Problem::parameter("query", error.to_string()))?;
-    let mut query = PutQuery::default();
+    let (mut query, mut prices) = (PutQuery::default(), Vec::new());
     for (name, value) in pairs {
         match name.as_str() {
             "dry_run" => {
@@ -65,26 +68,32 @@ fn put_query(request: &HttpRequest) -> Result<PutQuery, Problem> {
                     .map_err(|_| Problem::parameter("dry_run", "must be true or false"))?;
             }
             "id_from" => {
-                query.id_from = value
-                    .parse()
-                    .map_err(|error| Problem::parameter("id_from", format!("{error}")))?;
+                let wrong = |error| Problem::parameter("id_from", format!("{error}"));
+                query.id_from = Some(value.parse().map_err(wrong)?);
             }
-            "price" => query.prices.push(value),
+            "price" => prices.push(value),
             _ => {
                 let message = format!("unknown parameter {name}; use dry_run, id_from or price");
                 return Err(Problem::parameter("query", message));
             }
         }
     }
+    query.prices =
+        Prices::parse(&prices).map_err(|errors| Problem::parameter("price", errors.join("; ")))?;
     Ok(query)
 }
 
-/// Stores a pretix seating plan as the next version of a plan.
+/// Stores a seat plan, as CSV or as a pretix seating plan in JSON, as the next version of a plan.
+///
+/// CSV has a header with the columns `section`, `row`, `number` and, if wanted, `label`, `x`, `y`,
+/// `category` and `price` (minor units); the `pointer` of an error in it is like `line 7, column 3`.
 #[utoipa::path(put, path = "/api/v1/seat-plans/{id}", tag = "box office",
     params(("id" = String, Path), ("dry_run" = Option<bool>, Query),
-        ("id_from" = Option<String>, Query, description = "guid, uuid or position"),
+        ("id_from" = Option<String>, Query, description = "guid, uuid or position; not with CSV"),
         ("price" = Option<String>, Query, description = "`9900` or `Category I=9900`; may be repeated")),
+    request_body(content((serde_json::Value = "application/json"), (String = "text/csv"))),
     responses((status = 200, body = PlanVersionBody),
+        (status = 415, body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn put(
     services: Data<Services>,
@@ -96,12 +105,22 @@ pub async fn put(
     fields.text("id", &id, PLAN_ID_MAX);
     fields.finish()?;
     let query = put_query(&request)?;
-    let bytes = services.plan_body(&request, payload).await?;
+    let media = PlanMedia::of_body(&request)?;
+    if media == PlanMedia::Csv && query.id_from.is_some() {
+        let message = "is for pretix plans; CSV has labels in a column of its own";
+        return Err(Problem::parameter("id_from", message));
+    }
+    let (limit, time) = (services.plan_body_limit, services.body_timeout);
+    let bytes = body::read(&request, payload, limit, time).await?;
     let keyed = key::keyed(&request, &bytes)?;
-    let document: PretixPlan = body::parse(&bytes)?;
-    let prices = Prices::parse(&query.prices)
-        .map_err(|errors| Problem::parameter("price", errors.join("; ")))?;
-    let plan = to_plan(&document, query.id_from, &prices).map_err(|e| plan_problem(e, ""))?;
+    let plan = match media {
+        PlanMedia::Csv => csv::parse(&bytes, &query.prices),
+        PlanMedia::Json => {
+            let document: PretixPlan = body::parse(&bytes)?;
+            to_plan(&document, query.id_from.unwrap_or_default(), &query.prices)
+        }
+    };
+    let plan = plan.map_err(|errors| plan_problem(errors, ""))?;
     if query.dry_run {
         return Ok(reply::json(&DryRunBody { dry_run: true, seats: plan.seat_count() }));
     }
@@ -117,10 +136,12 @@ struct LayoutBody<'a> {
     plan: &'a SeatPlan,
 }
 
-/// One version of a plan: sections, rows, seats. It never changes.
+/// One version of a plan: sections, rows, seats. It never changes. CSV for `Accept: text/csv`.
 #[utoipa::path(get, path = "/api/v1/seat-plans/{id}/versions/{version}", tag = "map",
     params(("id" = String, Path), ("version" = i32, Path)),
-    responses((status = 200, description = "sections, rows and seats in plan order"),
+    responses((status = 200, description = "sections, rows and seats in plan order",
+            content((serde_json::Value = "application/json"), (String = "text/csv")),
+            headers(("ETag" = String), ("Vary" = String))),
         (status = 304, description = "not modified"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
@@ -129,12 +150,21 @@ pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<Http
     let found = services.catalogue.plan(id, version).await?;
     let found = found.ok_or_else(|| Problem::not_found("seat plan"))?;
     let PlanVersion { id, version } = &found.version;
-    let tag = format!("\"plan-{version}\"");
-    let layout = LayoutBody { id, version: *version, plan: &found.plan };
     let cache = "public, max-age=31536000, immutable";
-    Ok(reply::conditional(&request, &tag, cache, || {
-        HttpResponse::Ok()
-            .insert_header(header::ContentType::json())
-            .body(serde_json::to_string(&layout).unwrap_or_default())
-    }))
+    let media = PlanMedia::wanted(&request);
+    let tag = match media {
+        PlanMedia::Json => format!("\"plan-{version}\""),
+        PlanMedia::Csv => format!("\"plan-{version}-csv\""),
+    };
+    let mut response = reply::conditional(&request, &tag, cache, || match media {
+        PlanMedia::Json => {
+            let layout = LayoutBody { id, version: *version, plan: &found.plan };
+            HttpResponse::Ok()
+                .insert_header(header::ContentType::json())
+                .body(serde_json::to_string(&layout).unwrap_or_default())
+        }
+        PlanMedia::Csv => HttpResponse::Ok().content_type(CSV).body(csv::write(&found.plan)),
+    });
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    Ok(response)
 }

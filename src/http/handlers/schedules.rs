@@ -168,7 +168,7 @@ fn plan_source(fields: &mut Fields, plan: SeatPlanField) -> Result<PlanSource, P
 pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
     let loaded = schedule(&services, id).await?;
-    let states = services.seat_maps.states(&loaded).await?;
+    let states = services.seat_maps.states(&loaded, 0).await?.states;
     let body = ScheduleBody {
         version: Some(states.version),
         counts: Some(states.counts.into()),

@@ -1,5 +1,7 @@
 //! The seat map: readable, filtered or packed.
 
+use std::sync::Arc;
+
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
@@ -12,16 +14,13 @@ use crate::domain::seat::status_name;
 use crate::http::Services;
 use crate::http::answers::CountsBody;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::reply;
-use crate::seat_map::{Layout, SeatStates};
+use crate::http::{negotiate, reply};
+use crate::seat_map::{Form, Layout, LoadedSchedule, SeatStates};
 
 use super::{cursor, page_limit, path_id, query, schedule};
 
 /// Seats of one page.
 const SEATS_PAGE_MAX: usize = 1_000;
-
-/// A map may be kept for a moment, and be stale for a moment more while it is fetched anew (RFC 5861).
-const CACHE: &str = "public, max-age=1, stale-while-revalidate=5";
 
 /// A seat of the map.
 #[derive(Debug, Serialize, ToSchema)]
@@ -74,9 +73,24 @@ struct SeatsQuery {
     status: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
+    min_version: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VersionQuery {
+    min_version: Option<String>,
 }
 
 impl SeatsQuery {
+    /// Whether all seats are wanted, which is the answer that readers share.
+    fn is_whole(&self) -> bool {
+        self.section.is_none()
+            && self.status.is_none()
+            && self.limit.is_none()
+            && self.cursor.is_none()
+    }
+
     fn status_code(&self) -> Result<Option<u8>, Problem> {
         let Some(name) = &self.status else { return Ok(None) };
         let code = (0..4).find(|code| status_name(*code) == Some(name.as_str()));
@@ -89,12 +103,15 @@ impl SeatsQuery {
 /// The seats of a schedule with their states; all of them unless asked for less.
 #[utoipa::path(get, path = "/api/v1/schedules/{id}/seats", tag = "map",
     params(("id" = String, Path), ("section" = Option<String>, Query), ("status" = Option<String>, Query),
-        ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
-    responses((status = 200, body = MapBody, headers(("ETag" = String))), (status = 304, description = "not modified"),
+        ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query),
+        ("min_version" = Option<i64>, Query, description = "not older than this; from X-Seatlock-Version")),
+    responses((status = 200, body = MapBody, headers(("ETag" = String), ("X-Seatlock-Version" = i64))),
+        (status = 304, description = "not modified"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
     let asked: SeatsQuery = query(&request)?;
+    let at_least = min_version(asked.min_version.as_deref())?;
     let status = asked.status_code()?;
     let page = match &asked.limit {
         Some(text) => Some(page_limit(Some(text), SEATS_PAGE_MAX, SEATS_PAGE_MAX)?),
@@ -102,23 +119,58 @@ pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<Http
     };
     let from: u32 = cursor::<u32>(asked.cursor.as_deref())?.unwrap_or(0);
     let loaded = schedule(&services, id).await?;
-    let states = services.seat_maps.states(&loaded).await?;
-    let tag = format!("\"seats-{}\"", states.version);
-    Ok(reply::conditional(&request, &tag, CACHE, || {
-        let wanted = |seat: &MapSeat<'_>, code: u8| {
-            asked.section.as_deref().is_none_or(|section| section == seat.section)
-                && status.is_none_or(|status| status == code)
-        };
-        let (seats, next) = select(&loaded.layout, &states, from, page, wanted);
-        let next_cursor = page.map(|_| next);
-        let version = states.version;
-        HttpResponse::Ok().json(MapBody {
-            schedule_id: id.to_string(),
-            version,
-            seats,
-            next_cursor,
-        })
-    }))
+    if asked.is_whole() {
+        return shared(&services, &request, &loaded, Form::Seats, at_least).await;
+    }
+    let states = services.seat_maps.states(&loaded, at_least).await?.states;
+    let wanted = |seat: &MapSeat<'_>, code: u8| {
+        asked.section.as_deref().is_none_or(|section| section == seat.section)
+            && status.is_none_or(|status| status == code)
+    };
+    let (seats, next) = select(&loaded.layout, &states, from, page, wanted);
+    let next_cursor = page.map(|_| next);
+    let version = states.version;
+    let body = MapBody { schedule_id: id.to_string(), version, seats, next_cursor };
+    Ok(reply::versioned(reply::json(&body), Some(version)))
+}
+
+/// The answer that all readers of a form share, in the coding that this one likes best.
+async fn shared(
+    services: &Services,
+    request: &HttpRequest,
+    loaded: &Arc<LoadedSchedule>,
+    form: Form,
+    at_least: i64,
+) -> Result<HttpResponse, Problem> {
+    let coding = negotiate::coding(request);
+    let at_least = at_least.max(negotiate::tagged_version(request));
+    let write = match form {
+        Form::Seats => write_seats,
+        Form::Availability => write_availability,
+    };
+    let answer = services.seat_maps.answer(loaded, (form, coding), at_least, write).await?;
+    Ok(reply::map(request, &answer, coding))
+}
+
+fn min_version(text: Option<&str>) -> Result<i64, Problem> {
+    let wrong = |_| Problem::parameter("min_version", "must be a version, a whole number");
+    text.map_or(Ok(0), |text| text.parse().map_err(wrong))
+}
+
+fn write_seats(loaded: &LoadedSchedule, states: &SeatStates) -> Vec<u8> {
+    let (seats, _) = select(&loaded.layout, states, 0, None, |_, _| true);
+    let schedule_id = loaded.schedule.id.to_string();
+    let body = MapBody { schedule_id, version: states.version, seats, next_cursor: None };
+    serde_json::to_vec(&body).unwrap_or_default()
+}
+
+fn write_availability(_: &LoadedSchedule, states: &SeatStates) -> Vec<u8> {
+    let body = AvailabilityBody {
+        version: states.version,
+        counts: states.counts.into(),
+        states: STANDARD.encode(states.packed()),
+    };
+    serde_json::to_vec(&body).unwrap_or_default()
 }
 
 /// The seats wanted from `from` on, at most `page` of them, and where the next page begins.
@@ -152,8 +204,9 @@ fn select<'a>(
 }
 
 /// The states of all seats, packed, with counts.
-#[utoipa::path(get, path = "/api/v1/schedules/{id}/availability", tag = "map", params(("id" = String, Path)),
-    responses((status = 200, body = AvailabilityBody, headers(("ETag" = String))),
+#[utoipa::path(get, path = "/api/v1/schedules/{id}/availability", tag = "map",
+    params(("id" = String, Path), ("min_version" = Option<i64>, Query)),
+    responses((status = 200, body = AvailabilityBody, headers(("ETag" = String), ("X-Seatlock-Version" = i64))),
         (status = 304, description = "not modified"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn availability(
@@ -161,14 +214,8 @@ pub async fn availability(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
+    let asked: VersionQuery = query(&request)?;
+    let at_least = min_version(asked.min_version.as_deref())?;
     let loaded = schedule(&services, id).await?;
-    let states = services.seat_maps.states(&loaded).await?;
-    let tag = format!("\"availability-{}\"", states.version);
-    Ok(reply::conditional(&request, &tag, CACHE, || {
-        HttpResponse::Ok().json(AvailabilityBody {
-            version: states.version,
-            counts: states.counts.into(),
-            states: STANDARD.encode(states.packed()),
-        })
-    }))
+    shared(&services, &request, &loaded, Form::Availability, at_least).await
 }

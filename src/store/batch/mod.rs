@@ -22,6 +22,7 @@ use crate::domain::decide::Decision;
 use crate::domain::effect::Outcome;
 use crate::domain::failure::Failure;
 use crate::domain::ids::BatchId;
+use crate::domain::rows::JournalEntry;
 use crate::metrics::batch::{BatchOutcome, CommandKind, CommandOutcome, Guard};
 
 use super::connect::LaneConnection;
@@ -31,6 +32,15 @@ use step::{Step, Tries, next_step};
 
 /// What became of one command.
 pub type CommandResult = Result<Outcome, Failure>;
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct BatchReport {
+    /// One result per command, in order.
+    pub results: Vec<CommandResult>,
+    /// What was committed, in order.
+    pub journal: Vec<JournalEntry>,
+}
 
 /// Says whether the command at this place in the batch is still wanted; asked before every run.
 pub type StillWanted<'a> = &'a (dyn Fn(usize) -> bool + Send + Sync);
@@ -61,6 +71,7 @@ struct Work<'a> {
     commands: Vec<Command>,
     wanted: StillWanted<'a>,
     results: Vec<Option<CommandResult>>,
+    journal: Vec<JournalEntry>,
     parts: VecDeque<Part>,
 }
 
@@ -72,14 +83,16 @@ impl Store {
         lane: usize,
         commands: Vec<Command>,
         wanted: StillWanted<'_>,
-    ) -> Vec<CommandResult> {
+    ) -> BatchReport {
         let Some(lane) = self.lanes.get(lane % self.lanes.len().max(1)) else {
             let away = Failure::Unavailable("there is no write connection".to_owned());
-            return commands.iter().map(|_| Err(away.clone())).collect();
+            let results = commands.iter().map(|_| Err(away.clone())).collect();
+            return BatchReport { results, journal: Vec::new() };
         };
         let results = commands.iter().map(|_| None).collect();
         let parts = VecDeque::from([Part::new((0..commands.len()).collect())]);
-        let mut work = Work { store: self, lane, commands, wanted, results, parts };
+        let journal = Vec::new();
+        let mut work = Work { store: self, lane, commands, wanted, results, journal, parts };
         let started = Instant::now();
         while let Some(part) = work.parts.pop_front() {
             work.finish(part).await;
@@ -220,6 +233,7 @@ impl Work<'_> {
         for _ in 0..decision.row_lock_saves {
             self.store.metrics.batch.saved_by(Guard::RowLock);
         }
+        self.journal.extend(decision.journal);
         for (place, outcome) in places.into_iter().zip(decision.outcomes) {
             if let Some(result) = self.results.get_mut(place) {
                 *result = Some(Ok(outcome));
@@ -266,7 +280,7 @@ impl Work<'_> {
         self.store.metrics.batch.saved_by(guard);
     }
 
-    fn report(self) -> Vec<CommandResult> {
+    fn report(self) -> BatchReport {
         let unknown = || Err(Failure::Unknown);
         let results: Vec<CommandResult> =
             self.results.into_iter().map(|result| result.unwrap_or_else(unknown)).collect();
@@ -279,7 +293,7 @@ impl Work<'_> {
             };
             self.store.metrics.batch.command(kind(&command.action), outcome);
         }
-        results
+        BatchReport { results, journal: self.journal }
     }
 }
 

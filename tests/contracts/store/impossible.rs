@@ -15,20 +15,6 @@ on_both_databases![
 ];
 
 impl Stage {
-    /// From now on the database takes no booking of this customer: an error of class 23.
-    async fn forbid(&self, customer: &str) {
-        let sql = match self.database.is_postgres() {
-            true => format!(
-                "ALTER TABLE booking ADD CONSTRAINT forbidden CHECK (customer_id <> '{customer}')"
-            ),
-            false => format!(
-                "CREATE TRIGGER forbidden BEFORE INSERT ON booking
-                 WHEN NEW.customer_id = '{customer}' BEGIN SELECT RAISE(ABORT, 'forbidden'); END"
-            ),
-        };
-        self.database.execute(&sql).await;
-    }
-
     fn batches(&self, outcome: BatchOutcome) -> u64 {
         self.metrics.batch.batches_total.with_label_values(&[outcome.as_str()]).get()
     }
@@ -36,7 +22,7 @@ impl Stage {
 
 async fn a_command_that_cannot_be_stored_fails_alone(stage: Stage) {
     let schedule = stage.schedule(20).await;
-    stage.forbid("mallory").await;
+    stage.database.forbid("mallory").await;
     let mut commands: Vec<_> = (0..16)
         .map(|seat| keyed(book(schedule, &[seat], &format!("c{seat}")), &format!("k{seat}")))
         .collect();
@@ -62,7 +48,7 @@ async fn a_command_that_cannot_be_stored_fails_alone(stage: Stage) {
 
 async fn a_batch_of_impossible_commands_ends_too(stage: Stage) {
     let schedule = stage.schedule(8).await;
-    stage.forbid("mallory").await;
+    stage.database.forbid("mallory").await;
     let before = stage.database.dump().await;
     let results = stage.run((0..7).map(|seat| book(schedule, &[seat], "mallory")).collect()).await;
     let impossible = |result: &_| matches!(result, Err(Failure::Impossible(_)));

@@ -49,8 +49,8 @@ fn between<'a>(log: &'a str, from: &str, to: &str) -> Vec<&'a str> {
 
 /// A trigger that ran, or a growing table that was read from end to end.
 fn is_wrong(line: &str) -> bool {
-    let scanned = |table: &&str| line.contains(&format!("Seq Scan on {table} "));
-    line.trim_start().starts_with("Trigger ") || GROWING.iter().any(|table| scanned(&table))
+    let scanned = |table: &str| line.contains(&format!("Seq Scan on {table} "));
+    line.trim_start().starts_with("Trigger ") || GROWING.iter().any(|table| scanned(table))
 }
 
 mod full {

@@ -2,19 +2,23 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::iter;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::cluster::{self, as_server_user, program};
 use crate::folder::Folder;
 use crate::server::{Recipe, Server};
+use crate::standby::Standby;
 use crate::tool::{command, run};
 
-/// A fast shutdown writes a checkpoint first.
-const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// A fast shutdown writes a checkpoint first, and waits for a frozen standby until
+/// `wal_sender_timeout` (60 seconds) is over.
+const STOP_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A primary goes on with "connections", a standby with "read-only connections".
+const READY: &str = "database system is ready to accept";
 
 /// A killed server leaves a System V shared memory segment, of which a machine has only so many. Its
 /// number is in the seventh line of postmaster.pid (`src/include/utils/pidfile.h` of PostgreSQL); a
@@ -29,6 +33,7 @@ const REMOVE_SHARED_MEMORY: &str = "ipcrm -m $(awk 'NR == 7 { print $2 }' data/p
 pub struct Postgres {
     server: Server,
     databases: AtomicU32,
+    standbys: AtomicU32,
 }
 
 impl Postgres {
@@ -39,19 +44,37 @@ impl Postgres {
     #[must_use]
     pub fn start(options: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
+        cluster::create(folder.path());
+        // What a standby needs of its primary (wal_level, max_wal_senders, max_replication_slots, a
+        // line in pg_hba.conf) is there by default since PostgreSQL 10.
+        let ours = [
+            ("listen_addresses", "127.0.0.1"),
+            ("max_connections", "300"),
+            // In the folder, so that it vanishes with it; /dev/shm is not emptied after a killed
+            // server.
+            ("dynamic_shared_memory_type", "mmap"),
+            ("shared_preload_libraries", "pg_stat_statements,auto_explain"),
+        ];
+        Self::run(folder, "postgresql.conf", &[&ours, options].concat())
+    }
+
+    /// Runs a server on the cluster in `folder`/data, on a port of its own. `settings` are added to
+    /// the configuration file called `file`, where the last one of a name counts.
+    pub(crate) fn run(folder: Folder, file: &str, settings: &[(&str, &str)]) -> Self {
         let data = folder.path().join("data");
-        create_cluster(folder.path());
-        let defaults = read(&data.join("postgresql.conf"));
+        let file = data.join(file);
+        let defaults = read(&file);
         let recipe = Recipe {
             command: as_server_user(program("postgres"), &["-D", "data"]),
-            ready: "database system is ready to accept connections",
+            ready: READY,
             tidy_up: REMOVE_SHARED_MEMORY,
         };
         let server = Server::start(folder, recipe, |port| {
-            let settings = settings(port, &data, options);
-            write(&data.join("postgresql.conf"), &format!("{defaults}\n{settings}"));
+            let (port, sockets) = (port.to_string(), data.to_string_lossy());
+            let place = [("port", port.as_str()), ("unix_socket_directories", &sockets)];
+            write(&file, &format!("{defaults}\n{}", lines(&[&place, settings].concat())));
         });
-        let postgres = Self { server, databases: AtomicU32::new(0) };
+        let postgres = Self { server, databases: AtomicU32::new(0), standbys: AtomicU32::new(0) };
         let found = postgres.psql("postgres", "SELECT current_setting('data_directory')");
         assert_eq!(Path::new(&found), data, "another server answers on this port");
         postgres
@@ -78,6 +101,19 @@ impl Postgres {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.psql("postgres", &format!("CREATE DATABASE {name}"));
         self.address(&name)
+    }
+
+    /// Starts a streaming standby of this server and waits until it has all that is committed here.
+    ///
+    /// From then on this server keeps whatever the standby has not received, even when the standby
+    /// is killed or dropped: a test that writes much afterwards has a server of its own.
+    ///
+    /// # Panics
+    /// When this server does not run, or the standby does not start; shows what they said.
+    #[must_use]
+    pub fn standby(&self) -> Standby {
+        let slot = format!("standby_{}", self.standbys.fetch_add(1, Ordering::Relaxed));
+        Standby::start(self, &slot)
     }
 
     /// Runs SQL in `database` (a name or an address of [`Postgres::create_database`]) and gives the
@@ -118,7 +154,8 @@ impl Postgres {
         self.server.process().kill();
     }
 
-    /// Stops the server as an operator would ("fast shutdown"): sessions are told and closed.
+    /// Stops the server as an operator would ("fast shutdown"): sessions are told and closed, and
+    /// its standbys receive the rest first (a paused one holds this up for a minute).
     pub fn stop(&self) {
         let process = self.server.process();
         process.signal("INT");
@@ -143,65 +180,18 @@ impl Postgres {
         self.server.restart();
     }
 
-    fn address(&self, database: &str) -> String {
+    /// The address of a database of this server.
+    pub(crate) fn address(&self, database: &str) -> String {
         format!("postgres://app@127.0.0.1:{}/{database}", self.port())
     }
 }
 
-/// The settings for postgresql.conf. The last one of a name counts, so the test's own come last.
-fn settings(port: u16, data: &Path, options: &[(&str, &str)]) -> String {
-    let port = port.to_string();
-    let data = data.to_string_lossy();
-    let ours = [
-        ("listen_addresses", "127.0.0.1"),
-        ("port", port.as_str()),
-        ("unix_socket_directories", &data),
-        ("max_connections", "300"),
-        // In the folder, so that it vanishes with it; /dev/shm is not emptied after a killed server.
-        ("dynamic_shared_memory_type", "mmap"),
-        ("shared_preload_libraries", "pg_stat_statements,auto_explain"),
-    ];
-    ours.iter()
-        .chain(options)
+/// The settings as lines of a configuration file.
+fn lines(settings: &[(&str, &str)]) -> String {
+    settings
+        .iter()
         .map(|(name, value)| format!("{name} = '{}'\n", value.replace('\'', "''")))
         .collect()
-}
-
-/// Makes the files of a new cluster in `folder`/data.
-fn create_cluster(folder: &Path) {
-    let owner = if is_root() { "postgres" } else { "" };
-    let script = command!["bash", "--norc", "-c", include_str!("cluster.sh"), "cluster", owner];
-    // An empty cluster lost in a power cut is no loss, so initdb need not flush it. The server does.
-    let settings = ["--no-sync", "--auth=trust", "--username=app", "--encoding=UTF8", "--locale=C"];
-    let initdb = as_server_user(program("initdb"), &settings);
-    run(folder, &[&script[..], &initdb].concat());
-}
-
-/// PostgreSQL refuses to run as root; then it runs as the user that its package makes.
-fn as_server_user(program: PathBuf, arguments: &[&str]) -> Vec<OsString> {
-    let user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"];
-    let prefix = if is_root() { &user[..] } else { &[] };
-    let program = iter::once(program.into_os_string());
-    let arguments = arguments.iter().map(OsString::from);
-    prefix.iter().map(OsString::from).chain(program).chain(arguments).collect()
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
-}
-
-/// A program of the newest PostgreSQL in Debian's layout, where `PATH` has only `psql`; elsewhere
-/// the one in `PATH`.
-fn program(name: &str) -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    versions
-        .filter_map(|version| {
-            let number: u32 = version.file_name().to_str()?.parse().ok()?;
-            Some((number, version.path().join("bin")))
-        })
-        .filter(|(_, programs)| programs.join("initdb").exists())
-        .max()
-        .map_or_else(|| PathBuf::from(name), |(_, programs)| programs.join(name))
 }
 
 fn read(path: &Path) -> String {

@@ -185,7 +185,7 @@ mod full {
         wait_until("the victim has started its servers", || report.exists());
         let everything = std::fs::read_to_string(report).unwrap();
         let everything: Vec<_> = everything.lines().map(Path::new).collect();
-        assert!(everything.len() >= 8, "{everything:?}");
+        assert!(everything.len() >= 13, "{everything:?}");
         assert!(everything.iter().all(|one| remains(one)), "{everything:?}");
         victim.kill().unwrap();
         victim.wait().unwrap();
@@ -209,12 +209,14 @@ mod full {
         let server = redis.cli(&["info", "server"]);
         let server = server.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap();
         everything.push(format!("/proc/{}", server.trim()));
-        everything.push(postgres.psql("postgres", "SHOW data_directory"));
-        let backends =
-            "SELECT '/proc/' || pid FROM pg_stat_activity WHERE backend_type <> 'client backend'";
-        everything.extend(postgres.psql("postgres", backends).lines().map(str::to_owned));
+        let standby = postgres.standby();
+        let traces = "SELECT current_setting('data_directory') UNION ALL SELECT '/proc/' || pid \
+                      FROM pg_stat_activity WHERE backend_type <> 'client backend'";
+        everything.extend(postgres.psql("postgres", traces).lines().map(str::to_owned));
+        everything.extend(standby.psql("postgres", traces).lines().map(str::to_owned));
         // The hard case: a stopped process does not notice the end of the others.
         postgres.pause();
+        standby.pause();
         let draft = report.with_extension("draft");
         std::fs::write(&draft, everything.join("\n")).unwrap();
         std::fs::rename(draft, report).unwrap();

@@ -75,6 +75,7 @@ fn what_is_out_of_bounds_is_refused_before_anything_is_read() {
         "--max-seats-per-booking=0",
         "--max-seats-per-customer=100001",
         "--hold-ttl-s=0",
+        "--format=excel",
         "--id-from=name",
         "--plan-id=a/b",
     ] {
@@ -88,6 +89,22 @@ fn only_a_dry_run_needs_neither_event_nor_time() {
     assert!(arguments(&["plan.json", "--dry-run"]).is_ok());
     let refused = arguments(&["plan.json"]).unwrap_err().to_string();
     assert!(refused.contains("--event") && refused.contains("--starts-at"), "{refused}");
+}
+
+#[test]
+fn the_format_is_the_one_named_or_else_that_of_the_extension() {
+    let format = |words: &[&str]| {
+        arguments(&[words, &["--dry-run"]].concat()).unwrap().format().map_err(|_| ())
+    };
+    for csv in [&["hall.csv"][..], &["HALL.CSV"], &["-", "--format=csv"]] {
+        assert_eq!(format(csv), Ok(Format::Csv), "{csv:?}");
+        assert_eq!(format(&[csv, &["--id-from=guid"]].concat()), Err(()), "{csv:?}");
+    }
+    for pretix in [&["hall.json"][..], &["csv"], &["-"], &["hall.csv", "--format=pretix"]] {
+        assert_eq!(format(pretix), Ok(Format::Pretix(IdFrom::Guid)), "{pretix:?}");
+        let by_uuid = [pretix, &["--id-from=uuid"]].concat();
+        assert_eq!(format(&by_uuid), Ok(Format::Pretix(IdFrom::Uuid)), "{pretix:?}");
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Prices for a plan that has none of its own: one for all seats, one for a category, or both.
+//! Prices for seats that bring none of their own: one for all, one for a category, or both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::plan::{PRICE_MAX, first_ten};
+use super::plan::{PRICE_MAX, first_ten};
 
 /// What seats cost, in minor units; a category's own price wins over the general one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,13 +51,25 @@ impl Prices {
     }
 
     /// The price of a seat of this category, or of a seat without one.
-    pub(super) fn of(&self, category: Option<&str>) -> Option<i64> {
+    pub(in crate::domain) fn of(&self, category: Option<&str>) -> Option<i64> {
         category.and_then(|category| self.by_category.get(category)).copied().or(self.general)
     }
 
-    /// The categories that have a price of their own.
-    pub(super) fn categories(&self) -> impl Iterator<Item = &str> {
-        self.by_category.keys().map(String::as_str)
+    /// What is wrong with prices for categories that are not among those of the plan; `None` if there
+    /// are no such prices.
+    pub(in crate::domain) fn without_category(&self, of_plan: &BTreeSet<&str>) -> Option<String> {
+        let priced = self.by_category.keys().map(String::as_str);
+        let mut absent = priced.filter(|name| !of_plan.contains(name)).peekable();
+        absent.peek()?;
+        Some(format!(
+            "prices are given for categories that the plan does not have: {}; it has {}",
+            first_ten(absent.map(|name| (name, None))),
+            if of_plan.is_empty() {
+                "none".to_owned()
+            } else {
+                first_ten(of_plan.iter().map(|name| (*name, None)))
+            }
+        ))
     }
 }
 

@@ -1,0 +1,87 @@
+//! Which content coding and which version a reader wants.
+
+use actix_web::HttpRequest;
+use actix_web::http::header;
+
+use crate::seat_map::Coding;
+
+/// The codings there are, the smallest answer first.
+const CODINGS: [Coding; 4] = [Coding::Brotli, Coding::Zstd, Coding::Gzip, Coding::Identity];
+
+/// The coding that the reader likes best; among equals the smallest (RFC 9110 §12.5.3).
+pub(super) fn coding(request: &HttpRequest) -> Coding {
+    let header = request.headers().get(header::ACCEPT_ENCODING);
+    let Some(text) = header.and_then(|value| value.to_str().ok()) else { return Coding::Identity };
+    let quality = |name: &str| {
+        let mut any = None;
+        for item in text.split(',') {
+            let mut parts = item.split(';');
+            let coding = parts.next().unwrap_or_default().trim();
+            let weight = parts.find_map(|part| part.trim().strip_prefix("q=")?.trim().parse().ok());
+            let weight: f32 = weight.unwrap_or(1.0);
+            if coding.eq_ignore_ascii_case(name) {
+                return Some(weight);
+            }
+            if coding == "*" {
+                any = Some(weight);
+            }
+        }
+        any
+    };
+    let mut best = (Coding::Identity, quality("identity").unwrap_or(f32::MIN_POSITIVE));
+    for coding in CODINGS {
+        if let Some(weight) = quality(coding.name())
+            && (weight > best.1 || (weight == best.1 && best.0 == Coding::Identity))
+        {
+            best = (coding, weight);
+        }
+    }
+    best.0
+}
+
+/// The version that a tag of ours begins with; a reader who has it must not get an older one.
+pub(super) fn tagged_version(request: &HttpRequest) -> i64 {
+    let values = request.headers().get_all(header::IF_NONE_MATCH);
+    let tags = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let version = |tag: &str| {
+        let tag = tag.trim();
+        tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"').split('-').next()?.parse().ok()
+    };
+    tags.filter_map(version).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn chosen(accept: &str) -> Coding {
+        let request = TestRequest::default().insert_header((header::ACCEPT_ENCODING, accept));
+        coding(&request.to_http_request())
+    }
+
+    #[test]
+    fn the_best_coding_that_the_reader_takes_is_chosen() {
+        assert_eq!(coding(&TestRequest::default().to_http_request()), Coding::Identity);
+        assert_eq!(chosen("gzip"), Coding::Gzip);
+        assert_eq!(chosen("gzip, deflate, br, zstd"), Coding::Brotli);
+        assert_eq!(chosen("gzip, zstd;q=0.5"), Coding::Gzip);
+        assert_eq!(chosen("br;q=0, *"), Coding::Zstd);
+        assert_eq!(chosen("identity, gzip;q=0.5"), Coding::Identity);
+        assert_eq!(chosen("deflate"), Coding::Identity);
+        assert_eq!(chosen("gzip;q=0"), Coding::Identity);
+    }
+
+    #[test]
+    fn a_tag_tells_its_version() {
+        let asks = |tag: &str| {
+            let request = TestRequest::default().insert_header((header::IF_NONE_MATCH, tag));
+            tagged_version(&request.to_http_request())
+        };
+        assert_eq!(asks("\"17-seats-gzip\""), 17);
+        assert_eq!(asks("W/\"3-seats-br\", \"9-availability-identity\""), 9);
+        assert_eq!(asks("*"), 0);
+        assert_eq!(asks("\"somebody else's\""), 0);
+    }
+}

@@ -1,0 +1,233 @@
+//! Answers made of states: encoded when somebody asks, compressed, and shared by everybody who asks for
+//! the same.
+//!
+//! All answers of a schedule are made of the same *published* states, which move on at most every
+//! [`INTERVAL`] unless making them costs next to nothing or a reader needs a newer version. So no reader
+//! sees an older version after a newer one, whatever forms it asks for.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix_web::web::Bytes;
+
+use super::states::SeatStates;
+
+/// Between two versions of the answers of one schedule.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// What costs less than this may be made anew at any time.
+const CHEAP: Duration = Duration::from_millis(1);
+
+/// A form of answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// Every seat with its names, price and status.
+    Seats,
+    /// Two bits a seat, and counts.
+    Availability,
+}
+
+/// A content coding (RFC 9110 §8.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Coding {
+    /// As it is.
+    Identity,
+    /// gzip (RFC 1952).
+    Gzip,
+    /// br (RFC 7932).
+    Brotli,
+    /// zstd (RFC 8878).
+    Zstd,
+}
+
+impl Coding {
+    /// Its name in `Content-Encoding`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// Compresses. Levels are those at which a map of 50,000 seats takes tens of milliseconds.
+    #[must_use]
+    pub fn compress(self, body: Vec<u8>) -> Vec<u8> {
+        let compressed = match self {
+            Self::Identity => return body,
+            Self::Gzip => gzip(&body),
+            Self::Brotli => brotli(&body),
+            Self::Zstd => zstd::bulk::compress(&body, 3),
+        };
+        compressed.unwrap_or_else(|error| {
+            log::error!("a map could not be compressed: {error}");
+            Vec::new()
+        })
+    }
+}
+
+fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(body)?;
+    encoder.finish()
+}
+
+fn brotli(body: &[u8]) -> std::io::Result<Vec<u8>> {
+    let (buffer, quality, window) = (64 * 1024, 4, 20);
+    let mut encoder = brotli::CompressorWriter::new(Vec::new(), buffer, quality, window);
+    encoder.write_all(body)?;
+    encoder.flush()?;
+    Ok(encoder.into_inner())
+}
+
+/// An answer, ready to be sent any number of times.
+#[derive(Debug)]
+pub struct Encoded {
+    /// The version of its states.
+    pub version: i64,
+    /// Its strong entity tag, of its own per form and coding.
+    pub tag: String,
+    /// What is sent.
+    pub body: Bytes,
+}
+
+type Slot = Arc<tokio::sync::Mutex<Option<Arc<Encoded>>>>;
+
+/// The answers of one schedule.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    published: Mutex<Option<Published>>,
+    slots: Mutex<HashMap<(Form, Coding), Slot>>,
+}
+
+#[derive(Debug)]
+struct Published {
+    states: Arc<SeatStates>,
+    at: Instant,
+    /// What making the dearest answer of the last version took.
+    cost: Duration,
+}
+
+impl Answers {
+    /// The states to answer with, given the newest known; at `at_least` or newer if those are.
+    pub(super) fn publish(&self, newest: &Arc<SeatStates>, at_least: i64) -> Arc<SeatStates> {
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        match published.as_mut() {
+            None => {
+                let states = Arc::clone(newest);
+                let cost = Duration::ZERO;
+                *published = Some(Published { states, at: Instant::now(), cost });
+                Arc::clone(newest)
+            }
+            Some(last) => {
+                let due = last.cost < CHEAP
+                    || last.at.elapsed() >= INTERVAL
+                    || last.states.version < at_least;
+                if due && newest.version > last.states.version {
+                    last.states = Arc::clone(newest);
+                    last.at = Instant::now();
+                }
+                Arc::clone(&last.states)
+            }
+        }
+    }
+
+    /// The answer of these states: the one made before, or a new one made by `make` off the request's
+    /// thread while the others who ask for it wait.
+    pub(super) async fn encoded(
+        &self,
+        form: Form,
+        coding: Coding,
+        states: &Arc<SeatStates>,
+        make: impl FnOnce() -> Vec<u8> + Send + 'static,
+    ) -> Arc<Encoded> {
+        let slot = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(slots.entry((form, coding)).or_default())
+        };
+        let mut slot = slot.lock().await;
+        if let Some(known) = &*slot
+            && known.version >= states.version
+        {
+            return Arc::clone(known);
+        }
+        let began = Instant::now();
+        let body = tokio::task::spawn_blocking(move || coding.compress(make())).await;
+        let body = body.unwrap_or_else(|panic| {
+            log::error!("a map could not be written: {panic}");
+            Vec::new()
+        });
+        self.note_cost(began.elapsed());
+        let tag = format!("\"{}-{:?}-{}\"", states.version, form, coding.name()).to_lowercase();
+        let made = Arc::new(Encoded { version: states.version, tag, body: Bytes::from(body) });
+        *slot = Some(Arc::clone(&made));
+        made
+    }
+
+    fn note_cost(&self, cost: Duration) {
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(published) = published.as_mut() {
+            published.cost = published.cost.max(cost);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn states(version: i64) -> Arc<SeatStates> {
+        Arc::new(SeatStates::new(version, vec![0; 4]))
+    }
+
+    #[test]
+    fn published_states_move_on_seldom_unless_that_is_cheap_or_needed() {
+        let answers = Answers::default();
+        assert_eq!(answers.publish(&states(1), 0).version, 1);
+        assert_eq!(answers.publish(&states(2), 0).version, 2, "nothing was made yet");
+        answers.note_cost(Duration::from_millis(40));
+        assert_eq!(answers.publish(&states(3), 0).version, 2);
+        assert_eq!(answers.publish(&states(3), 3).version, 3, "a reader needs it");
+        assert_eq!(answers.publish(&states(2), 0).version, 3, "never back");
+    }
+
+    #[test]
+    fn every_coding_can_be_read_back() {
+        let body = "seat ".repeat(1_000).into_bytes();
+        let mut read = Vec::new();
+        let gzip = Coding::Gzip.compress(body.clone());
+        std::io::copy(&mut flate2::read::GzDecoder::new(gzip.as_slice()), &mut read).unwrap();
+        assert_eq!(read, body);
+        read.clear();
+        let br = Coding::Brotli.compress(body.clone());
+        std::io::copy(&mut brotli::Decompressor::new(br.as_slice(), 4096), &mut read).unwrap();
+        assert_eq!(read, body);
+        let zstd = Coding::Zstd.compress(body.clone());
+        assert_eq!(zstd::bulk::decompress(&zstd, body.len()).unwrap(), body);
+        assert_eq!(Coding::Identity.compress(body.clone()), body);
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_made_once_for_everybody_who_asks() {
+        let answers = Arc::new(Answers::default());
+        let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let states = states(7);
+        let asks = (0..20).map(|_| {
+            let (answers, made, states) = (answers.clone(), made.clone(), states.clone());
+            async move {
+                let make = move || {
+                    made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    b"map".to_vec()
+                };
+                answers.encoded(Form::Seats, Coding::Gzip, &states, make).await.tag.clone()
+            }
+        });
+        let tags = futures_util::future::join_all(asks).await;
+        assert_eq!(made.load(std::sync::atomic::Ordering::SeqCst), 1);
+        assert!(tags.iter().all(|tag| tag == "\"7-seats-gzip\""), "{tags:?}");
+    }
+}

@@ -1,0 +1,140 @@
+//! The states of a schedule's seats at one version.
+
+use std::collections::HashMap;
+
+use crate::domain::catalogue::Counts;
+use crate::domain::clock::EpochMs;
+use crate::domain::ids::SeatNumber;
+use crate::domain::refusal::ConflictReason;
+use crate::domain::rows::JournalEntry;
+use crate::domain::seat::SeatState;
+
+/// The states of all seats of a schedule at one version; never changed once made.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SeatStates {
+    /// The version.
+    pub version: i64,
+    /// By number: 0 available, 1 held, 2 booked, 3 blocked.
+    pub codes: Vec<u8>,
+    /// How many seats are in each state.
+    pub counts: Counts,
+}
+
+impl SeatStates {
+    pub(super) fn new(version: i64, codes: Vec<u8>) -> Self {
+        let counts = Counts::of(codes.iter().copied());
+        Self { version, codes, counts }
+    }
+
+    /// Two bits a seat in plan order: seat i in byte i/4, bits 2(i mod 4).
+    #[must_use]
+    pub fn packed(&self) -> Vec<u8> {
+        let pack = |four: &[u8]| four.iter().rev().fold(0, |byte, code| byte << 2 | (code & 3));
+        self.codes.chunks(4).map(pack).collect()
+    }
+}
+
+/// What is known of a schedule's seats: the newest states, and when the holds among them end.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) states: std::sync::Arc<SeatStates>,
+    until: HashMap<SeatNumber, EpochMs>,
+}
+
+impl Known {
+    /// From all seats at a version: each one's state number, and the end of its hold if it has one.
+    pub(super) fn new(version: i64, seats: &[(u8, Option<EpochMs>)]) -> Self {
+        let codes = seats.iter().map(|(code, _)| *code).collect();
+        let held = (0..).zip(seats).filter_map(|(n, (_, until))| Some((SeatNumber(n), (*until)?)));
+        Self { states: std::sync::Arc::new(SeatStates::new(version, codes)), until: held.collect() }
+    }
+
+    /// Goes one version on. False, and unchanged, if the entry is not the very next.
+    pub(super) fn apply(&mut self, entry: &JournalEntry) -> bool {
+        if entry.version != self.states.version + 1 {
+            return false;
+        }
+        let mut codes = self.states.codes.clone();
+        for (number, state) in &entry.changes {
+            if let Some(code) = codes.get_mut(number.0 as usize) {
+                *code = state.code();
+            }
+            match state {
+                SeatState::Held { until, .. } => self.until.insert(*number, *until),
+                _ => self.until.remove(number),
+            };
+        }
+        self.states = std::sync::Arc::new(SeatStates::new(entry.version, codes));
+        true
+    }
+
+    /// Which of the seats are not to be had, as far as is known: never more than that a seat is sold,
+    /// blocked, or held until a time that has not come.
+    pub(super) fn refusals(
+        &self,
+        seats: &[SeatNumber],
+        now: EpochMs,
+    ) -> Vec<(SeatNumber, ConflictReason)> {
+        let reason = |seat: &SeatNumber| match self.states.codes.get(seat.0 as usize)? {
+            1 if self.until.get(seat).is_some_and(|until| *until > now) => {
+                Some((*seat, ConflictReason::Held))
+            }
+            2 => Some((*seat, ConflictReason::Booked)),
+            3 => Some((*seat, ConflictReason::Blocked)),
+            _ => None,
+        };
+        seats.iter().filter_map(reason).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::ids::ScheduleId;
+
+    fn entry(version: i64, changes: Vec<(SeatNumber, SeatState)>) -> JournalEntry {
+        JournalEntry { schedule: ScheduleId(1), version, changes }
+    }
+
+    #[test]
+    fn seat_i_is_in_byte_i_over_4_at_bits_2_times_i_mod_4() {
+        let states = SeatStates::new(1, vec![0, 1, 2, 3, 1]);
+        assert_eq!(states.packed(), [0b11_10_01_00, 0b01]);
+        assert_eq!(states.counts, Counts { available: 1, held: 2, booked: 1, blocked: 1 });
+    }
+
+    #[test]
+    fn only_the_very_next_version_is_applied() {
+        let mut known = Known::new(5, &[(0, None), (0, None)]);
+        let booked = SeatState::Booked { booking: Uuid::nil() };
+        assert!(!known.apply(&entry(7, vec![(SeatNumber(0), booked)])));
+        assert!(!known.apply(&entry(5, vec![(SeatNumber(0), booked)])));
+        assert_eq!(known.states.codes, [0, 0]);
+        assert!(known.apply(&entry(6, vec![(SeatNumber(1), booked)])));
+        assert_eq!((known.states.version, known.states.codes.as_slice()), (6, [0, 2].as_slice()));
+    }
+
+    #[test]
+    fn a_seat_is_refused_while_it_is_sold_blocked_or_held_and_never_past_the_holds_end() {
+        let known = Known::new(1, &[(0, None), (1, Some(EpochMs(50))), (2, None), (3, None)]);
+        let all: Vec<SeatNumber> = (0..5).map(SeatNumber).collect();
+        let reasons = |now| -> Vec<_> {
+            known.refusals(&all, EpochMs(now)).into_iter().map(|(seat, r)| (seat.0, r)).collect()
+        };
+        use ConflictReason::{Blocked, Booked, Held};
+        assert_eq!(reasons(49), [(1, Held), (2, Booked), (3, Blocked)]);
+        assert_eq!(reasons(50), [(2, Booked), (3, Blocked)]);
+    }
+
+    #[test]
+    fn an_extension_moves_the_end_and_a_release_forgets_it() {
+        let mut known = Known::new(1, &[(1, Some(EpochMs(50)))]);
+        let held = SeatState::Held { hold: Uuid::nil(), until: EpochMs(90) };
+        assert!(known.apply(&entry(2, vec![(SeatNumber(0), held)])));
+        assert_eq!(known.refusals(&[SeatNumber(0)], EpochMs(60)).len(), 1);
+        assert!(known.apply(&entry(3, vec![(SeatNumber(0), SeatState::Available)])));
+        assert!(known.refusals(&[SeatNumber(0)], EpochMs(60)).is_empty());
+    }
+}

@@ -1,0 +1,121 @@
+//! Where reads go: the replica while it is well, the primary within a share of its pool when it is not.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sea_orm::{DatabaseConnection, DbErr};
+use tokio::sync::Semaphore;
+
+use crate::domain::clock::EpochMs;
+use crate::domain::failure::StoreError;
+
+use super::Store;
+
+/// Which database a read asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// The replica, if there is one and it is well.
+    Anywhere,
+    /// The primary: what it does not have, nobody has.
+    Primary,
+}
+
+/// A replica that failed is not asked again for this long.
+const REPLICA_REST: Duration = Duration::from_secs(1);
+
+/// Reads on the primary at the same time, while the replica is away: the rest of the pool stays with the
+/// writers.
+const PRIMARY_SHARE: usize = 2;
+
+/// The state of routing.
+pub(super) struct Routing {
+    /// Milliseconds of the process' life until which the replica rests.
+    resting_until: AtomicU64,
+    share: Semaphore,
+    /// The database's clock minus this machine's, in milliseconds, as of the last heartbeat.
+    offset_ms: AtomicI64,
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self {
+            resting_until: AtomicU64::new(0),
+            share: Semaphore::new(PRIMARY_SHARE),
+            offset_ms: AtomicI64::new(0),
+        }
+    }
+}
+
+fn life_ms() -> u64 {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(BEGAN.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn system_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl Store {
+    /// What the database's clock says by now, as far as the last heartbeat can tell. Good enough to leave
+    /// a refusal to the database, never to make a grant.
+    #[must_use]
+    pub fn clock(&self) -> EpochMs {
+        EpochMs(system_ms().saturating_add(self.routing.offset_ms.load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn set_clock(&self, now: EpochMs) {
+        let offset = now.0.saturating_sub(system_ms());
+        self.routing.offset_ms.store(offset, Ordering::Relaxed);
+    }
+
+    /// Reads from the database named; a replica that fails is replaced by the primary, for a while.
+    pub(crate) async fn read_from<T, F, W>(
+        self: &Arc<Self>,
+        from: ReadFrom,
+        query: W,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, DbErr>> + Send + 'static,
+        W: Fn(DatabaseConnection) -> F,
+    {
+        let limit = self.settings.limits.statement_timeout;
+        if !self.settings.target.has_replica() {
+            return self.bounded(limit, query(self.read.clone())).await;
+        }
+        let rested = life_ms() >= self.routing.resting_until.load(Ordering::Relaxed);
+        if from == ReadFrom::Anywhere && rested {
+            match self.bounded(limit, query(self.read.clone())).await {
+                Err(error @ (StoreError::Unavailable(_) | StoreError::Timeout)) => {
+                    log::warn!("the read replica does not answer, the primary does its work: {error}");
+                    let rest = u64::try_from(REPLICA_REST.as_millis()).unwrap_or(0);
+                    self.routing.resting_until.store(life_ms() + rest, Ordering::Relaxed);
+                }
+                answered => return answered,
+            }
+        }
+        let wait = self.settings.limits.pool_wait;
+        let Ok(Ok(_share)) = tokio::time::timeout(wait, self.routing.share.acquire()).await else {
+            return Err(StoreError::Unavailable("reads have used up their share".to_owned()));
+        };
+        self.bounded(limit, query(self.write.clone())).await
+    }
+
+    /// Reads one thing where reads go. What a lagging replica does not have is asked of the primary before
+    /// it counts as absent.
+    pub(crate) async fn find<T, F, W>(self: &Arc<Self>, query: W) -> Result<Option<T>, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<Option<T>, DbErr>> + Send + 'static,
+        W: Fn(DatabaseConnection) -> F,
+    {
+        let found = self.read_from(ReadFrom::Anywhere, &query).await?;
+        if found.is_some() || !self.settings.target.has_replica() {
+            return Ok(found);
+        }
+        self.read_from(ReadFrom::Primary, &query).await
+    }
+}

@@ -1,0 +1,68 @@
+//! Who may call: with a key configured, every path of the API wants it, and no other does.
+
+use reqwest::Method;
+
+use crate::app::Stack;
+use crate::openapi::operations;
+
+on_both_stacks![
+    without_the_key_nothing_of_the_api_answers,
+    without_a_configured_key_everybody_on_this_machine_may_call,
+];
+
+const KEY: &str = "correct-horse-battery-staple";
+
+async fn without_the_key_nothing_of_the_api_answers(on: Stack) {
+    let app = on.start_with(&[("ADMIN_API_KEY", KEY)]).await;
+    let office = app.client_with_key(KEY);
+    let schedule = office.row_of(1).await;
+    let before = app.database.dump().await;
+    let wrong = [
+        None,
+        Some("Bearer wrong".to_owned()),
+        Some(format!("Bearer {KEY}x")),
+        Some(format!("Bearer {}", &KEY[1..])),
+        Some(format!("Basic {KEY}")),
+        Some(KEY.to_owned()),
+        Some("Bearer".to_owned()),
+    ];
+    let mut checked = 0;
+    for (method, path) in operations(&app).await {
+        if !path.starts_with("/api/") {
+            let open = app.send(app.request(method, &path)).await;
+            assert_ne!(open.status, 401, "{path}");
+            continue;
+        }
+        for authorization in &wrong {
+            let mut request = app.request(method.clone(), &path);
+            if let Some(value) = authorization {
+                request = request.header("authorization", value);
+            }
+            let refused = app.send(request).await;
+            refused.problem(401, "unauthenticated");
+            assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
+        }
+        let admitted = office.send(office.request(method, &path)).await;
+        assert_ne!(admitted.status, 401, "{path}");
+        checked += 1;
+    }
+    assert!(checked >= 20, "{checked}");
+    app.get("/api/v1/nothing").await.problem(401, "unauthenticated");
+    app.send(app.request(Method::PATCH, "/api/v1/events")).await.problem(401, "unauthenticated");
+    assert_eq!(app.database.dump().await, before);
+
+    app.book(&schedule, &["A-1-1"], "anna").await.problem(401, "unauthenticated");
+    office.book(&schedule, &["A-1-1"], "anna").await.expect(200);
+    for open in ["/livez", "/readyz", "/metrics", "/openapi.json", "/docs/", "/problems/internal"] {
+        assert_eq!(app.get(open).await.status, 200, "{open}");
+    }
+    let lower = app.request(Method::GET, "/api/v1/events");
+    let lower = app.send(lower.header("authorization", format!("bearer {KEY}"))).await;
+    assert_eq!(lower.status, 200, "the scheme has no case (RFC 9110)");
+}
+
+async fn without_a_configured_key_everybody_on_this_machine_may_call(on: Stack) {
+    let app = on.start().await;
+    app.get("/api/v1/events").await.expect(200);
+    app.client_with_key(KEY).get("/api/v1/events").await.expect(200);
+}

@@ -1,0 +1,215 @@
+//! Holds: from the grant to the one way each of them ends.
+
+use serde_json::{Value, json};
+
+use crate::app::{Stack, TestApp};
+use crate::client::taking;
+use crate::clock::millis;
+
+on_both_stacks![
+    a_hold_keeps_its_seats_until_it_becomes_a_booking,
+    a_hold_ends_by_time_and_its_seats_are_free_at_once,
+    the_end_of_a_hold_is_seen_on_the_map,
+    a_late_confirmation_books_what_is_still_free,
+    a_late_confirmation_names_the_seats_that_are_lost,
+    a_hold_is_extended_never_shortened_and_not_for_ever,
+    a_hold_that_has_ended_is_not_extended,
+    a_released_seat_is_booked_by_another_at_once,
+    a_hold_is_confirmed_by_its_own_customer_only,
+    a_hold_that_is_not_there_is_not_found,
+];
+
+impl TestApp {
+    async fn hold_for(&self, schedule: &str, seats: &[&str], ttl_s: u64) -> Value {
+        let mut body = taking(schedule, seats, "anna");
+        body["ttl_s"] = json!(ttl_s);
+        self.post("/api/v1/holds", &body).await.expect(201)
+    }
+
+    async fn read_hold(&self, id: &str) -> Value {
+        self.get(&format!("/api/v1/holds/{id}")).await.expect(200)
+    }
+
+    /// Waits until time has ended the hold.
+    async fn expired(&self, id: &str) -> Value {
+        let path = format!("/api/v1/holds/{id}");
+        self.wait_until(&path, |hold| hold.json()["status"] == "expired").await.json()
+    }
+}
+
+/// The sweeper does not come round in time.
+const UNSWEPT: [(&str, &str); 1] = [("SWEEP_INTERVAL", "1h")];
+
+async fn a_hold_keeps_its_seats_until_it_becomes_a_booking(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(3).await;
+    let answer = app.hold(&schedule, &["A-1-2", "A-1-1"], "anna").await;
+    let hold = answer.expect(201);
+    let id = hold["id"].as_str().unwrap();
+    let place = format!("/api/v1/holds/{id}");
+    assert_eq!(answer.header("location"), Some(place.as_str()));
+    let expected = json!({
+        "id": id, "schedule_id": schedule, "customer_id": "anna", "status": "held",
+        "seats": [{"label": "A-1-1", "price": 1_000}, {"label": "A-1-2", "price": 1_000}],
+        "total": {"amount": 2_000, "currency": "EUR"}, "created_at": hold["created_at"],
+        "expires_at": hold["expires_at"], "expires_in_s": 600,
+    });
+    assert_eq!(hold, expected);
+    assert_eq!(millis(&hold["expires_at"]) - millis(&hold["created_at"]), 600_000);
+    assert_eq!(app.states(&schedule).await, "he he av ");
+    let refused = app.book(&schedule, &["A-1-2", "A-1-3"], "ben").await;
+    refused.problem(409, "seats_unavailable");
+    assert_eq!(refused.conflicts(), ["A-1-2 held"]);
+
+    let booking = app.confirm(id).await.expect(200);
+    assert_eq!((&booking["hold_id"], &booking["customer_id"]), (&json!(id), &json!("anna")));
+    assert_eq!(booking["seats"], hold["seats"]);
+    assert_eq!(app.confirm(id).await.expect(200), booking, "the same booking again");
+    let read = app.read_hold(id).await;
+    assert_eq!((&read["status"], &read["booking_id"]), (&json!("confirmed"), &booking["id"]));
+    app.delete(&place).await.problem(409, "hold_confirmed");
+    assert_eq!(app.states(&schedule).await, "bo bo av ");
+    app.database.audit().await;
+}
+
+async fn a_hold_ends_by_time_and_its_seats_are_free_at_once(on: Stack) {
+    let app = on.start_with(&UNSWEPT).await;
+    let schedule = app.row_of(2).await;
+    let hold = app.hold_for(&schedule, &["A-1-1", "A-1-2"], 1).await;
+    let ended = app.expired(hold["id"].as_str().unwrap()).await;
+    assert_eq!(ended["expires_in_s"], 0);
+    assert_eq!(ended["expires_at"], hold["expires_at"]);
+    app.book(&schedule, &["A-1-1"], "ben").await.expect(200);
+    app.hold(&schedule, &["A-1-2"], "carl").await.expect(201);
+}
+
+async fn the_end_of_a_hold_is_seen_on_the_map(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(3).await;
+    app.hold_for(&schedule, &["A-1-1", "A-1-2"], 1).await;
+    assert_eq!(app.states(&schedule).await, "he he av ");
+    let path = format!("/api/v1/schedules/{schedule}/availability");
+    let swept = app.wait_until(&path, |map| map.json()["counts"]["held"] == 0).await.json();
+    assert_eq!(swept["counts"]["available"], 3);
+    assert_eq!(swept["version"], 3);
+    assert_eq!(app.states(&schedule).await, "av av av ");
+    app.database.audit().await;
+}
+
+async fn a_late_confirmation_books_what_is_still_free(on: Stack) {
+    for variables in [&UNSWEPT[..], &[]] {
+        let app = on.start_with(variables).await;
+        let schedule = app.row_of(2).await;
+        let hold = app.hold_for(&schedule, &["A-1-1", "A-1-2"], 1).await;
+        let id = hold["id"].as_str().unwrap();
+        app.expired(id).await;
+        let booking = app.confirm(id).await.expect(200);
+        assert_eq!(booking["seats"], hold["seats"]);
+        assert_eq!(app.read_hold(id).await["status"], "confirmed");
+    }
+}
+
+async fn a_late_confirmation_names_the_seats_that_are_lost(on: Stack) {
+    let app = on.start_with(&UNSWEPT).await;
+    let schedule = app.row_of(3).await;
+    let hold = app.hold_for(&schedule, &["A-1-1", "A-1-2"], 1).await;
+    let id = hold["id"].as_str().unwrap();
+    app.expired(id).await;
+    app.book(&schedule, &["A-1-2", "A-1-3"], "ben").await.expect(200);
+    let late = app.confirm(id).await;
+    let problem = late.problem(409, "hold_expired");
+    assert_eq!((&problem["effect"], &problem["retryable"]), (&json!("none"), &json!(false)));
+    assert_eq!(late.conflicts(), ["A-1-2 booked"]);
+    app.book(&schedule, &["A-1-1"], "carl").await.expect(200);
+}
+
+async fn a_hold_is_extended_never_shortened_and_not_for_ever(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(2).await;
+    let hold = app.hold_for(&schedule, &["A-1-1"], 60).await;
+    let path = format!("/api/v1/holds/{}/extend", hold["id"].as_str().unwrap());
+    let longer = app.post(&path, &json!({"ttl_s": 120})).await.expect(200);
+    let gained = millis(&longer["expires_at"]) - millis(&hold["expires_at"]);
+    assert!((60_000..120_000).contains(&gained), "counted from now: {longer}");
+    let shorter = app.post(&path, &json!({"ttl_s": 1})).await.expect(200);
+    assert_eq!(shorter["expires_at"], longer["expires_at"]);
+    let usual = app.send(app.request(reqwest::Method::POST, &path)).await.expect(200);
+    assert!(millis(&usual["expires_at"]) - millis(&hold["created_at"]) >= 600_000);
+    for _ in 0..2 {
+        let longest = app.post(&path, &json!({"ttl_s": 3_600})).await.expect(200);
+        let life = millis(&longest["expires_at"]) - millis(&hold["created_at"]);
+        assert_eq!(life, 3_600_000, "counted from the grant: {longest}");
+    }
+    for wrong in [0, 3_601] {
+        let problem =
+            app.post(&path, &json!({"ttl_s": wrong})).await.problem(422, "validation_failed");
+        assert_eq!(problem["errors"][0]["pointer"], "/ttl_s");
+    }
+    let refused = app.book(&schedule, &["A-1-1"], "ben").await;
+    assert_eq!(refused.conflicts(), ["A-1-1 held"]);
+}
+
+async fn a_hold_that_has_ended_is_not_extended(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(3).await;
+    let confirmed = app.hold(&schedule, &["A-1-1"], "anna").await.id(201);
+    app.confirm(&confirmed).await.expect(200);
+    let released = app.hold(&schedule, &["A-1-2"], "anna").await.id(201);
+    app.delete(&format!("/api/v1/holds/{released}")).await.expect(204);
+    let expired = app.hold_for(&schedule, &["A-1-3"], 1).await["id"].as_str().unwrap().to_owned();
+    app.expired(&expired).await;
+    for (id, code) in
+        [(confirmed, "hold_confirmed"), (released, "hold_released"), (expired, "hold_expired")]
+    {
+        app.post(&format!("/api/v1/holds/{id}/extend"), &json!({})).await.problem(409, code);
+    }
+}
+
+async fn a_released_seat_is_booked_by_another_at_once(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(20).await;
+    for seat in 1..=20 {
+        let seat = format!("A-1-{seat}");
+        let hold = app.hold(&schedule, &[&seat], "anna").await.id(201);
+        let path = format!("/api/v1/holds/{hold}");
+        app.delete(&path).await.expect(204);
+        app.book(&schedule, &[&seat], "ben").await.expect(200);
+        app.delete(&path).await.expect(204);
+        assert_eq!(app.read_hold(&hold).await["status"], "released");
+        app.confirm(&hold).await.problem(409, "hold_released");
+    }
+    assert_eq!(app.states(&schedule).await, "bo ".repeat(20));
+    app.database.audit().await;
+}
+
+async fn a_hold_is_confirmed_by_its_own_customer_only(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(1).await;
+    let hold = app.hold(&schedule, &["A-1-1"], "anna").await.id(201);
+    let confirm = |customer: &str| json!({"hold_id": hold, "customer_id": customer});
+    app.post("/api/v1/bookings", &confirm("ben")).await.problem(404, "not_found");
+    assert_eq!(app.read_hold(&hold).await["status"], "held");
+    app.post("/api/v1/bookings", &confirm("anna")).await.expect(200);
+    app.post("/api/v1/bookings", &confirm("ben")).await.problem(404, "not_found");
+}
+
+async fn a_hold_that_is_not_there_is_not_found(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(1).await;
+    let uuid = uuid::Uuid::now_v7();
+    let spelt = [
+        format!("{schedule}-{}", uuid.simple()),
+        format!("{schedule}-{uuid}"),
+        format!("99-{}", uuid.simple()),
+        "nonsense".to_owned(),
+        "%00".to_owned(),
+        "%F0%9F%98%80".to_owned(),
+    ];
+    for id in spelt {
+        app.get(&format!("/api/v1/holds/{id}")).await.problem(404, "not_found");
+        app.delete(&format!("/api/v1/holds/{id}")).await.problem(404, "not_found");
+        app.post(&format!("/api/v1/holds/{id}/extend"), &json!({})).await.problem(404, "not_found");
+        app.confirm(&id).await.problem(404, "not_found");
+        app.get(&format!("/api/v1/bookings/{id}")).await.problem(404, "not_found");
+    }
+}

@@ -1,0 +1,121 @@
+//! The API's own description: complete, and true.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::app::Stack;
+use crate::client::Client;
+
+on_both_stacks![
+    everything_described_is_there,
+    every_path_of_the_design_is_described,
+    what_is_not_described_is_refused_with_the_methods_that_are,
+    the_document_can_be_read_in_a_browser,
+];
+
+const DESIGN: [(&str, &str); 20] = [
+    ("/api/v1/events", "get post"),
+    ("/api/v1/events/{id}", "get"),
+    ("/api/v1/events/{id}/schedules", "get post"),
+    ("/api/v1/schedules/{id}", "get"),
+    ("/api/v1/schedules/{id}/seats", "get"),
+    ("/api/v1/schedules/{id}/availability", "get"),
+    ("/api/v1/seat-plans/{id}", "put"),
+    ("/api/v1/seat-plans/{id}/versions/{version}", "get"),
+    ("/api/v1/holds", "post"),
+    ("/api/v1/holds/{id}", "delete get"),
+    ("/api/v1/holds/{id}/extend", "post"),
+    ("/api/v1/bookings", "get post"),
+    ("/api/v1/bookings/{id}", "get"),
+    ("/api/v1/bookings/{id}/cancel", "post"),
+    ("/api/v1/schedules/{id}/blocks", "post"),
+    ("/api/v1/schedules/{id}/blocks/{block}", "delete"),
+    ("/livez", "get"),
+    ("/readyz", "get"),
+    ("/metrics", "get"),
+    ("/problems/{code}", "get"),
+];
+
+/// The methods of each described path.
+async fn described(client: &Client) -> BTreeMap<String, BTreeSet<String>> {
+    let document = client.get("/openapi.json").await.expect(200);
+    let methods = |item: &Value| item.as_object().unwrap().keys().cloned().collect();
+    let paths = document["paths"].as_object().unwrap();
+    paths.iter().map(|(path, item)| (path.clone(), methods(item))).collect()
+}
+
+/// Something that the path may mean: nothing that exists.
+fn example(path: &str) -> String {
+    let id = "1-01900000000070008000000000000000";
+    path.replace("/bookings/{id}", &format!("/bookings/{id}"))
+        .replace("/holds/{id}", &format!("/holds/{id}"))
+        .replace("{block}", id)
+        .replace("{id}", "9999")
+        .replace("{version}", "1")
+        .replace("{code}", "internal")
+}
+
+/// Every described operation, with an example of its path.
+pub(crate) async fn operations(client: &Client) -> Vec<(Method, String)> {
+    let mut operations = Vec::new();
+    for (path, methods) in described(client).await {
+        for method in methods {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            operations.push((method, example(&path)));
+        }
+    }
+    operations
+}
+
+async fn everything_described_is_there(on: Stack) {
+    let app = on.start().await;
+    for (method, path) in operations(&app).await {
+        let answer = app.send(app.request(method.clone(), &path)).await;
+        assert_ne!(answer.status, 405, "{method} {path}");
+        assert!(answer.status < 500, "{method} {path}: {answer:?}");
+        assert!(!answer.body.contains("there is nothing at"), "{method} {path}: {answer:?}");
+    }
+}
+
+async fn every_path_of_the_design_is_described(on: Stack) {
+    let app = on.start().await;
+    let described = described(&app).await;
+    for (path, methods) in DESIGN {
+        let found: Vec<&str> = described
+            .get(path)
+            .unwrap_or_else(|| panic!("{path} is not described"))
+            .iter()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(found.join(" "), methods, "{path}");
+    }
+}
+
+async fn what_is_not_described_is_refused_with_the_methods_that_are(on: Stack) {
+    let app = on.start().await;
+    for (path, methods) in described(&app).await {
+        for other in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            if methods.contains(&other.to_lowercase()) {
+                continue;
+            }
+            let method = Method::from_bytes(other.as_bytes()).unwrap();
+            let refused = app.send(app.request(method, &example(&path))).await;
+            refused.problem(405, "method_not_allowed");
+            let allow = refused.header("allow").unwrap().split(", ").map(str::to_lowercase);
+            assert_eq!(allow.collect::<BTreeSet<_>>(), methods, "{other} {path}");
+        }
+    }
+}
+
+async fn the_document_can_be_read_in_a_browser(on: Stack) {
+    let app = on.start().await;
+    let document = app.get("/openapi.json").await.expect(200);
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let page = app.get("/docs/").await;
+    assert_eq!(page.status, 200);
+    assert!(page.header("content-type").unwrap().starts_with("text/html"));
+    let same = app.get("/docs").await;
+    assert_eq!(same.body, page.body, "a redirect leads there");
+}

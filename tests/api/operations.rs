@@ -1,0 +1,141 @@
+//! What operators see: alive, ready, metrics, and how the service does without its dependencies.
+
+use serde_json::{Value, json};
+use test_support::Redis;
+
+use crate::app::{Stack, TestApp};
+use crate::client::Answer;
+
+on_both_stacks![
+    a_started_service_is_alive_and_ready,
+    metrics_count_what_happened,
+    metrics_can_have_an_address_of_their_own,
+    more_requests_than_allowed_are_refused_and_operators_are_not,
+    a_client_that_leaves_stops_nothing_half_way,
+];
+
+async fn a_started_service_is_alive_and_ready(on: Stack) {
+    let app = on.start().await;
+    assert_eq!(app.get("/livez").await.status, 200);
+    let ready = app.wait_until("/readyz", |answer| answer.status == 200).await.json();
+    assert_eq!(ready, json!({"status": "ok"}));
+    let verbose = app.get("/readyz?verbose").await.expect(200);
+    let checks = verbose["checks"].as_object().unwrap();
+    assert!(checks.len() >= 4 && checks.values().all(Value::is_null), "{verbose}");
+    app.get("/readyz?colour=red").await.problem(400, "invalid_parameter");
+}
+
+async fn metrics_count_what_happened(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(3).await;
+    app.book(&schedule, &["A-1-1"], "anna").await.expect(200);
+    app.book(&schedule, &["A-1-1"], "ben").await.problem(409, "seats_unavailable");
+    app.hold(&schedule, &["A-1-2"], "ben").await.expect(201);
+    let command = |kind: &str, outcome: &str| {
+        format!("seatlock_commands_total{{kind=\"{kind}\",outcome=\"{outcome}\"}}")
+    };
+    assert_eq!(app.metric(&command("book", "done")).await, 1.0);
+    assert_eq!(app.metric(&command("hold", "done")).await, 1.0);
+    let answered = |status| {
+        format!(
+            "seatlock_http_requests_total{{method=\"POST\",route=\"/api/v1/bookings\",\
+             status=\"{status}\"}}"
+        )
+    };
+    assert_eq!(app.metric(&answered(200)).await, 1.0);
+    assert_eq!(app.metric(&answered(409)).await, 1.0);
+    for guard in ["unique_index", "row_count"] {
+        let saves = format!("seatlock_guard_saves_total{{guard=\"{guard}\"}}");
+        assert_eq!(app.metric(&saves).await, 0.0, "no later guard had to step in");
+    }
+    let text = app.get("/metrics").await;
+    assert!(text.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+}
+
+async fn metrics_can_have_an_address_of_their_own(on: Stack) {
+    let app = on.start_with(&[("METRICS_BIND", "127.0.0.1:0")]).await;
+    app.get("/metrics").await.problem(404, "not_found");
+}
+
+async fn more_requests_than_allowed_are_refused_and_operators_are_not(on: Stack) {
+    let app = on.start_with(&[("RATE_LIMIT", "2")]).await;
+    let mut refused = 0;
+    for _ in 0..20 {
+        let answer = app.get("/api/v1/events").await;
+        if answer.status != 200 {
+            let problem = answer.problem(429, "rate_limited");
+            assert_eq!(problem["retryable"], true);
+            refused += 1;
+        }
+        assert_eq!(app.get("/livez").await.status, 200);
+    }
+    assert!(refused > 0);
+}
+
+async fn a_client_that_leaves_stops_nothing_half_way(on: Stack) {
+    let mut app = on.start().await;
+    let schedule = app.row_of(60).await;
+    for seat in 1..=60 {
+        let client = app.new_client();
+        let schedule = schedule.clone();
+        let gone = tokio::spawn(async move {
+            let seat = format!("A-1-{seat}");
+            client.book(&schedule, &[&seat], "anna").await
+        });
+        let patience = std::time::Duration::from_micros(fastrand::u64(0..8_000));
+        tokio::time::sleep(patience).await;
+        gone.abort();
+    }
+    // Whatever became of each: its seat is sold or free, and the service works.
+    let another = app.row_of(1).await;
+    app.book(&another, &["A-1-1"], "ben").await.expect(200);
+    tokio::task::block_in_place(|| app.drain());
+    app.database.audit().await;
+    assert!(app.database.number("SELECT count(*) FROM booking").await > 1);
+}
+
+mod full_only {
+    use super::*;
+
+    fn degraded(answer: &Answer) -> bool {
+        answer.status == 200 && answer.json()["status"] == "degraded"
+    }
+
+    async fn sell(app: &TestApp, schedule: &str, seats: std::ops::Range<u32>) {
+        for seat in seats {
+            let seat = format!("A-1-{seat}");
+            app.book(schedule, &[&seat], "anna").await.expect(200);
+            app.book(schedule, &[&seat], "ben").await.problem(409, "seats_unavailable");
+            app.hold(schedule, &[&seat], "ben").await.problem(409, "seats_unavailable");
+        }
+    }
+
+    mod full {
+        use super::*;
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn without_redis_the_service_is_degraded_and_sells_on() {
+            let redis = Redis::start(&[]);
+            let app = TestApp::full_with_redis(&redis).await;
+            let schedule = app.row_of(100).await;
+            sell(&app, &schedule, 1..10).await;
+            let hold = app.hold(&schedule, &["A-1-90"], "anna").await.id(201);
+            tokio::task::block_in_place(|| redis.kill());
+            sell(&app, &schedule, 10..40).await;
+            let said = app.wait_until("/readyz", degraded).await.json();
+            assert!(said["reasons"][0].as_str().unwrap().starts_with("seat locks: "), "{said}");
+            sell(&app, &schedule, 40..60).await;
+            // Losing Redis loses no hold.
+            let refused = app.book(&schedule, &["A-1-90"], "ben").await;
+            assert_eq!(refused.conflicts(), ["A-1-90 held"]);
+
+            tokio::task::block_in_place(|| redis.restart());
+            let back = |answer: &Answer| answer.json() == json!({"status": "ok"});
+            app.wait_until("/readyz", back).await;
+            sell(&app, &schedule, 60..80).await;
+            assert_eq!(app.book(&schedule, &["A-1-90"], "ben").await.status, 409);
+            app.confirm(&hold).await.expect(200);
+            app.database.audit().await;
+        }
+    }
+}

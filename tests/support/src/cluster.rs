@@ -1,0 +1,63 @@
+//! The files of a PostgreSQL server (a cluster, in PostgreSQL's words), and the programs for them.
+
+use std::ffi::OsString;
+use std::fs;
+use std::iter;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::tool::{command, run};
+
+/// Makes the files of a new cluster in `folder`/data.
+pub(crate) fn create(folder: &Path) {
+    // An empty cluster lost in a power cut is no loss: initdb need not flush it. The server does.
+    let settings = ["--no-sync", "--auth=trust", "--username=app", "--encoding=UTF8", "--locale=C"];
+    make(folder, as_server_user(program("initdb"), &settings));
+}
+
+/// Copies the cluster of the server on `port` to `folder`/data, for a standby that follows it. The
+/// server keeps whatever the standby has not received yet, in a new replication slot named `slot`.
+pub(crate) fn copy(folder: &Path, port: u16, slot: &str) {
+    let port = port.to_string();
+    let server = ["--host=127.0.0.1", "--port", &port, "--username=app"];
+    let settings = ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast"];
+    let slot = ["--create-slot", "--slot", slot];
+    let arguments = [&["--no-sync"], &server[..], &settings, &slot].concat();
+    let copy = as_server_user(program("pg_basebackup"), &arguments);
+    // Unlike initdb it may be killed, and has to be where the server is paused and never answers.
+    make(folder, [&command!["env", "--default-signal"][..], &copy].concat());
+}
+
+/// Runs `maker`, which lacks the folder to fill.
+fn make(folder: &Path, maker: Vec<OsString>) {
+    let owner = if is_root() { "postgres" } else { "" };
+    let script = command!["bash", "--norc", "-c", include_str!("cluster.sh"), "cluster", owner];
+    run(folder, &[&script[..], &maker].concat());
+}
+
+/// PostgreSQL refuses to run as root; then it runs as the user that its package makes.
+pub(crate) fn as_server_user(program: PathBuf, arguments: &[&str]) -> Vec<OsString> {
+    let user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"];
+    let prefix = if is_root() { &user[..] } else { &[] };
+    let program = iter::once(program.into_os_string());
+    let arguments = arguments.iter().map(OsString::from);
+    prefix.iter().map(OsString::from).chain(program).chain(arguments).collect()
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// A program of the newest PostgreSQL in Debian's layout, where `PATH` has only `psql`; elsewhere
+/// the one in `PATH`.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    versions
+        .filter_map(|version| {
+            let number: u32 = version.file_name().to_str()?.parse().ok()?;
+            Some((number, version.path().join("bin")))
+        })
+        .filter(|(_, programs)| programs.join("initdb").exists())
+        .max()
+        .map_or_else(|| PathBuf::from(name), |(_, programs)| programs.join(name))
+}

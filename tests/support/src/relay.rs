@@ -1,0 +1,266 @@
+//! A TCP relay: a network between a client and a server that fails when a test wants it to.
+//!
+//! Each connection has two pumps, one for each direction. A pump has a thread that reads pieces and
+//! notes when they came, and one that writes each of them when the line lets it through.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::port::free_port;
+
+/// How often another port is tried when the one that was free is not any more.
+const PORT_ATTEMPTS: usize = 5;
+
+/// How much is read at once, in bytes.
+const PIECE_SIZE: usize = 16 * 1024;
+
+/// How many pieces are under way in one direction before the sender has to wait.
+const PIECES_UNDER_WAY: usize = 64;
+
+/// A port on 127.0.0.1 that leads to another one, as long as the test likes.
+///
+/// Everything is closed on drop.
+pub struct Relay {
+    port: u16,
+    line: Arc<Line>,
+    /// The thread that has the listening socket; nobody while the line is cut.
+    acceptor: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Relay {
+    /// Relays to `port` on 127.0.0.1, where nobody needs to listen yet: a client whose server
+    /// cannot be reached is disconnected.
+    ///
+    /// # Panics
+    /// When no port is free.
+    #[must_use]
+    pub fn to(port: u16) -> Self {
+        let listener = (0..PORT_ATTEMPTS).find_map(|_| listen(free_port()).ok());
+        let listener = listener.expect("a port that was free is still free");
+        let own = listener.local_addr().expect("a listening socket has an address").port();
+        let condition =
+            Condition { mode: Mode::Open, delay: Duration::ZERO, connections: Vec::new() };
+        let line = Line { server: port, condition: Mutex::new(condition), changed: Condvar::new() };
+        let line = Arc::new(line);
+        let acceptor = Mutex::new(Some(line.accept_from(listener)));
+        Self { port: own, line, acceptor }
+    }
+
+    /// The port on 127.0.0.1 for clients. It stays the same whatever happens to the line.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Closes all connections, on both sides, and refuses new ones. What was under way is lost.
+    pub fn cut(&self) {
+        let mut acceptor = lock(&self.acceptor);
+        self.line.cut();
+        if let Some(acceptor) = acceptor.take() {
+            // Wakes the acceptor; refused when another client has just done so.
+            let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+            let _ = acceptor.join();
+        }
+    }
+
+    /// Keeps connections open and accepts new ones, but passes nothing on, the end of a connection
+    /// included. Nothing is lost: [`Relay::heal`] delivers it, as TCP does after a short outage.
+    ///
+    /// # Panics
+    /// When the line was cut and somebody else has taken its port since.
+    pub fn black_hole(&self) {
+        self.open(|condition| condition.mode = Mode::BlackHole);
+    }
+
+    /// Ends a cut, a black hole and a delay.
+    ///
+    /// # Panics
+    /// When the line was cut and somebody else has taken its port since.
+    pub fn heal(&self) {
+        self.open(|condition| {
+            condition.mode = Mode::Open;
+            condition.delay = Duration::ZERO;
+        });
+    }
+
+    /// From now on everything takes this much longer, in each direction: bytes, and the start and
+    /// the end of a connection. It adds to latency and leaves bandwidth alone, as long as no more
+    /// than a mebibyte is under way.
+    pub fn delay(&self, delay: Duration) {
+        self.line.change(|condition| condition.delay = delay);
+    }
+
+    fn open(&self, change: impl FnOnce(&mut Condition)) {
+        let mut acceptor = lock(&self.acceptor);
+        self.line.change(change);
+        acceptor.get_or_insert_with(|| {
+            let listener = listen(self.port);
+            self.line.accept_from(listener.expect("nobody has taken the port of a cut relay"))
+        });
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
+/// What becomes of the bytes.
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    Open,
+    BlackHole,
+    Cut,
+}
+
+/// How the line is at the moment.
+struct Condition {
+    mode: Mode,
+    delay: Duration,
+    /// Both sides of all connections; whoever uses one keeps it open.
+    connections: Vec<Weak<TcpStream>>,
+}
+
+/// What all threads of a relay share.
+struct Line {
+    server: u16,
+    condition: Mutex<Condition>,
+    changed: Condvar,
+}
+
+impl Line {
+    fn change(&self, change: impl FnOnce(&mut Condition)) {
+        change(&mut lock(&self.condition));
+        self.changed.notify_all();
+    }
+
+    fn cut(&self) {
+        self.change(|condition| {
+            condition.mode = Mode::Cut;
+            let connections = condition.connections.drain(..);
+            connections.filter_map(|one| one.upgrade()).for_each(|one| disconnect(&one));
+        });
+    }
+
+    /// Accepts clients until the line is cut.
+    fn accept_from(self: &Arc<Self>, listener: TcpListener) -> JoinHandle<()> {
+        let line = Arc::clone(self);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Some(client) = line.admit(client) else { return };
+                let line = Arc::clone(&line);
+                thread::spawn(move || line.connect(&client));
+            }
+        })
+    }
+
+    /// A connection that ends when the line is cut; nothing when it is already.
+    fn admit(&self, stream: TcpStream) -> Option<Arc<TcpStream>> {
+        // Otherwise a small piece would wait for the answer to the one before (RFC 896).
+        let _ = stream.set_nodelay(true);
+        let stream = Arc::new(stream);
+        let mut condition = lock(&self.condition);
+        if condition.mode == Mode::Cut {
+            return None;
+        }
+        condition.connections.retain(|one| one.strong_count() > 0);
+        condition.connections.push(Arc::downgrade(&stream));
+        Some(stream)
+    }
+
+    /// Connects a client with the server until both have ended.
+    fn connect(&self, client: &TcpStream) {
+        if !self.lets_through(Instant::now()) {
+            return;
+        }
+        let server = TcpStream::connect((Ipv4Addr::LOCALHOST, self.server)).ok();
+        let Some(server) = server.and_then(|server| self.admit(server)) else { return };
+        thread::scope(|scope| {
+            scope.spawn(|| self.pump(client, &server));
+            self.pump(&server, client);
+        });
+    }
+
+    fn pump(&self, source: &TcpStream, target: &TcpStream) {
+        let (sender, pieces) = sync_channel(PIECES_UNDER_WAY);
+        thread::scope(|scope| {
+            scope.spawn(|| read_pieces(source, sender));
+            if self.write_pieces(pieces, target).is_err() {
+                disconnect(source);
+                disconnect(target);
+            }
+        });
+    }
+
+    fn write_pieces(&self, pieces: Receiver<Piece>, mut target: &TcpStream) -> io::Result<()> {
+        for piece in pieces {
+            if !self.lets_through(piece.arrival) {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            if piece.bytes.is_empty() {
+                return target.shutdown(Shutdown::Write);
+            }
+            target.write_all(&piece.bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the line lets through what came at `arrival`; false when it has been cut.
+    fn lets_through(&self, arrival: Instant) -> bool {
+        let mut condition = lock(&self.condition);
+        loop {
+            let left = condition.delay.saturating_sub(arrival.elapsed());
+            condition = match condition.mode {
+                Mode::Cut => return false,
+                Mode::Open if left.is_zero() => return true,
+                Mode::Open => {
+                    let waited = self.changed.wait_timeout(condition, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                Mode::BlackHole => {
+                    self.changed.wait(condition).unwrap_or_else(PoisonError::into_inner)
+                }
+            };
+        }
+    }
+}
+
+/// Some bytes of one direction. None at all is the end, which is subject to the line's condition as
+/// the rest is.
+struct Piece {
+    arrival: Instant,
+    bytes: Vec<u8>,
+}
+
+/// Reads until the end of `source`, or until nobody wants the pieces any more.
+fn read_pieces(mut source: &TcpStream, pieces: SyncSender<Piece>) {
+    let mut buffer = vec![0; PIECE_SIZE];
+    loop {
+        // A connection that breaks has ended, too.
+        let length = source.read(&mut buffer).unwrap_or(0);
+        let bytes = buffer.get(..length).unwrap_or_default().to_vec();
+        let piece = Piece { arrival: Instant::now(), bytes };
+        if pieces.send(piece).is_err() || length == 0 {
+            return;
+        }
+    }
+}
+
+fn listen(port: u16) -> io::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+}
+
+/// Ends a connection for whoever reads or writes there; fails only where it has ended already.
+fn disconnect(stream: &TcpStream) {
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+/// Nothing that is locked here is left half changed by a panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
