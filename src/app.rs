@@ -196,8 +196,7 @@ impl Engine {
         let limits =
             LaneLimits { batch_max: reservation.batch_max, pending_max: reservation.pending_max };
         let seat_maps = Arc::new(SeatMaps::new(Arc::clone(&store)));
-        let lanes =
-            Arc::new(Lanes::start(&store, &seat_maps, &metrics, &engine.handle(), limits));
+        let lanes = Arc::new(Lanes::start(&store, &seat_maps, &metrics, &engine.handle(), limits));
         let locker = Arc::new(SeatLocker::start(
             locks,
             &metrics,

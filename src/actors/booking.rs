@@ -119,13 +119,12 @@ impl Lanes {
     ) -> Self {
         let batch_limits = BatchLimits { batch_max: limits.batch_max, flights_max: 1 };
         let lane = |number| {
-            let work =
-                Arc::new(Lane {
-                    number,
-                    store: Arc::clone(store),
-                    seat_maps: Arc::clone(seat_maps),
-                    metrics: Arc::clone(metrics),
-                });
+            let work = Arc::new(Lane {
+                number,
+                store: Arc::clone(store),
+                seat_maps: Arc::clone(seat_maps),
+                metrics: Arc::clone(metrics),
+            });
             let (arbiter, shared) = (arbiter.clone(), Arc::clone(metrics));
             let start = move || {
                 let (work, metrics) = (Arc::clone(&work), Arc::clone(&shared));

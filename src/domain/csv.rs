@@ -123,6 +123,9 @@ impl<'a> Reading<'a> {
             );
             return self.problems.add(columns::place(record.line, None), "field_count", message);
         }
+        if self.draft.is_full() {
+            return self.draft.turn_away();
+        }
         let seat = self.seat(record);
         let text = |column| self.columns.text(record, column);
         self.draft.add(text(Column::Section), text(Column::Row), seat, record.line);
@@ -188,17 +191,17 @@ impl<'a> Reading<'a> {
     }
 
     fn finish(mut self) -> Result<SeatPlan, Vec<PlanError>> {
-        if self.draft.count() > 0 {
+        let count = self.draft.count();
+        if count > SEATS_MAX {
+            let message =
+                format!("{count} seats: split the plan into plans of at most {SEATS_MAX}");
+            self.problems.add("", "too_many_seats", message);
+        }
+        if count > 0 {
             self.check_prices();
         } else {
             // If no line could be read, it would mislead to say that there is no seat.
             std::mem::take(&mut self.problems).none_or_all()?;
-        }
-        if self.draft.count() > SEATS_MAX {
-            let count = self.draft.count();
-            let message =
-                format!("{count} seats: split the plan into plans of at most {SEATS_MAX}");
-            self.problems.add("", "too_many_seats", message);
         }
         let (sections, lines) = self.draft.finish();
         SeatPlan::checked(sections, &FIELD_NAMES, self.problems)
@@ -207,7 +210,7 @@ impl<'a> Reading<'a> {
 
     /// Every seat needs a price, and every price that names a category a category of that name.
     fn check_prices(&mut self) {
-        // A line that was not understood may be the one that has the category.
+        // A line that was not understood, or not looked at, may be the one that has the category.
         if self.problems.is_empty() {
             let known = self.categories.iter().map(String::as_str).collect();
             if let Some(message) = self.prices.without_category(&known) {

@@ -131,7 +131,10 @@ mod tests {
     #[test]
     fn fields_in_their_order_are_no_body() {
         let problem = problem(r#" [["A-1-1"]]"#);
-        assert_eq!((problem.code, problem.errors[0].pointer.as_str()), (Code::ValidationFailed, ""));
+        assert_eq!(
+            (problem.code, problem.errors[0].pointer.as_str()),
+            (Code::ValidationFailed, "")
+        );
     }
 
     #[test]

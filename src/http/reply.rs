@@ -5,8 +5,8 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 
-use crate::seat_map::{Coding, MapAnswer};
 use crate::domain::effect::{Once, Outcome, RecordedAnswer};
+use crate::seat_map::{Coding, MapAnswer};
 
 use super::answers::render;
 use super::problem::Problem;

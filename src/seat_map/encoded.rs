@@ -2,8 +2,8 @@
 //! the same.
 //!
 //! All answers of a schedule are made of the same *published* states, which move on at most every
-//! [`INTERVAL`] unless making them costs next to nothing or a reader needs a newer version. So no reader
-//! sees an older version after a newer one, whatever forms it asks for.
+//! [`INTERVAL`] unless the map is small or a reader needs a newer version. So no reader sees an older
+//! version after a newer one, whatever forms it asks for.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -17,8 +17,8 @@ use super::states::SeatStates;
 /// Between two versions of the answers of one schedule.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// What costs less than this may be made anew at any time.
-const CHEAP: Duration = Duration::from_millis(1);
+/// A map of no more seats than this costs so little that it is made anew for every version.
+const CHEAP_SEATS: usize = 5_000;
 
 /// A form of answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,8 +108,6 @@ pub(super) struct Answers {
 struct Published {
     states: Arc<SeatStates>,
     at: Instant,
-    /// What making the dearest answer of the last version took.
-    cost: Duration,
 }
 
 impl Answers {
@@ -119,12 +117,11 @@ impl Answers {
         match published.as_mut() {
             None => {
                 let states = Arc::clone(newest);
-                let cost = Duration::ZERO;
-                *published = Some(Published { states, at: Instant::now(), cost });
+                *published = Some(Published { states, at: Instant::now() });
                 Arc::clone(newest)
             }
             Some(last) => {
-                let due = last.cost < CHEAP
+                let due = newest.codes.len() <= CHEAP_SEATS
                     || last.at.elapsed() >= INTERVAL
                     || last.states.version < at_least;
                 if due && newest.version > last.states.version {
@@ -155,24 +152,15 @@ impl Answers {
         {
             return Arc::clone(known);
         }
-        let began = Instant::now();
         let body = tokio::task::spawn_blocking(move || coding.compress(make())).await;
         let body = body.unwrap_or_else(|panic| {
             log::error!("a map could not be written: {panic}");
             Vec::new()
         });
-        self.note_cost(began.elapsed());
         let tag = format!("\"{}-{:?}-{}\"", states.version, form, coding.name()).to_lowercase();
         let made = Arc::new(Encoded { version: states.version, tag, body: Bytes::from(body) });
         *slot = Some(Arc::clone(&made));
         made
-    }
-
-    fn note_cost(&self, cost: Duration) {
-        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(published) = published.as_mut() {
-            published.cost = published.cost.max(cost);
-        }
     }
 }
 
@@ -180,19 +168,25 @@ impl Answers {
 mod tests {
     use super::*;
 
-    fn states(version: i64) -> Arc<SeatStates> {
-        Arc::new(SeatStates::new(version, vec![0; 4]))
+    fn states(version: i64, seats: usize) -> Arc<SeatStates> {
+        Arc::new(SeatStates::new(version, vec![0; seats]))
     }
 
     #[test]
-    fn published_states_move_on_seldom_unless_that_is_cheap_or_needed() {
+    fn the_published_states_of_a_large_map_move_on_seldom_unless_a_reader_needs_newer_ones() {
         let answers = Answers::default();
-        assert_eq!(answers.publish(&states(1), 0).version, 1);
-        assert_eq!(answers.publish(&states(2), 0).version, 2, "nothing was made yet");
-        answers.note_cost(Duration::from_millis(40));
-        assert_eq!(answers.publish(&states(3), 0).version, 2);
-        assert_eq!(answers.publish(&states(3), 3).version, 3, "a reader needs it");
-        assert_eq!(answers.publish(&states(2), 0).version, 3, "never back");
+        let large = |version| states(version, CHEAP_SEATS + 1);
+        assert_eq!(answers.publish(&large(1), 0).version, 1);
+        assert_eq!(answers.publish(&large(2), 0).version, 1);
+        assert_eq!(answers.publish(&large(3), 2).version, 3, "a reader needs it");
+        assert_eq!(answers.publish(&large(2), 0).version, 3, "never back");
+    }
+
+    #[test]
+    fn the_published_states_of_a_small_map_are_the_newest() {
+        let answers = Answers::default();
+        assert_eq!(answers.publish(&states(1, 10), 0).version, 1);
+        assert_eq!(answers.publish(&states(2, 10), 0).version, 2);
     }
 
     #[test]
@@ -215,7 +209,7 @@ mod tests {
     async fn an_answer_is_made_once_for_everybody_who_asks() {
         let answers = Arc::new(Answers::default());
         let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let states = states(7);
+        let states = states(7, 4);
         let asks = (0..20).map(|_| {
             let (answers, made, states) = (answers.clone(), made.clone(), states.clone());
             async move {

@@ -149,9 +149,8 @@ impl LoadedSchedule {
         wanted: i64,
         mut future: tokio::sync::MutexGuard<'_, Option<(i64, Instant)>>,
     ) -> Result<FreshStates, StoreError> {
-        let resting = future.is_some_and(|(version, at)| {
-            wanted <= version && at.elapsed() < FUTURE_REST
-        });
+        let resting =
+            future.is_some_and(|(version, at)| wanted <= version && at.elapsed() < FUTURE_REST);
         let wanted = if resting { self.floor.load(Ordering::SeqCst) } else { wanted };
         if let Err(error) = self.catch_up(store, wanted).await {
             return match self.look(self.floor.load(Ordering::SeqCst)) {

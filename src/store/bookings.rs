@@ -43,7 +43,8 @@ impl Store {
                 let filter = Arc::clone(&filter);
                 async move {
                     let rows = select(&filter).limit(limit as u64 + 1).all(&db).await?;
-                    let rows = rows.into_iter().map(convert::booking).collect::<Result<Vec<_>, _>>();
+                    let rows =
+                        rows.into_iter().map(convert::booking).collect::<Result<Vec<_>, _>>();
                     views(&db, rows?).await
                 }
             })

@@ -90,7 +90,9 @@ impl Store {
         if from == ReadFrom::Anywhere && rested {
             match self.bounded(limit, query(self.read.clone())).await {
                 Err(error @ (StoreError::Unavailable(_) | StoreError::Timeout)) => {
-                    log::warn!("the read replica does not answer, the primary does its work: {error}");
+                    log::warn!(
+                        "the read replica does not answer, the primary does its work: {error}"
+                    );
                     let rest = u64::try_from(REPLICA_REST.as_millis()).unwrap_or(0);
                     self.routing.resting_until.store(life_ms() + rest, Ordering::Relaxed);
                 }

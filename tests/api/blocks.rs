@@ -70,7 +70,7 @@ async fn a_large_block_is_possible(on: Stack) {
     let seats = app.seats(&schedule).await;
     let seats: Vec<&str> = seats.iter().map(|(label, _)| label.as_str()).collect();
     let block = app.block(&schedule, &seats).await.id(201);
-    let read = app.get(&format!("/api/v1/schedules/{schedule}")).await.expect(200);
+    let read = app.schedule_now(&schedule).await;
     assert_eq!((&read["counts"]["blocked"], &read["version"]), (&json!(2_000), &json!(2)));
     app.delete(&format!("/api/v1/schedules/{schedule}/blocks/{block}")).await.expect(204);
     app.database.audit().await;

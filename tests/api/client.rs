@@ -1,6 +1,8 @@
 //! A customer, a shop or a box office: somebody who talks HTTP to the service.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -87,6 +89,19 @@ pub(crate) fn labels(claim: &Value) -> Vec<String> {
 pub(crate) struct Client {
     http: reqwest::Client,
     address: SocketAddr,
+    /// The newest version of each schedule's seats that an answer has told of.
+    versions: Arc<Mutex<HashMap<String, i64>>>,
+}
+
+/// The schedule that an answer speaks of, told by its body or by the path asked for.
+fn schedule_of(path: &str, body: &str) -> Option<String> {
+    let told = serde_json::from_str::<Value>(body).unwrap_or_default();
+    let told = told["schedule_id"].as_str().map(str::to_owned);
+    told.or_else(|| {
+        let mut parts =
+            path.split('/').skip_while(|part| !["schedules", "holds", "bookings"].contains(part));
+        parts.nth(1)?.split('-').next().map(str::to_owned)
+    })
 }
 
 impl Client {
@@ -105,7 +120,12 @@ impl Client {
     fn with(address: SocketAddr, headers: HeaderMap) -> Self {
         let builder = reqwest::Client::builder().default_headers(headers);
         let builder = builder.timeout(ANSWER_TIMEOUT).no_proxy();
-        Self { http: builder.build().unwrap(), address }
+        Self { http: builder.build().unwrap(), address, versions: Arc::default() }
+    }
+
+    /// From now on what one of the two has seen, the other expects to see as well.
+    pub(crate) fn shares_versions_with(&mut self, other: &Self) {
+        self.versions = Arc::clone(&other.versions);
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -119,15 +139,32 @@ impl Client {
 
     /// Sends a request; `None` if the connection broke before its answer was there.
     pub(crate) async fn try_send(&self, request: RequestBuilder) -> Option<Answer> {
-        let response = request.send().await.ok()?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Some(Answer { status, headers, body: response.text().await.ok()? })
+        self.exchange(request).await.ok()
     }
 
     pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
-        let response = request.send().await.unwrap();
+        self.exchange(request).await.unwrap()
+    }
+
+    async fn exchange(&self, request: RequestBuilder) -> reqwest::Result<Answer> {
+        let request = request.build()?;
+        let path = request.url().path().to_owned();
+        let response = self.http.execute(request).await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Answer { status, headers, body: response.text().await.unwrap() }
+        let answer = Answer { status, headers, body: response.text().await? };
+        if let Some(version) = answer.header("x-seatlock-version")
+            && let Some(schedule) = schedule_of(&path, &answer.body)
+        {
+            let version: i64 = version.parse().unwrap();
+            let mut versions = self.versions.lock().unwrap();
+            let newest = versions.entry(schedule).or_default();
+            *newest = version.max(*newest);
+        }
+        Ok(answer)
+    }
+
+    fn version_seen(&self, schedule: &str) -> Option<i64> {
+        self.versions.lock().unwrap().get(schedule).copied()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -196,9 +233,26 @@ impl Client {
         self.post(&format!("/api/v1/bookings/{booking}/cancel"), &body).await
     }
 
-    /// The states of a schedule's seats, `label status` in plan order.
+    /// A map of a schedule (`seats?status=held`), not older than what this client has seen happen.
+    pub(crate) async fn map(&self, schedule: &str, which: &str) -> Answer {
+        let mark = if which.contains('?') { '&' } else { '?' };
+        let seen = self.version_seen(schedule);
+        let at_least = seen.map(|version| format!("{mark}min_version={version}"));
+        let at_least = at_least.unwrap_or_default();
+        self.get(&format!("/api/v1/schedules/{schedule}/{which}{at_least}")).await
+    }
+
+    /// A schedule with its counts, not older than what this client has seen happen.
+    pub(crate) async fn schedule_now(&self, schedule: &str) -> Value {
+        let seen = self.version_seen(schedule).unwrap_or_default();
+        let path = format!("/api/v1/schedules/{schedule}");
+        let caught_up = |answer: &Answer| answer.expect(200)["version"].as_i64() >= Some(seen);
+        self.wait_until(&path, caught_up).await.json()
+    }
+
+    /// The states of a schedule's seats, label and status in plan order.
     pub(crate) async fn seats(&self, schedule: &str) -> Vec<(String, String)> {
-        let map = self.get(&format!("/api/v1/schedules/{schedule}/seats")).await.expect(200);
+        let map = self.map(schedule, "seats").await.expect(200);
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let seats = map["seats"].as_array().unwrap();
         seats.iter().map(|seat| (text(&seat["label"]), text(&seat["status"]))).collect()
@@ -225,6 +279,14 @@ impl Client {
         let text = self.get("/metrics").await.body;
         let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
         text.lines().find_map(value).unwrap_or_else(|| panic!("no {series} in {text}"))
+    }
+
+    /// Checks that the row locks alone have kept every promise: behind them nothing had to step in.
+    pub(crate) async fn no_later_guard_stepped_in(&self) {
+        for guard in ["unique_index", "row_count"] {
+            let saves = format!("seatlock_guard_saves_total{{guard=\"{guard}\"}}");
+            assert_eq!(self.metric(&saves).await, 0.0, "{guard}");
+        }
     }
 
     /// Asks until an answer is as wanted.

@@ -48,6 +48,7 @@ async fn a_hundred_clients_for_one_seat_get_one_booking(on: Stack) {
     let clients = [app.new_client(), app.new_client()];
     exactly_one_won(&all_at_once(&clients, &schedule, &["A-1-2"], 100).await);
     assert_eq!(app.states(&schedule).await, "av bo av ");
+    app.no_later_guard_stepped_in().await;
     app.database.audit().await;
 }
 
@@ -57,6 +58,7 @@ async fn a_hundred_clients_for_three_seats_get_one_booking(on: Stack) {
     let seats = ["A-1-1", "A-1-3", "A-1-4"];
     exactly_one_won(&all_at_once(&[app.new_client()], &schedule, &seats, 100).await);
     assert_eq!(app.states(&schedule).await, "bo av bo bo ");
+    app.no_later_guard_stepped_in().await;
     app.database.audit().await;
 }
 
@@ -72,6 +74,7 @@ async fn a_hundred_clients_who_hold_one_seat_get_one_hold(on: Stack) {
     for lost in answers.iter().filter(|answer| answer.status != 201) {
         lost.problem(409, "seats_unavailable");
     }
+    app.no_later_guard_stepped_in().await;
     app.database.audit().await;
 }
 
@@ -112,6 +115,7 @@ async fn overlapping_requests_never_sell_a_seat_twice_nor_half_a_booking(on: Sta
     let booked = app.seats(&schedule).await.into_iter().filter(|(_, status)| status == "booked");
     let booked: BTreeSet<String> = booked.map(|(label, _)| label).collect();
     assert_eq!(booked, owners.into_keys().collect::<BTreeSet<_>>());
+    app.no_later_guard_stepped_in().await;
     app.database.audit().await;
 }
 
@@ -132,6 +136,7 @@ async fn one_key_sent_by_fifty_requests_at_once_books_once(on: Stack) {
         assert!(answer.header("retry-after").is_some());
     }
     assert_eq!(app.database.number("SELECT count(*) FROM booking").await, 1);
+    app.no_later_guard_stepped_in().await;
     app.database.audit().await;
 }
 
@@ -156,6 +161,7 @@ async fn a_customers_limit_holds_against_many_requests_at_once(on: Stack) {
     for refused in answers.iter().filter(|answer| answer.status >= 400) {
         refused.problem(429, "seat_limit_reached");
     }
+    app.no_later_guard_stepped_in().await;
     app.database.audit().await;
 }
 

@@ -9,12 +9,17 @@ use serde_json::{Value, json};
 use crate::client::{Client, taking};
 use crate::concurrency::{all_at_once, exactly_one_won};
 use crate::database::Database;
-use crate::service::{Service, Shared};
+use crate::service::{Service, Shared, Starting};
 
 /// Two processes that start together on an empty database.
 async fn two_of(shared: &Shared) -> (Service, Service) {
-    let (one, two) = (shared.start(), shared.start());
-    (one.up().await, two.up().await)
+    both_up(shared.start(), shared.start()).await
+}
+
+async fn both_up(one: Starting, two: Starting) -> (Service, Service) {
+    let (one, mut two) = (one.up().await, two.up().await);
+    two.shares_customers_with(&one);
+    (one, two)
 }
 
 /// Both processes' clients fight for one seat, round after round.
@@ -27,6 +32,7 @@ async fn fight(services: &[&Service]) {
     }
     for client in clients {
         assert_eq!(client.states(&schedule).await, "bo ".repeat(10));
+        client.no_later_guard_stepped_in().await;
     }
 }
 
@@ -44,8 +50,7 @@ mod full {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_process_without_redis_sells_no_seat_that_another_has_sold() {
         let shared = Shared::fresh();
-        let (one, two) = (shared.start(), shared.start_without_redis());
-        let (one, two) = (one.up().await, two.up().await);
+        let (one, two) = both_up(shared.start(), shared.start_without_redis()).await;
         fight(&[&one, &two]).await;
         Database::postgres(&shared.url).await.audit().await;
     }

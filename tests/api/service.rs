@@ -71,6 +71,11 @@ impl Starting {
 }
 
 impl Service {
+    /// What customers of one of the two have seen, those of the other expect to see as well.
+    pub(crate) fn shares_customers_with(&mut self, other: &Self) {
+        self.client.shares_versions_with(&other.client);
+    }
+
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }

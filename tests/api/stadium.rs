@@ -52,8 +52,7 @@ async fn sell_out(app: &TestApp, schedule: &str) {
 }
 
 async fn check_the_books(app: &TestApp, schedule: &str) {
-    let of = format!("/api/v1/schedules/{schedule}");
-    let counts = app.get(&of).await.expect(200);
+    let counts = app.schedule_now(schedule).await;
     assert_eq!(counts["counts"]["booked"], counts["seats"]);
     assert_eq!(counts["counts"]["available"], 0);
     let (mut seats, mut total) = (0, 0);
@@ -71,6 +70,7 @@ async fn check_the_books(app: &TestApp, schedule: &str) {
     assert_eq!(Some(seats as u64), counts["seats"].as_u64(), "every seat is in one booking");
     let prices = "SELECT CAST(sum(price) AS BIGINT) FROM seat";
     assert_eq!(total, app.database.number(prices).await);
+    app.no_later_guard_stepped_in().await;
     app.database.audit().await;
 }
 

@@ -6,6 +6,7 @@ mod commands;
 mod holds;
 mod impossible;
 mod keys;
+mod lineage;
 mod lost_commit;
 mod migrations;
 mod plans;

@@ -59,7 +59,7 @@ async fn free_seats(
     id: ScheduleId,
 ) -> Result<Option<[String; 2]>, StoreError> {
     let Some(loaded) = services.seat_maps.schedule(id).await? else { return Ok(None) };
-    let states = services.seat_maps.states(&loaded).await?;
+    let states = services.seat_maps.states(&loaded, 0).await?.states;
     let seats = loaded.layout.seats().zip(&states.codes);
     let mut free = seats
         .filter(|(_, code)| status_name(**code) == Some("available"))

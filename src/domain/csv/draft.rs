@@ -28,13 +28,19 @@ struct DraftRow {
 pub(super) struct SeatLines(Vec<Vec<Vec<usize>>>);
 
 impl Draft {
-    /// Adds a seat behind the others of its row. Seats that no plan has room for are only counted, so
-    /// that a document costs no more memory than a plan.
+    /// Whether no plan has room for another seat.
+    pub(super) fn is_full(&self) -> bool {
+        self.count >= SEATS_MAX
+    }
+
+    /// Counts a seat for which there is no room, so that a document costs no more memory than a plan.
+    pub(super) fn turn_away(&mut self) {
+        self.count += 1;
+    }
+
+    /// Adds a seat behind the others of its row.
     pub(super) fn add(&mut self, section: &str, row: &str, seat: PlanSeat, line: usize) {
         self.count += 1;
-        if self.count > SEATS_MAX {
-            return;
-        }
         let new = self.sections.len();
         let index = *self.by_name.entry(section.to_owned()).or_insert(new);
         if index == new {
@@ -46,7 +52,7 @@ impl Draft {
         }
     }
 
-    /// How many seats were added, those without room included.
+    /// How many seats there are, those turned away included.
     pub(super) fn count(&self) -> usize {
         self.count
     }

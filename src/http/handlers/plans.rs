@@ -146,6 +146,10 @@ struct LayoutBody<'a> {
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let id = request.match_info().get("id").unwrap_or_default().to_owned();
+    // No plan has such a name, and PostgreSQL would not even read it.
+    if id.chars().any(char::is_control) {
+        return Err(Problem::not_found("seat plan"));
+    }
     let version: i32 = path_id(&request, "version", "seat plan")?;
     let found = services.catalogue.plan(id, version).await?;
     let found = found.ok_or_else(|| Problem::not_found("seat plan"))?;

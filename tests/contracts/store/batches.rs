@@ -6,6 +6,7 @@ use seatlock::domain::effect::{Effect, Outcome};
 use seatlock::domain::failure::Failure;
 use seatlock::domain::ids::ScheduleId;
 use seatlock::domain::refusal::{ConflictReason, Refusal};
+use seatlock::store::ReadFrom;
 use uuid::Uuid;
 
 use super::commands::{
@@ -46,7 +47,7 @@ async fn a_batch_does_what_was_decided_and_another_store_reads_it(stage: Stage) 
     }
     let read = other.hold(ben.row.id).await.unwrap().unwrap();
     assert_eq!((read.row, read.seats, read.ends_at), (ben.row, ben.seats, ben.ends_at));
-    let snapshot = other.seats(schedule).await.unwrap().unwrap();
+    let snapshot = other.seats(schedule, ReadFrom::Primary).await.unwrap().unwrap();
     assert_eq!(snapshot.version, 2);
     assert_eq!(stage.states(schedule).await, "221200");
     stage.database.audit().await;
@@ -88,7 +89,7 @@ async fn each_batch_of_a_schedule_adds_one_version_and_refusals_add_none(stage: 
 async fn what_nobody_waits_for_is_not_executed(stage: Stage) {
     let schedule = stage.schedule(4).await;
     let commands = (0..4).map(|seat| book(schedule, &[seat], "anna")).collect();
-    let results = stage.store.run_batch(0, commands, &|place| place % 2 == 0).await;
+    let results = stage.store.run_batch(0, commands, &|place| place % 2 == 0).await.results;
     for (place, result) in results.iter().enumerate() {
         match place % 2 {
             0 => assert!(is_done(result), "{result:?}"),

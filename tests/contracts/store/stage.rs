@@ -16,7 +16,8 @@ use seatlock::domain::plan::{InlineSection, SeatPlan};
 use seatlock::domain::rules::ScheduleRules;
 use seatlock::http::answers::{render_event, render_schedule};
 use seatlock::metrics::Metrics;
-use seatlock::store::{CommandResult, Settings, Store};
+use seatlock::metrics::batch::Guard;
+use seatlock::store::{CommandResult, ReadFrom, Settings, Store};
 use test_support::{Folder, Postgres};
 
 use crate::database::Database;
@@ -67,10 +68,18 @@ impl Stage {
         Self { store, metrics, database, settings, _folder: folder }
     }
 
-    /// Another store on the same database, as another process would have it.
+    /// Another store on the same database, as another process would have it, but counting in the same
+    /// metrics.
     pub(crate) async fn another_store(&self) -> Arc<Store> {
-        let metrics = Arc::new(Metrics::new().unwrap());
-        Store::open(self.settings.clone(), metrics).await.unwrap()
+        Store::open(self.settings.clone(), Arc::clone(&self.metrics)).await.unwrap()
+    }
+
+    /// Checks that the row locks alone have kept every promise: behind them nothing had to step in.
+    pub(crate) fn no_later_guard_stepped_in(&self) {
+        for guard in [Guard::UniqueIndex, Guard::RowCount] {
+            let saves = &self.metrics.batch.guard_saves_total;
+            assert_eq!(saves.with_label_values(&[guard.as_str()]).get(), 0, "{guard:?}");
+        }
     }
 
     /// Executes the commands as one batch.
@@ -108,19 +117,19 @@ impl Stage {
 
     /// The version that a schedule is at.
     pub(crate) async fn version(&self, schedule: ScheduleId) -> i64 {
-        self.store.seats_version(schedule).await.unwrap().unwrap()
+        self.store.seats(schedule, ReadFrom::Primary).await.unwrap().unwrap().version
     }
 
     /// The states of a schedule's seats as digits: `0` available, `1` held, `2` booked, `3` blocked.
     pub(crate) async fn states(&self, schedule: ScheduleId) -> String {
-        let snapshot = self.store.seats(schedule).await.unwrap().unwrap();
+        let snapshot = self.store.seats(schedule, ReadFrom::Primary).await.unwrap().unwrap();
         snapshot.states.iter().map(|(code, _)| code.to_string()).collect()
     }
 }
 
 /// Executes the commands as one batch of a store's first lane.
 pub(crate) async fn run(store: &Arc<Store>, commands: Vec<Command>) -> Vec<CommandResult> {
-    store.run_batch(0, commands, &|_| true).await
+    store.run_batch(0, commands, &|_| true).await.results
 }
 
 /// One row; beyond 1,000 seats, which is all that a row may have, rows of 1,000.

@@ -1,7 +1,10 @@
 //! How many statements a load of bookings costs PostgreSQL.
 
+use std::sync::Arc;
+
 use seatlock::actors::booking::{LaneLimits, Lanes};
 use seatlock::domain::ids::ScheduleId;
+use seatlock::seat_map::SeatMaps;
 
 use super::commands::book;
 use super::stage::Stage;
@@ -23,7 +26,8 @@ async fn statements(stage: &Stage) -> i64 {
 async fn book_all_at_once(stage: &Stage, schedule: ScheduleId) {
     let arbiter = actix::Arbiter::new();
     let limits = LaneLimits { batch_max: 256, pending_max: 4_096 };
-    let lanes = Lanes::start(&stage.store, &stage.metrics, &arbiter.handle(), limits);
+    let seat_maps = Arc::new(SeatMaps::new(Arc::clone(&stage.store)));
+    let lanes = Lanes::start(&stage.store, &seat_maps, &stage.metrics, &arbiter.handle(), limits);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     let bookings = (0..BOOKINGS)
         .map(|seat| lanes.execute(book(schedule, &[seat], &format!("customer {seat}")), deadline));

@@ -75,7 +75,6 @@ fn what_is_out_of_bounds_is_refused_before_anything_is_read() {
         "--max-seats-per-booking=0",
         "--max-seats-per-customer=100001",
         "--hold-ttl-s=0",
-        "--format=excel",
         "--id-from=name",
         "--plan-id=a/b",
     ] {
@@ -105,6 +104,7 @@ fn the_format_is_the_one_named_or_else_that_of_the_extension() {
         let by_uuid = [pretix, &["--id-from=uuid"]].concat();
         assert_eq!(format(&by_uuid), Ok(Format::Pretix(IdFrom::Uuid)), "{pretix:?}");
     }
+    assert!(arguments(&["hall.csv", "--dry-run", "--format=excel"]).is_err());
 }
 
 #[test]
