@@ -33,6 +33,9 @@ use crate::reservation::Reservation;
 use crate::seat_map::SeatMaps;
 use crate::store::{Limits, Schema, Settings, Store, Target};
 
+/// What the engine has to stop in when the requests have used up the time.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
 /// Why the service could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -166,6 +169,7 @@ impl App {
         let metrics_handle = self.metrics_server.as_ref().map(Server::handle);
         let metrics_server = self.metrics_server.map(actix_web::rt::spawn);
         let server = actix_web::rt::spawn(self.server);
+        let mut deadline = Instant::now() + self.drain_timeout;
         tokio::pin!(server);
         tokio::select! {
             ended = &mut server => {
@@ -173,12 +177,14 @@ impl App {
             }
             () = stop => {
                 log::info!("stopping: finishing what was begun");
+                deadline = Instant::now() + self.drain_timeout;
                 self.engine.health.drain();
                 handle.stop(true).await;
                 server.await.map_err(std::io::Error::other)??;
             }
         }
-        self.engine.stop(self.drain_timeout).await;
+        // What is left of the time; a moment at least, for what the handlers had begun.
+        self.engine.stop(deadline.max(Instant::now() + LAST_MOMENT)).await;
         if let (Some(handle), Some(server)) = (metrics_handle, metrics_server) {
             handle.stop(false).await;
             server.await.map_err(std::io::Error::other)??;
@@ -234,9 +240,9 @@ impl Engine {
         Ok(Self { services, store, lanes, health, arbiters, lock_probe })
     }
 
-    async fn stop(self, limit: Duration) {
+    async fn stop(self, deadline: Instant) {
         self.lanes.close();
-        if !self.lanes.idle_by(Instant::now() + limit).await {
+        if !self.lanes.idle_by(deadline).await {
             log::warn!("commands were still being executed when time was up");
         }
         if let Some(probe) = self.lock_probe {
@@ -245,7 +251,10 @@ impl Engine {
         for arbiter in &self.arbiters {
             arbiter.stop();
         }
-        self.store.close().await;
+        // A connection to a server that is gone may never close.
+        if tokio::time::timeout_at(deadline.into(), self.store.close()).await.is_err() {
+            log::warn!("connections were still open when time was up");
+        }
     }
 }
 
@@ -318,7 +327,7 @@ fn serve(
     .workers(config.http.workers(cores))
     .max_connections(config.http.max_connections)
     .client_request_timeout(config.http.header_timeout)
-    .shutdown_timeout(config.http.drain_timeout.as_secs())
+    .shutdown_timeout(config.http.drain_timeout.as_secs().max(1))
     .disable_signals()
     .bind((bind.host.as_str(), bind.port))
     .map_err(|error| AppError::Bind(bind.to_string(), error))?;

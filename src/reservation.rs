@@ -213,6 +213,8 @@ impl Reservation {
         };
         if let Err(error) = self.locker.ask(request).await {
             log::debug!("a hold goes without seat locks: {error}");
+            // The request's own token would outlive a hold that is released soon.
+            self.unlock(hold.row.id.schedule, hold.row.seats.clone(), from);
         }
     }
 

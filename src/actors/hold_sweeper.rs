@@ -13,12 +13,15 @@ use crate::domain::command::{Action, Command};
 use crate::domain::effect::Outcome;
 use crate::domain::failure::StoreError;
 use crate::metrics::Metrics;
-use crate::store::Store;
+use crate::store::{PURGE_ROWS, Store};
 
 use super::booking::Lanes;
 
 /// Holds swept in one go, bounded so that a flood of ends never fills the lanes.
 const HOLDS_AT_ONCE: u32 = 500;
+
+/// Statements of one purge: it keeps up with some thousand keyed bookings a second.
+const PURGES_AT_ONCE: usize = 60;
 
 /// Ticks between two purges.
 const TICKS_PER_PURGE: u64 = 60;
@@ -117,7 +120,12 @@ impl Sweep {
             }
         }
         if purge {
-            self.store.purge().await?;
+            let full = u64::try_from(PURGE_ROWS).unwrap_or(u64::MAX);
+            for _ in 0..PURGES_AT_ONCE {
+                if self.store.purge().await? < full {
+                    break;
+                }
+            }
         }
         Ok(())
     }

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
 
+use crate::domain::failure::StoreError;
+
 use super::states::SeatStates;
 
 /// Between two versions of the answers of one schedule.
@@ -54,19 +56,15 @@ impl Coding {
         }
     }
 
-    /// Compresses. Levels are those at which a map of 50,000 seats takes tens of milliseconds.
+    /// Compresses; an error is one of memory. Levels are those at which a map of 50,000 seats takes tens of milliseconds.
     #[must_use]
-    pub fn compress(self, body: Vec<u8>) -> Vec<u8> {
-        let compressed = match self {
-            Self::Identity => return body,
+    pub fn compress(self, body: Vec<u8>) -> std::io::Result<Vec<u8>> {
+        match self {
+            Self::Identity => Ok(body),
             Self::Gzip => gzip(&body),
             Self::Brotli => brotli(&body),
             Self::Zstd => zstd::bulk::compress(&body, 3),
-        };
-        compressed.unwrap_or_else(|error| {
-            log::error!("a map could not be compressed: {error}");
-            Vec::new()
-        })
+        }
     }
 }
 
@@ -141,7 +139,7 @@ impl Answers {
         coding: Coding,
         states: &Arc<SeatStates>,
         make: impl FnOnce() -> Vec<u8> + Send + 'static,
-    ) -> Arc<Encoded> {
+    ) -> Result<Arc<Encoded>, StoreError> {
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(slots.entry((form, coding)).or_default())
@@ -150,17 +148,15 @@ impl Answers {
         if let Some(known) = &*slot
             && known.version >= states.version
         {
-            return Arc::clone(known);
+            return Ok(Arc::clone(known));
         }
         let body = tokio::task::spawn_blocking(move || coding.compress(make())).await;
-        let body = body.unwrap_or_else(|panic| {
-            log::error!("a map could not be written: {panic}");
-            Vec::new()
-        });
+        let body = body.map_err(std::io::Error::other).flatten();
+        let body = body.map_err(|error| StoreError::Corrupt(format!("a map's answer: {error}")))?;
         let tag = format!("\"{}-{:?}-{}\"", states.version, form, coding.name()).to_lowercase();
         let made = Arc::new(Encoded { version: states.version, tag, body: Bytes::from(body) });
         *slot = Some(Arc::clone(&made));
-        made
+        Ok(made)
     }
 }
 
@@ -193,16 +189,16 @@ mod tests {
     fn every_coding_can_be_read_back() {
         let body = "seat ".repeat(1_000).into_bytes();
         let mut read = Vec::new();
-        let gzip = Coding::Gzip.compress(body.clone());
+        let gzip = Coding::Gzip.compress(body.clone()).unwrap();
         std::io::copy(&mut flate2::read::GzDecoder::new(gzip.as_slice()), &mut read).unwrap();
         assert_eq!(read, body);
         read.clear();
-        let br = Coding::Brotli.compress(body.clone());
+        let br = Coding::Brotli.compress(body.clone()).unwrap();
         std::io::copy(&mut brotli::Decompressor::new(br.as_slice(), 4096), &mut read).unwrap();
         assert_eq!(read, body);
-        let zstd = Coding::Zstd.compress(body.clone());
+        let zstd = Coding::Zstd.compress(body.clone()).unwrap();
         assert_eq!(zstd::bulk::decompress(&zstd, body.len()).unwrap(), body);
-        assert_eq!(Coding::Identity.compress(body.clone()), body);
+        assert_eq!(Coding::Identity.compress(body.clone()).unwrap(), body);
     }
 
     #[tokio::test]
@@ -217,7 +213,8 @@ mod tests {
                     made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                     b"map".to_vec()
                 };
-                answers.encoded(Form::Seats, Coding::Gzip, &states, make).await.tag.clone()
+                let made = answers.encoded(Form::Seats, Coding::Gzip, &states, make).await;
+                made.unwrap().tag.clone()
             }
         });
         let tags = futures_util::future::join_all(asks).await;

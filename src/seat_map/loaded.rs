@@ -15,7 +15,7 @@ use crate::domain::failure::StoreError;
 use crate::domain::ids::SeatNumber;
 use crate::domain::refusal::ConflictReason;
 use crate::domain::rows::JournalEntry;
-use crate::store::{ReadFrom, Store};
+use crate::store::{Journal, ReadFrom, Store};
 
 use super::layout::Layout;
 use super::states::{Known, SeatStates};
@@ -26,8 +26,12 @@ const FRESH: Duration = Duration::from_millis(200);
 /// What was learned longer ago than this is not answered without asking again.
 const STALE: Duration = Duration::from_millis(450);
 
-/// A version that even the primary does not have is not asked for again within this time.
-const FUTURE_REST: Duration = Duration::from_secs(1);
+/// A version that even the primary does not have is not asked for again within this time, and databases
+/// that did not answer are not asked again.
+const REST: Duration = Duration::from_secs(1);
+
+/// A replica whose last heartbeat is older than this is behind, and what it tells is not news.
+const BEHIND: Duration = Duration::from_millis(2_500);
 
 /// States, and how old they are if nobody could be asked.
 #[derive(Debug, Clone)]
@@ -49,7 +53,16 @@ pub struct LoadedSchedule {
     floor: AtomicI64,
     known: RwLock<Option<Current>>,
     /// Held by the one who asks the database; the others wait for what it learns.
-    asking: Mutex<Option<(i64, Instant)>>,
+    asking: Mutex<Asked>,
+    /// When the databases last failed to answer.
+    failed: std::sync::Mutex<Option<Instant>>,
+}
+
+/// What the one who asked last has learned, besides the states.
+#[derive(Debug, Default)]
+struct Asked {
+    /// A version that even the primary did not have, and when.
+    future: Option<(i64, Instant)>,
 }
 
 #[derive(Debug)]
@@ -66,7 +79,8 @@ impl LoadedSchedule {
             layout,
             floor: AtomicI64::new(floor),
             known: RwLock::new(None),
-            asking: Mutex::new(None),
+            asking: Mutex::default(),
+            failed: std::sync::Mutex::new(None),
         }
     }
 
@@ -107,10 +121,45 @@ impl LoadedSchedule {
             }
             _ => {}
         }
+        if self.is_resting() {
+            return self.without_asking(wanted);
+        }
         let asking = self.asking.lock().await;
         match self.look(wanted) {
             Some((states, age)) if age < FRESH => Ok(FreshStates { states, stale: None }),
+            _ if self.is_resting() => self.without_asking(wanted),
             _ => self.ask(store, wanted, asking).await,
+        }
+    }
+
+    /// Whether what is known should be confirmed, and nobody is doing so.
+    pub(super) fn is_due(&self) -> bool {
+        self.look(0).is_none_or(|(_, age)| age >= FRESH)
+            && !self.is_resting()
+            && self.asking.try_lock().is_ok()
+    }
+
+    /// Confirms what is known if nobody else is doing so, for those who refuse by it.
+    pub(super) async fn refresh(&self, store: &Arc<Store>) {
+        if self.is_due()
+            && let Ok(asking) = self.asking.try_lock()
+            && let Err(error) = self.ask(store, self.floor.load(Ordering::SeqCst), asking).await
+        {
+            log::debug!("a map is not confirmed: {error}");
+        }
+    }
+
+    /// Whether the databases have just failed to answer: everybody would only wait to learn that again.
+    fn is_resting(&self) -> bool {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|at| at.elapsed() < REST)
+    }
+
+    /// What is known, however old, if it is what the reader needs.
+    fn without_asking(&self, wanted: i64) -> Result<FreshStates, StoreError> {
+        match self.look(wanted) {
+            Some((states, age)) => Ok(FreshStates { states, stale: Some(age) }),
+            None => Err(StoreError::Unavailable("nobody can be asked for the seats".to_owned())),
         }
     }
 
@@ -129,12 +178,6 @@ impl LoadedSchedule {
         }
     }
 
-    /// Whether what is known should be confirmed soon, for those who refuse by it.
-    pub(super) fn wants_asking(&self) -> bool {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref().is_none_or(|current| current.confirmed.elapsed() >= FRESH)
-    }
-
     fn look(&self, at_least: i64) -> Option<(Arc<SeatStates>, Duration)> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let current = known.as_ref()?;
@@ -147,72 +190,94 @@ impl LoadedSchedule {
         &self,
         store: &Arc<Store>,
         wanted: i64,
-        mut future: tokio::sync::MutexGuard<'_, Option<(i64, Instant)>>,
+        mut asking: tokio::sync::MutexGuard<'_, Asked>,
     ) -> Result<FreshStates, StoreError> {
-        let resting =
-            future.is_some_and(|(version, at)| wanted <= version && at.elapsed() < FUTURE_REST);
-        let wanted = if resting { self.floor.load(Ordering::SeqCst) } else { wanted };
-        if let Err(error) = self.catch_up(store, wanted).await {
-            return match self.look(self.floor.load(Ordering::SeqCst)) {
-                Some((states, age)) => Ok(FreshStates { states, stale: Some(age) }),
-                None => Err(error),
-            };
+        let future = asking.future.filter(|(_, at)| at.elapsed() < REST);
+        let searched = future.is_some_and(|(version, _)| wanted <= version);
+        let wanted = if searched { self.floor.load(Ordering::SeqCst) } else { wanted };
+        let caught_up = self.catch_up(store, wanted).await;
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        *failed = caught_up.is_err().then(Instant::now);
+        drop(failed);
+        if let Err(error) = caught_up {
+            return self.without_asking(wanted).map_err(|_| error);
         }
+        if let Some((states, _)) = self.look(wanted) {
+            return Ok(FreshStates { states, stale: None });
+        }
+        // Not even the primary has it: the newest there is, and no second search for a while.
+        asking.future = Some((wanted, Instant::now()));
         let gone = || StoreError::Corrupt("a schedule without seats".to_owned());
-        match self.look(wanted) {
-            Some((states, _)) => Ok(FreshStates { states, stale: None }),
-            // Not even the primary has it: the newest there is, and no second search for a while.
-            None => {
-                *future = Some((wanted, Instant::now()));
-                let (states, _) = self.look(0).ok_or_else(gone)?;
-                Ok(FreshStates { states, stale: None })
-            }
-        }
+        let (states, _) = self.look(0).ok_or_else(gone)?;
+        Ok(FreshStates { states, stale: None })
     }
 
     async fn catch_up(&self, store: &Arc<Store>, wanted: i64) -> Result<(), StoreError> {
-        self.follow(store, ReadFrom::Anywhere).await?;
-        if self.look(wanted).is_none() {
+        let learned = self.follow(store, ReadFrom::Anywhere).await?;
+        if !learned || self.look(wanted).is_none() {
             self.follow(store, ReadFrom::Primary).await?;
         }
         Ok(())
     }
 
-    /// Reads the journal from what is known on, or all seats if that leads nowhere.
-    async fn follow(&self, store: &Arc<Store>, from: ReadFrom) -> Result<(), StoreError> {
+    /// Reads the journal from what is known on, or all seats if that leads nowhere. False if the database
+    /// asked is behind, and what it tells is not the newest.
+    async fn follow(&self, store: &Arc<Store>, from: ReadFrom) -> Result<bool, StoreError> {
         let id = self.schedule.id;
         let asked = Instant::now();
-        if let Some((states, _)) = self.look(0) {
-            let entries = store.journal_after(id, states.version, from).await?;
-            if self.take_all(&entries, asked) {
-                return Ok(());
+        if let Some((states, _)) = self.look(0)
+            && let Some(journal) = store.journal_after(id, states.version, from).await?
+        {
+            if from == ReadFrom::Anywhere && store.has_replica() && journal.behind > BEHIND {
+                return Ok(false);
+            }
+            match self.take_all(&journal, asked) {
+                Followed::Confirmed => return Ok(true),
+                Followed::Behind => return Ok(false),
+                Followed::Astray => {}
             }
         }
-        let Some(snapshot) = store.seats(id, from).await? else { return Ok(()) };
+        let Some(snapshot) = store.seats(id, from).await? else { return Ok(false) };
         let known = Known::new(snapshot.version, &snapshot.states);
         let mut current = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let floor = self.floor.load(Ordering::SeqCst);
         let newer = current.as_ref().is_none_or(|c| c.known.states.version <= snapshot.version);
         // A lagging replica is not believed: the version never goes back.
-        if newer && (snapshot.version >= floor || from == ReadFrom::Primary) {
+        let believed = newer && (snapshot.version >= floor || from == ReadFrom::Primary);
+        if believed {
             *current = Some(Current { known, confirmed: asked });
         }
-        Ok(())
+        Ok(believed)
     }
 
-    /// Applies what the journal tells; false if it does not lead on from what is known.
-    fn take_all(&self, entries: &[JournalEntry], asked: Instant) -> bool {
+    /// Applies what the journal tells.
+    fn take_all(&self, journal: &Journal, asked: Instant) -> Followed {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(current) = known.as_mut() else { return false };
-        for entry in entries {
+        let Some(current) = known.as_mut() else { return Followed::Astray };
+        for entry in &journal.entries {
             if entry.version > current.known.states.version && !current.known.apply(entry) {
-                return false;
+                return Followed::Astray;
             }
         }
-        let behind = current.known.states.version < self.floor.load(Ordering::SeqCst);
-        if !behind {
-            current.confirmed = asked;
+        let version = current.known.states.version;
+        if journal.head > version {
+            // A limit, or a history that was replaced: the journal does not lead there.
+            return Followed::Astray;
         }
-        true
+        if journal.head < version || version < self.floor.load(Ordering::SeqCst) {
+            return Followed::Behind;
+        }
+        current.confirmed = asked;
+        Followed::Confirmed
     }
+}
+
+/// Where following the journal led.
+enum Followed {
+    /// To the newest version.
+    Confirmed,
+    /// Nowhere new: the database asked knows less than this process.
+    Behind,
+    /// Not to what the database has: only a snapshot helps.
+    Astray,
 }

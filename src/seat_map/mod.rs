@@ -29,6 +29,9 @@ use recent::Recent;
 /// Bytes of all schedules kept in memory together.
 const BYTES_KEPT: usize = 1 << 30;
 
+/// Schedules that can be loaded at the same time.
+const LOADERS: usize = 64;
+
 /// Versions remembered of schedules that have left, so that they do not come back older.
 const VERSIONS_KEPT: usize = 100_000;
 
@@ -45,8 +48,9 @@ pub struct SeatMaps {
     entries: Mutex<Recent<ScheduleId, Entry>>,
     /// The newest version of each schedule that this process has committed or answered.
     versions: Mutex<Recent<ScheduleId, i64>>,
-    /// One loader at a time: a stampede on a cold map costs one query.
-    loading: tokio::sync::Mutex<()>,
+    /// One loader at a time for a schedule (and for those that share its place): a stampede on a cold map
+    /// costs one query.
+    loading: [tokio::sync::Mutex<()>; LOADERS],
 }
 
 /// An answer of a map, and how old its states are if nobody could be asked.
@@ -66,7 +70,7 @@ impl SeatMaps {
             store,
             entries: Mutex::new(Recent::new(BYTES_KEPT)),
             versions: Mutex::new(Recent::new(VERSIONS_KEPT)),
-            loading: tokio::sync::Mutex::new(()),
+            loading: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
         }
     }
 
@@ -85,9 +89,13 @@ impl SeatMaps {
         at_least: i64,
     ) -> Result<FreshStates, StoreError> {
         let id = schedule.schedule.id;
-        let fresh = schedule.fresh(&self.store, at_least).await?;
-        let Some(entry) = self.entries().get(&id) else { return Ok(fresh) };
-        let states = entry.answers.publish(&fresh.states, at_least);
+        let seen = self.version(id).unwrap_or(0);
+        let fresh = schedule.fresh(&self.store, at_least.max(seen)).await?;
+        let entry = self.entries().get(&id);
+        let states = match entry {
+            Some(entry) => entry.answers.publish(&fresh.states, at_least),
+            None => Arc::clone(&fresh.states),
+        };
         self.note_version(id, states.version);
         Ok(FreshStates { states, ..fresh })
     }
@@ -105,7 +113,7 @@ impl SeatMaps {
         let answers = entry.map(|entry| entry.answers).unwrap_or_default();
         let (source, states) = (Arc::clone(schedule), Arc::clone(&fresh.states));
         let write = move || make(&source, &states);
-        let encoded = answers.encoded(form, coding, &fresh.states, write).await;
+        let encoded = answers.encoded(form, coding, &fresh.states, write).await?;
         Ok(MapAnswer { encoded, stale: fresh.stale.map(|age| age.as_secs().max(1)) })
     }
 
@@ -134,9 +142,9 @@ impl SeatMaps {
     ) -> Vec<(SeatNumber, ConflictReason)> {
         let Some(entry) = self.entries().get(&id) else { return Vec::new() };
         let refused = entry.loaded.refusals(&self.store, seats);
-        if !refused.is_empty() && entry.loaded.wants_asking() {
+        if entry.loaded.is_due() {
             let (maps, loaded) = (Arc::clone(self), entry.loaded);
-            tokio::spawn(async move { loaded.fresh(&maps.store, 0).await.map(drop) });
+            tokio::spawn(async move { loaded.refresh(&maps.store).await });
         }
         refused
     }
@@ -145,7 +153,11 @@ impl SeatMaps {
         if let Some(found) = self.entries().get(&id) {
             return Ok(Some(found));
         }
-        let _loading = self.loading.lock().await;
+        let place = id.0.unsigned_abs() % LOADERS as u64;
+        let _loading = match self.loading.get(usize::try_from(place).unwrap_or(0)) {
+            Some(loader) => Some(loader.lock().await),
+            None => None,
+        };
         if let Some(found) = self.entries().get(&id) {
             return Ok(Some(found));
         }

@@ -186,20 +186,16 @@ pub(crate) async fn check_durability(db: &DatabaseConnection) -> Result<(), Stor
     )))
 }
 
-/// A connection of one lane. A transaction that overran its deadline leaves it in an unknown state; it is
-/// then thrown away whole, never handed to anybody again.
-pub(crate) struct LaneConnection {
+/// A pool that can be thrown away whole. What overran its time leaves a connection in an unknown state,
+/// perhaps waiting for a server that will never answer; it is never handed to anybody again.
+pub(crate) struct Connections {
     options: ConnectOptions,
     current: Mutex<DatabaseConnection>,
 }
 
-impl LaneConnection {
-    pub(crate) async fn open(
-        target: &Target,
-        limits: &Limits,
-        lineage: &Arc<Lineage>,
-    ) -> Result<Self, DbErr> {
-        let options = target.writer(limits, 1, lineage);
+impl Connections {
+    /// Connects when it is first used.
+    pub(crate) async fn open(options: ConnectOptions) -> Result<Self, DbErr> {
         let current = Mutex::new(Database::connect(options.clone()).await?);
         Ok(Self { options, current })
     }
@@ -213,7 +209,7 @@ impl LaneConnection {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut *current, fresh);
         drop(current);
-        // Closing waits for a connection that may never answer; nobody waits for that.
+        // Closing waits for connections that may never answer; nobody waits for that.
         tokio::spawn(old.close());
         Ok(())
     }

@@ -62,8 +62,14 @@ pub(crate) fn constraint(error: &DbErr) -> Option<String> {
     named.or_else(|| Some(database.message().to_owned()))
 }
 
-/// Whether the server itself answered with an error: then it has ended the transaction, and a COMMIT that
-/// got such an answer did not commit.
+/// Whether an error in answer to COMMIT means that nothing was committed. A server that breaks down while
+/// it flushes the commit record answers, too, and may find that record again when it recovers.
+pub(crate) fn refused_commit(error: &DbErr) -> bool {
+    let definite = [Meaning::Again, Meaning::Unique, Meaning::Data, Meaning::ReadOnly];
+    answered_by_server(error) && definite.contains(&meaning(error))
+}
+
+/// Whether the server itself answered with an error, as opposed to not being there.
 pub(crate) fn answered_by_server(error: &DbErr) -> bool {
     database_error(error).is_some()
 }

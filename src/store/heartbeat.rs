@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use sea_orm::{DbErr, TransactionTrait as _};
+use sea_orm::{DatabaseConnection, DbErr, TransactionTrait as _};
 
 use crate::domain::clock::{EpochMs, Outage};
 use crate::domain::failure::StoreError;
@@ -14,10 +14,15 @@ use crate::domain::rules::Policy;
 
 use super::batch::load::outages;
 use super::batch::session::Session;
+use super::routing::system_ms;
 use super::{Store, convert};
 
 /// An older heartbeat than this means that nobody could write.
 const GAP_MS: i64 = 3_000;
+
+/// From this age on a batch beats along with its own work: a database that is busy writing is not away,
+/// even if the beats themselves do not get their turn (SQLite's one write lock is not fair).
+const OVERDUE_MS: i64 = 1_500;
 
 /// What a batch knows besides its rows.
 pub(crate) struct Context {
@@ -37,7 +42,11 @@ pub(crate) async fn context(
     // Two rounds at most: whoever loses the race for a gap finds it written down by the winner.
     for _ in 0..2 {
         let (context, beat_at) = read(session, batch, policy).await?;
-        let gap = beat_at > 0 && context.now.0 - beat_at > GAP_MS;
+        let age = context.now.0 - beat_at;
+        let gap = beat_at > 0 && age > GAP_MS;
+        if beat_at > 0 && !gap && age > OVERDUE_MS {
+            beat(session, beat_at, context.now).await?;
+        }
         if !gap || record(session, beat_at, context.now).await? {
             let mut context = context;
             if gap {
@@ -75,11 +84,16 @@ async fn read(
     Ok((context, beat_at))
 }
 
-/// Moves the beat from what was seen to now and writes the gap down; false if somebody else did.
-async fn record(session: &Session<'_>, seen: i64, now: EpochMs) -> Result<bool, DbErr> {
+/// Moves the beat from what was seen to now; false if somebody else did.
+async fn beat(session: &Session<'_>, seen: i64, now: EpochMs) -> Result<bool, DbErr> {
     let sql = "UPDATE heartbeat SET beat_at = $1 WHERE id = 1 AND beat_at = $2";
     let beat = session.dialect.statement(sql, vec![now.0.into(), seen.into()]);
-    if session.execute(beat).await? == 0 {
+    Ok(session.execute(beat).await? > 0)
+}
+
+/// Moves the beat from what was seen to now and writes the gap down; false if somebody else did.
+async fn record(session: &Session<'_>, seen: i64, now: EpochMs) -> Result<bool, DbErr> {
+    if !beat(session, seen, now).await? {
         return Ok(false);
     }
     let sql = "INSERT INTO outage (began_at, ended_at) VALUES ($1, $2)";
@@ -91,19 +105,21 @@ impl Store {
     /// Beats once, on the writable database; a gap is written down first. Call it each second: it is also
     /// the proof that writing works.
     pub async fn beat(self: &Arc<Self>) -> Result<(), StoreError> {
-        let store = Arc::clone(self);
-        let work = async move {
-            let transaction = store.write.begin_with_options(store.dialect.begin()).await?;
-            let session = Session::new(&transaction, store.dialect);
+        let (dialect, policy) = (self.dialect, self.settings.policy);
+        let asked_ms = system_ms();
+        let work = move |db: DatabaseConnection| async move {
+            let transaction = db.begin_with_options(dialect.begin()).await?;
+            let session = Session::new(&transaction, dialect);
             let nobody = BatchId(uuid::Uuid::nil());
-            let context = context(&session, nobody, &store.settings.policy).await?;
+            let context = context(&session, nobody, &policy).await?;
             let sql = "UPDATE heartbeat SET beat_at = $1 WHERE id = 1 AND beat_at < $1 - 500";
-            session.execute(store.dialect.statement(sql, vec![context.now.0.into()])).await?;
+            session.execute(dialect.statement(sql, vec![context.now.0.into()])).await?;
             transaction.commit().await?;
-            Ok(context.now)
+            Ok::<_, DbErr>(context.now)
         };
-        let now = self.bounded(self.settings.limits.statement_timeout, work).await?;
-        self.set_clock(now);
+        let limit = self.settings.limits.statement_timeout;
+        let now = self.bounded(&self.beat, limit, work).await?;
+        self.set_clock(now, asked_ms);
         Ok(())
     }
 }

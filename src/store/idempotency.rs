@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sea_orm::{DbErr, TransactionTrait as _};
+use sea_orm::{DatabaseConnection, DbErr, TransactionTrait as _};
 
 use crate::domain::clock::EpochMs;
 use crate::domain::command::{Keyed, RequestKey};
@@ -83,6 +83,15 @@ pub(crate) async fn now(session: &Session<'_>) -> Result<EpochMs, DbErr> {
 /// How often work outside the booking engine is tried while others write the same rows.
 const ONCE_TRIES: u32 = 10;
 
+/// How one try ended.
+enum Tried<T> {
+    Done(Once<T>),
+    /// Another transaction has just recorded the key.
+    Again,
+    /// COMMIT was sent, and its answer did not come.
+    Uncertain,
+}
+
 fn lost_a_race(error: &DbErr) -> bool {
     matches!(failure::meaning(error), Meaning::Again | Meaning::Unique)
 }
@@ -105,33 +114,37 @@ impl Store {
             + 'static,
     {
         let store = Arc::clone(self);
-        let run = async move {
+        let run = move |db: DatabaseConnection| async move {
             // What another transaction is writing right now (the key, a plan's next version) is there on
             // the next look.
             for _ in 0..ONCE_TRIES {
-                match store.try_once(keyed.as_ref(), limit, render, &work).await {
-                    Ok(Some(once)) => return Ok(once),
-                    Ok(None) => {}
+                match store.try_once(&db, keyed.as_ref(), limit, render, &work).await {
+                    Ok(Tried::Done(once)) => return Ok(once),
+                    Ok(Tried::Again) => {}
+                    // It may be durable: the answer must not say that there was no effect.
+                    Ok(Tried::Uncertain) => return Err(StoreError::Timeout),
                     Err(error) if lost_a_race(&error) => log::debug!("it is tried again: {error}"),
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(error.into()),
                 }
             }
-            Err(DbErr::Custom("the key or its rows are too contended".to_owned()))
+            let reason = "the key or its rows are too contended";
+            Err(StoreError::Unavailable(reason.to_owned()))
         };
-        self.bounded(limit, run).await
+        self.bounded(&self.write, limit, run).await
     }
 
     async fn try_once<T, W>(
         &self,
+        db: &DatabaseConnection,
         keyed: Option<&Keyed>,
         limit: Duration,
         render: fn(&T) -> RecordedAnswer,
         work: &W,
-    ) -> Result<Option<Once<T>>, DbErr>
+    ) -> Result<Tried<T>, DbErr>
     where
         W: for<'t> Fn(&'t Session<'t>, EpochMs) -> BoxFuture<'t, Result<Result<T, Refusal>, DbErr>>,
     {
-        let transaction = self.write.begin_with_options(self.dialect.begin()).await?;
+        let transaction = db.begin_with_options(self.dialect.begin()).await?;
         let session = Session::new(&transaction, self.dialect);
         if let super::dialect::Dialect::Postgres = self.dialect {
             let sql = format!("SET LOCAL statement_timeout = {}", limit.as_millis());
@@ -142,7 +155,7 @@ impl Store {
             let found = find(&session, now, std::iter::once(&keyed.request)).await?;
             if let Some((fingerprint, KnownAnswer::Recorded(answer))) = found.into_values().next() {
                 transaction.rollback().await?;
-                return Ok(Some(if fingerprint == keyed.fingerprint {
+                return Ok(Tried::Done(if fingerprint == keyed.fingerprint {
                     Once::Replayed(answer)
                 } else {
                     Once::Refused(Refusal::KeyReused)
@@ -153,7 +166,7 @@ impl Store {
             Ok(done) => done,
             Err(refusal) => {
                 transaction.rollback().await?;
-                return Ok(Some(Once::Refused(refusal)));
+                return Ok(Tried::Done(Once::Refused(refusal)));
             }
         };
         if let Some(keyed) = keyed {
@@ -161,10 +174,16 @@ impl Store {
             let row = (keyed.clone(), render(&done), expires_at);
             if !insert(&session, now, &[row]).await? {
                 transaction.rollback().await?;
-                return Ok(None);
+                return Ok(Tried::Again);
             }
         }
-        transaction.commit().await?;
-        Ok(Some(Once::Done(done)))
+        match transaction.commit().await {
+            Ok(()) => Ok(Tried::Done(Once::Done(done))),
+            Err(error) if failure::refused_commit(&error) => Err(error),
+            Err(error) => {
+                log::warn!("the answer to a COMMIT was lost: {error}");
+                Ok(Tried::Uncertain)
+            }
+        }
     }
 }

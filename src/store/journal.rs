@@ -1,6 +1,7 @@
 //! Reading the journal: what happened to a schedule's seats after a version.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
 use uuid::Uuid;
@@ -17,15 +18,28 @@ use super::{ReadFrom, Store, convert};
 /// More entries than this are not read: a snapshot is cheaper then.
 const ENTRIES_MAX: i64 = 1_000;
 
+/// What a database knows of a schedule after a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journal {
+    /// The version that the schedule is at there. Higher than the last entry leads to, it means that the
+    /// entries are not all, or that the history was replaced: only a snapshot helps.
+    pub head: i64,
+    /// Ascending; the claims in it are without their identifiers, which a map does not show.
+    pub entries: Vec<JournalEntry>,
+    /// How long ago the heartbeat that this database has seen last was: what a lagging replica tells is at
+    /// least as old.
+    pub behind: Duration,
+}
+
 impl Store {
-    /// The journal of a schedule after `version`, ascending, at most 1,000 entries; the claims in it are
-    /// without their identifiers, which a map does not show.
+    /// The journal of a schedule after `version`, at most 1,000 entries; `None` if the schedule is not
+    /// there.
     pub async fn journal_after(
         self: &Arc<Self>,
         schedule: ScheduleId,
         version: i64,
         from: ReadFrom,
-    ) -> Result<Vec<JournalEntry>, StoreError> {
+    ) -> Result<Option<Journal>, StoreError> {
         let dialect = self.dialect;
         self.read_from(from, move |db| read(db, dialect, schedule, version)).await
     }
@@ -36,16 +50,26 @@ async fn read(
     dialect: Dialect,
     schedule: ScheduleId,
     version: i64,
-) -> Result<Vec<JournalEntry>, DbErr> {
-    let sql = "SELECT version, changes FROM journal
-         WHERE schedule_id = $1 AND version > $2 ORDER BY version LIMIT $3";
+) -> Result<Option<Journal>, DbErr> {
+    let sql = format!(
+        "SELECT v.version, (SELECT {} - beat_at FROM heartbeat WHERE id = 1), j.version, j.changes
+         FROM schedule_version v
+         LEFT JOIN journal j ON j.schedule_id = v.schedule_id AND j.version > $2
+         WHERE v.schedule_id = $1 ORDER BY j.version LIMIT $3",
+        dialect.now()
+    );
     let values = vec![schedule.0.into(), version.into(), ENTRIES_MAX.into()];
-    let rows = db.query_all_raw(dialect.statement(sql, values)).await?;
-    let one = |row: &sea_orm::QueryResult| {
-        let (version, changes) = row.try_get_many_by_index::<(i64, String)>()?;
-        Ok(JournalEntry { schedule, version, changes: parse(&changes)? })
-    };
-    rows.iter().map(one).collect()
+    let mut journal: Option<Journal> = None;
+    for row in db.query_all_raw(dialect.statement(sql, values)).await? {
+        let (head, behind, version, changes) =
+            row.try_get_many_by_index::<(i64, i64, Option<i64>, Option<String>)>()?;
+        let behind = Duration::from_millis(u64::try_from(behind).unwrap_or(0));
+        let journal = journal.get_or_insert_with(|| Journal { head, entries: Vec::new(), behind });
+        if let (Some(version), Some(changes)) = (version, changes) {
+            journal.entries.push(JournalEntry { schedule, version, changes: parse(&changes)? });
+        }
+    }
+    Ok(journal)
 }
 
 /// Reads what [`convert::journal_column`] wrote.

@@ -42,7 +42,7 @@ impl Store {
 
     /// Compares the schema with this program without changing it.
     pub async fn schema(&self) -> Result<Schema, StoreError> {
-        let pending = Migrator::get_pending_migrations(&self.write).await?.len();
+        let pending = Migrator::get_pending_migrations(&self.write.get()).await?.len();
         Ok(if pending == 0 { Schema::Current } else { Schema::Behind(pending) })
     }
 }

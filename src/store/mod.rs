@@ -27,7 +27,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbErr};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
 
 use crate::domain::failure::StoreError;
 use crate::domain::rules::Policy;
@@ -36,12 +36,14 @@ use crate::metrics::Metrics;
 pub use batch::write::Renderer;
 pub use batch::{BatchReport, CommandResult, StillWanted};
 pub use connect::{Limits, Target};
+pub use journal::Journal;
 pub use migrate::Schema;
 pub use plans::StoredPlan;
 pub use routing::ReadFrom;
 pub use seats::Snapshot;
+pub use sweep::PURGE_ROWS;
 
-use connect::LaneConnection;
+use connect::Connections;
 use dialect::Dialect;
 use failure::Meaning;
 use routing::Routing;
@@ -82,12 +84,14 @@ pub struct Store {
     dialect: Dialect,
     metrics: Arc<Metrics>,
     /// Everything that only reads.
-    read: DatabaseConnection,
-    /// Everything that writes outside the booking engine.
-    write: DatabaseConnection,
+    read: Connections,
+    /// Everything that writes outside the booking engine, and reads of the primary.
+    write: Connections,
+    /// The heartbeat's own, so that no other work can make the primary seem dead.
+    beat: Connections,
     routing: Routing,
     /// One connection per lane of the booking engine.
-    lanes: Vec<LaneConnection>,
+    lanes: Vec<Connections>,
 }
 
 /// Connections for what writes outside the booking engine: the box office, heartbeats, sweeps.
@@ -102,15 +106,17 @@ impl Store {
             Dialect::Sqlite => (1, 1),
         };
         let lineage = Arc::default();
+        let writer = |connections| {
+            Connections::open(settings.target.writer(&settings.limits, connections, &lineage))
+        };
         let mut lanes = Vec::new();
         for _ in 0..lane_count {
-            lanes.push(LaneConnection::open(&settings.target, &settings.limits, &lineage).await?);
+            lanes.push(writer(1).await?);
         }
-        let write =
-            Database::connect(settings.target.writer(&settings.limits, office, &lineage)).await?;
-        let read = Database::connect(settings.target.reader(&settings.limits)).await?;
+        let (write, beat) = (writer(office).await?, writer(1).await?);
+        let read = Connections::open(settings.target.reader(&settings.limits)).await?;
         let routing = Routing::default();
-        Ok(Arc::new(Self { settings, dialect, metrics, read, write, routing, lanes }))
+        Ok(Arc::new(Self { settings, dialect, metrics, read, write, beat, routing, lanes }))
     }
 
     /// How many batches can run at once.
@@ -122,7 +128,7 @@ impl Store {
     /// Refuses a database that may forget what it has acknowledged.
     pub async fn check_durability(&self) -> Result<(), StoreError> {
         match self.dialect {
-            Dialect::Postgres => connect::check_durability(&self.write).await,
+            Dialect::Postgres => connect::check_durability(&self.write.get()).await,
             // Our own connections set journal mode and synchronous; nobody else's matter.
             Dialect::Sqlite => Ok(()),
         }
@@ -130,33 +136,43 @@ impl Store {
 
     /// Reads one row where reads go.
     pub async fn ping(self: &Arc<Self>) -> Result<(), StoreError> {
-        let store = Arc::clone(self);
-        let work = async move {
-            store.read.query_one_raw(store.dialect.statement("SELECT 1", Vec::new())).await?;
-            Ok(())
+        let dialect = self.dialect;
+        let work = move |db: DatabaseConnection| async move {
+            db.query_one_raw(dialect.statement("SELECT 1", Vec::new())).await?;
+            Ok::<_, DbErr>(())
         };
-        self.bounded(self.settings.limits.statement_timeout, work).await
+        self.bounded(&self.read, self.settings.limits.statement_timeout, work).await
     }
 
     /// Closes every pool; what is running is finished first.
     pub async fn close(&self) {
-        for lane in &self.lanes {
-            drop(lane.get().close().await);
+        for pool in self.lanes.iter().chain([&self.beat, &self.write, &self.read]) {
+            drop(pool.get().close().await);
         }
-        drop(self.write.clone().close().await);
-        drop(self.read.clone().close().await);
     }
 
-    /// Runs work in a task of its own and waits for it, but not longer than `limit`.
-    pub(crate) async fn bounded<T: Send + 'static>(
+    /// Does work on a connection of the pool, in a task of its own, and waits for it, but not longer than
+    /// `limit`. A pool whose work overran may be stuck with a server that is gone, so it is replaced.
+    pub(crate) async fn bounded<T, E, F>(
         &self,
+        pool: &Connections,
         limit: Duration,
-        work: impl Future<Output = Result<T, DbErr>> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        match tokio::time::timeout(limit, tokio::spawn(work)).await {
-            Ok(Ok(result)) => Ok(result?),
+        work: impl FnOnce(DatabaseConnection) -> F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        E: Into<StoreError> + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        match tokio::time::timeout(limit, tokio::spawn(work(pool.get()))).await {
+            Ok(Ok(result)) => result.map_err(Into::into),
             Ok(Err(panic)) => Err(StoreError::Corrupt(format!("a query panicked: {panic}"))),
-            Err(_) => Err(StoreError::Timeout),
+            Err(_) => {
+                if let Err(error) = pool.renew().await {
+                    log::warn!("a connection pool could not be replaced: {error}");
+                }
+                Err(StoreError::Timeout)
+            }
         }
     }
 }

@@ -53,12 +53,26 @@ fn life_ms() -> u64 {
     u64::try_from(BEGAN.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-fn system_ms() -> i64 {
+pub(super) fn system_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// A read that took too long had no effect, unlike a write.
+fn read<T>(result: Result<T, StoreError>) -> Result<T, StoreError> {
+    result.map_err(|error| match error {
+        StoreError::Timeout => StoreError::Unavailable("no answer in time".to_owned()),
+        error => error,
+    })
+}
+
 impl Store {
+    /// Whether reads go to a database that may lag behind the primary.
+    #[must_use]
+    pub fn has_replica(&self) -> bool {
+        self.settings.target.has_replica()
+    }
+
     /// What the database's clock says by now, as far as the last heartbeat can tell. Good enough to leave
     /// a refusal to the database, never to make a grant.
     #[must_use]
@@ -66,8 +80,11 @@ impl Store {
         EpochMs(system_ms().saturating_add(self.routing.offset_ms.load(Ordering::Relaxed)))
     }
 
-    pub(super) fn set_clock(&self, now: EpochMs) {
-        let offset = now.0.saturating_sub(system_ms());
+    /// Notes what the database's clock said at some time after `asked_ms` of this machine's. Taking the
+    /// asking for the saying lets our idea of its clock run ahead, never behind: no hold is refused past
+    /// its end.
+    pub(super) fn set_clock(&self, now: EpochMs, asked_ms: i64) {
+        let offset = now.0.saturating_sub(asked_ms);
         self.routing.offset_ms.store(offset, Ordering::Relaxed);
     }
 
@@ -84,12 +101,12 @@ impl Store {
     {
         let limit = self.settings.limits.statement_timeout;
         if !self.settings.target.has_replica() {
-            return self.bounded(limit, query(self.read.clone())).await;
+            return read(self.bounded(&self.read, limit, &query).await);
         }
         let rested = life_ms() >= self.routing.resting_until.load(Ordering::Relaxed);
         if from == ReadFrom::Anywhere && rested {
-            match self.bounded(limit, query(self.read.clone())).await {
-                Err(error @ (StoreError::Unavailable(_) | StoreError::Timeout)) => {
+            match read(self.bounded(&self.read, limit, &query).await) {
+                Err(error @ StoreError::Unavailable(_)) => {
                     log::warn!(
                         "the read replica does not answer, the primary does its work: {error}"
                     );
@@ -103,7 +120,7 @@ impl Store {
         let Ok(Ok(_share)) = tokio::time::timeout(wait, self.routing.share.acquire()).await else {
             return Err(StoreError::Unavailable("reads have used up their share".to_owned()));
         };
-        self.bounded(limit, query(self.write.clone())).await
+        read(self.bounded(&self.write, limit, &query).await)
     }
 
     /// Reads one thing where reads go. What a lagging replica does not have is asked of the primary before

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait as _, DbErr};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
+use uuid::Uuid;
 
 use crate::domain::clock::EpochMs;
 use crate::domain::failure::StoreError;
@@ -14,61 +15,71 @@ use super::dialect::Dialect;
 /// How long a batch's proof is kept: far longer than anybody still asks for it.
 const BATCH_LIFE_MS: i64 = 24 * 3_600_000;
 
-/// Rows deleted in one statement, so that a purge never holds many locks.
-const PURGE_ROWS: i64 = 5_000;
+/// Rows deleted in one statement, so that a purge never holds many locks for long.
+pub const PURGE_ROWS: i64 = 5_000;
 
 impl Store {
-    /// At most `limit` holds whose written end lies in the past, the oldest first, with that end and the
-    /// database's time. Read on the primary: a replica would name holds that are gone.
+    /// At most `limit` holds whose end has come, the oldest first, with their written end and the
+    /// database's time. Those that an outage stretches are left out while it does. Read on the primary: a
+    /// replica would name holds that are gone.
     pub async fn due_holds(
         self: &Arc<Self>,
         limit: u32,
     ) -> Result<Vec<(HoldId, EpochMs, EpochMs)>, StoreError> {
-        let store = Arc::clone(self);
-        let query = async move {
-            let now = store.dialect.now();
+        let dialect = self.dialect;
+        let grace = i64::try_from(self.settings.policy.outage_grace.as_millis()).unwrap_or(0);
+        let query = move |db: DatabaseConnection| async move {
+            let now = dialect.now();
+            // The clock in a sub-select is read once, so that the index on the end can be used.
             let sql = format!(
-                "SELECT schedule_id, id, held_until, {now} FROM hold
-                 WHERE status = 0 AND held_until <= {now} ORDER BY held_until LIMIT $1"
+                "SELECT h.schedule_id, h.id, h.held_until, (SELECT {now}) FROM hold h
+                 WHERE h.status = 0 AND h.held_until <= (SELECT {now}) AND NOT EXISTS (
+                     SELECT 1 FROM outage o WHERE h.held_until >= o.began_at
+                     AND h.held_until < o.ended_at + $2 AND (SELECT {now}) < o.ended_at + $2)
+                 ORDER BY h.held_until LIMIT $1"
             );
-            let statement = store.dialect.statement(sql, vec![i64::from(limit).into()]);
-            let rows = store.write.query_all_raw(statement).await?;
+            let values = vec![i64::from(limit).into(), grace.into()];
+            let rows = db.query_all_raw(dialect.statement(sql, values)).await?;
             let one = |row: &sea_orm::QueryResult| {
                 let (schedule, uuid, until, now) =
-                    row.try_get_many_by_index::<(i64, uuid::Uuid, i64, i64)>()?;
+                    row.try_get_many_by_index::<(i64, Uuid, i64, i64)>()?;
                 let id = HoldId { schedule: ScheduleId(schedule), uuid };
                 Ok((id, EpochMs(until), EpochMs(now)))
             };
             rows.iter().map(one).collect::<Result<Vec<_>, DbErr>>()
         };
-        self.bounded(self.settings.limits.statement_timeout, query).await
+        self.bounded(&self.write, self.settings.limits.statement_timeout, query).await
     }
 
-    /// Deletes some of the expired answers and old batch proofs; says how many. Call it now and then.
+    /// Deletes some of the expired answers and old batch proofs; says how many. Call it until it finds few.
     pub async fn purge(self: &Arc<Self>) -> Result<u64, StoreError> {
-        let store = Arc::clone(self);
-        let work = async move {
-            let now = store.dialect.now();
-            let row = match store.dialect {
+        let dialect = self.dialect;
+        let oldest = self.clock().0.saturating_sub(BATCH_LIFE_MS);
+        let work = move |db: DatabaseConnection| async move {
+            let due = format!("expires_at <= (SELECT {})", dialect.now());
+            let row = match dialect {
                 Dialect::Postgres => "ctid",
                 Dialect::Sqlite => "(caller, key)",
             };
+            // The outer condition again: the row may have been replaced by a new answer meanwhile.
             let answers = format!(
                 "DELETE FROM idempotency WHERE {row} IN (SELECT {columns} FROM idempotency
-                 WHERE expires_at <= {now} ORDER BY expires_at LIMIT $1)",
+                 WHERE {due} ORDER BY expires_at LIMIT $1) AND {due}",
                 columns = row.trim_matches(['(', ')']),
             );
-            let batches = format!(
-                "DELETE FROM batch WHERE id IN (SELECT id FROM batch
-                 WHERE at <= {now} - {BATCH_LIFE_MS} ORDER BY id LIMIT $1)"
-            );
-            let mut deleted = 0;
-            for sql in [answers, batches] {
-                let statement = store.dialect.statement(sql, vec![PURGE_ROWS.into()]);
-                deleted += store.write.execute_raw(statement).await?.rows_affected();
-            }
-            Ok(deleted)
+            let statement = dialect.statement(answers, vec![PURGE_ROWS.into()]);
+            let answers = db.execute_raw(statement).await?.rows_affected();
+            let batches = "DELETE FROM batch WHERE id IN (
+                 SELECT id FROM batch WHERE id < $2 ORDER BY id LIMIT $1)";
+            let values = vec![PURGE_ROWS.into(), first_uuid_of(oldest).into()];
+            let batches = db.execute_raw(dialect.statement(batches, values)).await?.rows_affected();
+            Ok::<_, DbErr>(answers + batches)
         };
-        self.bounded(self.settings.limits.statement_timeout, work).await
+        self.bounded(&self.write, self.settings.limits.statement_timeout, work).await
     }
+}
+
+/// The least version 7 uuid of a millisecond (RFC 9562 §5.7): batches are older if theirs is less.
+fn first_uuid_of(ms: i64) -> Uuid {
+    Uuid::from_u128(u128::from(u64::try_from(ms).unwrap_or(0)) << 80)
 }

@@ -44,6 +44,7 @@ mod database;
 mod events;
 mod holds;
 mod idempotency;
+mod maps;
 mod openapi;
 mod operations;
 mod plans;

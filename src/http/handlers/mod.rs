@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::domain::command::{Action, Command, Keyed};
+use crate::domain::failure::StoreError;
 use crate::domain::ids::{ScheduleId, SeatNumber};
 use crate::domain::refusal::{Conflict, ConflictReason};
 use crate::reservation::Reserved;
@@ -82,7 +83,22 @@ fn path_id<T: FromStr>(request: &HttpRequest, name: &str, what: &str) -> Result<
 
 /// A schedule with its layout.
 async fn schedule(services: &Services, id: ScheduleId) -> Result<Arc<LoadedSchedule>, Problem> {
-    services.seat_maps.schedule(id).await?.ok_or_else(|| Problem::not_found("schedule"))
+    let found = in_time(services, services.seat_maps.schedule(id)).await?;
+    found.ok_or_else(|| Problem::not_found("schedule"))
+}
+
+/// Waits for a read, but not longer than a request may take.
+async fn in_time<T>(
+    services: &Services,
+    read: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, Problem> {
+    match tokio::time::timeout(services.request_timeout, read).await {
+        Ok(result) => Ok(result?),
+        Err(_) => {
+            let detail = "the database did not answer in time";
+            Err(Problem::new(Code::DependencyUnavailable, detail))
+        }
+    }
 }
 
 /// Takes a command through the flow and writes the answer.

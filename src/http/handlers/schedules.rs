@@ -18,7 +18,8 @@ use crate::http::reply::{self, Place};
 use crate::http::{Services, body, key, plan_problem};
 
 use super::plans::SectionBody;
-use super::{PageQuery, path_id, query, schedule};
+use super::seats::{VersionQuery, min_version};
+use super::{PageQuery, in_time, path_id, query, schedule};
 
 /// Where the seats come from: sections, or a stored plan by id.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -162,19 +163,22 @@ fn plan_source(fields: &mut Fields, plan: SeatPlanField) -> Result<PlanSource, P
 }
 
 /// One schedule with its version and its seats by state.
-#[utoipa::path(get, path = "/api/v1/schedules/{id}", tag = "map", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/schedules/{id}", tag = "map",
+    params(("id" = String, Path), ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = ScheduleBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
     let loaded = schedule(&services, id).await?;
-    let states = services.seat_maps.states(&loaded, 0).await?.states;
+    let asked: VersionQuery = query(&request)?;
+    let at_least = min_version(asked.min_version.as_deref())?;
+    let states = in_time(&services, services.seat_maps.states(&loaded, at_least)).await?.states;
     let body = ScheduleBody {
         version: Some(states.version),
         counts: Some(states.counts.into()),
         ..ScheduleBody::from(loaded.schedule.clone())
     };
-    Ok(reply::json(&body))
+    Ok(reply::versioned(reply::json(&body), Some(states.version)))
 }
 
 /// The schedules of an event by id.

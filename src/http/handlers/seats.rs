@@ -17,7 +17,7 @@ use crate::http::problem::{Problem, ProblemBody};
 use crate::http::{negotiate, reply};
 use crate::seat_map::{Form, Layout, LoadedSchedule, SeatStates};
 
-use super::{cursor, page_limit, path_id, query, schedule};
+use super::{cursor, in_time, page_limit, path_id, query, schedule};
 
 /// Seats of one page.
 const SEATS_PAGE_MAX: usize = 1_000;
@@ -78,8 +78,8 @@ struct SeatsQuery {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct VersionQuery {
-    min_version: Option<String>,
+pub(super) struct VersionQuery {
+    pub(super) min_version: Option<String>,
 }
 
 impl SeatsQuery {
@@ -122,7 +122,7 @@ pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<Http
     if asked.is_whole() {
         return shared(&services, &request, &loaded, Form::Seats, at_least).await;
     }
-    let states = services.seat_maps.states(&loaded, at_least).await?.states;
+    let states = in_time(&services, services.seat_maps.states(&loaded, at_least)).await?.states;
     let wanted = |seat: &MapSeat<'_>, code: u8| {
         asked.section.as_deref().is_none_or(|section| section == seat.section)
             && status.is_none_or(|status| status == code)
@@ -148,11 +148,12 @@ async fn shared(
         Form::Seats => write_seats,
         Form::Availability => write_availability,
     };
-    let answer = services.seat_maps.answer(loaded, (form, coding), at_least, write).await?;
+    let answer = services.seat_maps.answer(loaded, (form, coding), at_least, write);
+    let answer = in_time(services, answer).await?;
     Ok(reply::map(request, &answer, coding))
 }
 
-fn min_version(text: Option<&str>) -> Result<i64, Problem> {
+pub(super) fn min_version(text: Option<&str>) -> Result<i64, Problem> {
     let wrong = |_| Problem::parameter("min_version", "must be a version, a whole number");
     text.map_or(Ok(0), |text| text.parse().map_err(wrong))
 }

@@ -108,7 +108,7 @@ impl Attempt {
                 committing.store(true, Ordering::SeqCst);
                 match transaction.commit().await {
                     Ok(()) => Ok(Attempted::Committed),
-                    Err(error) if failure::answered_by_server(&error) => Err(error.into()),
+                    Err(error) if failure::refused_commit(&error) => Err(error.into()),
                     Err(error) => {
                         log::warn!("the answer to a COMMIT was lost: {error}");
                         Err(AttemptError::Uncertain)

@@ -25,7 +25,7 @@ use crate::domain::ids::BatchId;
 use crate::domain::rows::JournalEntry;
 use crate::metrics::batch::{BatchOutcome, CommandKind, CommandOutcome, Guard};
 
-use super::connect::LaneConnection;
+use super::connect::Connections;
 use super::{Store, failure};
 use attempt::{Attempt, AttemptError, Attempted};
 use step::{Step, Tries, next_step};
@@ -67,7 +67,7 @@ impl Part {
 /// The work on one batch.
 struct Work<'a> {
     store: &'a Store,
-    lane: &'a LaneConnection,
+    lane: &'a Connections,
     commands: Vec<Command>,
     wanted: StillWanted<'a>,
     results: Vec<Option<CommandResult>>,

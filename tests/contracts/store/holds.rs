@@ -5,6 +5,7 @@ use seatlock::domain::command::Action;
 use seatlock::domain::effect::{Effect, HoldView, Outcome};
 use seatlock::domain::ids::HoldId;
 use seatlock::domain::refusal::{ConflictReason, Refusal};
+use seatlock::store::Target;
 
 use super::commands::{
     book, booked, command, confirm, done, held, hold, is_done, keyed, unavailable,
@@ -164,7 +165,12 @@ async fn a_purge_takes_what_is_old_and_nothing_else(stage: Stage) {
     }
     assert_eq!(stage.store.purge().await, Ok(0));
     stage.database.execute("UPDATE idempotency SET expires_at = 1 WHERE key = 'old'").await;
-    stage.database.execute("UPDATE batch SET at = 1").await;
+    // The batches so far become as old as their identifiers can tell: of 1970.
+    let aged = match stage.settings.target {
+        Target::Postgres { .. } => "('00000000' || substr(id::text, 9))::uuid",
+        Target::Sqlite { .. } => "CAST(x'00000000' || substr(id, 5) AS BLOB)",
+    };
+    stage.database.execute(&format!("UPDATE batch SET id = {aged}")).await;
     assert!(is_done(&stage.run_one(book(schedule, &[2], "anna")).await));
     assert_eq!(stage.store.purge().await, Ok(3));
     let keys: Vec<String> = stage.database.column("SELECT key FROM idempotency").await;

@@ -1,0 +1,92 @@
+//! Maps from memory: their forms and codings, versions that never go back, and refusals that ask nobody.
+
+use std::io::Read as _;
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::app::Stack;
+
+on_both_stacks![
+    a_map_comes_in_the_coding_that_the_reader_likes,
+    a_write_names_a_version_that_a_read_can_ask_for,
+    a_seat_known_to_be_sold_is_refused_without_asking_the_locks,
+    a_version_that_never_was_is_answered_with_the_newest,
+];
+
+fn read_back(coding: &str, body: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    match coding {
+        "gzip" => flate2::read::GzDecoder::new(body).read_to_end(&mut plain).map(drop).unwrap(),
+        "br" => brotli::Decompressor::new(body, 4096).read_to_end(&mut plain).map(drop).unwrap(),
+        _ => plain = zstd::bulk::decompress(body, 1 << 22).unwrap(),
+    }
+    plain
+}
+
+async fn a_map_comes_in_the_coding_that_the_reader_likes(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.schedule(&[("A", 20, 50)], Value::Null).await;
+    for resource in ["seats", "availability"] {
+        let path = format!("/api/v1/schedules/{schedule}/{resource}");
+        let plain = app.request(Method::GET, &path).send().await.unwrap();
+        assert_eq!(plain.headers()["vary"], "accept-encoding");
+        let mut tags = vec![plain.headers()["etag"].clone()];
+        let plain = plain.bytes().await.unwrap();
+        for coding in ["gzip", "br", "zstd"] {
+            let request = app.request(Method::GET, &path).header("accept-encoding", coding);
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.headers()["content-encoding"], coding);
+            tags.push(answer.headers()["etag"].clone());
+            let body = answer.bytes().await.unwrap();
+            assert_eq!(read_back(coding, &body), plain, "{resource} as {coding}");
+        }
+        tags.sort_by_key(|tag| tag.to_str().unwrap().to_owned());
+        tags.dedup();
+        assert_eq!(tags.len(), 4, "each coding has a tag of its own");
+    }
+}
+
+async fn a_write_names_a_version_that_a_read_can_ask_for(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(3).await;
+    let booked = app.book(&schedule, &["A-1-1"], "anna").await;
+    let version: i64 = booked.header("x-seatlock-version").unwrap().parse().unwrap();
+    assert_eq!(version, 2);
+    for resource in ["", "/seats", "/availability", "/seats?status=booked"] {
+        let mark = if resource.contains('?') { '&' } else { '?' };
+        let path = format!("/api/v1/schedules/{schedule}{resource}{mark}min_version={version}");
+        let read = app.get(&path).await;
+        assert_eq!(read.header("x-seatlock-version"), Some("2"), "{path}");
+        assert_eq!(read.expect(200)["version"], 2, "{path}");
+    }
+    let path = format!("/api/v1/schedules/{schedule}/seats?min_version=soon");
+    app.get(&path).await.problem(400, "invalid_parameter");
+}
+
+async fn a_version_that_never_was_is_answered_with_the_newest(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(3).await;
+    for _ in 0..3 {
+        let path = format!("/api/v1/schedules/{schedule}/availability?min_version=99");
+        assert_eq!(app.get(&path).await.expect(200)["version"], 1);
+    }
+}
+
+async fn a_seat_known_to_be_sold_is_refused_without_asking_the_locks(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(3).await;
+    app.book(&schedule, &["A-1-1"], "anna").await.expect(200);
+    let commands = "seatlock_commands_total{kind=\"book\",outcome=\"refused\"}";
+    let asked = app.metric(commands).await;
+    let mut known = 0;
+    for _ in 0..20 {
+        app.states(&schedule).await;
+        let refused = app.book(&schedule, &["A-1-1", "A-1-2"], "ben").await;
+        refused.problem(409, "seats_unavailable");
+        assert_eq!(refused.conflicts(), ["A-1-1 booked"]);
+        known += 1;
+    }
+    assert_eq!(app.metric(commands).await, asked, "none of {known} came to the booking engine");
+    app.book(&schedule, &["A-1-2"], "ben").await.expect(200);
+}
