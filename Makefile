@@ -26,12 +26,12 @@ test: ## every test, against real PostgreSQL and Redis servers (installs them wh
 
 test-fast: ## what needs no server: unit tests, tidy, and the API on the embedded stack
 	$(CARGO) test --locked --workspace --lib --bins
-	$(CARGO) test --locked --test tidy --test contracts --test api --test cli -- --skip full::
+	$(CARGO) test --locked --test tidy --test docs --test contracts --test api --test cli -- --skip full::
 
 check: ## format, lints, house rules, and what dependencies may bring in
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(CARGO) test --locked --test tidy
+	$(CARGO) test --locked --test tidy --test docs
 	$(MAKE) --no-print-directory $(DENY)
 	$(DENY) --locked check licenses bans sources
 

@@ -11,7 +11,7 @@ use super::reader::{Form, Reader};
 pub struct DatabaseConfig {
     /// Which database holds the bookings.
     pub backend: Database,
-    /// `WRITE_DB_POOL`, default `4`: connections that write, which is the number of booking lanes.
+    /// `WRITE_DB_POOL`, default `2`: connections that write, which is the number of booking lanes.
     pub write_pool: usize,
     /// `READ_DB_POOL`, default `8`: connections that only read.
     pub read_pool: usize,
@@ -51,7 +51,7 @@ impl DatabaseConfig {
             backend: Database::read(reader),
             write_pool: reader.number(
                 "WRITE_DB_POOL",
-                4,
+                2,
                 1..=256,
                 "connections that write, which is the number of booking lanes",
             ),

@@ -73,14 +73,25 @@ impl Counts {
     #[must_use]
     pub fn of(codes: impl Iterator<Item = u8>) -> Self {
         codes.fold(Self::default(), |mut counts, code| {
-            match code {
-                0 => counts.available += 1,
-                1 => counts.held += 1,
-                2 => counts.booked += 1,
-                _ => counts.blocked += 1,
-            }
+            *counts.of_code(code) += 1;
             counts
         })
+    }
+
+    /// One seat goes from a state to another, by their wire numbers.
+    pub fn moved(&mut self, from: u8, to: u8) {
+        let from = self.of_code(from);
+        *from = from.saturating_sub(1);
+        *self.of_code(to) += 1;
+    }
+
+    fn of_code(&mut self, code: u8) -> &mut u32 {
+        match code {
+            0 => &mut self.available,
+            1 => &mut self.held,
+            2 => &mut self.booked,
+            _ => &mut self.blocked,
+        }
     }
 }
 

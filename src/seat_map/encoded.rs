@@ -57,7 +57,6 @@ impl Coding {
     }
 
     /// Compresses; an error is one of memory. Levels are those at which a map of 50,000 seats takes tens of milliseconds.
-    #[must_use]
     pub fn compress(self, body: Vec<u8>) -> std::io::Result<Vec<u8>> {
         match self {
             Self::Identity => Ok(body),

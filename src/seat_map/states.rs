@@ -55,8 +55,10 @@ impl Known {
             return false;
         }
         let mut codes = self.states.codes.clone();
+        let mut counts = self.states.counts;
         for (number, state) in &entry.changes {
             if let Some(code) = codes.get_mut(number.0 as usize) {
+                counts.moved(*code, state.code());
                 *code = state.code();
             }
             match state {
@@ -64,7 +66,7 @@ impl Known {
                 _ => self.until.remove(number),
             };
         }
-        self.states = std::sync::Arc::new(SeatStates::new(entry.version, codes));
+        self.states = std::sync::Arc::new(SeatStates { version: entry.version, codes, counts });
         true
     }
 
@@ -114,6 +116,7 @@ mod tests {
         assert_eq!(known.states.codes, [0, 0]);
         assert!(known.apply(&entry(6, vec![(SeatNumber(1), booked)])));
         assert_eq!((known.states.version, known.states.codes.as_slice()), (6, [0, 2].as_slice()));
+        assert_eq!(known.states.counts, Counts { available: 1, booked: 1, ..Counts::default() });
     }
 
     #[test]
