@@ -3,13 +3,15 @@
 //!
 //! ```text
 //! HTTP handler ──► reservation::reserve()
-//!    1  a key that is being executed here is told so
+//!    1  seat_map          seats known to be gone are refused from memory; a grant never comes from it
 //!    2  seat_lock actor   all seats or none, outside the database; no help means going on without
 //!    3  booking actor     the schedule's lane: batch → BEGIN, row locks, decide(), bulk writes, COMMIT
 //!    4  seat_lock actor   unlock; the locks of a granted hold live as long as the hold
 //! ```
 //!
-//! Modules in reading order; each names only those below it, which `tests/tidy.rs` checks.
+//! In reading order: [`app`], [`http`], [`catalogue`], [`reservation`], [`actors`], [`seat_map`], [`lock`],
+//! [`store`], [`domain`]; [`config`] and [`metrics`] beside them. Each names only those that come later,
+//! which `tests/tidy.rs` checks.
 
 pub mod actors;
 pub mod app;

@@ -24,10 +24,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::web::{Bytes, Payload};
+use actix_web::web::Payload;
+use serde::de::DeserializeOwned;
 
 use crate::actors::health::Health;
 use crate::catalogue::Catalogue;
+use crate::domain::command::Keyed;
 use crate::metrics::Metrics;
 use crate::reservation::Reservation;
 use crate::seat_map::SeatMaps;
@@ -71,36 +73,48 @@ pub struct Services {
 }
 
 impl Services {
-    /// Reads a JSON body of ordinary size.
-    pub async fn json_body(
+    /// Reads a JSON body of ordinary size, and the Idempotency-Key it came with.
+    pub(crate) async fn json<T: DeserializeOwned>(
         &self,
         request: &HttpRequest,
         payload: Payload,
-    ) -> Result<Bytes, Problem> {
-        body::expect_json(request)?;
-        body::read(request, payload, self.body_limit, self.body_timeout).await
+    ) -> Result<(T, Option<Keyed>), Problem> {
+        self.json_within(self.body_limit, request, payload).await
     }
 
-    /// Reads a JSON body that may be left out.
-    pub async fn optional_json_body(
+    /// The same for a body that may carry a whole plan.
+    pub(crate) async fn large_json<T: DeserializeOwned>(
         &self,
         request: &HttpRequest,
         payload: Payload,
-    ) -> Result<Bytes, Problem> {
+    ) -> Result<(T, Option<Keyed>), Problem> {
+        self.json_within(self.plan_body_limit, request, payload).await
+    }
+
+    /// The same for a body that may be left out.
+    pub(crate) async fn optional_json<T: DeserializeOwned + Default>(
+        &self,
+        request: &HttpRequest,
+        payload: Payload,
+    ) -> Result<(T, Option<Keyed>), Problem> {
         let body = body::read(request, payload, self.body_limit, self.body_timeout).await?;
-        if !body.is_empty() {
-            body::expect_json(request)?;
+        let keyed = key::keyed(request, &body)?;
+        if body.is_empty() {
+            return Ok((T::default(), keyed));
         }
-        Ok(body)
+        body::expect_json(request)?;
+        Ok((body::parse(&body)?, keyed))
     }
 
-    /// Reads a JSON body that may carry a whole plan.
-    pub async fn plan_body(
+    async fn json_within<T: DeserializeOwned>(
         &self,
+        limit: usize,
         request: &HttpRequest,
         payload: Payload,
-    ) -> Result<Bytes, Problem> {
+    ) -> Result<(T, Option<Keyed>), Problem> {
         body::expect_json(request)?;
-        body::read(request, payload, self.plan_body_limit, self.body_timeout).await
+        let body = body::read(request, payload, limit, self.body_timeout).await?;
+        let keyed = key::keyed(request, &body)?;
+        Ok((body::parse(&body)?, keyed))
     }
 }

@@ -7,11 +7,11 @@ use utoipa::ToSchema;
 
 use crate::domain::command::Action;
 use crate::domain::ids::{BlockId, ScheduleId};
+use crate::http::Services;
 use crate::http::answers::BlockBody;
 use crate::http::fields::Fields;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::reply::Place;
-use crate::http::{Services, body, key};
 
 use super::{new_uuid, path_id, reserve, schedule};
 
@@ -43,9 +43,7 @@ pub async fn create(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
-    let bytes = services.plan_body(&request, payload).await?;
-    let keyed = key::keyed(&request, &bytes)?;
-    let new: NewBlock = body::parse(&bytes)?;
+    let (new, keyed) = services.large_json::<NewBlock>(&request, payload).await?;
     let loaded = schedule(&services, id).await?;
     let mut fields = Fields::default();
     let seats = fields.seats(&new.seats, &loaded.layout);

@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 use crate::domain::catalogue::BookingFilter;
 use crate::domain::command::{Action, Keyed};
 use crate::domain::ids::{BookingId, CustomerId, HoldId, ScheduleId};
+use crate::http::Services;
 use crate::http::answers::{BookingBody, PageBody};
 use crate::http::fields::{Fields, IdText};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::reply::{self, Place};
-use crate::http::{Services, body, key};
 
 use super::{new_uuid, page_limit, path_id, query, reserve, schedule};
 
@@ -66,9 +66,7 @@ pub async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let bytes = services.json_body(&request, payload).await?;
-    let keyed = key::keyed(&request, &bytes)?;
-    let new: NewBooking = body::parse(&bytes)?;
+    let (new, keyed) = services.json::<NewBooking>(&request, payload).await?;
     match &new.hold_id {
         Some(hold) => confirm(&services, &request, hold, &new, keyed).await,
         None => book(&services, &request, &new, keyed).await,
@@ -183,10 +181,7 @@ pub async fn cancel(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let booking: BookingId = path_id(&request, "id", "booking")?;
-    let bytes = services.optional_json_body(&request, payload).await?;
-    let keyed = key::keyed(&request, &bytes)?;
-    let what: Cancellation =
-        if bytes.is_empty() { Cancellation::default() } else { body::parse(&bytes)? };
+    let (what, keyed) = services.optional_json::<Cancellation>(&request, payload).await?;
     let seats = match &what.seats {
         Some(labels) => {
             let loaded = services.seat_maps.schedule(booking.schedule).await?;

@@ -7,11 +7,11 @@ use utoipa::ToSchema;
 
 use crate::domain::ids::EventId;
 use crate::domain::rules::EVENT_NAME_MAX;
+use crate::http::Services;
 use crate::http::answers::{EventBody, PageBody, render_event};
 use crate::http::fields::Fields;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::reply::{self, Place};
-use crate::http::{Services, body, key};
 
 use super::{PageQuery, path_id, query};
 
@@ -34,9 +34,7 @@ pub async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let bytes = services.json_body(&request, payload).await?;
-    let keyed = key::keyed(&request, &bytes)?;
-    let new: NewEvent = body::parse(&bytes)?;
+    let (new, keyed) = services.json::<NewEvent>(&request, payload).await?;
     let mut fields = Fields::default();
     fields.text("/name", &new.name, EVENT_NAME_MAX);
     fields.finish()?;

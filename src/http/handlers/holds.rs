@@ -7,11 +7,11 @@ use utoipa::ToSchema;
 
 use crate::domain::command::Action;
 use crate::domain::ids::{HoldId, ScheduleId};
+use crate::http::Services;
 use crate::http::answers::HoldBody;
 use crate::http::fields::{Fields, IdText};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::reply::{self, Place};
-use crate::http::{Services, body, key};
 
 use super::{new_uuid, path_id, reserve, schedule};
 
@@ -52,9 +52,7 @@ pub async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let bytes = services.json_body(&request, payload).await?;
-    let keyed = key::keyed(&request, &bytes)?;
-    let new: NewHold = body::parse(&bytes)?;
+    let (new, keyed) = services.json::<NewHold>(&request, payload).await?;
     let id: ScheduleId = Fields::id(&new.schedule_id, "schedule")?;
     let loaded = schedule(&services, id).await?;
     let mut fields = Fields::default();
@@ -91,10 +89,7 @@ pub async fn extend(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let hold: HoldId = path_id(&request, "id", "hold")?;
-    let bytes = services.optional_json_body(&request, payload).await?;
-    let keyed = key::keyed(&request, &bytes)?;
-    let extension: Extension =
-        if bytes.is_empty() { Extension::default() } else { body::parse(&bytes)? };
+    let (extension, keyed) = services.optional_json::<Extension>(&request, payload).await?;
     let mut fields = Fields::default();
     let ttl = fields.ttl(extension.ttl_s, services.hold_ttl_max);
     fields.finish()?;

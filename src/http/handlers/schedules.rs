@@ -15,7 +15,7 @@ use crate::http::answers::{PageBody, ScheduleBody, render_schedule};
 use crate::http::fields::Fields;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::reply::{self, Place};
-use crate::http::{Services, body, key, plan_problem};
+use crate::http::{Services, plan_problem};
 
 use super::plans::SectionBody;
 use super::seats::{VersionQuery, min_version};
@@ -90,9 +90,7 @@ pub async fn create(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let event: EventId = path_id(&request, "id", "event")?;
-    let bytes = services.plan_body(&request, payload).await?;
-    let keyed = key::keyed(&request, &bytes)?;
-    let new: NewScheduleBody = body::parse(&bytes)?;
+    let (new, keyed) = services.large_json::<NewScheduleBody>(&request, payload).await?;
     let (new, source) = check(&services, event, new)?;
     let once = services.catalogue.create_schedule(new, source, keyed, render_schedule).await?;
     reply::once(once, render_schedule, Place::Location("/api/v1/schedules/"))
