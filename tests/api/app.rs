@@ -90,6 +90,14 @@ impl TestApp {
         Self::start(&variables, folder, database).await
     }
 
+    /// The full stack on a database of the test's own server, which it may hurt.
+    pub(crate) async fn full_on(url: &str, variables: &[(&str, &str)]) -> Self {
+        let (mut all, folder, _) = full(Redis::shared());
+        all.insert("WRITE_DB_URL".to_owned(), url.to_owned());
+        all.extend(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+        Self::start(&all, folder, Location::Url(url.to_owned())).await
+    }
+
     async fn start(variables: &Variables, folder: Option<Folder>, location: Location) -> Self {
         let config = Config::from_vars(variables).unwrap();
         let (bound, address) = mpsc::channel();

@@ -41,6 +41,7 @@ mod clock;
 mod concurrency;
 #[path = "../database/mod.rs"]
 mod database;
+mod databases;
 mod events;
 mod holds;
 mod idempotency;

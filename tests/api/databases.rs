@@ -1,0 +1,105 @@
+//! A replica that lags or dies, and a primary that goes away: what is read, what is refused, and that both
+//! come back by themselves.
+
+mod full {
+    use std::time::{Duration, Instant};
+
+    use serde_json::json;
+    use test_support::Postgres;
+
+    use crate::app::TestApp;
+    use crate::client::Answer;
+
+    /// Long enough for beats, probes and connections of a loaded machine.
+    const SOON: Duration = Duration::from_secs(20);
+
+    async fn until_booked(app: &TestApp, schedule: &str, seat: &str) {
+        let end = Instant::now() + SOON;
+        loop {
+            let answer = app.book(schedule, &[seat], "carl").await;
+            if answer.status == 200 {
+                return;
+            }
+            assert_eq!(answer.status, 503, "{answer:?}");
+            assert!(Instant::now() < end, "{answer:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_lagging_replica_is_not_believed_and_a_dead_one_is_replaced_by_the_primary() {
+        let (primary, standby, url) = tokio::task::block_in_place(|| {
+            let primary = Postgres::start(&[]);
+            let url = primary.create_database();
+            let standby = primary.standby();
+            (primary, standby, url)
+        });
+        let app = TestApp::full_on(&url, &[("READ_DB_URL", &standby.url(&url))]).await;
+        let schedule = app.row_of(4).await;
+        tokio::task::block_in_place(|| standby.pause_replay());
+        let booking = app.book(&schedule, &["A-1-1"], "anna").await.id(200);
+        assert_eq!(app.states(&schedule).await, "bo av av av ", "who has booked sees it");
+        app.get(&format!("/api/v1/bookings/{booking}")).await.expect(200);
+        // What the replica has never heard of is there all the same.
+        let later = app.row_of(2).await;
+        app.book(&later, &["A-1-2"], "ben").await.expect(200);
+        assert_eq!(app.states(&later).await, "av bo ");
+
+        tokio::task::block_in_place(|| standby.kill());
+        app.book(&schedule, &["A-1-2"], "ben").await.expect(200);
+        assert_eq!(app.states(&schedule).await, "bo bo av av ");
+        app.get(&format!("/api/v1/bookings/{booking}")).await.expect(200);
+        let degraded =
+            |answer: &Answer| answer.status == 200 && answer.json()["status"] == "degraded";
+        app.wait_until("/readyz", degraded).await;
+
+        tokio::task::block_in_place(|| standby.restart());
+        app.wait_until("/readyz", |answer| answer.json() == json!({"status": "ok"})).await;
+        app.book(&schedule, &["A-1-3"], "anna").await.expect(200);
+        assert_eq!(app.states(&schedule).await, "bo bo bo av ");
+        app.database.audit().await;
+        drop(primary);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn without_the_primary_maps_are_read_writes_are_refused_and_both_come_back() {
+        let (primary, url) = tokio::task::block_in_place(|| {
+            let primary = Postgres::start(&[]);
+            let url = primary.create_database();
+            (primary, url)
+        });
+        let app = TestApp::full_on(&url, &[]).await;
+        let schedule = app.row_of(4).await;
+        app.book(&schedule, &["A-1-1"], "anna").await.expect(200);
+        assert_eq!(app.states(&schedule).await, "bo av av av ");
+        let hold = app.hold(&schedule, &["A-1-2"], "ben").await.id(201);
+        app.states(&schedule).await;
+
+        tokio::task::block_in_place(|| primary.kill());
+        let refused = |answer: &Answer| {
+            answer.status == 200 && answer.json()["reasons"].to_string().contains("write database")
+        };
+        app.wait_until("/readyz", refused).await;
+        let end = Instant::now() + SOON;
+        loop {
+            let answer = app.book(&schedule, &["A-1-3"], "anna").await;
+            assert_eq!((answer.status, answer.json()["effect"].clone()), (503, json!("none")));
+            assert!(answer.header("retry-after").is_some());
+            if answer.json()["code"] == "read_only" {
+                break;
+            }
+            assert!(Instant::now() < end, "{answer:?}");
+        }
+        let map = app.map(&schedule, "seats").await;
+        assert!(map.header("x-seatlock-stale").is_some(), "{map:?}");
+        assert_eq!(map.expect(200)["seats"][1]["status"], "held");
+        app.get(&format!("/api/v1/schedules/{schedule}/seats?min_version=99"))
+            .await
+            .problem(503, "dependency_unavailable");
+
+        tokio::task::block_in_place(|| primary.restart());
+        until_booked(&app, &schedule, "A-1-3").await;
+        app.confirm(&hold).await.expect(200);
+        assert_eq!(app.states(&schedule).await, "bo bo bo av ");
+    }
+}
