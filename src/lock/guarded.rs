@@ -107,12 +107,6 @@ impl<L: SeatLocks> Guarded<L> {
         self.breaker.watch()
     }
 
-    /// The locks behind the guard.
-    #[must_use]
-    pub fn inner(&self) -> &L {
-        &self.inner
-    }
-
     async fn within_budget<T>(
         &self,
         call: impl Future<Output = Result<T, LockError>>,

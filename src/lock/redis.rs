@@ -78,12 +78,6 @@ impl RedisLocks {
         Ok(Self { pool, scripts: Scripts::new() })
     }
 
-    /// The pool's size and idle connections now, for the metrics.
-    #[must_use]
-    pub fn connections(&self) -> deadpool_redis::Status {
-        self.pool.status()
-    }
-
     /// One checkout, one round trip; a second one only when Redis does not know the scripts.
     async fn round_trip(&self, requests: &[LockRequest]) -> Result<Vec<LockReply>, LockError> {
         let commands: Vec<Cmd> =

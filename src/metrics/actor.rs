@@ -3,18 +3,12 @@
 use super::macros::{labels, metrics};
 
 labels! {
-    /// The actors, by the names of their files.
+    /// The actors that have a mailbox for others, by the names of their files.
     pub enum Actor {
         /// Asks for seat locks.
         SeatLock = "seat_lock",
         /// Runs the booking transactions; all lanes together.
         Booking = "booking",
-        /// Keeps the seat maps.
-        SeatMap = "seat_map",
-        /// Ends holds by time.
-        HoldSweeper = "hold_sweeper",
-        /// Watches the dependencies.
-        Health = "health",
     }
 }
 

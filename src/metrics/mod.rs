@@ -13,7 +13,6 @@ pub mod hold;
 pub mod http;
 pub mod lock;
 pub(crate) mod macros;
-pub mod pool;
 
 /// Bucket edges for times of requests and transactions, in seconds. A share of a histogram is exact only
 /// at an edge, so there is one at every time-out of the ladder: 0.05, 0.5, 1, 3, 10 and 12 s.
@@ -37,8 +36,6 @@ pub struct Metrics {
     pub hold: hold::HoldMetrics,
     /// Mailboxes and supervision.
     pub actor: actor::ActorMetrics,
-    /// Connection pools.
-    pub pool: pool::PoolMetrics,
     /// What is running.
     pub build: build::BuildMetrics,
 }
@@ -56,7 +53,6 @@ impl Metrics {
             batch: batch::BatchMetrics::new(&registry)?,
             hold: hold::HoldMetrics::new(&registry)?,
             actor: actor::ActorMetrics::new(&registry)?,
-            pool: pool::PoolMetrics::new(&registry)?,
             build: build::BuildMetrics::announce(&registry)?,
             registry,
         })
@@ -88,7 +84,6 @@ mod tests {
             "seatlock_guard_saves_total{guard=\"unique_index\"} 0",
             "seatlock_hold_sweeps_total 0",
             "seatlock_actor_restarts_total{actor=\"booking\"} 0",
-            "seatlock_pool_connections{pool=\"write\",state=\"idle\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");
         }

@@ -17,6 +17,7 @@ use crate::domain::refusal::ConflictReason;
 use crate::domain::rows::JournalEntry;
 use crate::store::{Journal, ReadFrom, Store};
 
+use super::encoded::Answers;
 use super::layout::Layout;
 use super::states::{Known, SeatStates};
 
@@ -49,6 +50,8 @@ pub struct LoadedSchedule {
     pub schedule: Schedule,
     /// Its layout.
     pub layout: Layout,
+    /// The answers made of its states.
+    pub(super) answers: Answers,
     /// States below this are not believed: this process has answered or committed newer ones.
     floor: AtomicI64,
     known: RwLock<Option<Current>>,
@@ -77,6 +80,7 @@ impl LoadedSchedule {
         Self {
             schedule,
             layout,
+            answers: Answers::default(),
             floor: AtomicI64::new(floor),
             known: RwLock::new(None),
             asking: Mutex::default(),
@@ -91,15 +95,13 @@ impl LoadedSchedule {
         self.layout.weight() + self.layout.len() * 120
     }
 
-    /// Takes the entries that follow on what is known; what leaves a gap is read from the journal by the
+    /// Takes an entry if it follows on what is known; what leaves a gap is read from the journal by the
     /// next one who asks.
-    pub(super) fn take(&self, entries: &[JournalEntry]) {
+    pub(super) fn take(&self, entry: &JournalEntry) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        for entry in entries {
-            self.floor.fetch_max(entry.version, Ordering::SeqCst);
-            if let Some(current) = known.as_mut() {
-                current.known.apply(entry);
-            }
+        self.floor.fetch_max(entry.version, Ordering::SeqCst);
+        if let Some(current) = known.as_mut() {
+            current.known.apply(entry);
         }
     }
 

@@ -23,7 +23,6 @@ use crate::domain::refusal::ConflictReason;
 use crate::domain::rows::JournalEntry;
 use crate::store::Store;
 
-use encoded::Answers;
 use recent::Recent;
 
 /// Bytes of all schedules kept in memory together.
@@ -35,17 +34,10 @@ const LOADERS: usize = 64;
 /// Versions remembered of schedules that have left, so that they do not come back older.
 const VERSIONS_KEPT: usize = 100_000;
 
-/// One schedule in memory.
-#[derive(Clone)]
-struct Entry {
-    loaded: Arc<LoadedSchedule>,
-    answers: Arc<Answers>,
-}
-
 /// The seat maps of the schedules in use.
 pub struct SeatMaps {
     store: Arc<Store>,
-    entries: Mutex<Recent<ScheduleId, Entry>>,
+    schedules: Mutex<Recent<ScheduleId, Arc<LoadedSchedule>>>,
     /// The newest version of each schedule that this process has committed or answered.
     versions: Mutex<Recent<ScheduleId, i64>>,
     /// One loader at a time for a schedule (and for those that share its place): a stampede on a cold map
@@ -68,18 +60,10 @@ impl SeatMaps {
     pub fn new(store: Arc<Store>) -> Self {
         Self {
             store,
-            entries: Mutex::new(Recent::new(BYTES_KEPT)),
+            schedules: Mutex::new(Recent::new(BYTES_KEPT)),
             versions: Mutex::new(Recent::new(VERSIONS_KEPT)),
             loading: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
         }
-    }
-
-    /// A schedule with its layout; `None` if there is none by this id.
-    pub async fn schedule(
-        &self,
-        id: ScheduleId,
-    ) -> Result<Option<Arc<LoadedSchedule>>, StoreError> {
-        Ok(self.entry(id).await?.map(|entry| entry.loaded))
     }
 
     /// The states of a schedule's seats at `at_least` or newer.
@@ -91,11 +75,7 @@ impl SeatMaps {
         let id = schedule.schedule.id;
         let seen = self.version(id).unwrap_or(0);
         let fresh = schedule.fresh(&self.store, at_least.max(seen)).await?;
-        let entry = self.entries().get(&id);
-        let states = match entry {
-            Some(entry) => entry.answers.publish(&fresh.states, at_least),
-            None => Arc::clone(&fresh.states),
-        };
+        let states = schedule.answers.publish(&fresh.states, at_least);
         self.note_version(id, states.version);
         Ok(FreshStates { states, ..fresh })
     }
@@ -109,11 +89,9 @@ impl SeatMaps {
         make: fn(&LoadedSchedule, &SeatStates) -> Vec<u8>,
     ) -> Result<MapAnswer, StoreError> {
         let fresh = self.states(schedule, at_least).await?;
-        let entry = self.entries().get(&schedule.schedule.id);
-        let answers = entry.map(|entry| entry.answers).unwrap_or_default();
         let (source, states) = (Arc::clone(schedule), Arc::clone(&fresh.states));
         let write = move || make(&source, &states);
-        let encoded = answers.encoded(form, coding, &fresh.states, write).await?;
+        let encoded = schedule.answers.encoded(form, coding, &fresh.states, write).await?;
         Ok(MapAnswer { encoded, stale: fresh.stale.map(|age| age.as_secs().max(1)) })
     }
 
@@ -121,8 +99,9 @@ impl SeatMaps {
     pub fn committed(&self, entries: &[JournalEntry]) {
         for entry in entries {
             self.note_version(entry.schedule, entry.version);
-            if let Some(known) = self.entries().get(&entry.schedule) {
-                known.loaded.take(std::slice::from_ref(entry));
+            let loaded = self.schedules().get(&entry.schedule);
+            if let Some(loaded) = loaded {
+                loaded.take(entry);
             }
         }
     }
@@ -140,17 +119,25 @@ impl SeatMaps {
         id: ScheduleId,
         seats: &[SeatNumber],
     ) -> Vec<(SeatNumber, ConflictReason)> {
-        let Some(entry) = self.entries().get(&id) else { return Vec::new() };
-        let refused = entry.loaded.refusals(&self.store, seats);
-        if entry.loaded.is_due() {
-            let (maps, loaded) = (Arc::clone(self), entry.loaded);
+        if seats.is_empty() {
+            return Vec::new();
+        }
+        let loaded = self.schedules().get(&id);
+        let Some(loaded) = loaded else { return Vec::new() };
+        let refused = loaded.refusals(&self.store, seats);
+        if loaded.is_due() {
+            let maps = Arc::clone(self);
             tokio::spawn(async move { loaded.refresh(&maps.store).await });
         }
         refused
     }
 
-    async fn entry(&self, id: ScheduleId) -> Result<Option<Entry>, StoreError> {
-        if let Some(found) = self.entries().get(&id) {
+    /// A schedule with its layout; `None` if there is none by this id.
+    pub async fn schedule(
+        &self,
+        id: ScheduleId,
+    ) -> Result<Option<Arc<LoadedSchedule>>, StoreError> {
+        if let Some(found) = self.schedules().get(&id) {
             return Ok(Some(found));
         }
         let place = id.0.unsigned_abs() % LOADERS as u64;
@@ -158,7 +145,7 @@ impl SeatMaps {
             Some(loader) => Some(loader.lock().await),
             None => None,
         };
-        if let Some(found) = self.entries().get(&id) {
+        if let Some(found) = self.schedules().get(&id) {
             return Ok(Some(found));
         }
         let Some(schedule) = self.store.schedule(id).await? else { return Ok(None) };
@@ -167,9 +154,8 @@ impl SeatMaps {
         let plan = plan.ok_or_else(|| StoreError::Corrupt("a schedule without a plan".into()))?;
         let floor = self.version(id).unwrap_or(0);
         let loaded = Arc::new(LoadedSchedule::new(schedule, Layout::new(&plan.plan), floor));
-        let entry = Entry { loaded, answers: Arc::default() };
-        self.entries().put(id, entry.clone(), entry.loaded.weight());
-        Ok(Some(entry))
+        self.schedules().put(id, Arc::clone(&loaded), loaded.weight());
+        Ok(Some(loaded))
     }
 
     fn note_version(&self, id: ScheduleId, version: i64) {
@@ -178,8 +164,8 @@ impl SeatMaps {
         versions.put(id, newest, 1);
     }
 
-    fn entries(&self) -> MutexGuard<'_, Recent<ScheduleId, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn schedules(&self) -> MutexGuard<'_, Recent<ScheduleId, Arc<LoadedSchedule>>> {
+        self.schedules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn versions(&self) -> MutexGuard<'_, Recent<ScheduleId, i64>> {

@@ -14,7 +14,7 @@ use crate::http::fields::{Fields, IdText};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::reply::{self, Place};
 
-use super::{new_uuid, page_limit, path_id, query, reserve, schedule};
+use super::{in_time, new_uuid, page_limit, path_id, query, reserve, schedule};
 
 /// A new booking: seats of a schedule for a customer, or a hold to be confirmed.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -184,7 +184,8 @@ pub async fn cancel(
     let (what, keyed) = services.optional_json::<Cancellation>(&request, payload).await?;
     let seats = match &what.seats {
         Some(labels) => {
-            let loaded = services.seat_maps.schedule(booking.schedule).await?;
+            let loaded = services.seat_maps.schedule(booking.schedule);
+            let loaded = in_time(&services, loaded).await?;
             let loaded = loaded.ok_or_else(|| Problem::not_found("booking"))?;
             let mut fields = Fields::default();
             let seats = fields.seats(labels, &loaded.layout);
