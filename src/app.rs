@@ -16,6 +16,7 @@ use crate::actors::booking::{LaneLimits, Lanes};
 use crate::actors::health::{Health, HealthMonitor, Probes};
 use crate::actors::hold_sweeper::HoldSweeper;
 use crate::actors::seat_lock::SeatLocker;
+use crate::actors::seat_map::SeatMapFollower;
 use crate::catalogue::Catalogue;
 use crate::config::{Config, Database, HostPort, RedisMode};
 use crate::domain::failure::StoreError;
@@ -30,7 +31,7 @@ use crate::lock::{LockError, SeatLocks};
 use crate::metrics::Metrics;
 use crate::metrics::lock::BreakerState;
 use crate::reservation::Reservation;
-use crate::seat_map::SeatMaps;
+use crate::seat_map::{SeatMaps, Streams};
 use crate::store::{Limits, Schema, Settings, Store, Target};
 
 /// What the engine has to stop in when the requests have used up the time.
@@ -179,6 +180,7 @@ impl App {
                 log::info!("stopping: finishing what was begun");
                 deadline = Instant::now() + self.drain_timeout;
                 self.engine.health.drain();
+                self.engine.services.streams.close();
                 handle.stop(true).await;
                 server.await.map_err(std::io::Error::other)??;
             }
@@ -219,6 +221,8 @@ impl Engine {
             reservation.sweep_interval,
             config.http.request_timeout,
         );
+        let streams = Arc::new(Streams::new(Arc::clone(&seat_maps), config.http.streams()));
+        SeatMapFollower::start_in(&clockwork.handle(), Arc::clone(&streams), Arc::clone(&metrics));
         let probes = Probes {
             store: Arc::clone(&store),
             lanes: Arc::clone(&lanes),
@@ -235,7 +239,7 @@ impl Engine {
             config.seat_lock.timeout,
         ));
         let services =
-            Arc::new(services(config, &store, (reservation, seat_maps), &health, metrics));
+            Arc::new(services(config, &store, (reservation, seat_maps, streams), &health, metrics));
         let arbiters = vec![engine, clockwork];
         Ok(Self { services, store, lanes, health, arbiters, lock_probe })
     }
@@ -261,7 +265,7 @@ impl Engine {
 fn services(
     config: &Config,
     store: &Arc<Store>,
-    (reservation, seat_maps): (Arc<Reservation>, Arc<SeatMaps>),
+    (reservation, seat_maps, streams): (Arc<Reservation>, Arc<SeatMaps>, Arc<Streams>),
     health: &Arc<Health>,
     metrics: Arc<Metrics>,
 ) -> Services {
@@ -270,6 +274,7 @@ fn services(
         reservation,
         catalogue: Arc::new(Catalogue::new(Arc::clone(store))),
         seat_maps,
+        streams,
         health: Arc::clone(health),
         metrics,
         api_key: http.admin_api_key.as_ref().map(|key| ApiKey::new(key.expose())),
@@ -321,11 +326,14 @@ fn serve(
 ) -> Result<(Server, SocketAddr), AppError> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let services = web::Data::from(Arc::clone(services));
+    let workers = config.http.workers(cores);
+    let send_timeout = config.http.send_timeout;
     let server = HttpServer::new(move || {
         HttpApp::new().app_data(services.clone()).wrap(from_fn(edge::edge)).configure(routes)
     })
-    .workers(config.http.workers(cores))
-    .max_connections(config.http.max_connections)
+    .workers(workers)
+    .max_connections(config.http.max_connections.div_ceil(workers))
+    .on_connect(move |connection, _| edge::bound_sending(connection, send_timeout))
     .client_request_timeout(config.http.header_timeout)
     .shutdown_timeout(config.http.drain_timeout.as_secs().max(1))
     .disable_signals()

@@ -6,6 +6,7 @@
 //! | [`booking`] | commands of its schedules | `reservation`, the sweeper | one transaction |
 //! | [`hold_sweeper`] | the clock | itself | `expire` commands for ended holds |
 //! | [`health`] | the clock | itself | heartbeat, probes, replaces dead actors |
+//! | [`seat_map`] | the clock | itself | updates for those who listen to a schedule |
 //!
 //! An actor file is the mailbox, the loop and the replies. Decisions are in `domain`, effects in `lock` and
 //! `store`; the loop that two of them share is [`batching`].
@@ -16,4 +17,5 @@ pub mod health;
 pub mod hold_sweeper;
 mod replaceable;
 pub mod seat_lock;
+pub mod seat_map;
 mod ticket;

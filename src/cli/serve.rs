@@ -13,6 +13,9 @@ use seatlock::config::{Config, Database};
 use super::{Failed, logging, print, read_config};
 use signals::Signals;
 
+/// Open files besides the clients' connections: databases, Redis, listeners.
+const FILES_BESIDES: u64 = 256;
+
 pub(crate) fn run() -> Result<(), Failed> {
     let config = read_config()?;
     logging::init(&config.log);
@@ -21,7 +24,21 @@ pub(crate) fn run() -> Result<(), Failed> {
         log::warn!("{warning}");
     }
     say_how_far_the_locks_reach(&config);
+    permit_connections(config.http.max_connections);
     System::new().block_on(serve(&config))
+}
+
+/// A shell's usual limit of open files is far below what an on-sale needs.
+fn permit_connections(connections: usize) {
+    let needed = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(FILES_BESIDES);
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(permitted) if permitted < needed => log::warn!(
+            "this process may open {permitted} files, too few for MAX_CONNECTIONS={connections}: \
+             raise the limit (ulimit -Hn) or lower MAX_CONNECTIONS"
+        ),
+        Ok(_) => {}
+        Err(error) => log::warn!("the limit of open files could not be raised: {error}"),
+    }
 }
 
 /// A second replica on one SQLite file is hardly meant; on one PostgreSQL it is likely.

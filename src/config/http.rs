@@ -32,6 +32,10 @@ pub struct HttpConfig {
     pub workers: Option<usize>,
     /// `MAX_CONNECTIONS`, default `10000`: open connections; more wait to be accepted.
     pub max_connections: usize,
+    /// `STREAMS_MAX`, no default: see [`HttpConfig::streams`].
+    pub streams_max: Option<usize>,
+    /// `SEND_TIMEOUT`, default `20s`: how long a client may take nothing of its answer.
+    pub send_timeout: Duration,
     /// `RATE_LIMIT`, no default: requests per second and client address; without it none are
     /// refused.
     pub rate_limit: Option<u32>,
@@ -88,6 +92,8 @@ impl HttpConfig {
                 1..=1_000_000,
                 "open connections; more wait to be accepted",
             ),
+            streams_max: read_streams_max(reader),
+            send_timeout: read_send_timeout(reader),
             rate_limit: reader.optional_number(
                 "RATE_LIMIT",
                 100,
@@ -106,6 +112,7 @@ impl HttpConfig {
             ),
         };
         http.check_binds(reader);
+        http.check_streams(reader);
         http
     }
 
@@ -113,6 +120,19 @@ impl HttpConfig {
     #[must_use]
     pub fn workers(&self, cores: usize) -> usize {
         self.workers.unwrap_or(cores).max(1)
+    }
+
+    /// How many live streams there may be at a time: some connections are left for buyers.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.streams_max.unwrap_or(self.max_connections / 5 * 4)
+    }
+
+    fn check_streams(&self, reader: &mut Reader<'_>) {
+        if self.streams() >= self.max_connections && !reader.is_refused("MAX_CONNECTIONS") {
+            let expected = "less than MAX_CONNECTIONS, so that buyers can connect";
+            reader.refuse("STREAMS_MAX", expected, "STREAMS_MAX=5000");
+        }
     }
 
     /// Without a key anybody who can connect administers the service, so only this machine may
@@ -151,6 +171,16 @@ fn read_metrics_bind(reader: &mut Reader<'_>, bind: &HostPort) -> Option<HostPor
         reader.refuse("METRICS_BIND", "another address than BIND", "METRICS_BIND=127.0.0.1:9090");
     }
     metrics_bind
+}
+
+fn read_streams_max(reader: &mut Reader<'_>) -> Option<usize> {
+    let help = "live streams at a time; four fifths of MAX_CONNECTIONS if not set";
+    reader.optional_number("STREAMS_MAX", 5_000, 0..=1_000_000, help)
+}
+
+fn read_send_timeout(reader: &mut Reader<'_>) -> Duration {
+    let help = "how long a client may take nothing of its answer before it is cut off";
+    reader.duration("SEND_TIMEOUT", Duration::from_secs(20), help)
 }
 
 fn read_admin_api_key(reader: &mut Reader<'_>) -> Option<Secret> {
@@ -206,6 +236,20 @@ mod tests {
     fn two_servers_cannot_share_an_address() {
         assert_eq!(problems(&[("METRICS_BIND", "127.0.0.1:8080")]).len(), 1);
         config(&[("BIND", "127.0.0.1:0"), ("METRICS_BIND", "127.0.0.1:0")]);
+    }
+
+    #[test]
+    fn streams_leave_connections_for_buyers() {
+        assert_eq!(config(&[]).http.streams(), 8_000);
+        assert_eq!(config(&[("MAX_CONNECTIONS", "100")]).http.streams(), 80);
+        assert_eq!(config(&[("STREAMS_MAX", "99"), ("MAX_CONNECTIONS", "100")]).http.streams(), 99);
+        assert_eq!(
+            problems(&[("STREAMS_MAX", "100"), ("MAX_CONNECTIONS", "100")]),
+            [
+                "STREAMS_MAX=\"100\": expected less than MAX_CONNECTIONS, so that buyers can connect; \
+              for example STREAMS_MAX=5000"
+            ]
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The outermost layer of every request: its id and deadline on the way in; log, metrics and the form of
 //! errors on the way out. A handler's panic ends here as a 500.
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
@@ -8,8 +9,12 @@ use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
+#[cfg(target_os = "linux")]
+use actix_web::rt::net::TcpStream;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use futures_util::FutureExt as _;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 
 use crate::metrics::http::HttpMethod;
 
@@ -21,6 +26,29 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The id of a request: the caller's own if it is short and printable, a new one otherwise.
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
+
+/// Bytes that the system keeps of an answer that is not on its way yet: more would be memory that slow
+/// clients hold, and hide from the streams that they are slow.
+#[cfg(target_os = "linux")]
+const UNSENT_MAX: u32 = 128 * 1024;
+
+/// Has the system cut a connection off whose client takes nothing of what is sent for this long: such a
+/// client holds memory, and one that is gone without a word would hold it for hours (RFC 5482).
+#[cfg(target_os = "linux")]
+pub fn bound_sending(connection: &dyn Any, patience: Duration) {
+    let Some(connection) = connection.downcast_ref::<TcpStream>() else { return };
+    let socket = SockRef::from(connection);
+    let bounded = socket
+        .set_tcp_user_timeout(Some(patience))
+        .and_then(|()| socket.set_tcp_notsent_lowat(UNSENT_MAX));
+    if let Err(error) = bounded {
+        log::debug!("a connection has no limits for sending: {error}");
+    }
+}
+
+/// Other systems have no such options, or others; the service is meant for Linux.
+#[cfg(not(target_os = "linux"))]
+pub fn bound_sending(_: &dyn Any, _: Duration) {}
 
 /// When a request must be answered.
 #[derive(Debug, Clone, Copy)]

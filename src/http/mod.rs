@@ -32,7 +32,7 @@ use crate::catalogue::Catalogue;
 use crate::domain::command::Keyed;
 use crate::metrics::Metrics;
 use crate::reservation::Reservation;
-use crate::seat_map::SeatMaps;
+use crate::seat_map::{SeatMaps, Streams};
 
 pub use convert::plan_problem;
 pub use limit::RateLimit;
@@ -48,6 +48,8 @@ pub struct Services {
     pub catalogue: Arc<Catalogue>,
     /// Layouts and states.
     pub seat_maps: Arc<SeatMaps>,
+    /// States as they change.
+    pub streams: Arc<Streams>,
     /// Readiness.
     pub health: Arc<Health>,
     /// Counters.

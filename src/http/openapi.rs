@@ -5,7 +5,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::handlers::{blocks, bookings, events, holds, operations, plans, schedules, seats};
+use super::handlers::{
+    blocks, bookings, events, holds, operations, plans, schedules, seats, stream,
+};
 
 /// The document.
 #[derive(Debug, OpenApi)]
@@ -18,7 +20,7 @@ use super::handlers::{blocks, bookings, events, holds, operations, plans, schedu
         events::create, events::read, events::list,
         schedules::create, schedules::read, schedules::list,
         plans::put, plans::read, blocks::create, blocks::lift,
-        seats::list, seats::availability,
+        seats::list, seats::availability, stream::listen,
         holds::create, holds::read, holds::extend, holds::release,
         bookings::create, bookings::read, bookings::list, bookings::cancel,
         operations::live, operations::ready, operations::metrics, operations::problem,

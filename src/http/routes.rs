@@ -4,7 +4,9 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, Resource, Route};
 
-use super::handlers::{blocks, bookings, events, holds, operations, plans, schedules, seats};
+use super::handlers::{
+    blocks, bookings, events, holds, operations, plans, schedules, seats, stream,
+};
 use super::problem::{Code, Problem};
 use super::{auth, limit, openapi};
 
@@ -39,6 +41,7 @@ pub fn routes(config: &mut ServiceConfig) {
                     "GET",
                     [web::get().to(seats::availability)],
                 ))
+                .service(at("/schedules/{id}/stream", "GET", [web::get().to(stream::listen)]))
                 // the box office
                 .service(at(
                     "/events",

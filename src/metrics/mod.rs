@@ -13,6 +13,7 @@ pub mod hold;
 pub mod http;
 pub mod lock;
 pub(crate) mod macros;
+pub mod stream;
 
 /// Bucket edges for times of requests and transactions, in seconds. A share of a histogram is exact only
 /// at an edge, so there is one at every time-out of the ladder: 0.05, 0.5, 1, 3, 10 and 12 s.
@@ -36,6 +37,8 @@ pub struct Metrics {
     pub hold: hold::HoldMetrics,
     /// Mailboxes and supervision.
     pub actor: actor::ActorMetrics,
+    /// Live streams of seat maps.
+    pub stream: stream::StreamMetrics,
     /// What is running.
     pub build: build::BuildMetrics,
 }
@@ -53,6 +56,7 @@ impl Metrics {
             batch: batch::BatchMetrics::new(&registry)?,
             hold: hold::HoldMetrics::new(&registry)?,
             actor: actor::ActorMetrics::new(&registry)?,
+            stream: stream::StreamMetrics::new(&registry)?,
             build: build::BuildMetrics::announce(&registry)?,
             registry,
         })
@@ -83,6 +87,7 @@ mod tests {
             "seatlock_commands_total{kind=\"hold\",outcome=\"refused\"} 0",
             "seatlock_guard_saves_total{guard=\"unique_index\"} 0",
             "seatlock_hold_sweeps_total 0",
+            "seatlock_stream_ended_total{reason=\"slow\"} 0",
             "seatlock_actor_restarts_total{actor=\"booking\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");

@@ -2,18 +2,23 @@
 //!
 //! Both are kept in memory for the schedules in use, the least recently used leaving first. A layout is
 //! read once. States move by local commits and by the journal ([`loaded`]); the answers made of them are
-//! encoded when somebody asks, and shared ([`encoded`]).
+//! encoded when somebody asks, and shared ([`encoded`]). Whoever listens is told what moves ([`streams`]).
 
+mod channel;
 mod encoded;
 mod layout;
 mod loaded;
+mod past;
 mod recent;
 mod states;
+mod streams;
 
+pub use channel::{Listener, News, Update};
 pub use encoded::{Coding, Encoded, Form};
 pub use layout::{Layout, LayoutSeat};
 pub use loaded::{FreshStates, LoadedSchedule};
 pub use states::SeatStates;
+pub use streams::{NoStream, Place, Streams};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -21,7 +21,7 @@ pub struct SeatStates {
 }
 
 impl SeatStates {
-    pub(super) fn new(version: i64, codes: Vec<u8>) -> Self {
+    pub(crate) fn new(version: i64, codes: Vec<u8>) -> Self {
         let counts = Counts::of(codes.iter().copied());
         Self { version, codes, counts }
     }

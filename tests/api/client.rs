@@ -137,6 +137,11 @@ impl Client {
         self.http.request(method, format!("http://{}{path}", self.address))
     }
 
+    /// Sends a request whose answer is read piece by piece.
+    pub(crate) async fn open(&self, request: RequestBuilder) -> reqwest::Response {
+        self.http.execute(request.build().unwrap()).await.unwrap()
+    }
+
     /// Sends a request; `None` if the connection broke before its answer was there.
     pub(crate) async fn try_send(&self, request: RequestBuilder) -> Option<Answer> {
         self.exchange(request).await.ok()

@@ -8,6 +8,7 @@ pub mod operations;
 pub mod plans;
 pub mod schedules;
 pub mod seats;
+pub mod stream;
 
 use std::str::FromStr;
 use std::sync::Arc;

@@ -146,7 +146,7 @@ async fn shared(
     let at_least = at_least.max(negotiate::tagged_version(request));
     let write = match form {
         Form::Seats => write_seats,
-        Form::Availability => write_availability,
+        Form::Availability => |_: &LoadedSchedule, states: &SeatStates| write_availability(states),
     };
     let answer = services.seat_maps.answer(loaded, (form, coding), at_least, write);
     let answer = in_time(services, answer).await?;
@@ -165,7 +165,8 @@ fn write_seats(loaded: &LoadedSchedule, states: &SeatStates) -> Vec<u8> {
     serde_json::to_vec(&body).unwrap_or_default()
 }
 
-fn write_availability(_: &LoadedSchedule, states: &SeatStates) -> Vec<u8> {
+/// The body of an answer, and of the event that a stream begins with.
+pub(super) fn write_availability(states: &SeatStates) -> Vec<u8> {
     let body = AvailabilityBody {
         version: states.version,
         counts: states.counts.into(),

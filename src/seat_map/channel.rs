@@ -1,0 +1,312 @@
+//! The live stream of one schedule: its newest states, and an update for all listeners whenever they move.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix_web::web::Bytes;
+use tokio::sync::broadcast;
+
+use crate::domain::ids::SeatNumber;
+
+use super::past::Past;
+use super::states::SeatStates;
+
+/// Updates that a listener may be behind; one that is slower is let go.
+const BEHIND_MAX: usize = 32;
+
+/// Between two updates, so that what many commits change is told at once.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// What each listener adds to that: writing one update to all of them takes about half of it.
+const INTERVAL_PER_LISTENER: Duration = Duration::from_micros(40);
+
+/// The longest time between a change and its update.
+const INTERVAL_MAX: Duration = Duration::from_millis(500);
+
+/// After so long without an update the listeners get a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+
+/// A stream that nobody has listened to for this long is forgotten.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// So many changed seats are told one by one however small the map is.
+const CHANGES_TOLD: usize = 64;
+
+/// A seat told as a change takes about as many bytes as this many seats of a snapshot.
+const SEATS_PER_CHANGE: usize = 27;
+
+/// What a listener is told.
+#[derive(Debug)]
+pub enum News {
+    /// The states of all seats.
+    Snapshot(Arc<SeatStates>),
+    /// These seats may have changed; their states now, and the counts.
+    Changes(Vec<SeatNumber>, Arc<SeatStates>),
+    /// That the stream is alive.
+    SignOfLife,
+    /// That the stream ends because the service stops.
+    Bye,
+}
+
+/// An update for all listeners, written once for all of them.
+#[derive(Debug)]
+pub struct Update {
+    /// What is told.
+    pub news: News,
+    frame: OnceLock<Bytes>,
+}
+
+impl Update {
+    fn new(news: News) -> Arc<Self> {
+        Arc::new(Self { news, frame: OnceLock::new() })
+    }
+
+    /// What is sent: `write` makes it, once.
+    pub fn frame(&self, write: fn(&News) -> Vec<u8>) -> Bytes {
+        self.frame.get_or_init(|| Bytes::from(write(&self.news))).clone()
+    }
+}
+
+/// What a new listener gets: how it begins, and all updates after that.
+#[derive(Debug)]
+pub struct Listener {
+    /// A snapshot, or what the listener has missed.
+    pub opening: Arc<Update>,
+    /// The updates after the opening.
+    pub updates: broadcast::Receiver<Arc<Update>>,
+}
+
+/// The stream of one schedule.
+#[derive(Debug)]
+pub(super) struct Channel {
+    updates: broadcast::Sender<Arc<Update>>,
+    state: Mutex<State>,
+    /// Held by the one who reads the journal for those who come back.
+    pub(super) recalling: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    newest: Arc<SeatStates>,
+    /// The opening with all of `newest`, once somebody needed it.
+    snapshot: Option<Arc<Update>>,
+    past: Past,
+    moved: Instant,
+    spoke: Instant,
+    listened: Instant,
+}
+
+impl Channel {
+    pub(super) fn new(newest: Arc<SeatStates>) -> Self {
+        let now = Instant::now();
+        let (past, snapshot) = (Past::default(), None);
+        let state = State { newest, snapshot, past, moved: now, spoke: now, listened: now };
+        Self {
+            updates: broadcast::Sender::new(BEHIND_MAX),
+            state: Mutex::new(state),
+            recalling: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Whether enough time has passed for another update.
+    pub(super) fn is_due(&self) -> bool {
+        let listeners = u32::try_from(self.updates.receiver_count()).unwrap_or(u32::MAX);
+        let interval = INTERVAL + INTERVAL_PER_LISTENER.saturating_mul(listeners);
+        self.state().moved.elapsed() >= interval.min(INTERVAL_MAX)
+    }
+
+    /// Tells the listeners what is different in these states, if they are newer. True if something was
+    /// told.
+    pub(super) fn advance(&self, states: &Arc<SeatStates>) -> bool {
+        let mut state = self.state();
+        if states.version <= state.newest.version {
+            return false;
+        }
+        let changed = difference(&state.newest, states);
+        let from = state.newest.version;
+        let told = changed.clone();
+        state.past.push(from, states.version, changed);
+        state.newest = Arc::clone(states);
+        state.snapshot = None;
+        state.moved = Instant::now();
+        state.spoke = state.moved;
+        // Nobody may be listening.
+        drop(self.updates.send(Update::new(News::Changes(told, Arc::clone(states)))));
+        true
+    }
+
+    /// A sign of life if it is time for one. True if there was.
+    pub(super) fn reassure(&self) -> bool {
+        let mut state = self.state();
+        let due = state.spoke.elapsed() >= SIGN_OF_LIFE;
+        if due {
+            state.spoke = Instant::now();
+            drop(self.updates.send(Update::new(News::SignOfLife)));
+        }
+        due
+    }
+
+    /// Ends the stream for everybody.
+    pub(super) fn close(&self) {
+        drop(self.updates.send(Update::new(News::Bye)));
+    }
+
+    /// Whether nobody has listened for long.
+    pub(super) fn is_idle(&self) -> bool {
+        let mut state = self.state();
+        if self.updates.receiver_count() > 0 {
+            state.listened = Instant::now();
+        }
+        state.listened.elapsed() > IDLE
+    }
+
+    /// Begins to listen with all states.
+    pub(super) fn listen(&self) -> Listener {
+        let mut state = self.state();
+        let newest = Arc::clone(&state.newest);
+        let snapshot = state.snapshot.get_or_insert_with(|| Update::new(News::Snapshot(newest)));
+        let opening = Arc::clone(snapshot);
+        Listener { opening, updates: self.updates.subscribe() }
+    }
+
+    /// Begins to listen where a listener has left off: with what it has missed, or with all states if
+    /// that is less. The version is given back if what came after it is not remembered.
+    pub(super) fn resume(&self, version: i64) -> Result<Listener, Missed> {
+        let state = self.state();
+        let newest = Arc::clone(&state.newest);
+        let changed = match version {
+            known if known == newest.version => Some(Vec::new()),
+            // Nobody has it yet, or it is of a history that was replaced.
+            future if future > newest.version => None,
+            old => Some(state.past.since(old).ok_or(Missed { newest: newest.version })?),
+        };
+        let told_at_most = (newest.codes.len() / SEATS_PER_CHANGE).max(CHANGES_TOLD);
+        match changed.filter(|changed| changed.len() <= told_at_most) {
+            Some(changed) => {
+                let opening = Update::new(News::Changes(changed, newest));
+                Ok(Listener { opening, updates: self.updates.subscribe() })
+            }
+            None => {
+                drop(state);
+                Ok(self.listen())
+            }
+        }
+    }
+
+    /// Takes what the journal remembers of the time before.
+    pub(super) fn recall(&self, from: i64, changed: Vec<SeatNumber>) {
+        let mut state = self.state();
+        let newest = state.newest.version;
+        state.past.reach_back(from, newest, changed);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a listener has missed is not remembered; the stream is at this version.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Missed {
+    pub(super) newest: i64,
+}
+
+/// The seats whose states are not the same in both.
+fn difference(one: &SeatStates, other: &SeatStates) -> Vec<SeatNumber> {
+    // Whole stretches first: most of a map stays as it is.
+    const STRETCH: usize = 256;
+    let mut changed = Vec::new();
+    let stretches = one.codes.chunks(STRETCH).zip(other.codes.chunks(STRETCH));
+    for (place, (before, after)) in stretches.enumerate().filter(|(_, (a, b))| a != b) {
+        let first = place * STRETCH;
+        let seats = before.iter().zip(after).enumerate().filter(|(_, (a, b))| a != b);
+        changed
+            .extend(seats.filter_map(|(seat, _)| u32::try_from(first + seat).ok()).map(SeatNumber));
+    }
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn states(version: i64, codes: &[u8]) -> Arc<SeatStates> {
+        Arc::new(SeatStates::new(version, codes.to_vec()))
+    }
+
+    fn told(update: &Update) -> (i64, Option<Vec<u32>>) {
+        match &update.news {
+            News::Snapshot(states) => (states.version, None),
+            News::Changes(seats, states) => {
+                (states.version, Some(seats.iter().map(|seat| seat.0).collect()))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn listeners_are_told_what_differs_however_many_versions_lie_between() {
+        let channel = Channel::new(states(1, &[0, 0, 0]));
+        let mut listener = channel.listen();
+        assert_eq!(told(&listener.opening), (1, None));
+        assert!(channel.advance(&states(4, &[0, 2, 1])));
+        assert!(!channel.advance(&states(3, &[0, 2, 0])), "that was before");
+        assert!(channel.advance(&states(5, &[0, 2, 0])));
+        let mut next = || told(&listener.updates.try_recv().unwrap());
+        assert_eq!((next(), next()), ((4, Some(vec![1, 2])), (5, Some(vec![2]))));
+        assert!(listener.updates.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_listener_resumes_with_what_it_missed_and_with_all_if_it_is_ahead() {
+        let channel = Channel::new(states(1, &[0, 0, 0]));
+        channel.advance(&states(2, &[1, 0, 0]));
+        channel.advance(&states(3, &[2, 0, 0]));
+        assert_eq!(told(&channel.resume(3).unwrap().opening), (3, Some(vec![])));
+        assert_eq!(told(&channel.resume(1).unwrap().opening), (3, Some(vec![0])));
+        assert_eq!(told(&channel.resume(9).unwrap().opening), (3, None));
+        assert_eq!(channel.resume(0).unwrap_err(), Missed { newest: 3 });
+        channel.recall(0, vec![SeatNumber(2)]);
+        assert_eq!(told(&channel.resume(0).unwrap().opening), (3, Some(vec![0, 2])));
+    }
+
+    #[test]
+    fn more_changes_than_a_snapshot_is_worth_are_told_as_a_snapshot() {
+        let channel = Channel::new(states(1, &[0; 200]));
+        let mut codes = [0; 200];
+        codes[..CHANGES_TOLD].fill(2);
+        channel.advance(&states(2, &codes));
+        assert!(told(&channel.resume(1).unwrap().opening).1.is_some());
+        channel.advance(&states(3, &[2; 200]));
+        assert_eq!(told(&channel.resume(1).unwrap().opening), (3, None));
+    }
+
+    #[test]
+    fn a_frame_is_written_once_for_all_listeners() {
+        static WRITTEN: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let write = |_: &News| {
+            WRITTEN.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            b"frame".to_vec()
+        };
+        let channel = Channel::new(states(1, &[0]));
+        let mut listeners: Vec<Listener> = (0..5).map(|_| channel.listen()).collect();
+        channel.advance(&states(2, &[1]));
+        for listener in &mut listeners {
+            assert_eq!(listener.opening.frame(write), "frame");
+            assert_eq!(listener.updates.try_recv().unwrap().frame(write), "frame");
+        }
+        assert_eq!(WRITTEN.load(std::sync::atomic::Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn seats_of_every_stretch_are_compared() {
+        let before = SeatStates::new(1, vec![0; 1_000]);
+        let mut codes = vec![0; 1_000];
+        for seat in [0, 255, 256, 511, 999] {
+            codes[seat] = 1;
+        }
+        let changed = difference(&before, &SeatStates::new(2, codes));
+        let changed: Vec<u32> = changed.into_iter().map(|seat| seat.0).collect();
+        assert_eq!(changed, [0, 255, 256, 511, 999]);
+    }
+}

@@ -1,0 +1,175 @@
+//! Live streams of all schedules that somebody listens to.
+//!
+//! They tell what readers would read, when it changes: the clock in `actors::seat_map` asks the maps and
+//! hands on what has moved. What a returning listener has missed is remembered, or read from the journal
+//! by one for all.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::domain::failure::StoreError;
+use crate::domain::ids::{ScheduleId, SeatNumber};
+use crate::store::ReadFrom;
+
+use super::channel::{Channel, Listener};
+use super::{LoadedSchedule, SeatMaps};
+
+/// The live streams.
+pub struct Streams {
+    maps: Arc<SeatMaps>,
+    channels: Mutex<HashMap<ScheduleId, Arc<Channel>>>,
+    listeners: Arc<AtomicUsize>,
+    listeners_max: usize,
+    closed: AtomicBool,
+}
+
+/// Why nobody can listen now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoStream {
+    /// The service is stopping.
+    #[error("the service is stopping")]
+    Closed,
+    /// There are as many listeners as there may be.
+    #[error("too many listen already")]
+    Full,
+    /// The seats cannot be read.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
+}
+
+/// A place among the listeners, given back when it is dropped.
+#[derive(Debug)]
+pub struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Streams {
+    /// Nobody listens yet; at most `listeners_max` will at a time.
+    #[must_use]
+    pub fn new(maps: Arc<SeatMaps>, listeners_max: usize) -> Self {
+        Self {
+            maps,
+            channels: Mutex::default(),
+            listeners: Arc::default(),
+            listeners_max,
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Listens to a schedule: from now on, or on from the version `after`. Keep the place as long as the
+    /// listener.
+    pub async fn listen(
+        &self,
+        schedule: &LoadedSchedule,
+        after: Option<i64>,
+    ) -> Result<(Listener, Place), NoStream> {
+        let place = self.place()?;
+        let fresh = self.maps.states(schedule, after.unwrap_or(0)).await?;
+        let id = schedule.schedule.id;
+        let channel = {
+            let mut channels = self.channels();
+            if self.closed.load(Ordering::SeqCst) {
+                return Err(NoStream::Closed);
+            }
+            let begin = || Arc::new(Channel::new(Arc::clone(&fresh.states)));
+            Arc::clone(channels.entry(id).or_insert_with(begin))
+        };
+        channel.advance(&fresh.states);
+        let Some(version) = after else { return Ok((channel.listen(), place)) };
+        let listener = match channel.resume(version) {
+            Ok(listener) => listener,
+            Err(_) => self.recall(&channel, id, version).await?,
+        };
+        Ok((listener, place))
+    }
+
+    /// Listens on from a version that only the journal remembers; with all states if not even that does.
+    async fn recall(
+        &self,
+        channel: &Channel,
+        id: ScheduleId,
+        version: i64,
+    ) -> Result<Listener, StoreError> {
+        let _recalling = channel.recalling.lock().await;
+        let missed = match channel.resume(version) {
+            Ok(listener) => return Ok(listener),
+            Err(missed) => missed,
+        };
+        if let Some(changed) = self.changed(id, version, missed.newest).await? {
+            channel.recall(version, changed);
+        }
+        Ok(channel.resume(version).unwrap_or_else(|_| channel.listen()))
+    }
+
+    /// The seats that the journal says have changed after one version, if it tells of all until the other.
+    async fn changed(
+        &self,
+        id: ScheduleId,
+        after: i64,
+        until: i64,
+    ) -> Result<Option<Vec<SeatNumber>>, StoreError> {
+        let journal = self.maps.store.journal_after(id, after, ReadFrom::Anywhere).await?;
+        let Some(journal) = journal else { return Ok(None) };
+        let gapless =
+            journal.entries.iter().zip(after + 1..).all(|(entry, next)| entry.version == next);
+        let reaches = journal.entries.last().is_some_and(|last| last.version >= until);
+        let seats = journal.entries.iter().flat_map(|entry| &entry.changes);
+        Ok((gapless && reaches).then(|| seats.map(|(seat, _)| *seat).collect()))
+    }
+
+    /// The schedules that have a stream and are due to be looked at. Streams that nobody listens to any
+    /// more are forgotten.
+    #[must_use]
+    pub fn due(&self) -> Vec<ScheduleId> {
+        let mut channels = self.channels();
+        channels.retain(|_, channel| !channel.is_idle());
+        channels.iter().filter(|(_, channel)| channel.is_due()).map(|(id, _)| *id).collect()
+    }
+
+    /// Reads a schedule's states and tells its listeners what has changed. True if there was something to
+    /// tell.
+    pub async fn follow(&self, id: ScheduleId) -> Result<bool, StoreError> {
+        let channel = self.channels().get(&id).map(Arc::clone);
+        let Some(channel) = channel else { return Ok(false) };
+        // First, for it must not wait for a database that is away.
+        let reassured = channel.reassure();
+        let Some(schedule) = self.maps.schedule(id).await? else { return Ok(reassured) };
+        let fresh = self.maps.states(&schedule, 0).await?;
+        Ok(channel.advance(&fresh.states) || reassured)
+    }
+
+    /// How many listen now.
+    #[must_use]
+    pub fn listeners(&self) -> usize {
+        self.listeners.load(Ordering::SeqCst)
+    }
+
+    /// Says goodbye to all, and lets nobody in any more.
+    pub fn close(&self) {
+        let channels = self.channels();
+        self.closed.store(true, Ordering::SeqCst);
+        for channel in channels.values() {
+            channel.close();
+        }
+    }
+
+    fn place(&self) -> Result<Place, NoStream> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(NoStream::Closed);
+        }
+        let place = Place(Arc::clone(&self.listeners));
+        if self.listeners.fetch_add(1, Ordering::SeqCst) >= self.listeners_max {
+            return Err(NoStream::Full);
+        }
+        Ok(place)
+    }
+
+    fn channels(&self) -> MutexGuard<'_, HashMap<ScheduleId, Arc<Channel>>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

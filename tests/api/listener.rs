@@ -1,0 +1,152 @@
+//! Somebody who listens to a schedule's live stream and keeps a map by it.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::{Method, Response};
+use serde_json::Value;
+
+use crate::client::{Client, SOON};
+
+/// An event of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) id: Option<i64>,
+    pub(crate) data: Value,
+}
+
+/// A listener with the map as the events have told it.
+pub(crate) struct Listener {
+    response: Response,
+    unread: Vec<u8>,
+    /// The newest id: what the listener would come back with.
+    pub(crate) version: i64,
+    /// By number: 0 available, 1 held, 2 booked, 3 blocked.
+    pub(crate) codes: Vec<u8>,
+    /// The newest counts, and the version they are of.
+    pub(crate) counts: Value,
+    counted: i64,
+}
+
+impl Listener {
+    /// Listens from now on.
+    pub(crate) async fn begin(client: &Client, schedule: &str) -> Self {
+        Self::open(client, schedule, None, Vec::new()).await
+    }
+
+    /// Goes on with the map it has, perhaps at another process.
+    pub(crate) async fn come_back(self, client: &Client, schedule: &str) -> Self {
+        let Self { version, codes, response, .. } = self;
+        drop(response);
+        Self::open(client, schedule, Some(version), codes).await
+    }
+
+    async fn open(client: &Client, schedule: &str, after: Option<i64>, codes: Vec<u8>) -> Self {
+        let path = format!("/api/v1/schedules/{schedule}/stream");
+        // A stream has no end to wait for.
+        let request = client.request(Method::GET, &path).timeout(Duration::from_secs(3_600));
+        let request = match after {
+            Some(version) => request.header("last-event-id", version),
+            None => request,
+        };
+        let response = client.open(request).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let version = after.unwrap_or(0);
+        Self { response, unread: Vec::new(), version, codes, counts: Value::Null, counted: 0 }
+    }
+
+    /// The next event; `None` when the stream has ended. Comments and `retry` are passed over.
+    pub(crate) async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(end) = self.unread.windows(2).position(|pair| pair == b"\n\n") {
+                let block: Vec<u8> = self.unread.drain(..end + 2).collect();
+                if let Some(event) = parse(std::str::from_utf8(&block).unwrap()) {
+                    self.take(&event);
+                    return Some(event);
+                }
+                continue;
+            }
+            let chunk = tokio::time::timeout(SOON, self.response.chunk()).await;
+            // A connection that was cut has ended too.
+            self.unread.extend_from_slice(&chunk.unwrap().ok().flatten()?);
+        }
+    }
+
+    /// Listens until the map is at this version, and the counts with it.
+    pub(crate) async fn until(&mut self, version: i64) {
+        while self.version < version || self.counted != self.version {
+            assert!(self.next().await.is_some(), "the stream ended at {}", self.version);
+        }
+    }
+
+    /// Listens until so many seats are sold, however many versions that takes.
+    pub(crate) async fn until_booked(&mut self, seats: u64) {
+        while self.counts["booked"] != seats {
+            assert!(self.next().await.is_some(), "the stream ended at {}", self.version);
+        }
+    }
+
+    /// Listens until the map is as new as a reader's, which it must equal.
+    pub(crate) async fn has_the_readers_map(&mut self, client: &Client, schedule: &str) {
+        let map = availability(client, schedule).await;
+        self.until(map["version"].as_i64().unwrap()).await;
+        assert_eq!(self.codes, unpack(&map));
+        assert_eq!(self.counts, map["counts"]);
+    }
+
+    fn take(&mut self, event: &Event) {
+        if let Some(id) = event.id {
+            assert!(id >= self.version, "{} after {}", id, self.version);
+            self.version = id;
+        }
+        match event.name.as_str() {
+            "snapshot" => {
+                self.codes = unpack(&event.data);
+                self.counts = event.data["counts"].clone();
+                self.counted = self.version;
+                assert_eq!(event.data["version"], self.version);
+            }
+            "delta" => {
+                for change in event.data["c"].as_array().unwrap() {
+                    let number = usize::try_from(change[0].as_u64().unwrap()).unwrap();
+                    self.codes[number] = u8::try_from(change[1].as_u64().unwrap()).unwrap();
+                }
+            }
+            "counts" => {
+                self.counts = event.data.clone();
+                self.counted = self.version;
+            }
+            "bye" => {}
+            other => panic!("an event of no known name: {other}"),
+        }
+    }
+}
+
+/// The map as it is answered, not older than what the client has seen happen.
+pub(crate) async fn availability(client: &Client, schedule: &str) -> Value {
+    client.map(schedule, "availability").await.expect(200)
+}
+
+/// The states of an availability answer, by number.
+fn unpack(availability: &Value) -> Vec<u8> {
+    let counts = availability["counts"].as_object().unwrap();
+    let seats: u64 = counts.values().map(|count| count.as_u64().unwrap()).sum();
+    let packed = STANDARD.decode(availability["states"].as_str().unwrap()).unwrap();
+    let code = |seat: u64| packed[usize::try_from(seat / 4).unwrap()] >> (2 * (seat % 4)) & 3;
+    (0..seats).map(code).collect()
+}
+
+fn parse(block: &str) -> Option<Event> {
+    let field = |name: &str| {
+        let mut lines = block.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned))
+    };
+    let name = field("event")?;
+    let id = field("id").map(|id| id.parse().unwrap());
+    let data = serde_json::from_str(&field("data").unwrap()).unwrap();
+    Some(Event { name, id, data })
+}
