@@ -18,21 +18,24 @@ use crate::actors::hold_sweeper::HoldSweeper;
 use crate::actors::seat_lock::SeatLocker;
 use crate::actors::seat_map::SeatMapFollower;
 use crate::catalogue::Catalogue;
-use crate::config::{Config, Database, HostPort, RedisMode};
+use crate::config::{Config, Database, HostPort};
 use crate::domain::failure::StoreError;
 use crate::domain::rules::Policy;
 use crate::http::answers::render;
 use crate::http::auth::ApiKey;
 use crate::http::{RateLimit, Services, edge, routes};
+use crate::lock::SeatLocks;
 use crate::lock::guarded::{GuardSettings, Guarded};
 use crate::lock::in_process::InProcessLocks;
-use crate::lock::redis::{RedisLocks, RedisSettings};
-use crate::lock::{LockError, SeatLocks};
+use crate::lock::redis::RedisLocks;
 use crate::metrics::Metrics;
 use crate::metrics::lock::BreakerState;
+use crate::redis::{Redis, RedisFailure};
 use crate::reservation::Reservation;
 use crate::seat_map::{SeatMaps, Streams};
 use crate::store::{Limits, Schema, Settings, Store, Target};
+
+mod redis;
 
 /// What the engine has to stop in when the requests have used up the time.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -48,7 +51,7 @@ pub enum AppError {
     SchemaBehind(usize),
     /// Redis is not usable as configured.
     #[error(transparent)]
-    Locks(#[from] LockError),
+    Redis(#[from] RedisFailure),
     /// Two metrics have one name: a fault of this program.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
@@ -295,24 +298,13 @@ type LockBackend = (
     Option<JoinHandle<()>>,
 );
 
-fn seat_locks(config: &Config, metrics: &Arc<Metrics>) -> Result<LockBackend, LockError> {
+fn seat_locks(config: &Config, metrics: &Arc<Metrics>) -> Result<LockBackend, RedisFailure> {
     let Some(redis) = &config.redis else {
         return Ok((Arc::new(InProcessLocks::new()), None, None));
     };
-    let RedisMode::Standalone { address } = &redis.mode else {
-        return Err(LockError::Backend("only a standalone redis is supported".to_owned()));
-    };
-    let settings = RedisSettings {
-        host: address.host.clone(),
-        port: address.port,
-        db: i64::from(redis.database),
-        username: redis.username.clone(),
-        password: redis.password.as_ref().map(|password| password.expose().to_owned()),
-        pool_size: redis.pool,
-        round_trip: config.seat_lock.round_trip,
-    };
+    let redis = Redis::new(&redis::settings(redis, config.seat_lock.round_trip))?;
     let guard = GuardSettings { budget: config.seat_lock.round_trip, ..GuardSettings::default() };
-    let locks = Arc::new(Guarded::new(RedisLocks::new(settings)?, guard, Arc::clone(metrics)));
+    let locks = Arc::new(Guarded::new(RedisLocks::new(redis), guard, Arc::clone(metrics)));
     let probe = locks.spawn_probe();
     let breaker = locks.watch();
     Ok((locks, Some(breaker), Some(probe)))

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! In reading order: [`app`], [`http`], [`catalogue`], [`reservation`], [`actors`], [`seat_map`], [`lock`],
-//! [`store`], [`domain`]; [`config`] and [`metrics`] beside them. Each names only those that come later,
+//! [`redis`], [`store`], [`domain`]; [`config`] and [`metrics`] beside them. Each names only those that come later,
 //! which `tests/tidy.rs` checks.
 
 pub mod actors;
@@ -21,6 +21,7 @@ pub mod domain;
 pub mod http;
 pub mod lock;
 pub mod metrics;
+pub mod redis;
 pub mod reservation;
 pub mod seat_map;
 pub mod store;

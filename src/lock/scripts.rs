@@ -3,10 +3,9 @@
 //! Key: `{sch:42}:seat:1042`; the schedule is the hash tag, so the keys of a request share a slot of a
 //! cluster. Value: the token's 32 hexadecimal digits. Each script opens with its contract.
 
-use deadpool_redis::redis::{self, Cmd, Script, Value};
-
 use super::{LockError, LockReply, LockRequest, LockToken, life_ms};
 use crate::domain::ids::{ScheduleId, SeatNumber};
+use crate::redis::{Cmd, Script, Value};
 
 const ACQUIRE: &str = include_str!("scripts/acquire.lua");
 const RELEASE: &str = include_str!("scripts/release.lua");
@@ -29,16 +28,9 @@ impl Scripts {
         }
     }
 
-    /// The commands that make all the scripts known to a server.
-    pub(super) fn load() -> Vec<Cmd> {
-        [ACQUIRE, RELEASE, RETOKEN]
-            .into_iter()
-            .map(|script| {
-                let mut command = redis::cmd("SCRIPT");
-                command.arg("LOAD").arg(script);
-                command
-            })
-            .collect()
+    /// All of them.
+    pub(super) fn all(&self) -> [&Script; 3] {
+        [&self.acquire, &self.release, &self.retoken]
     }
 
     /// The request as a call of its script, by the script's hash.
@@ -68,12 +60,7 @@ fn key(schedule: ScheduleId, seat: SeatNumber) -> String {
 }
 
 fn evaluate(script: &Script, schedule: ScheduleId, seats: &[SeatNumber]) -> Cmd {
-    let mut command = redis::cmd("EVALSHA");
-    command.arg(script.get_hash()).arg(seats.len());
-    for seat in seats {
-        command.arg(key(schedule, *seat));
-    }
-    command
+    script.call(seats.iter().map(|seat| key(schedule, *seat)))
 }
 
 /// What the answer to a request means. Fails if it is none that the request's script gives.

@@ -28,25 +28,25 @@ mod full {
     use std::time::Duration;
 
     use seatlock::lock::guarded::{GuardSettings, Guarded};
-    use seatlock::lock::redis::{RedisLocks, RedisSettings};
+    use seatlock::lock::redis::RedisLocks;
     use seatlock::metrics::Metrics;
-    use test_support::Redis;
+    use seatlock::redis::{Address, Form, Redis, RedisSettings};
 
     /// Long enough for a busy machine: what is checked here are answers, not time-outs.
     const PATIENCE: Duration = Duration::from_secs(5);
 
     fn redis_locks() -> RedisLocks {
-        let redis = Redis::shared();
-        RedisLocks::new(RedisSettings {
-            host: "127.0.0.1".to_owned(),
-            port: redis.port(),
-            db: i64::from(redis.fresh_db()),
+        let redis = test_support::Redis::shared();
+        let address = Address { host: "127.0.0.1".to_owned(), port: redis.port() };
+        let settings = RedisSettings {
+            form: Form::Standalone { address, db: i64::from(redis.fresh_db()) },
             username: None,
             password: None,
+            tls: None,
             pool_size: 4,
             round_trip: PATIENCE,
-        })
-        .unwrap()
+        };
+        RedisLocks::new(Redis::new(&settings).unwrap())
     }
 
     #[tokio::test]

@@ -1,0 +1,55 @@
+//! How a connection is made: address, log-in, encryption, patience.
+
+use std::time::Duration;
+
+use deadpool_redis::redis::io::tcp::TcpSettings;
+use deadpool_redis::redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    RedisConnectionInfo, RedisResult,
+};
+
+use super::settings::Address;
+
+/// Makes connections to servers that share a log-in.
+#[derive(Clone)]
+pub(super) struct Connector {
+    pub(super) login: RedisConnectionInfo,
+    pub(super) pool_size: usize,
+    pub(super) round_trip: Duration,
+}
+
+impl Connector {
+    pub(super) fn info(&self, address: &Address) -> RedisResult<ConnectionInfo> {
+        let info =
+            ConnectionAddr::Tcp(address.host.clone(), address.port).into_connection_info()?;
+        // Nagle's algorithm would hold back the end of a pipeline.
+        let tcp = TcpSettings::default().set_nodelay(true);
+        Ok(info.set_redis_settings(self.login.clone()).set_tcp_settings(tcp))
+    }
+
+    pub(super) fn config(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.round_trip))
+            .set_response_timeout(Some(self.round_trip))
+    }
+
+    pub(super) fn client(&self, address: &Address) -> RedisResult<Client> {
+        Client::open(self.info(address)?)
+    }
+}
+
+/// A log-in; without a password there is none.
+pub(super) fn login(
+    username: Option<&String>,
+    password: Option<&String>,
+    db: i64,
+) -> RedisConnectionInfo {
+    let mut login = RedisConnectionInfo::default().set_db(db);
+    if let Some(username) = username {
+        login = login.set_username(username);
+    }
+    if let Some(password) = password {
+        login = login.set_password(password);
+    }
+    login
+}

@@ -1,0 +1,37 @@
+//! Lua scripts that their owner sends by hash, and `exchange.rs` loads where they are not known.
+
+use deadpool_redis::redis::{self, Cmd, Script as Hasher};
+
+/// A script with its hash.
+#[derive(Debug, Clone)]
+pub struct Script {
+    text: &'static str,
+    hash: String,
+}
+
+impl Script {
+    /// Computes the hash.
+    #[must_use]
+    pub fn new(text: &'static str) -> Self {
+        Self { text, hash: Hasher::new(text).get_hash().to_owned() }
+    }
+
+    /// The call of the script by its hash, with its keys; arguments are added with [`Cmd::arg`]. In a
+    /// cluster the keys must share a hash tag.
+    #[must_use]
+    pub fn call(&self, keys: impl ExactSizeIterator<Item = String>) -> Cmd {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(&self.hash).arg(keys.len());
+        for key in keys {
+            command.arg(key);
+        }
+        command
+    }
+
+    /// The command that makes the script known to a server.
+    pub(super) fn load(&self) -> Cmd {
+        let mut command = redis::cmd("SCRIPT");
+        command.arg("LOAD").arg(self.text);
+        command
+    }
+}

@@ -1,0 +1,202 @@
+//! Which slot a command belongs to, and which server has which slot: the pure part of a cluster.
+//!
+//! <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>
+
+use deadpool_redis::redis::{Arg, Cmd, Value};
+
+use super::settings::Address;
+
+/// A cluster has so many slots.
+pub(super) const SLOTS: u16 = 16_384;
+
+/// Commands without a key that any server may answer.
+const KEYLESS: [&str; 8] =
+    ["CLUSTER", "CONFIG", "ECHO", "INFO", "PING", "PUBLISH", "SCRIPT", "TIME"];
+
+/// Commands whose keys follow a text and their number.
+const COUNTED: [&str; 6] = ["EVAL", "EVALSHA", "EVALSHA_RO", "EVAL_RO", "FCALL", "FCALL_RO"];
+
+/// The slot of a command's first key; `None` if any server will do.
+pub(super) fn slot_of(command: &Cmd) -> Option<u16> {
+    let mut arguments = command.args_iter().map(|argument| match argument {
+        Arg::Simple(bytes) => bytes,
+        _ => &[][..],
+    });
+    let name = arguments.next()?;
+    let is = |known: &&str| known.as_bytes().eq_ignore_ascii_case(name);
+    if KEYLESS.iter().any(&is) {
+        return None;
+    }
+    if COUNTED.iter().any(is) {
+        let keys = arguments.nth(1)?;
+        return if keys == b"0" { None } else { arguments.next().map(slot) };
+    }
+    arguments.next().map(slot)
+}
+
+/// CRC16 (XMODEM) of the key, or of its hash tag if it has one that is not empty.
+fn slot(key: &[u8]) -> u16 {
+    let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
+        let rest = key.get(open + 1..)?;
+        rest.get(..rest.iter().position(|byte| *byte == b'}')?)
+    });
+    crc16(tag.filter(|tag| !tag.is_empty()).unwrap_or(key)) % SLOTS
+}
+
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, byte| {
+        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
+            if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+        })
+    })
+}
+
+/// A stretch of slots and the master that has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stretch {
+    first: u16,
+    last: u16,
+    master: Address,
+}
+
+/// Which server has which slot. Without a cluster one server has all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SlotMap {
+    /// Later ones count more.
+    stretches: Vec<Stretch>,
+}
+
+impl SlotMap {
+    /// One server for everything.
+    pub(super) fn single(master: Address) -> Self {
+        Self { stretches: vec![Stretch { first: 0, last: SLOTS - 1, master }] }
+    }
+
+    /// Reads the answer to CLUSTER SLOTS that `asked` gave; `None` if it names no server at all.
+    pub(super) fn read(answer: &Value, asked: &str) -> Option<Self> {
+        let Value::Array(stretches) = answer else { return None };
+        let stretches: Vec<_> = stretches.iter().filter_map(|one| stretch(one, asked)).collect();
+        (!stretches.is_empty()).then_some(Self { stretches })
+    }
+
+    /// Who has the slot; nobody if the cluster has lost it.
+    pub(super) fn master_of(&self, slot: u16) -> Option<&Address> {
+        let has = |stretch: &&Stretch| (stretch.first..=stretch.last).contains(&slot);
+        self.stretches.iter().rev().find(has).map(|stretch| &stretch.master)
+    }
+
+    /// Every master once.
+    pub(super) fn masters(&self) -> Vec<&Address> {
+        let mut masters = Vec::new();
+        for stretch in &self.stretches {
+            if !masters.contains(&&stretch.master) {
+                masters.push(&stretch.master);
+            }
+        }
+        masters
+    }
+
+    /// The map after a slot has moved to another server.
+    pub(super) fn with(&self, slot: u16, master: Address) -> Self {
+        let mut stretches = self.stretches.clone();
+        stretches.retain(|stretch| (stretch.first, stretch.last) != (slot, slot));
+        stretches.push(Stretch { first: slot, last: slot, master });
+        Self { stretches }
+    }
+}
+
+/// `[first, last, [host, port, …], replica…]`; the host is null or empty where it is the one asked.
+fn stretch(value: &Value, asked: &str) -> Option<Stretch> {
+    let Value::Array(parts) = value else { return None };
+    let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = parts.as_slice() else {
+        return None;
+    };
+    let [host, Value::Int(port), ..] = master.as_slice() else { return None };
+    let host = match host {
+        Value::BulkString(host) => std::str::from_utf8(host).ok()?,
+        Value::SimpleString(host) => host,
+        Value::Nil => "",
+        _ => return None,
+    };
+    let host = match host {
+        "" => asked,
+        // The node has a name, and does not know it.
+        "?" => return None,
+        host => host,
+    };
+    let master = Address { host: host.to_owned(), port: u16::try_from(*port).ok()? };
+    let bound = |slot: &i64| u16::try_from(*slot).ok().filter(|slot| *slot < SLOTS);
+    Some(Stretch { first: bound(first)?, last: bound(last)?, master })
+}
+
+#[cfg(test)]
+mod tests {
+    use deadpool_redis::redis;
+
+    use super::*;
+
+    fn address(port: u16) -> Address {
+        Address { host: "asked".into(), port }
+    }
+
+    fn answer(host: Value, stretches: &[(i64, i64, i64)]) -> Value {
+        let one = |(first, last, port): &(i64, i64, i64)| {
+            let master = Value::Array(vec![host.clone(), Value::Int(*port), Value::Nil]);
+            Value::Array(vec![Value::Int(*first), Value::Int(*last), master])
+        };
+        Value::Array(stretches.iter().map(one).collect())
+    }
+
+    #[test]
+    fn slots_are_those_of_the_specification() {
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+        assert_eq!(slot(b"foo"), 12_182);
+        assert_eq!(slot(b"{foo}:seat:1"), 12_182);
+        assert_eq!(slot(b"a{foo}{bar}"), 12_182);
+        assert_eq!(slot(b"foo{}"), crc16(b"foo{}") % SLOTS, "an empty tag is none");
+        assert_eq!(slot(b"foo{"), crc16(b"foo{") % SLOTS);
+    }
+
+    #[test]
+    fn a_command_has_the_slot_of_its_first_key() {
+        let of = |words: &[&str]| {
+            let mut command = redis::cmd(words[0]);
+            command.arg(&words[1..]);
+            slot_of(&command)
+        };
+        assert_eq!(of(&["GET", "foo"]), Some(12_182));
+        assert_eq!(of(&["evalsha", "hash", "2", "{foo}1", "{foo}2", "argument"]), Some(12_182));
+        assert_eq!(of(&["EVAL", "text", "0", "foo"]), None);
+        assert_eq!(of(&["PUBLISH", "foo", "bar"]), None);
+        assert_eq!(of(&["ping"]), None);
+    }
+
+    #[test]
+    fn the_answer_of_a_node_is_a_map() {
+        let host = Value::BulkString(b"asked".to_vec());
+        let map = SlotMap::read(&answer(host, &[(0, 99, 1), (100, 16_383, 2)]), "x").unwrap();
+        assert_eq!(map.master_of(99), Some(&address(1)));
+        assert_eq!(map.master_of(100), Some(&address(2)));
+        assert_eq!(map.masters(), [&address(1), &address(2)]);
+    }
+
+    #[test]
+    fn a_node_without_a_name_is_the_one_asked() {
+        for host in [Value::Nil, Value::BulkString(Vec::new())] {
+            let map = SlotMap::read(&answer(host, &[(0, 10, 1)]), "asked").unwrap();
+            assert_eq!((map.master_of(10), map.master_of(11)), (Some(&address(1)), None));
+        }
+        let unknown = Value::BulkString(b"?".to_vec());
+        assert_eq!(SlotMap::read(&answer(unknown, &[(0, 10, 1)]), "asked"), None);
+        assert_eq!(SlotMap::read(&Value::Array(Vec::new()), "asked"), None);
+        assert_eq!(SlotMap::read(&Value::Okay, "asked"), None);
+    }
+
+    #[test]
+    fn a_moved_slot_moves_alone() {
+        let map = SlotMap::single(address(1)).with(7, address(2)).with(7, address(3));
+        assert_eq!(map.master_of(7), Some(&address(3)));
+        assert_eq!((map.master_of(6), map.master_of(8)), (Some(&address(1)), Some(&address(1))));
+        assert_eq!(map.stretches.len(), 2);
+    }
+}
