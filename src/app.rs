@@ -24,17 +24,15 @@ use crate::domain::rules::Policy;
 use crate::http::answers::render;
 use crate::http::auth::ApiKey;
 use crate::http::{RateLimit, Services, edge, routes};
-use crate::lock::SeatLocks;
-use crate::lock::guarded::{GuardSettings, Guarded};
-use crate::lock::in_process::InProcessLocks;
-use crate::lock::redis::RedisLocks;
 use crate::metrics::Metrics;
-use crate::metrics::lock::BreakerState;
-use crate::redis::{Redis, RedisFailure};
+use crate::redis::RedisFailure;
 use crate::reservation::Reservation;
 use crate::seat_map::{SeatMaps, Streams};
 use crate::store::{Limits, Schema, Settings, Store, Target};
 
+use coordination::Coordination;
+
+mod coordination;
 mod redis;
 
 /// What the engine has to stop in when the requests have used up the time.
@@ -202,11 +200,12 @@ impl Engine {
     fn start(config: &Config, store: Arc<Store>, metrics: Arc<Metrics>) -> Result<Self, AppError> {
         // Timers live apart from the engine: a full mailbox would keep them from running.
         let (engine, clockwork) = (Arbiter::new(), Arbiter::new());
-        let (locks, breaker, lock_probe) = seat_locks(config, &metrics)?;
+        let Coordination { locks, shared_maps, breaker, lock_probe } =
+            Coordination::new(config, &metrics)?;
         let reservation = &config.reservation;
         let limits =
             LaneLimits { batch_max: reservation.batch_max, pending_max: reservation.pending_max };
-        let seat_maps = Arc::new(SeatMaps::new(Arc::clone(&store)));
+        let seat_maps = Arc::new(SeatMaps::new(Arc::clone(&store), shared_maps));
         let lanes = Arc::new(Lanes::start(&store, &seat_maps, &metrics, &engine.handle(), limits));
         let locker = Arc::new(SeatLocker::start(
             locks,
@@ -225,7 +224,12 @@ impl Engine {
             config.http.request_timeout,
         );
         let streams = Arc::new(Streams::new(Arc::clone(&seat_maps), config.http.streams()));
-        SeatMapFollower::start_in(&clockwork.handle(), Arc::clone(&streams), Arc::clone(&metrics));
+        SeatMapFollower::start_in(
+            &clockwork.handle(),
+            Arc::clone(&seat_maps),
+            Arc::clone(&streams),
+            Arc::clone(&metrics),
+        );
         let probes = Probes {
             store: Arc::clone(&store),
             lanes: Arc::clone(&lanes),
@@ -290,24 +294,6 @@ fn services(
         hold_ttl_max: config.reservation.hold_ttl_max,
         serve_metrics: http.metrics_bind.is_none(),
     }
-}
-
-type LockBackend = (
-    Arc<dyn SeatLocks>,
-    Option<tokio::sync::watch::Receiver<BreakerState>>,
-    Option<JoinHandle<()>>,
-);
-
-fn seat_locks(config: &Config, metrics: &Arc<Metrics>) -> Result<LockBackend, RedisFailure> {
-    let Some(redis) = &config.redis else {
-        return Ok((Arc::new(InProcessLocks::new()), None, None));
-    };
-    let redis = Redis::new(&redis::settings(redis, config.seat_lock.round_trip))?;
-    let guard = GuardSettings { budget: config.seat_lock.round_trip, ..GuardSettings::default() };
-    let locks = Arc::new(Guarded::new(RedisLocks::new(redis), guard, Arc::clone(metrics)));
-    let probe = locks.spawn_probe();
-    let breaker = locks.watch();
-    Ok((locks, Some(breaker), Some(probe)))
 }
 
 fn serve(

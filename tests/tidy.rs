@@ -23,7 +23,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("catalogue", &["store", "domain"]),
     ("reservation", &["actors", "seat_map", "lock", "store", "domain"]),
     ("actors", &["seat_map", "lock", "store", "domain", "metrics"]),
-    ("seat_map", &["redis", "store", "domain"]),
+    ("seat_map", &["redis", "store", "domain", "metrics"]),
     ("lock", &["redis", "domain", "metrics"]),
     ("redis", &[]),
     ("store", &["domain", "metrics"]),

@@ -9,6 +9,7 @@ use prometheus::{Registry, TextEncoder};
 pub mod actor;
 pub mod batch;
 pub mod build;
+pub mod cache;
 pub mod hold;
 pub mod http;
 pub mod lock;
@@ -37,6 +38,8 @@ pub struct Metrics {
     pub hold: hold::HoldMetrics,
     /// Mailboxes and supervision.
     pub actor: actor::ActorMetrics,
+    /// Seat maps shared in Redis.
+    pub cache: cache::CacheMetrics,
     /// Live streams of seat maps.
     pub stream: stream::StreamMetrics,
     /// What is running.
@@ -56,6 +59,7 @@ impl Metrics {
             batch: batch::BatchMetrics::new(&registry)?,
             hold: hold::HoldMetrics::new(&registry)?,
             actor: actor::ActorMetrics::new(&registry)?,
+            cache: cache::CacheMetrics::new(&registry)?,
             stream: stream::StreamMetrics::new(&registry)?,
             build: build::BuildMetrics::announce(&registry)?,
             registry,

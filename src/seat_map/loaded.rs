@@ -1,8 +1,9 @@
 //! One schedule in memory: its layout, the newest states known, and the answers made of them.
 //!
 //! States move by local commits, which arrive before their answers leave, and by the journal, which tells
-//! of other replicas' commits. They are believed for [`FRESH`] without asking; one reader then asks, and
-//! until [`STALE`] the others go on with what they have.
+//! of other replicas' commits. They are believed for [`FRESH`] without asking, unless there is news; one
+//! reader then asks, and until [`STALE`] the others go on with what they have. A schedule that nobody has
+//! read yet may begin with a map that another process shares, if the journal leads on from it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,14 +16,22 @@ use crate::domain::failure::StoreError;
 use crate::domain::ids::SeatNumber;
 use crate::domain::refusal::ConflictReason;
 use crate::domain::rows::JournalEntry;
-use crate::store::{Journal, ReadFrom, Store};
+use crate::store::Store;
 
+use super::catch_up::Sources;
 use super::encoded::Answers;
 use super::layout::Layout;
 use super::states::{Known, SeatStates};
+use super::wire::Seats;
 
 /// What was learned within this time is believed.
 const FRESH: Duration = Duration::from_millis(200);
+
+/// After this time the journal is asked again if there is news of a later version.
+const NEWS_REST: Duration = Duration::from_millis(20);
+
+/// Between two offers of a map to other processes.
+const SHARE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What was learned longer ago than this is not answered without asking again.
 const STALE: Duration = Duration::from_millis(450);
@@ -30,9 +39,6 @@ const STALE: Duration = Duration::from_millis(450);
 /// A version that even the primary does not have is not asked for again within this time, and databases
 /// that did not answer are not asked again.
 const REST: Duration = Duration::from_secs(1);
-
-/// A replica whose last heartbeat is older than this is behind, and what it tells is not news.
-const BEHIND: Duration = Duration::from_millis(2_500);
 
 /// States, and how old they are if nobody could be asked.
 #[derive(Debug, Clone)]
@@ -53,12 +59,16 @@ pub struct LoadedSchedule {
     /// The answers made of its states.
     pub(super) answers: Answers,
     /// States below this are not believed: this process has answered or committed newer ones.
-    floor: AtomicI64,
-    known: RwLock<Option<Current>>,
+    pub(super) floor: AtomicI64,
+    pub(super) known: RwLock<Option<Current>>,
     /// Held by the one who asks the database; the others wait for what it learns.
     asking: Mutex<Asked>,
     /// When the databases last failed to answer.
     failed: std::sync::Mutex<Option<Instant>>,
+    /// The newest version that another process has told of since the journal was asked last.
+    news: AtomicI64,
+    /// When this process last shared the map, and at which version.
+    offered: std::sync::Mutex<Option<(Instant, i64)>>,
 }
 
 /// What the one who asked last has learned, besides the states.
@@ -68,11 +78,12 @@ struct Asked {
     future: Option<(i64, Instant)>,
 }
 
+/// What is known.
 #[derive(Debug)]
-struct Current {
-    known: Known,
+pub(super) struct Current {
+    pub(super) known: Known,
     /// When this was last known to be the newest.
-    confirmed: Instant,
+    pub(super) confirmed: Instant,
 }
 
 impl LoadedSchedule {
@@ -85,6 +96,8 @@ impl LoadedSchedule {
             known: RwLock::new(None),
             asking: Mutex::default(),
             failed: std::sync::Mutex::new(None),
+            news: AtomicI64::new(0),
+            offered: std::sync::Mutex::new(None),
         }
     }
 
@@ -105,21 +118,28 @@ impl LoadedSchedule {
         }
     }
 
+    /// Notes that another process has told of a version.
+    pub(super) fn heard_of(&self, version: i64) {
+        self.news.fetch_max(version, Ordering::Relaxed);
+    }
+
     /// The states at `at_least` or newer, and not older than [`STALE`] unless nobody can be asked.
     pub(super) async fn fresh(
         &self,
-        store: &Arc<Store>,
+        sources: &Sources,
         at_least: i64,
     ) -> Result<FreshStates, StoreError> {
         let wanted = at_least.max(self.floor.load(Ordering::SeqCst));
         match self.look(wanted) {
-            Some((states, age)) if age < FRESH => return Ok(FreshStates { states, stale: None }),
+            Some((states, age)) if self.is_fresh(&states, age) => {
+                return Ok(FreshStates { states, stale: None });
+            }
             Some((states, age)) if age < STALE => {
                 // Somebody is asking already, or this reader does, for everybody.
                 let Ok(asking) = self.asking.try_lock() else {
                     return Ok(FreshStates { states, stale: None });
                 };
-                return self.ask(store, wanted, asking).await;
+                return self.ask(sources, wanted, asking).await;
             }
             _ => {}
         }
@@ -128,24 +148,32 @@ impl LoadedSchedule {
         }
         let asking = self.asking.lock().await;
         match self.look(wanted) {
-            Some((states, age)) if age < FRESH => Ok(FreshStates { states, stale: None }),
+            Some((states, age)) if self.is_fresh(&states, age) => {
+                Ok(FreshStates { states, stale: None })
+            }
             _ if self.is_resting() => self.without_asking(wanted),
-            _ => self.ask(store, wanted, asking).await,
+            _ => self.ask(sources, wanted, asking).await,
         }
+    }
+
+    /// Whether states that were learned so long ago are believed without asking.
+    fn is_fresh(&self, states: &SeatStates, age: Duration) -> bool {
+        let news = self.news.load(Ordering::Relaxed) > states.version && age >= NEWS_REST;
+        age < FRESH && !news
     }
 
     /// Whether what is known should be confirmed, and nobody is doing so.
     pub(super) fn is_due(&self) -> bool {
-        self.look(0).is_none_or(|(_, age)| age >= FRESH)
+        self.look(0).is_none_or(|(states, age)| !self.is_fresh(&states, age))
             && !self.is_resting()
             && self.asking.try_lock().is_ok()
     }
 
     /// Confirms what is known if nobody else is doing so, for those who refuse by it.
-    pub(super) async fn refresh(&self, store: &Arc<Store>) {
+    pub(super) async fn refresh(&self, sources: &Sources) {
         if self.is_due()
             && let Ok(asking) = self.asking.try_lock()
-            && let Err(error) = self.ask(store, self.floor.load(Ordering::SeqCst), asking).await
+            && let Err(error) = self.ask(sources, self.floor.load(Ordering::SeqCst), asking).await
         {
             log::debug!("a map is not confirmed: {error}");
         }
@@ -180,7 +208,7 @@ impl LoadedSchedule {
         }
     }
 
-    fn look(&self, at_least: i64) -> Option<(Arc<SeatStates>, Duration)> {
+    pub(super) fn look(&self, at_least: i64) -> Option<(Arc<SeatStates>, Duration)> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let current = known.as_ref()?;
         let states = Arc::clone(&current.known.states);
@@ -190,14 +218,15 @@ impl LoadedSchedule {
     /// Asks the database; what is known is good enough if it is away.
     async fn ask(
         &self,
-        store: &Arc<Store>,
+        sources: &Sources,
         wanted: i64,
         mut asking: tokio::sync::MutexGuard<'_, Asked>,
     ) -> Result<FreshStates, StoreError> {
         let future = asking.future.filter(|(_, at)| at.elapsed() < REST);
         let searched = future.is_some_and(|(version, _)| wanted <= version);
         let wanted = if searched { self.floor.load(Ordering::SeqCst) } else { wanted };
-        let caught_up = self.catch_up(store, wanted).await;
+        self.news.store(0, Ordering::Relaxed);
+        let caught_up = self.catch_up(sources, wanted).await;
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         *failed = caught_up.is_err().then(Instant::now);
         drop(failed);
@@ -214,72 +243,16 @@ impl LoadedSchedule {
         Ok(FreshStates { states, stale: None })
     }
 
-    async fn catch_up(&self, store: &Arc<Store>, wanted: i64) -> Result<(), StoreError> {
-        let learned = self.follow(store, ReadFrom::Anywhere).await?;
-        if !learned || self.look(wanted).is_none() {
-            self.follow(store, ReadFrom::Primary).await?;
+    /// The newest states known, if it is time to share them with other processes.
+    pub(super) fn to_offer(&self) -> Option<(i64, Seats)> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = &known.as_ref()?.known;
+        let version = known.states.version;
+        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        if offered.is_some_and(|(at, of)| of >= version || at.elapsed() < SHARE_INTERVAL) {
+            return None;
         }
-        Ok(())
+        *offered = Some((Instant::now(), version));
+        Some((version, known.seats()))
     }
-
-    /// Reads the journal from what is known on, or all seats if that leads nowhere. False if the database
-    /// asked is behind, and what it tells is not the newest.
-    async fn follow(&self, store: &Arc<Store>, from: ReadFrom) -> Result<bool, StoreError> {
-        let id = self.schedule.id;
-        let asked = Instant::now();
-        if let Some((states, _)) = self.look(0)
-            && let Some(journal) = store.journal_after(id, states.version, from).await?
-        {
-            if from == ReadFrom::Anywhere && store.has_replica() && journal.behind > BEHIND {
-                return Ok(false);
-            }
-            match self.take_all(&journal, asked) {
-                Followed::Confirmed => return Ok(true),
-                Followed::Behind => return Ok(false),
-                Followed::Astray => {}
-            }
-        }
-        let Some(snapshot) = store.seats(id, from).await? else { return Ok(false) };
-        let known = Known::new(snapshot.version, &snapshot.states);
-        let mut current = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let floor = self.floor.load(Ordering::SeqCst);
-        let newer = current.as_ref().is_none_or(|c| c.known.states.version <= snapshot.version);
-        // A lagging replica is not believed: the version never goes back.
-        let believed = newer && (snapshot.version >= floor || from == ReadFrom::Primary);
-        if believed {
-            *current = Some(Current { known, confirmed: asked });
-        }
-        Ok(believed)
-    }
-
-    /// Applies what the journal tells.
-    fn take_all(&self, journal: &Journal, asked: Instant) -> Followed {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(current) = known.as_mut() else { return Followed::Astray };
-        for entry in &journal.entries {
-            if entry.version > current.known.states.version && !current.known.apply(entry) {
-                return Followed::Astray;
-            }
-        }
-        let version = current.known.states.version;
-        if journal.head > version {
-            // A limit, or a history that was replaced: the journal does not lead there.
-            return Followed::Astray;
-        }
-        if journal.head < version || version < self.floor.load(Ordering::SeqCst) {
-            return Followed::Behind;
-        }
-        current.confirmed = asked;
-        Followed::Confirmed
-    }
-}
-
-/// Where following the journal led.
-enum Followed {
-    /// To the newest version.
-    Confirmed,
-    /// Nowhere new: the database asked knows less than this process.
-    Behind,
-    /// Not to what the database has: only a snapshot helps.
-    Astray,
 }

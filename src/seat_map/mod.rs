@@ -4,30 +4,39 @@
 //! read once. States move by local commits and by the journal ([`loaded`]); the answers made of them are
 //! encoded when somebody asks, and shared ([`encoded`]). Whoever listens is told what moves ([`streams`]).
 
+mod catch_up;
 mod channel;
 mod encoded;
 mod layout;
 mod loaded;
 mod past;
 mod recent;
+mod shared;
 mod states;
 mod streams;
+mod wire;
 
 pub use channel::{Listener, News, Update};
 pub use encoded::{Coding, Encoded, Form};
 pub use layout::{Layout, LayoutSeat};
 pub use loaded::{FreshStates, LoadedSchedule};
+pub use shared::{Shared, SharedMaps};
 pub use states::SeatStates;
 pub use streams::{NoStream, Place, Streams};
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::StreamExt as _;
 
 use crate::domain::failure::StoreError;
 use crate::domain::ids::{ScheduleId, SeatNumber};
 use crate::domain::refusal::ConflictReason;
 use crate::domain::rows::JournalEntry;
+use crate::redis::RedisFailure;
 use crate::store::Store;
 
+use catch_up::Sources;
 use recent::Recent;
 
 /// Bytes of all schedules kept in memory together.
@@ -41,13 +50,15 @@ const VERSIONS_KEPT: usize = 100_000;
 
 /// The seat maps of the schedules in use.
 pub struct SeatMaps {
-    store: Arc<Store>,
+    sources: Sources,
     schedules: Mutex<Recent<ScheduleId, Arc<LoadedSchedule>>>,
     /// The newest version of each schedule that this process has committed or answered.
     versions: Mutex<Recent<ScheduleId, i64>>,
     /// One loader at a time for a schedule (and for those that share its place): a stampede on a cold map
     /// costs one query.
     loading: [tokio::sync::Mutex<()>; LOADERS],
+    /// Commits of this process that the others are still to be told of.
+    untold: Mutex<HashMap<ScheduleId, i64>>,
 }
 
 /// An answer of a map, and how old its states are if nobody could be asked.
@@ -62,12 +73,13 @@ pub struct MapAnswer {
 impl SeatMaps {
     /// No map is loaded yet.
     #[must_use]
-    pub fn new(store: Arc<Store>) -> Self {
+    pub fn new(store: Arc<Store>, shared: Option<Arc<SharedMaps>>) -> Self {
         Self {
-            store,
+            sources: Sources { store, shared },
             schedules: Mutex::new(Recent::new(BYTES_KEPT)),
             versions: Mutex::new(Recent::new(VERSIONS_KEPT)),
             loading: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
+            untold: Mutex::default(),
         }
     }
 
@@ -79,7 +91,7 @@ impl SeatMaps {
     ) -> Result<FreshStates, StoreError> {
         let id = schedule.schedule.id;
         let seen = self.version(id).unwrap_or(0);
-        let fresh = schedule.fresh(&self.store, at_least.max(seen)).await?;
+        let fresh = schedule.fresh(&self.sources, at_least.max(seen)).await?;
         let states = schedule.answers.publish(&fresh.states, at_least);
         self.note_version(id, states.version);
         Ok(FreshStates { states, ..fresh })
@@ -104,11 +116,53 @@ impl SeatMaps {
     pub fn committed(&self, entries: &[JournalEntry]) {
         for entry in entries {
             self.note_version(entry.schedule, entry.version);
+            if self.sources.shared.is_some() {
+                self.untold().insert(entry.schedule, entry.version);
+            }
             let loaded = self.schedules().get(&entry.schedule);
             if let Some(loaded) = loaded {
                 loaded.take(entry);
             }
         }
+    }
+
+    /// Tells other processes what this one has committed since it told them last, and offers them maps to
+    /// begin with.
+    pub async fn tell(&self) {
+        let Some(shared) = &self.sources.shared else { return };
+        let moved: Vec<_> = self.untold().drain().collect();
+        if moved.is_empty() {
+            return;
+        }
+        shared.tell(&moved).await;
+        for (id, _) in moved {
+            let loaded = self.schedules().get(&id);
+            if let Some(loaded) = loaded
+                && let Some((version, seats)) = loaded.to_offer()
+                && let Some(epoch) = shared.epoch().await
+            {
+                shared.share(&loaded.schedule, epoch, version, &seats).await;
+            }
+        }
+    }
+
+    /// Hears what other processes have committed, for as long as the connection lasts.
+    pub async fn hear(&self) -> Result<(), RedisFailure> {
+        let Some(shared) = &self.sources.shared else { return Ok(()) };
+        let mut news = shared.news().await?;
+        while let Some((id, version)) = news.next().await {
+            let loaded = self.schedules().get(&id);
+            if let Some(loaded) = loaded {
+                loaded.heard_of(version);
+            }
+        }
+        Ok(())
+    }
+
+    /// What processes share, if there is a Redis.
+    #[must_use]
+    pub fn shared(&self) -> Option<&Arc<SharedMaps>> {
+        self.sources.shared.as_ref()
     }
 
     /// The newest version of a schedule that this process has seen.
@@ -129,10 +183,10 @@ impl SeatMaps {
         }
         let loaded = self.schedules().get(&id);
         let Some(loaded) = loaded else { return Vec::new() };
-        let refused = loaded.refusals(&self.store, seats);
+        let refused = loaded.refusals(&self.sources.store, seats);
         if loaded.is_due() {
             let maps = Arc::clone(self);
-            tokio::spawn(async move { loaded.refresh(&maps.store).await });
+            tokio::spawn(async move { loaded.refresh(&maps.sources).await });
         }
         refused
     }
@@ -153,9 +207,9 @@ impl SeatMaps {
         if let Some(found) = self.schedules().get(&id) {
             return Ok(Some(found));
         }
-        let Some(schedule) = self.store.schedule(id).await? else { return Ok(None) };
+        let Some(schedule) = self.sources.store.schedule(id).await? else { return Ok(None) };
         let version = schedule.plan.clone();
-        let plan = self.store.plan(version.id, Some(version.version)).await?;
+        let plan = self.sources.store.plan(version.id, Some(version.version)).await?;
         let plan = plan.ok_or_else(|| StoreError::Corrupt("a schedule without a plan".into()))?;
         let floor = self.version(id).unwrap_or(0);
         let loaded = Arc::new(LoadedSchedule::new(schedule, Layout::new(&plan.plan), floor));
@@ -171,6 +225,10 @@ impl SeatMaps {
 
     fn schedules(&self) -> MutexGuard<'_, Recent<ScheduleId, Arc<LoadedSchedule>>> {
         self.schedules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn untold(&self) -> MutexGuard<'_, HashMap<ScheduleId, i64>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn versions(&self) -> MutexGuard<'_, Recent<ScheduleId, i64>> {

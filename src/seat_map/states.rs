@@ -9,6 +9,8 @@ use crate::domain::refusal::ConflictReason;
 use crate::domain::rows::JournalEntry;
 use crate::domain::seat::SeatState;
 
+use super::wire::Seats;
+
 /// The states of all seats of a schedule at one version; never changed once made.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SeatStates {
@@ -47,6 +49,12 @@ impl Known {
         let codes = seats.iter().map(|(code, _)| *code).collect();
         let held = (0..).zip(seats).filter_map(|(n, (_, until))| Some((SeatNumber(n), (*until)?)));
         Self { states: std::sync::Arc::new(SeatStates::new(version, codes)), until: held.collect() }
+    }
+
+    /// All seats as [`Known::new`] takes them.
+    pub(super) fn seats(&self) -> Seats {
+        let codes = (0..).zip(&self.states.codes);
+        codes.map(|(n, code)| (*code, self.until.get(&SeatNumber(n)).copied())).collect()
     }
 
     /// Goes one version on. False, and unchanged, if the entry is not the very next.

@@ -113,7 +113,7 @@ impl Streams {
         after: i64,
         until: i64,
     ) -> Result<Option<Vec<SeatNumber>>, StoreError> {
-        let journal = self.maps.store.journal_after(id, after, ReadFrom::Anywhere).await?;
+        let journal = self.maps.sources.store.journal_after(id, after, ReadFrom::Anywhere).await?;
         let Some(journal) = journal else { return Ok(None) };
         let gapless =
             journal.entries.iter().zip(after + 1..).all(|(entry, next)| entry.version == next);

@@ -78,6 +78,8 @@ pub(crate) struct TestApp {
     client: Option<Client>,
     address: SocketAddr,
     pub(crate) database: Database,
+    variables: Variables,
+    location: Location,
     stop: Option<oneshot::Sender<()>>,
     service: Option<JoinHandle<()>>,
     _folder: Option<Folder>,
@@ -98,6 +100,22 @@ impl TestApp {
         Self::start(&all, folder, Location::Url(url.to_owned())).await
     }
 
+    /// The full stack on a database of its own and a Redis that others use as well.
+    pub(crate) async fn full_beside(redis: (&Redis, u32)) -> Self {
+        let (mut variables, folder, database) = full(redis.0);
+        variables.insert("REDIS_DB".to_owned(), redis.1.to_string());
+        Self::start(&variables, folder, database).await
+    }
+
+    /// Another replica of this service, in this process as well.
+    pub(crate) async fn beside(&self) -> Self {
+        let location = match &self.location {
+            Location::File(path) => Location::File(path.clone()),
+            Location::Url(url) => Location::Url(url.clone()),
+        };
+        Self::start(&self.variables, None, location).await
+    }
+
     async fn start(variables: &Variables, folder: Option<Folder>, location: Location) -> Self {
         let config = Config::from_vars(variables).unwrap();
         let (bound, address) = mpsc::channel();
@@ -111,13 +129,14 @@ impl TestApp {
             });
         });
         let address = tokio::task::block_in_place(|| address.recv_timeout(SOON)).unwrap();
-        let database = match location {
-            Location::File(path) => Database::sqlite(&path).await,
-            Location::Url(url) => Database::postgres(&url).await,
+        let database = match &location {
+            Location::File(path) => Database::sqlite(path).await,
+            Location::Url(url) => Database::postgres(url).await,
         };
         let client = Some(Client::of(address));
         let (stop, service) = (Some(stop), Some(service));
-        Self { client, address, database, stop, service, _folder: folder }
+        let variables = variables.clone();
+        Self { client, address, database, variables, location, stop, service, _folder: folder }
     }
 
     /// Stops the service as a signal would: what was begun is finished. Its database stays. A drain that

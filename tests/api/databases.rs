@@ -62,6 +62,42 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_replica_that_was_promoted_and_goes_its_own_way_is_not_believed() {
+        let (primary, standby, url) = tokio::task::block_in_place(|| {
+            let primary = Postgres::start(&[]);
+            let url = primary.create_database();
+            let standby = primary.standby();
+            (primary, standby, url)
+        });
+        let read_url = standby.url(&url);
+        let variables = [("READ_DB_URL", read_url.as_str())];
+        let app = TestApp::full_on(&url, &variables).await;
+        let schedule = app.row_of(4).await;
+        app.book(&schedule, &["A-1-1"], "anna").await.expect(200);
+        tokio::task::block_in_place(|| {
+            standby.wait_until_caught_up(SOON);
+            standby.promote();
+        });
+        app.book(&schedule, &["A-1-2"], "ben").await.expect(200);
+        // What happened there has never been sold here.
+        let elsewhere =
+            "UPDATE seat SET state = 2, booking_id = gen_random_uuid() WHERE number = 3";
+        tokio::task::block_in_place(|| standby.psql(&read_url, elsewhere));
+        // It has no heartbeat of the primary's any more, and is found out by that.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let path = format!("/api/v1/schedules/{schedule}/availability");
+        let cold = app.beside().await;
+        for _ in 0..20 {
+            assert_eq!(cold.get(&path).await.expect(200)["counts"]["booked"], 2);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        app.book(&schedule, &["A-1-4"], "cleo").await.expect(200);
+        assert_eq!(app.states(&schedule).await, "bo bo av bo ");
+        app.database.audit().await;
+        drop(primary);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn without_the_primary_maps_are_read_writes_are_refused_and_both_come_back() {
         let (primary, url) = tokio::task::block_in_place(|| {
             let primary = Postgres::start(&[]);

@@ -56,6 +56,7 @@ mod processes;
 mod schedules;
 mod seats;
 mod service;
+mod sharing;
 mod stadium;
 mod stream_processes;
 mod streams;

@@ -12,6 +12,7 @@ on_both_stacks![
     a_write_names_a_version_that_a_read_can_ask_for,
     a_seat_known_to_be_sold_is_refused_without_asking_the_locks,
     a_version_that_never_was_is_answered_with_the_newest,
+    the_states_of_sixty_thousand_seats_take_fifteen_kilobytes,
 ];
 
 fn read_back(coding: &str, body: &[u8]) -> Vec<u8> {
@@ -70,6 +71,22 @@ async fn a_version_that_never_was_is_answered_with_the_newest(on: Stack) {
     for _ in 0..3 {
         let path = format!("/api/v1/schedules/{schedule}/availability?min_version=99");
         assert_eq!(app.get(&path).await.expect(200)["version"], 1);
+    }
+}
+
+async fn the_states_of_sixty_thousand_seats_take_fifteen_kilobytes(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.schedule(&[("A", 100, 600)], Value::Null).await;
+    let path = format!("/api/v1/schedules/{schedule}/availability");
+    let plain = app.get(&path).await;
+    let states = plain.expect(200)["states"].as_str().unwrap().len();
+    assert_eq!(states, 15_000 * 4 / 3, "two bits a seat, in base64");
+    assert!(plain.body.len() < states + 120, "{}", plain.body.len());
+    // As nothing is sold yet there is next to nothing to tell.
+    for coding in ["gzip", "br", "zstd"] {
+        let request = app.request(Method::GET, &path).header("accept-encoding", coding);
+        let body = app.open(request).await.bytes().await.unwrap();
+        assert!(body.len() < 300, "{} bytes of {coding}", body.len());
     }
 }
 

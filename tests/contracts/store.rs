@@ -12,7 +12,7 @@ mod migrations;
 mod plans;
 mod races;
 mod retries;
-mod stage;
+pub(crate) mod stage;
 mod statements;
 
 /// Makes two tests of each function named: `embedded` on SQLite, `full` on PostgreSQL.

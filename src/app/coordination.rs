@@ -1,0 +1,57 @@
+//! What keeps replicas out of each other's way: Redis, or for a replica alone its own memory.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::config::Config;
+use crate::lock::SeatLocks;
+use crate::lock::guarded::{GuardSettings, Guarded};
+use crate::lock::in_process::InProcessLocks;
+use crate::lock::redis::RedisLocks;
+use crate::metrics::Metrics;
+use crate::metrics::lock::BreakerState;
+use crate::redis::{Redis, RedisFailure};
+use crate::seat_map::SharedMaps;
+
+use super::redis;
+
+/// The backends of one service.
+pub(super) struct Coordination {
+    pub(super) locks: Arc<dyn SeatLocks>,
+    pub(super) shared_maps: Option<Arc<SharedMaps>>,
+    /// The locks' breaker; absent for locks in this process.
+    pub(super) breaker: Option<watch::Receiver<BreakerState>>,
+    /// Looks after the locks until it is aborted.
+    pub(super) lock_probe: Option<JoinHandle<()>>,
+}
+
+impl Coordination {
+    /// Prepares the backends as configured.
+    pub(super) fn new(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, RedisFailure> {
+        let Some(settings) = &config.redis else {
+            let locks = Arc::new(InProcessLocks::new());
+            return Ok(Self { locks, shared_maps: None, breaker: None, lock_probe: None });
+        };
+        let redis = Redis::new(&redis::settings(settings, config.seat_lock.round_trip))?;
+        let guard =
+            GuardSettings { budget: config.seat_lock.round_trip, ..GuardSettings::default() };
+        let locks = RedisLocks::new(redis.clone());
+        let locks = Arc::new(Guarded::new(locks, guard, Arc::clone(metrics)));
+        let breaker = locks.watch();
+        let shared_maps = SharedMaps::new(
+            redis,
+            settings.database,
+            breaker.clone(),
+            settings.seat_cache_ttl,
+            Arc::clone(metrics),
+        );
+        Ok(Self {
+            lock_probe: Some(locks.spawn_probe()),
+            locks,
+            shared_maps: Some(Arc::new(shared_maps)),
+            breaker: Some(breaker),
+        })
+    }
+}

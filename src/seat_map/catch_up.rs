@@ -1,0 +1,160 @@
+//! Learning what a schedule's newest states are: from what another process shares, from the journal, from
+//! all seats, in this order; from a replica, and from the primary where that is behind.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::domain::failure::StoreError;
+use crate::store::{Journal, ReadFrom, Store};
+
+use super::loaded::{Current, LoadedSchedule};
+use super::shared::SharedMaps;
+use super::states::Known;
+
+/// A replica whose last heartbeat is older than this is behind, and what it tells is not news.
+const BEHIND: Duration = Duration::from_millis(2_500);
+
+/// Where states come from.
+pub(super) struct Sources {
+    /// The databases.
+    pub(super) store: Arc<Store>,
+    /// What other processes share, if there is a Redis.
+    pub(super) shared: Option<Arc<SharedMaps>>,
+}
+
+impl LoadedSchedule {
+    /// Learns what there is, and from the primary if that is less than wanted.
+    pub(super) async fn catch_up(&self, sources: &Sources, wanted: i64) -> Result<(), StoreError> {
+        let store = &sources.store;
+        let mut epoch = None;
+        if let Some(shared) = sources.shared.as_ref().filter(|_| self.look(0).is_none())
+            && let Some(found) = shared.look(&self.schedule).await
+        {
+            epoch = Some(found.epoch);
+            if let Some((version, seats)) = found.map {
+                let known = Known::new(version, &seats);
+                let led_on = self.lead_on(store, known, wanted.max(found.told)).await?;
+                shared.used(led_on);
+                if led_on {
+                    return Ok(());
+                }
+            }
+        }
+        let learned = self.follow(store, ReadFrom::Anywhere).await?;
+        if !learned || self.look(wanted).is_none() {
+            self.follow(store, ReadFrom::Primary).await?;
+        }
+        if let (Some(epoch), Some(shared)) = (epoch, &sources.shared)
+            && let Some((version, seats)) = self.to_offer()
+        {
+            let (shared, schedule) = (Arc::clone(shared), self.schedule.clone());
+            tokio::spawn(async move { shared.share(&schedule, epoch, version, &seats).await });
+        }
+        Ok(())
+    }
+
+    /// Takes a map from elsewhere if the journal leads on from it to a version that is new enough. False,
+    /// and nothing is changed, if not.
+    async fn lead_on(
+        &self,
+        store: &Arc<Store>,
+        known: Known,
+        wanted: i64,
+    ) -> Result<bool, StoreError> {
+        let asked = Instant::now();
+        let version = known.states.version;
+        let fits = known.states.codes.len() == self.layout.len();
+        let journal = store.journal_after(self.schedule.id, version, ReadFrom::Anywhere).await?;
+        let Some(journal) = journal.filter(|journal| fits && !is_behind(store, journal)) else {
+            return Ok(false);
+        };
+        let mut from_there = Current { known, confirmed: asked };
+        let mut current = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let floor = self.floor.load(Ordering::SeqCst).max(wanted);
+        let led_on = matches!(from_there.take_all(&journal, floor, asked), Followed::Confirmed);
+        let newest = |c: &Current| c.known.states.version <= from_there.known.states.version;
+        if led_on && current.as_ref().is_none_or(newest) {
+            *current = Some(from_there);
+        }
+        Ok(led_on)
+    }
+
+    /// Reads the journal from what is known on, or all seats if that leads nowhere. False if the database
+    /// asked is behind, and what it tells is not the newest.
+    async fn follow(&self, store: &Arc<Store>, from: ReadFrom) -> Result<bool, StoreError> {
+        let id = self.schedule.id;
+        let asked = Instant::now();
+        if let Some((states, _)) = self.look(0)
+            && let Some(journal) = store.journal_after(id, states.version, from).await?
+        {
+            if from == ReadFrom::Anywhere && is_behind(store, &journal) {
+                return Ok(false);
+            }
+            let followed = {
+                let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+                let floor = self.floor.load(Ordering::SeqCst);
+                known.as_mut().map(|current| current.take_all(&journal, floor, asked))
+            };
+            match followed.unwrap_or(Followed::Astray) {
+                Followed::Confirmed => return Ok(true),
+                Followed::Behind => return Ok(false),
+                Followed::Astray => {}
+            }
+        }
+        let Some(snapshot) = store.seats(id, from).await? else { return Ok(false) };
+        if from == ReadFrom::Anywhere && store.has_replica() {
+            // All seats are large, so their statement does not say how old they are; this one does.
+            let journal = store.journal_after(id, snapshot.version, from).await?;
+            if journal.is_none_or(|journal| is_behind(store, &journal)) {
+                return Ok(false);
+            }
+        }
+        let known = Known::new(snapshot.version, &snapshot.states);
+        let mut current = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let floor = self.floor.load(Ordering::SeqCst);
+        let newer = current.as_ref().is_none_or(|c| c.known.states.version <= snapshot.version);
+        // A lagging replica is not believed: the version never goes back.
+        let believed = newer && (snapshot.version >= floor || from == ReadFrom::Primary);
+        if believed {
+            *current = Some(Current { known, confirmed: asked });
+        }
+        Ok(believed)
+    }
+}
+
+impl Current {
+    /// Applies what the journal tells; `floor` is what it must lead to at least.
+    fn take_all(&mut self, journal: &Journal, floor: i64, asked: Instant) -> Followed {
+        for entry in &journal.entries {
+            if entry.version > self.known.states.version && !self.known.apply(entry) {
+                return Followed::Astray;
+            }
+        }
+        let version = self.known.states.version;
+        if journal.head > version {
+            // A limit, or a history that was replaced: the journal does not lead there.
+            return Followed::Astray;
+        }
+        if journal.head < version || version < floor {
+            return Followed::Behind;
+        }
+        self.confirmed = asked;
+        Followed::Confirmed
+    }
+}
+
+/// Whether the database that was asked lags: what it tells is then not the newest.
+fn is_behind(store: &Store, journal: &Journal) -> bool {
+    store.has_replica() && journal.behind > BEHIND
+}
+
+/// Where following the journal led.
+enum Followed {
+    /// To the newest version.
+    Confirmed,
+    /// Nowhere new: the database asked knows less than this process.
+    Behind,
+    /// Not to what the database has: only a snapshot helps.
+    Astray,
+}

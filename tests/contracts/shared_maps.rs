@@ -1,0 +1,142 @@
+//! Maps shared in Redis: what is found again, and what must never be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seatlock::domain::catalogue::{PlanVersion, Schedule};
+use seatlock::domain::clock::EpochMs;
+use seatlock::domain::ids::{EventId, ScheduleId};
+use seatlock::metrics::Metrics;
+use seatlock::metrics::lock::BreakerState;
+use seatlock::redis::{Address, Form, Redis, RedisSettings};
+use seatlock::seat_map::SharedMaps;
+use tokio::sync::watch;
+
+use crate::store::stage::usual_rules;
+
+const LIFE: Duration = Duration::from_secs(60);
+
+type Seats = Vec<(u8, Option<EpochMs>)>;
+
+/// One process' view of the maps in a fresh database of Redis.
+struct Process {
+    maps: SharedMaps,
+    breaker: watch::Sender<BreakerState>,
+    number: u32,
+}
+
+fn process(number: u32) -> Process {
+    let redis = test_support::Redis::shared();
+    let address = Address { host: "127.0.0.1".to_owned(), port: redis.port() };
+    let settings = RedisSettings {
+        form: Form::Standalone { address, db: i64::from(number) },
+        username: None,
+        password: None,
+        tls: None,
+        pool_size: 2,
+        round_trip: Duration::from_secs(5),
+    };
+    let (breaker, watch) = watch::channel(BreakerState::Closed);
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let database = u16::try_from(number).unwrap();
+    let maps = SharedMaps::new(Redis::new(&settings).unwrap(), database, watch, LIFE, metrics);
+    Process { maps, breaker, number }
+}
+
+fn fresh() -> Process {
+    process(test_support::Redis::shared().fresh_db())
+}
+
+fn schedule(created_at: i64) -> Schedule {
+    Schedule {
+        id: ScheduleId(42),
+        event: EventId(1),
+        starts_at: EpochMs(0),
+        rules: usual_rules(),
+        plan: PlanVersion { id: "hall".to_owned(), version: 1 },
+        seats: 3,
+        created_at: EpochMs(created_at),
+    }
+}
+
+fn seats(booked: u8) -> Seats {
+    vec![(booked, None), (1, Some(EpochMs(77))), (3, None)]
+}
+
+mod full {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_map_is_found_again_by_another_process_and_ends_about_when_it_should() {
+        let one = fresh();
+        let other = process(one.number);
+        let hall = schedule(7);
+        let nothing = other.maps.look(&hall).await.unwrap();
+        assert_eq!((nothing.epoch, nothing.told, nothing.map), (0, 0, None));
+        assert!(one.maps.share(&hall, 0, 5, &seats(2)).await);
+        assert_eq!(other.maps.look(&hall).await.unwrap().map, Some((5, seats(2))));
+        let number = one.number.to_string();
+        let left = test_support::Redis::shared().cli(&["-n", &number, "PTTL", "{sch:42}:map"]);
+        let left: u64 = left.trim().parse().unwrap();
+        assert!((50_000..=66_000).contains(&left), "{left} ms");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_was_slow_cannot_put_an_old_map_back() {
+        let (slow, hall) = (fresh(), schedule(7));
+        let booker = process(slow.number);
+        // It has looked, has read version 5 from the database, and is held up before it shares it.
+        let looked = slow.maps.look(&hall).await.unwrap();
+        let read = (5, seats(0));
+        booker.maps.tell(&[(hall.id, 6)]).await;
+        assert!(!slow.maps.share(&hall, looked.epoch, read.0, &read.1).await);
+        assert_eq!(slow.maps.look(&hall).await.unwrap().map, None);
+        assert!(booker.maps.share(&hall, 0, 6, &seats(2)).await);
+        assert!(!slow.maps.share(&hall, looked.epoch, read.0, &read.1).await);
+        // News that come late take nothing back.
+        booker.maps.tell(&[(hall.id, 4)]).await;
+        let found = slow.maps.look(&hall).await.unwrap();
+        assert_eq!((found.told, found.map), (6, Some((6, seats(2)))));
+    }
+
+    #[tokio::test]
+    async fn a_map_of_an_earlier_epoch_counts_no_more_and_cannot_come_back() {
+        let (process, hall) = (fresh(), schedule(7));
+        assert!(process.maps.share(&hall, 0, 5, &seats(0)).await);
+        assert!(process.maps.begin_epoch().await);
+        let found = process.maps.look(&hall).await.unwrap();
+        assert_eq!((found.epoch, found.map), (1, None));
+        assert_eq!(process.maps.epoch().await, Some(1));
+        assert!(process.maps.share(&hall, 1, 5, &seats(2)).await, "an older epoch's is replaced");
+        assert!(!process.maps.share(&hall, 0, 9, &seats(0)).await, "it was read before");
+        assert_eq!(process.maps.look(&hall).await.unwrap().map, Some((5, seats(2))));
+    }
+
+    #[tokio::test]
+    async fn a_schedule_made_anew_under_the_same_number_has_no_map_of_the_old_one() {
+        let process = fresh();
+        assert!(process.maps.share(&schedule(7), 0, 50, &seats(2)).await);
+        assert_eq!(process.maps.look(&schedule(8)).await.unwrap().map, None);
+        assert!(process.maps.share(&schedule(8), 0, 1, &seats(0)).await);
+        assert_eq!(process.maps.look(&schedule(8)).await.unwrap().map, Some((1, seats(0))));
+    }
+
+    #[tokio::test]
+    async fn while_redis_is_bypassed_nothing_is_asked_and_its_return_is_told() {
+        let (process, hall) = (fresh(), schedule(7));
+        assert!(process.maps.share(&hall, 0, 5, &seats(0)).await);
+        let Process { maps, breaker, .. } = process;
+        let maps = Arc::new(maps);
+        let waiting = tokio::spawn({
+            let maps = Arc::clone(&maps);
+            async move { maps.recovered().await }
+        });
+        breaker.send(BreakerState::Open).unwrap();
+        assert_eq!(maps.look(&hall).await, None);
+        assert!(!maps.share(&hall, 0, 6, &seats(2)).await);
+        tokio::task::yield_now().await;
+        breaker.send(BreakerState::Closed).unwrap();
+        assert!(waiting.await.unwrap());
+        assert_eq!(maps.look(&hall).await.unwrap().map, Some((5, seats(0))));
+    }
+}
