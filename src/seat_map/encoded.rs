@@ -5,7 +5,6 @@
 //! [`INTERVAL`] unless the map is small or a reader needs a newer version. So no reader sees an older
 //! version after a newer one, whatever forms it asks for.
 
-use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -92,13 +91,23 @@ pub struct Encoded {
     pub body: Bytes,
 }
 
-type Slot = Arc<tokio::sync::Mutex<Option<Arc<Encoded>>>>;
+type Slot = tokio::sync::Mutex<Option<Arc<Encoded>>>;
+
+/// The answers of one form.
+#[derive(Debug, Default)]
+struct Codings {
+    identity: Slot,
+    gzip: Slot,
+    brotli: Slot,
+    zstd: Slot,
+}
 
 /// The answers of one schedule.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     published: Mutex<Option<Published>>,
-    slots: Mutex<HashMap<(Form, Coding), Slot>>,
+    seats: Codings,
+    availability: Codings,
 }
 
 #[derive(Debug)]
@@ -130,6 +139,25 @@ impl Answers {
         }
     }
 
+    /// The answer of this version or a newer one, if it is made.
+    pub(super) fn at_hand(&self, form: Form, coding: Coding, version: i64) -> Option<Arc<Encoded>> {
+        let slot = self.slot(form, coding).try_lock().ok()?;
+        slot.as_ref().filter(|made| made.version >= version).map(Arc::clone)
+    }
+
+    fn slot(&self, form: Form, coding: Coding) -> &Slot {
+        let codings = match form {
+            Form::Seats => &self.seats,
+            Form::Availability => &self.availability,
+        };
+        match coding {
+            Coding::Identity => &codings.identity,
+            Coding::Gzip => &codings.gzip,
+            Coding::Brotli => &codings.brotli,
+            Coding::Zstd => &codings.zstd,
+        }
+    }
+
     /// The answer of these states: the one made before, or a new one made by `make` off the request's
     /// thread while the others who ask for it wait.
     pub(super) async fn encoded(
@@ -139,11 +167,7 @@ impl Answers {
         states: &Arc<SeatStates>,
         make: impl FnOnce() -> Vec<u8> + Send + 'static,
     ) -> Result<Arc<Encoded>, StoreError> {
-        let slot = {
-            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(slots.entry((form, coding)).or_default())
-        };
-        let mut slot = slot.lock().await;
+        let mut slot = self.slot(form, coding).lock().await;
         if let Some(known) = &*slot
             && known.version >= states.version
         {
@@ -153,7 +177,9 @@ impl Answers {
         let body = body.map_err(std::io::Error::other).flatten();
         let body = body.map_err(|error| StoreError::Corrupt(format!("a map's answer: {error}")))?;
         let tag = format!("\"{}-{:?}-{}\"", states.version, form, coding.name()).to_lowercase();
-        let made = Arc::new(Encoded { version: states.version, tag, body: Bytes::from(body) });
+        // A copy of its exact size: what grew while it was written may be twice as large.
+        let body = Bytes::copy_from_slice(&body);
+        let made = Arc::new(Encoded { version: states.version, tag, body });
         *slot = Some(Arc::clone(&made));
         Ok(made)
     }

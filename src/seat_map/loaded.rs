@@ -156,6 +156,12 @@ impl LoadedSchedule {
         }
     }
 
+    /// The states at `at_least` or newer, if they are believed without asking.
+    pub(super) fn believed(&self, at_least: i64) -> Option<Arc<SeatStates>> {
+        let (states, age) = self.look(at_least.max(self.floor.load(Ordering::SeqCst)))?;
+        self.is_fresh(&states, age).then_some(states)
+    }
+
     /// Whether states that were learned so long ago are believed without asking.
     fn is_fresh(&self, states: &SeatStates, age: Duration) -> bool {
         let news = self.news.load(Ordering::Relaxed) > states.version && age >= NEWS_REST;

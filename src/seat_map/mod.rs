@@ -83,6 +83,31 @@ impl SeatMaps {
         }
     }
 
+    /// A schedule that is in memory.
+    #[must_use]
+    pub fn loaded(&self, id: ScheduleId) -> Option<Arc<LoadedSchedule>> {
+        self.schedules().get(&id)
+    }
+
+    /// The answer that most readers get: the one made before, of states that are believed without asking.
+    /// `None` if somebody must be asked or the answer be made ([`SeatMaps::answer`]).
+    #[must_use]
+    pub fn answer_at_hand(
+        &self,
+        schedule: &LoadedSchedule,
+        (form, coding): (Form, Coding),
+        at_least: i64,
+    ) -> Option<MapAnswer> {
+        let seen = self.version(schedule.schedule.id).unwrap_or(0);
+        let newest = schedule.believed(at_least.max(seen))?;
+        let states = schedule.answers.publish(&newest, at_least);
+        if states.version > seen {
+            self.note_version(schedule.schedule.id, states.version);
+        }
+        let encoded = schedule.answers.at_hand(form, coding, states.version)?;
+        Some(MapAnswer { encoded, stale: None })
+    }
+
     /// The states of a schedule's seats at `at_least` or newer.
     pub async fn states(
         &self,
@@ -119,8 +144,7 @@ impl SeatMaps {
             if self.sources.shared.is_some() {
                 self.untold().insert(entry.schedule, entry.version);
             }
-            let loaded = self.schedules().get(&entry.schedule);
-            if let Some(loaded) = loaded {
+            if let Some(loaded) = self.loaded(entry.schedule) {
                 loaded.take(entry);
             }
         }
@@ -136,8 +160,7 @@ impl SeatMaps {
         }
         shared.tell(&moved).await;
         for (id, _) in moved {
-            let loaded = self.schedules().get(&id);
-            if let Some(loaded) = loaded
+            if let Some(loaded) = self.loaded(id)
                 && let Some((version, seats)) = loaded.to_offer()
                 && let Some(epoch) = shared.epoch().await
             {
@@ -151,8 +174,7 @@ impl SeatMaps {
         let Some(shared) = &self.sources.shared else { return Ok(()) };
         let mut news = shared.news().await?;
         while let Some((id, version)) = news.next().await {
-            let loaded = self.schedules().get(&id);
-            if let Some(loaded) = loaded {
+            if let Some(loaded) = self.loaded(id) {
                 loaded.heard_of(version);
             }
         }
@@ -181,8 +203,7 @@ impl SeatMaps {
         if seats.is_empty() {
             return Vec::new();
         }
-        let loaded = self.schedules().get(&id);
-        let Some(loaded) = loaded else { return Vec::new() };
+        let Some(loaded) = self.loaded(id) else { return Vec::new() };
         let refused = loaded.refusals(&self.sources.store, seats);
         if loaded.is_due() {
             let maps = Arc::clone(self);
@@ -196,7 +217,7 @@ impl SeatMaps {
         &self,
         id: ScheduleId,
     ) -> Result<Option<Arc<LoadedSchedule>>, StoreError> {
-        if let Some(found) = self.schedules().get(&id) {
+        if let Some(found) = self.loaded(id) {
             return Ok(Some(found));
         }
         let place = id.0.unsigned_abs() % LOADERS as u64;
@@ -204,7 +225,7 @@ impl SeatMaps {
             Some(loader) => Some(loader.lock().await),
             None => None,
         };
-        if let Some(found) = self.schedules().get(&id) {
+        if let Some(found) = self.loaded(id) {
             return Ok(Some(found));
         }
         let Some(schedule) = self.sources.store.schedule(id).await? else { return Ok(None) };

@@ -84,7 +84,11 @@ fn path_id<T: FromStr>(request: &HttpRequest, name: &str, what: &str) -> Result<
 
 /// A schedule with its layout.
 async fn schedule(services: &Services, id: ScheduleId) -> Result<Arc<LoadedSchedule>, Problem> {
-    let found = in_time(services, services.seat_maps.schedule(id)).await?;
+    if let Some(found) = services.seat_maps.loaded(id) {
+        return Ok(found);
+    }
+    // In a box: what is seldom needed is not to be moved about with every request.
+    let found = in_time(services, Box::pin(services.seat_maps.schedule(id))).await?;
     found.ok_or_else(|| Problem::not_found("schedule"))
 }
 

@@ -148,8 +148,15 @@ async fn shared(
         Form::Seats => write_seats,
         Form::Availability => |_: &LoadedSchedule, states: &SeatStates| write_availability(states),
     };
-    let answer = services.seat_maps.answer(loaded, (form, coding), at_least, write);
-    let answer = in_time(services, answer).await?;
+    let maps = &services.seat_maps;
+    let answer = match maps.answer_at_hand(loaded, (form, coding), at_least) {
+        Some(answer) => answer,
+        // In a box: what is seldom needed is not to be moved about with every request.
+        None => {
+            in_time(services, Box::pin(maps.answer(loaded, (form, coding), at_least, write)))
+                .await?
+        }
+    };
     Ok(reply::map(request, &answer, coding))
 }
 
