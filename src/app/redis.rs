@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{HostPort, RedisConfig, RedisMode, Secret};
-use crate::redis::{Address, Form, RedisSettings};
+use crate::redis::{Address, Form, RedisSettings, Tls};
 
 /// The settings of the connections to Redis as the configuration has them.
 pub(super) fn settings(config: &RedisConfig, round_trip: Duration) -> RedisSettings {
@@ -26,7 +26,7 @@ pub(super) fn settings(config: &RedisConfig, round_trip: Duration) -> RedisSetti
         form,
         username: config.username.clone(),
         password: config.password.as_ref().map(text),
-        tls: None,
+        tls: config.tls.then(|| Tls { ca: config.tls_ca.clone() }),
         pool_size: config.pool,
         round_trip,
     }

@@ -58,13 +58,14 @@ impl Form {
     }
 }
 
-/// How the file of a `*_FILE` secret is read.
+/// How a file that a variable names is read.
 pub(super) type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
 
 /// Reads typed values from variables. An empty value counts as not set.
 pub(super) struct Reader<'a> {
     vars: &'a BTreeMap<String, String>,
-    read_file: ReadFile<'a>,
+    /// Reads what a variable names.
+    pub(super) read_file: ReadFile<'a>,
     /// Every variable declared so far, in order.
     pub(super) variables: Vec<Variable>,
     /// What is in effect, in order; without what is neither set nor has a default.

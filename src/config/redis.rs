@@ -1,5 +1,6 @@
-//! Redis: where it is, how to log in, and what this build can speak to.
+//! Redis: what kind it is, where it is, and how to log in.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::address::{HostPort, parse_host};
@@ -18,9 +19,12 @@ pub struct RedisConfig {
     pub username: Option<String>,
     /// `REDIS_PASSWORD`, no default, secret.
     pub password: Option<Secret>,
-    /// `REDIS_TLS`, default `off`: whether connections are encrypted.
+    /// `REDIS_TLS`, default `off`: whether connections are encrypted, those to Sentinels included.
     pub tls: bool,
-    /// `REDIS_POOL`, default `4`: connections.
+    /// `REDIS_TLS_CA`, no default: the text of the file it names, certificates of authorities (PEM) to
+    /// believe beside the system's.
+    pub tls_ca: Option<String>,
+    /// `REDIS_POOL`, default `4`: connections to one server.
     pub pool: usize,
     /// `SEAT_CACHE_TTL`, default `60s`: how long a seat map stays in the shared cache.
     pub seat_cache_ttl: Duration,
@@ -70,8 +74,8 @@ impl RedisConfig {
             |text| Some(text.to_owned()),
         );
         let password = read_password(reader, "REDIS_PASSWORD", "password of Redis");
-        let tls = reader.flag("REDIS_TLS", false, "whether connections to Redis are encrypted");
-        let pool = reader.number("REDIS_POOL", 4, 1..=256, "connections to Redis");
+        let (tls, tls_ca) = read_tls(reader);
+        let pool = reader.number("REDIS_POOL", 4, 1..=256, "connections to one server of Redis");
         let seat_cache_ttl = reader.duration(
             "SEAT_CACHE_TTL",
             Duration::from_secs(60),
@@ -88,29 +92,28 @@ impl RedisConfig {
         if mode_name == ModeName::Cluster && database != 0 {
             reader.refuse("REDIS_DB", "0, all that a cluster has", "REDIS_DB=0");
         }
-        refuse_what_this_build_cannot(reader, mode_name, tls);
         let mode = mode?;
-        Some(Self { mode, database, username, password, tls, pool, seat_cache_ttl })
+        Some(Self { mode, database, username, password, tls, tls_ca, pool, seat_cache_ttl })
     }
 }
 
-/// What this build cannot do yet, in one place: drop a check when its client is there.
-fn refuse_what_this_build_cannot(reader: &mut Reader<'_>, mode: ModeName, tls: bool) {
-    if mode != ModeName::Standalone {
-        reader.refuse(
-            "REDIS_MODE",
-            "standalone (this build speaks to a standalone Redis without TLS; set \
-             REDIS_MODE=standalone)",
-            "REDIS_MODE=standalone",
-        );
+/// How each certificate begins in a PEM file.
+const BEGIN_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+
+fn read_tls(reader: &mut Reader<'_>) -> (bool, Option<String>) {
+    let help = "whether connections to Redis and its Sentinels are encrypted";
+    let tls = reader.flag("REDIS_TLS", false, help);
+    let read_file = reader.read_file;
+    let ca = reader.optional(
+        "REDIS_TLS_CA",
+        "file of certificates (PEM) of authorities that may vouch for Redis, beside the system's",
+        Form::new("a readable file of certificates in PEM form", "/etc/ssl/redis-ca.pem"),
+        |path| read_file(Path::new(path)).ok().filter(|text| text.contains(BEGIN_CERTIFICATE)),
+    );
+    if ca.is_some() && !tls {
+        reader.warn("REDIS_TLS_CA is set and REDIS_TLS is not: connections are not encrypted");
     }
-    if tls {
-        reader.refuse(
-            "REDIS_TLS",
-            "off (this build speaks to a standalone Redis without TLS; set REDIS_TLS=off)",
-            "REDIS_TLS=off",
-        );
-    }
+    (tls, ca)
 }
 
 /// The mode's name, and the mode itself unless there is no Redis or its addresses are wrong.
@@ -269,16 +272,34 @@ mod tests {
     }
 
     #[test]
-    fn what_this_build_cannot_speak_to_is_refused_by_name() {
-        let found = problems(&[
-            ("REDIS_MODE", "cluster"),
-            ("REDIS_NODES", "a:6379"),
-            ("REDIS_TLS", "on"),
-            ("REDIS_DB", "1"),
-        ]);
-        assert_eq!(found.len(), 3, "{found:?}");
-        assert!(found[1].contains("this build speaks to a standalone Redis without TLS"));
-        assert!(found[1].contains("set REDIS_MODE=standalone"));
-        assert!(found[2].contains("set REDIS_TLS=off"));
+    fn a_cluster_has_one_database() {
+        let found =
+            problems(&[("REDIS_MODE", "cluster"), ("REDIS_NODES", "a:6379"), ("REDIS_DB", "1")]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("REDIS_DB=\"1\": expected 0"), "{found:?}");
+    }
+
+    #[test]
+    fn every_mode_may_be_encrypted() {
+        let modes = [
+            vec![("REDIS_HOST", "cache")],
+            vec![("REDIS_MODE", "cluster"), ("REDIS_NODES", "a:6379")],
+            vec![
+                ("REDIS_MODE", "sentinel"),
+                ("REDIS_NODES", "a:26379"),
+                ("REDIS_SENTINEL_MASTER", "shop"),
+            ],
+        ];
+        for mut vars in modes {
+            vars.push(("REDIS_TLS", "on"));
+            assert!(config(&vars).redis.unwrap().tls);
+        }
+    }
+
+    #[test]
+    fn a_file_of_authorities_is_read_at_the_start() {
+        let found = problems(&[("REDIS_HOST", "cache"), ("REDIS_TLS_CA", "/nonexistent/ca.pem")]);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("expected a readable file of certificates"), "{found:?}");
     }
 }

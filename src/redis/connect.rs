@@ -9,19 +9,24 @@ use deadpool_redis::redis::{
 };
 
 use super::settings::Address;
+use super::tls::Encryption;
 
 /// Makes connections to servers that share a log-in.
 #[derive(Clone)]
 pub(super) struct Connector {
     pub(super) login: RedisConnectionInfo,
+    pub(super) encryption: Option<Encryption>,
     pub(super) pool_size: usize,
     pub(super) round_trip: Duration,
 }
 
 impl Connector {
     pub(super) fn info(&self, address: &Address) -> RedisResult<ConnectionInfo> {
-        let info =
-            ConnectionAddr::Tcp(address.host.clone(), address.port).into_connection_info()?;
+        let address = match &self.encryption {
+            Some(encryption) => encryption.address(address),
+            None => ConnectionAddr::Tcp(address.host.clone(), address.port),
+        };
+        let info = address.into_connection_info()?;
         // Nagle's algorithm would hold back the end of a pipeline.
         let tcp = TcpSettings::default().set_nodelay(true);
         Ok(info.set_redis_settings(self.login.clone()).set_tcp_settings(tcp))

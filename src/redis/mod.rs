@@ -1,4 +1,4 @@
-//! Connections to Redis, in each of its forms: standalone, Sentinel, Cluster. Knows nothing of seats.
+//! Connections to Redis, in each of its forms: standalone, Sentinel, Cluster, encrypted or not. Knows nothing of seats.
 //!
 //! All forms are one: every slot has a master, and each master has a pool of connections. Standalone, one
 //! server has all the slots; with Sentinels, the master that they name; in a cluster, many share them.
@@ -19,6 +19,7 @@ mod script;
 mod settings;
 mod slots;
 mod subscription;
+mod tls;
 mod topology;
 
 pub use failure::RedisFailure;

@@ -11,6 +11,7 @@ use super::discovery::{self, wrong};
 use super::node::Node;
 use super::settings::{Address, Form, RedisSettings};
 use super::slots::SlotMap;
+use super::tls::Encryption;
 
 /// While something is known, it is not asked anew more often than this, however many calls fail.
 const REST: Duration = Duration::from_millis(100);
@@ -43,6 +44,7 @@ impl Topology {
         };
         let connector = Connector {
             login: login(settings.username.as_ref(), settings.password.as_ref(), db),
+            encryption: settings.tls.as_ref().map(Encryption::new).transpose()?,
             pool_size: settings.pool_size,
             round_trip: settings.round_trip,
         };

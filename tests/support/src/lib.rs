@@ -2,7 +2,8 @@
 //!
 //! [`Postgres`] and [`Redis`] are servers of the test process alone: free ports, folders of their
 //! own, nothing shared with another test process or with the system. [`Standby`] follows a
-//! [`Postgres`] and can take its place. [`Process`] is any other program, above all the service
+//! [`Postgres`] and can take its place. [`Sentinels`] and [`RedisCluster`] are several Redis servers
+//! each, encrypted or not. [`Process`] is any other program, above all the service
 //! itself. All of them can be killed, paused and resumed. [`Relay`] is a network that fails between
 //! two of them.
 //!
@@ -10,11 +11,17 @@
 //! has a watchdog that notices the end of its owner (see `watchdog`).
 //!
 //! Everything here blocks the calling thread and panics when it fails: a test without its server
-//! has nothing to say. Linux only; needs bash, coreutils, grep, util-linux, PostgreSQL and Redis
-//! (`scripts/install-test-servers`).
+//! has nothing to say. Linux only; needs bash, coreutils, grep, util-linux, openssl, PostgreSQL and
+//! Redis (`scripts/install-test-servers`).
 
-#![expect(clippy::expect_used, clippy::panic, reason = "test support fails loudly")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test support fails loudly"
+)]
 
+mod certificates;
 mod cluster;
 mod folder;
 mod port;
@@ -22,16 +29,22 @@ mod postgres;
 mod process;
 mod progress;
 mod redis;
+mod redis_cluster;
 mod relay;
+mod sentinels;
 mod server;
 mod standby;
 mod tool;
+mod wait;
 mod watchdog;
 
+pub use certificates::Certificates;
 pub use folder::Folder;
 pub use port::free_port;
 pub use postgres::Postgres;
 pub use process::Process;
-pub use redis::Redis;
+pub use redis::{Access, Redis};
+pub use redis_cluster::RedisCluster;
 pub use relay::Relay;
+pub use sentinels::Sentinels;
 pub use standby::Standby;

@@ -3,9 +3,10 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use crate::certificates::Certificates;
 use crate::folder::Folder;
 use crate::server::{Recipe, Server};
 use crate::tool::{command, run};
@@ -13,11 +14,66 @@ use crate::tool::{command, run};
 /// How many numbered databases a server has; each test takes one.
 const DATABASES: u32 = 1024;
 
+/// How clients, and other servers, get in.
+#[derive(Clone, Default)]
+pub struct Access {
+    /// The password of the default user.
+    pub password: Option<String>,
+    /// Connections are encrypted, and no others are taken.
+    pub certificates: Option<Arc<Certificates>>,
+}
+
+impl Access {
+    /// With a password.
+    #[must_use]
+    pub fn by_password(password: &str) -> Self {
+        Self { password: Some(password.to_owned()), certificates: None }
+    }
+
+    /// With a password and encryption.
+    #[must_use]
+    pub fn encrypted(password: &str) -> Self {
+        let certificates = Some(Arc::new(Certificates::new()));
+        Self { certificates, ..Self::by_password(password) }
+    }
+
+    /// The lines for redis.conf of a server, or of a Sentinel, on this port.
+    fn lines(&self, port: u16) -> String {
+        let mut lines = match &self.certificates {
+            None => format!("port {port}\n"),
+            Some(certificates) => format!(
+                "port 0\ntls-port {port}\ntls-auth-clients no\ntls-replication yes\n\
+                 tls-ca-cert-file {}\ntls-cert-file {}\ntls-key-file {}\n",
+                certificates.ca().display(),
+                certificates.certificate().display(),
+                certificates.key().display()
+            ),
+        };
+        if let Some(password) = &self.password {
+            lines += &format!("requirepass {password}\n");
+        }
+        lines
+    }
+
+    /// The arguments of redis-cli.
+    fn arguments(&self) -> Vec<OsString> {
+        let mut arguments = Vec::new();
+        if let Some(password) = &self.password {
+            arguments.extend(command!["-a", password, "--no-auth-warning"]);
+        }
+        if let Some(certificates) = &self.certificates {
+            arguments.extend(command!["--tls", "--cacert", certificates.ca()]);
+        }
+        arguments
+    }
+}
+
 /// A fresh Redis server on 127.0.0.1 that keeps nothing on disk.
 ///
 /// Server and folder are gone on drop and when the test process ends.
 pub struct Redis {
     server: Server,
+    access: Access,
     databases: AtomicU32,
 }
 
@@ -28,18 +84,40 @@ impl Redis {
     /// When Redis is not installed or does not start; shows what it said.
     #[must_use]
     pub fn start(options: &[(&str, &str)]) -> Self {
+        Self::start_with(options, &Access::default())
+    }
+
+    /// As [`Redis::start`], for those who have access only.
+    ///
+    /// # Panics
+    /// As [`Redis::start`].
+    #[must_use]
+    pub fn start_with(options: &[(&str, &str)], access: &Access) -> Self {
+        let configuration = |port| configuration(port, options, access);
+        let ready = "Ready to accept connections";
+        Self::run(&command!["redis-server", "redis.conf"], ready, access, configuration)
+    }
+
+    /// Starts a Sentinel with these lines of configuration on top.
+    pub(crate) fn start_sentinel(lines: &str, access: &Access) -> Self {
+        let command = command!["redis-server", "redis.conf", "--sentinel"];
+        let configuration = |port| format!("bind 127.0.0.1\n{}{lines}", access.lines(port));
+        Self::run(&command, "Sentinel ID is", access, configuration)
+    }
+
+    fn run(
+        command: &[OsString],
+        ready: &'static str,
+        access: &Access,
+        configuration: impl Fn(u16) -> String,
+    ) -> Self {
         let folder = Folder::new();
         let path = folder.path().join("redis.conf");
-        let recipe = Recipe {
-            command: command!["redis-server", &path].to_vec(),
-            ready: "Ready to accept connections",
-            tidy_up: "",
-        };
+        let recipe = Recipe { command: command.to_vec(), ready, tidy_up: "" };
         let server = Server::start(folder, recipe, |port| {
-            let configuration = configuration(port, options);
-            fs::write(&path, configuration).expect("the folder is ours to write");
+            fs::write(&path, configuration(port)).expect("the folder is ours to write");
         });
-        Self { server, databases: AtomicU32::new(0) }
+        Self { server, access: access.clone(), databases: AtomicU32::new(0) }
     }
 
     /// The server that the tests of this process share, started by whoever asks first.
@@ -76,6 +154,7 @@ impl Redis {
     pub fn cli(&self, arguments: &[&str]) -> String {
         let port = self.port().to_string();
         let mut cli = command!["redis-cli", "-h", "127.0.0.1", "-p", port].to_vec();
+        cli.extend(self.access.arguments());
         cli.extend(arguments.iter().map(OsString::from));
         run(Path::new("/"), &cli)
     }
@@ -111,16 +190,15 @@ impl Redis {
 }
 
 /// The text of redis.conf. The last line of a name counts, so the test's own come last.
-fn configuration(port: u16, options: &[(&str, &str)]) -> String {
-    let port = port.to_string();
+fn configuration(port: u16, options: &[(&str, &str)], access: &Access) -> String {
     let databases = DATABASES.to_string();
     let ours = [
         ("bind", "127.0.0.1"),
-        ("port", port.as_str()),
         ("databases", databases.as_str()),
         ("save", "\"\""),
         ("appendonly", "no"),
         ("daemonize", "no"),
     ];
-    ours.iter().chain(options).map(|(name, value)| format!("{name} {value}\n")).collect()
+    let lines = ours.iter().chain(options).map(|(name, value)| format!("{name} {value}\n"));
+    access.lines(port) + &lines.collect::<String>()
 }

@@ -1,17 +1,14 @@
 //! A streaming standby of a PostgreSQL server: reads there, and takes its place when promoted.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cluster;
 use crate::folder::Folder;
 use crate::postgres::Postgres;
+use crate::wait::holds_within;
 
 /// How long the standby may take to catch up with an idle primary, or to obey, on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How often a standby is asked whether it has got there.
-const QUESTION_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What is not as on the primary, whose settings are copied with everything else.
 const SETTINGS: [(&str, &str); 2] = [
@@ -143,20 +140,5 @@ impl Standby {
     /// When it does not start; shows what it said.
     pub fn restart(&self) {
         self.server.restart();
-    }
-}
-
-/// Asks until the answer is yes or the time is over.
-#[expect(clippy::disallowed_methods, reason = "no runtime here: everything blocks its thread")]
-fn holds_within(timeout: Duration, mut question: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    loop {
-        if question() {
-            return true;
-        }
-        if start.elapsed() >= timeout {
-            return false;
-        }
-        thread::sleep(QUESTION_INTERVAL);
     }
 }

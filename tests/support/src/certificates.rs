@@ -1,0 +1,68 @@
+//! Certificates for servers that encrypt, made when they are needed and valid for a day.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::folder::Folder;
+use crate::tool::{command, run};
+
+/// An authority of the test's own, and a server's certificate for 127.0.0.1 and localhost that it has
+/// signed. Gone on drop and when the test process ends.
+pub struct Certificates {
+    folder: Folder,
+}
+
+const KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+const DAY: [&str; 2] = ["-days", "1"];
+
+impl Certificates {
+    /// Makes them with openssl(1).
+    ///
+    /// # Panics
+    /// When openssl is not installed or fails; shows what it said.
+    #[must_use]
+    pub fn new() -> Self {
+        let folder = Folder::new();
+        let path = folder.path();
+        let names = "subjectAltName=IP:127.0.0.1,DNS:localhost\n";
+        fs::write(path.join("names"), names).expect("the folder is ours to write");
+        let openssl = |words: &[&[&str]]| {
+            let words: Vec<_> = words.concat();
+            let mut command = command!["openssl"].to_vec();
+            command.extend(words.iter().map(std::ffi::OsString::from));
+            run(path, &command);
+        };
+        let authority = ["-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=an authority"];
+        openssl(&[&["req", "-x509"], &KEY, &DAY, &authority]);
+        let server = ["-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=a server"];
+        openssl(&[&["req"], &KEY, &server]);
+        let signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem"];
+        let request = ["x509", "-req", "-in", "server.csr", "-extfile", "names"];
+        openssl(&[&request, &signed, &DAY]);
+        Self { folder }
+    }
+
+    /// The authority's certificate, for clients.
+    #[must_use]
+    pub fn ca(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// The server's certificate.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("server.pem")
+    }
+
+    /// The server's private key.
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
+        self.folder.path().join("server.key")
+    }
+}
+
+impl Default for Certificates {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,189 @@
+//! A Redis Cluster whose nodes can be killed and whose slots can be moved.
+
+use std::time::Duration;
+
+use crate::port::free_port;
+use crate::redis::{Access, Redis};
+use crate::wait::holds_within;
+
+/// How long nodes may take to agree on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A cluster has so many slots.
+const SLOTS: usize = 16_384;
+
+/// Three masters, each with a third of the slots, and as many replicas as wanted. A node that does not
+/// answer for a second counts as gone; the slots of the others are served on.
+///
+/// All of them are gone on drop and when the test process ends.
+pub struct RedisCluster {
+    /// The masters first.
+    nodes: Vec<Redis>,
+    access: Access,
+}
+
+impl RedisCluster {
+    /// How many masters there are at the start.
+    pub const MASTERS: usize = 3;
+
+    /// Starts the nodes and waits until each says that the cluster is whole. With `replicas` each master
+    /// has one.
+    ///
+    /// # Panics
+    /// When they do not start, or do not agree within a minute.
+    #[must_use]
+    pub fn start(access: &Access, replicas: bool) -> Self {
+        let count = if replicas { 2 * Self::MASTERS } else { Self::MASTERS };
+        let cluster = Self { nodes: join(count, access), access: access.clone() };
+        let whole = || cluster.nodes.iter().all(|node| is_whole(node, count));
+        assert!(holds_within(TIMEOUT, whole), "the nodes do not agree: {}", cluster.nodes[0].log());
+        let (masters, followers) = cluster.nodes.split_at(Self::MASTERS);
+        for (master, follower) in masters.iter().zip(followers) {
+            done(&follower.cli(&["cluster", "replicate", &id(master)]));
+            let in_sync =
+                || follower.cli(&["info", "replication"]).contains("master_link_status:up");
+            assert!(holds_within(TIMEOUT, in_sync), "no replica follows: {}", follower.log());
+        }
+        cluster
+    }
+
+    /// The nodes: the three masters of the start, then their replicas in the same order.
+    #[must_use]
+    pub fn nodes(&self) -> &[Redis] {
+        &self.nodes
+    }
+
+    /// The slot of a key.
+    ///
+    /// # Panics
+    /// When the first node does not answer.
+    #[must_use]
+    pub fn slot_of(&self, key: &str) -> u16 {
+        let slot = self.nodes[0].cli(&["cluster", "keyslot", key]);
+        slot.parse().unwrap_or_else(|_| panic!("no slot: {slot}"))
+    }
+
+    /// Which of the three masters has had a slot from the start.
+    #[must_use]
+    pub fn first_owner(&self, slot: u16) -> usize {
+        usize::from(slot) * Self::MASTERS / SLOTS
+    }
+
+    /// Waits until the replica of a killed master has its place.
+    ///
+    /// # Panics
+    /// When it has not within a minute, or there is none.
+    pub fn wait_until_replaced(&self, master: usize) {
+        let replica = &self.nodes[Self::MASTERS + master];
+        let promoted =
+            || replica.cli(&["role"]).starts_with("master") && is_whole(replica, self.nodes.len());
+        assert!(holds_within(TIMEOUT, promoted), "it is not promoted: {}", replica.log());
+    }
+
+    /// Waits until every node sees all slots served.
+    ///
+    /// # Panics
+    /// When they do not within a minute.
+    pub fn wait_until_whole(&self) {
+        let whole = |node: &Redis| {
+            let nodes = node.cli(&["cluster", "nodes"]);
+            is_whole(node, self.nodes.len()) && !nodes.contains("fail")
+        };
+        assert!(holds_within(TIMEOUT, || self.nodes.iter().all(whole)), "a part stays away");
+    }
+
+    /// Begins to give a slot away: keys that are not there any more are asked for at `to`.
+    ///
+    /// # Panics
+    /// When a node refuses.
+    pub fn begin_move(&self, slot: u16, from: usize, to: usize) {
+        let (from, to, slot) = (&self.nodes[from], &self.nodes[to], slot.to_string());
+        done(&to.cli(&["cluster", "setslot", &slot, "importing", &id(from)]));
+        done(&from.cli(&["cluster", "setslot", &slot, "migrating", &id(to)]));
+    }
+
+    /// Moves the slot's keys and ends the move.
+    ///
+    /// # Panics
+    /// When a node refuses.
+    pub fn end_move(&self, slot: u16, from: usize, to: usize) {
+        let (slot, target) = (slot.to_string(), id(&self.nodes[to]));
+        let port = self.nodes[to].port().to_string();
+        loop {
+            let keys = self.nodes[from].cli(&["cluster", "getkeysinslot", &slot, "100"]);
+            let keys: Vec<&str> = keys.lines().filter(|key| !key.is_empty()).collect();
+            if keys.is_empty() {
+                break;
+            }
+            let mut migrate = vec!["migrate", "127.0.0.1", &port, "", "0", "5000"];
+            if let Some(password) = &self.access.password {
+                migrate.extend(["auth", password]);
+            }
+            migrate.push("keys");
+            migrate.extend(keys);
+            // NOKEY: all of them have ended meanwhile.
+            let answer = self.nodes[from].cli(&migrate);
+            assert!(["OK", "NOKEY"].contains(&answer.as_str()), "{answer}");
+        }
+        // The new owner first: else nobody would have the slot for a moment.
+        for node in [to, from] {
+            done(&self.nodes[node].cli(&["cluster", "setslot", &slot, "node", &target]));
+        }
+    }
+}
+
+/// Nodes that know each other, the first three with slots.
+fn join(count: usize, access: &Access) -> Vec<Redis> {
+    let (nodes, buses): (Vec<Redis>, Vec<String>) = (0..count).map(|_| node(access)).unzip();
+    for (place, node) in nodes.iter().enumerate() {
+        // Equal epochs would have to be fought out first.
+        done(&node.cli(&["cluster", "set-config-epoch", &(place + 1).to_string()]));
+        if place < RedisCluster::MASTERS {
+            let bound = |place: usize| (place * SLOTS).div_ceil(RedisCluster::MASTERS);
+            let (first, last) = (bound(place), bound(place + 1) - 1);
+            let range = [first.to_string(), last.to_string()];
+            done(&node.cli(&["cluster", "addslotsrange", &range[0], &range[1]]));
+        }
+    }
+    for (node, bus) in nodes.iter().zip(&buses).skip(1) {
+        let port = node.port().to_string();
+        done(&nodes[0].cli(&["cluster", "meet", "127.0.0.1", &port, bus]));
+    }
+    nodes
+}
+
+/// A node, and the port of its bus. The usual one, 10,000 above its own, may be taken by an outgoing
+/// connection.
+fn node(access: &Access) -> (Redis, String) {
+    let bus = free_port().to_string();
+    let mut options = vec![
+        ("cluster-enabled", "yes"),
+        ("cluster-port", &bus),
+        ("cluster-node-timeout", "1000"),
+        ("cluster-require-full-coverage", "no"),
+        ("repl-diskless-sync-delay", "0"),
+        ("databases", "1"),
+    ];
+    if access.certificates.is_some() {
+        options.push(("tls-cluster", "yes"));
+    }
+    options.extend(access.password.as_deref().map(|password| ("masterauth", password)));
+    let node = Redis::start_with(&options, access);
+    (node, bus)
+}
+
+fn id(node: &Redis) -> String {
+    node.cli(&["cluster", "myid"])
+}
+
+fn is_whole(node: &Redis, count: usize) -> bool {
+    let info = node.cli(&["cluster", "info"]);
+    let says = |wanted: &str| info.lines().any(|line| line.trim() == wanted);
+    says("cluster_state:ok")
+        && says("cluster_slots_ok:16384")
+        && says(&format!("cluster_known_nodes:{count}"))
+}
+
+fn done(answer: &str) {
+    assert_eq!(answer, "OK", "a node refuses");
+}

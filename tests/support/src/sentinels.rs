@@ -1,0 +1,133 @@
+//! A master, its replica, and three Sentinels that watch them.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::redis::{Access, Redis};
+use crate::wait::holds_within;
+
+/// How long servers may take to find each other on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The name under which the Sentinels know the master.
+const NAME: &str = "seats";
+
+/// Two servers and three Sentinels, of which two have to agree that the master is gone, after a second.
+///
+/// All of them are gone on drop and when the test process ends.
+pub struct Sentinels {
+    sentinels: Vec<Redis>,
+    servers: [Redis; 2],
+}
+
+impl Sentinels {
+    /// Starts them and waits until they know each other and the replica has the master's data.
+    ///
+    /// `sentinel_password` is that of the Sentinels; encryption is for all.
+    ///
+    /// # Panics
+    /// When they do not start, or do not find each other within a minute.
+    #[must_use]
+    pub fn start(access: &Access, sentinel_password: Option<&str>) -> Self {
+        let password = access.password.as_deref();
+        // Without the delay a replica may be promoted that has never had the master's data.
+        let mut options = vec![("repl-diskless-sync-delay", "0")];
+        options.extend(password.map(|password| ("masterauth", password)));
+        let master = Redis::start_with(&options, access);
+        let follow = format!("127.0.0.1 {}", master.port());
+        options.push(("replicaof", &follow));
+        let replica = Redis::start_with(&options, access);
+        let in_sync = || replica.cli(&["info", "replication"]).contains("master_link_status:up");
+        assert!(holds_within(TIMEOUT, in_sync), "no replica follows: {}", replica.log());
+
+        let mut lines = format!(
+            "sentinel monitor {NAME} {follow} 2\nsentinel down-after-milliseconds {NAME} 1000\n\
+             sentinel failover-timeout {NAME} 5000\n"
+        );
+        if let Some(password) = password {
+            let _ = writeln!(lines, "sentinel auth-pass {NAME} {password}");
+        }
+        let password = sentinel_password.map(str::to_owned);
+        let access = Access { password, certificates: access.certificates.clone() };
+        let sentinels = (0..3).map(|_| Redis::start_sentinel(&lines, &access)).collect();
+        let all = Self { sentinels, servers: [master, replica] };
+        assert!(holds_within(TIMEOUT, || all.know_each_other()), "the sentinels stay alone");
+        all
+    }
+
+    /// The name under which the Sentinels know the master.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        NAME
+    }
+
+    /// The Sentinels.
+    #[must_use]
+    pub fn sentinels(&self) -> &[Redis] {
+        &self.sentinels
+    }
+
+    /// The server that most of the Sentinels name now, whether it still lives or not.
+    ///
+    /// # Panics
+    /// When they name none of the two.
+    #[must_use]
+    pub fn master(&self) -> &Redis {
+        let named: Vec<String> = self.sentinels.iter().map(named).collect();
+        let votes = |server: &Redis| {
+            let port = server.port().to_string();
+            named.iter().filter(|named| **named == port).count()
+        };
+        let master = self.servers.iter().find(|server| votes(server) * 2 > named.len());
+        master.unwrap_or_else(|| panic!("the sentinels name {named:?}"))
+    }
+
+    /// The other one.
+    #[must_use]
+    pub fn replica(&self) -> &Redis {
+        let [first, second] = &self.servers;
+        if self.master().port() == first.port() { second } else { first }
+    }
+
+    /// Waits until one of the Sentinels names another master than `old` and that one can be written.
+    ///
+    /// # Panics
+    /// When there is none within a minute.
+    pub fn wait_for_another_master(&self, old: u16) {
+        let [first, second] = &self.servers;
+        let other = if first.port() == old { second } else { first };
+        let port = other.port().to_string();
+        let promoted = || {
+            self.sentinels.iter().any(|sentinel| named(sentinel) == port)
+                && other.cli(&["role"]).starts_with("master")
+        };
+        assert!(holds_within(TIMEOUT, promoted), "nobody is promoted: {}", other.log());
+    }
+
+    /// Has the Sentinels change master and replica, both alive, and waits until they have.
+    ///
+    /// # Panics
+    /// When they refuse, or have not within a minute.
+    pub fn fail_over(&self) {
+        let old = self.master().port();
+        let leader = self.sentinels.first().expect("there are three");
+        let answer = leader.cli(&["sentinel", "failover", NAME]);
+        assert_eq!(answer, "OK", "the sentinels do not fail over");
+        self.wait_for_another_master(old);
+    }
+
+    fn know_each_other(&self) -> bool {
+        self.sentinels.iter().all(|sentinel| {
+            let known = sentinel.cli(&["sentinel", "master", NAME]);
+            let lines: Vec<&str> = known.lines().collect();
+            let says = |name, value| lines.windows(2).any(|pair| pair == [name, value]);
+            says("num-slaves", "1") && says("num-other-sentinels", "2")
+        })
+    }
+}
+
+/// The port of the master that a Sentinel names.
+fn named(sentinel: &Redis) -> String {
+    let answer = sentinel.cli(&["sentinel", "get-master-addr-by-name", NAME]);
+    answer.lines().last().unwrap_or_default().to_owned()
+}
