@@ -154,7 +154,7 @@ impl Reservation {
             Ok(LockReply::Busy(holders)) => Locking::Busy(
                 holders.into_iter().map(|(seat, holder)| (seat, reason_of(holder))).collect(),
             ),
-            Ok(LockReply::Matched(_)) | Err(_) => Locking::NoHelp,
+            Ok(LockReply::Matched(_) | LockReply::Failed(_)) | Err(_) => Locking::NoHelp,
         }
     }
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 use crate::config::{HostPort, RedisConfig, RedisMode, Secret};
 use crate::redis::{Address, Form, RedisSettings, Tls};
 
-/// The settings of the connections to Redis as the configuration has them.
-pub(super) fn settings(config: &RedisConfig, round_trip: Duration) -> RedisSettings {
+/// The settings of the connections to Redis as the configuration has them. `budget` is what the caller
+/// gives a list of commands; a fifth of it is left for those who got an answer to have it when the rest
+/// of a cluster does not answer.
+pub(super) fn settings(config: &RedisConfig, budget: Duration) -> RedisSettings {
     let address = |at: &HostPort| Address { host: at.host.clone(), port: at.port };
     let text = |secret: &Secret| secret.expose().to_owned();
     let db = i64::from(config.database);
@@ -28,6 +30,6 @@ pub(super) fn settings(config: &RedisConfig, round_trip: Duration) -> RedisSetti
         password: config.password.as_ref().map(text),
         tls: config.tls.then(|| Tls { ca: config.tls_ca.clone() }),
         pool_size: config.pool,
-        round_trip,
+        round_trip: budget * 4 / 5,
     }
 }

@@ -1,7 +1,8 @@
 //! Seat locks that cannot hurt: whatever their backend does, a call ends within its budget.
 //!
 //! From the outside in: the circuit breaker, the time budget, one retry. The budget is inside the breaker,
-//! since a time-out outside it would never be counted. A busy seat is a success. A background task
+//! since a time-out outside it would never be counted. A busy seat is a success, and so is a list of which a
+//! part was answered: the rest of the backend works. A background task
 //! ([`Guarded::spawn_probe`]) finds out when the backend has recovered, so that no customer has to, and
 //! releases the locks that unanswered requests may have left.
 
@@ -47,7 +48,8 @@ impl Default for GuardSettings {
             breaker: BreakerSettings {
                 failures_in_a_row: 5,
                 reopen_after: Duration::from_secs(1),
-                reopen_at_most: Duration::from_secs(10),
+                // Two tries within the ten seconds after which a new master is to be used.
+                reopen_at_most: Duration::from_secs(5),
             },
             good_probes: 3,
             tick: Duration::from_millis(100),
@@ -117,16 +119,39 @@ impl<L: SeatLocks> Guarded<L> {
 
     /// Asks, and asks once more after an error that came early: most often a pooled connection turned out
     /// to be dead. Asking twice is safe, since an acquire takes its own lock for free and the others
-    /// compare tokens.
+    /// compare tokens. Of a list that was answered in part, only the rest is asked again.
     async fn persist(&self, requests: &[LockRequest]) -> Result<Answer, LockError> {
-        match self.inner.run(requests).await {
-            Ok(replies) => return Ok(Answer { replies, retried: false }),
-            Err(LockError::Backend(error)) => log::debug!("seat locks are asked again: {error}"),
+        let (mut replies, places) = match self.inner.run(requests).await {
+            Ok(replies) => {
+                let places = failed_early(&replies);
+                (replies, places)
+            }
+            Err(LockError::Backend(error)) => {
+                let failed = LockReply::Failed(LockError::Backend(error));
+                (vec![failed; requests.len()], (0..requests.len()).collect())
+            }
             Err(error) => return Err(error),
+        };
+        if places.is_empty() {
+            return Ok(Answer { replies, retried: false });
         }
+        log::debug!("seat locks are asked again: {:?}", places.first().map(|at| replies.get(*at)));
         let (least, most) = RETRY_PAUSE;
         tokio::time::sleep(Jitter::new(least, most).next().unwrap_or(least)).await;
-        Ok(Answer { replies: self.inner.run(requests).await?, retried: true })
+        let rest: Vec<_> = places.iter().filter_map(|at| requests.get(*at).cloned()).collect();
+        match self.inner.run(&rest).await {
+            Ok(answered) => {
+                for (at, reply) in places.into_iter().zip(answered) {
+                    if let Some(failed) = replies.get_mut(at) {
+                        *failed = reply;
+                    }
+                }
+            }
+            Err(error) if rest.len() == requests.len() => return Err(error),
+            // The others have their answers.
+            Err(_) => {}
+        }
+        Ok(Answer { replies, retried: true })
     }
 
     async fn ask(&self, requests: &[LockRequest]) -> Result<Vec<LockReply>, LockError> {
@@ -144,15 +169,12 @@ impl<L: SeatLocks> Guarded<L> {
         match answer {
             Ok(answer) => {
                 debt.settle();
+                self.orphans.owe_sent(&unanswered(requests, &answer.replies));
                 self.count(requests, &answer);
                 Ok(answer.replies)
             }
             Err(error) => {
-                let outcome = match error {
-                    LockError::Timeout => LockOutcome::Timeout,
-                    LockError::Backend(_) | LockError::Bypassed => LockOutcome::Error,
-                };
-                self.metrics.lock.count(outcome, requests.len());
+                self.metrics.lock.count(outcome(&error), requests.len());
                 Err(error)
             }
         }
@@ -164,6 +186,7 @@ impl<L: SeatLocks> Guarded<L> {
             match (request, reply) {
                 (_, LockReply::Acquired) => metrics.count(LockOutcome::Acquired, 1),
                 (_, LockReply::Busy(_)) => metrics.count(LockOutcome::Busy, 1),
+                (_, LockReply::Failed(error)) => metrics.count(outcome(error), 1),
                 // A release that is sent twice finds nothing the second time; nothing was lost.
                 (LockRequest::Release { seats, .. }, LockReply::Matched(found))
                     if !answer.retried =>
@@ -208,9 +231,38 @@ impl<L: SeatLocks> Guarded<L> {
                 return Ok(());
             }
             let debt = self.orphans.debt(&owed);
-            self.breaker.customer(self.within_budget(self.inner.run(&owed))).await?;
+            // Not for the breaker, which has had the probe: the part of the backend that owes may be away
+            // while the others work.
+            let replies = self.within_budget(self.inner.run(&owed)).await?;
             debt.settle();
+            let still_owed = unanswered(&owed, &replies);
+            if !still_owed.is_empty() {
+                self.orphans.owe_sent(&still_owed);
+                return Ok(());
+            }
         }
+    }
+}
+
+/// The places of those replies that are errors worth another try.
+fn failed_early(replies: &[LockReply]) -> Vec<usize> {
+    let early = |reply: &LockReply| matches!(reply, LockReply::Failed(LockError::Backend(_)));
+    replies.iter().enumerate().filter(|(_, reply)| early(reply)).map(|(at, _)| at).collect()
+}
+
+/// The requests of a list that was answered in part that had no answer.
+fn unanswered(requests: &[LockRequest], replies: &[LockReply]) -> Vec<LockRequest> {
+    let pairs = requests.iter().zip(replies);
+    pairs
+        .filter(|(_, reply)| matches!(reply, LockReply::Failed(_)))
+        .map(|(request, _)| request.clone())
+        .collect()
+}
+
+fn outcome(error: &LockError) -> LockOutcome {
+    match error {
+        LockError::Timeout => LockOutcome::Timeout,
+        LockError::Backend(_) | LockError::Bypassed => LockOutcome::Error,
     }
 }
 

@@ -98,6 +98,9 @@ pub enum LockReply {
     /// How many of the seats still carried the token (released or re-tokened). Fewer than asked means
     /// that a lock was lost on the way: it expired, was evicted or was taken by a stranger.
     Matched(usize),
+    /// This request alone could not be asked, or got no answer: its part of the backend is away. It may
+    /// or may not have been executed.
+    Failed(LockError),
 }
 
 /// Why the locks could not be asked; the caller goes on without them.
@@ -118,7 +121,8 @@ pub enum LockError {
 /// either.
 pub trait SeatLocks: Send + Sync + 'static {
     /// Executes the requests in order, each atomically, and answers them in the same order (as many
-    /// replies as requests). An error means that any of them may or may not have been executed.
+    /// replies as requests). An error means that none was answered, and any of them may or may not have
+    /// been executed. Order holds within a schedule only.
     fn run<'a>(
         &'a self,
         requests: &'a [LockRequest],

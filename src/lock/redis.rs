@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::scripts::{self, Scripts};
 use super::{LockError, LockReply, LockRequest, SeatLocks};
-use crate::redis::{Cmd, Redis, RedisFailure};
+use crate::redis::{Cmd, Redis, RedisFailure, Value};
 
 /// Seat locks in a Redis of any form.
 pub struct RedisLocks {
@@ -34,14 +34,26 @@ impl SeatLocks for RedisLocks {
             let commands: Vec<Cmd> =
                 requests.iter().map(|request| self.scripts.command(request)).collect();
             let answers = self.redis.send_with(&commands, &self.scripts.all()).await?;
-            let pairs = requests.iter().zip(answers);
-            pairs
-                .map(|(request, answer)| {
-                    scripts::reply(request, answer.map_err(RedisFailure::from)?)
-                })
-                .collect()
+            let replies: Vec<_> = requests
+                .iter()
+                .zip(answers)
+                .map(|(request, answer)| reply(request, answer.map_err(RedisFailure::from)))
+                .collect();
+            match replies.iter().all(|reply| matches!(reply, LockReply::Failed(_))) {
+                true => Err(replies.into_iter().find_map(failure).unwrap_or(LockError::Timeout)),
+                false => Ok(replies),
+            }
         })
     }
+}
+
+fn reply(request: &LockRequest, answer: Result<Value, RedisFailure>) -> LockReply {
+    let reply = answer.map_err(LockError::from).and_then(|answer| scripts::reply(request, answer));
+    reply.unwrap_or_else(LockReply::Failed)
+}
+
+fn failure(reply: LockReply) -> Option<LockError> {
+    if let LockReply::Failed(error) = reply { Some(error) } else { None }
 }
 
 impl From<RedisFailure> for LockError {

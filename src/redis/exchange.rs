@@ -5,11 +5,14 @@
 //! kept per slot, except that those sent away come after those of the same list that were executed: while
 //! a slot moves, or when another process loads a script between two commands.
 
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::{self, Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind};
 use futures_util::future::join_all;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout_at;
 
 use super::discovery::wrong;
 use super::failure::topology_moved;
@@ -19,12 +22,12 @@ use super::settings::Address;
 use super::slots::{SlotMap, slot_of};
 use super::topology::Topology;
 
-/// The most times a command is sent.
-const ROUNDS: u32 = 6;
-
-/// The pause before a command is sent again that its server wants to be asked later; grows with each
-/// round. A slot with a few locks moves in less.
+/// The pause before a command is sent again that its server wants to be asked later, and between servers
+/// that send it back and forth because they have not heard of each other yet.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// From this round on there is always a pause.
+const BACK_AND_FORTH: u32 = 4;
 
 /// Sends the commands and gives each one's own answer. An error means that none was answered.
 pub(super) async fn exchange(
@@ -45,9 +48,15 @@ pub(super) async fn exchange(
         })
         .collect();
     let mut unreachable = Vec::new();
-    for round in 1..=ROUNDS {
-        let groups = Group::of(waiting, &*topology.slots().await?);
-        let sent = join_all(groups.into_iter().map(|group| group.send(topology, scripts))).await;
+    let deadline = Instant::now() + topology.connector().round_trip;
+    for round in 1.. {
+        let slots = timeout_at(deadline.into(), topology.slots()).await.unwrap_or_else(late)?;
+        let groups = Group::of(waiting, &slots).into_iter();
+        let sent = groups.map(|group| async {
+            let answers = timeout_at(deadline.into(), group.send(topology, scripts)).await;
+            (group, answers.unwrap_or_else(late))
+        });
+        let sent = join_all(sent).await;
         let mut again = Again::default();
         for (group, outcome) in sent {
             match outcome {
@@ -59,11 +68,11 @@ pub(super) async fn exchange(
         }
         waiting = again.waiting;
         waiting.sort_unstable_by_key(|command| command.place);
-        if waiting.is_empty() || round == ROUNDS {
+        if waiting.is_empty() || Instant::now() >= deadline {
             break;
         }
-        if again.later {
-            tokio::time::sleep(PAUSE * round).await;
+        if again.later || round >= BACK_AND_FORTH {
+            tokio::time::sleep(PAUSE).await;
         }
     }
     doubt.cleared = unreachable.is_empty() && !answers.iter().flatten().any(is_doubtful);
@@ -81,6 +90,10 @@ pub(super) async fn exchange(
     }
     let silent = || Err(wrong("redis gave fewer answers than commands".to_owned()));
     Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(silent)).collect())
+}
+
+fn late<T>(_: Elapsed) -> Result<T, RedisError> {
+    Err(io::Error::from(io::ErrorKind::TimedOut).into())
 }
 
 fn is_doubtful(answer: &Answer) -> bool {
@@ -153,18 +166,9 @@ impl<'a> Group<'a> {
 
     /// One pipeline: the scripts if one was not known, then each command, behind ASKING where it was sent
     /// here for once.
-    async fn send(
-        self,
-        topology: &Topology,
-        scripts: &[&Script],
-    ) -> (Self, Result<Answers, RedisError>) {
-        let Some(address) = &self.address else {
-            return (self, Err(wrong("no server has the slot; look at the cluster".to_owned())));
-        };
-        let node = match topology.node(address) {
-            Ok(node) => node,
-            Err(error) => return (self, Err(error)),
-        };
+    async fn send(&self, topology: &Topology, scripts: &[&Script]) -> Result<Answers, RedisError> {
+        let nobody = || wrong("no server has the slot; look at the cluster".to_owned());
+        let node = topology.node(self.address.as_ref().ok_or_else(nobody)?)?;
         let loads = if self.commands.iter().any(|command| command.unknown) { scripts } else { &[] };
         let mut pipeline = Pipeline::with_capacity(loads.len() + self.commands.len());
         for script in loads {
@@ -176,19 +180,14 @@ impl<'a> Group<'a> {
             }
             pipeline.add_command(command.command.clone());
         }
-        let sent = node.send(&mut pipeline).await;
-        let skipped = loads.len();
-        let answers = sent.map(|answers| {
-            let mut answers = answers.into_iter().skip(skipped);
-            let own = self.commands.iter().map_while(|command| {
-                if command.asked_at.is_some() {
-                    drop(answers.next());
-                }
-                answers.next()
-            });
-            own.collect()
+        let mut answers = node.send(&mut pipeline).await?.into_iter().skip(loads.len());
+        let own = self.commands.iter().map_while(|command| {
+            if command.asked_at.is_some() {
+                drop(answers.next());
+            }
+            answers.next()
         });
-        (self, answers)
+        Ok(own.collect())
     }
 
     /// Keeps the answers, and notes what goes out again.
@@ -202,16 +201,20 @@ impl<'a> Group<'a> {
         let host = self.address.map(|address| address.host).unwrap_or_default();
         for (mut waiting, answer) in self.commands.into_iter().zip(got) {
             let next = answer.as_ref().err().and_then(|error| Next::after(error, &host));
-            // Also what goes out again: there may be no round left.
+            // Also what goes out again: there may be no time left.
             if let Some(kept) = answers.get_mut(waiting.place) {
                 *kept = Some(answer);
             }
             let in_vain = std::mem::take(&mut waiting.unknown);
-            waiting.asked_at = None;
+            let asked_here = waiting.asked_at.take();
             match next {
                 None => continue,
                 Some(Next::Load) if in_vain || !can_load => continue,
-                Some(Next::Load) => waiting.unknown = true,
+                Some(Next::Load) => {
+                    waiting.unknown = true;
+                    // The slot's owner would send it here again.
+                    waiting.asked_at = asked_here;
+                }
                 Some(Next::Later) => again.later = true,
                 Some(Next::Ask(address)) => waiting.asked_at = Some(address),
                 Some(Next::Moved(slot, master)) => {

@@ -44,8 +44,9 @@ impl Redis {
     /// one answer. Anything but an answer means that the command may or may not have been executed.
     ///
     /// One checkout and one pipeline; in a cluster one for each server that has a slot of the commands
-    /// (the slot of a command's first key; commands without a key go to any server). Redirections are
-    /// followed. Commands of one slot are executed in order. A call that fails, or that its caller gives
+    /// (the slot of a command's first key; commands without a key go to any server, each call's to one of its
+    /// own choice). Redirections are
+    /// followed for as long as one round trip may take. Commands of one slot are executed in order. A call that fails, or that its caller gives
     /// up, throws away the idle connections of the servers concerned, and makes the next call find out
     /// anew who is to be asked.
     pub async fn send(&self, commands: &[Cmd]) -> Result<Vec<RedisResult<Value>>, RedisFailure> {

@@ -80,7 +80,8 @@ pub struct RedisSettings {
     pub tls: Option<Tls>,
     /// The most connections at a time to one server; at least 1.
     pub pool_size: usize,
-    /// The most time each of these may take: a free connection, a new one, an answer.
+    /// The most time that sending a list of commands may take, from the checkout of a connection to the
+    /// last answer, redirections included.
     pub round_trip: Duration,
 }
 

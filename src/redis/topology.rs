@@ -78,10 +78,13 @@ impl Topology {
     /// Who has what. Finds out if nothing is known or a call has failed; what was known before is good
     /// enough if nobody can say better.
     pub(super) async fn slots(self: &Arc<Self>) -> RedisResult<Arc<SlotMap>> {
-        let known = match self.known().fresh() {
-            Some(slots) => return Ok(slots),
-            None => self.known().slots.clone(),
+        let (fresh, known) = {
+            let known = self.known();
+            (known.fresh(), known.slots.clone())
         };
+        if let Some(slots) = fresh {
+            return Ok(slots);
+        }
         let topology = Arc::clone(self);
         // A task of its own: the caller's time may be over before there is an answer, and the next one
         // shall find it.

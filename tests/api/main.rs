@@ -53,6 +53,7 @@ mod plans;
 mod plans_csv;
 mod problems;
 mod processes;
+mod redis_forms;
 mod schedules;
 mod seats;
 mod service;

@@ -17,14 +17,14 @@ async fn two_of(shared: &Shared) -> (Service, Service) {
     both_up(shared.start(), shared.start()).await
 }
 
-async fn both_up(one: Starting, two: Starting) -> (Service, Service) {
+pub(crate) async fn both_up(one: Starting, two: Starting) -> (Service, Service) {
     let (one, mut two) = (one.up().await, two.up().await);
     two.shares_customers_with(&one);
     (one, two)
 }
 
 /// Both processes' clients fight for one seat, round after round.
-async fn fight(services: &[&Service]) {
+pub(crate) async fn fight(services: &[&Service]) {
     let clients: Vec<Client> = services.iter().map(|service| service.client().clone()).collect();
     let schedule = clients[0].row_of(10).await;
     for seat in 1..=10 {

@@ -47,7 +47,8 @@ impl Shared {
         self.start_with(&[])
     }
 
-    fn start_with(&self, more: &[(&str, &str)]) -> Starting {
+    /// Starts a process on the same database with these variables more.
+    pub(crate) fn start_with(&self, more: &[(&str, &str)]) -> Starting {
         let usual = [("WRITE_DB_URL", &*self.url), ("BIND", "127.0.0.1:0"), ("LOG_FORMAT", "text")];
         let variables: Vec<_> = usual.into_iter().chain(more.iter().copied()).collect();
         Starting(Process::spawn(Path::new(env!("CARGO_BIN_EXE_seatlock")), &variables))

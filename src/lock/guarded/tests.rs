@@ -17,6 +17,8 @@ struct Told {
 enum Trouble {
     Hang,
     Fail,
+    /// Nothing but the first request is answered.
+    FailInPart,
 }
 
 impl SeatLocks for Told {
@@ -30,6 +32,11 @@ impl SeatLocks for Told {
             match trouble {
                 Some(Trouble::Hang) => std::future::pending().await,
                 Some(Trouble::Fail) => Err(LockError::Backend("told to fail".into())),
+                Some(Trouble::FailInPart) => {
+                    let away = || LockReply::Failed(LockError::Backend("in part".into()));
+                    let answered = requests.iter().take(1).map(answer);
+                    Ok(answered.chain(requests.iter().skip(1).map(|_| away())).collect())
+                }
                 None => Ok(requests.iter().map(answer).collect()),
             }
         })
@@ -73,6 +80,36 @@ async fn an_early_error_is_asked_again_once() -> prometheus::Result<()> {
     let locks = guarded(vec![Trouble::Fail, Trouble::Fail])?;
     assert!(matches!(locks.run(&acquire()).await, Err(LockError::Backend(_))));
     assert_eq!(locks.inner.calls.load(Ordering::Relaxed), 2);
+    Ok(())
+}
+
+fn three() -> [LockRequest; 3] {
+    let [one] = acquire();
+    [one.clone(), one.clone(), one]
+}
+
+#[tokio::test]
+async fn of_a_list_answered_in_part_the_rest_is_asked_again() -> prometheus::Result<()> {
+    let locks = guarded(vec![Trouble::FailInPart])?;
+    let all = Ok(vec![LockReply::Acquired; 3]);
+    assert_eq!(locks.run(&three()).await, all);
+    assert_eq!(locks.inner.calls.load(Ordering::Relaxed), 2);
+    assert_eq!(locks.metrics.lock.orphans.get(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_part_that_stays_away_is_owed_and_does_not_open_the_breaker() -> prometheus::Result<()> {
+    for second in [Trouble::Fail, Trouble::FailInPart] {
+        let locks = guarded(vec![second, Trouble::FailInPart])?;
+        let replies = locks.run(&three()).await.unwrap_or_default();
+        assert_eq!(replies.first(), Some(&LockReply::Acquired));
+        assert!(matches!(replies.last(), Some(LockReply::Failed(_))), "{replies:?}");
+        assert!(locks.metrics.lock.orphans.get() > 0);
+        assert_eq!(locks.state(), BreakerState::Closed);
+        locks.tend().await;
+        assert_eq!(locks.metrics.lock.orphans.get(), 0, "it is back, and was paid");
+    }
     Ok(())
 }
 

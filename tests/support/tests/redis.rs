@@ -1,5 +1,11 @@
 //! The promises of the test support's Redis set-ups: they fail as told, and come back.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
 use test_support::{Access, Redis, RedisCluster, Sentinels};
 
 mod full {
@@ -31,7 +37,13 @@ mod full {
         assert_eq!(new.cli(&["set", "seat", "booked"]), "OK");
         old.restart();
         let follows = || old.cli(&["role"]).starts_with("slave");
-        assert!(eventually(follows), "the old master goes on as one: {}", old.log());
+        assert!(
+            eventually(follows),
+            "the old master goes on as one: {}\n{}\n{}",
+            old.log(),
+            new.log(),
+            all.sentinels().iter().map(|s| s.log()).collect::<Vec<_>>().join("\n=====\n")
+        );
         assert!(eventually(|| old.cli(&["get", "seat"]) == "booked"));
         assert_eq!(all.master().port(), new.port());
     }
@@ -99,7 +111,7 @@ mod full {
 
     #[expect(clippy::disallowed_methods, reason = "no runtime here: each test has its own thread")]
     fn eventually(mut holds: impl FnMut() -> bool) -> bool {
-        (0..1_800).any(|_| {
+        (0..800).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(50));
             holds()
         })
