@@ -12,6 +12,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App as HttpApp, HttpServer, web};
 use tokio::task::JoinHandle;
 
+use crate::actors::auditor::Auditor;
 use crate::actors::booking::{LaneLimits, Lanes};
 use crate::actors::health::{Health, HealthMonitor, Probes};
 use crate::actors::hold_sweeper::HoldSweeper;
@@ -23,6 +24,7 @@ use crate::domain::failure::StoreError;
 use crate::domain::rules::Policy;
 use crate::http::answers::render;
 use crate::http::auth::ApiKey;
+use crate::http::recorded::read_answer;
 use crate::http::{RateLimit, Services, edge, routes};
 use crate::metrics::Metrics;
 use crate::redis::RedisFailure;
@@ -107,7 +109,7 @@ pub fn store_settings(config: &Config) -> Settings {
         outage_grace: config.reservation.outage_grace,
         idempotency_ttl: config.reservation.idempotency_ttl,
     };
-    Settings { target, limits, policy, render }
+    Settings { target, limits, policy, render, read_answer }
 }
 
 /// Opens the store with its schema up to date, or says what is missing.
@@ -230,6 +232,11 @@ impl Engine {
             Arc::clone(&streams),
             Arc::clone(&metrics),
         );
+        if let Some(interval) = config.audit.interval {
+            let answers_from = store.clock().plus(reservation.idempotency_ttl);
+            let (store, metrics) = (Arc::clone(&store), Arc::clone(&metrics));
+            Auditor::start_in(&clockwork.handle(), store, metrics, interval, answers_from);
+        }
         let probes = Probes {
             store: Arc::clone(&store),
             lanes: Arc::clone(&lanes),

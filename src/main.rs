@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
 
-use cli::{bench, config, healthcheck, import, migrate, openapi, serve};
+use cli::{bench, config, healthcheck, import, migrate, openapi, serve, verify};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -33,6 +33,8 @@ enum Command {
     Import(Box<import::Arguments>),
     /// Check the configuration, or list its variables
     Config(config::Arguments),
+    /// Audit the database for every invariant; changes nothing, exits with 1 if one is violated
+    Verify(verify::Arguments),
     /// Measure a running service: confirmed bookings per second
     Bench(bench::Arguments),
     /// Print the API's OpenAPI document
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Migrate => migrate::run(),
         Command::Import(arguments) => import::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Openapi => openapi::run(),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),

@@ -28,8 +28,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("redis", &[]),
     ("store", &["domain", "metrics"]),
     ("config", &["domain"]),
+    ("metrics", &["domain"]),
     ("domain", &[]),
-    ("metrics", &[]),
 ];
 
 /// Whatever there is: for the roots of the crates, whose own items look like modules.

@@ -9,6 +9,7 @@ mod logging;
 pub(crate) mod migrate;
 pub(crate) mod openapi;
 pub(crate) mod serve;
+pub(crate) mod verify;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};

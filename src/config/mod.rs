@@ -5,6 +5,7 @@
 //! other. [`Config::read`] is its shell: it reads the `.env` file and the files of secrets.
 
 mod address;
+mod audit;
 mod database;
 mod database_url;
 mod duration;
@@ -30,6 +31,7 @@ use std::io;
 use std::path::Path;
 
 pub use address::HostPort;
+pub use audit::AuditConfig;
 pub use database::{Database, DatabaseConfig};
 pub use database_url::DatabaseUrl;
 pub use http::HttpConfig;
@@ -58,6 +60,8 @@ pub struct Config {
     pub redis: Option<RedisConfig>,
     /// Holds and batches.
     pub reservation: ReservationConfig,
+    /// The background audit.
+    pub audit: AuditConfig,
     /// The queue in front.
     pub queue: QueueConfig,
     /// `REPLICAS`, default `1`: how many replicas of this service run.
@@ -159,6 +163,7 @@ impl Config {
             seat_lock: SeatLockConfig::read(reader),
             redis: RedisConfig::read(reader),
             reservation: ReservationConfig::read(reader),
+            audit: AuditConfig::read(reader),
             queue: QueueConfig::read(reader),
             replicas: replicas::read(reader),
             log: LogConfig::read(reader),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Milliseconds since 1970-01-01 UTC on the database's clock. No other clock decides anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EpochMs(pub i64);
 
 impl EpochMs {

@@ -9,6 +9,7 @@
 //! Nothing here waits, reads a clock, draws a random number or knows a database: times, identifiers and
 //! rows are arguments.
 
+pub mod audit;
 pub mod catalogue;
 pub mod claims;
 pub mod clock;
@@ -18,7 +19,6 @@ pub mod decide;
 pub mod effect;
 pub mod failure;
 pub mod ids;
-
 pub mod plan;
 pub mod pretix;
 pub mod prices;

@@ -16,6 +16,7 @@ mod media;
 mod negotiate;
 pub mod openapi;
 pub mod problem;
+pub mod recorded;
 mod reply;
 pub mod routes;
 mod time;

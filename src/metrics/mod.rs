@@ -7,6 +7,7 @@
 use prometheus::{Registry, TextEncoder};
 
 pub mod actor;
+pub mod audit;
 pub mod batch;
 pub mod build;
 pub mod cache;
@@ -36,6 +37,8 @@ pub struct Metrics {
     pub batch: batch::BatchMetrics,
     /// The sweep of expired holds.
     pub hold: hold::HoldMetrics,
+    /// The audit in the background.
+    pub audit: audit::AuditMetrics,
     /// Mailboxes and supervision.
     pub actor: actor::ActorMetrics,
     /// Seat maps shared in Redis.
@@ -58,6 +61,7 @@ impl Metrics {
             lock: lock::LockMetrics::new(&registry)?,
             batch: batch::BatchMetrics::new(&registry)?,
             hold: hold::HoldMetrics::new(&registry)?,
+            audit: audit::AuditMetrics::new(&registry)?,
             actor: actor::ActorMetrics::new(&registry)?,
             cache: cache::CacheMetrics::new(&registry)?,
             stream: stream::StreamMetrics::new(&registry)?,

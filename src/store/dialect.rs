@@ -5,7 +5,10 @@
 //! once, whatever the size of the batch, and no limit on the number of parameters is ever met.
 
 use sea_orm::sea_query::ArrayType;
-use sea_orm::{DbBackend, SqliteTransactionMode, Statement, TransactionOptions, Value};
+use sea_orm::{
+    AccessMode, DbBackend, IsolationLevel, SqliteTransactionMode, Statement, TransactionOptions,
+    Value,
+};
 use uuid::Uuid;
 
 /// Which database speaks.
@@ -44,6 +47,19 @@ impl Dialect {
     pub(crate) fn begin(self) -> TransactionOptions {
         let immediate = matches!(self, Self::Sqlite).then_some(SqliteTransactionMode::Immediate);
         TransactionOptions { sqlite_transaction_mode: immediate, ..TransactionOptions::default() }
+    }
+
+    /// How a transaction begins that reads many times and must see one moment only. SQLite's readers do so
+    /// by themselves.
+    pub(crate) fn snapshot(self) -> TransactionOptions {
+        match self {
+            Self::Postgres => TransactionOptions {
+                isolation_level: Some(IsolationLevel::RepeatableRead),
+                access_mode: Some(AccessMode::ReadOnly),
+                ..TransactionOptions::default()
+            },
+            Self::Sqlite => TransactionOptions::default(),
+        }
     }
 
     pub(crate) fn statement(self, sql: impl Into<String>, values: Vec<Value>) -> Statement {

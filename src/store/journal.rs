@@ -73,7 +73,7 @@ async fn read(
 }
 
 /// Reads what [`convert::journal_column`] wrote.
-fn parse(text: &str) -> Result<Vec<(SeatNumber, SeatState)>, DbErr> {
+pub(super) fn parse(text: &str) -> Result<Vec<(SeatNumber, SeatState)>, DbErr> {
     let rows: Vec<Vec<i64>> =
         serde_json::from_str(text).map_err(|_| convert::corrupt("journal entry"))?;
     let one = |row: &Vec<i64>| {

@@ -5,8 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sea_orm::sqlx::{self, AssertSqlSafe, Executor as _, PgConnection};
 
-/// Added to every schedule's version when the history changes: more than any lost history can have added.
-const JUMP: i64 = 1_000_000;
+use crate::domain::audit::HISTORY_JUMP;
 
 /// The newest history that this process has written to.
 #[derive(Debug, Default)]
@@ -68,7 +67,7 @@ fn adopt(found: &History) -> String {
              UPDATE lineage SET system_id = '{system}', timeline = {timeline}
                  WHERE system_id <> '{system}' OR timeline <> {timeline};
              IF FOUND AND known <> '' THEN
-                 UPDATE schedule_version SET version = version + {JUMP};
+                 UPDATE schedule_version SET version = version + {HISTORY_JUMP};
              END IF;
          END $$"
     )

@@ -4,6 +4,7 @@
 //! file per subject. Every unit of work runs in a task of its own: a client that leaves, or a deadline,
 //! drops only the waiting, never a transaction half way (sqlx 0.9.0 would hand it back to the pool open).
 
+mod audit;
 pub(crate) mod batch;
 mod bookings;
 mod connect;
@@ -33,6 +34,7 @@ use crate::domain::failure::StoreError;
 use crate::domain::rules::Policy;
 use crate::metrics::Metrics;
 
+pub use audit::{AnswerReader, AuditScope, Audited};
 pub use batch::write::Renderer;
 pub use batch::{BatchReport, CommandResult, StillWanted};
 pub use connect::{Limits, Target};
@@ -76,6 +78,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Makes the recorded answer of an effect.
     pub render: Renderer,
+    /// Reads it again, for the audit.
+    pub read_answer: AnswerReader,
 }
 
 /// Connections to one database, and everything that is asked of it.
@@ -116,6 +120,19 @@ impl Store {
         let (write, beat) = (writer(office).await?, writer(1).await?);
         let read = Connections::open(settings.target.reader(&settings.limits)).await?;
         let routing = Routing::default();
+        Ok(Arc::new(Self { settings, dialect, metrics, read, write, beat, routing, lanes }))
+    }
+
+    /// Opens the pool where reads go, and no other: what writes has no lane, or is refused by the
+    /// database. A SQLite file is not created.
+    pub async fn open_to_read(
+        settings: Settings,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let dialect = settings.target.dialect();
+        let reader = || Connections::open(settings.target.reader(&settings.limits));
+        let (read, write, beat) = (reader().await?, reader().await?, reader().await?);
+        let (routing, lanes) = (Routing::default(), Vec::new());
         Ok(Arc::new(Self { settings, dialect, metrics, read, write, beat, routing, lanes }))
     }
 

@@ -13,7 +13,7 @@ use super::Store;
 use super::dialect::Dialect;
 
 /// How long a batch's proof is kept: far longer than anybody still asks for it.
-const BATCH_LIFE_MS: i64 = 24 * 3_600_000;
+pub(super) const BATCH_LIFE_MS: i64 = 24 * 3_600_000;
 
 /// Rows deleted in one statement, so that a purge never holds many locks for long.
 pub const PURGE_ROWS: i64 = 5_000;
@@ -80,6 +80,6 @@ impl Store {
 }
 
 /// The least version 7 uuid of a millisecond (RFC 9562 §5.7): batches are older if theirs is less.
-fn first_uuid_of(ms: i64) -> Uuid {
+pub(super) fn first_uuid_of(ms: i64) -> Uuid {
     Uuid::from_u128(u128::from(u64::try_from(ms).unwrap_or(0)) << 80)
 }

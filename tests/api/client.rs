@@ -286,6 +286,15 @@ impl Client {
         text.lines().find_map(value).unwrap_or_else(|| panic!("no {series} in {text}"))
     }
 
+    /// Waits until a series is above a value.
+    pub(crate) async fn metric_above(&self, series: &str, value: f64) {
+        let found = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+        let above = |answer: &Answer| {
+            answer.body.lines().find_map(found).is_some_and(|found: f64| found > value)
+        };
+        self.wait_until("/metrics", above).await;
+    }
+
     /// Checks that the row locks alone have kept every promise: behind them nothing had to step in.
     pub(crate) async fn no_later_guard_stepped_in(&self) {
         for guard in ["unique_index", "row_count"] {

@@ -9,6 +9,7 @@ use crate::client::Answer;
 on_both_stacks![
     a_started_service_is_alive_and_ready,
     metrics_count_what_happened,
+    a_broken_promise_is_seen_in_the_background,
     metrics_can_have_an_address_of_their_own,
     more_requests_than_allowed_are_refused_and_operators_are_not,
     a_client_that_leaves_stops_nothing_half_way,
@@ -47,6 +48,31 @@ async fn metrics_count_what_happened(on: Stack) {
     app.no_later_guard_stepped_in().await;
     let text = app.get("/metrics").await;
     assert!(text.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+}
+
+async fn a_broken_promise_is_seen_in_the_background(on: Stack) {
+    let app = on.start_with(&[("AUDIT_INTERVAL", "50ms")]).await;
+    let violations = |name| format!("seatlock_invariant_violations{{invariant=\"{name}\"}}");
+    let rounds = "seatlock_audit_rounds_total";
+    let schedules = "seatlock_audit_schedules_total";
+    let (one, two) = (app.row_of(2).await, app.row_of(2).await);
+    app.book(&one, &["A-1-1"], "anna").await.expect(200);
+    app.metric_above(schedules, 1.0).await;
+    let quiet = app.metric(rounds).await + 1.0;
+    app.metric_above(rounds, quiet).await;
+    let audited = app.metric(schedules).await;
+    assert_eq!(app.metric(&violations("booking_has_its_seats")).await, 0.0);
+
+    // By hand, and in a schedule that then changes.
+    app.database.execute("UPDATE booking SET live_seats = 2").await;
+    app.book(&one, &["A-1-2"], "ben").await.expect(200);
+    app.metric_above(&violations("booking_has_its_seats"), 0.0).await;
+    assert_eq!(app.metric(schedules).await, audited + 1.0, "{two} has not changed");
+    assert_eq!(app.metric(&violations("seat_is_sold_once")).await, 0.0);
+    app.metric_above(rounds, app.metric(rounds).await + 1.0).await;
+    assert_eq!(app.metric(schedules).await, audited + 1.0, "nor has anything since");
+    assert_eq!(app.metric(&violations("booking_has_its_seats")).await, 1.0);
+    assert_eq!(app.metric("seatlock_audit_failures_total").await, 0.0);
 }
 
 async fn metrics_can_have_an_address_of_their_own(on: Stack) {

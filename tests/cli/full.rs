@@ -63,13 +63,44 @@ fn migrating_postgresql_a_second_time_changes_nothing() {
 }
 
 #[test]
+fn what_is_broken_in_the_database_is_verified_not_to_be_true() {
+    let postgres = Postgres::shared();
+    let database = postgres.create_database();
+    let environment = [("WRITE_DB_URL", database.as_str()), ("READ_DB_URL", &database)];
+    let place = Workplace::new();
+    for _ in 0..2 {
+        let arguments = ["import", &hall(), "--event=A", "--starts-at=2999-01-01T20:00:00Z"];
+        let more = ["--price=100", "--id-from=position"];
+        let imported = place.run_with(&[&arguments[..], &more].concat(), &environment, "");
+        assert_eq!(imported.code, 0, "{imported:?}");
+    }
+    let verify =
+        |arguments: &[&str]| place.run_with(&[&["verify"], arguments].concat(), &environment, "");
+    assert_eq!(verify(&[]).code, 0);
+    postgres.psql(&database, "UPDATE schedule_version SET version = 4 WHERE schedule_id = 2");
+    let broken = "journal_is_gapless, schedule 2: expected the journal to lead to version 4";
+    for arguments in [&[][..], &["--schedule", "2"], &["--primary"]] {
+        let ended = verify(arguments);
+        assert_eq!((ended.code, ended.stderr.as_str()), (1, "seatlock: 1 violation was found\n"));
+        assert!(ended.stdout.starts_with(&format!("violated: {broken}")), "{ended:?}");
+    }
+    let ended = verify(&["--format", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((ended.code, document["violations"].as_array().unwrap().len()), (1, 1));
+    assert_eq!(document["violations"][0]["invariant"], "journal_is_gapless");
+    assert_eq!(verify(&["--schedule", "1"]).code, 0, "the other is fine");
+    let unknown = verify(&["--schedule", "3"]);
+    assert_eq!((unknown.code, unknown.stderr.as_str()), (1, "seatlock: there is no schedule 3\n"));
+}
+
+#[test]
 fn a_database_that_is_away_is_told_and_nothing_starts() {
     let place = Workplace::new();
     let away = [("WRITE_DB_URL", "postgres://app:hunter2@127.0.0.1:1/none")];
-    for command in ["serve", "migrate"] {
+    for (command, told) in [("serve", "ERROR"), ("migrate", "ERROR"), ("verify", "seatlock: ")] {
         let ended = place.run_with(&[command], &away, "");
         assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{command}: {ended:?}");
-        assert!(ended.stderr.contains("ERROR"), "{command}: {ended:?}");
+        assert!(ended.stderr.contains(told), "{command}: {ended:?}");
         assert!(!ended.stderr.contains("hunter2"), "{ended:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! The contract of the store: each promise is written once and checked on SQLite and on PostgreSQL.
 
+mod audit;
 mod batches;
 mod catalogue;
 mod commands;

@@ -1,59 +1,46 @@
-//! The database as somebody sees it who is not the service: plain SQL, a dump, and an audit of what
-//! must always be true between its tables.
+//! The database as somebody sees it who is not the service: plain SQL, a dump, and the audit.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement, TryGetable};
+use seatlock::app::store_settings;
+use seatlock::config::Config;
+use seatlock::domain::audit::Violation;
+use seatlock::metrics::Metrics;
+use seatlock::store::{AuditScope, Store};
+use tokio::sync::mpsc;
 
 /// Rows that come and go by themselves while a service runs.
 const RESTLESS: [&str; 2] = ["heartbeat", "outage"];
-
-/// What must find nothing, and what it would mean if it did.
-const NEVER: [(&str, &str); 5] = [
-    (
-        "a seat is sold that no live booking has",
-        "SELECT count(*) FROM seat s WHERE s.state = 2 AND NOT EXISTS (SELECT 1 FROM booking_seat b
-         WHERE b.schedule_id = s.schedule_id AND b.number = s.number
-         AND b.booking_id = s.booking_id AND b.released_at IS NULL)",
-    ),
-    (
-        "a live booking has a seat that is not sold to it",
-        "SELECT count(*) FROM booking_seat b WHERE b.released_at IS NULL AND NOT EXISTS
-         (SELECT 1 FROM seat s WHERE s.schedule_id = b.schedule_id AND s.number = b.number
-         AND s.state = 2 AND s.booking_id = b.booking_id)",
-    ),
-    (
-        "a booking counts its live seats wrongly",
-        "SELECT count(*) FROM booking b WHERE b.live_seats <> (SELECT count(*) FROM booking_seat s
-         WHERE s.schedule_id = b.schedule_id AND s.booking_id = b.id AND s.released_at IS NULL)
-         OR (b.live_seats = 0) <> (b.status = 1)",
-    ),
-    (
-        "a seat is held by a hold that has ended otherwise",
-        "SELECT count(*) FROM seat s WHERE s.state = 1 AND NOT EXISTS (SELECT 1 FROM hold h
-         WHERE h.schedule_id = s.schedule_id AND h.id = s.hold_id AND h.status = 0)",
-    ),
-    (
-        "a confirmed hold has no booking",
-        "SELECT count(*) FROM hold h WHERE (h.status = 1) <> (h.booking_id IS NOT NULL)",
-    ),
-];
 
 /// A connection of its own to the database under test.
 pub(crate) struct Database {
     connection: DatabaseConnection,
     postgres: bool,
+    /// How the service is told of it.
+    variable: (String, String),
 }
 
 impl Database {
     pub(crate) async fn postgres(url: &str) -> Self {
-        Self { connection: sea_orm::Database::connect(url).await.unwrap(), postgres: true }
+        let variable = ("WRITE_DB_URL".to_owned(), url.to_owned());
+        Self {
+            connection: sea_orm::Database::connect(url).await.unwrap(),
+            postgres: true,
+            variable,
+        }
     }
 
     pub(crate) async fn sqlite(path: &Path) -> Self {
         let url = format!("sqlite://{}?mode=rw", path.display());
-        Self { connection: sea_orm::Database::connect(url).await.unwrap(), postgres: false }
+        let variable = ("SQLITE_PATH".to_owned(), path.to_string_lossy().into_owned());
+        Self {
+            connection: sea_orm::Database::connect(url).await.unwrap(),
+            postgres: false,
+            variable,
+        }
     }
 
     /// From now on no booking of this customer can be stored: an error of class 23.
@@ -119,38 +106,30 @@ impl Database {
         format!("SELECT {} FROM {table}", quoted.join(" || ',' || "))
     }
 
-    /// Checks what must be true at any time: the tables agree with each other, and every schedule's
-    /// journal has no gap and adds up to its seats.
+    /// Checks what must be true at any time, as `seatlock verify` does.
     pub(crate) async fn audit(&self) {
-        for (wrong, sql) in NEVER {
-            assert_eq!(self.number(sql).await, 0, "{wrong}");
-        }
-        for schedule in self.column::<i64>("SELECT schedule_id FROM schedule_version").await {
-            self.audit_journal(schedule).await;
-        }
+        let found = self.violations(AuditScope::Everything).await;
+        let found: Vec<String> = found.iter().map(Violation::to_string).collect();
+        assert!(found.is_empty(), "{}", found.join("\n"));
     }
 
-    async fn audit_journal(&self, schedule: i64) {
-        let of = format!("WHERE schedule_id = {schedule}");
-        let version = self.number(&format!("SELECT version FROM schedule_version {of}")).await;
-        let versions: Vec<i64> =
-            self.column(&format!("SELECT version FROM journal {of} ORDER BY version")).await;
-        assert_eq!(versions, (2..=version).collect::<Vec<_>>(), "the journal of {schedule}");
-
-        let entries = format!("SELECT changes FROM journal {of} ORDER BY version");
-        let mut told: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
-        for changes in self.column::<String>(&entries).await {
-            let changes: Vec<Vec<i64>> = serde_json::from_str(&changes).unwrap();
-            told.extend(changes.into_iter().map(|change| (change[0], change[1..].to_vec())));
-        }
-        let seats = format!(
-            "SELECT '[' || number || ',' || state || coalesce(',' || held_until, '') || ']'
-             FROM seat {of} ORDER BY number"
-        );
-        for seat in self.column::<String>(&seats).await {
-            let seat: Vec<i64> = serde_json::from_str(&seat).unwrap();
-            let told = told.get(&seat[0]).cloned().unwrap_or(vec![0]);
-            assert_eq!(seat[1..], told, "seat {} of schedule {schedule}", seat[0]);
-        }
+    /// What an audit finds, in order.
+    pub(crate) async fn violations(&self, scope: AuditScope) -> Vec<Violation> {
+        let variables = BTreeMap::from([self.variable.clone()]);
+        let settings = store_settings(&Config::from_vars(&variables).unwrap());
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let store = Store::open_to_read(settings, metrics).await.unwrap();
+        let (sender, mut receiver) = mpsc::channel(16);
+        let found = async {
+            let mut found = Vec::new();
+            while let Some(violation) = receiver.recv().await {
+                found.push(violation);
+            }
+            found
+        };
+        let (audited, found) = tokio::join!(store.audit(scope, sender), found);
+        audited.unwrap();
+        store.close().await;
+        found
     }
 }

@@ -1,6 +1,6 @@
 //! The small commands, and the command line itself.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::program::{PROGRAM, Workplace, project, shell};
 
@@ -75,6 +75,38 @@ fn healthcheck_is_0_for_a_service_that_is_alive_and_1_for_one_that_is_gone() {
 }
 
 #[test]
+fn a_database_that_is_clean_is_verified_and_left_as_it_is() {
+    let place = Workplace::new();
+    let service = place.serve(&[]);
+    let (_, schedules) = service.get("/api/v1/events/1/schedules");
+    let schedule = schedules["items"][0]["id"].as_str().unwrap();
+    let (_, map) = service.get(&format!("/api/v1/schedules/{schedule}/seats?limit=1"));
+    let seat = &map["seats"][0]["label"];
+    let hold = json!({"schedule_id": schedule, "seats": [seat], "customer_id": "ada"});
+    assert_eq!(service.post("/api/v1/holds", &hold).0, 201);
+    // While it is served, and after that.
+    let served = place.run(&["verify", "--format", "json"]);
+    assert_eq!(served.code, 0, "{served:?}");
+    let document: Value = serde_json::from_str(&served.stdout).unwrap();
+    assert_eq!((&document["violations"], &document["audited"]["claims"]), (&json!([]), &json!(1)));
+    assert_eq!(service.stop(), 0);
+    let before = std::fs::read(place.folder.path().join("seatlock.db")).unwrap();
+    let ended = place.run(&["verify"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
+    assert!(ended.stdout.ends_with(" 0 violations\n"), "{ended:?}");
+    assert!(std::fs::read(place.folder.path().join("seatlock.db")).unwrap() == before);
+}
+
+#[test]
+fn a_database_that_is_not_there_is_not_made_by_verifying_it() {
+    let place = Workplace::new();
+    let ended = place.run(&["verify"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{ended:?}");
+    assert!(ended.stderr.contains("could not be audited"), "{ended:?}");
+    assert_eq!(place.files(), [""; 0]);
+}
+
+#[test]
 fn a_healthcheck_does_not_wait_for_a_service_that_hangs() {
     let place = Workplace::new();
     let service = place.serve(&[]);
@@ -107,7 +139,7 @@ fn a_wrong_command_line_is_exit_code_2() {
 fn help_names_every_command() {
     let ended = Workplace::new().run(&["--help"]);
     assert_eq!(ended.code, 0);
-    for command in ["serve", "migrate", "import", "config", "openapi", "healthcheck"] {
+    for command in ["serve", "migrate", "import", "config", "verify", "openapi", "healthcheck"] {
         let listed = |line: &str| line.trim_start().starts_with(&format!("{command} "));
         assert!(ended.stdout.lines().any(listed), "{command}: {}", ended.stdout);
     }

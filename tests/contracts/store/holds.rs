@@ -25,13 +25,15 @@ on_both_databases![
 ];
 
 impl Stage {
-    /// Lets a hold's time pass: its end moves this far before its beginning.
-    async fn end_ago(&self, hold: HoldId, ms: i64) {
-        let end = self.hold(hold).await.row.created_at.0 - ms;
-        let set = format!("SET held_until = {end} WHERE schedule_id = {}", hold.schedule);
-        let seats = format!("UPDATE seat {set} AND state = 1");
-        let holds = format!("UPDATE hold {set} AND status = 0");
-        self.database.execute(&format!("{seats}; {holds}")).await;
+    /// Lets a hold's time pass: its end moves this far before its beginning, wherever it is written.
+    pub(super) async fn end_ago(&self, hold: HoldId, ms: i64) {
+        let row = self.hold(hold).await.row;
+        let (old, new) = (row.until.0, row.created_at.0 - ms);
+        let set = format!("SET held_until = {new} WHERE schedule_id = {}", hold.schedule);
+        let seats = format!("UPDATE seat {set} AND held_until = {old}");
+        let holds = format!("UPDATE hold {set} AND held_until = {old}");
+        let journal = format!("UPDATE journal SET changes = replace(changes, '{old}', '{new}')");
+        self.database.execute(&format!("{seats}; {holds}; {journal}")).await;
     }
 
     async fn hold(&self, id: HoldId) -> HoldView {

@@ -1,0 +1,169 @@
+//! `seatlock verify`: audits the database for every invariant, changing nothing.
+
+use std::fmt::Write as _;
+
+use actix_web::rt::System;
+use clap::ValueEnum;
+use seatlock::app::store_settings;
+use seatlock::config::Config;
+use seatlock::domain::audit::Violation;
+use seatlock::domain::failure::StoreError;
+use seatlock::domain::ids::ScheduleId;
+use seatlock::metrics::Metrics;
+use seatlock::store::{AuditScope, Audited, Store, Target};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::{Failed, logging, print, read_config};
+
+/// Violations on their way from the database to the terminal.
+const UNDER_WAY: usize = 256;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Audit this schedule alone, and the answers that tell of it
+    #[arg(long, value_name = "ID")]
+    schedule: Option<ScheduleId>,
+    /// How to tell it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Ask the primary (WRITE_DB_URL), even if READ_DB_URL names a replica
+    #[arg(long)]
+    primary: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A line for each violation, then a summary
+    Text,
+    /// One JSON document
+    Json,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failed> {
+    let config = read_config()?;
+    logging::init(&config.log);
+    match System::new().block_on(verify(&config, arguments))? {
+        0 => Ok(()),
+        1 => Err(Failed::Work("1 violation was found".to_owned())),
+        found => Err(Failed::Work(format!("{found} violations were found"))),
+    }
+}
+
+/// Gives how many violations were found.
+async fn verify(config: &Config, arguments: &Arguments) -> Result<u64, Failed> {
+    let mut settings = store_settings(config);
+    if let (true, Target::Postgres { read_url, .. }) = (arguments.primary, &mut settings.target) {
+        *read_url = None;
+    }
+    let away = |error: StoreError| {
+        Failed::Work(format!("the database could not be audited to its end: {error}"))
+    };
+    let metrics = Metrics::new().map_err(|error| Failed::Work(error.to_string()))?;
+    let store = Store::open_to_read(settings, metrics.into()).await.map_err(away)?;
+    let scope = arguments.schedule.map_or(AuditScope::Everything, AuditScope::Schedule);
+    let (sender, found) = mpsc::channel(UNDER_WAY);
+    let (audited, told) = tokio::join!(store.audit(scope, sender), tell(arguments.format, found));
+    store.close().await;
+    let (audited, count) = (audited.map_err(away)?, told?);
+    if let Some(schedule) = arguments.schedule
+        && audited.schedules == 0
+    {
+        return Err(Failed::Work(format!("there is no schedule {schedule}")));
+    }
+    print(&match arguments.format {
+        Format::Text => summary(&audited, count),
+        Format::Json => format!("{}}}\n", json_summary(&audited)),
+    })?;
+    Ok(count)
+}
+
+async fn tell(format: Format, mut found: mpsc::Receiver<Violation>) -> Result<u64, Failed> {
+    let mut count = 0;
+    if format == Format::Json {
+        print("{\"violations\":[")?;
+    }
+    while let Some(violation) = found.recv().await {
+        print(&match format {
+            Format::Text => format!("violated: {violation}\n"),
+            Format::Json if count == 0 => document(&violation),
+            Format::Json => format!(",{}", document(&violation)),
+        })?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn document(violation: &Violation) -> String {
+    json!({
+        "invariant": violation.invariant.as_str(),
+        "schedule_id": violation.schedule.map(|id| id.to_string()),
+        "kind": violation.subject.kind(),
+        "id": violation.subject.id(),
+        "expected": violation.expected,
+        "found": violation.found,
+    })
+    .to_string()
+}
+
+fn json_summary(audited: &Audited) -> String {
+    let audited = json!({
+        "at_ms": audited.at.0,
+        "schedules": audited.schedules,
+        "seats": audited.seats,
+        "claims": audited.claims,
+        "journal_entries": audited.journal,
+        "answers": audited.answers,
+    });
+    format!("],\"audited\":{audited}")
+}
+
+fn summary(audited: &Audited, violations: u64) -> String {
+    let mut text = String::new();
+    let counted = [
+        (audited.schedules, "schedules"),
+        (audited.seats, "seats"),
+        (audited.claims, "holds, bookings and blocks"),
+        (audited.journal, "journal entries"),
+        (audited.answers, "recorded answers"),
+    ];
+    for (count, what) in counted {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{count} {what}, ");
+    }
+    format!("audited {text}{violations} violations\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use seatlock::domain::audit::{Invariant, Subject};
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_parts_of_the_document_make_one() {
+        let violation = Violation {
+            invariant: Invariant::SeatIsSoldOnce,
+            schedule: Some(ScheduleId(7)),
+            subject: Subject::Journal(3),
+            expected: "one".to_owned(),
+            found: "\"two\"".to_owned(),
+        };
+        let audited = json_summary(&Audited::default());
+        let text = format!("{{\"violations\":[{}{audited}}}", document(&violation));
+        let document: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["violations"][0]["invariant"], "seat_is_sold_once");
+        assert_eq!(document["violations"][0]["schedule_id"], "7");
+        assert_eq!(document["violations"][0]["found"], "\"two\"");
+        assert_eq!(document["audited"]["schedules"], 0);
+    }
+
+    #[test]
+    fn the_summary_says_what_was_looked_at() {
+        let audited = Audited { schedules: 2, seats: 40, ..Audited::default() };
+        let text = summary(&audited, 0);
+        assert!(text.starts_with("audited 2 schedules, 40 seats, 0 holds, "), "{text}");
+        assert!(text.ends_with(" 0 recorded answers, 0 violations\n"), "{text}");
+    }
+}

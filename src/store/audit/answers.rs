@@ -1,0 +1,189 @@
+//! Recorded answers, page by page in the order of their ends, against what they tell of.
+
+use std::collections::{HashMap, HashSet};
+
+use entity::{event, idempotency, schedule, seat_plan};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait as _, DbErr, EntityTrait as _, FromQueryResult as _,
+    QueryFilter as _, QueryResult,
+};
+use uuid::Uuid;
+
+use crate::domain::audit::answer::{Tariff, Told, check};
+use crate::domain::catalogue::PlanVersion;
+use crate::domain::clock::EpochMs;
+use crate::domain::command::RequestKey;
+use crate::domain::effect::RecordedAnswer;
+use crate::domain::ids::ScheduleId;
+use crate::store::convert;
+use crate::store::dialect::{Column, RowSet};
+
+use super::Auditor;
+
+/// Answers of one page: each brings up to as many seats as a booking may have.
+const PAGE: usize = 500;
+
+/// What the database has of a page of answers.
+#[derive(Default)]
+struct Known {
+    /// Seat numbers of holds and bookings, none of blocks.
+    claims: HashMap<(i64, Uuid), Vec<i32>>,
+    seats: HashMap<(i64, i32), (String, i64)>,
+    currencies: HashMap<i64, String>,
+    events: HashSet<i64>,
+    plans: HashSet<(String, i32)>,
+}
+
+impl Auditor {
+    /// Audits the answers that end after `since` and not after `until`, those of one schedule if one is
+    /// named.
+    pub(super) async fn answers(
+        &mut self,
+        (since, until): (EpochMs, EpochMs),
+        only: Option<ScheduleId>,
+    ) -> Result<(), DbErr> {
+        let sql = "SELECT * FROM idempotency WHERE (expires_at, caller, key) > ($1, $2, $3)
+             AND expires_at <= $5 ORDER BY expires_at, caller, key LIMIT $4";
+        // No caller is called so, so nothing that ends at `since` itself is looked at again.
+        let mut after = (since.0, "\u{10ffff}".to_owned(), String::new());
+        self.audited.answers_until = Some(until);
+        loop {
+            let (ends_at, caller, key) = after.clone();
+            let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+            let values =
+                vec![ends_at.into(), caller.into(), key.into(), limit.into(), until.0.into()];
+            let statement = self.dialect.statement(sql, values);
+            let rows = self.transaction.query_all_raw(statement).await?;
+            let mut page = Vec::with_capacity(rows.len());
+            for row in &rows {
+                let row = idempotency::Model::from_query_result(row, "")?;
+                after = (row.expires_at, row.caller.clone(), row.key.clone());
+                let status = u16::try_from(row.status).unwrap_or(0);
+                let told = (self.read_answer)(&RecordedAnswer { status, body: row.body });
+                let request = RequestKey { caller: row.caller, key: row.key };
+                let schedule = told.as_ref().and_then(Told::schedule);
+                if only.is_none() || only == schedule {
+                    page.push((request, told));
+                }
+            }
+            let known = self.known(page.iter().filter_map(|(_, told)| told.as_ref())).await?;
+            for (request, told) in &page {
+                let found = told.as_ref().and_then(|told| known.tariff(told));
+                let violation = check(request, told.as_ref(), found.as_ref());
+                self.tell(violation.into_iter().collect()).await;
+            }
+            self.audited.answers += page.len() as u64;
+            if rows.len() < PAGE {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn known<'a>(&self, told: impl Iterator<Item = &'a Told>) -> Result<Known, DbErr> {
+        let mut known = Known::default();
+        let (mut holds, mut bookings, mut blocks) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut events, mut schedules, mut plans) = (Vec::new(), HashSet::new(), Vec::new());
+        for told in told {
+            schedules.extend(told.schedule().map(|id| id.0));
+            match told {
+                Told::Hold(id, _) => holds.push((id.schedule.0, id.uuid)),
+                Told::Booking(id, _) => bookings.push((id.schedule.0, id.uuid)),
+                Told::Block(id) => blocks.push((id.schedule.0, id.uuid)),
+                Told::Event(id) => events.push(id.0),
+                Told::Plan(PlanVersion { id, .. }) => plans.push(id.clone()),
+                Told::Schedule(_) | Told::Nothing => {}
+            }
+        }
+        for (table, ids) in [("hold", holds), ("booking", bookings), ("block", blocks)] {
+            self.claims(&mut known, table, &ids).await?;
+        }
+        self.priced(&mut known).await?;
+        let db = &self.transaction;
+        let found = schedule::Entity::find().filter(schedule::Column::Id.is_in(schedules));
+        let found = found.all(db).await?;
+        known.currencies = found.into_iter().map(|row| (row.id, row.currency)).collect();
+        let found = event::Entity::find().filter(event::Column::Id.is_in(events));
+        known.events = found.all(db).await?.into_iter().map(|row| row.id).collect();
+        let found = seat_plan::Entity::find().filter(seat_plan::Column::Id.is_in(plans));
+        let found = found.all(db).await?;
+        known.plans = found.into_iter().map(|row| (row.id, row.version)).collect();
+        Ok(known)
+    }
+
+    async fn claims(
+        &self,
+        known: &mut Known,
+        table: &str,
+        ids: &[(i64, Uuid)],
+    ) -> Result<(), DbErr> {
+        let set = RowSet::new()
+            .with("schedule_id", Column::BigInt(ids.iter().map(|id| id.0).collect()))
+            .with("id", Column::Uuid(ids.iter().map(|id| id.1).collect()));
+        let before = "SELECT t.schedule_id, t.id, t.seats FROM";
+        let after = format!("JOIN {table} t ON t.schedule_id = r.schedule_id AND t.id = r.id");
+        for row in self.join(&set, before, &after).await? {
+            let (schedule, id, seats) = row.try_get_many_by_index::<(i64, Uuid, String)>()?;
+            // Blocks have no prices, and what cannot be read is told of with its schedule.
+            let seats = if table == "block" { Vec::new() } else { numbers(&seats) };
+            known.claims.insert((schedule, id), seats);
+        }
+        Ok(())
+    }
+
+    async fn priced(&self, known: &mut Known) -> Result<(), DbErr> {
+        let listed = || {
+            let claims = known.claims.iter();
+            claims.flat_map(|((schedule, _), seats)| seats.iter().map(|seat| (*schedule, *seat)))
+        };
+        let set = RowSet::new()
+            .with("schedule_id", Column::BigInt(listed().map(|(schedule, _)| schedule).collect()))
+            .with("number", Column::Int(listed().map(|(_, number)| number).collect()));
+        let before = "SELECT s.schedule_id, s.number, s.label, s.price FROM";
+        let after = "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number";
+        for row in self.join(&set, before, after).await? {
+            let (schedule, number, label, price) =
+                row.try_get_many_by_index::<(i64, i32, String, i64)>()?;
+            known.seats.insert((schedule, number), (label, price));
+        }
+        Ok(())
+    }
+
+    async fn join(
+        &self,
+        set: &RowSet,
+        before: &str,
+        after: &str,
+    ) -> Result<Vec<QueryResult>, DbErr> {
+        let statement = set.statement(self.dialect, Vec::new(), before, after);
+        self.transaction.query_all_raw(statement).await
+    }
+}
+
+fn numbers(text: &str) -> Vec<i32> {
+    let seats = convert::seats(text).unwrap_or_default();
+    seats.into_iter().map(convert::number_column).collect()
+}
+
+impl Known {
+    /// What an answer's effect costs, if that effect exists.
+    fn tariff(&self, told: &Told) -> Option<Tariff> {
+        let claim = match told {
+            Told::Hold(id, _) => (id.schedule.0, id.uuid),
+            Told::Booking(id, _) => (id.schedule.0, id.uuid),
+            Told::Block(id) => (id.schedule.0, id.uuid),
+            Told::Event(id) => return self.events.contains(&id.0).then(Tariff::default),
+            Told::Schedule(id) => {
+                return self.currencies.contains_key(&id.0).then(Tariff::default);
+            }
+            Told::Plan(plan) => {
+                let known = self.plans.contains(&(plan.id.clone(), plan.version));
+                return known.then(Tariff::default);
+            }
+            Told::Nothing => return Some(Tariff::default()),
+        };
+        let seats = self.claims.get(&claim)?.iter();
+        let prices = seats.filter_map(|seat| self.seats.get(&(claim.0, *seat)).cloned()).collect();
+        let currency = self.currencies.get(&claim.0).cloned().unwrap_or_default();
+        Some(Tariff { prices, currency })
+    }
+}
