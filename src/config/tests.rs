@@ -165,6 +165,7 @@ fn every_variable_is_documented_once_and_its_field_agrees() {
         include_str!("redis.rs"),
         include_str!("seat_lock.rs"),
         include_str!("reservation.rs"),
+        include_str!("audit.rs"),
         include_str!("queue.rs"),
         include_str!("log.rs"),
         include_str!("mod.rs"),
