@@ -8,6 +8,7 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement, TryGetable};
 use seatlock::app::store_settings;
 use seatlock::config::Config;
 use seatlock::domain::audit::Violation;
+use seatlock::domain::failure::StoreError;
 use seatlock::metrics::Metrics;
 use seatlock::store::{AuditScope, Store};
 use tokio::sync::mpsc;
@@ -115,6 +116,14 @@ impl Database {
 
     /// What an audit finds, in order.
     pub(crate) async fn violations(&self, scope: AuditScope) -> Vec<Violation> {
+        self.try_violations(scope).await.unwrap()
+    }
+
+    /// What an audit finds, in order; an error if the database goes away meanwhile.
+    pub(crate) async fn try_violations(
+        &self,
+        scope: AuditScope,
+    ) -> Result<Vec<Violation>, StoreError> {
         let variables = BTreeMap::from([self.variable.clone()]);
         let settings = store_settings(&Config::from_vars(&variables).unwrap());
         let metrics = Arc::new(Metrics::new().unwrap());
@@ -128,8 +137,7 @@ impl Database {
             found
         };
         let (audited, found) = tokio::join!(store.audit(scope, sender), found);
-        audited.unwrap();
         store.close().await;
-        found
+        audited.map(|_| found)
     }
 }

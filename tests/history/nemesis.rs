@@ -1,0 +1,119 @@
+//! Breaks what is under the service, one thing after another, and mends it again.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::task::block_in_place;
+use tokio::time::sleep;
+
+use crate::history::What;
+use crate::workload::Stage;
+use crate::world::PODS;
+
+/// What can be broken, by the name that is recorded.
+pub(crate) const FAULTS: [&str; 10] = [
+    "redis_kill",
+    "redis_pause",
+    "redis_flush",
+    "redis_lies",
+    "redis_relay_cut",
+    "postgres_terminate",
+    "postgres_relay_cut",
+    "postgres_black_hole",
+    "pod_kill",
+    "postgres_kill",
+];
+
+/// Breaks everything that is listed once, in an order of the seed's.
+pub(crate) async fn strike(stage: &Stage, faults: &[&str], rng: &mut Rng) {
+    let mut order = faults.to_vec();
+    rng.shuffle(&mut order);
+    for fault in order {
+        let name = fault.to_owned();
+        stage.recorder.note("nemesis", What::Fault { name: name.clone(), begins: true });
+        inflict(stage, fault, rng).await;
+        stage.recorder.note("nemesis", What::Fault { name, begins: false });
+        sleep(Duration::from_millis(rng.u64(500..1_500))).await;
+    }
+}
+
+async fn inflict(stage: &Stage, fault: &str, rng: &mut Rng) {
+    let world = &stage.world;
+    let while_ = Duration::from_millis(rng.u64(800..2_000));
+    let place = rng.usize(..PODS);
+    let (to_postgres, to_redis) = world.relays(place);
+    match fault {
+        "redis_kill" => {
+            block_in_place(|| world.redis.kill());
+            sleep(while_).await;
+            block_in_place(|| world.redis.restart());
+        }
+        "redis_pause" => {
+            block_in_place(|| world.redis.pause());
+            sleep(while_).await;
+            block_in_place(|| world.redis.resume());
+        }
+        "redis_flush" => {
+            for _ in 0..10 {
+                block_in_place(|| world.redis.cli(&["flushall"]));
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+        "redis_lies" => lie(stage, rng).await,
+        "redis_relay_cut" => {
+            block_in_place(|| to_redis.cut());
+            sleep(while_).await;
+            to_redis.heal();
+        }
+        "postgres_terminate" => {
+            for _ in 0..8 {
+                terminate_some(stage);
+                sleep(Duration::from_millis(rng.u64(50..300))).await;
+            }
+        }
+        "postgres_relay_cut" => {
+            block_in_place(|| to_postgres.cut());
+            sleep(while_).await;
+            to_postgres.heal();
+        }
+        "postgres_black_hole" => {
+            to_postgres.black_hole();
+            sleep(while_ * 2).await;
+            block_in_place(|| to_postgres.cut());
+            to_postgres.heal();
+        }
+        "pod_kill" => {
+            world.kill_pod(place).await;
+            sleep(while_).await;
+            world.start_pod(place).await;
+        }
+        "postgres_kill" => {
+            block_in_place(|| world.postgres.kill());
+            sleep(while_).await;
+            block_in_place(|| world.postgres.restart());
+        }
+        other => panic!("no fault is called {other}"),
+    }
+}
+
+/// Locks vanish, and end before their time.
+async fn lie(stage: &Stage, rng: &mut Rng) {
+    let redis = &stage.world.redis;
+    for _ in 0..12 {
+        let keys = block_in_place(|| redis.cli(&["--raw", "keys", "{sch:*"]));
+        for key in keys.lines() {
+            if rng.bool() {
+                continue;
+            }
+            let lie: &[&str] = if rng.bool() { &["del", key] } else { &["pexpire", key, "1"] };
+            block_in_place(|| redis.cli(lie));
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn terminate_some(stage: &Stage) {
+    let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE application_name = 'seatlock' AND pid <> pg_backend_pid() AND random() < 0.5";
+    block_in_place(|| stage.world.postgres.psql(stage.world.database(), sql));
+}

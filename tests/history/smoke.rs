@@ -1,0 +1,51 @@
+//! What every change has to pass: about a minute of everything.
+
+use std::time::Duration;
+
+use crate::checks::Wanted;
+use crate::run::{Plan, run, seed};
+
+/// Enough of each for a run of half a minute on two busy cores.
+pub(crate) fn wanted(faults: &[&'static str]) -> Wanted {
+    let opened = faults.contains(&"redis_pause") || faults.contains(&"redis_kill");
+    Wanted {
+        ops: 1_000,
+        conflicts: 100,
+        multi_seat_conflicts: 50,
+        unknowns: 20,
+        replays: 20,
+        expiries: 20,
+        audits: 5,
+        faults: faults.to_vec(),
+        breaker_opened: u64::from(opened),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_minute_of_chaos_breaks_no_promise() {
+    let faults = vec![
+        "redis_pause",
+        "redis_lies",
+        "redis_flush",
+        "postgres_terminate",
+        "postgres_relay_cut",
+        "pod_kill",
+        "postgres_kill",
+    ];
+    let plan = Plan {
+        seed: seed(),
+        mutant: "",
+        buyers: 16,
+        warm: Duration::from_secs(4),
+        wanted: wanted(&faults),
+        faults,
+        rounds: 1,
+    };
+    let replay = "cargo test --features faults --test history -- half_a_minute --nocapture";
+    let finished = run(&plan, replay).await;
+    assert!(finished.violations.is_empty(), "{}", finished.verdict);
+    for (guard, saves) in &finished.evidence.guard_saves {
+        let expected = guard == "row_lock" || *saves == 0;
+        assert!(expected, "{guard} stepped in {saves} times\n{}", finished.verdict);
+    }
+}
