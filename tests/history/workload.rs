@@ -99,38 +99,38 @@ impl Buyer {
 
     fn choose(&mut self) -> (Option<String>, Action) {
         let schedule = self.schedule();
-        let many = self.bookings.len() > 3;
+        let many = self.bookings.len() > 2;
         match self.rng.u32(0..100) {
-            0..28 if !many => self.book(schedule),
-            28..52 => self.hold(schedule),
-            52..62 if !self.holds.is_empty() => {
+            0..20 if !many => self.book(schedule),
+            20..40 => self.hold(schedule),
+            40..46 if !self.holds.is_empty() => {
                 let hold = self.holds[self.rng.usize(..self.holds.len())].clone();
                 (Some(self.key()), Action::Confirm { hold })
             }
-            62..67 if !self.holds.is_empty() => {
+            46..50 if !self.holds.is_empty() => {
                 let hold = self.holds[self.rng.usize(..self.holds.len())].clone();
                 (Some(self.key()), Action::Extend { hold, ttl_s: self.rng.u64(1..4) })
             }
-            67..72 if !self.holds.is_empty() => {
+            50..54 if !self.holds.is_empty() => {
                 let hold = self.holds.swap_remove(self.rng.usize(..self.holds.len()));
                 (None, Action::Release { hold })
             }
-            72..75 if self.answered.is_some() => {
+            54..57 if self.answered.is_some() => {
                 let (key, action) = self.answered.clone().expect("it is");
                 (Some(key), action)
             }
-            75..78 if !self.bookings.is_empty() => {
+            57..61 if !self.bookings.is_empty() => {
                 let (booking, _) = self.bookings[self.rng.usize(..self.bookings.len())].clone();
                 (None, Action::Find { booking })
             }
-            78..88 => {
+            61..76 => {
                 let min_version = if self.rng.bool() { 0 } else { self.seen };
                 let schedule =
                     if min_version == 0 { schedule } else { self.stage.world.schedules[0] };
                 (None, Action::Map { schedule, min_version })
             }
             _ if !self.bookings.is_empty() => self.cancel(),
-            _ => self.hold(schedule),
+            _ => (None, Action::Map { schedule, min_version: 0 }),
         }
     }
 
@@ -202,7 +202,9 @@ impl Buyer {
                 return;
             }
             place = (place + 1) % PODS;
-            tokio::time::sleep(Duration::from_millis(self.rng.u64(1..20))).await;
+            // The service asks for more patience than that.
+            let pause = if end_is_ok(&end) { 1..20 } else { 50..200 };
+            tokio::time::sleep(Duration::from_millis(self.rng.u64(pause))).await;
         }
     }
 
@@ -210,7 +212,8 @@ impl Buyer {
         let End::Ok { told, .. } = end else { return };
         match (action, told) {
             (Action::Hold { .. }, Told::Hold { id, .. }) => {
-                if !self.holds.contains(id) {
+                // Many leave their seats to time.
+                if self.rng.bool() && !self.holds.contains(id) {
                     self.holds.push(id.clone());
                 }
                 // The rest has ended long ago, and asking for it is what is wanted now and then.
@@ -218,7 +221,11 @@ impl Buyer {
                     self.holds.remove(0);
                 }
             }
-            (Action::Book { .. } | Action::Confirm { .. }, Told::Booking { id, seats, .. }) => {
+            (Action::Book { .. } | Action::Confirm { .. }, Told::Booking { id, seats, hold }) => {
+                // Now and then somebody confirms again, or releases what is sold.
+                if self.rng.u32(..10) > 0 {
+                    self.holds.retain(|known| Some(known) != hold.as_ref());
+                }
                 if !seats.is_empty() && !self.bookings.iter().any(|(known, _)| known == id) {
                     self.bookings.push((id.clone(), seats.clone()));
                 }

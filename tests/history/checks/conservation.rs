@@ -141,8 +141,24 @@ fn is_of_the_database(fault: &str) -> bool {
     fault.starts_with("postgres")
 }
 
+/// Whether a process may refuse a read: there is a version that it has never answered. If it made that
+/// one itself, without the one before it, it has nothing to answer with.
+fn may_refuse(history: &History, evidence: &Evidence, read: &Op) -> bool {
+    let Action::Map { schedule, .. } = &read.action else { return false };
+    let entries = evidence.journal.range((*schedule, 0)..=(*schedule, i64::MAX));
+    let made = entries.filter(|(_, entry)| entry.at <= read.done / 1_000).map(|((_, v), _)| *v);
+    let before = history.ops.iter().filter(|op| op.pod == read.pod && op.done < read.done);
+    let answered = before.filter_map(|op| match (&op.action, op.told()) {
+        (Action::Map { schedule: of, .. }, Some(Told::Map { version, .. })) if of == schedule => {
+            Some(*version)
+        }
+        _ => None,
+    });
+    made.max() > answered.max()
+}
+
 /// While the database is away, maps are read on.
-pub(super) fn mode_honesty(history: &History, _: &Evidence) -> Vec<Violation> {
+pub(super) fn mode_honesty(history: &History, evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
     for (fault, began, ended) in history.faults.iter().filter(|fault| is_of_the_database(&fault.0))
     {
@@ -152,7 +168,11 @@ pub(super) fn mode_honesty(history: &History, _: &Evidence) -> Vec<Violation> {
                 && op.invoked < *ended
         };
         let reads: Vec<&Op> = history.ops.iter().filter(inside).collect();
-        let failed: Vec<u64> = reads.iter().filter(|op| !op.is_ok()).map(|op| op.id).collect();
+        let failed: Vec<u64> = reads
+            .iter()
+            .filter(|op| !op.is_ok() && !may_refuse(history, evidence, op))
+            .map(|op| op.id)
+            .collect();
         if failed.len() * 100 > reads.len() {
             let count = (failed.len(), reads.len());
             let what = format!("{} of {} reads failed during {fault}", count.0, count.1);

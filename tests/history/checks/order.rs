@@ -152,10 +152,11 @@ fn real_time(history: &History, evidence: &Evidence) -> Vec<Violation> {
             }
             _ => booked(op).and_then(|(id, _)| Some((id, evidence.bookings.get(id)?.created))),
         };
-        // A repeated answer is older than its question.
+        // A repeated answer is older than its question, and so is that to a second confirmation.
         if let Some((id, created)) = made.filter(|(id, _)| seen.insert(id)) {
             let first = history.ops.iter().all(|other| {
-                other.id == op.id || other.key != op.key || other.invoked > op.invoked
+                let same = other.key == op.key || other.action == op.action;
+                other.id == op.id || !same || other.invoked > op.invoked
             });
             if first {
                 writes.entry(schedule_of(id)).or_default().push((op, created));
