@@ -10,7 +10,8 @@
 //! ```
 //!
 //! In reading order: [`app`], [`http`], [`catalogue`], [`reservation`], [`actors`], [`seat_map`], [`lock`],
-//! [`redis`], [`store`], [`domain`]; [`config`] and [`metrics`] beside them. Each names only those that come later,
+//! [`redis`], [`store`], [`domain`]; [`config`] and [`metrics`] beside them, and [`faults`], which only tests
+//! switch on. Each names only those that come later,
 //! which `tests/tidy.rs` checks.
 
 pub mod actors;
@@ -18,6 +19,7 @@ pub mod app;
 pub mod catalogue;
 pub mod config;
 pub mod domain;
+pub mod faults;
 pub mod http;
 pub mod lock;
 pub mod metrics;

@@ -23,13 +23,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("catalogue", &["store", "domain"]),
     ("reservation", &["actors", "seat_map", "lock", "store", "domain"]),
     ("actors", &["seat_map", "lock", "store", "domain", "metrics"]),
-    ("seat_map", &["redis", "store", "domain", "metrics"]),
-    ("lock", &["redis", "domain", "metrics"]),
+    ("seat_map", &["redis", "store", "domain", "metrics", "faults"]),
+    ("lock", &["redis", "domain", "metrics", "faults"]),
     ("redis", &[]),
-    ("store", &["domain", "metrics"]),
+    ("store", &["domain", "metrics", "faults"]),
     ("config", &["domain"]),
     ("metrics", &["domain"]),
     ("domain", &[]),
+    ("faults", &[]),
 ];
 
 /// Whatever there is: for the roots of the crates, whose own items look like modules.

@@ -3,8 +3,11 @@
 //! Key: `{sch:42}:seat:1042`; the schedule is the hash tag, so the keys of a request share a slot of a
 //! cluster. Value: the token's 32 hexadecimal digits. Each script opens with its contract.
 
+use std::borrow::Cow;
+
 use super::{LockError, LockReply, LockRequest, LockToken, life_ms};
 use crate::domain::ids::{ScheduleId, SeatNumber};
+use crate::faults::mutants::Mutant;
 use crate::redis::{Cmd, Script, Value};
 
 const ACQUIRE: &str = include_str!("scripts/acquire.lua");
@@ -23,8 +26,8 @@ impl Scripts {
     pub(super) fn new() -> Self {
         Self {
             acquire: Script::new(ACQUIRE),
-            release: Script::new(RELEASE),
-            retoken: Script::new(RETOKEN),
+            release: Script::new(compared(RELEASE)),
+            retoken: Script::new(compared(RETOKEN)),
         }
     }
 
@@ -52,6 +55,14 @@ impl Scripts {
                 command
             }
         }
+    }
+}
+
+/// A script that compares the token, unless a mutant does not.
+fn compared(script: &'static str) -> Cow<'static, str> {
+    match Mutant::NoTokenCompare.is_on() {
+        true => script.replace("value == ARGV[1]", "value").into(),
+        false => script.into(),
     }
 }
 

@@ -1,19 +1,22 @@
 //! Lua scripts that their owner sends by hash, and `exchange.rs` loads where they are not known.
 
+use std::borrow::Cow;
+
 use deadpool_redis::redis::{self, Cmd, Script as Hasher};
 
 /// A script with its hash.
 #[derive(Debug, Clone)]
 pub struct Script {
-    text: &'static str,
+    text: Cow<'static, str>,
     hash: String,
 }
 
 impl Script {
     /// Computes the hash.
     #[must_use]
-    pub fn new(text: &'static str) -> Self {
-        Self { text, hash: Hasher::new(text).get_hash().to_owned() }
+    pub fn new(text: impl Into<Cow<'static, str>>) -> Self {
+        let text = text.into();
+        Self { hash: Hasher::new(&text).get_hash().to_owned(), text }
     }
 
     /// The call of the script by its hash, with its keys; arguments are added with [`Cmd::arg`]. In a
@@ -31,7 +34,7 @@ impl Script {
     /// The command that makes the script known to a server.
     pub(super) fn load(&self) -> Cmd {
         let mut command = redis::cmd("SCRIPT");
-        command.arg("LOAD").arg(self.text);
+        command.arg("LOAD").arg(self.text.as_ref());
         command
     }
 }

@@ -6,9 +6,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::domain::failure::StoreError;
+use crate::faults::mutants::Mutant;
 use crate::store::{Journal, ReadFrom, Store};
 
-use super::loaded::{Current, LoadedSchedule};
+use super::loaded::{Current, FRESH, LoadedSchedule};
 use super::shared::SharedMaps;
 use super::states::Known;
 
@@ -86,6 +87,7 @@ impl LoadedSchedule {
         let id = self.schedule.id;
         let asked = Instant::now();
         if let Some((states, _)) = self.look(0)
+            && !Mutant::UnversionedMap.is_on()
             && let Some(journal) = store.journal_after(id, states.version, from).await?
         {
             if from == ReadFrom::Anywhere && is_behind(store, &journal) {
@@ -110,13 +112,16 @@ impl LoadedSchedule {
                 return Ok(false);
             }
         }
+        if Mutant::UnversionedMap.is_on() {
+            tokio::time::sleep(FRESH).await;
+        }
         let known = Known::new(snapshot.version, &snapshot.states);
         let mut current = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let floor = self.floor.load(Ordering::SeqCst);
         let newer = current.as_ref().is_none_or(|c| c.known.states.version <= snapshot.version);
         // A lagging replica is not believed: the version never goes back.
         let believed = newer && (snapshot.version >= floor || from == ReadFrom::Primary);
-        if believed {
+        if believed || Mutant::UnversionedMap.is_on() {
             *current = Some(Current { known, confirmed: asked });
         }
         Ok(believed)

@@ -25,7 +25,7 @@ use super::states::{Known, SeatStates};
 use super::wire::Seats;
 
 /// What was learned within this time is believed.
-const FRESH: Duration = Duration::from_millis(200);
+pub(super) const FRESH: Duration = Duration::from_millis(200);
 
 /// After this time the journal is asked again if there is news of a later version.
 const NEWS_REST: Duration = Duration::from_millis(20);

@@ -7,6 +7,7 @@ use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbErr};
 use sea_orm_migration::MigratorTrait as _;
 
 use crate::domain::failure::StoreError;
+use crate::faults::mutants::Mutant;
 
 use super::Store;
 use super::connect::{Limits, Target};
@@ -50,6 +51,9 @@ impl Store {
 async fn up(connection: &DatabaseConnection) -> Result<usize, DbErr> {
     let pending = Migrator::get_pending_migrations(connection).await?.len();
     Migrator::up(connection, None).await?;
+    if Mutant::NoIndex.is_on() {
+        connection.execute_unprepared("DROP INDEX IF EXISTS booking_seat_live").await?;
+    }
     Ok(pending)
 }
 

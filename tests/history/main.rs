@@ -18,6 +18,7 @@ mod database;
 mod dump;
 mod history;
 mod model;
+mod mutants;
 mod nemesis;
 mod recorder;
 mod run;

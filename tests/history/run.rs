@@ -65,6 +65,7 @@ pub(crate) async fn run(plan: &Plan, replay: &str) -> Finished {
     resolve(&stage).await;
     stage.phase(Phase::Quiesce);
     disturb(&stage).await;
+    come_late(&stage).await;
     let evidence = finish(&stage, auditing).await;
 
     let history = History::of(&stage.recorder.events());
@@ -174,6 +175,38 @@ async fn disturb(stage: &Arc<Stage>) {
             let left_alone = redis(&["get", &lock]) == token;
             stage.recorder.note("nemesis", What::Stranger { left_alone });
             redis(&["del", &lock]);
+        }
+    }
+}
+
+/// Comes back to holds that have ended: one is extended, another confirmed when its seat is somebody
+/// else's.
+async fn come_late(stage: &Arc<Stage>) {
+    let schedule = stage.world.schedules[2];
+    let ask = async |name: String, action: Action| {
+        stage.perform("latecomer", 0, (Some(name), action), PATIENCE).await.0
+    };
+    let hold = async |name: String, seat: u32, ttl_s: u64| {
+        let customer = name.clone();
+        let action = Action::Hold { schedule, seats: vec![seat], customer, ttl_s };
+        match ask(name, action).await {
+            End::Ok { told: Told::Hold { id, .. }, .. } => Some(id),
+            _ => None,
+        }
+    };
+    let mut ended = Vec::new();
+    for seat in 0..SEATS {
+        let id = hold(format!("late-{seat}"), seat, 1).await;
+        ended.extend(id.map(|id| (seat, id)));
+    }
+    // Past their ends, and past the sweeper.
+    sleep(Duration::from_millis(2_500)).await;
+    for (seat, id) in ended {
+        let name = format!("return-{seat}");
+        if seat % 2 == 0 {
+            ask(name, Action::Extend { hold: id, ttl_s: 2 }).await;
+        } else if hold(format!("other-{seat}"), seat, 3).await.is_some() {
+            ask(name, Action::Confirm { hold: id }).await;
         }
     }
 }

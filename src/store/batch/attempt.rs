@@ -1,20 +1,23 @@
 //! One run of the booking transaction: BEGIN, lock, decide, write, COMMIT.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sea_orm::{DatabaseConnection, DbErr, TransactionTrait as _};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait as _};
 
 use crate::domain::command::Command;
 use crate::domain::decide::{Decision, decide};
 use crate::domain::ids::BatchId;
 use crate::domain::rules::Policy;
+use crate::faults::mutants::Mutant;
 use crate::store::dialect::Dialect;
 use crate::store::failure;
 
 use super::load::load;
 use super::session::Session;
+use super::tamper::tamper;
 use super::wanted::Wanted;
 use super::write::{Renderer, WriteError, write};
 
@@ -106,6 +109,10 @@ impl Attempt {
         match worked {
             Ok(Attempted::Committed) => {
                 committing.store(true, Ordering::SeqCst);
+                if Mutant::AnswerBeforeCommit.is_on() {
+                    tokio::spawn(commit_later(transaction));
+                    return Ok(Attempted::Committed);
+                }
                 match transaction.commit().await {
                     Ok(()) => Ok(Attempted::Committed),
                     Err(error) if failure::refused_commit(&error) => Err(error.into()),
@@ -137,7 +144,11 @@ impl Attempt {
         if let Some(earlier) = loaded.committed_attempt {
             return Ok(Attempted::Earlier(earlier));
         }
-        let decision = decide(loaded.now, &self.policy, loaded.rows, &self.commands);
+        let (mut rows, mut commands) = (loaded.rows, Cow::Borrowed(self.commands.as_slice()));
+        if Mutant::ANY {
+            tamper(loaded.now, &self.policy, &mut rows, commands.to_mut());
+        }
+        let decision = decide(loaded.now, &self.policy, rows, &commands);
         let decision = kept.insert(decision);
         if decision.changes.is_empty() {
             return Ok(if loaded.must_commit { Attempted::Committed } else { Attempted::ReadOnly });
@@ -145,4 +156,10 @@ impl Attempt {
         write(session, (self.batch, self.number), loaded.now, decision, self.render).await?;
         Ok(Attempted::Committed)
     }
+}
+
+/// What a mutant does whose answer does not wait for COMMIT.
+async fn commit_later(transaction: DatabaseTransaction) {
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(transaction.commit().await);
 }

@@ -16,6 +16,7 @@ use crate::domain::ids::{BatchId, CustomerId, ScheduleId};
 use crate::domain::rows::{Rows, ScheduleRow};
 use crate::domain::rules::Policy;
 use crate::domain::seat::SeatRow;
+use crate::faults::mutants::Mutant;
 use crate::store::convert;
 use crate::store::dialect::{Column, RowSet};
 use crate::store::heartbeat;
@@ -41,6 +42,10 @@ pub(crate) async fn load(
     mut wanted: Wanted,
 ) -> Result<Loaded, DbErr> {
     let mut rows = Rows::default();
+    let at_begin = match Mutant::ClockAtBegin.is_on() {
+        true => Some(idempotency::now(session).await?),
+        false => None,
+    };
     lock_claims(session, &mut wanted, &mut rows).await?;
     lock_seats(session, &wanted, &mut rows).await?;
     let versions = lock_versions(session, &wanted).await?;
@@ -50,7 +55,7 @@ pub(crate) async fn load(
     load_schedules(session, &versions, &mut rows).await?;
     load_customers(session, &wanted, &mut rows).await?;
     Ok(Loaded {
-        now: context.now,
+        now: at_begin.unwrap_or(context.now),
         rows,
         committed_attempt: context.committed_attempt,
         must_commit: context.recorded_gap,
@@ -118,12 +123,20 @@ async fn lock_seats(session: &Session<'_>, wanted: &Wanted, rows: &mut Rows) -> 
     let before =
         "SELECT s.schedule_id, s.number, s.label, s.price, s.state, s.hold_id, s.held_until,
                   s.booking_id, s.block_id FROM";
-    let after = format!(
-        "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number
-         ORDER BY s.schedule_id, s.number {}",
-        session.dialect.lock("FOR UPDATE OF s")
-    );
-    let found = session.query(set.statement(session.dialect, Vec::new(), before, &after)).await?;
+    let select = |lock| {
+        let after = format!(
+            "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number
+             ORDER BY s.schedule_id, s.number {lock}"
+        );
+        session.query(set.statement(session.dialect, Vec::new(), before, &after))
+    };
+    let stale = Mutant::StaleRows.is_on() || Mutant::NoRowLock.is_on();
+    let unlocked = if stale { Some(select("").await?) } else { None };
+    let locked = match Mutant::NoRowLock.is_on() {
+        true => Vec::new(),
+        false => select(session.dialect.lock("FOR UPDATE OF s")).await?,
+    };
+    let found = unlocked.unwrap_or(locked);
     rows.seats.reserve(found.len());
     for row in found {
         type Columns =

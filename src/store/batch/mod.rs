@@ -7,6 +7,7 @@ pub(crate) mod attempt;
 pub(crate) mod load;
 pub(crate) mod session;
 pub(crate) mod step;
+mod tamper;
 pub(crate) mod wanted;
 pub(crate) mod write;
 

@@ -13,6 +13,7 @@ use crate::domain::effect::{Effect, RecordedAnswer};
 use crate::domain::ids::BatchId;
 use crate::domain::rows::{BookedSeat, Changes, JournalEntry};
 use crate::domain::seat::SeatState;
+use crate::faults::mutants::Mutant;
 use crate::store::convert;
 use crate::store::dialect::{Column, RowSet};
 use crate::store::idempotency;
@@ -77,7 +78,7 @@ async fn answers(
     now: EpochMs,
     render: Renderer,
 ) -> Result<(), WriteError> {
-    if changes.answers.is_empty() {
+    if changes.answers.is_empty() || Mutant::NoRecord.is_on() {
         return Ok(());
     }
     let answers: Vec<idempotency::Row> = changes

@@ -198,6 +198,13 @@ pub(super) fn no_lost_hold(history: &History, evidence: &Evidence) -> Vec<Violat
                 }
             }
         }
+        if let Some((told, op)) = promised(history, id)
+            && row.until < told
+            && !forgiven(evidence, row.until)
+        {
+            let what = format!("hold {id} was promised until {told}, and ends at {}", row.until);
+            found.push(Violation::new(C6, what, vec![op]));
+        }
         if row.status == 3
             && let Some(at) = freed(evidence, row)
             && at < row.until
@@ -208,6 +215,15 @@ pub(super) fn no_lost_hold(history: &History, evidence: &Evidence) -> Vec<Violat
     }
     found.extend(turned_away(history, evidence));
     found
+}
+
+/// The latest end that an answer told of, which nothing may make earlier.
+fn promised(history: &History, id: &str) -> Option<(i64, u64)> {
+    let told = history.ops.iter().filter_map(|op| match op.told() {
+        Some(Told::Hold { id: of, until_ms, .. }) if of == id => Some((*until_ms, op.id)),
+        _ => None,
+    });
+    told.max()
 }
 
 fn granted(history: &History, id: &str) -> Vec<u64> {

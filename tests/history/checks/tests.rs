@@ -369,6 +369,14 @@ fn c6_time_ends_no_hold_before_its_end() {
 }
 
 #[test]
+fn c6_an_end_that_was_promised_is_never_made_earlier() {
+    let mut story = Story::new();
+    story.held(5, "h", &[0], 1_000);
+    story.hold_row("h").until = 900;
+    story.caught_by(C6, "promised until 1000");
+}
+
+#[test]
 fn c6_an_owner_in_time_is_not_turned_away() {
     let confirm = || Action::Confirm { hold: booking_id("h") };
     let mut story = Story::new();
