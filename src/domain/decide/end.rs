@@ -50,14 +50,16 @@ pub(super) fn extend(
     Ok(Effect::Extended(working.view_hold(row)?))
 }
 
-/// A hold that time has ended, and no sweep has marked yet, is released all the same: its owner wants it
-/// gone.
+/// A hold that time has ended is released all the same, whether or not a sweep has marked it: its owner
+/// wants it gone, and a late confirm must not find it.
 pub(super) fn release(working: &mut Working, id: HoldId) -> Result<Effect, Refusal> {
     let row = find_hold(working, id)?;
     match row.status {
         HoldStatus::Confirmed => Err(Refusal::HoldConfirmed),
-        HoldStatus::Released | HoldStatus::Expired => Ok(Effect::Released(row)),
-        HoldStatus::Held => Ok(Effect::Released(end_hold(working, row, HoldStatus::Released))),
+        HoldStatus::Released => Ok(Effect::Released(row)),
+        HoldStatus::Held | HoldStatus::Expired => {
+            Ok(Effect::Released(end_hold(working, row, HoldStatus::Released)))
+        }
     }
 }
 

@@ -109,6 +109,20 @@ fn a_released_hold_cannot_be_confirmed_even_if_its_seats_are_free() {
 }
 
 #[test]
+fn a_late_release_stands_whether_or_not_the_sweeper_came_first() {
+    for swept in [false, true] {
+        let mut world = World::new();
+        world.done(hold(1, "ada", &[0]));
+        world.clock(9999);
+        if swept {
+            world.done(expire(1));
+        }
+        world.done(release(1));
+        assert_eq!(world.refused(confirm(1, 2)), Refusal::HoldReleased, "swept: {swept}");
+    }
+}
+
+#[test]
 fn a_hold_of_another_customer_is_not_found() {
     let mut world = World::new();
     world.batch(&[hold(1, "ada", &[0]), hold(2, "ada", &[1]), hold(3, "ada", &[2])]);
