@@ -15,7 +15,7 @@ DENY := $(DENY_ROOT)/bin/cargo-deny
 export SEATLOCK_STADIUM ?= $(abspath ../shared/data/stadium.json)
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-fast check bench help
+.PHONY: run test test-fast test-history check bench help
 
 run: ## build and start the service: SQLite and in-process locks unless configured otherwise
 	$(CARGO) run --release --locked
@@ -23,6 +23,11 @@ run: ## build and start the service: SQLite and in-process locks unless configur
 test: ## every test, against real PostgreSQL and Redis servers (installs them where missing)
 	scripts/install-test-servers
 	$(CARGO) test --locked --workspace --no-fail-fast
+	$(CARGO) test --locked --features faults --test history -- --skip mutants:: --skip whole::
+
+test-history: ## chaos for minutes, and every mutant (about ten minutes; HISTORY_SEED and HISTORY_ROUNDS choose)
+	scripts/install-test-servers
+	$(CARGO) test --locked --features faults --test history -- --test-threads 2 --nocapture
 
 test-fast: ## what needs no server: unit tests, tidy, and the API on the embedded stack
 	$(CARGO) test --locked --workspace --lib --bins
@@ -31,6 +36,7 @@ test-fast: ## what needs no server: unit tests, tidy, and the API on the embedde
 check: ## format, lints, house rules, and what dependencies may bring in
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --all-targets --features faults --locked -- -D warnings
 	$(CARGO) test --locked --test tidy --test docs
 	$(MAKE) --no-print-directory $(DENY)
 	$(DENY) --locked check licenses bans sources

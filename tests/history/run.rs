@@ -132,10 +132,10 @@ async fn resolve(stage: &Arc<Stage>) {
             let (end, _) = stage.perform("resolver", attempt % PODS, asked, PATIENCE).await;
             match end {
                 End::Ok { .. } => break,
-                End::Fail { status, code } if status != 0 && status < 500 => {
-                    if code != "request_in_progress" {
-                        break;
-                    }
+                End::Fail { status, code }
+                    if (1..500).contains(&status) && code != "request_in_progress" =>
+                {
+                    break;
                 }
                 _ => {}
             }

@@ -9,16 +9,19 @@ use super::{C1, C2, C4, C6, booked, gives_back, schedule_of};
 /// What the two clocks of one machine may differ by, in milliseconds, and the rounding of both.
 const CLOCKS_MS: i64 = 20;
 
+/// What there is of each seat: schedule and number.
+type BySeat<T> = BTreeMap<(i64, u32), Vec<T>>;
+
 /// Sales of a seat never overlap, neither by the rows nor by what clients were told.
 pub(super) fn no_double_sale(history: &History, evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
-    let mut by_rows: BTreeMap<(i64, u32), Vec<(i64, i64, &str)>> = BTreeMap::new();
+    let mut by_rows: BySeat<(i64, i64, &str)> = BTreeMap::new();
     for sale in &evidence.sales {
         let Some(booking) = evidence.bookings.get(&sale.booking) else { continue };
         let interval = (booking.created, sale.released.unwrap_or(i64::MAX), sale.booking.as_str());
         by_rows.entry((sale.schedule, sale.number)).or_default().push(interval);
     }
-    let mut by_word: BTreeMap<(i64, u32), Vec<(Micros, Micros, &str)>> = BTreeMap::new();
+    let mut by_word: BySeat<(Micros, Micros, &str)> = BTreeMap::new();
     let mut witness: HashMap<&str, u64> = HashMap::new();
     for op in &history.ops {
         let Some((id, seats)) = booked(op) else { continue };
@@ -88,10 +91,10 @@ pub(super) fn no_lost_acknowledgement(history: &History, evidence: &Evidence) ->
                     }
                 }
             }
-            (Action::Release { hold }, Some(_)) => {
-                if evidence.holds.get(hold).is_some_and(|row| row.status < 2) {
-                    lost(format!("hold {hold} was released and still lives or was confirmed"));
-                }
+            (Action::Release { hold }, Some(_))
+                if evidence.holds.get(hold).is_some_and(|row| row.status != 2) =>
+            {
+                lost(format!("hold {hold} was released and has ended otherwise or lives"));
             }
             _ => {}
         }
@@ -175,7 +178,7 @@ pub(super) fn kept_until(history: &History, evidence: &Evidence, id: &str, row: 
 /// From its grant to its end a hold's seats are nobody else's, and its owner is not turned away.
 pub(super) fn no_lost_hold(history: &History, evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
-    let mut begun: HashMap<(i64, u32), Vec<(i64, &str, Option<&str>)>> = HashMap::new();
+    let mut begun: BySeat<(i64, &str, Option<&str>)> = BTreeMap::new();
     for (id, row) in &evidence.holds {
         for seat in &row.seats {
             begun.entry((row.schedule, *seat)).or_default().push((row.created, id, None));
