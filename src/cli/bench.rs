@@ -1,8 +1,11 @@
 //! `seatlock bench`: confirmed bookings per second of a running service, fresh seats for every request.
 //!
 //! A closed loop of connections, each with one request at a time, so the figure is throughput at that
-//! concurrency, not latency under a given load. The same loop drives the reference implementation
-//! (`--target reference`), so that both are measured by the same client.
+//! concurrency, not latency under a given load; for that there are rates (`--phases`, [`open_loop`]). The
+//! same loop drives the reference implementation (`--target reference`), so that both are measured by the
+//! same client.
+
+mod open_loop;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +24,7 @@ pub(crate) struct Arguments {
     /// Where the service listens.
     #[arg(long, default_value = "127.0.0.1:8080")]
     address: String,
-    /// Connections, each with one request at a time.
+    /// Connections, each with one request at a time; with `--phases` the most there may be.
     #[arg(long, default_value_t = 256)]
     connections: usize,
     /// How long to measure.
@@ -39,6 +42,10 @@ pub(crate) struct Arguments {
     /// Bookings to skip in each schedule, for another run on the same seats.
     #[arg(long, default_value_t = 0)]
     offset: usize,
+    /// Instead of a closed loop: requests per second and how long, one after the other, such as
+    /// `3000x10,15000x20,3000x10`.
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["keyed", "seconds"])]
+    phases: Vec<open_loop::Phase>,
     /// What answers there.
     #[arg(long, value_enum, default_value_t = Target::Seatlock)]
     target: Target,
@@ -61,6 +68,23 @@ struct Tally {
     latencies_us: Vec<u32>,
 }
 
+impl Tally {
+    fn answered(&mut self, status: u16, took: Duration) {
+        *self.statuses.entry(status).or_default() += 1;
+        self.latencies_us.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
+    }
+
+    fn latency_ms(&mut self) -> Value {
+        self.latencies_us.sort_unstable();
+        let last = self.latencies_us.len().max(1) - 1;
+        let percentile = |percent: usize| {
+            let at = (self.latencies_us.len() * percent / 100).min(last);
+            f64::from(self.latencies_us.get(at).copied().unwrap_or(0)) / 1_000.0
+        };
+        json!({"p50": percentile(50), "p90": percentile(90), "p99": percentile(99)})
+    }
+}
+
 pub(crate) fn run(args: Arguments) -> Result<(), Failed> {
     let measured = actix_web::rt::System::new().block_on(measure(args));
     print(&format!("{}\n", measured.map_err(|error| Failed::Work(error.to_string()))?))
@@ -69,6 +93,9 @@ pub(crate) fn run(args: Arguments) -> Result<(), Failed> {
 /// Runs the measurement; the result is one JSON object.
 async fn measure(args: Arguments) -> std::io::Result<Value> {
     let schedules = prepare(&args).await?;
+    if !args.phases.is_empty() {
+        return open_loop::measure(&args, &schedules).await;
+    }
     let args = Arc::new(args);
     let schedules = Arc::new(schedules);
     let next = Arc::new(AtomicU64::new(0));
@@ -158,9 +185,7 @@ async fn connection(
         let request = post_json(&args.address, "/api/v1/bookings", &headers, &body);
         let sent = Instant::now();
         let answer = client.send(&request).await?;
-        let took = u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX);
-        *tally.statuses.entry(answer.status).or_default() += 1;
-        tally.latencies_us.push(took);
+        tally.answered(answer.status, sent.elapsed());
     }
     Ok(tally)
 }
@@ -191,12 +216,6 @@ fn booking(args: &Arguments, schedules: &[String], number: usize) -> Option<Stri
 }
 
 fn report(args: &Arguments, mut tally: Tally, took: Duration) -> Value {
-    tally.latencies_us.sort_unstable();
-    let percentile = |percent: usize| {
-        let at =
-            (tally.latencies_us.len() * percent / 100).min(tally.latencies_us.len().max(1) - 1);
-        f64::from(tally.latencies_us.get(at).copied().unwrap_or(0)) / 1_000.0
-    };
     let confirmed = tally.statuses.get(&200).copied().unwrap_or(0);
     let per_second = confirmed as f64 / took.as_secs_f64();
     json!({
@@ -209,7 +228,7 @@ fn report(args: &Arguments, mut tally: Tally, took: Duration) -> Value {
         "confirmed": confirmed,
         "confirmed_per_second": per_second.round(),
         "statuses": tally.statuses,
-        "latency_ms": {"p50": percentile(50), "p90": percentile(90), "p99": percentile(99)},
+        "latency_ms": tally.latency_ms(),
     })
 }
 
@@ -228,6 +247,7 @@ mod tests {
             schedules: 3,
             keyed: false,
             offset: 0,
+            phases: Vec::new(),
             target,
         }
     }
