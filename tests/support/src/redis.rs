@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use crate::certificates::Certificates;
 use crate::folder::Folder;
 use crate::server::{Recipe, Server};
-use crate::tool::{command, run};
+use crate::tool::{command, try_run};
 
 /// How many numbered databases a server has; each test takes one.
 const DATABASES: u32 = 1024;
@@ -152,11 +152,17 @@ impl Redis {
     /// # Panics
     /// When the server cannot be reached or does not answer within a minute.
     pub fn cli(&self, arguments: &[&str]) -> String {
+        self.try_cli(arguments).unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    /// As [`Redis::cli`], with the failure as a text: a server that takes or loses the master's place
+    /// closes the connections of its clients.
+    pub(crate) fn try_cli(&self, arguments: &[&str]) -> Result<String, String> {
         let port = self.port().to_string();
         let mut cli = command!["redis-cli", "-h", "127.0.0.1", "-p", port].to_vec();
         cli.extend(self.access.arguments());
         cli.extend(arguments.iter().map(OsString::from));
-        run(Path::new("/"), &cli)
+        try_run(Path::new("/"), &cli)
     }
 
     /// What the server has logged since it was last started.

@@ -13,7 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const SLOTS: usize = 16_384;
 
 /// Three masters, each with a third of the slots, and as many replicas as wanted. A node that does not
-/// answer for a second counts as gone; the slots of the others are served on.
+/// answer for two seconds counts as gone; the slots of the others are served on.
 ///
 /// All of them are gone on drop and when the test process ends.
 pub struct RedisCluster {
@@ -159,7 +159,7 @@ fn node(access: &Access) -> (Redis, String) {
     let mut options = vec![
         ("cluster-enabled", "yes"),
         ("cluster-port", &bus),
-        ("cluster-node-timeout", "1000"),
+        ("cluster-node-timeout", "2000"),
         ("cluster-require-full-coverage", "no"),
         ("repl-diskless-sync-delay", "0"),
         ("databases", "1"),

@@ -18,6 +18,11 @@ const TIMEOUT_SECONDS: &str = "60";
 /// # Panics
 /// When the program fails or runs for more than a minute; shows what it said.
 pub(crate) fn run(folder: &Path, command: &[OsString]) -> String {
+    try_run(folder, command).unwrap_or_else(|problem| panic!("{problem}"))
+}
+
+/// As [`run`], with the failure as a text.
+pub(crate) fn try_run(folder: &Path, command: &[OsString]) -> Result<String, String> {
     let output = Command::new("timeout")
         .arg(TIMEOUT_SECONDS)
         .args(command)
@@ -29,12 +34,10 @@ pub(crate) fn run(folder: &Path, command: &[OsString]) -> String {
         .expect("timeout(1) of coreutils is needed");
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{command:?} failed with {}:\n{said}\n{complaint}",
-        output.status
-    );
-    said
+    if !output.status.success() {
+        return Err(format!("{command:?} failed with {}:\n{said}\n{complaint}", output.status));
+    }
+    Ok(said)
 }
 
 /// A command line from texts and paths.
