@@ -50,7 +50,13 @@ pub(super) async fn exchange(
     let mut unreachable = Vec::new();
     let deadline = Instant::now() + topology.connector().round_trip;
     for round in 1.. {
-        let slots = timeout_at(deadline.into(), topology.slots()).await.unwrap_or_else(late)?;
+        let slots = timeout_at(deadline.into(), topology.slots()).await.unwrap_or_else(late);
+        let slots = match slots {
+            Ok(slots) => slots,
+            Err(error) if round == 1 => return Err(error),
+            // The others keep their answers, and what was to go out again why it was sent away.
+            Err(_) => break,
+        };
         let groups = Group::of(waiting, &slots).into_iter();
         let sent = groups.map(|group| async {
             let answers = timeout_at(deadline.into(), group.send(topology, scripts)).await;

@@ -23,8 +23,8 @@ pub(super) struct Topology {
     /// How Sentinels are reached: they have a password of their own.
     sentinels: Connector,
     known: Mutex<Known>,
-    /// Held by whoever is finding out.
-    asking: tokio::sync::Mutex<()>,
+    /// Held by the one task that is finding out.
+    asking: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct Known {
@@ -59,7 +59,7 @@ impl Topology {
             connector,
             sentinels,
             known: Mutex::new(known),
-            asking: tokio::sync::Mutex::default(),
+            asking: Arc::default(),
         };
         // Settings that suit no server are told now, not with the first request.
         topology.first_address().map(|address| topology.node(address)).transpose()?;
@@ -85,11 +85,23 @@ impl Topology {
         if let Some(slots) = fresh {
             return Ok(slots);
         }
-        let topology = Arc::clone(self);
-        // A task of its own: the caller's time may be over before there is an answer, and the next one
-        // shall find it.
-        let found = tokio::spawn(async move { topology.find_out().await }).await;
-        let found = found.unwrap_or_else(|panic| Err(wrong(panic.to_string())));
+        let found = match Arc::clone(&self.asking).try_lock_owned() {
+            // A task of its own: the caller's time may be over before there is an answer, and the next
+            // one shall find it.
+            Ok(turn) => {
+                let topology = Arc::clone(self);
+                let task = tokio::spawn(async move {
+                    let _turn = turn;
+                    topology.find_out().await
+                });
+                task.await.unwrap_or_else(|panic| Err(wrong(panic.to_string())))
+            }
+            Err(_) => {
+                drop(self.asking.lock().await);
+                let nobody = || wrong("nobody could say which server is to be asked".to_owned());
+                self.known().fresh().ok_or_else(nobody)
+            }
+        };
         match (found, known) {
             (Err(error), Some(known)) => {
                 log::debug!("redis is asked as it was known before: {error}");
@@ -133,12 +145,8 @@ impl Topology {
     }
 
     async fn find_out(&self) -> RedisResult<Arc<SlotMap>> {
-        let _turn = self.asking.lock().await;
         let before = {
             let mut known = self.known();
-            if let Some(slots) = known.fresh() {
-                return Ok(slots);
-            }
             known.doubtful = false;
             known.asked = Some(Instant::now());
             known.slots.clone()
