@@ -28,7 +28,8 @@ fn with_the_specifications_variables_it_uses_postgresql_and_redis() {
     let hold = json!({"schedule_id": "1", "seats": ["1-1-1"], "customer_id": "ada"});
     let (status, held) = service.post("/api/v1/holds", &hold);
     assert_eq!(status, 201, "{held}");
-    assert_eq!(redis.cli(&["-n", &number, "dbsize"]), "1", "a hold keeps its lock");
+    let locks = redis.cli(&["-n", &number, "keys", "*:seat:*"]);
+    assert_eq!(locks, "{sch:1}:seat:0", "a hold keeps its lock");
     assert_eq!(service.stop(), 0);
 
     let name = database.rsplit('/').next().unwrap();
