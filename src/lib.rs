@@ -10,9 +10,8 @@
 //! ```
 //!
 //! In reading order: [`app`], [`http`], [`catalogue`], [`reservation`], [`actors`], [`seat_map`], [`lock`],
-//! [`redis`], [`store`], [`domain`]; [`config`] and [`metrics`] beside them, and [`faults`], which only tests
-//! switch on. Each names only those that come later,
-//! which `tests/tidy.rs` checks.
+//! [`store`], [`domain`]; [`config`] and [`metrics`] beside them, and the tests' [`faults`]. Each names only
+//! those that come later, which `tests/tidy.rs` checks.
 
 pub mod actors;
 pub mod app;

@@ -9,8 +9,9 @@
 //!
 //! The whole runs in a task of its own: a client that leaves does not stop it half way.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+mod running;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
@@ -20,14 +21,16 @@ use crate::actors::health::Health;
 use crate::actors::seat_lock::SeatLocker;
 use crate::domain::catalogue::{BookingFilter, Page};
 use crate::domain::claims::HoldRow;
-use crate::domain::command::{Action, Command, RequestKey};
+use crate::domain::command::{Action, Command};
 use crate::domain::effect::{BookingView, Effect, HoldView, Outcome};
 use crate::domain::failure::{Failure, StoreError};
 use crate::domain::ids::{BookingId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::refusal::ConflictReason;
+use crate::faults::{self, Point};
 use crate::lock::{LockReply, LockRequest, LockToken};
 use crate::seat_map::SeatMaps;
 use crate::store::Store;
+use running::{Running, RunningKeys};
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +52,7 @@ pub struct Reservation {
     health: Arc<Health>,
     seat_maps: Arc<SeatMaps>,
     store: Arc<Store>,
-    running: Arc<Mutex<HashSet<RequestKey>>>,
+    running: Arc<RunningKeys>,
     seat_lock_ttl: Duration,
 }
 
@@ -118,15 +121,20 @@ impl Reservation {
                 return self.unless_recorded(command, refused, deadline).await;
             }
         };
+        if locked.is_some() {
+            faults::pass(Point::AfterLock).await;
+        }
         command.locked = locked.is_some();
         let (schedule, seats) = (command.schedule, command.action.taken_seats().to_vec());
         let result = self.lanes.execute(command, deadline).await;
+        faults::pass(Point::BeforeUnlock).await;
         match &result {
             Ok(outcome) => self.settle_locks(schedule, seats, locked, outcome).await,
             // The seats may be taken: until that is known, nobody else should try for them.
             Err(Declined::Failed(Failure::Unknown)) => {}
             Err(_) => self.unlock(schedule, seats, locked),
         }
+        faults::pass(Point::BeforeAnswer).await;
         result.map(Reserved::Outcome)
     }
 
@@ -286,30 +294,10 @@ fn hold_token(hold: HoldId) -> LockToken {
     LockToken { prefix: high | HOLD_BIT, attempt: low }
 }
 
-/// A keyed request being executed; its key is free again when this is dropped.
-struct Running {
-    running: Arc<Mutex<HashSet<RequestKey>>>,
-    key: RequestKey,
-}
-
-impl Running {
-    fn begin(running: &Arc<Mutex<HashSet<RequestKey>>>, key: &RequestKey) -> Option<Self> {
-        let mut keys = running.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = keys.insert(key.clone());
-        new.then(|| Self { running: Arc::clone(running), key: key.clone() })
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::command::Keyed;
+    use crate::domain::command::{Keyed, RequestKey};
 
     fn command(key: Option<&str>) -> Command {
         let keyed = key.map(|key| Keyed {
@@ -334,16 +322,5 @@ mod tests {
         assert_eq!(hold_token(hold), hold_token(hold));
         assert_eq!(reason_of(hold_token(hold)), ConflictReason::Held);
         assert_eq!(reason_of(request_token(&command(Some("k")))), ConflictReason::Contended);
-    }
-
-    #[test]
-    fn a_running_key_is_taken_until_its_request_ends() {
-        let running = Arc::default();
-        let key = RequestKey { caller: "shop".to_owned(), key: "k".to_owned() };
-        let first = Running::begin(&running, &key);
-        assert!(first.is_some());
-        assert!(Running::begin(&running, &key).is_none());
-        drop(first);
-        assert!(Running::begin(&running, &key).is_some());
     }
 }

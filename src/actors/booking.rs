@@ -12,6 +12,7 @@ use crate::domain::command::Command;
 use crate::domain::effect::Outcome;
 use crate::domain::failure::Failure;
 use crate::domain::ids::ScheduleId;
+use crate::faults::{self, Point};
 use crate::metrics::Metrics;
 use crate::metrics::actor::Actor as ActorName;
 use crate::seat_map::SeatMaps;
@@ -68,6 +69,7 @@ impl Work for Lane {
             }
             let wanted = |place: usize| tickets.get(place).is_some_and(|ticket| ticket.wanted());
             let report = self.store.run_batch(self.number, commands, &wanted).await;
+            faults::pass(Point::BeforeSnapshot).await;
             // Before the answers leave: who has just booked sees it.
             self.seat_maps.committed(&report.journal);
             for ((reply, _place), result) in replies.into_iter().zip(report.results) {

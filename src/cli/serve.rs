@@ -20,7 +20,7 @@ pub(crate) fn run() -> Result<(), Failed> {
     let config = read_config()?;
     logging::init(&config.log);
     log::info!("{}", config.summary());
-    seatlock::faults::mutants::announce().map_err(Failed::logged)?;
+    seatlock::faults::begin().map_err(Failed::logged)?;
     for warning in &config.warnings {
         log::warn!("{warning}");
     }

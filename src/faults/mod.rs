@@ -1,3 +1,22 @@
 //! Faults on demand, for tests only: nothing of this is in a program built without the feature `faults`.
+//!
+//! [`points`] are places where a test lets something go wrong, [`mutants`] guards that it switches off.
 
 pub mod mutants;
+pub mod points;
+
+pub use points::{Injected, Point, pass, reach};
+
+/// Reads what the tests want, and says in the log that this is no program to sell with. Fails on a word that
+/// means nothing.
+#[cfg(feature = "faults")]
+pub fn begin() -> Result<(), String> {
+    mutants::announce()?;
+    points::arm(&std::env::var("SEATLOCK_FAULTS").unwrap_or_default())
+}
+
+/// There is nothing to read and nothing to say.
+#[cfg(not(feature = "faults"))]
+pub const fn begin() -> Result<(), String> {
+    Ok(())
+}

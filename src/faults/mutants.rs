@@ -97,9 +97,3 @@ pub fn announce() -> Result<(), String> {
     }
     Ok(())
 }
-
-/// There is nothing to say: every guard is on.
-#[cfg(not(feature = "faults"))]
-pub const fn announce() -> Result<(), String> {
-    Ok(())
-}

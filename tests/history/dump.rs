@@ -10,7 +10,8 @@ use crate::world::{CUSTOMER_LIMIT, World};
 
 /// Reads it all. What is read from memory is read first, so that the rows are the newest.
 pub(crate) async fn evidence(world: &World) -> Evidence {
-    let keys = tokio::task::block_in_place(|| world.redis.cli(&["--raw", "keys", "{sch:*}:seat:*"]));
+    let keys =
+        tokio::task::block_in_place(|| world.redis.cli(&["--raw", "keys", "{sch:*}:seat:*"]));
     let locks = keys.lines().filter(|key| !key.is_empty()).map(str::to_owned).collect();
     let database = Database::postgres(world.database()).await;
     let rows = async |table: &str| -> Vec<Value> {

@@ -12,10 +12,11 @@ use crate::domain::decide::{Decision, decide};
 use crate::domain::ids::BatchId;
 use crate::domain::rules::Policy;
 use crate::faults::mutants::Mutant;
+use crate::faults::{self, Point};
 use crate::store::dialect::Dialect;
 use crate::store::failure;
 
-use super::load::load;
+use super::load::{injected, load};
 use super::session::Session;
 use super::tamper::tamper;
 use super::wanted::Wanted;
@@ -103,18 +104,23 @@ impl Attempt {
         statements: &mut u32,
     ) -> Result<Attempted, AttemptError> {
         let transaction = connection.begin_with_options(self.dialect.begin()).await?;
+        faults::reach(Point::AfterBegin).await.map_err(injected)?;
         let session = Session::new(&transaction, self.dialect);
         let worked = self.work(&session, kept).await;
         *statements = session.statements() + 1;
         match worked {
             Ok(Attempted::Committed) => {
+                faults::reach(Point::BeforeCommit).await.map_err(injected)?;
                 committing.store(true, Ordering::SeqCst);
                 if Mutant::AnswerBeforeCommit.is_on() {
                     tokio::spawn(commit_later(transaction));
                     return Ok(Attempted::Committed);
                 }
                 match transaction.commit().await {
-                    Ok(()) => Ok(Attempted::Committed),
+                    Ok(()) => match faults::reach(Point::AfterCommit).await {
+                        Ok(()) => Ok(Attempted::Committed),
+                        Err(_) => Err(AttemptError::Uncertain),
+                    },
                     Err(error) if failure::refused_commit(&error) => Err(error.into()),
                     Err(error) => {
                         log::warn!("the answer to a COMMIT was lost: {error}");

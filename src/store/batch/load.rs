@@ -17,6 +17,7 @@ use crate::domain::rows::{Rows, ScheduleRow};
 use crate::domain::rules::Policy;
 use crate::domain::seat::SeatRow;
 use crate::faults::mutants::Mutant;
+use crate::faults::{self, Injected, Point};
 use crate::store::convert;
 use crate::store::dialect::{Column, RowSet};
 use crate::store::heartbeat;
@@ -48,7 +49,9 @@ pub(crate) async fn load(
     };
     lock_claims(session, &mut wanted, &mut rows).await?;
     lock_seats(session, &wanted, &mut rows).await?;
+    faults::reach(Point::AfterRowLock).await.map_err(injected)?;
     let versions = lock_versions(session, &wanted).await?;
+    faults::reach(Point::AfterVersionLock).await.map_err(injected)?;
     let context = heartbeat::context(session, batch, policy).await?;
     rows.outages = context.outages;
     rows.answers = idempotency::find(session, context.now, wanted.keys.iter()).await?;
@@ -60,6 +63,11 @@ pub(crate) async fn load(
         committed_attempt: context.committed_attempt,
         must_commit: context.recorded_gap,
     })
+}
+
+/// A failure that a test has asked for, as the database would tell it.
+pub(crate) fn injected(fault: Injected) -> DbErr {
+    DbErr::Custom(fault.to_string())
 }
 
 fn scoped<T>(ids: impl Iterator<Item = T> + Clone, split: fn(T) -> (ScheduleId, Uuid)) -> RowSet {
