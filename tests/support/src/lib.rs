@@ -23,6 +23,7 @@
 
 mod certificates;
 mod cluster;
+mod disk;
 mod folder;
 mod port;
 mod postgres;
@@ -39,12 +40,13 @@ mod wait;
 mod watchdog;
 
 pub use certificates::Certificates;
+pub use disk::SmallDisk;
 pub use folder::Folder;
 pub use port::free_port;
 pub use postgres::Postgres;
 pub use process::Process;
 pub use redis::{Access, Redis};
 pub use redis_cluster::RedisCluster;
-pub use relay::Relay;
+pub use relay::{Relay, Strike};
 pub use sentinels::Sentinels;
 pub use standby::Standby;

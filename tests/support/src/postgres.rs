@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::cluster::{self, as_server_user, program};
+use crate::disk::SmallDisk;
 use crate::folder::Folder;
 use crate::server::{Recipe, Server};
 use crate::standby::Standby;
@@ -45,27 +46,43 @@ impl Postgres {
     pub fn start(options: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
         cluster::create(folder.path());
-        // What a standby needs of its primary (wal_level, max_wal_senders, max_replication_slots, a
-        // line in pg_hba.conf) is there by default since PostgreSQL 10.
-        let ours = [
-            ("listen_addresses", "127.0.0.1"),
-            ("max_connections", "300"),
-            // In the folder, so that it vanishes with it; /dev/shm is not emptied after a killed
-            // server.
-            ("dynamic_shared_memory_type", "mmap"),
-            ("shared_preload_libraries", "pg_stat_statements,auto_explain"),
-        ];
-        Self::run(folder, "postgresql.conf", &[&ours, options].concat())
+        Self::run(folder, "postgresql.conf", &settings(options), None)
+    }
+
+    /// As [`Postgres::start`], with a folder of its data (`pg_wal`, `base`) on a disk of its own of so
+    /// many mebibytes.
+    ///
+    /// # Panics
+    /// As [`Postgres::start`], and where mounting is not permitted: that needs root.
+    #[must_use]
+    pub fn start_on_small_disk(
+        part: &str,
+        mebibytes: u32,
+        options: &[(&str, &str)],
+    ) -> (Self, SmallDisk) {
+        let folder = Folder::new();
+        cluster::create(folder.path());
+        let disk = SmallDisk::over(&folder.path().join("data").join(part), mebibytes);
+        let postgres = Self::run(folder, "postgresql.conf", &settings(options), Some(&disk));
+        (postgres, disk)
     }
 
     /// Runs a server on the cluster in `folder`/data, on a port of its own. `settings` are added to
-    /// the configuration file called `file`, where the last one of a name counts.
-    pub(crate) fn run(folder: Folder, file: &str, settings: &[(&str, &str)]) -> Self {
+    /// the configuration file called `file`, where the last one of a name counts. `disk` is where the server
+    /// has to look for its files, if not where everybody does.
+    pub(crate) fn run(
+        folder: Folder,
+        file: &str,
+        settings: &[(&str, &str)],
+        disk: Option<&SmallDisk>,
+    ) -> Self {
         let data = folder.path().join("data");
         let file = data.join(file);
         let defaults = read(&file);
+        let command = as_server_user(program("postgres"), &["-D", "data"]);
         let recipe = Recipe {
-            command: as_server_user(program("postgres"), &["-D", "data"]),
+            command: disk
+                .map_or_else(|| command.clone(), |disk| disk.command(folder.path(), &command)),
             ready: READY,
             tidy_up: REMOVE_SHARED_MEMORY,
         };
@@ -184,6 +201,20 @@ impl Postgres {
     pub(crate) fn address(&self, database: &str) -> String {
         format!("postgres://app@127.0.0.1:{}/{database}", self.port())
     }
+}
+
+/// What is not as PostgreSQL has it by default, with a test's own settings on top.
+fn settings<'a>(options: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    // What a standby needs of its primary (wal_level, max_wal_senders, max_replication_slots, a line in
+    // pg_hba.conf) is there by default since PostgreSQL 10.
+    let ours = [
+        ("listen_addresses", "127.0.0.1"),
+        ("max_connections", "300"),
+        // In the folder, so that it vanishes with it; /dev/shm is not emptied after a killed server.
+        ("dynamic_shared_memory_type", "mmap"),
+        ("shared_preload_libraries", "pg_stat_statements,auto_explain"),
+    ];
+    [&ours, options].concat()
 }
 
 /// The settings as lines of a configuration file.

@@ -21,6 +21,20 @@ const PIECE_SIZE: usize = 16 * 1024;
 /// How many pieces are under way in one direction before the sender has to wait.
 const PIECES_UNDER_WAY: usize = 64;
 
+/// What a relay in front of PostgreSQL does to the next COMMIT.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Strike {
+    /// It does not reach the server: its connection is closed on both sides.
+    NeverSent,
+    /// It reaches the server; its connection is closed before the answer comes back.
+    AnswerLost,
+    /// As `AnswerLost`, and the whole line is a black hole from then on.
+    LineLost,
+}
+
+/// A COMMIT as clients send it: by itself, in a simple query.
+const COMMIT: &[u8] = b"COMMIT\0";
+
 /// A port on 127.0.0.1 that leads to another one, as long as the test likes.
 ///
 /// Everything is closed on drop.
@@ -42,9 +56,14 @@ impl Relay {
         let listener = (0..PORT_ATTEMPTS).find_map(|_| listen(free_port()).ok());
         let listener = listener.expect("a port that was free is still free");
         let own = listener.local_addr().expect("a listening socket has an address").port();
-        let condition =
-            Condition { mode: Mode::Open, delay: Duration::ZERO, connections: Vec::new() };
-        let line = Line { server: port, condition: Mutex::new(condition), changed: Condvar::new() };
+        let condition = Condition {
+            server: port,
+            mode: Mode::Open,
+            delay: Duration::ZERO,
+            strike: None,
+            connections: Vec::new(),
+        };
+        let line = Line { condition: Mutex::new(condition), changed: Condvar::new() };
         let line = Arc::new(line);
         let acceptor = Mutex::new(Some(line.accept_from(listener)));
         Self { port: own, line, acceptor }
@@ -94,6 +113,22 @@ impl Relay {
         self.line.change(|condition| condition.delay = delay);
     }
 
+    /// From now on new connections lead to `port`, as after a failover; those there are stay.
+    pub fn lead_to(&self, port: u16) {
+        self.line.change(|condition| condition.server = port);
+    }
+
+    /// Strikes the next COMMIT that a client sends, once.
+    pub fn strike_commit(&self, strike: Strike) {
+        self.line.change(|condition| condition.strike = Some(strike));
+    }
+
+    /// Whether the COMMIT to be struck has come.
+    #[must_use]
+    pub fn has_struck(&self) -> bool {
+        lock(&self.line.condition).strike.is_none()
+    }
+
     fn open(&self, change: impl FnOnce(&mut Condition)) {
         let mut acceptor = lock(&self.acceptor);
         self.line.change(change);
@@ -120,15 +155,16 @@ enum Mode {
 
 /// How the line is at the moment.
 struct Condition {
+    server: u16,
     mode: Mode,
     delay: Duration,
+    strike: Option<Strike>,
     /// Both sides of all connections; whoever uses one keeps it open.
     connections: Vec<Weak<TcpStream>>,
 }
 
 /// What all threads of a relay share.
 struct Line {
-    server: u16,
     condition: Mutex<Condition>,
     changed: Condvar,
 }
@@ -178,26 +214,34 @@ impl Line {
         if !self.lets_through(Instant::now()) {
             return;
         }
-        let server = TcpStream::connect((Ipv4Addr::LOCALHOST, self.server)).ok();
+        let port = lock(&self.condition).server;
+        let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok();
         let Some(server) = server.and_then(|server| self.admit(server)) else { return };
         thread::scope(|scope| {
-            scope.spawn(|| self.pump(client, &server));
-            self.pump(&server, client);
+            scope.spawn(|| self.pump(client, &server, true));
+            self.pump(&server, client, false);
         });
     }
 
-    fn pump(&self, source: &TcpStream, target: &TcpStream) {
+    fn pump(&self, source: &TcpStream, target: &TcpStream, from_client: bool) {
         let (sender, pieces) = sync_channel(PIECES_UNDER_WAY);
         thread::scope(|scope| {
             scope.spawn(|| read_pieces(source, sender));
-            if self.write_pieces(pieces, target).is_err() {
+            let client = from_client.then_some(source);
+            if self.write_pieces(pieces, target, client).is_err() {
                 disconnect(source);
                 disconnect(target);
             }
         });
     }
 
-    fn write_pieces(&self, pieces: Receiver<Piece>, mut target: &TcpStream) -> io::Result<()> {
+    /// `client` is whose pieces these are, if they come from one.
+    fn write_pieces(
+        &self,
+        pieces: Receiver<Piece>,
+        mut target: &TcpStream,
+        client: Option<&TcpStream>,
+    ) -> io::Result<()> {
         for piece in pieces {
             if !self.lets_through(piece.arrival) {
                 return Err(io::ErrorKind::ConnectionAborted.into());
@@ -205,9 +249,30 @@ impl Line {
             if piece.bytes.is_empty() {
                 return target.shutdown(Shutdown::Write);
             }
+            if let Some(client) = client.filter(|_| has_commit(&piece.bytes))
+                && let Some(strike) = self.take_strike()
+            {
+                // From here on no answer comes through.
+                disconnect(client);
+                if strike != Strike::NeverSent {
+                    target.write_all(&piece.bytes)?;
+                    // The server hangs up by itself when it has read the COMMIT; a reset would stop it.
+                    return target.shutdown(Shutdown::Write);
+                }
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
             target.write_all(&piece.bytes)?;
         }
         Ok(())
+    }
+
+    fn take_strike(&self) -> Option<Strike> {
+        let mut condition = lock(&self.condition);
+        let strike = condition.strike.take();
+        if strike == Some(Strike::LineLost) {
+            condition.mode = Mode::BlackHole;
+        }
+        strike
     }
 
     /// Waits until the line lets through what came at `arrival`; false when it has been cut.
@@ -249,6 +314,10 @@ fn read_pieces(mut source: &TcpStream, pieces: SyncSender<Piece>) {
             return;
         }
     }
+}
+
+fn has_commit(bytes: &[u8]) -> bool {
+    bytes.windows(COMMIT.len()).any(|part| part == COMMIT)
 }
 
 fn listen(port: u16) -> io::Result<TcpListener> {

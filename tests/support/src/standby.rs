@@ -35,7 +35,7 @@ impl Standby {
         let folder = Folder::new();
         cluster::copy(folder.path(), primary.port(), slot);
         // Read after postgresql.conf, so that it also overrides what `ALTER SYSTEM` did there.
-        let server = Postgres::run(folder, "postgresql.auto.conf", &SETTINGS);
+        let server = Postgres::run(folder, "postgresql.auto.conf", &SETTINGS, None);
         let standby = Self { server, primary: primary.address("postgres") };
         standby.wait_until_caught_up(TIMEOUT);
         standby
