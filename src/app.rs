@@ -166,9 +166,12 @@ impl App {
         &self.engine.services
     }
 
-    /// Serves until `stop` is done, then drains: readiness goes off, requests are finished, then the
-    /// lanes, then the connections.
-    pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
+    /// Serves until `stop` is done, then drains: readiness goes off; after the delay that `stop` gives, in
+    /// which whoever sends requests can notice, requests are finished, then the lanes, then the connections.
+    pub async fn run_until_stopped(
+        self,
+        stop: impl Future<Output = Duration>,
+    ) -> Result<(), AppError> {
         let handle = self.server.handle();
         let metrics_handle = self.metrics_server.as_ref().map(Server::handle);
         let metrics_server = self.metrics_server.map(actix_web::rt::spawn);
@@ -179,10 +182,12 @@ impl App {
             ended = &mut server => {
                 ended.map_err(std::io::Error::other)??;
             }
-            () = stop => {
+            delay = stop => {
+                self.engine.health.drain();
+                self.engine.services.streams.dismiss();
+                tokio::time::sleep(delay).await;
                 log::info!("stopping: finishing what was begun");
                 deadline = Instant::now() + self.drain_timeout;
-                self.engine.health.drain();
                 self.engine.services.streams.close();
                 handle.stop(true).await;
                 server.await.map_err(std::io::Error::other)??;

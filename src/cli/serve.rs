@@ -76,7 +76,7 @@ async fn serve(config: &Config) -> Result<(), Failed> {
     if is_embedded(config) {
         welcome(config, &app).await;
     }
-    app.run_until_stopped(signals.drain()).await.map_err(Failed::logged)
+    app.run_until_stopped(signals.drain(config.http.drain_delay)).await.map_err(Failed::logged)
 }
 
 /// Gives whoever tries the service something to look at, and says how. The service is as good

@@ -39,6 +39,9 @@ pub struct HttpConfig {
     /// `RATE_LIMIT`, no default: requests per second and client address; without it none are
     /// refused.
     pub rate_limit: Option<u32>,
+    /// `DRAIN_DELAY`, default `5s`: how long requests are still welcome after SIGTERM has turned readiness
+    /// off.
+    pub drain_delay: Duration,
     /// `DRAIN_TIMEOUT`, default `15s`: how long shutdown waits for running requests.
     pub drain_timeout: Duration,
     /// `TERMINATION_GRACE`, default `30s`: when the platform kills the process after asking it to
@@ -99,6 +102,11 @@ impl HttpConfig {
                 100,
                 1..=1_000_000,
                 "requests per second and client address; no limit if not set",
+            ),
+            drain_delay: reader.duration(
+                "DRAIN_DELAY",
+                Duration::from_secs(5),
+                "how long requests are still welcome after SIGTERM has turned readiness off",
             ),
             drain_timeout: reader.duration(
                 "DRAIN_TIMEOUT",

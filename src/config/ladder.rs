@@ -30,7 +30,7 @@ const REQUEST: Budget = ("REQUEST_TIMEOUT", |c| c.http.request_timeout);
 const SEAT_LOCK: Budget = ("SEAT_LOCK_TIMEOUT", |c| c.seat_lock.timeout);
 const HOLD: Budget = ("HOLD_TTL", |c| c.reservation.hold_ttl);
 const HOLD_MAX: Budget = ("HOLD_TTL_MAX", |c| c.reservation.hold_ttl_max);
-const DRAIN: Budget = ("DRAIN_TIMEOUT", |c| c.http.drain_timeout);
+const DRAIN: Budget = ("DRAIN_TIMEOUT", |c| c.http.drain_delay + c.http.drain_timeout);
 const GRACE: Budget = ("TERMINATION_GRACE", |c| c.http.termination_grace);
 
 const LADDER: [Rung; 9] = [
@@ -47,7 +47,11 @@ const LADDER: [Rung; 9] = [
         may_be_equal: true,
         because: "the usual hold must be allowed",
     },
-    below(DRAIN, GRACE, "running requests must end before the platform kills the process"),
+    below(
+        DRAIN,
+        GRACE,
+        "with DRAIN_DELAY before it, it must be over before the platform kills the process",
+    ),
 ];
 
 const fn below(shorter: Budget, longer: Budget, because: &'static str) -> Rung {

@@ -146,7 +146,7 @@ impl Channel {
         due
     }
 
-    /// Ends the stream for everybody.
+    /// Says goodbye to everybody who listens.
     pub(super) fn close(&self) {
         drop(self.updates.send(Update::new(News::Bye)));
     }

@@ -149,6 +149,14 @@ impl Streams {
         self.listeners.load(Ordering::SeqCst)
     }
 
+    /// Says goodbye to all who listen now. Who comes back before [`Streams::close`] is still welcome: most
+    /// will come back elsewhere.
+    pub fn dismiss(&self) {
+        for channel in self.channels().values() {
+            channel.close();
+        }
+    }
+
     /// Says goodbye to all, and lets nobody in any more.
     pub fn close(&self) {
         let channels = self.channels();

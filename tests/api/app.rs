@@ -125,7 +125,12 @@ impl TestApp {
             actix_web::rt::System::new().block_on(async move {
                 let app = App::build(&config).await.unwrap();
                 bound.send(app.address()).unwrap();
-                app.run_until_stopped(async { drop(stopped.await) }).await.unwrap();
+                app.run_until_stopped(async {
+                    drop(stopped.await);
+                    std::time::Duration::ZERO
+                })
+                .await
+                .unwrap();
             });
         });
         let address = tokio::task::block_in_place(|| address.recv_timeout(SOON)).unwrap();

@@ -49,7 +49,12 @@ impl Shared {
 
     /// Starts a process on the same database with these variables more.
     pub(crate) fn start_with(&self, more: &[(&str, &str)]) -> Starting {
-        let usual = [("WRITE_DB_URL", &*self.url), ("BIND", "127.0.0.1:0"), ("LOG_FORMAT", "text")];
+        let usual = [
+            ("WRITE_DB_URL", &*self.url),
+            ("BIND", "127.0.0.1:0"),
+            ("LOG_FORMAT", "text"),
+            ("DRAIN_DELAY", "1ms"),
+        ];
         let variables: Vec<_> = usual.into_iter().chain(more.iter().copied()).collect();
         Starting(Process::spawn(Path::new(env!("CARGO_BIN_EXE_seatlock")), &variables))
     }

@@ -67,7 +67,8 @@ impl Workplace {
     /// Starts the service by this command on a free port, and waits until it says where it is.
     pub(crate) fn start(&self, command: &[&str], environment: &[(&str, &str)]) -> Service {
         let command: Vec<_> = command.iter().map(|part| (*part).into()).collect();
-        let environment = [&[("BIND", "127.0.0.1:0")], environment].concat();
+        let environment =
+            [&[("BIND", "127.0.0.1:0"), ("DRAIN_DELAY", "1ms")], environment].concat();
         let process = Process::spawn_in(self.folder.path(), &command, &environment);
         let said = ["Seatlock listens on http://", "listening on http://"];
         let line = process.wait_for_line(|line| said.iter().any(|said| line.contains(said)), SOON);

@@ -9,6 +9,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// and once more to its group.
 const SAME_SIGNAL: Duration = Duration::from_millis(100);
 
+/// What a platform stops a process with.
+const TERMINATE: &str = "SIGTERM";
+
 /// SIGTERM and SIGINT, received from now on.
 pub(super) struct Signals {
     terminate: Signal,
@@ -26,13 +29,15 @@ impl Signals {
     /// Waits for either signal and gives its name.
     pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.terminate.recv() => TERMINATE,
             _ = self.interrupt.recv() => "SIGINT",
         }
     }
 
-    /// Waits for a signal; from then on another one ends the process.
-    pub(super) async fn drain(mut self) {
+    /// Waits for a signal; from then on another one ends the process. Gives how long requests are still
+    /// welcome: `delay` if a platform asks, which sends requests here until it has noticed; not at all if
+    /// a person does.
+    pub(super) async fn drain(mut self, delay: Duration) -> Duration {
         let first = self.next().await;
         log::info!("{first}: draining; a second signal ends the process at once");
         let began = Instant::now();
@@ -44,5 +49,6 @@ impl Signals {
             log::warn!("{second}: ending at once");
             std::process::exit(1);
         });
+        if first == TERMINATE { delay } else { Duration::ZERO }
     }
 }
