@@ -36,6 +36,9 @@ const SHARE_INTERVAL: Duration = Duration::from_secs(1);
 /// What was learned longer ago than this is not answered without asking again.
 const STALE: Duration = Duration::from_millis(450);
 
+/// How long one who has something to answer with waits for the databases.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// A version that even the primary does not have is not asked for again within this time, and databases
 /// that did not answer are not asked again.
 const REST: Duration = Duration::from_secs(1);
@@ -123,7 +126,14 @@ impl LoadedSchedule {
         self.news.fetch_max(version, Ordering::Relaxed);
     }
 
-    /// The states at `at_least` or newer, and not older than [`STALE`] unless nobody can be asked.
+    /// States below this version are not believed from now on.
+    pub(super) fn believe_from(&self, version: i64) {
+        self.floor.fetch_max(version, Ordering::SeqCst);
+    }
+
+    /// The states at `at_least` or newer, and not older than [`STALE`] unless nobody can be asked. Nor are
+    /// they older then than any answered as states, but they may lack what was committed here and told as a
+    /// version only: other replicas' commits came between, and without a database nobody knows them.
     pub(super) async fn fresh(
         &self,
         sources: &Sources,
@@ -139,20 +149,20 @@ impl LoadedSchedule {
                 let Ok(asking) = self.asking.try_lock() else {
                     return Ok(FreshStates { states, stale: None });
                 };
-                return self.ask(sources, wanted, asking).await;
+                return self.ask(sources, at_least, asking).await;
             }
             _ => {}
         }
         if self.is_resting() {
-            return self.without_asking(wanted);
+            return self.without_asking(at_least);
         }
         let asking = self.asking.lock().await;
         match self.look(wanted) {
             Some((states, age)) if self.is_fresh(&states, age) => {
                 Ok(FreshStates { states, stale: None })
             }
-            _ if self.is_resting() => self.without_asking(wanted),
-            _ => self.ask(sources, wanted, asking).await,
+            _ if self.is_resting() => self.without_asking(at_least),
+            _ => self.ask(sources, at_least, asking).await,
         }
     }
 
@@ -179,7 +189,7 @@ impl LoadedSchedule {
     pub(super) async fn refresh(&self, sources: &Sources) {
         if self.is_due()
             && let Ok(asking) = self.asking.try_lock()
-            && let Err(error) = self.ask(sources, self.floor.load(Ordering::SeqCst), asking).await
+            && let Err(error) = self.ask(sources, 0, asking).await
         {
             log::debug!("a map is not confirmed: {error}");
         }
@@ -192,8 +202,8 @@ impl LoadedSchedule {
     }
 
     /// What is known, however old, if it is what the reader needs.
-    fn without_asking(&self, wanted: i64) -> Result<FreshStates, StoreError> {
-        match self.look(wanted) {
+    fn without_asking(&self, at_least: i64) -> Result<FreshStates, StoreError> {
+        match self.look(at_least) {
             Some((states, age)) => Ok(FreshStates { states, stale: Some(age) }),
             None => Err(StoreError::Unavailable("nobody can be asked for the seats".to_owned())),
         }
@@ -225,19 +235,25 @@ impl LoadedSchedule {
     async fn ask(
         &self,
         sources: &Sources,
-        wanted: i64,
+        at_least: i64,
         mut asking: tokio::sync::MutexGuard<'_, Asked>,
     ) -> Result<FreshStates, StoreError> {
         let future = asking.future.filter(|(_, at)| at.elapsed() < REST);
-        let searched = future.is_some_and(|(version, _)| wanted <= version);
-        let wanted = if searched { self.floor.load(Ordering::SeqCst) } else { wanted };
+        let floor = self.floor.load(Ordering::SeqCst);
+        let searched = future.is_some_and(|(version, _)| at_least <= version);
+        let wanted = if searched { floor } else { at_least.max(floor) };
         self.news.store(0, Ordering::Relaxed);
-        let caught_up = self.catch_up(sources, wanted).await;
+        let caught_up = match self.look(at_least) {
+            None => self.catch_up(sources, wanted).await,
+            Some(_) => tokio::time::timeout(PATIENCE, self.catch_up(sources, wanted))
+                .await
+                .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned()))),
+        };
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         *failed = caught_up.is_err().then(Instant::now);
         drop(failed);
         if let Err(error) = caught_up {
-            return self.without_asking(wanted).map_err(|_| error);
+            return self.without_asking(at_least).map_err(|_| error);
         }
         if let Some((states, _)) = self.look(wanted) {
             return Ok(FreshStates { states, stale: None });

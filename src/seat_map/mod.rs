@@ -115,8 +115,8 @@ impl SeatMaps {
         at_least: i64,
     ) -> Result<FreshStates, StoreError> {
         let id = schedule.schedule.id;
-        let seen = self.version(id).unwrap_or(0);
-        let fresh = schedule.fresh(&self.sources, at_least.max(seen)).await?;
+        schedule.believe_from(self.version(id).unwrap_or(0));
+        let fresh = schedule.fresh(&self.sources, at_least).await?;
         let states = schedule.answers.publish(&fresh.states, at_least);
         self.note_version(id, states.version);
         Ok(FreshStates { states, ..fresh })
