@@ -213,7 +213,9 @@ impl Engine {
         let limits =
             LaneLimits { batch_max: reservation.batch_max, pending_max: reservation.pending_max };
         let seat_maps = Arc::new(SeatMaps::new(Arc::clone(&store), shared_maps));
-        let lanes = Arc::new(Lanes::start(&store, &seat_maps, &metrics, &engine.handle(), limits));
+        let health = Arc::new(Health::default());
+        let shared = (&health, &metrics);
+        let lanes = Arc::new(Lanes::start(&store, &seat_maps, shared, &engine.handle(), limits));
         let locker = Arc::new(SeatLocker::start(
             locks,
             &metrics,
@@ -221,7 +223,6 @@ impl Engine {
             reservation.batch_max,
             reservation.pending_max,
         ));
-        let health = Arc::new(Health::default());
         HoldSweeper::start_in(
             &clockwork.handle(),
             Arc::clone(&store),

@@ -19,6 +19,7 @@ use crate::seat_map::SeatMaps;
 use crate::store::{CommandResult, Store};
 
 use super::batching::{BatchLimits, Batching, Submit, Work};
+use super::health::Health;
 use super::replaceable::Replaceable;
 use super::ticket::{Ticket, Withdrawal};
 
@@ -97,6 +98,7 @@ pub enum Declined {
 pub struct Lanes {
     lanes: Vec<(Replaceable<BookingActor>, Arc<Semaphore>)>,
     limits: LaneLimits,
+    health: Arc<Health>,
     metrics: Arc<Metrics>,
 }
 
@@ -115,7 +117,7 @@ impl Lanes {
     pub fn start(
         store: &Arc<Store>,
         seat_maps: &Arc<SeatMaps>,
-        metrics: &Arc<Metrics>,
+        (health, metrics): (&Arc<Health>, &Arc<Metrics>),
         arbiter: &ArbiterHandle,
         limits: LaneLimits,
     ) -> Self {
@@ -138,11 +140,11 @@ impl Lanes {
             (actor, Arc::new(Semaphore::new(limits.pending_max)))
         };
         let lanes = (0..store.lanes()).map(lane).collect();
-        Self { lanes, limits, metrics: Arc::clone(metrics) }
+        Self { lanes, limits, health: Arc::clone(health), metrics: Arc::clone(metrics) }
     }
 
-    /// Executes a command in the lane of its schedule and waits for its outcome until `deadline`. A command
-    /// that is given up before a batch has taken it has no effect.
+    /// Executes a command in the lane of its schedule and waits for its outcome until `deadline`, or until
+    /// the database takes no writes. A command that is given up before a batch has taken it has no effect.
     pub async fn execute(&self, command: Command, deadline: Instant) -> Result<Outcome, Declined> {
         let Some((actor, door)) = self.lane_of(command.schedule) else {
             return Err(Declined::Draining);
@@ -168,7 +170,20 @@ impl Lanes {
             Withdrawal::InTime => Failure::Withdrawn,
             Withdrawal::TooLate => Failure::Unknown,
         };
-        match tokio::time::timeout_at(deadline.into(), answer).await {
+        let waiting = tokio::time::timeout_at(deadline.into(), answer);
+        tokio::pin!(waiting);
+        let answered = tokio::select! {
+            biased;
+            answered = &mut waiting => answered,
+            // What no batch has taken would wait behind one that hangs.
+            () = self.health.read_only() => {
+                if ticket.recall() {
+                    return Err(Failure::ReadOnly.into());
+                }
+                waiting.await
+            }
+        };
+        match answered {
             Ok(Ok(result)) => Ok(result?),
             // The batch died without an answer, or time is up.
             Ok(Err(_)) | Err(_) => Err(given_up(&ticket).into()),

@@ -17,6 +17,13 @@ use super::seat_lock::SeatLocker;
 /// Between two probes; also the heartbeat that outages are told by.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// The longest that a probe may take. Two of them in a row, with the interval between, are over before
+/// the three seconds after which writes are promised to be refused at once.
+const PROBE_TIME: Duration = Duration::from_millis(800);
+
+/// A batch that was committed so recently outweighs failed beats: the primary is busy, not away.
+const RECENT: Duration = Duration::from_millis(1_500);
+
 /// A report older than this says nothing any more.
 const STALE_AFTER: Duration = Duration::from_secs(10);
 
@@ -44,7 +51,7 @@ pub enum Readiness {
 /// The last report, shared with everybody who asks.
 pub struct Health {
     report: RwLock<Option<(Instant, Vec<Check>)>>,
-    writable: AtomicBool,
+    writable: watch::Sender<bool>,
     draining: AtomicBool,
 }
 
@@ -52,7 +59,7 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             report: RwLock::new(None),
-            writable: AtomicBool::new(true),
+            writable: watch::Sender::new(true),
             draining: AtomicBool::new(false),
         }
     }
@@ -75,11 +82,19 @@ impl Health {
         }
     }
 
-    /// Whether the primary took the last heartbeats; false means that a write would only wait for its
-    /// time-out.
+    /// Whether the primary took the last heartbeats or batches; false means that a write would only wait for
+    /// its time-out.
     #[must_use]
     pub fn writable(&self) -> bool {
-        self.writable.load(Ordering::Relaxed)
+        *self.writable.borrow()
+    }
+
+    /// Is done when writes are refused.
+    pub async fn read_only(&self) {
+        let mut writable = self.writable.subscribe();
+        if writable.wait_for(|writable| !*writable).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Readiness goes off and stays off.
@@ -151,8 +166,9 @@ impl HealthMonitor {
     fn judge(&mut self, checks: Vec<Check>) {
         let beaten = checks.first().is_none_or(|check| check.problem.is_none());
         self.failed_beats = if beaten { 0 } else { self.failed_beats.saturating_add(1) };
-        let writable = self.failed_beats < FAILED_BEATS;
-        if writable != self.health.writable.swap(writable, Ordering::Relaxed) {
+        let writable =
+            self.failed_beats < FAILED_BEATS || self.probes.store.has_committed_within(RECENT);
+        if writable != self.health.writable.send_replace(writable) {
             if writable {
                 log::info!("the primary takes writes again");
             } else {
@@ -177,7 +193,7 @@ impl Supervised for HealthMonitor {}
 impl Probes {
     /// The heartbeat's check is the first.
     async fn run(&self) -> Vec<Check> {
-        let (beat, ping) = tokio::join!(self.store.beat(), self.store.ping());
+        let (beat, ping) = tokio::join!(self.store.beat(PROBE_TIME), self.store.ping(PROBE_TIME));
         let failed = |result: Result<(), StoreError>| result.err().map(|error| error.to_string());
         let breaker = self.breaker.as_ref().map(|state| *state.borrow());
         let locks = breaker

@@ -36,6 +36,12 @@ impl Ticket {
         }
     }
 
+    /// The caller gives up if no batch has taken it; true if so, and it has no effect.
+    pub(crate) fn recall(&self) -> bool {
+        let change = (Ordering::SeqCst, Ordering::SeqCst);
+        self.state.compare_exchange(PENDING, WITHDRAWN, change.0, change.1).is_ok()
+    }
+
     /// A batch wants to take it; false if it was withdrawn or its deadline has passed.
     pub(crate) fn take(&self) -> bool {
         Instant::now() < self.deadline
@@ -75,6 +81,16 @@ mod tests {
         assert!(ticket.wanted());
         assert_eq!(ticket.withdraw(), Withdrawal::TooLate);
         assert!(!ticket.wanted());
+    }
+
+    #[test]
+    fn a_command_is_recalled_unless_a_batch_has_it() {
+        let (waiting, taken) = (ticket(), ticket());
+        assert!(waiting.recall());
+        assert!(!waiting.take());
+        assert!(taken.take());
+        assert!(!taken.recall());
+        assert!(taken.wanted());
     }
 
     #[test]

@@ -146,10 +146,12 @@ fn writer_session(limits: &Limits) -> String {
 
 fn reader_session(limits: &Limits) -> String {
     format!(
-        "SET statement_timeout = {statement}; SET default_transaction_read_only = on;
+        "SET statement_timeout = {statement}; SET lock_timeout = {lock};
+         SET default_transaction_read_only = on;
          SET idle_in_transaction_session_timeout = {statement}; SET jit = off;
          SET client_min_messages = error",
         statement = limits.statement_timeout.as_millis(),
+        lock = limits.lock_timeout.as_millis(),
     )
 }
 

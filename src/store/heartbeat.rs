@@ -4,6 +4,7 @@
 //! before anything is decided, so that every replica forgives the same holds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sea_orm::{DatabaseConnection, DbErr, TransactionTrait as _};
 
@@ -103,8 +104,8 @@ async fn record(session: &Session<'_>, seen: i64, now: EpochMs) -> Result<bool, 
 
 impl Store {
     /// Beats once, on the writable database; a gap is written down first. Call it each second: it is also
-    /// the proof that writing works.
-    pub async fn beat(self: &Arc<Self>) -> Result<(), StoreError> {
+    /// the proof that writing works. Fails if it takes longer than `limit`.
+    pub async fn beat(self: &Arc<Self>, limit: Duration) -> Result<(), StoreError> {
         let (dialect, policy) = (self.dialect, self.settings.policy);
         let asked_ms = system_ms();
         let work = move |db: DatabaseConnection| async move {
@@ -117,7 +118,6 @@ impl Store {
             transaction.commit().await?;
             Ok::<_, DbErr>(context.now)
         };
-        let limit = self.settings.limits.statement_timeout;
         let now = self.bounded(&self.beat, limit, work).await?;
         self.set_clock(now, asked_ms);
         Ok(())

@@ -26,6 +26,7 @@ mod sweep;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
@@ -48,7 +49,7 @@ pub use sweep::PURGE_ROWS;
 use connect::Connections;
 use dialect::Dialect;
 use failure::Meaning;
-use routing::Routing;
+use routing::{Routing, life_ms};
 
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
@@ -94,6 +95,8 @@ pub struct Store {
     /// The heartbeat's own, so that no other work can make the primary seem dead.
     beat: Connections,
     routing: Routing,
+    /// When a batch was last committed, in milliseconds of the process' life; 0 for never.
+    committed_at: AtomicU64,
     /// One connection per lane of the booking engine.
     lanes: Vec<Connections>,
 }
@@ -119,8 +122,10 @@ impl Store {
         }
         let (write, beat) = (writer(office).await?, writer(1).await?);
         let read = Connections::open(settings.target.reader(&settings.limits)).await?;
-        let routing = Routing::default();
-        Ok(Arc::new(Self { settings, dialect, metrics, read, write, beat, routing, lanes }))
+        let (routing, committed_at) = (Routing::default(), AtomicU64::new(0));
+        let store =
+            Self { settings, dialect, metrics, read, write, beat, routing, committed_at, lanes };
+        Ok(Arc::new(store))
     }
 
     /// Opens the pool where reads go, and no other: what writes has no lane, or is refused by the
@@ -142,6 +147,17 @@ impl Store {
         self.lanes.len()
     }
 
+    /// Whether a batch was committed within this time: then the primary takes writes, whatever else fails.
+    #[must_use]
+    pub fn has_committed_within(&self, time: Duration) -> bool {
+        let at = self.committed_at.load(Ordering::Relaxed);
+        at > 0 && Duration::from_millis(life_ms().saturating_sub(at)) < time
+    }
+
+    fn note_commit(&self) {
+        self.committed_at.store(life_ms().max(1), Ordering::Relaxed);
+    }
+
     /// Refuses a database that may forget what it has acknowledged.
     pub async fn check_durability(&self) -> Result<(), StoreError> {
         match self.dialect {
@@ -151,14 +167,14 @@ impl Store {
         }
     }
 
-    /// Reads one row where reads go.
-    pub async fn ping(self: &Arc<Self>) -> Result<(), StoreError> {
+    /// Reads one row where reads go. Fails if it takes longer than `limit`.
+    pub async fn ping(self: &Arc<Self>, limit: Duration) -> Result<(), StoreError> {
         let dialect = self.dialect;
         let work = move |db: DatabaseConnection| async move {
             db.query_one_raw(dialect.statement("SELECT 1", Vec::new())).await?;
             Ok::<_, DbErr>(())
         };
-        self.bounded(&self.read, self.settings.limits.statement_timeout, work).await
+        self.bounded(&self.read, limit, work).await
     }
 
     /// Closes every pool; what is running is finished first.
@@ -169,7 +185,8 @@ impl Store {
     }
 
     /// Does work on a connection of the pool, in a task of its own, and waits for it, but not longer than
-    /// `limit`. A pool whose work overran may be stuck with a server that is gone, so it is replaced.
+    /// `limit`. A pool whose work overran may be stuck with a server that is gone, and one whose server
+    /// takes no writes any more with a primary that was demoted: it is replaced.
     pub(crate) async fn bounded<T, E, F>(
         &self,
         pool: &Connections,
@@ -181,15 +198,20 @@ impl Store {
         E: Into<StoreError> + Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        match tokio::time::timeout(limit, tokio::spawn(work(pool.get()))).await {
-            Ok(Ok(result)) => result.map_err(Into::into),
-            Ok(Err(panic)) => Err(StoreError::Corrupt(format!("a query panicked: {panic}"))),
-            Err(_) => {
-                if let Err(error) = pool.renew().await {
-                    log::warn!("a connection pool could not be replaced: {error}");
-                }
-                Err(StoreError::Timeout)
+        let failed = match tokio::time::timeout(limit, tokio::spawn(work(pool.get()))).await {
+            Ok(Ok(Ok(done))) => return Ok(done),
+            Ok(Ok(Err(error))) => match error.into() {
+                StoreError::ReadOnly => StoreError::ReadOnly,
+                error => return Err(error),
+            },
+            Ok(Err(panic)) => {
+                return Err(StoreError::Corrupt(format!("a query panicked: {panic}")));
             }
+            Err(_) => StoreError::Timeout,
+        };
+        if let Err(error) = pool.renew().await {
+            log::warn!("a connection pool could not be replaced: {error}");
         }
+        Err(failed)
     }
 }

@@ -48,7 +48,8 @@ impl Default for Routing {
     }
 }
 
-fn life_ms() -> u64 {
+/// Milliseconds since the process first asked for them.
+pub(super) fn life_ms() -> u64 {
     static BEGAN: OnceLock<Instant> = OnceLock::new();
     u64::try_from(BEGAN.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -27,6 +27,7 @@ use crate::domain::rows::JournalEntry;
 use crate::metrics::batch::{BatchOutcome, CommandKind, CommandOutcome, Guard};
 
 use super::connect::Connections;
+use super::failure::Meaning;
 use super::{Store, failure};
 use attempt::{Attempt, AttemptError, Attempted};
 use step::{Step, Tries, next_step};
@@ -114,7 +115,13 @@ impl Work<'_> {
             let Some(error) = self.run(&mut part).await else { return };
             self.note_guard(&error);
             let step = next_step(&error, &mut part.tries, part.places.len(), part.uncertain);
-            if matches!(error, AttemptError::Deadline | AttemptError::Uncertain) {
+            // It is stuck, or leads to a primary that was demoted and goes on answering.
+            let leads_nowhere = match &error {
+                AttemptError::Deadline | AttemptError::Uncertain => true,
+                AttemptError::Database(error) => failure::meaning(error) == Meaning::ReadOnly,
+                AttemptError::KeyTaken | AttemptError::RowCount(_) => false,
+            };
+            if leads_nowhere {
                 self.renew().await;
             }
             match step {
@@ -183,7 +190,10 @@ impl Work<'_> {
         }
         match report.result {
             Ok(Attempted::Earlier(earlier)) => self.deliver(part, earlier, BatchOutcome::Committed),
-            Ok(Attempted::Committed) => self.deliver(part, number, BatchOutcome::Committed),
+            Ok(Attempted::Committed) => {
+                store.note_commit();
+                self.deliver(part, number, BatchOutcome::Committed);
+            }
             // A refusal had no effect, whatever became of an earlier run of the others.
             Ok(Attempted::ReadOnly) => self.deliver(part, number, BatchOutcome::ReadOnly),
             Err(error) => return Some(error),

@@ -1,6 +1,7 @@
 //! What a box office enters: events, plans and schedules, once per key and whole or not at all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use seatlock::domain::catalogue::{NewSchedule, PlanSource, Schedule};
 use seatlock::domain::clock::EpochMs;
@@ -157,5 +158,5 @@ async fn one_key_used_at_the_same_time_has_one_effect(stage: Stage) {
 async fn a_current_schema_is_known_as_such(stage: Stage) {
     assert_eq!(stage.store.schema().await, Ok(Schema::Current));
     assert_eq!(stage.store.check_durability().await, Ok(()));
-    assert_eq!(stage.store.ping().await, Ok(()));
+    assert_eq!(stage.store.ping(Duration::from_secs(5)).await, Ok(()));
 }
