@@ -15,7 +15,7 @@ DENY := $(DENY_ROOT)/bin/cargo-deny
 export SEATLOCK_STADIUM ?= $(abspath ../shared/data/stadium.json)
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-fast test-history check bench help
+.PHONY: run test test-fast test-faults test-history check bench help
 
 run: ## build and start the service: SQLite and in-process locks unless configured otherwise
 	$(CARGO) run --release --locked
@@ -23,6 +23,7 @@ run: ## build and start the service: SQLite and in-process locks unless configur
 test: ## every test, against real PostgreSQL and Redis servers (installs them where missing)
 	scripts/install-test-servers
 	$(CARGO) test --locked --workspace --no-fail-fast
+	$(CARGO) test --locked --features faults --test faults -- smoke
 	$(CARGO) test --locked --features faults --test history -- --skip mutants:: --skip whole::
 
 test-history: ## chaos for minutes, and every mutant (about ten minutes; HISTORY_SEED and HISTORY_ROUNDS choose)
@@ -32,6 +33,10 @@ test-history: ## chaos for minutes, and every mutant (about ten minutes; HISTORY
 test-fast: ## what needs no server: unit tests, tidy, and the API on the embedded stack
 	$(CARGO) test --locked --workspace --lib --bins
 	$(CARGO) test --locked --test tidy --test docs --test contracts --test api --test cli -- --skip full::
+
+test-faults: ## every scenario of tests/faults: about 8 minutes, as root (one of them mounts a small disk)
+	scripts/install-test-servers
+	$(CARGO) test --locked --features faults --test faults
 
 check: ## format, lints, house rules, and what dependencies may bring in
 	$(CARGO) fmt --all --check
@@ -45,7 +50,7 @@ bench: ## measure, and compare with the peers
 	benches/run
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(DENY):
 	@echo "installing cargo-deny $(DENY_VERSION) into $(DENY_ROOT), once: about 5 minutes of CPU"

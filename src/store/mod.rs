@@ -137,8 +137,11 @@ impl Store {
         let dialect = settings.target.dialect();
         let reader = || Connections::open(settings.target.reader(&settings.limits));
         let (read, write, beat) = (reader().await?, reader().await?, reader().await?);
-        let (routing, lanes) = (Routing::default(), Vec::new());
-        Ok(Arc::new(Self { settings, dialect, metrics, read, write, beat, routing, lanes }))
+        let (routing, committed_at) = (Routing::default(), AtomicU64::new(0));
+        let lanes = Vec::new();
+        let store =
+            Self { settings, dialect, metrics, read, write, beat, routing, committed_at, lanes };
+        Ok(Arc::new(store))
     }
 
     /// How many batches can run at once.

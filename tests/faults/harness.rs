@@ -1,0 +1,247 @@
+//! One scenario: its servers and the lines to them, processes of the service, and the audit at the end.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::Value;
+use test_support::{Process, Redis, Relay, free_port};
+
+use crate::client::Client;
+use crate::database::Database;
+use crate::ledger::Ledger;
+pub(crate) use crate::setup::{Primary, Setup};
+
+/// Longer than anything here takes on a loaded machine.
+pub(crate) const LONG: Duration = Duration::from_secs(90);
+
+/// What a busy machine adds to a time that was promised.
+pub(crate) const SLACK: Duration = Duration::from_secs(2);
+
+/// Does what blocks, such as waiting for a server.
+pub(crate) fn calmly<T>(work: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(work)
+}
+
+/// A process of the service, on a port that it keeps.
+pub(crate) struct Service {
+    pub(crate) process: Process,
+    pub(crate) client: Client,
+    pub(crate) port: u16,
+}
+
+/// A scenario under way. Processes end before the servers they talk to.
+pub(crate) struct Scene {
+    pub(crate) name: &'static str,
+    pub(crate) began: Instant,
+    pub(crate) services: Vec<Service>,
+    pub(crate) variables: Vec<(String, String)>,
+    /// The database, past its line.
+    pub(crate) url: String,
+    pub(crate) database_line: Relay,
+    pub(crate) redis_line: Relay,
+    pub(crate) primary: Primary,
+    pub(crate) redis: Arc<Redis>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) injected: Mutex<Vec<String>>,
+    pub(crate) _turn: tokio::sync::MutexGuard<'static, ()>,
+}
+
+impl Scene {
+    /// Starts one more process, with more variables, and waits until it is ready.
+    pub(crate) async fn launch(&self, more: &[(&str, &str)]) -> Service {
+        let port = free_port();
+        let process = self.spawn(port, more);
+        let client = Client::of(([127, 0, 0, 1], port).into());
+        let service = Service { process, client, port };
+        service.ready().await;
+        service
+    }
+
+    /// Starts one more process among the others.
+    pub(crate) async fn add(&mut self, more: &[(&str, &str)]) {
+        let service = self.launch(more).await;
+        self.services.push(service);
+    }
+
+    /// Starts a process in the place of one that has ended.
+    pub(crate) async fn relaunch(&mut self, number: usize, more: &[(&str, &str)]) {
+        let port = self.services[number].port;
+        self.services[number].process = self.spawn(port, more);
+        self.services[number].ready().await;
+    }
+
+    /// Whether all processes are ready; those that have ended are started again.
+    pub(crate) async fn are_up(&mut self) -> bool {
+        let mut all = true;
+        for number in 0..self.services.len() {
+            if !self.services[number].process.is_running() {
+                self.start_again(number);
+            }
+            let client = &self.services[number].client;
+            let answer = client.try_send(client.request(Method::GET, "/readyz")).await;
+            all &= answer.is_some_and(|answer| answer.status == 200);
+        }
+        all
+    }
+
+    /// Starts a process in the place of one that has ended.
+    pub(crate) fn start_again(&mut self, number: usize) {
+        let port = self.services[number].port;
+        self.services[number].process = self.spawn(port, &[]);
+    }
+
+    fn spawn(&self, port: u16, more: &[(&str, &str)]) -> Process {
+        let (host, name) = self.url.rsplit_once('/').unwrap();
+        let (host, _) = host.rsplit_once(':').unwrap();
+        let line = format!("{host}:{}/{name}", self.database_line.port());
+        let (redis, bind) = (self.redis_line.port().to_string(), format!("127.0.0.1:{port}"));
+        let usual = [
+            ("WRITE_DB_URL", line.as_str()),
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", &redis),
+            ("BIND", &bind),
+            ("LOG_FORMAT", "text"),
+            ("HTTP_WORKERS", "2"),
+            ("OUTAGE_GRACE", "10s"),
+        ];
+        let ours = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        // The last of a name counts.
+        let variables: Vec<_> = usual.into_iter().chain(ours).chain(more.iter().copied()).collect();
+        Process::spawn(Path::new(env!("CARGO_BIN_EXE_seatlock")), &variables)
+    }
+
+    /// A customer of the process with this number, over a connection of its own.
+    pub(crate) fn client(&self, number: usize) -> Client {
+        Client::of(self.services[number].client.address())
+    }
+
+    /// A schedule with so many rows of so many seats, `A-1-1` and so on.
+    pub(crate) async fn schedule(&self, rows: u32, seats: u32) -> String {
+        self.client(0).schedule(&[("A", rows, seats)], Value::Null).await
+    }
+
+    /// Says what is being done to the system.
+    pub(crate) fn inject(&self, what: &str) {
+        self.injected.lock().unwrap().push(what.to_owned());
+    }
+
+    /// The sum of a metric over all processes.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let mut sum = 0.0;
+        for service in &self.services {
+            sum += service.client.metric(series).await;
+        }
+        sum
+    }
+
+    /// Waits until no seat lock stands in Redis.
+    pub(crate) async fn until_no_locks(&self, limit: Duration) {
+        let end = Instant::now() + limit;
+        loop {
+            let keys = calmly(|| self.redis.cli(&["--scan", "--pattern", "*seat*"]));
+            if keys.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < end, "{}: locks without an owner: {keys}", self.name);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Ends the scenario: every fate is found out, the tables are audited, and every free seat is sold once.
+    pub(crate) async fn finish(self) {
+        let client = self.client(0);
+        client.wait_until("/readyz", |answer| answer.body.contains("\"ok\"")).await;
+        self.ledger.resolve(&client, LONG).await;
+        let database = Database::postgres(&self.url).await;
+        // A sweep in the middle of an audit would make it see two states.
+        let over = "SELECT count(*) FROM hold WHERE status = 0";
+        until("all holds have ended", LONG, async || database.number(over).await == 0).await;
+        database.audit().await;
+        self.compare(&database).await;
+        self.until_no_locks(Duration::from_secs(35)).await;
+        let sold = self.sell_the_rest(&database).await;
+        database.audit().await;
+        self.report(&format!("held; {sold} free seats sold afterwards"));
+    }
+
+    /// What was acknowledged is there, and nothing else is.
+    pub(crate) async fn compare(&self, database: &Database) {
+        let ids = "SELECT schedule_id || '-' || replace(id::text, '-', '') FROM booking";
+        let stored: BTreeSet<String> = database.column(ids).await.into_iter().collect();
+        let told = self.ledger.bookings();
+        let lost: Vec<_> = told.difference(&stored).collect();
+        let phantoms: Vec<_> = stored.difference(&told).collect();
+        assert!(lost.is_empty(), "{}: acknowledged and lost: {lost:?}", self.name);
+        assert!(phantoms.is_empty(), "{}: booked and never told: {phantoms:?}", self.name);
+    }
+
+    /// Books every free seat once.
+    pub(crate) async fn sell_the_rest(&self, database: &Database) -> usize {
+        // What a process knows from memory may be half a second behind the others.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let free = "SELECT schedule_id || ' ' || label FROM seat WHERE state = 0 ORDER BY 1";
+        let free: Vec<String> = database.column(free).await;
+        let client = self.client(0);
+        for some in free.chunks(32) {
+            let orders = some.iter().map(|seat| {
+                let (schedule, label) = seat.split_once(' ').unwrap();
+                let client = client.clone();
+                async move { client.book(schedule, &[label], "the last").await.expect(200) }
+            });
+            join_all(orders).await;
+        }
+        free.len()
+    }
+
+    /// One line for whoever reads the output of a passing test, too.
+    pub(crate) fn report(&self, verdict: &str) {
+        use std::io::Write as _;
+        let line = format!(
+            "{} | {} | {} operations ({}), longest {:.1?} | {verdict} | {:.0?}\n",
+            self.name,
+            self.injected.lock().unwrap().join(", "),
+            self.ledger.operations(),
+            self.ledger.summary(),
+            self.ledger.longest(),
+            self.began.elapsed(),
+        );
+        // Past the capture of the test harness.
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+    }
+}
+
+impl Service {
+    /// Waits until requests are welcome.
+    pub(crate) async fn ready(&self) {
+        let end = Instant::now() + LONG;
+        let request = || self.client.request(Method::GET, "/readyz");
+        while self.client.try_send(request()).await.is_none_or(|answer| answer.status != 200) {
+            let output = || self.process.output();
+            assert!(self.process.is_running() && Instant::now() < end, "{}", output());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until the process has ended, and gives its exit code.
+    pub(crate) fn ended(&self, limit: Duration) -> i32 {
+        calmly(|| self.process.wait_exit(limit))
+    }
+}
+
+/// Waits until something is so; gives how long it took.
+pub(crate) async fn until(
+    what: &str,
+    limit: Duration,
+    mut question: impl AsyncFnMut() -> bool,
+) -> Duration {
+    let began = Instant::now();
+    while !question().await {
+        assert!(began.elapsed() < limit, "not within {limit:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    began.elapsed()
+}

@@ -1,0 +1,120 @@
+//! What a scenario needs, and how it is started.
+
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use test_support::{Postgres, Redis, Relay};
+
+use crate::harness::{Scene, calmly};
+
+/// Scenarios run one at a time: each needs the machine for itself.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// PostgreSQL of all scenarios, or of this one, which may hurt it.
+pub(crate) enum Primary {
+    Shared(&'static Postgres),
+    Own(Box<Postgres>),
+}
+
+impl Deref for Primary {
+    type Target = Postgres;
+
+    fn deref(&self) -> &Postgres {
+        match self {
+            Self::Shared(server) => server,
+            Self::Own(server) => server,
+        }
+    }
+}
+
+/// What a scenario needs.
+pub(crate) struct Setup {
+    name: &'static str,
+    own_postgres: Option<Vec<(&'static str, &'static str)>>,
+    postgres: Option<Postgres>,
+    redis: Vec<(&'static str, &'static str)>,
+    variables: Vec<(String, String)>,
+    processes: usize,
+}
+
+impl Setup {
+    pub(crate) fn of(name: &'static str) -> Self {
+        let (redis, variables) = (Vec::new(), Vec::new());
+        Self { name, own_postgres: None, postgres: None, redis, variables, processes: 1 }
+    }
+
+    /// A PostgreSQL of the scenario's own, with these settings.
+    pub(crate) fn own_postgres(mut self, settings: &[(&'static str, &'static str)]) -> Self {
+        self.own_postgres = Some(settings.to_vec());
+        self
+    }
+
+    /// This PostgreSQL.
+    pub(crate) fn on(mut self, postgres: Postgres) -> Self {
+        self.postgres = Some(postgres);
+        self
+    }
+
+    /// Settings of Redis, which is the scenario's own in any case.
+    pub(crate) fn redis(mut self, settings: &[(&'static str, &'static str)]) -> Self {
+        self.redis = settings.to_vec();
+        self
+    }
+
+    /// A variable of every process.
+    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Budgets a quarter as long as usual, in the same order.
+    pub(crate) fn quick(self) -> Self {
+        self.set("DB_POOL_WAIT", "450ms")
+            .set("DB_LOCK_TIMEOUT", "500ms")
+            .set("DB_STATEMENT_TIMEOUT", "1s")
+            .set("DB_TRANSACTION_TIMEOUT", "2500ms")
+            .set("REQUEST_TIMEOUT", "3500ms")
+            .set("SEAT_LOCK_TIMEOUT", "5s")
+    }
+
+    pub(crate) fn processes(mut self, processes: usize) -> Self {
+        self.processes = processes;
+        self
+    }
+
+    pub(crate) async fn start(mut self) -> Scene {
+        let turn = TURN.lock().await;
+        let began = Instant::now();
+        let (primary, redis) = calmly(|| {
+            let own = self.postgres.take();
+            let primary = match (own, &self.own_postgres) {
+                (Some(postgres), _) => Primary::Own(Box::new(postgres)),
+                (None, Some(settings)) => Primary::Own(Box::new(Postgres::start(settings))),
+                (None, None) => Primary::Shared(Postgres::shared()),
+            };
+            (primary, Redis::start(&self.redis))
+        });
+        let url = calmly(|| primary.create_database());
+        let database_line = Relay::to(primary.port());
+        let redis_line = Relay::to(redis.port());
+        let mut scene = Scene {
+            name: self.name,
+            began,
+            services: Vec::new(),
+            variables: self.variables,
+            url,
+            database_line,
+            redis_line,
+            primary,
+            redis: Arc::new(redis),
+            ledger: Arc::default(),
+            injected: Mutex::default(),
+            _turn: turn,
+        };
+        for _ in 0..self.processes {
+            scene.add(&[]).await;
+        }
+        scene
+    }
+}
