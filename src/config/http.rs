@@ -103,11 +103,7 @@ impl HttpConfig {
                 1..=1_000_000,
                 "requests per second and client address; no limit if not set",
             ),
-            drain_delay: reader.duration(
-                "DRAIN_DELAY",
-                Duration::from_secs(5),
-                "how long requests are still welcome after SIGTERM has turned readiness off",
-            ),
+            drain_delay: read_drain_delay(reader),
             drain_timeout: reader.duration(
                 "DRAIN_TIMEOUT",
                 Duration::from_secs(15),
@@ -189,6 +185,11 @@ fn read_streams_max(reader: &mut Reader<'_>) -> Option<usize> {
 fn read_send_timeout(reader: &mut Reader<'_>) -> Duration {
     let help = "how long a client may take nothing of its answer before it is cut off";
     reader.duration("SEND_TIMEOUT", Duration::from_secs(20), help)
+}
+
+fn read_drain_delay(reader: &mut Reader<'_>) -> Duration {
+    let help = "how long requests are still welcome after SIGTERM has turned readiness off";
+    reader.duration("DRAIN_DELAY", Duration::from_secs(5), help)
 }
 
 fn read_admin_api_key(reader: &mut Reader<'_>) -> Option<Secret> {
