@@ -74,6 +74,20 @@ pub(crate) fn answered_by_server(error: &DbErr) -> bool {
     database_error(error).is_some()
 }
 
+/// Whether the connection that was used is gone, which says nothing about the server: it may have been cut
+/// long ago, while it waited in the pool.
+pub(crate) fn lost_connection(error: &DbErr) -> bool {
+    let (DbErr::Exec(runtime) | DbErr::Query(runtime)) = error else { return false };
+    let RuntimeErr::SqlxError(error) = runtime else { return false };
+    match &**error {
+        sqlx::Error::Io(_) => true,
+        error => {
+            let code = error.as_database_error().and_then(|error| error.code());
+            matches!(code.as_deref(), Some("57P01" | "57P02"))
+        }
+    }
+}
+
 fn database_error(error: &DbErr) -> Option<&(dyn sqlx::error::DatabaseError + 'static)> {
     let (DbErr::Conn(runtime) | DbErr::Exec(runtime) | DbErr::Query(runtime)) = error else {
         return None;

@@ -12,6 +12,8 @@ use crate::domain::clock::EpochMs;
 use crate::domain::failure::StoreError;
 
 use super::Store;
+use super::connect::Connections;
+use super::failure::lost_connection;
 
 /// Which database a read asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,11 +104,11 @@ impl Store {
     {
         let limit = self.settings.limits.statement_timeout;
         if !self.settings.target.has_replica() {
-            return read(self.bounded(&self.read, limit, &query).await);
+            return read(self.read_on(&self.read, limit, &query).await);
         }
         let rested = life_ms() >= self.routing.resting_until.load(Ordering::Relaxed);
         if from == ReadFrom::Anywhere && rested {
-            match read(self.bounded(&self.read, limit, &query).await) {
+            match read(self.read_on(&self.read, limit, &query).await) {
                 Err(error @ StoreError::Unavailable(_)) => {
                     log::warn!(
                         "the read replica does not answer, the primary does its work: {error}"
@@ -121,7 +123,37 @@ impl Store {
         let Ok(Ok(_share)) = tokio::time::timeout(wait, self.routing.share.acquire()).await else {
             return Err(StoreError::Unavailable("reads have used up their share".to_owned()));
         };
-        read(self.bounded(&self.write, limit, &query).await)
+        read(self.read_on(&self.write, limit, &query).await)
+    }
+
+    /// Reads on a connection of the pool. Those that were cut while they waited there are found out by
+    /// being used; the read is sent again on the next one, at most until all have been tried.
+    async fn read_on<T, F, W>(
+        &self,
+        pool: &Connections,
+        limit: Duration,
+        query: W,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, DbErr>> + Send + 'static,
+        W: Fn(DatabaseConnection) -> F,
+    {
+        for _ in 0..self.settings.limits.read_pool {
+            let unless_lost = |db| {
+                let answer = query(db);
+                async move {
+                    match answer.await {
+                        Err(error) if lost_connection(&error) => Ok::<_, DbErr>(None),
+                        answer => answer.map(Some),
+                    }
+                }
+            };
+            if let Some(found) = self.bounded(pool, limit, unless_lost).await? {
+                return Ok(found);
+            }
+        }
+        self.bounded(pool, limit, &query).await
     }
 
     /// Reads one thing where reads go. What a lagging replica does not have is asked of the primary before

@@ -98,6 +98,29 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn connections_that_were_cut_cost_no_reader_an_answer() {
+        let url = Postgres::shared().create_database();
+        let app = TestApp::full_on(&url, &[]).await;
+        let schedule = app.row_of(4).await;
+        let booking = app.book(&schedule, &["A-1-1"], "anna").await.id(200);
+        let bookings = format!("/api/v1/bookings?schedule_id={schedule}");
+        let map = format!("/api/v1/schedules/{schedule}/availability");
+        for _ in 0..5 {
+            // Several at once, so that several connections wait in the pool afterwards.
+            let reads = (0..8).map(|_| app.get(&bookings));
+            futures_util::future::join_all(reads).await;
+            let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                       WHERE datname = current_database() AND pid <> pg_backend_pid()";
+            tokio::task::block_in_place(|| Postgres::shared().psql(&url, cut));
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let map = app.get(&map).await;
+            assert_eq!((map.status, map.header("x-seatlock-stale")), (200, None), "{map:?}");
+            app.get(&format!("/api/v1/bookings/{booking}")).await.expect(200);
+            app.get(&bookings).await.expect(200);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn without_the_primary_maps_are_read_writes_are_refused_and_both_come_back() {
         let (primary, url) = tokio::task::block_in_place(|| {
             let primary = Postgres::start(&[]);

@@ -35,11 +35,20 @@ impl Shared {
 
     /// Starts a process on it; it is up when [`Starting::up`] says so.
     pub(crate) fn start(&self) -> Starting {
-        self.start_with(&[
+        self.start_with(&self.redis())
+    }
+
+    /// Starts a process that waits for Redis as long as it may: a busy machine does not count.
+    pub(crate) fn start_patient(&self) -> Starting {
+        self.start_with(&[&self.redis()[..], &[("LOCK_ROUND_TRIP", "450ms")]].concat())
+    }
+
+    fn redis(&self) -> [(&str, &str); 3] {
+        [
             ("REDIS_HOST", "127.0.0.1"),
             ("REDIS_PORT", &self.redis_port),
             ("REDIS_DB", &self.redis_db),
-        ])
+        ]
     }
 
     /// Starts a process that knows only the database.

@@ -67,12 +67,12 @@ mod full {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_cold_map_begins_with_what_another_process_has_shared() {
         let shared = Shared::fresh();
-        let one = shared.start().up().await;
+        let one = shared.start_patient().up().await;
         let schedule = one.client().schedule(&[("A", 50, 100)], Value::Null).await;
         one.client().book(&schedule, &["A-7-7"], "anna").await.expect(200);
         stampede(one.client(), &schedule, 1).await;
         assert!(some(one.client(), KEPT).await >= 1.0);
-        let mut two = shared.start().up().await;
+        let mut two = shared.start_patient().up().await;
         two.shares_customers_with(&one);
         let before = readings_of_all_seats(&shared.url);
         let map = stampede(two.client(), &schedule, 2_000).await;

@@ -142,7 +142,7 @@ impl Scene {
     pub(crate) async fn until_no_locks(&self, limit: Duration) {
         let end = Instant::now() + limit;
         loop {
-            let keys = calmly(|| self.redis.cli(&["--scan", "--pattern", "*seat*"]));
+            let keys = calmly(|| self.redis.cli(&["--scan", "--pattern", "*:seat:*"]));
             if keys.is_empty() {
                 return;
             }
