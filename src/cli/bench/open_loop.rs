@@ -106,6 +106,7 @@ async fn one(
     (place, second, due): (usize, usize, Instant),
 ) {
     let idle = field.borrow_mut().idle.pop();
+    let reused = idle.is_some();
     let client = match idle {
         Some(client) => Ok(client),
         None if field.borrow().open >= limit => {
@@ -118,7 +119,14 @@ async fn one(
         }
     };
     let answered = match client {
-        Ok(mut client) => client.send(request).await.map(|answer| (client, answer.status)),
+        Ok(client) => match exchange(client, request).await {
+            // The server may have closed it for having been idle.
+            Err(_) if reused => match HttpClient::connect(address).await {
+                Ok(client) => exchange(client, request).await,
+                Err(error) => Err(error),
+            },
+            answered => answered,
+        },
         Err(error) => Err(error),
     };
     match answered {
@@ -141,6 +149,11 @@ async fn one(
             note(field, place, |outcome| outcome.broken += 1);
         }
     }
+}
+
+async fn exchange(mut client: HttpClient, request: &[u8]) -> std::io::Result<(HttpClient, u16)> {
+    let answer = client.send(request).await?;
+    Ok((client, answer.status))
 }
 
 fn note(field: &RefCell<Field>, place: usize, change: impl FnOnce(&mut Outcome)) {

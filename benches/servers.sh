@@ -1,0 +1,93 @@
+# What the measurements share: a folder of their own, servers on private ports of the loopback, and their end.
+# To be sourced. Sets root, work, pids; needs the servers of scripts/install-test-servers.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+work=$(mktemp -d /tmp/seatlock-bench.XXXXXX)
+results=$work/results
+pids=()
+
+fail() { echo "$(basename "$0"): $*" >&2; exit 1; }
+
+cleanup() {
+    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+    if [ -d "$work/pg/data" ]; then
+        as_postgres "$bin/pg_ctl" -D "$work/pg/data" -m immediate stop >/dev/null 2>&1 || true
+    fi
+    wait 2>/dev/null || true
+    rm -rf "$work"
+}
+trap cleanup EXIT
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# Writes one result down, and shows it.
+note() { echo "$1 $2" | tee -a "$results"; }
+
+# The program as it is shipped.
+build() {
+    echo "building" >&2
+    (cd "$root" && cargo build --release --locked --quiet)
+    seatlock=$root/target/release/seatlock
+}
+
+# PostgreSQL refuses to run as root.
+as_postgres() {
+    if [ "$(id -u)" = 0 ]; then
+        setpriv --reuid=postgres --regid=postgres --clear-groups -- "$@"
+    else
+        "$@"
+    fi
+}
+
+# A PostgreSQL that is never analyzed, as on the first minutes of an on-sale. Sets bin and pg_port.
+start_postgres() {
+    bin=$(dirname "$(ls -1 /usr/lib/postgresql/*/bin/postgres | sort -V | tail -1)")
+    pg_port=$(free_port)
+    mkdir -p "$work/pg"
+    chmod 755 "$work"
+    [ "$(id -u)" = 0 ] && chown postgres:postgres "$work/pg"
+    (cd "$work/pg" && as_postgres "$bin/initdb" -D "$work/pg/data" -U app -A trust --no-sync -E UTF8 --locale=C.UTF-8 >/dev/null)
+    cat >>"$work/pg/data/postgresql.conf" <<CONF
+port = $pg_port
+listen_addresses = '127.0.0.1'
+unix_socket_directories = '$work/pg'
+max_connections = 200
+shared_preload_libraries = 'pg_stat_statements'
+autovacuum = off
+CONF
+    (cd "$work/pg" && as_postgres "$bin/pg_ctl" -D "$work/pg/data" -l "$work/pg/log" -w start >/dev/null)
+}
+
+sql() { "$bin/psql" -qAt -h 127.0.0.1 -p "$pg_port" -U app "$@"; }
+
+# Sets redis_port.
+start_redis() {
+    redis_port=$(free_port)
+    mkdir -p "$work/redis"
+    redis-server --port "$redis_port" --bind 127.0.0.1 --dir "$work/redis" --save '' --daemonize no >/dev/null &
+    pids+=($!)
+}
+
+# Starts the service with these variables and waits until it is ready. Sets port, url and service (its pid).
+start_service() {
+    port=${port:-$(free_port)}
+    url=http://127.0.0.1:$port
+    mkdir -p "$work/run"
+    (cd "$work/run" && exec env -i PATH="$PATH" BIND="127.0.0.1:$port" RUST_LOG=warn "$@" \
+        "$seatlock" serve >>"$work/service.log" 2>&1) &
+    service=$!
+    pids+=("$service")
+    for _ in $(seq 100); do
+        "$seatlock" healthcheck "$url/readyz" >/dev/null 2>&1 && return
+        sleep 0.1
+    done
+    fail "the service does not start: $(cat "$work/service.log")"
+}
+
+stop_service() {
+    kill -INT "$service"
+    wait "$service" 2>/dev/null || true
+}
+
+# Anonymous memory of the service in kB.
+resident() { awk '/RssAnon/ { print $2 }' "/proc/$service/status"; }
