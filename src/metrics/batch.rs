@@ -87,6 +87,12 @@ metrics! {
         wait_seconds: Histogram[buckets REQUEST_SECONDS],
         /// Time of a batch from taking a connection to its answers, in seconds.
         duration_seconds: Histogram[buckets REQUEST_SECONDS],
+        /// Time of the statements of a batch that lock rows, in seconds: nearly all of it is waiting for
+        /// other transactions. On SQLite, which has one write lock, the time until it was had.
+        row_lock_wait_seconds as "seatlock_row_lock_wait_seconds": Histogram[buckets REQUEST_SECONDS],
+        /// Transactions of batches that ran into DB_TRANSACTION_TIMEOUT, or a statement of which ran into
+        /// DB_STATEMENT_TIMEOUT or DB_LOCK_TIMEOUT.
+        transaction_timeouts_total as "seatlock_transaction_timeouts_total": IntCounter,
         /// Statements sent by batches.
         statements_total: IntCounter,
         /// Statements in one batch; it does not grow with the batch.

@@ -14,12 +14,13 @@
 //! ```
 //!
 //! The metric is called `<prefix>_<field>`; `field as "full_name"` overrides that. Kinds: `IntCounter`,
-//! `IntGauge`, `Histogram[buckets B]`, and with labels `IntCounterVec[…]`, `IntGaugeVec[…]`,
+//! `IntGauge`, `Gauge`, `Histogram[buckets B]`, and with labels `IntCounterVec[…]`, `IntGaugeVec[…]`,
 //! `HistogramVec[…; buckets B]`. Where every label of a metric names its enum, all combinations exist from
 //! the start: a rate over a series that appears with its first event misses that event. A label without an
-//! enum must be bounded by other means, said in its comment.
+//! enum must be bounded by other means, said in its comment. `declared()` tells the same to whoever
+//! documents it (`catalogue.rs`).
 
-/// Declares a struct of metrics and its `new(registry)`; see the module.
+/// Declares a struct of metrics with its `new(registry)` and `declared()`; see the module.
 macro_rules! metrics {
     (
         $(#[$about:meta])*
@@ -49,7 +50,56 @@ macro_rules! metrics {
                 )+
                 Ok(Self { $($field),+ })
             }
+
+            /// What is declared here, in order.
+            #[must_use]
+            $visible fn declared() -> Vec<$crate::metrics::catalogue::Declared> {
+                vec![$(
+                    $crate::metrics::macros::declared!(
+                        $kind,
+                        $crate::metrics::macros::metric_name!($prefix, $field $(, $full)?),
+                        concat!($($help),+).trim()
+                        $(, $($shape)+)?
+                    ),
+                )+]
+            }
         }
+    };
+}
+
+/// One metric as the catalogue lists it.
+macro_rules! declared {
+    ($kind:ident, $name:expr, $help:expr) => {
+        $crate::metrics::catalogue::Declared {
+            name: $name, kind: stringify!($kind), help: $help, labels: Vec::new(), edges: &[],
+        }
+    };
+    ($kind:ident, $name:expr, $help:expr, buckets $buckets:expr) => {
+        $crate::metrics::catalogue::Declared {
+            name: $name, kind: stringify!($kind), help: $help, labels: Vec::new(), edges: &$buckets,
+        }
+    };
+    ($kind:ident, $name:expr, $help:expr,
+     $($label:literal $(: $values:ident)?),+ $(; buckets $buckets:expr)?) => {
+        $crate::metrics::catalogue::Declared {
+            name: $name,
+            kind: stringify!($kind),
+            help: $help,
+            labels: vec![
+                $(($label, $crate::metrics::macros::label_values!($($values)?))),+
+            ],
+            edges: $crate::metrics::macros::edges!($($buckets)?),
+        }
+    };
+}
+
+/// The edges of a histogram's buckets, or none.
+macro_rules! edges {
+    () => {
+        &[]
+    };
+    ($buckets:expr) => {
+        &$buckets
     };
 }
 
@@ -70,6 +120,9 @@ macro_rules! metric {
     };
     (IntGauge, $name:ident, $help:ident) => {
         prometheus::IntGauge::new($name, $help)?
+    };
+    (Gauge, $name:ident, $help:ident) => {
+        prometheus::Gauge::new($name, $help)?
     };
     (Histogram, $name:ident, $help:ident, buckets $buckets:expr) => {
         prometheus::Histogram::with_opts(
@@ -146,7 +199,7 @@ pub(crate) fn combinations(lists: &[&[&'static str]]) -> Vec<Vec<&'static str>> 
     })
 }
 
-pub(crate) use {label_values, labels, metric, metric_name, metrics};
+pub(crate) use {declared, edges, label_values, labels, metric, metric_name, metrics};
 
 #[cfg(test)]
 mod tests {
@@ -170,6 +223,8 @@ mod tests {
             plain_total: IntCounter,
             /// A plain gauge.
             level: IntGauge,
+            /// A gauge between whole numbers.
+            share: Gauge,
             /// A named counter.
             by_verdict as "verdicts_total": IntCounterVec["verdict": Verdict],
             /// A gauge by route.
@@ -208,6 +263,7 @@ mod tests {
         let metrics = EveryKind::new(&registry)?;
         metrics.plain_total.inc();
         metrics.level.set(-2);
+        metrics.share.set(0.5);
         metrics.by_verdict.with_label_values(&[Verdict::Bad.as_str()]).inc();
         metrics.by_route.with_label_values(&[Verdict::Good.as_str(), "/"]).set(3);
         metrics.wait_seconds.observe(0.7);
@@ -216,6 +272,7 @@ mod tests {
         for line in [
             "every_plain_total 1",
             "every_level -2",
+            "every_share 0.5",
             "verdicts_total{verdict=\"bad\"} 1",
             "every_by_route{route=\"/\",verdict=\"good\"} 3",
             "every_wait_seconds_bucket{le=\"0.5\"} 0",
@@ -225,6 +282,20 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");
         }
         Ok(())
+    }
+
+    #[test]
+    fn what_is_declared_can_be_read_without_a_registry() {
+        let declared = EveryKind::declared();
+        let named = |name: &str| declared.iter().find(|metric| metric.name == name);
+        let plain = named("every_plain_total").unwrap();
+        assert_eq!((plain.kind, plain.labels.len()), ("IntCounter", 0));
+        assert_eq!(plain.help, "A plain counter, explained on two lines.");
+        assert_eq!(named("verdicts_total").unwrap().labels, [("verdict", Verdict::NAMES)]);
+        assert_eq!(named("every_by_route").unwrap().labels[1], ("route", &[][..]));
+        assert_eq!(named("every_wait_seconds").unwrap().edges, [0.5, 1.0]);
+        assert_eq!(named("every_run_seconds").unwrap().edges, [0.5, 1.0]);
+        assert_eq!(declared.len(), 7);
     }
 
     #[test]

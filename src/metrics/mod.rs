@@ -4,6 +4,8 @@
 //! a stranger can choose is a leak. To add a metric, add a field to its part's catalogue (`macros.rs`
 //! explains the form); the doc comment is what an operator reads.
 
+use std::sync::{Mutex, PoisonError};
+
 use prometheus::{Registry, TextEncoder};
 
 pub mod actor;
@@ -11,10 +13,15 @@ pub mod audit;
 pub mod batch;
 pub mod build;
 pub mod cache;
+pub mod catalogue;
+pub mod health;
 pub mod hold;
 pub mod http;
 pub mod lock;
 pub(crate) mod macros;
+pub mod map;
+pub mod pool;
+pub mod reservation;
 pub mod stream;
 
 /// Bucket edges for times of requests and transactions, in seconds. A share of a histogram is exact only
@@ -25,12 +32,17 @@ pub const REQUEST_SECONDS: [f64; 14] =
 /// Bucket edges for counts that double: batch and pipeline sizes.
 pub const SIZES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
+/// Sets gauges whose truth is elsewhere.
+type Refresh = Box<dyn Fn(&Metrics) + Send + Sync>;
+
 /// The metrics of one app. Clones of the parts count into the same series.
-#[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    refresh: Mutex<Vec<Refresh>>,
     /// Requests and answers.
     pub http: http::HttpMetrics,
+    /// What customers are told.
+    pub reservation: reservation::ReservationMetrics,
     /// Seat locks and their circuit breaker.
     pub lock: lock::LockMetrics,
     /// The booking engine's transactions and commands.
@@ -39,12 +51,20 @@ pub struct Metrics {
     pub hold: hold::HoldMetrics,
     /// The audit in the background.
     pub audit: audit::AuditMetrics,
+    /// Connections to the database.
+    pub pool: pool::PoolMetrics,
+    /// Connections to Redis.
+    pub redis_pool: pool::RedisPoolMetrics,
     /// Mailboxes and supervision.
     pub actor: actor::ActorMetrics,
+    /// Seat maps in memory.
+    pub map: map::MapMetrics,
     /// Seat maps shared in Redis.
     pub cache: cache::CacheMetrics,
     /// Live streams of seat maps.
     pub stream: stream::StreamMetrics,
+    /// Readiness and the checks behind it.
+    pub health: health::HealthMetrics,
     /// What is running.
     pub build: build::BuildMetrics,
 }
@@ -58,21 +78,37 @@ impl Metrics {
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Self {
             http: http::HttpMetrics::new(&registry)?,
+            reservation: reservation::ReservationMetrics::new(&registry)?,
             lock: lock::LockMetrics::new(&registry)?,
             batch: batch::BatchMetrics::new(&registry)?,
             hold: hold::HoldMetrics::new(&registry)?,
             audit: audit::AuditMetrics::new(&registry)?,
+            pool: pool::PoolMetrics::new(&registry)?,
+            redis_pool: pool::RedisPoolMetrics::new(&registry)?,
             actor: actor::ActorMetrics::new(&registry)?,
+            map: map::MapMetrics::new(&registry)?,
             cache: cache::CacheMetrics::new(&registry)?,
             stream: stream::StreamMetrics::new(&registry)?,
+            health: health::HealthMetrics::new(&registry)?,
             build: build::BuildMetrics::announce(&registry)?,
+            refresh: Mutex::default(),
             registry,
         })
+    }
+
+    /// From now on `refresh` is called for each reader, before the metrics are written: for gauges whose
+    /// truth is elsewhere, such as the size of a pool. It must not wait, nor hold on to who holds these
+    /// metrics.
+    pub fn before_reading(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
+        self.refresh.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(refresh));
     }
 
     /// The metrics in Prometheus' text format 0.0.4 (`text/plain; version=0.0.4`).
     #[must_use]
     pub fn encode(&self) -> String {
+        for refresh in self.refresh.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            refresh(self);
+        }
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
             log::error!("the metrics could not be written: {error}");
             String::new()
@@ -95,6 +131,20 @@ mod tests {
             "seatlock_commands_total{kind=\"hold\",outcome=\"refused\"} 0",
             "seatlock_guard_saves_total{guard=\"unique_index\"} 0",
             "seatlock_hold_sweeps_total 0",
+            "seatlock_holds 0",
+            "seatlock_db_pool_connections{pool=\"lanes\",state=\"in_use\"} 0",
+            "seatlock_db_pool_timeouts_total{pool=\"read\"} 0",
+            "seatlock_db_pool_wait_seconds_bucket{pool=\"beat\",le=\"0.5\"} 0",
+            "seatlock_row_lock_wait_seconds_bucket{le=\"1\"} 0",
+            "seatlock_transaction_timeouts_total 0",
+            "seatlock_booking_requests_total{result=\"failed\"} 0",
+            "seatlock_early_refusals_total{reason=\"locked\"} 0",
+            "seatlock_free_seat_conflicts_total 0",
+            "seatlock_health_check{check=\"write_database\"} 0",
+            "seatlock_ready 0",
+            "seatlock_read_only 0",
+            "seatlock_replica_lag_seconds 0",
+            "seatlock_map_staleness_seconds_count 0",
             "seatlock_stream_ended_total{reason=\"slow\"} 0",
             "seatlock_actor_restarts_total{actor=\"booking\"} 0",
         ] {
@@ -110,6 +160,15 @@ mod tests {
         one.lock.lost_total.inc();
         assert!(one.encode().contains("\nseatlock_seat_lock_lost_total 1\n"));
         assert!(other.encode().contains("\nseatlock_seat_lock_lost_total 0\n"));
+        Ok(())
+    }
+
+    #[test]
+    fn gauges_that_live_elsewhere_are_brought_up_to_date_for_each_reader() -> prometheus::Result<()> {
+        let metrics = Metrics::new()?;
+        metrics.before_reading(|metrics| metrics.health.ready.inc());
+        assert!(metrics.encode().contains("\nseatlock_ready 1\n"));
+        assert!(metrics.encode().contains("\nseatlock_ready 2\n"));
         Ok(())
     }
 
