@@ -10,12 +10,13 @@
 //! ```
 //!
 //! In reading order: [`app`], [`http`], [`catalogue`], [`reservation`], [`actors`], [`seat_map`], [`lock`],
-//! [`store`], [`domain`]; [`config`] and [`metrics`] beside them, and the tests' [`faults`]. Each names only
-//! those that come later, which `tests/tidy.rs` checks.
+//! [`redis`], [`store`], [`domain`]; [`config`], [`metrics`] and [`cause`] beside them, and [`faults`], which
+//! only tests switch on. Each names only those that come later, which `tests/tidy.rs` checks.
 
 pub mod actors;
 pub mod app;
 pub mod catalogue;
+pub mod cause;
 pub mod config;
 pub mod domain;
 pub mod faults;

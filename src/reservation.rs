@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::actors::booking::{Declined, Lanes};
 use crate::actors::health::Health;
 use crate::actors::seat_lock::SeatLocker;
+use crate::cause;
 use crate::domain::catalogue::{BookingFilter, Page};
 use crate::domain::claims::HoldRow;
 use crate::domain::command::{Action, Command};
@@ -98,7 +99,7 @@ impl Reservation {
             None => None,
         };
         let this = Arc::clone(self);
-        let task = tokio::spawn(async move {
+        let task = cause::spawn(async move {
             let _running = running;
             if gone.is_empty() {
                 this.run(command, deadline).await

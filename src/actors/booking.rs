@@ -8,6 +8,7 @@ use actix::prelude::*;
 use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::cause::Cause;
 use crate::domain::command::Command;
 use crate::domain::effect::Outcome;
 use crate::domain::failure::Failure;
@@ -31,6 +32,7 @@ pub(crate) struct Job {
     command: Command,
     ticket: Arc<Ticket>,
     arrived: Instant,
+    cause: Cause,
     reply: oneshot::Sender<CommandResult>,
     _place: OwnedSemaphorePermit,
 }
@@ -62,6 +64,7 @@ impl Work for Lane {
             let mut commands = Vec::with_capacity(jobs.len());
             let mut tickets = Vec::with_capacity(jobs.len());
             let mut replies = Vec::with_capacity(jobs.len());
+            let cause = Cause::all(jobs.iter().map(|job| job.cause.clone()));
             for job in jobs {
                 self.metrics.batch.wait_seconds.observe(job.arrived.elapsed().as_secs_f64());
                 commands.push(job.command);
@@ -69,7 +72,8 @@ impl Work for Lane {
                 replies.push((job.reply, job._place));
             }
             let wanted = |place: usize| tickets.get(place).is_some_and(|ticket| ticket.wanted());
-            let report = self.store.run_batch(self.number, commands, &wanted).await;
+            let work = self.store.run_batch(self.number, commands, &wanted);
+            let report = cause.during(work).await;
             faults::pass(Point::BeforeSnapshot).await;
             // Before the answers leave: who has just booked sees it.
             self.seat_maps.committed(&report.journal);
@@ -163,6 +167,7 @@ impl Lanes {
             command,
             ticket: Arc::clone(&ticket),
             arrived: Instant::now(),
+            cause: Cause::current(),
             reply,
             _place: place,
         }));

@@ -6,6 +6,7 @@ use actix::prelude::*;
 use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::cause::Cause;
 use crate::lock::{LockError, LockReply, LockRequest, SeatLocks};
 use crate::metrics::Metrics;
 use crate::metrics::actor::Actor as ActorName;
@@ -16,6 +17,7 @@ use super::replaceable::Replaceable;
 /// A request on its way, holding its place in the bounded queue.
 pub(crate) struct Job {
     request: LockRequest,
+    cause: Cause,
     reply: oneshot::Sender<Result<LockReply, LockError>>,
     _place: OwnedSemaphorePermit,
 }
@@ -39,11 +41,12 @@ impl Work for Locker {
         Box::pin(async move {
             let mut requests = Vec::with_capacity(jobs.len());
             let mut replies = Vec::with_capacity(jobs.len());
+            let cause = Cause::all(jobs.iter().map(|job| job.cause.clone()));
             for job in jobs {
                 requests.push(job.request);
                 replies.push((job.reply, job._place));
             }
-            match self.locks.run(&requests).await {
+            match cause.during(self.locks.run(&requests)).await {
                 Ok(answers) => {
                     for ((reply, _place), answer) in replies.into_iter().zip(answers) {
                         drop(reply.send(Ok(answer)));
@@ -118,7 +121,8 @@ impl SeatLocker {
             return Err(LockError::Bypassed);
         };
         let (reply, answer) = oneshot::channel();
-        self.actor.tell(Submit(Job { request, reply, _place: place }));
+        let cause = Cause::current();
+        self.actor.tell(Submit(Job { request, cause, reply, _place: place }));
         Ok(answer)
     }
 }

@@ -66,7 +66,8 @@ pub fn markdown() -> String {
     let mut text = String::new();
     for (part, metrics) in catalogue() {
         // Writing to a text cannot fail.
-        let _ = write!(text, "## {part}\n\n| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n");
+        let _ =
+            write!(text, "## {part}\n\n| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n");
         for metric in &metrics {
             let _ = writeln!(text, "{}", row(metric));
         }

@@ -164,7 +164,8 @@ mod tests {
     }
 
     #[test]
-    fn gauges_that_live_elsewhere_are_brought_up_to_date_for_each_reader() -> prometheus::Result<()> {
+    fn gauges_that_live_elsewhere_are_brought_up_to_date_for_each_reader() -> prometheus::Result<()>
+    {
         let metrics = Metrics::new()?;
         metrics.before_reading(|metrics| metrics.health.ready.inc());
         assert!(metrics.encode().contains("\nseatlock_ready 1\n"));

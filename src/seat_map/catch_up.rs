@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::cause;
 use crate::domain::failure::StoreError;
 use crate::faults::mutants::Mutant;
 use crate::store::{Journal, ReadFrom, Store};
@@ -50,7 +51,7 @@ impl LoadedSchedule {
             && let Some((version, seats)) = self.to_offer()
         {
             let (shared, schedule) = (Arc::clone(shared), self.schedule.clone());
-            tokio::spawn(async move { shared.share(&schedule, epoch, version, &seats).await });
+            cause::spawn(async move { shared.share(&schedule, epoch, version, &seats).await });
         }
         Ok(())
     }

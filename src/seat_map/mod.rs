@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt as _;
 
+use crate::cause;
 use crate::domain::failure::StoreError;
 use crate::domain::ids::{ScheduleId, SeatNumber};
 use crate::domain::refusal::ConflictReason;
@@ -207,7 +208,7 @@ impl SeatMaps {
         let refused = loaded.refusals(&self.sources.store, seats);
         if loaded.is_due() {
             let maps = Arc::clone(self);
-            tokio::spawn(async move { loaded.refresh(&maps.sources).await });
+            cause::spawn(async move { loaded.refresh(&maps.sources).await });
         }
         refused
     }

@@ -9,9 +9,12 @@ use sea_orm::sqlx::{AssertSqlSafe, Executor as _};
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr};
 
 use crate::domain::failure::StoreError;
+use crate::metrics::Metrics;
+use crate::metrics::pool::Pool;
 
 use super::dialect::Dialect;
 use super::lineage::Lineage;
+use super::pool::{self, Waiting};
 
 /// Which database.
 #[derive(Clone)]
@@ -88,7 +91,7 @@ impl Target {
     }
 }
 
-fn pool(url: String, limits: &Limits, connections: u32) -> ConnectOptions {
+fn pooled(url: String, limits: &Limits, connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)
@@ -99,6 +102,7 @@ fn pool(url: String, limits: &Limits, connections: u32) -> ConnectOptions {
         .test_before_acquire(false)
         .test_before_acquire_if_idle_for(Duration::from_secs(30))
         .sqlx_logging(false);
+    pool::tell(&mut options);
     options
 }
 
@@ -109,7 +113,7 @@ fn postgres(
     session: String,
     lineage: Option<Arc<Lineage>>,
 ) -> ConnectOptions {
-    let mut options = pool(url.to_owned(), limits, connections);
+    let mut options = pooled(url.to_owned(), limits, connections);
     options.set_application_name("seatlock");
     options.map_sqlx_postgres_pool_opts(move |pool| {
         let (session, lineage) = (session.clone(), lineage.clone());
@@ -117,10 +121,11 @@ fn postgres(
             let (session, lineage) = (session.clone(), lineage.clone());
             Box::pin(async move {
                 connection.execute(AssertSqlSafe(session)).await?;
-                match lineage {
-                    Some(lineage) => lineage.admit(connection).await,
-                    None => Ok(()),
+                if let Some(lineage) = lineage {
+                    lineage.admit(connection).await?;
                 }
+                pool::connected();
+                Ok(())
             })
         })
     });
@@ -157,7 +162,14 @@ fn reader_session(limits: &Limits) -> String {
 
 fn sqlite(path: &std::path::Path, limits: &Limits, connections: u32, read: bool) -> ConnectOptions {
     let mode = if read { "ro" } else { "rwc" };
-    let mut options = pool(format!("sqlite://{}?mode={mode}", path.display()), limits, connections);
+    let url = format!("sqlite://{}?mode={mode}", path.display());
+    let mut options = pooled(url, limits, connections);
+    options.map_sqlx_sqlite_pool_opts(|pool| {
+        pool.after_connect(|_, _| {
+            pool::connected();
+            Box::pin(std::future::ready(Ok(())))
+        })
+    });
     let wait = limits.lock_timeout;
     options.map_sqlx_sqlite_opts(move |options| {
         let options = options.busy_timeout(wait).foreign_keys(true);
@@ -191,15 +203,26 @@ pub(crate) async fn check_durability(db: &DatabaseConnection) -> Result<(), Stor
 /// A pool that can be thrown away whole. What overran its time leaves a connection in an unknown state,
 /// perhaps waiting for a server that will never answer; it is never handed to anybody again.
 pub(crate) struct Connections {
+    pool: Pool,
     options: ConnectOptions,
     current: Mutex<DatabaseConnection>,
 }
 
 impl Connections {
     /// Connects when it is first used.
-    pub(crate) async fn open(options: ConnectOptions) -> Result<Self, DbErr> {
+    pub(crate) async fn open(pool: Pool, options: ConnectOptions) -> Result<Self, DbErr> {
         let current = Mutex::new(Database::connect(options.clone()).await?);
-        Ok(Self { options, current })
+        Ok(Self { pool, options, current })
+    }
+
+    /// For whoever is about to work with a connection.
+    pub(crate) fn waiting(&self, metrics: &Arc<Metrics>) -> Waiting {
+        Waiting::begin(self.pool, &self.options, metrics)
+    }
+
+    /// How many connections there may be.
+    pub(crate) fn max(&self) -> u64 {
+        self.options.get_max_connections().map_or(0, u64::from)
     }
 
     pub(crate) fn get(&self) -> DatabaseConnection {

@@ -88,6 +88,13 @@ pub(crate) fn lost_connection(error: &DbErr) -> bool {
     }
 }
 
+/// Whether the server ended a statement because of a limit of time: `lock_timeout`, `statement_timeout` or
+/// `idle_in_transaction_session_timeout`.
+pub(crate) fn timed_out(error: &DbErr) -> bool {
+    let code = database_error(error).and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| ["55P03", "57014", "25P03"].contains(&&*code))
+}
+
 fn database_error(error: &DbErr) -> Option<&(dyn sqlx::error::DatabaseError + 'static)> {
     let (DbErr::Conn(runtime) | DbErr::Exec(runtime) | DbErr::Query(runtime)) = error else {
         return None;

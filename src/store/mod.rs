@@ -19,6 +19,7 @@ mod journal;
 mod lineage;
 mod migrate;
 mod plans;
+pub(crate) mod pool;
 mod routing;
 mod schedules;
 mod seats;
@@ -31,9 +32,11 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
 
+use crate::cause;
 use crate::domain::failure::StoreError;
 use crate::domain::rules::Policy;
 use crate::metrics::Metrics;
+use crate::metrics::pool::Pool;
 
 pub use audit::{AnswerReader, AuditScope, Audited};
 pub use batch::write::Renderer;
@@ -113,15 +116,17 @@ impl Store {
             Dialect::Sqlite => (1, 1),
         };
         let lineage = Arc::default();
-        let writer = |connections| {
-            Connections::open(settings.target.writer(&settings.limits, connections, &lineage))
+        let writer = |pool, connections| {
+            let options = settings.target.writer(&settings.limits, connections, &lineage);
+            Connections::open(pool, options)
         };
         let mut lanes = Vec::new();
         for _ in 0..lane_count {
-            lanes.push(writer(1).await?);
+            lanes.push(writer(Pool::Lanes, 1).await?);
         }
-        let (write, beat) = (writer(office).await?, writer(1).await?);
-        let read = Connections::open(settings.target.reader(&settings.limits)).await?;
+        let (write, beat) = (writer(Pool::Write, office).await?, writer(Pool::Beat, 1).await?);
+        let reader = settings.target.reader(&settings.limits);
+        let read = Connections::open(Pool::Read, reader).await?;
         let (routing, committed_at) = (Routing::default(), AtomicU64::new(0));
         let store =
             Self { settings, dialect, metrics, read, write, beat, routing, committed_at, lanes };
@@ -135,8 +140,9 @@ impl Store {
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, StoreError> {
         let dialect = settings.target.dialect();
-        let reader = || Connections::open(settings.target.reader(&settings.limits));
-        let (read, write, beat) = (reader().await?, reader().await?, reader().await?);
+        let reader = |pool| Connections::open(pool, settings.target.reader(&settings.limits));
+        let read = reader(Pool::Read).await?;
+        let (write, beat) = (reader(Pool::Write).await?, reader(Pool::Beat).await?);
         let (routing, committed_at) = (Routing::default(), AtomicU64::new(0));
         let lanes = Vec::new();
         let store =
@@ -201,7 +207,8 @@ impl Store {
         E: Into<StoreError> + Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let failed = match tokio::time::timeout(limit, tokio::spawn(work(pool.get()))).await {
+        let work = pool.waiting(&self.metrics).during(work(pool.get()));
+        let failed = match tokio::time::timeout(limit, cause::spawn(work)).await {
             Ok(Ok(Ok(done))) => return Ok(done),
             Ok(Ok(Err(error))) => match error.into() {
                 StoreError::ReadOnly => StoreError::ReadOnly,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait as _};
 
@@ -62,6 +62,18 @@ pub(crate) struct Report {
     pub(crate) result: Result<Attempted, AttemptError>,
     pub(crate) decision: Option<Decision>,
     pub(crate) statements: u32,
+    /// How long the statements that lock rows took, if it came to that.
+    pub(crate) locking: Option<Duration>,
+    /// Whether it ran into a limit of time: its own, or one that the server has for a statement or lock.
+    pub(crate) timed_out: bool,
+}
+
+/// What is known of a run while it goes on.
+#[derive(Default)]
+struct Course {
+    decision: Option<Decision>,
+    statements: u32,
+    locking: Option<Duration>,
 }
 
 impl From<WriteError> for AttemptError {
@@ -85,29 +97,37 @@ impl Attempt {
     /// state: the caller must throw it away.
     pub(crate) async fn run(self, connection: &DatabaseConnection) -> Report {
         let committing = Arc::new(AtomicBool::new(false));
-        let mut decision = None;
-        let mut statements = 0;
-        let work = self.transact(connection, &committing, &mut decision, &mut statements);
-        let result = match tokio::time::timeout(self.limit, work).await {
-            Ok(result) => result,
-            Err(_) if committing.load(Ordering::SeqCst) => Err(AttemptError::Uncertain),
-            Err(_) => Err(AttemptError::Deadline),
+        let mut course = Course::default();
+        let work = self.transact(connection, &committing, &mut course);
+        let (result, timed_out) = match tokio::time::timeout(self.limit, work).await {
+            Ok(Err(AttemptError::Database(error))) => {
+                let timed_out = failure::timed_out(&error);
+                (Err(AttemptError::Database(error)), timed_out)
+            }
+            Ok(result) => (result, false),
+            Err(_) if committing.load(Ordering::SeqCst) => (Err(AttemptError::Uncertain), true),
+            Err(_) => (Err(AttemptError::Deadline), true),
         };
-        Report { result, decision, statements }
+        let Course { decision, statements, locking } = course;
+        Report { result, decision, statements, locking, timed_out }
     }
 
     async fn transact(
         &self,
         connection: &DatabaseConnection,
         committing: &AtomicBool,
-        kept: &mut Option<Decision>,
-        statements: &mut u32,
+        course: &mut Course,
     ) -> Result<Attempted, AttemptError> {
+        let began = Instant::now();
         let transaction = connection.begin_with_options(self.dialect.begin()).await?;
         faults::reach(Point::AfterBegin).await.map_err(injected)?;
         let session = Session::new(&transaction, self.dialect);
-        let worked = self.work(&session, kept).await;
-        *statements = session.statements() + 1;
+        if self.dialect == Dialect::Sqlite {
+            session.locked_after(began.elapsed());
+        }
+        let worked = self.work(&session, &mut course.decision).await;
+        course.statements = session.statements() + 1;
+        course.locking = session.locking();
         match worked {
             Ok(Attempted::Committed) => {
                 faults::reach(Point::BeforeCommit).await.map_err(injected)?;

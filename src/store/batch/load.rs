@@ -6,6 +6,7 @@
 //! COMMITTED. Everything after the version rows is read in new statements, behind all locks.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use entity::{block, booking, hold, schedule};
 use sea_orm::DbErr;
@@ -47,11 +48,10 @@ pub(crate) async fn load(
         true => Some(idempotency::now(session).await?),
         false => None,
     };
-    lock_claims(session, &mut wanted, &mut rows).await?;
-    lock_seats(session, &wanted, &mut rows).await?;
-    faults::reach(Point::AfterRowLock).await.map_err(injected)?;
-    let versions = lock_versions(session, &wanted).await?;
-    faults::reach(Point::AfterVersionLock).await.map_err(injected)?;
+    let began = Instant::now();
+    let locked = lock(session, &mut wanted, &mut rows).await;
+    session.locked_after(began.elapsed());
+    let versions = locked?;
     let context = heartbeat::context(session, batch, policy).await?;
     rows.outages = context.outages;
     rows.answers = idempotency::find(session, context.now, wanted.keys.iter()).await?;
@@ -68,6 +68,20 @@ pub(crate) async fn load(
 /// A failure that a test has asked for, as the database would tell it.
 pub(crate) fn injected(fault: Injected) -> DbErr {
     DbErr::Custom(fault.to_string())
+}
+
+/// Every row that the batch decides on, in the global order; gives the versions of the schedules.
+async fn lock(
+    session: &Session<'_>,
+    wanted: &mut Wanted,
+    rows: &mut Rows,
+) -> Result<HashMap<ScheduleId, i64>, DbErr> {
+    lock_claims(session, wanted, rows).await?;
+    lock_seats(session, wanted, rows).await?;
+    faults::reach(Point::AfterRowLock).await.map_err(injected)?;
+    let versions = lock_versions(session, wanted).await?;
+    faults::reach(Point::AfterVersionLock).await.map_err(injected)?;
+    Ok(versions)
 }
 
 fn scoped<T>(ids: impl Iterator<Item = T> + Clone, split: fn(T) -> (ScheduleId, Uuid)) -> RowSet {

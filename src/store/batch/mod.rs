@@ -182,7 +182,12 @@ impl Work<'_> {
         part.runs = part.runs.saturating_add(1);
         store.metrics.batch.size.observe(f64::from(u32::try_from(part.places.len()).unwrap_or(0)));
         let number = attempt.number;
-        let report = attempt.run(&self.lane.get()).await;
+        let waiting = self.lane.waiting(&store.metrics);
+        let report = waiting.during(attempt.run(&self.lane.get())).await;
+        if let Some(locking) = report.locking {
+            store.metrics.batch.row_lock_wait_seconds.observe(locking.as_secs_f64());
+        }
+        store.metrics.batch.transaction_timeouts_total.inc_by(u64::from(report.timed_out));
         store.metrics.batch.statements_total.inc_by(u64::from(report.statements));
         store.metrics.batch.statements.observe(f64::from(report.statements));
         if let Some(decision) = report.decision {

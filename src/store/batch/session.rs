@@ -1,6 +1,8 @@
 //! One open transaction, counting the statements that it sends.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use sea_orm::{
     ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, QueryResult,
@@ -13,12 +15,24 @@ pub(crate) struct Session<'a> {
     pub(crate) transaction: &'a DatabaseTransaction,
     pub(crate) dialect: Dialect,
     statements: AtomicU32,
+    locking: OnceLock<Duration>,
 }
 
 impl<'a> Session<'a> {
     /// BEGIN was a statement, too.
     pub(crate) fn new(transaction: &'a DatabaseTransaction, dialect: Dialect) -> Self {
-        Self { transaction, dialect, statements: AtomicU32::new(1) }
+        let (statements, locking) = (AtomicU32::new(1), OnceLock::new());
+        Self { transaction, dialect, statements, locking }
+    }
+
+    /// Notes how long the statements that lock rows took; the first word counts.
+    pub(crate) fn locked_after(&self, time: Duration) {
+        let _ = self.locking.set(time);
+    }
+
+    /// How long the statements that lock rows took, once they have ended.
+    pub(crate) fn locking(&self) -> Option<Duration> {
+        self.locking.get().copied()
     }
 
     /// Statements sent so far.

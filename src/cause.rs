@@ -1,0 +1,112 @@
+//! Why something is done: the requests that a task works on, so that each line of the log can name them.
+//!
+//! A task knows its requests without being told by every function in between. Whoever hands work to
+//! another task hands them on: [`spawn`] does, and a batch is begun with those of all its jobs.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+tokio::task_local! {
+    static CAUSE: Cause;
+}
+
+/// Requests that a line of the log names at most.
+const NAMED_MAX: usize = 16;
+
+/// A request as the log names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Its id, as its answer carries it.
+    pub id: String,
+    /// Its place in a trace, if its caller named one.
+    pub trace: Option<Trace>,
+}
+
+/// A place in a trace (W3C Trace Context).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    /// The caller's `trace-id`: 32 lowercase hexadecimal digits.
+    pub trace_id: String,
+    /// Ours for this request: 16 lowercase hexadecimal digits.
+    pub span_id: String,
+}
+
+/// The requests that something is done for; none for what is done by the clock.
+#[derive(Debug, Clone, Default)]
+pub struct Cause {
+    requests: Option<Arc<[Arc<Request>]>>,
+}
+
+impl Cause {
+    /// One request.
+    #[must_use]
+    pub fn request(request: Request) -> Self {
+        Self { requests: Some(Arc::new([Arc::new(request)])) }
+    }
+
+    /// All requests of several causes, as many of them as a line of the log may name.
+    #[must_use]
+    pub fn all(causes: impl IntoIterator<Item = Self>) -> Self {
+        let several = causes.into_iter().filter_map(|cause| cause.requests);
+        let requests: Vec<Arc<Request>> =
+            several.flat_map(|requests| requests.to_vec()).take(NAMED_MAX).collect();
+        Self { requests: (!requests.is_empty()).then(|| requests.into()) }
+    }
+
+    /// The requests that this task works on.
+    #[must_use]
+    pub fn current() -> Self {
+        CAUSE.try_with(Self::clone).unwrap_or_default()
+    }
+
+    /// The requests, at most 16.
+    #[must_use]
+    pub fn requests(&self) -> &[Arc<Request>] {
+        self.requests.as_deref().unwrap_or_default()
+    }
+
+    /// Does work for this cause.
+    pub async fn during<T>(self, work: impl Future<Output = T>) -> T {
+        CAUSE.scope(self, work).await
+    }
+}
+
+/// As `tokio::spawn`, for work whose cause is that of this task.
+pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    tokio::spawn(Cause::current().during(work))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cause(id: &str) -> Cause {
+        Cause::request(Request { id: id.to_owned(), trace: None })
+    }
+
+    fn named() -> Vec<String> {
+        Cause::current().requests().iter().map(|request| request.id.clone()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_task_and_those_it_spawns_know_their_request_and_others_do_not() {
+        cause("one")
+            .during(async {
+                assert_eq!(named(), ["one"]);
+                assert_eq!(spawn(async { named() }).await.unwrap(), ["one"]);
+                assert!(tokio::spawn(async { named() }).await.unwrap().is_empty());
+            })
+            .await;
+        assert!(named().is_empty());
+    }
+
+    #[test]
+    fn a_batch_is_done_for_all_its_requests_and_names_a_few() {
+        let causes = (0..40).map(|number| cause(&number.to_string()));
+        let all = Cause::all(causes.chain([Cause::default()]));
+        assert_eq!(all.requests().len(), NAMED_MAX);
+        assert_eq!(all.requests()[1].id, "1");
+        assert!(Cause::all([Cause::default()]).requests().is_empty());
+    }
+}
