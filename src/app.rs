@@ -212,7 +212,8 @@ impl Engine {
         let reservation = &config.reservation;
         let limits =
             LaneLimits { batch_max: reservation.batch_max, pending_max: reservation.pending_max };
-        let seat_maps = Arc::new(SeatMaps::new(Arc::clone(&store), shared_maps));
+        let seat_maps = SeatMaps::new(Arc::clone(&store), shared_maps, Arc::clone(&metrics));
+        let seat_maps = Arc::new(seat_maps);
         let health = Arc::new(Health::default());
         let shared = (&health, &metrics);
         let lanes = Arc::new(Lanes::start(&store, &seat_maps, shared, &engine.handle(), limits));

@@ -7,6 +7,7 @@ use env_logger::Builder;
 use env_logger::fmt::Formatter;
 use log::Record;
 use log::kv::{self, Key, VisitSource, VisitValue};
+use seatlock::cause::Cause;
 use seatlock::config::{LogConfig, LogFormat};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -46,7 +47,7 @@ fn timestamp() -> String {
 }
 
 /// One JSON object without line breaks, whatever the record contains: `ts`, `level`, `target`,
-/// `msg`, then the record's own pairs.
+/// `msg`, then the requests it is about and the record's own pairs.
 fn json_line(timestamp: &str, record: &Record<'_>) -> String {
     #[derive(serde::Serialize)]
     struct Line<'a> {
@@ -81,12 +82,32 @@ fn write_text(line: &mut Formatter, timestamp: &str, record: &Record<'_>) -> io:
     writeln!(line)
 }
 
-/// The record's own names and values.
+/// The names of the requests that this is logged for, then the record's own names and values, those left
+/// out that are nothing.
 fn pairs(record: &Record<'_>) -> impl Iterator<Item = (String, Value)> {
-    let mut pairs = Pairs(Vec::new());
+    let mut pairs = Pairs(requests(&Cause::current()));
     // Neither visitor ever gives up.
     let _ = record.key_values().visit(&mut pairs);
-    pairs.0.into_iter()
+    pairs.0.into_iter().filter(|(_, value)| !value.is_null())
+}
+
+/// One request by its id and its place in a trace, several by their ids.
+fn requests(cause: &Cause) -> Vec<(String, Value)> {
+    let pair = |name: &str, value: &str| (name.to_owned(), Value::from(value));
+    match cause.requests() {
+        [] => Vec::new(),
+        [request] => {
+            let trace = request.trace.as_ref();
+            let trace = trace
+                .map(|trace| [pair("trace_id", &trace.trace_id), pair("span_id", &trace.span_id)]);
+            let id = pair("request_id", &request.id);
+            std::iter::once(id).chain(trace.into_iter().flatten()).collect()
+        }
+        several => {
+            let ids: Vec<&str> = several.iter().map(|request| request.id.as_str()).collect();
+            vec![("request_ids".to_owned(), ids.into())]
+        }
+    }
 }
 
 struct Pairs(Vec<(String, Value)>);
@@ -142,6 +163,7 @@ impl VisitValue<'_> for Json {
 #[cfg(test)]
 mod tests {
     use log::{Level, Record};
+    use seatlock::cause::{Request, Trace};
 
     use super::*;
 
@@ -185,6 +207,25 @@ mod tests {
             "msg_": -1,
         });
         assert_eq!(object, expected);
+    }
+
+    #[tokio::test]
+    async fn a_line_names_the_requests_that_it_is_logged_for() {
+        let cause = |id: &str, trace| Cause::request(Request { id: id.to_owned(), trace });
+        let trace = Trace { trace_id: "4bf9".to_owned(), span_id: "00f0".to_owned() };
+        let one = cause("one", Some(trace));
+        let line_of = |cause: Cause| async move {
+            let line =
+                cause.during(async { line("answered", &[("code", kv::Value::null())]) }).await;
+            serde_json::from_str::<Value>(&line).unwrap()
+        };
+        let told = line_of(one.clone()).await;
+        assert_eq!(told["request_id"], "one");
+        assert_eq!((&told["trace_id"], &told["span_id"]), (&"4bf9".into(), &"00f0".into()));
+        assert_eq!(told.get("code"), None, "nothing is left out");
+        let told = line_of(Cause::all([one, cause("two", None)])).await;
+        assert_eq!(told["request_ids"], serde_json::json!(["one", "two"]));
+        assert_eq!(told.get("request_id"), None);
     }
 
     #[test]

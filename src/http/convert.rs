@@ -67,10 +67,8 @@ impl From<Failure> for Problem {
                 Self::new(Code::DependencyUnavailable, "the database did not execute the request")
             }
             Failure::ReadOnly => Self::new(Code::ReadOnly, "the database takes no writes"),
-            Failure::Impossible(reason) => {
-                log::error!("a command cannot be stored: {reason}");
-                Self::new(Code::Internal, "the request could not be stored")
-            }
+            // The batch has said why.
+            Failure::Impossible(_) => Self::new(Code::Internal, "the request could not be stored"),
             Failure::Unknown => Self {
                 effect: EffectKnown::Unknown,
                 ..Self::new(
@@ -86,17 +84,15 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) | StoreError::Unfit(_) => {
-                log::warn!("{error}");
-                Self::new(Code::DependencyUnavailable, "the database did not answer")
+                Self::new(Code::DependencyUnavailable, "the database did not answer").because(error)
             }
             StoreError::Timeout => Self {
                 effect: EffectKnown::Unknown,
                 ..Self::new(Code::DependencyUnavailable, "the database did not answer in time")
             },
             StoreError::ReadOnly => Self::new(Code::ReadOnly, "the database takes no writes"),
-            StoreError::Corrupt(reason) => {
-                log::error!("{reason}");
-                Self::new(Code::Internal, "the request could not be answered")
+            StoreError::Corrupt(_) => {
+                Self::new(Code::Internal, "the request could not be answered").because(error)
             }
         }
     }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::error::InternalError;
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 #[cfg(target_os = "linux")]
 use actix_web::rt::net::TcpStream;
@@ -16,16 +18,14 @@ use futures_util::FutureExt as _;
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
 
+use crate::cause::{Cause, Request};
 use crate::metrics::http::HttpMethod;
 
 use super::Services;
 use super::problem::{Code, Problem};
+use super::trace;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// The id of a request: the caller's own if it is short and printable, a new one otherwise.
-#[derive(Debug, Clone)]
-pub struct RequestId(pub String);
 
 /// Bytes that the system keeps of an answer that is not on its way yet: more would be memory that slow
 /// clients hold, and hide from the streams that they are slow.
@@ -68,34 +68,95 @@ pub async fn edge<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, actix_web::Error> {
-    let began = Instant::now();
-    let id = request_id(request.headers().get(&REQUEST_ID));
-    let method = HttpMethod::of(request.method().as_str());
-    request.extensions_mut().insert(RequestId(id.clone()));
-    request.extensions_mut().insert(Deadline(began + services.request_timeout));
+    let arrival = Arrival {
+        began: Instant::now(),
+        method: HttpMethod::of(request.method().as_str()),
+        asks_for_seats: asks_for_seats(&request),
+        request: Request {
+            id: request_id(request.headers().get(&REQUEST_ID)),
+            trace: trace::of(request.headers(), fastrand::u64(..)),
+        },
+    };
+    let cause = Cause::request(arrival.request.clone());
+    cause.during(answer(services, request, next, arrival)).await
+}
+
+/// What is known of a request before anybody has looked at it.
+struct Arrival {
+    began: Instant,
+    method: HttpMethod,
+    asks_for_seats: bool,
+    request: Request,
+}
+
+async fn answer<B: MessageBody + 'static>(
+    services: web::Data<Services>,
+    request: ServiceRequest,
+    next: Next<B>,
+    arrival: Arrival,
+) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, actix_web::Error> {
+    let id = arrival.request.id.as_str();
+    request.extensions_mut().insert(Deadline(arrival.began + services.request_timeout));
     let in_flight = InFlight::begin(&services);
     // actix lends the request mutably to the router, so nobody may keep a copy of it here.
-    let mut response = match AssertUnwindSafe(next.call(request)).catch_unwind().await {
-        Ok(response) => in_problem_form(response?, &id),
-        Err(_) => {
-            log::error!(request_id = id.as_str(); "a handler panicked");
-            return Err(Problem::new(Code::Internal, "the request failed").into());
-        }
+    let answered = match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+        Ok(response) => response?,
+        Err(_) => return Err(panicked(&services, &arrival)),
     };
+    let (mut response, problem) = in_problem_form(answered, id);
     drop(in_flight);
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
+    put_names(response.headers_mut(), &arrival.request);
     if services.health.is_draining() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    let took = began.elapsed();
     let route = response.request().match_pattern();
-    services.metrics.http.answered(method, route.as_deref(), response.status().as_u16(), took);
-    log_answer(&response, &id, took);
+    count(&services, &arrival, (route.as_deref(), response.status().as_u16()), problem.as_ref());
+    log_answer(&response, problem.as_ref(), arrival.began.elapsed());
     Ok(response)
 }
 
+/// Whether this is a request to hold, book or confirm.
+fn asks_for_seats(request: &ServiceRequest) -> bool {
+    const PATHS: [&str; 2] = ["/api/v1/bookings", "/api/v1/holds"];
+    *request.method() == Method::POST && PATHS.contains(&request.path())
+}
+
+fn count(
+    services: &Services,
+    arrival: &Arrival,
+    (route, status): (Option<&str>, u16),
+    problem: Option<&Problem>,
+) {
+    let metrics = &services.metrics;
+    metrics.http.answered(arrival.method, route, status, arrival.began.elapsed());
+    if let Some(problem) = problem {
+        metrics.reservation.answered_problem(problem.code.name(), status);
+    }
+    if arrival.asks_for_seats {
+        metrics.reservation.answered(status);
+    }
+}
+
+/// The names by which a request is found in the log, for its caller.
+fn put_names(headers: &mut HeaderMap, request: &Request) {
+    if let Ok(value) = HeaderValue::from_str(&request.id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    if let Some(value) = request.trace.as_ref().and_then(trace::response) {
+        headers.insert(trace::TRACERESPONSE, value);
+    }
+}
+
+/// The answer to a request whose handler panicked; the panic has its line in the log already.
+fn panicked(services: &Services, arrival: &Arrival) -> actix_web::Error {
+    let problem = Problem::new(Code::Internal, "the request failed");
+    count(services, arrival, (None, problem.code.status()), Some(&problem));
+    let mut response = problem_response(&problem, &arrival.request.id);
+    put_names(response.headers_mut(), &arrival.request);
+    InternalError::from_response(problem, response).into()
+}
+
+/// The caller's own id if it is short and printable, a new one otherwise.
 fn request_id(given: Option<&HeaderValue>) -> String {
     let given = given.and_then(|value| value.to_str().ok());
     let fits =
@@ -110,17 +171,18 @@ fn request_id(given: Option<&HeaderValue>) -> String {
 fn in_problem_form<B: MessageBody + 'static>(
     response: ServiceResponse<B>,
     id: &str,
-) -> ServiceResponse<EitherBody<B, BoxBody>> {
+) -> (ServiceResponse<EitherBody<B, BoxBody>>, Option<Problem>) {
     if !response.status().is_client_error() && !response.status().is_server_error() {
-        return response.map_into_left_body();
+        return (response.map_into_left_body(), None);
     }
     let problem = match response.response().error() {
         Some(error) => of(error),
-        None if has_body(&response) => return response.map_into_left_body(),
+        None if has_body(&response) => return (response.map_into_left_body(), None),
         None => by_status(response.status().as_u16(), ""),
     };
     let (request, _) = response.into_parts();
-    ServiceResponse::new(request, problem_response(&problem, id)).map_into_right_body()
+    let response = ServiceResponse::new(request, problem_response(&problem, id));
+    (response.map_into_right_body(), Some(problem))
 }
 
 fn has_body<B: MessageBody>(response: &ServiceResponse<B>) -> bool {
@@ -171,15 +233,29 @@ pub fn problem_response(problem: &Problem, id: &str) -> HttpResponse {
     response.body(serde_json::to_string(&problem.body(id)).unwrap_or_default())
 }
 
-fn log_answer<B>(response: &ServiceResponse<B>, id: &str, took: Duration) {
+/// How loud an answer is. What is refused on purpose is counted, not told one by one; that the service has
+/// begun to refuse it has its own line.
+fn level(status: u16, problem: Option<&Problem>) -> log::Level {
+    match problem.map(|problem| problem.code) {
+        Some(Code::Internal) => log::Level::Error,
+        Some(Code::Overloaded | Code::ReadOnly | Code::Draining) => log::Level::Debug,
+        _ if status >= 500 && problem.is_some() => log::Level::Warn,
+        _ => log::Level::Debug,
+    }
+}
+
+/// The one line on an answer, with what is behind a failure that has no line of its own yet.
+fn log_answer<B>(response: &ServiceResponse<B>, problem: Option<&Problem>, took: Duration) {
     let status = response.status().as_u16();
-    let level = if status >= 500 { log::Level::Warn } else { log::Level::Debug };
+    let level = level(status, problem);
     if log::log_enabled!(level) {
         let request = response.request();
+        let code = problem.map(|problem| problem.code.name());
+        let reason = problem.and_then(|problem| problem.reason.as_deref());
         log::log!(
             level,
-            request_id = id, method = request.method().as_str(), path = request.path(),
-            status = status, ms = took.as_secs_f64() * 1_000.0;
+            method = request.method().as_str(), path = request.path(), status = status,
+            code = code, reason = reason, ms = took.as_secs_f64() * 1_000.0;
             "answered"
         );
     }

@@ -20,6 +20,7 @@ pub mod recorded;
 mod reply;
 pub mod routes;
 mod time;
+mod trace;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -150,6 +150,8 @@ pub struct Problem {
     pub conflicts: Vec<ConflictBody>,
     /// The methods that the resource takes, for 405.
     pub allow: Option<&'static str>,
+    /// What is behind it: for the log, never for the caller.
+    pub reason: Option<String>,
 }
 
 /// Fields wrong in one request; more are not listed.
@@ -170,7 +172,14 @@ impl Problem {
             errors: Vec::new(),
             conflicts: Vec::new(),
             allow: None,
+            reason: None,
         }
+    }
+
+    /// The same with what is behind it, which the edge writes to the log.
+    #[must_use]
+    pub fn because(self, reason: impl fmt::Display) -> Self {
+        Self { reason: Some(reason.to_string()), ..self }
     }
 
     /// The wrong fields of a body.

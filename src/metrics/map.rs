@@ -15,8 +15,8 @@ metrics! {
         /// seconds. Above 0.5 only while no database can be asked. Of a map with more than 5,000 seats an
         /// answer may be a quarter of a second older than that.
         staleness_seconds: Histogram[buckets STALENESS_SECONDS],
-        /// Versions that a map was behind the journal when the journal was asked, other processes'
-        /// commits; not of those that were not behind.
+        /// Versions that a map was behind the journal when it asked, because of other processes' commits;
+        /// a map that was not behind does not count. A local commit that came meanwhile does.
         behind_versions: Histogram[buckets SIZES],
         /// Age of the newest heartbeat that the read database has seen, in seconds: up to about 1 without
         /// any lag. 0 without a read database of its own. Beyond 2.5 the primary is asked instead.

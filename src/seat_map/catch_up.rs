@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::cause;
 use crate::domain::failure::StoreError;
 use crate::faults::mutants::Mutant;
+use crate::metrics::Metrics;
 use crate::store::{Journal, ReadFrom, Store};
 
 use super::loaded::{Current, FRESH, LoadedSchedule};
@@ -23,6 +24,8 @@ pub(super) struct Sources {
     pub(super) store: Arc<Store>,
     /// What other processes share, if there is a Redis.
     pub(super) shared: Option<Arc<SharedMaps>>,
+    /// What they are measured by.
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl LoadedSchedule {
@@ -43,9 +46,16 @@ impl LoadedSchedule {
                 }
             }
         }
+        let before = self.look(0).map(|(states, _)| states.version);
         let learned = self.follow(store, ReadFrom::Anywhere).await?;
         if !learned || self.look(wanted).is_none() {
             self.follow(store, ReadFrom::Primary).await?;
+        }
+        if let (Some(before), Some((states, _))) = (before, self.look(0))
+            && states.version > before
+        {
+            let behind = states.version.saturating_sub(before);
+            sources.metrics.map.behind_versions.observe(behind as f64);
         }
         if let (Some(epoch), Some(shared)) = (epoch, &sources.shared)
             && let Some((version, seats)) = self.to_offer()

@@ -166,10 +166,15 @@ impl LoadedSchedule {
         }
     }
 
-    /// The states at `at_least` or newer, if they are believed without asking.
-    pub(super) fn believed(&self, at_least: i64) -> Option<Arc<SeatStates>> {
+    /// The states at `at_least` or newer with their age, if they are believed without asking.
+    pub(super) fn believed(&self, at_least: i64) -> Option<(Arc<SeatStates>, Duration)> {
         let (states, age) = self.look(at_least.max(self.floor.load(Ordering::SeqCst)))?;
-        self.is_fresh(&states, age).then_some(states)
+        self.is_fresh(&states, age).then_some((states, age))
+    }
+
+    /// How long ago what is known was known to be the newest.
+    pub(super) fn age(&self) -> Duration {
+        self.look(0).map_or(Duration::ZERO, |(_, age)| age)
     }
 
     /// Whether states that were learned so long ago are believed without asking.
@@ -222,6 +227,15 @@ impl LoadedSchedule {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Whether all of the seats are surely to be had, as far as is known: not if that is too old to say.
+    pub(super) fn are_free(&self, store: &Store, seats: &[SeatNumber]) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().is_some_and(|current| {
+            let fresh = current.confirmed.elapsed() < STALE;
+            fresh && current.known.refusals(seats, store.clock()).is_empty()
+        })
     }
 
     pub(super) fn look(&self, at_least: i64) -> Option<(Arc<SeatStates>, Duration)> {

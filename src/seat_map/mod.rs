@@ -26,6 +26,7 @@ pub use streams::{NoStream, Place, Streams};
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 
@@ -34,6 +35,7 @@ use crate::domain::failure::StoreError;
 use crate::domain::ids::{ScheduleId, SeatNumber};
 use crate::domain::refusal::ConflictReason;
 use crate::domain::rows::JournalEntry;
+use crate::metrics::Metrics;
 use crate::redis::RedisFailure;
 use crate::store::Store;
 
@@ -74,9 +76,9 @@ pub struct MapAnswer {
 impl SeatMaps {
     /// No map is loaded yet.
     #[must_use]
-    pub fn new(store: Arc<Store>, shared: Option<Arc<SharedMaps>>) -> Self {
+    pub fn new(store: Arc<Store>, shared: Option<Arc<SharedMaps>>, metrics: Arc<Metrics>) -> Self {
         Self {
-            sources: Sources { store, shared },
+            sources: Sources { store, shared, metrics },
             schedules: Mutex::new(Recent::new(BYTES_KEPT)),
             versions: Mutex::new(Recent::new(VERSIONS_KEPT)),
             loading: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
@@ -100,12 +102,13 @@ impl SeatMaps {
         at_least: i64,
     ) -> Option<MapAnswer> {
         let seen = self.version(schedule.schedule.id).unwrap_or(0);
-        let newest = schedule.believed(at_least.max(seen))?;
+        let (newest, age) = schedule.believed(at_least.max(seen))?;
         let states = schedule.answers.publish(&newest, at_least);
         if states.version > seen {
             self.note_version(schedule.schedule.id, states.version);
         }
         let encoded = schedule.answers.at_hand(form, coding, states.version)?;
+        self.note_age(age);
         Some(MapAnswer { encoded, stale: None })
     }
 
@@ -119,6 +122,7 @@ impl SeatMaps {
         schedule.believe_from(self.version(id).unwrap_or(0));
         let fresh = schedule.fresh(&self.sources, at_least).await?;
         let states = schedule.answers.publish(&fresh.states, at_least);
+        self.note_age(fresh.stale.unwrap_or_else(|| schedule.age()));
         self.note_version(id, states.version);
         Ok(FreshStates { states, ..fresh })
     }
@@ -213,6 +217,12 @@ impl SeatMaps {
         refused
     }
 
+    /// Whether this process knows for sure that all of the seats are to be had.
+    #[must_use]
+    pub fn are_free(&self, id: ScheduleId, seats: &[SeatNumber]) -> bool {
+        self.loaded(id).is_some_and(|loaded| loaded.are_free(&self.sources.store, seats))
+    }
+
     /// A schedule with its layout; `None` if there is none by this id.
     pub async fn schedule(
         &self,
@@ -237,6 +247,11 @@ impl SeatMaps {
         let loaded = Arc::new(LoadedSchedule::new(schedule, Layout::new(&plan.plan), floor));
         self.schedules().put(id, Arc::clone(&loaded), loaded.weight());
         Ok(Some(loaded))
+    }
+
+    /// Notes how old the states of an answer are.
+    fn note_age(&self, age: Duration) {
+        self.sources.metrics.map.staleness_seconds.observe(age.as_secs_f64());
     }
 
     fn note_version(&self, id: ScheduleId, version: i64) {

@@ -19,10 +19,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use crate::actors::booking::Declined;
 use crate::domain::command::{Action, Command, Keyed};
-use crate::domain::failure::StoreError;
+use crate::domain::failure::{Failure, StoreError};
 use crate::domain::ids::{ScheduleId, SeatNumber};
 use crate::domain::refusal::{Conflict, ConflictReason};
+use crate::metrics::reservation::EarlyRefusal;
 use crate::reservation::Reserved;
 use crate::seat_map::LoadedSchedule;
 
@@ -117,7 +119,9 @@ async fn reserve(
 ) -> Result<HttpResponse, Problem> {
     let command = Command { schedule, action, keyed, locked: false };
     let deadline: Instant = Deadline::of(request);
-    match services.reservation.reserve(command, deadline).await? {
+    let reserved = services.reservation.reserve(command, deadline).await;
+    note_early_refusal(services, schedule, &reserved);
+    match reserved? {
         Reserved::Outcome(outcome) => {
             let version = services.seat_maps.version(schedule);
             Ok(reply::versioned(reply::outcome(outcome, place)?, version))
@@ -129,6 +133,31 @@ async fn reserve(
             Err(Problem::new(Code::RequestInProgress, detail))
         }
     }
+}
+
+/// Counts what the booking engine was not asked about.
+fn note_early_refusal(
+    services: &Services,
+    schedule: ScheduleId,
+    reserved: &Result<Reserved, Declined>,
+) {
+    let metrics = &services.metrics.reservation;
+    let reason = match reserved {
+        Ok(Reserved::Known(_)) => EarlyRefusal::Known,
+        Ok(Reserved::Contended(seats)) => {
+            let seats: Vec<SeatNumber> = seats.iter().map(|(seat, _)| *seat).collect();
+            if services.seat_maps.are_free(schedule, &seats) {
+                metrics.free_seat_conflicts_total.inc();
+            }
+            EarlyRefusal::Locked
+        }
+        Ok(Reserved::InProgress) => EarlyRefusal::InProgress,
+        Err(Declined::Failed(Failure::ReadOnly)) => EarlyRefusal::ReadOnly,
+        Err(Declined::Overloaded) => EarlyRefusal::Overloaded,
+        Err(Declined::Draining) => EarlyRefusal::Draining,
+        Ok(Reserved::Outcome(_)) | Err(Declined::Failed(_)) => return,
+    };
+    metrics.refused_early(reason);
 }
 
 async fn unavailable(

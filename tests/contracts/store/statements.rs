@@ -26,7 +26,8 @@ async fn statements(stage: &Stage) -> i64 {
 async fn book_all_at_once(stage: &Stage, schedule: ScheduleId) {
     let arbiter = actix::Arbiter::new();
     let limits = LaneLimits { batch_max: 256, pending_max: 4_096 };
-    let seat_maps = Arc::new(SeatMaps::new(Arc::clone(&stage.store), None));
+    let seat_maps =
+        Arc::new(SeatMaps::new(Arc::clone(&stage.store), None, Arc::clone(&stage.metrics)));
     let shared = (&Arc::default(), &stage.metrics);
     let lanes = Lanes::start(&stage.store, &seat_maps, shared, &arbiter.handle(), limits);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);

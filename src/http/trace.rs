@@ -1,0 +1,111 @@
+//! The caller's trace: `traceparent` as W3C Trace Context has it, read and answered.
+//!
+//! Spans are recorded nowhere. A trace's id stands in the lines of the log, and `traceresponse` tells the
+//! caller which span of the trace this request was.
+
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::cause::Trace;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Says where in the caller's trace the request was; the last two digits that nothing was recorded.
+pub(super) const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
+
+/// A span of our own in the caller's trace; `None` without a `traceparent`, or with one that is not valid
+/// and must be ignored as if it were not there (section 4.3 of the recommendation).
+pub(super) fn of(headers: &HeaderMap, span: u64) -> Option<Trace> {
+    let mut given = headers.get_all(TRACEPARENT);
+    let (first, second) = (given.next()?, given.next());
+    if second.is_some() {
+        return None;
+    }
+    let trace_id = trace_id(first.to_str().ok()?)?;
+    Some(Trace { trace_id: trace_id.to_owned(), span_id: format!("{:016x}", span.max(1)) })
+}
+
+/// What is answered to a request in a trace.
+pub(super) fn response(trace: &Trace) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("00-{}-{}-00", trace.trace_id, trace.span_id)).ok()
+}
+
+/// The `trace-id` of `version "-" trace-id "-" parent-id "-" trace-flags`. A version above 00 may have more
+/// after that.
+fn trace_id(text: &str) -> Option<&str> {
+    let mut parts = text.splitn(5, '-');
+    let version = hex(parts.next()?, 2)?;
+    let (trace_id, parent_id) = (hex(parts.next()?, 32)?, hex(parts.next()?, 16)?);
+    hex(parts.next()?, 2)?;
+    let more = parts.next().is_some();
+    let nobody = |id: &str| id.bytes().all(|digit| digit == b'0');
+    let valid = version != "ff" && !nobody(trace_id) && !nobody(parent_id);
+    (valid && !(more && version == "00")).then_some(trace_id)
+}
+
+/// Exactly so many lowercase hexadecimal digits.
+fn hex(text: &str, digits: usize) -> Option<&str> {
+    let valid =
+        text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    valid.then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+    fn headers(values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(TRACEPARENT, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_trace_is_told_by_its_header_and_answered_with_a_span_of_ours() {
+        let given = format!("00-{ID}-00f067aa0ba902b7-01");
+        let trace = of(&headers(&[&given]), 0xab).unwrap();
+        assert_eq!((&*trace.trace_id, &*trace.span_id), (ID, "00000000000000ab"));
+        let answer = response(&trace).unwrap();
+        assert_eq!(answer, &format!("00-{ID}-00000000000000ab-00"));
+        assert_eq!(of(&headers(&[&given]), 0).unwrap().span_id, "0000000000000001");
+        assert!(of(&headers(&[]), 1).is_none());
+        assert!(of(&headers(&[&given, &given]), 1).is_none(), "two of them are none");
+    }
+
+    #[test]
+    fn what_is_not_valid_is_ignored() {
+        let zeros = "00000000000000000000000000000000";
+        for wrong in [
+            "",
+            "00",
+            &format!("00-{ID}-00f067aa0ba902b7"),
+            &format!("00-{ID}-00f067aa0ba902b7-01-"),
+            &format!("00-{ID}-00f067aa0ba902b7-01-more"),
+            &format!("ff-{ID}-00f067aa0ba902b7-01"),
+            &format!("00-{zeros}-00f067aa0ba902b7-01"),
+            &format!("00-{ID}-0000000000000000-01"),
+            &format!("00-{}-00f067aa0ba902b7-01", ID.to_uppercase()),
+            &format!("00-{ID}-00f067aa0ba902b-01"),
+            &format!("00-{ID}0-00f067aa0ba902b7-01"),
+            &format!("0-{ID}-00f067aa0ba902b7-01"),
+            &format!("00-{ID}-00f067aa0ba902b7-1"),
+            &format!("00-{ID}-00f067aa0ba902b7-zz"),
+            &format!(" 00-{ID}-00f067aa0ba902b7-01"),
+        ] {
+            assert_eq!(trace_id(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_later_version_may_say_more() {
+        for later in ["01", "cc"] {
+            let given = format!("{later}-{ID}-00f067aa0ba902b7-01");
+            assert_eq!(trace_id(&given), Some(ID));
+            assert_eq!(trace_id(&format!("{given}-what-else")), Some(ID));
+            assert_eq!(trace_id(&format!("{given}.more")), None);
+        }
+    }
+}
