@@ -24,6 +24,7 @@ use crate::domain::failure::StoreError;
 use crate::domain::rules::Policy;
 use crate::http::answers::render;
 use crate::http::auth::ApiKey;
+use crate::http::problem::Code;
 use crate::http::recorded::read_answer;
 use crate::http::{RateLimit, Services, edge, routes};
 use crate::metrics::Metrics;
@@ -135,6 +136,7 @@ impl App {
         let metrics = Arc::new(Metrics::new()?);
         let store = open_store(config, &metrics).await?;
         let engine = Engine::start(config, store, metrics)?;
+        engine.keep_gauges();
         let (server, address) = serve(config, &config.http.bind, &engine.services, routes::routes)?;
         let (metrics_server, metrics_address) = match &config.http.metrics_bind {
             Some(bind) => {
@@ -263,6 +265,20 @@ impl Engine {
             Arc::new(services(config, &store, (reservation, seat_maps, streams), &health, metrics));
         let arbiters = vec![engine, clockwork];
         Ok(Self { services, store, lanes, health, arbiters, lock_probe })
+    }
+
+    /// Gauges whose truth is elsewhere are set for each reader of the metrics.
+    fn keep_gauges(&self) {
+        let metrics = &self.services.metrics;
+        metrics.reservation.expect_codes(Code::ALL.iter().map(|code| (code.name(), code.status())));
+        // The store has the metrics; the metrics must not have the store.
+        let (store, health) = (Arc::downgrade(&self.store), Arc::clone(&self.health));
+        metrics.before_reading(move |metrics| {
+            if let Some(store) = store.upgrade() {
+                store.note_pools();
+            }
+            health.note(&metrics.health);
+        });
     }
 
     async fn stop(self, deadline: Instant) {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
 
-use cli::{bench, config, healthcheck, import, migrate, openapi, serve, verify};
+use cli::{bench, config, healthcheck, import, metrics, migrate, openapi, serve, verify};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -39,6 +39,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Print the API's OpenAPI document
     Openapi,
+    /// Print the catalogue of metrics, as Markdown
+    Metrics,
     /// Ask a running service whether it is alive: exit code 0 or 1
     Healthcheck(healthcheck::Arguments),
 }
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Openapi => openapi::run(),
+        Command::Metrics => metrics::run(),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
     };
     match outcome {

@@ -92,6 +92,16 @@ fn the_readme_lists_every_variable_as_the_program_does() -> io::Result<()> {
 }
 
 #[test]
+fn every_metric_is_listed_as_it_is_declared() -> io::Result<()> {
+    let program = Command::new(env!("CARGO_BIN_EXE_seatlock")).arg("metrics").output()?;
+    let printed = String::from_utf8_lossy(&program.stdout);
+    assert!(rows(&printed).len() > 60, "a row for each metric:\n{printed}");
+    let remedy = "put what `seatlock metrics` prints into docs/metrics.md";
+    assert_same(between(&page("docs/metrics.md")?, "metrics")?, &printed, "metrics", remedy);
+    Ok(())
+}
+
+#[test]
 fn every_error_code_is_listed_with_its_status_and_remedy() -> io::Result<()> {
     let head = "| Code | Status | Title | What to do |\n|---|---|---|---|\n".to_owned();
     let expected = Code::ALL.iter().fold(head, |table, code| {

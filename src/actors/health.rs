@@ -1,15 +1,16 @@
 //! Health: what the service needs is probed in the background and read for free.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tokio::sync::watch;
 
 use crate::domain::failure::StoreError;
+use crate::metrics::health::{HealthCheck, HealthMetrics};
 use crate::metrics::lock::BreakerState;
-use crate::store::Store;
+use crate::store::{Schema, Store};
 
 use super::booking::Lanes;
 use super::seat_lock::SeatLocker;
@@ -27,14 +28,20 @@ const RECENT: Duration = Duration::from_millis(1_500);
 /// A report older than this says nothing any more.
 const STALE_AFTER: Duration = Duration::from_secs(10);
 
+/// Between two looks at the schema, in probes: somebody may have restored an old backup.
+const SCHEMA_EVERY: u32 = 5;
+
+/// A replica with an older heartbeat than this is not believed (`src/seat_map/catch_up.rs`).
+const BEHIND: Duration = Duration::from_millis(2_500);
+
 /// Failed beats in a row after which writes are refused at once.
 const FAILED_BEATS: u32 = 2;
 
 /// The state of one dependency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// `write database`, `read database`, `seat locks`, `actors`.
-    pub name: &'static str,
+    /// Which one.
+    pub name: HealthCheck,
     /// What is wrong, if something is.
     pub problem: Option<String>,
 }
@@ -48,9 +55,12 @@ pub enum Readiness {
     NotReady(&'static str),
 }
 
+/// What the last probe found, and when.
+type Report = Option<(Instant, Vec<Check>)>;
+
 /// The last report, shared with everybody who asks.
 pub struct Health {
-    report: RwLock<Option<(Instant, Vec<Check>)>>,
+    report: RwLock<Report>,
     writable: watch::Sender<bool>,
     draining: AtomicBool,
 }
@@ -69,16 +79,22 @@ impl Health {
     /// Whether requests should come here.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        if self.is_draining() {
-            return Readiness::NotReady("draining");
-        }
-        let report = self.report.read().unwrap_or_else(PoisonError::into_inner);
-        match &*report {
-            None => Readiness::NotReady("starting"),
-            Some((at, _)) if at.elapsed() > STALE_AFTER => {
-                Readiness::NotReady("the health loop is stale")
-            }
-            Some((_, checks)) => Readiness::Ready(checks.clone()),
+        judge(&self.report(), self.is_draining(), Instant::now())
+    }
+
+    /// What the last probe found, however long ago; nothing before the first.
+    #[must_use]
+    pub fn checks(&self) -> Vec<Check> {
+        self.report().as_ref().map_or_else(Vec::new, |(_, checks)| checks.clone())
+    }
+
+    /// Sets the gauges as things stand now.
+    pub fn note(&self, metrics: &HealthMetrics) {
+        let ready = matches!(self.readiness(), Readiness::Ready(_));
+        metrics.ready.set(i64::from(ready));
+        metrics.read_only.set(i64::from(!self.writable()));
+        for check in self.checks() {
+            metrics.set_check(check.name, check.problem.is_none());
         }
     }
 
@@ -108,9 +124,37 @@ impl Health {
         self.draining.load(Ordering::SeqCst)
     }
 
+    fn report(&self) -> RwLockReadGuard<'_, Report> {
+        self.report.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn publish(&self, checks: Vec<Check>) {
         let mut report = self.report.write().unwrap_or_else(PoisonError::into_inner);
         *report = Some((Instant::now(), checks));
+    }
+}
+
+/// Reads a report. A lost dependency degrades and no more, since what can be done without it is done; a
+/// schema that this program does not know is another matter.
+fn judge(report: &Report, draining: bool, now: Instant) -> Readiness {
+    if draining {
+        return Readiness::NotReady("draining");
+    }
+    match report {
+        None => Readiness::NotReady("starting"),
+        Some((at, _)) if now.saturating_duration_since(*at) > STALE_AFTER => {
+            Readiness::NotReady("the health loop is stale")
+        }
+        Some((_, checks)) if checks.iter().any(Check::forbids_requests) => {
+            Readiness::NotReady("the schema is not supported")
+        }
+        Some((_, checks)) => Readiness::Ready(checks.clone()),
+    }
+}
+
+impl Check {
+    fn forbids_requests(&self) -> bool {
+        self.name == HealthCheck::Schema && self.problem.is_some()
     }
 }
 
@@ -132,6 +176,9 @@ pub struct HealthMonitor {
     health: Arc<Health>,
     failed_beats: u32,
     running: bool,
+    probed: u32,
+    /// As it was last seen; as it was at the start, unless seen since.
+    schema: Schema,
 }
 
 impl HealthMonitor {
@@ -143,6 +190,8 @@ impl HealthMonitor {
             health,
             failed_beats: 0,
             running: false,
+            probed: 0,
+            schema: Schema::Current,
         })
     }
 
@@ -151,19 +200,35 @@ impl HealthMonitor {
             return;
         }
         self.running = true;
+        self.probed = self.probed.wrapping_add(1);
+        let look_at_schema = self.probed.is_multiple_of(SCHEMA_EVERY);
         let probes = Arc::clone(&self.probes);
-        let task = actix::spawn(async move { probes.run().await });
+        let task = actix::spawn(async move { probes.run(look_at_schema).await });
         let done = task.into_actor(self).map(|result, actor, _| {
             actor.running = false;
             match result {
-                Ok(checks) => actor.judge(checks),
+                Ok(found) => actor.judge(found),
                 Err(panic) => log::error!("a health probe failed: {panic}"),
             }
         });
         ctx.spawn(done);
     }
 
-    fn judge(&mut self, checks: Vec<Check>) {
+    fn judge(&mut self, Found { mut checks, schema }: Found) {
+        if let Some(schema) = schema
+            && schema != self.schema
+        {
+            match schema {
+                Schema::Behind(steps) => log::error!("{}", lacking(steps)),
+                Schema::Current => log::info!("the schema is supported again"),
+            }
+            self.schema = schema;
+        }
+        let problem = match self.schema {
+            Schema::Behind(steps) => Some(lacking(steps)),
+            Schema::Current => None,
+        };
+        checks.push(Check { name: HealthCheck::Schema, problem });
         let beaten = checks.first().is_none_or(|check| check.problem.is_none());
         self.failed_beats = if beaten { 0 } else { self.failed_beats.saturating_add(1) };
         let writable =
@@ -172,7 +237,9 @@ impl HealthMonitor {
             if writable {
                 log::info!("the primary takes writes again");
             } else {
-                log::error!("the primary takes no writes: read-only until it does");
+                let reason = checks.first().and_then(|check| check.problem.as_deref());
+                let reason = reason.unwrap_or("nothing is known of it");
+                log::error!("the primary takes no writes, read-only until it does: {reason}");
             }
         }
         self.health.publish(checks);
@@ -192,20 +259,92 @@ impl Supervised for HealthMonitor {}
 
 impl Probes {
     /// The heartbeat's check is the first.
-    async fn run(&self) -> Vec<Check> {
+    async fn run(&self, look_at_schema: bool) -> Found {
         let (beat, ping) = tokio::join!(self.store.beat(PROBE_TIME), self.store.ping(PROBE_TIME));
-        let failed = |result: Result<(), StoreError>| result.err().map(|error| error.to_string());
         let breaker = self.breaker.as_ref().map(|state| *state.borrow());
         let locks = breaker
             .filter(|state| *state != BreakerState::Closed)
             .map(|_| "bypassed, the database decides alone".to_owned());
         let alive = self.lanes.check() && self.locker.check();
         let actors = (!alive).then(|| "one had died and was replaced".to_owned());
-        vec![
-            Check { name: "write database", problem: failed(beat) },
-            Check { name: "read database", problem: failed(ping) },
-            Check { name: "seat locks", problem: locks },
-            Check { name: "actors", problem: actors },
-        ]
+        let schema = match look_at_schema && beat.is_ok() {
+            true => self.store.schema().await.ok(),
+            false => None,
+        };
+        let check = |name, problem| Check { name, problem };
+        let checks = vec![
+            check(HealthCheck::WriteDatabase, beat.err().map(|error| error.to_string())),
+            check(HealthCheck::ReadDatabase, problem_of_reads(ping)),
+            check(HealthCheck::SeatLocks, locks),
+            check(HealthCheck::Actors, actors),
+        ];
+        Found { checks, schema }
+    }
+}
+
+fn lacking(steps: usize) -> String {
+    format!("the schema lacks {steps} steps: run `seatlock migrate`")
+}
+
+/// What a probe has found.
+struct Found {
+    checks: Vec<Check>,
+    /// If that was looked at, and could be seen.
+    schema: Option<Schema>,
+}
+
+fn problem_of_reads(ping: Result<Option<Duration>, StoreError>) -> Option<String> {
+    match ping {
+        Err(error) => Some(error.to_string()),
+        Ok(lag) => lag.filter(|lag| *lag > BEHIND).map(|lag| {
+            format!("the replica is {:.1} s behind, the primary is asked", lag.as_secs_f64())
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(problem: Option<(HealthCheck, &str)>, at: Instant) -> Report {
+        let check = |name| {
+            let problem = problem.filter(|(bad, _)| *bad == name);
+            Check { name, problem: problem.map(|(_, text)| text.to_owned()) }
+        };
+        let names = [HealthCheck::WriteDatabase, HealthCheck::SeatLocks, HealthCheck::Schema];
+        Some((at, names.map(check).to_vec()))
+    }
+
+    #[test]
+    fn a_report_that_is_old_says_nothing_whatever_it_said() {
+        let (now, fresh) = (Instant::now(), report(None, Instant::now()));
+        assert!(matches!(judge(&fresh, false, now + STALE_AFTER), Readiness::Ready(_)));
+        let later = now + STALE_AFTER + Duration::from_secs(1);
+        assert_eq!(judge(&fresh, false, later), Readiness::NotReady("the health loop is stale"));
+    }
+
+    #[test]
+    fn nobody_is_sent_here_before_the_first_report_nor_while_draining() {
+        let now = Instant::now();
+        assert_eq!(judge(&None, false, now), Readiness::NotReady("starting"));
+        assert_eq!(judge(&report(None, now), true, now), Readiness::NotReady("draining"));
+    }
+
+    #[test]
+    fn a_lost_dependency_degrades_and_a_strange_schema_does_not_serve() {
+        let now = Instant::now();
+        let lost = report(Some((HealthCheck::WriteDatabase, "away")), now);
+        assert!(matches!(judge(&lost, false, now), Readiness::Ready(checks) if checks.len() == 3));
+        let strange = report(Some((HealthCheck::Schema, "lacks 1 step")), now);
+        let refused = Readiness::NotReady("the schema is not supported");
+        assert_eq!(judge(&strange, false, now), refused);
+    }
+
+    #[test]
+    fn a_replica_that_is_behind_is_a_problem_and_none_at_all_is_not() {
+        assert_eq!(problem_of_reads(Ok(None)), None);
+        assert_eq!(problem_of_reads(Ok(Some(Duration::from_secs(1)))), None);
+        let problem = problem_of_reads(Ok(Some(Duration::from_millis(7_250))));
+        assert!(problem.is_some_and(|problem| problem.contains("7.2 s behind")));
     }
 }

@@ -23,6 +23,9 @@ const HOLDS_AT_ONCE: u32 = 500;
 /// Statements of one purge: it keeps up with some thousand keyed bookings a second.
 const PURGES_AT_ONCE: usize = 60;
 
+/// Between two counts of the holds that are alive.
+const COUNT_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Ticks between two purges.
 const TICKS_PER_PURGE: u64 = 60;
 
@@ -32,6 +35,7 @@ pub struct HoldSweeper {
     interval: Duration,
     running: bool,
     ticks: u64,
+    counted: Option<Instant>,
 }
 
 struct Sweep {
@@ -57,6 +61,7 @@ impl HoldSweeper {
             interval,
             running: false,
             ticks: 0,
+            counted: None,
         })
     }
 
@@ -67,7 +72,16 @@ impl HoldSweeper {
         self.running = true;
         self.ticks += 1;
         let (sweep, purge) = (Arc::clone(&self.sweep), self.ticks.is_multiple_of(TICKS_PER_PURGE));
-        let task = actix::spawn(async move { sweep.run(purge).await });
+        let count = self.counted.is_none_or(|at| at.elapsed() >= COUNT_INTERVAL);
+        if count {
+            self.counted = Some(Instant::now());
+        }
+        let task = actix::spawn(async move {
+            if count {
+                sweep.count().await;
+            }
+            sweep.run(purge).await
+        });
         let done = task.into_actor(self).map(|result, actor, _| {
             actor.running = false;
             match result {
@@ -91,6 +105,14 @@ impl Actor for HoldSweeper {
 impl Supervised for HoldSweeper {}
 
 impl Sweep {
+    /// A count that fails is left out: who is answerable for the database says so.
+    async fn count(&self) {
+        match self.store.holds_alive().await {
+            Ok(holds) => self.metrics.hold.alive.set(holds),
+            Err(error) => log::debug!("the holds are not counted now: {error}"),
+        }
+    }
+
     async fn run(&self, purge: bool) -> Result<(), StoreError> {
         self.metrics.hold.sweeps_total.inc();
         loop {

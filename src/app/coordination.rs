@@ -12,7 +12,7 @@ use crate::lock::in_process::InProcessLocks;
 use crate::lock::redis::RedisLocks;
 use crate::metrics::Metrics;
 use crate::metrics::lock::BreakerState;
-use crate::redis::{Redis, RedisFailure};
+use crate::redis::{PoolStatus, Redis, RedisFailure};
 use crate::seat_map::SharedMaps;
 
 use super::redis;
@@ -35,6 +35,11 @@ impl Coordination {
             return Ok(Self { locks, shared_maps: None, breaker: None, lock_probe: None });
         };
         let redis = Redis::new(&redis::settings(settings, config.seat_lock.round_trip))?;
+        let connections = redis.clone();
+        metrics.before_reading(move |metrics| {
+            let PoolStatus { in_use, idle, max, waiting } = connections.pools();
+            metrics.redis_pool.set((in_use, idle, max), waiting);
+        });
         let guard =
             GuardSettings { budget: config.seat_lock.round_trip, ..GuardSettings::default() };
         let locks = RedisLocks::new(redis.clone());

@@ -6,6 +6,7 @@ pub(crate) mod healthcheck;
 mod http_client;
 pub(crate) mod import;
 mod logging;
+pub(crate) mod metrics;
 pub(crate) mod migrate;
 pub(crate) mod openapi;
 pub(crate) mod serve;

@@ -31,6 +31,14 @@ metrics! {
     }
 }
 
+impl HealthCheck {
+    /// Its name in words, as readiness tells it.
+    #[must_use]
+    pub fn words(self) -> String {
+        self.as_str().replace('_', " ")
+    }
+}
+
 impl HealthMetrics {
     /// Sets how a check stands.
     pub fn set_check(&self, check: HealthCheck, good: bool) {

@@ -51,8 +51,9 @@ labels! {
 metrics! {
     /// What customers are told.
     pub struct ReservationMetrics("seatlock") {
-        /// Requests to hold, book or confirm by how they ended. The success rate is good / (good +
-        /// failed); refused is the right answer to whoever comes second. Not of clients that left.
+        /// Requests to hold, book or confirm by how they ended; not those whose client left. A refusal is
+        /// the right answer to whoever comes second, so only failed tells against the service, and invalid
+        /// against the client.
         booking_requests_total: IntCounterVec["result": BookingResult],
         /// Refusals answered, by the code of their problem; of the whole API. Codes are those of
         /// docs/errors.md with status 404, 409, 422 or 429.

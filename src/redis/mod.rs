@@ -23,6 +23,7 @@ mod tls;
 mod topology;
 
 pub use failure::RedisFailure;
+pub use node::PoolStatus;
 pub use script::Script;
 pub use settings::{Address, Form, RedisSettings, Tls};
 
@@ -63,6 +64,12 @@ impl Redis {
         scripts: &[&Script],
     ) -> Result<Vec<RedisResult<Value>>, RedisFailure> {
         Ok(exchange::exchange(&self.topology, commands, scripts).await?)
+    }
+
+    /// Its connections as they are now, those of subscriptions left out; waits for nothing.
+    #[must_use]
+    pub fn pools(&self) -> PoolStatus {
+        self.topology.pools()
     }
 
     /// What is published on the channel from now on, through a connection of its own: to the server; the

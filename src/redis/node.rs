@@ -29,6 +29,18 @@ impl Node {
         Ok(Self { address: address.clone(), pool })
     }
 
+    /// How the pool of connections stands.
+    pub(super) fn pool(&self) -> PoolStatus {
+        let status = self.pool.status();
+        let idle = status.available.min(status.size);
+        PoolStatus {
+            in_use: status.size - idle,
+            idle,
+            max: status.max_size,
+            waiting: status.waiting,
+        }
+    }
+
     /// One checkout, one round trip. Each command's own answer or error: in a pipeline one command's error
     /// says nothing about the others.
     pub(super) async fn send(&self, pipeline: &mut Pipeline) -> RedisResult<Answers> {
@@ -39,6 +51,19 @@ impl Node {
             !answers.iter().filter_map(|answer| answer.as_ref().err()).any(shuns_us);
         Ok(answers)
     }
+}
+
+/// Connections to one server or several, as they are now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolStatus {
+    /// Connections working for somebody.
+    pub in_use: usize,
+    /// Connections waiting for work.
+    pub idle: usize,
+    /// Connections there may be.
+    pub max: usize,
+    /// Calls waiting for a connection.
+    pub waiting: usize,
 }
 
 /// A command's own answer or error.

@@ -8,7 +8,7 @@ use deadpool_redis::redis::RedisResult;
 
 use super::connect::{Connector, login};
 use super::discovery::{self, wrong};
-use super::node::Node;
+use super::node::{Node, PoolStatus};
 use super::settings::{Address, Form, RedisSettings};
 use super::slots::SlotMap;
 use super::tls::Encryption;
@@ -69,6 +69,19 @@ impl Topology {
     /// Whether a command's slot decides where it goes.
     pub(super) fn is_cluster(&self) -> bool {
         matches!(self.form, Form::Cluster { .. })
+    }
+
+    /// The pools of all servers known now, added up.
+    pub(super) fn pools(&self) -> PoolStatus {
+        self.known().nodes.values().map(|node| node.pool()).fold(
+            PoolStatus::default(),
+            |sum, pool| PoolStatus {
+                in_use: sum.in_use + pool.in_use,
+                idle: sum.idle + pool.idle,
+                max: sum.max + pool.max,
+                waiting: sum.waiting + pool.waiting,
+            },
+        )
     }
 
     pub(super) fn connector(&self) -> &Connector {

@@ -42,8 +42,12 @@ impl Store {
     }
 
     /// Compares the schema with this program without changing it.
-    pub async fn schema(&self) -> Result<Schema, StoreError> {
-        let pending = Migrator::get_pending_migrations(&self.write.get()).await?.len();
+    pub async fn schema(self: &Arc<Self>) -> Result<Schema, StoreError> {
+        let look = |db: DatabaseConnection| async move {
+            Ok::<_, DbErr>(Migrator::get_pending_migrations(&db).await?.len())
+        };
+        let limit = self.settings.limits.statement_timeout;
+        let pending = self.bounded(&self.write, limit, look).await?;
         Ok(if pending == 0 { Schema::Current } else { Schema::Behind(pending) })
     }
 }

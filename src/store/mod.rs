@@ -176,14 +176,23 @@ impl Store {
         }
     }
 
-    /// Reads one row where reads go. Fails if it takes longer than `limit`.
-    pub async fn ping(self: &Arc<Self>, limit: Duration) -> Result<(), StoreError> {
+    /// Reads one row where reads go: the heartbeat, whose age tells how far behind the replica is, if reads
+    /// go to one. Fails if it takes longer than `limit`.
+    pub async fn ping(self: &Arc<Self>, limit: Duration) -> Result<Option<Duration>, StoreError> {
         let dialect = self.dialect;
         let work = move |db: DatabaseConnection| async move {
-            db.query_one_raw(dialect.statement("SELECT 1", Vec::new())).await?;
-            Ok::<_, DbErr>(())
+            let sql =
+                format!("SELECT {} - beat_at, beat_at FROM heartbeat WHERE id = 1", dialect.now());
+            let row = db.query_one_raw(dialect.statement(sql, Vec::new())).await?;
+            row.map(|row| row.try_get_many_by_index::<(i64, i64)>()).transpose()
         };
-        self.bounded(&self.read, limit, work).await
+        let beat = self.bounded(&self.read, limit, work).await?;
+        // Before the first beat of all there is nothing to be behind of.
+        let beat = beat.filter(|(_, beat_at)| self.has_replica() && *beat_at > 0);
+        let lag = beat.map(|(age, _)| Duration::from_millis(u64::try_from(age).unwrap_or(0)));
+        let seconds = lag.map_or(0.0, |lag| lag.as_secs_f64());
+        self.metrics.map.replica_lag_seconds.set(seconds);
+        Ok(lag)
     }
 
     /// Closes every pool; what is running is finished first.

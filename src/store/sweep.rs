@@ -10,8 +10,8 @@ use crate::domain::failure::StoreError;
 use crate::domain::ids::{HoldId, ScheduleId};
 use crate::faults::mutants::Mutant;
 
-use super::Store;
 use super::dialect::Dialect;
+use super::{ReadFrom, Store};
 
 /// How long a batch's proof is kept: far longer than anybody still asks for it.
 pub(super) const BATCH_LIFE_MS: i64 = 24 * 3_600_000;
@@ -51,6 +51,21 @@ impl Store {
             rows.iter().map(one).collect::<Result<Vec<_>, DbErr>>()
         };
         self.bounded(&self.write, self.settings.limits.statement_timeout, query).await
+    }
+
+    /// How many holds have an end that has not come, outages not considered. Counted where reads go, from an
+    /// index of those alone.
+    pub async fn holds_alive(self: &Arc<Self>) -> Result<i64, StoreError> {
+        let dialect = self.dialect;
+        self.read_from(ReadFrom::Anywhere, move |db| async move {
+            let now = dialect.now();
+            let sql = format!(
+                "SELECT count(*) FROM hold WHERE status = 0 AND held_until > (SELECT {now})"
+            );
+            let row = db.query_one_raw(dialect.statement(sql, Vec::new())).await?;
+            row.map_or(Ok(0), |row| row.try_get_by_index(0))
+        })
+        .await
     }
 
     /// Deletes some of the expired answers and old batch proofs; says how many. Call it until it finds few.

@@ -44,6 +44,9 @@ mod full {
         let later = app.row_of(2).await;
         app.book(&later, &["A-1-2"], "ben").await.expect(200);
         assert_eq!(app.states(&later).await, "av bo ");
+        app.metric_above("seatlock_replica_lag_seconds", 2.5).await;
+        let told = |answer: &Answer| answer.json()["reasons"].to_string().contains("s behind");
+        assert_eq!(app.wait_until("/readyz", told).await.json()["status"], "degraded");
 
         tokio::task::block_in_place(|| standby.kill());
         app.book(&schedule, &["A-1-2"], "ben").await.expect(200);
@@ -149,6 +152,12 @@ mod full {
             }
             assert!(Instant::now() < end, "{answer:?}");
         }
+        assert_eq!(app.metric("seatlock_read_only").await, 1.0);
+        assert_eq!(app.metric("seatlock_ready").await, 1.0, "reads go on");
+        assert_eq!(app.metric("seatlock_health_check{check=\"write_database\"}").await, 0.0);
+        assert!(app.metric("seatlock_db_pool_timeouts_total{pool=\"beat\"}").await > 0.0);
+        assert!(app.metric("seatlock_booking_requests_total{result=\"failed\"}").await > 0.0);
+        assert!(app.metric("seatlock_early_refusals_total{reason=\"read_only\"}").await > 0.0);
         let map = app.map(&schedule, "seats").await;
         assert!(map.header("x-seatlock-stale").is_some(), "{map:?}");
         assert_eq!(map.expect(200)["seats"][1]["status"], "held");
@@ -158,6 +167,7 @@ mod full {
 
         tokio::task::block_in_place(|| primary.restart());
         until_booked(&app, &schedule, "A-1-3").await;
+        assert_eq!(app.metric("seatlock_read_only").await, 0.0);
         app.confirm(&hold).await.expect(200);
         assert_eq!(app.states(&schedule).await, "bo bo bo av ");
     }

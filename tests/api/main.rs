@@ -47,6 +47,7 @@ mod holds;
 mod idempotency;
 mod listener;
 mod maps;
+mod metrics;
 mod openapi;
 mod operations;
 mod plans;

@@ -8,6 +8,7 @@ use crate::client::Answer;
 
 on_both_stacks![
     a_started_service_is_alive_and_ready,
+    a_schema_that_lacks_a_step_turns_requests_away_until_it_is_back,
     metrics_count_what_happened,
     a_broken_promise_is_seen_in_the_background,
     metrics_can_have_an_address_of_their_own,
@@ -22,8 +23,35 @@ async fn a_started_service_is_alive_and_ready(on: Stack) {
     assert_eq!(ready, json!({"status": "ok"}));
     let verbose = app.get("/readyz?verbose").await.expect(200);
     let checks = verbose["checks"].as_object().unwrap();
-    assert!(checks.len() >= 4 && checks.values().all(Value::is_null), "{verbose}");
+    let names: Vec<&str> = checks.keys().map(String::as_str).collect();
+    assert_eq!(names, ["actors", "read database", "schema", "seat locks", "write database"]);
+    assert!(checks.values().all(Value::is_null), "{verbose}");
     app.get("/readyz?colour=red").await.problem(400, "invalid_parameter");
+}
+
+async fn a_schema_that_lacks_a_step_turns_requests_away_until_it_is_back(on: Stack) {
+    let app = on.start().await;
+    app.wait_until("/readyz", |answer| answer.status == 200).await;
+    let step = "m20261122_000002_create_reservations";
+    // As after a restore from an old backup.
+    app.database.execute(&format!("DELETE FROM seaql_migrations WHERE version = '{step}'")).await;
+    let refused = app.wait_until("/readyz?verbose", |answer| answer.status == 503).await;
+    assert!(refused.header("retry-after").is_some());
+    let said = refused.json();
+    assert_eq!(
+        (&said["status"], &said["reasons"]),
+        (&json!("unready"), &json!(["the schema is not supported"]))
+    );
+    let problem = said["checks"]["schema"].as_str().unwrap();
+    assert_eq!(problem, "the schema lacks 1 steps: run `seatlock migrate`");
+    assert_eq!(app.get("/livez").await.status, 200);
+    assert_eq!(app.metric("seatlock_ready").await, 0.0);
+    assert_eq!(app.metric("seatlock_health_check{check=\"schema\"}").await, 0.0);
+    let back = format!("INSERT INTO seaql_migrations (version, applied_at) VALUES ('{step}', 1)");
+    app.database.execute(&back).await;
+    app.wait_until("/readyz", |answer| answer.json() == json!({"status": "ok"})).await;
+    assert_eq!(app.metric("seatlock_ready").await, 1.0);
+    assert_eq!(app.metric("seatlock_health_check{check=\"schema\"}").await, 1.0);
 }
 
 async fn metrics_count_what_happened(on: Stack) {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::actors::health::Readiness;
+use crate::actors::health::{Check, Readiness};
 use crate::http::Services;
 use crate::http::problem::{Code, Problem, ProblemBody};
 use crate::http::reply;
@@ -48,10 +48,14 @@ pub async fn ready(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let asked: ReadyQuery = query(&request)?;
+    let verbose = |checks: &[Check]| {
+        let one = |check: &Check| (check.name.words(), json!(check.problem));
+        asked.verbose.as_ref().map(|_| checks.iter().map(one).collect())
+    };
     let checks = match services.health.readiness() {
         Readiness::NotReady(reason) => {
-            let body =
-                ReadyBody { status: "unready", reasons: vec![reason.to_owned()], checks: None };
+            let checks = verbose(&services.health.checks());
+            let body = ReadyBody { status: "unready", reasons: vec![reason.to_owned()], checks };
             return Ok(HttpResponse::ServiceUnavailable()
                 .insert_header((header::RETRY_AFTER, "1"))
                 .json(body));
@@ -60,12 +64,10 @@ pub async fn ready(
     };
     let reasons: Vec<String> = checks
         .iter()
-        .filter_map(|check| Some(format!("{}: {}", check.name, check.problem.as_ref()?)))
+        .filter_map(|check| Some(format!("{}: {}", check.name.words(), check.problem.as_ref()?)))
         .collect();
     let status = if reasons.is_empty() { "ok" } else { "degraded" };
-    let all = checks.iter().map(|check| (check.name.to_owned(), json!(check.problem))).collect();
-    let checks = asked.verbose.map(|_| all);
-    Ok(reply::json(&ReadyBody { status, reasons, checks }))
+    Ok(reply::json(&ReadyBody { status, reasons, checks: verbose(&checks) }))
 }
 
 /// Metrics, unless they have a port of their own.

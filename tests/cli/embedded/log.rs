@@ -43,6 +43,57 @@ fn a_request_that_is_logged_carries_its_id() {
 }
 
 #[test]
+fn a_request_in_a_trace_is_logged_under_it_and_told_so() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let service = Workplace::new().serve(&[("RUST_LOG", "debug"), ("LOG_FORMAT", "json")]);
+    let ask = |id: &str, traceparent: &str| {
+        let headers = format!("-H 'X-Request-Id: {id}' -H 'traceparent: {traceparent}'");
+        shell(&format!("curl -sSi {headers} {}/api/v1/events/7", service.address), &[]).stdout
+    };
+    let answer = ask("in-trace", &format!("00-{TRACE}-00f067aa0ba902b7-01"));
+    assert!(answer.contains("x-request-id: in-trace\r\n"), "{answer}");
+    assert!(answer.contains("\"request_id\":\"in-trace\""), "{answer}");
+    let response = answer.lines().find_map(|line| line.strip_prefix("traceresponse: 00-"));
+    let span = response.and_then(|response| response.strip_prefix(&format!("{TRACE}-")));
+    let span = span.and_then(|rest| rest.strip_suffix("-00")).unwrap();
+    let answer = ask("no-trace", &format!("00-{TRACE}-0000000000000000-01"));
+    assert!(!answer.contains("traceresponse"), "{answer}");
+    assert_eq!(service.stop(), 0);
+    let log = service.log();
+    let of = |id: &str| {
+        let line = log.iter().find(|line| line["request_id"] == id && line["msg"] == "answered");
+        line.unwrap_or_else(|| panic!("{log:?}")).clone()
+    };
+    let told = of("in-trace");
+    assert_eq!((&told["trace_id"], &told["span_id"]), (&TRACE.into(), &span.into()));
+    assert_eq!((&told["status"], &told["code"]), (&404.into(), &"not_found".into()));
+    assert_eq!(of("no-trace").get("trace_id"), None);
+}
+
+#[test]
+fn a_batch_that_fails_is_told_once_with_its_requests_and_each_answer_once() {
+    let place = Workplace::new();
+    let service = place.serve(&[("LOG_FORMAT", "json")]);
+    let database = place.folder.path().join("seatlock.db");
+    // From here on nothing can be booked.
+    let broken = format!("sqlite3 {} 'DROP TABLE booking_seat'", database.display());
+    assert_eq!(shell(&broken, &[]).code, 0);
+    let body = r#"{"schedule_id":"1","seats":["Stalls-1-1"],"customer_id":"ada"}"#;
+    let headers = "-H 'Content-Type: application/json' -H 'X-Request-Id: unlucky'";
+    let book = format!("curl -sS {headers} {}/api/v1/bookings -d '{body}'", service.address);
+    let answer: Value = serde_json::from_str(&shell(&book, &[]).stdout).unwrap();
+    assert_eq!(answer["status"], 503, "{answer}");
+    assert_eq!(service.stop(), 0);
+    let log = service.log();
+    let about: Vec<&Value> = log.iter().filter(|line| line["request_id"] == "unlucky").collect();
+    let said: Vec<&str> = about.iter().map(|line| line["msg"].as_str().unwrap()).collect();
+    assert_eq!(said.len(), 2, "{log:?}");
+    assert!(said[0].starts_with("a batch of 1 commands failed: "), "{said:?}");
+    assert!(said[0].contains("booking_seat"), "the reason is told: {said:?}");
+    assert_eq!((said[1], &about[1]["status"]), ("answered", &503.into()));
+}
+
+#[test]
 fn text_can_be_had_where_nobody_watches() {
     let ended = Workplace::new().run_with(
         &[],

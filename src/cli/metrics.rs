@@ -1,0 +1,9 @@
+//! `seatlock metrics`: prints the catalogue of metrics, as docs/metrics.md has it.
+
+use seatlock::metrics::catalogue;
+
+use super::{Failed, print};
+
+pub(crate) fn run() -> Result<(), Failed> {
+    print(&catalogue::markdown())
+}
