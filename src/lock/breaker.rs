@@ -4,7 +4,7 @@
 //! with the first success: here customers pass only while it is closed, and a whole series of probes is
 //! one call to it. It has no way to ask for its state: here a watch channel carries it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use failsafe::failure_policy::{
@@ -48,7 +48,11 @@ type Policy = OrElse<SuccessRateOverTimeWindow<Jitter>, ConsecutiveFailures<Jitt
 pub struct Breaker {
     machine: StateMachine<Policy, Observer>,
     state: watch::Sender<BreakerState>,
+    failure: LastFailure,
 }
+
+/// What failed last: the reason if the breaker opens.
+type LastFailure = Arc<Mutex<Option<LockError>>>;
 
 impl Breaker {
     /// A closed breaker that reports its changes to the metrics.
@@ -59,9 +63,10 @@ impl Breaker {
             success_rate_over_time_window(SUCCESS_RATE, WINDOW_CALLS, WINDOW, backoff.clone())
                 .or_else(consecutive_failures(settings.failures_in_a_row, backoff));
         let state = watch::Sender::new(BreakerState::Closed);
-        let observer = Observer { state: state.clone(), metrics };
+        let failure = LastFailure::default();
+        let observer = Observer { state: state.clone(), metrics, failure: Arc::clone(&failure) };
         let machine = Config::new().failure_policy(policy).instrument(observer).build();
-        Self { machine, state }
+        Self { machine, state, failure }
     }
 
     /// What it lets through now.
@@ -102,7 +107,15 @@ impl Breaker {
         &self,
         call: impl Future<Output = Result<T, LockError>>,
     ) -> Result<T, LockError> {
-        self.machine.call(call).await.map_err(|error| match error {
+        let noted = async {
+            let answer = call.await;
+            if let Err(error) = &answer {
+                let mut last = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+                *last = Some(error.clone());
+            }
+            answer
+        };
+        self.machine.call(noted).await.map_err(|error| match error {
             failsafe::Error::Inner(error) => error,
             failsafe::Error::Rejected => LockError::Bypassed,
         })
@@ -113,16 +126,22 @@ impl Breaker {
 struct Observer {
     state: watch::Sender<BreakerState>,
     metrics: Arc<Metrics>,
+    failure: LastFailure,
 }
 
 impl Observer {
-    /// Notes a change; failsafe also reports the state that it begins with.
-    fn entered(&self, state: BreakerState) -> bool {
-        let changed = self.state.send_if_modified(|now| std::mem::replace(now, state) != state);
+    /// Notes a change and gives the state that was left; failsafe also reports the state that it begins
+    /// with.
+    fn entered(&self, state: BreakerState) -> Option<BreakerState> {
+        let mut left = state;
+        let changed = self.state.send_if_modified(|now| {
+            left = std::mem::replace(now, state);
+            left != state
+        });
         if changed {
             self.metrics.lock.breaker_is(state);
         }
-        changed
+        changed.then_some(left)
     }
 }
 
@@ -130,10 +149,11 @@ impl Instrument for Observer {
     fn on_call_rejected(&self) {}
 
     fn on_open(&self) {
-        if self.entered(BreakerState::Open) {
-            log::warn!(
-                "seat locks are bypassed until their backend recovers: the database decides"
-            );
+        // Probes that go on failing are no news.
+        if self.entered(BreakerState::Open) == Some(BreakerState::Closed) {
+            let last = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            let reason = last.as_ref().map_or_else(String::new, |error| format!(": {error}"));
+            log::warn!("seat locks are bypassed until their backend recovers{reason}");
         }
     }
 
@@ -142,7 +162,7 @@ impl Instrument for Observer {
     }
 
     fn on_closed(&self) {
-        if self.entered(BreakerState::Closed) {
+        if self.entered(BreakerState::Closed).is_some() {
             log::info!("seat locks are used again: their backend has recovered");
         }
     }

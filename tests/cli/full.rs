@@ -1,5 +1,8 @@
 //! The commands on the specification's own backends: PostgreSQL and Redis.
 
+mod log;
+mod secrets;
+
 use serde_json::json;
 use test_support::{Postgres, Redis};
 

@@ -71,29 +71,6 @@ fn a_request_in_a_trace_is_logged_under_it_and_told_so() {
 }
 
 #[test]
-fn a_batch_that_fails_is_told_once_with_its_requests_and_each_answer_once() {
-    let place = Workplace::new();
-    let service = place.serve(&[("LOG_FORMAT", "json")]);
-    let database = place.folder.path().join("seatlock.db");
-    // From here on nothing can be booked.
-    let broken = format!("sqlite3 {} 'DROP TABLE booking_seat'", database.display());
-    assert_eq!(shell(&broken, &[]).code, 0);
-    let body = r#"{"schedule_id":"1","seats":["Stalls-1-1"],"customer_id":"ada"}"#;
-    let headers = "-H 'Content-Type: application/json' -H 'X-Request-Id: unlucky'";
-    let book = format!("curl -sS {headers} {}/api/v1/bookings -d '{body}'", service.address);
-    let answer: Value = serde_json::from_str(&shell(&book, &[]).stdout).unwrap();
-    assert_eq!(answer["status"], 503, "{answer}");
-    assert_eq!(service.stop(), 0);
-    let log = service.log();
-    let about: Vec<&Value> = log.iter().filter(|line| line["request_id"] == "unlucky").collect();
-    let said: Vec<&str> = about.iter().map(|line| line["msg"].as_str().unwrap()).collect();
-    assert_eq!(said.len(), 2, "{log:?}");
-    assert!(said[0].starts_with("a batch of 1 commands failed: "), "{said:?}");
-    assert!(said[0].contains("booking_seat"), "the reason is told: {said:?}");
-    assert_eq!((said[1], &about[1]["status"]), ("answered", &503.into()));
-}
-
-#[test]
 fn text_can_be_had_where_nobody_watches() {
     let ended = Workplace::new().run_with(
         &[],
