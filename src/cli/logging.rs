@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use env_logger::Builder;
 use env_logger::fmt::Formatter;
-use log::Record;
 use log::kv::{self, Key, VisitSource, VisitValue};
+use log::{Level, Record};
 use seatlock::cause::Cause;
 use seatlock::config::{LogConfig, LogFormat};
 use serde_json::{Map, Value};
@@ -24,11 +24,11 @@ pub(crate) fn init(config: &LogConfig) {
     };
     let mut builder = Builder::new();
     builder.parse_filters(&config.filter);
-    if json {
-        builder.format(|line, record| writeln!(line, "{}", json_line(&timestamp(), record)));
-    } else {
-        builder.format(|line, record| write_text(line, &timestamp(), record));
-    }
+    builder.format(move |line, record| match json {
+        _ if tells_secrets(record) => Ok(()),
+        true => writeln!(line, "{}", json_line(&timestamp(), record)),
+        false => write_text(line, &timestamp(), record),
+    });
     builder.init();
     std::panic::set_hook(Box::new(|panic| {
         let backtrace = Backtrace::capture();
@@ -37,6 +37,11 @@ pub(crate) fn init(config: &LogConfig) {
             _ => log::error!(target: "panic", "{panic}"),
         }
     }));
+}
+
+/// Whether a line of a library is kept back: sea-orm traces the URL that it connects to, password and all.
+fn tells_secrets(record: &Record<'_>) -> bool {
+    record.level() == Level::Trace && record.target().starts_with("sea_orm::")
 }
 
 /// The time in UTC as RFC 3339 has it, always with three digits of milliseconds.
@@ -162,7 +167,6 @@ impl VisitValue<'_> for Json {
 
 #[cfg(test)]
 mod tests {
-    use log::{Level, Record};
     use seatlock::cause::{Request, Trace};
 
     use super::*;

@@ -1,4 +1,4 @@
-//! The outermost layer of every request: its id and deadline on the way in; log, metrics and the form of
+//! The outermost layer of every request: its id, trace and deadline on the way in; log, metrics and the form of
 //! errors on the way out. A handler's panic ends here as a 500.
 
 use std::any::Any;

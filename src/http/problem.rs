@@ -151,7 +151,7 @@ pub struct Problem {
     /// The methods that the resource takes, for 405.
     pub allow: Option<&'static str>,
     /// What is behind it: for the log, never for the caller.
-    pub reason: Option<String>,
+    pub reason: Option<Box<str>>,
 }
 
 /// Fields wrong in one request; more are not listed.
@@ -179,7 +179,7 @@ impl Problem {
     /// The same with what is behind it, which the edge writes to the log.
     #[must_use]
     pub fn because(self, reason: impl fmt::Display) -> Self {
-        Self { reason: Some(reason.to_string()), ..self }
+        Self { reason: Some(reason.to_string().into()), ..self }
     }
 
     /// The wrong fields of a body.

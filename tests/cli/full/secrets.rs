@@ -116,7 +116,7 @@ fn a_running_service_tells_no_secret_in_health_or_in_trouble() {
         ("REDIS_SENTINEL_PASSWORD", SENTINEL),
         ("QUEUE_URL", &queue),
         ("ADMIN_API_KEY", ADMIN),
-        ("RUST_LOG", "debug"),
+        ("RUST_LOG", "trace"),
     ]);
     sell(&service);
     let healthy = answers(&service);
@@ -179,7 +179,7 @@ fn a_service_that_cannot_start_tells_no_secret() {
     let place = Workplace::new();
     for environment in environments {
         for command in [&["serve"][..], &["migrate"], &["verify"], &["config", "check"]] {
-            let debug = [environment, &[("RUST_LOG", "debug"), ("MIGRATE", "off")]].concat();
+            let debug = [environment, &[("RUST_LOG", "trace"), ("MIGRATE", "off")]].concat();
             let ended = place.run_with(command, &debug, "");
             let told = format!("{}{}", ended.stdout, ended.stderr);
             assert_untold(&format!("{command:?}"), &told);
