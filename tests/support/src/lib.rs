@@ -3,16 +3,16 @@
 //! [`Postgres`] and [`Redis`] are servers of the test process alone: free ports, folders of their
 //! own, nothing shared with another test process or with the system. [`Standby`] follows a
 //! [`Postgres`] and can take its place. [`Sentinels`] and [`RedisCluster`] are several Redis servers
-//! each, encrypted or not. [`Process`] is any other program, above all the service
-//! itself. All of them can be killed, paused and resumed. [`Relay`] is a network that fails between
-//! two of them.
+//! each, encrypted or not. [`Process`] is any other program, above all the service itself. All of
+//! them can be killed, paused and resumed. [`Relay`] is a network that fails between two of them.
+//! [`Prometheus`] and [`Alertmanager`] watch.
 //!
 //! Nothing outlives the test process, even one that is killed with SIGKILL: every server and folder
 //! has a watchdog that notices the end of its owner (see `watchdog`).
 //!
 //! Everything here blocks the calling thread and panics when it fails: a test without its server
-//! has nothing to say. Linux only; needs bash, coreutils, grep, util-linux, openssl, PostgreSQL and
-//! Redis (`scripts/install-test-servers`).
+//! has nothing to say. Linux only; needs bash, coreutils, grep, util-linux, openssl, PostgreSQL,
+//! Redis, Prometheus and Alertmanager (`scripts/install-test-servers`).
 
 #![expect(
     clippy::expect_used,
@@ -25,6 +25,7 @@ mod certificates;
 mod cluster;
 mod disk;
 mod folder;
+mod monitoring;
 mod port;
 mod postgres;
 mod process;
@@ -42,6 +43,7 @@ mod watchdog;
 pub use certificates::Certificates;
 pub use disk::SmallDisk;
 pub use folder::Folder;
+pub use monitoring::{Alertmanager, Prometheus, monitoring_tool};
 pub use port::free_port;
 pub use postgres::Postgres;
 pub use process::Process;

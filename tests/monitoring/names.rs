@@ -1,0 +1,104 @@
+//! Whatever rules, dashboards and runbooks ask for, a running service tells.
+
+use std::collections::BTreeSet;
+
+use crate::dashboards::expressions;
+use crate::files::{dashboards, rule_files, runbooks};
+use crate::prometheus::Watcher;
+use crate::promql::selectors;
+use crate::runbooks::queries;
+use crate::service::Service;
+
+/// Labels whose values appear with the first answer that has them; a service to which nothing bad has
+/// happened has none of them.
+const BY_CHANCE: [&str; 1] = ["status"];
+
+/// Every expression there is, each with where it stands.
+async fn all_expressions(watcher: &Watcher) -> Vec<(String, String)> {
+    let mut found = watcher.expressions().await;
+    for (name, dashboard) in dashboards() {
+        let of_dashboard = expressions(&dashboard).into_iter();
+        found.extend(of_dashboard.map(|expression| (name.clone(), expression)));
+    }
+    for (name, text) in runbooks() {
+        found.extend(queries(&text).into_iter().map(|query| (name.clone(), query.to_owned())));
+    }
+    assert!(found.len() > 150, "only {} expressions", found.len());
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_expression_can_be_evaluated() {
+    let watcher = Watcher::start_idle();
+    let mut wrong = Vec::new();
+    for (place, expression) in all_expressions(&watcher).await {
+        if let Err(error) = watcher.evaluate(&expression).await {
+            wrong.push(format!("{place}: {expression}: {error}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(watcher.evaluate("sum by job (up)").await.is_err(), "what is wrong is told");
+}
+
+/// Takes a seat and a refusal, looks at the map, and begins to listen: every route that is asked for.
+async fn use_every_route(service: &Service) {
+    let schedule = service.schedule(1).await;
+    assert_eq!(service.book(&schedule, "A-1-1").await, 200);
+    assert_eq!(service.book(&schedule, "A-1-1").await, 409);
+    for part in ["", "/seats", "/availability"] {
+        service.get(&format!("/api/v1/schedules/{schedule}{part}")).await;
+    }
+    // Nobody to listen to; the answer to a missing schedule has the route, too.
+    service.get("/api/v1/schedules/999999/stream").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_series_that_rules_dashboards_and_runbooks_name_is_told_by_a_running_service() {
+    let service = Service::start(&[]).await;
+    use_every_route(&service).await;
+    let configuration = format!(
+        "global: {{scrape_interval: 200ms, evaluation_interval: 200ms}}\n\
+         rule_files: [rules/*.yml]\n\
+         scrape_configs:\n\
+         - job_name: seatlock\n  static_configs: [{{targets: ['{}']}}]\n",
+        service.address
+    );
+    let watcher = Watcher::start(&configuration, &rule_files());
+    watcher.until("count_over_time(seatlock_ready[5m]) > 4").await;
+    // Recorded last of all.
+    watcher.until("count_over_time(job:seatlock_batch_wait_slow:ratio_rate5m[5m]) > 2").await;
+    let told = service.get("/metrics").await;
+    let recorded = watcher.recorded().await;
+    let mut asked = BTreeSet::new();
+    let mut missing = Vec::new();
+    for (place, expression) in all_expressions(&watcher).await {
+        for selector in selectors(&expression) {
+            let narrowed = selector.without(&BY_CHANCE);
+            if !asked.insert(narrowed.clone()) {
+                continue;
+            }
+            if watcher.evaluate(&format!("count({narrowed})")).await.unwrap().is_empty() {
+                let known = recorded.contains(&selector.name) || told.contains(&selector.name);
+                let what = if known { "no series has these labels" } else { "no such metric" };
+                missing.push(format!("{place}: {narrowed}: {what}"));
+            }
+        }
+    }
+    assert!(asked.len() > 80, "only {} selectors", asked.len());
+    assert!(
+        missing.is_empty(),
+        "correct these names, or count these things:\n{}",
+        missing.join("\n")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_is_recorded_is_looked_at() {
+    let watcher = Watcher::start_idle();
+    let all = all_expressions(&watcher).await;
+    let used: BTreeSet<String> =
+        all.iter().flat_map(|(_, text)| selectors(text)).map(|found| found.name).collect();
+    let recorded = watcher.recorded().await;
+    let unused: Vec<_> = recorded.iter().filter(|name| !used.contains(*name)).collect();
+    assert!(unused.is_empty(), "nobody looks at {unused:?}: delete them");
+}

@@ -1,0 +1,161 @@
+//! Two processes under load lose Redis, and get it back: who is told what.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use test_support::{Alertmanager, Postgres, Redis};
+use tokio::task::{JoinHandle, block_in_place};
+use tokio::time::sleep;
+
+use crate::files::{read, root, rule_files};
+use crate::prometheus::Watcher;
+use crate::receiver::Receiver;
+use crate::scaled;
+use crate::service::Service;
+
+/// What the loss of Redis is told by; nothing else fires.
+const EXPECTED: [&str; 2] = ["SeatlockBreakerOpen", "SeatlockLockFailures"];
+
+/// Every alert that has fired within a time of the past.
+const FIRED: &str = "group by (alertname) (max_over_time(ALERTS{alertstate=\"firing\"}[5m]))";
+
+/// Long enough for alerts that wait for a quarter of an hour.
+const QUARTER: Duration = Duration::from_secs(15 * 60 / scaled::FASTER);
+
+/// Rows of 100 seats; more than are sold meanwhile.
+const ROWS: u32 = 100;
+
+/// Two processes, what they need, and who watches them.
+struct World {
+    services: Arc<[Service; 2]>,
+    redis: Redis,
+    watcher: Watcher,
+    pager: Receiver,
+    _alertmanager: Alertmanager,
+}
+
+impl World {
+    async fn start() -> Self {
+        let redis = block_in_place(|| Redis::start(&[]));
+        let database = block_in_place(|| Postgres::shared().create_database());
+        let port = redis.port().to_string();
+        let variables = [
+            ("WRITE_DB_URL", database.as_str()),
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", &port),
+            ("REPLICAS", "2"),
+        ];
+        let services =
+            Arc::new([Service::start(&variables).await, Service::start(&variables).await]);
+        let pager = Receiver::start().await;
+        let addresses = services.iter().map(|service| service.address.to_string());
+        let addresses: Vec<String> = addresses.collect();
+        let webhook = format!("127.0.0.1:{}/", pager.port);
+        let text = scaled::configuration(&read("monitoring/alertmanager.yml"));
+        let alertmanager =
+            block_in_place(|| Alertmanager::start(&text.replace("127.0.0.1:9095/", &webhook)));
+        let told = format!("127.0.0.1:{}", alertmanager.port());
+        let text = scaled::configuration(&read("monitoring/prometheus.yml"));
+        let text = text.replace("127.0.0.1:9093", &told);
+        let text = text.replace("127.0.0.1:8080", &addresses.join("\", \""));
+        let rules = rule_files().into_iter();
+        let rules: Vec<_> = rules.map(|(name, text)| (name, scaled::rules(&text))).collect();
+        let watcher = Watcher::start(&text, &rules);
+        Self { services, redis, watcher, pager, _alertmanager: alertmanager }
+    }
+
+    /// The names of all alerts that have fired up to now.
+    async fn fired(&self) -> Vec<String> {
+        self.watcher.labels(FIRED, "alertname").await
+    }
+
+    /// Waits until no alert fires or is about to.
+    async fn until_all_is_well(&self) {
+        self.watcher.until("absent(ALERTS)").await;
+    }
+}
+
+/// Buyers who go on until they are stopped: half of them want any seat, half of them the same few, so
+/// that most of their requests are rightly refused.
+struct Load {
+    stop: Arc<AtomicBool>,
+    /// Answers by what they were: 200, 409, anything else.
+    answers: Arc<[AtomicU64; 3]>,
+    buyers: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    async fn start(services: &Arc<[Service; 2]>) -> Self {
+        let schedule = services[0].schedule(ROWS).await;
+        let (stop, answers): (Arc<AtomicBool>, Arc<[AtomicU64; 3]>) = Default::default();
+        let buyer = |number: usize| {
+            let (services, schedule) = (Arc::clone(services), schedule.clone());
+            let (stop, answers) = (Arc::clone(&stop), Arc::clone(&answers));
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let rows = if number < 2 { ROWS } else { 1 };
+                    let seat = format!("A-{}-{}", fastrand::u32(1..=rows), fastrand::u32(1..=100));
+                    let kind = match services[number % 2].book(&schedule, &seat).await {
+                        200 => 0,
+                        409 => 1,
+                        _ => 2,
+                    };
+                    answers[kind].fetch_add(1, Ordering::Relaxed);
+                    sleep(Duration::from_millis(60)).await;
+                }
+            })
+        };
+        Self { buyers: (0..4).map(buyer).collect(), stop, answers }
+    }
+
+    fn answered(&self) -> [u64; 3] {
+        [0, 1, 2].map(|kind| self.answers[kind].load(Ordering::Relaxed))
+    }
+
+    async fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for buyer in self.buyers {
+            buyer.await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_redis_dies_the_right_alerts_fire_and_only_those_and_end_when_it_is_back() {
+    let world = World::start().await;
+    let load = Load::start(&world.services).await;
+
+    // An on-sale in good health: most buyers are refused, and nobody is called.
+    world.watcher.until("job:seatlock_booking_valid:rate1h > 1").await;
+    sleep(QUARTER).await;
+    let before = load.answered();
+    assert!(before[0] > 0 && before[1] > 0 && before[2] == 0, "{before:?}");
+    assert_eq!(world.fired().await, [""; 0], "in good health");
+    assert_eq!(world.pager.told().len(), 0, "{:#?}", world.pager.told());
+
+    block_in_place(|| world.redis.kill());
+    let page = world.pager.until("SeatlockLockFailures", false).await;
+    let ticket = world.pager.until("SeatlockBreakerOpen", false).await;
+    assert_eq!((page.path.as_str(), ticket.path.as_str()), ("/pages", "/tickets"));
+    for told in [page, ticket] {
+        let runbook = told.alert["annotations"]["runbook_url"].as_str().unwrap().to_owned();
+        assert!(root().join(&runbook).is_file(), "{runbook}");
+    }
+    sleep(QUARTER).await;
+    assert_eq!(world.fired().await, EXPECTED, "without Redis");
+    let during = load.answered();
+    assert!(during[0] > before[0] && during[2] == 0, "seats are sold on: {before:?} {during:?}");
+
+    block_in_place(|| world.redis.restart());
+    for alert in EXPECTED {
+        world.pager.until(alert, true).await;
+    }
+    world.until_all_is_well().await;
+    load.stop().await;
+    assert_eq!(world.fired().await, EXPECTED, "in the whole time");
+    let told: BTreeSet<String> =
+        world.pager.told().iter().map(|told| told.name().to_owned()).collect();
+    assert_eq!(Vec::from_iter(told), EXPECTED, "who is told of what");
+}

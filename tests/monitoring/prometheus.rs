@@ -1,0 +1,128 @@
+//! A Prometheus with the project's rules, and the answers of its API.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use test_support::Prometheus;
+use tokio::task::block_in_place;
+
+/// How long a condition is waited for.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// A running Prometheus.
+pub(crate) struct Watcher {
+    server: Prometheus,
+    http: reqwest::Client,
+}
+
+/// An alert as Prometheus has read it.
+#[derive(Debug)]
+pub(crate) struct Alert {
+    pub(crate) name: String,
+    pub(crate) labels: Value,
+    pub(crate) annotations: Value,
+}
+
+impl Watcher {
+    /// Starts one with this configuration and these rule files.
+    pub(crate) fn start(configuration: &str, rules: &[(String, String)]) -> Self {
+        let paths: Vec<String> = rules.iter().map(|(name, _)| format!("rules/{name}")).collect();
+        let texts = rules.iter().map(|(_, text)| text.as_str());
+        let mut files: Vec<(&str, &str)> = paths.iter().map(String::as_str).zip(texts).collect();
+        files.push(("prometheus.yml", configuration));
+        let server = block_in_place(|| Prometheus::start(&files));
+        let http = reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap();
+        Self { server, http }
+    }
+
+    /// Starts one with the rules as they are, that scrapes nothing.
+    pub(crate) fn start_idle() -> Self {
+        Self::start("rule_files: [rules/*.yml]\n", &crate::files::rule_files())
+    }
+
+    /// What the API answers; a wrong expression is `"status": "error"`.
+    async fn ask(&self, path: &str, body: Option<String>) -> Value {
+        let url = format!("http://127.0.0.1:{}/api/v1/{path}", self.server.port());
+        let request = match body {
+            None => self.http.get(url),
+            Some(body) => self
+                .http
+                .post(url)
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(body),
+        };
+        let text = request.send().await.unwrap().text().await.unwrap();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
+    }
+
+    /// What an expression gives now, or why it is none.
+    pub(crate) async fn evaluate(&self, expression: &str) -> Result<Vec<Value>, String> {
+        let answer = self.ask("query", Some(format!("query={}", encoded(expression)))).await;
+        match answer["data"]["result"].as_array() {
+            Some(result) => Ok(result.clone()),
+            None => Err(answer["error"].as_str().unwrap_or("no result").to_owned()),
+        }
+    }
+
+    /// The values of a label in what an expression gives, sorted.
+    pub(crate) async fn labels(&self, expression: &str, label: &str) -> Vec<String> {
+        let found = self.evaluate(expression).await.unwrap_or_else(|error| panic!("{error}"));
+        let value =
+            |sample: &Value| sample["metric"][label].as_str().unwrap_or_default().to_owned();
+        let mut values: Vec<String> = found.iter().map(value).collect();
+        values.sort();
+        values
+    }
+
+    /// The rules of one kind (`alerting`, `recording`), as read.
+    async fn rules(&self, kind: &str) -> Vec<Value> {
+        let answer = self.ask("rules", None).await;
+        let groups = answer["data"]["groups"].as_array().unwrap();
+        let rules = groups.iter().flat_map(|group| group["rules"].as_array().unwrap());
+        let rules: Vec<Value> = rules.filter(|rule| rule["type"] == kind).cloned().collect();
+        assert!(!rules.is_empty(), "no {kind} rules: {answer}");
+        rules
+    }
+
+    /// Every alert.
+    pub(crate) async fn alerts(&self) -> Vec<Alert> {
+        let alert = |rule: Value| Alert {
+            name: rule["name"].as_str().unwrap().to_owned(),
+            labels: rule["labels"].clone(),
+            annotations: rule["annotations"].clone(),
+        };
+        self.rules("alerting").await.into_iter().map(alert).collect()
+    }
+
+    /// The names of everything that is recorded.
+    pub(crate) async fn recorded(&self) -> Vec<String> {
+        let rules = self.rules("recording").await;
+        rules.iter().map(|rule| rule["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The expression of every rule, with the rule's name.
+    pub(crate) async fn expressions(&self) -> Vec<(String, String)> {
+        let mut rules = self.rules("alerting").await;
+        rules.extend(self.rules("recording").await);
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        rules.iter().map(|rule| (text(&rule["name"]), text(&rule["query"]))).collect()
+    }
+
+    /// Waits until an expression gives something.
+    pub(crate) async fn until(&self, expression: &str) {
+        let end = Instant::now() + SOON;
+        while self.evaluate(expression).await.unwrap_or_else(|error| panic!("{error}")).is_empty() {
+            assert!(Instant::now() < end, "{expression} gives nothing");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// A text as it stands in a form (`application/x-www-form-urlencoded`).
+fn encoded(text: &str) -> String {
+    let letter = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(letter).collect()
+}

@@ -1,0 +1,89 @@
+//! A Prometheus and an Alertmanager of the test process's own.
+
+use std::fs;
+use std::path::Path;
+
+use crate::folder::Folder;
+use crate::server::{Recipe, Server};
+use crate::tool::{command, run};
+
+/// A fresh Prometheus on 127.0.0.1.
+///
+/// Server and folder are gone on drop and when the test process ends.
+pub struct Prometheus {
+    server: Server,
+}
+
+impl Prometheus {
+    /// Starts a server with these files in its folder, each by its relative path and with its text. Its
+    /// configuration is the one called `prometheus.yml`.
+    ///
+    /// # Panics
+    /// When Prometheus is not installed or does not start; shows what it said.
+    #[must_use]
+    pub fn start(files: &[(&str, &str)]) -> Self {
+        let arguments = "prometheus --config.file=prometheus.yml --storage.tsdb.path=data";
+        Self { server: serve(arguments, "Server is ready to receive web requests", files) }
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+}
+
+/// A fresh Alertmanager on 127.0.0.1, alone in its cluster.
+///
+/// Server and folder are gone on drop and when the test process ends.
+pub struct Alertmanager {
+    server: Server,
+}
+
+impl Alertmanager {
+    /// Starts a server with this text as its configuration.
+    ///
+    /// # Panics
+    /// When Alertmanager is not installed or does not start; shows what it said.
+    #[must_use]
+    pub fn start(configuration: &str) -> Self {
+        // Debian gives it a name of its own.
+        let arguments = "$(command -v alertmanager prometheus-alertmanager | head -n 1) \
+             --config.file=alertmanager.yml --storage.path=data --cluster.listen-address=";
+        let files = [("alertmanager.yml", configuration)];
+        Self { server: serve(arguments, "msg=\"Listening on\"", &files) }
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+}
+
+/// Runs `promtool` or `amtool` in `folder` and gives what it prints.
+///
+/// # Panics
+/// When the tool finds something wrong; shows what it said.
+pub fn monitoring_tool(folder: &Path, tool: &str, arguments: &[&str]) -> String {
+    let mut line = command![tool].to_vec();
+    line.extend(arguments.iter().map(Into::into));
+    run(folder, &line)
+}
+
+/// Starts a server that takes its port as an argument, which a file in its folder names.
+fn serve(arguments: &str, ready: &'static str, files: &[(&str, &str)]) -> Server {
+    let folder = Folder::new();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        let parent = path.parent().expect("a file of the folder has one");
+        fs::create_dir_all(parent).expect("the folder is ours to write");
+        fs::write(&path, text).expect("the folder is ours to write");
+    }
+    let port_file = folder.path().join("port");
+    let line = format!("exec {arguments} --web.listen-address=127.0.0.1:$(cat port)");
+    let command = command!["bash", "-c", line].to_vec();
+    Server::start(folder, Recipe { command, ready, tidy_up: "" }, |port| {
+        fs::write(&port_file, port.to_string()).expect("the folder is ours to write");
+    })
+}
