@@ -29,7 +29,7 @@ async fn all_expressions(watcher: &Watcher) -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_expression_can_be_evaluated() {
-    let watcher = Watcher::start_idle();
+    let watcher = Watcher::start_idle().await;
     let mut wrong = Vec::new();
     for (place, expression) in all_expressions(&watcher).await {
         if let Err(error) = watcher.evaluate(&expression).await {
@@ -63,7 +63,8 @@ async fn every_series_that_rules_dashboards_and_runbooks_name_is_told_by_a_runni
          - job_name: seatlock\n  static_configs: [{{targets: ['{}']}}]\n",
         service.address
     );
-    let watcher = Watcher::start(&configuration, &rule_files());
+    let watcher = Watcher::start(&configuration);
+    watcher.take_rules(&rule_files()).await;
     watcher.until("count_over_time(seatlock_ready[5m]) > 4").await;
     // Recorded last of all.
     watcher.until("count_over_time(job:seatlock_batch_wait_slow:ratio_rate5m[5m]) > 2").await;
@@ -94,7 +95,7 @@ async fn every_series_that_rules_dashboards_and_runbooks_name_is_told_by_a_runni
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_that_is_recorded_is_looked_at() {
-    let watcher = Watcher::start_idle();
+    let watcher = Watcher::start_idle().await;
     let all = all_expressions(&watcher).await;
     let used: BTreeSet<String> =
         all.iter().flat_map(|(_, text)| selectors(text)).map(|found| found.name).collect();

@@ -62,7 +62,11 @@ impl World {
         let text = text.replace("127.0.0.1:8080", &addresses.join("\", \""));
         let rules = rule_files().into_iter();
         let rules: Vec<_> = rules.map(|(name, text)| (name, scaled::rules(&text))).collect();
-        let watcher = Watcher::start(&text, &rules);
+        let watcher = Watcher::start(&text);
+        // Prometheus takes up to five seconds until it scrapes for the first time, which would be five
+        // minutes without any process of the service.
+        watcher.until("sum(seatlock_ready) == 2").await;
+        watcher.take_rules(&rules).await;
         Self { services, redis, watcher, pager, _alertmanager: alertmanager }
     }
 

@@ -6,6 +6,8 @@ use serde_json::Value;
 use test_support::Prometheus;
 use tokio::task::block_in_place;
 
+use crate::files::rule_files;
+
 /// How long a condition is waited for.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
@@ -24,20 +26,31 @@ pub(crate) struct Alert {
 }
 
 impl Watcher {
-    /// Starts one with this configuration and these rule files.
-    pub(crate) fn start(configuration: &str, rules: &[(String, String)]) -> Self {
-        let paths: Vec<String> = rules.iter().map(|(name, _)| format!("rules/{name}")).collect();
-        let texts = rules.iter().map(|(_, text)| text.as_str());
-        let mut files: Vec<(&str, &str)> = paths.iter().map(String::as_str).zip(texts).collect();
-        files.push(("prometheus.yml", configuration));
-        let server = block_in_place(|| Prometheus::start(&files));
+    /// Starts one with this configuration, without rules.
+    pub(crate) fn start(configuration: &str) -> Self {
+        let server = block_in_place(|| Prometheus::start(&[("prometheus.yml", configuration)]));
         let http = reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap();
         Self { server, http }
     }
 
+    /// Gives it these rule files, and waits until it has read them.
+    pub(crate) async fn take_rules(&self, files: &[(String, String)]) {
+        let paths: Vec<String> = files.iter().map(|(name, _)| format!("rules/{name}")).collect();
+        let texts = files.iter().map(|(_, text)| text.as_str());
+        let files: Vec<(&str, &str)> = paths.iter().map(String::as_str).zip(texts).collect();
+        block_in_place(|| self.server.reload(&files));
+        let end = Instant::now() + SOON;
+        while self.ask("rules", None).await["data"]["groups"].as_array().is_none_or(Vec::is_empty) {
+            assert!(Instant::now() < end, "it does not read its rules");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Starts one with the rules as they are, that scrapes nothing.
-    pub(crate) fn start_idle() -> Self {
-        Self::start("rule_files: [rules/*.yml]\n", &crate::files::rule_files())
+    pub(crate) async fn start_idle() -> Self {
+        let watcher = Self::start("rule_files: [rules/*.yml]\n");
+        watcher.take_rules(&rule_files()).await;
+        watcher
     }
 
     /// What the API answers; a wrong expression is `"status": "error"`.

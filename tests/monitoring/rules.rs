@@ -91,7 +91,7 @@ fn expectations_are_read_with_their_alerts() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_alert_says_how_bad_it_is_what_it_means_and_where_to_read_on() {
-    for alert in Watcher::start_idle().alerts().await {
+    for alert in Watcher::start_idle().await.alerts().await {
         let name = &alert.name;
         let severity = alert.labels["severity"].as_str().unwrap_or_default();
         assert!(SEVERITIES.contains(&severity), "{name}: severity {severity:?}");

@@ -25,7 +25,7 @@ pub(crate) fn queries(text: &str) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_alert_has_its_runbook_and_every_runbook_its_alert() {
-    let alerts = Watcher::start_idle().alerts().await;
+    let alerts = Watcher::start_idle().await.alerts().await;
     let alerts: BTreeSet<String> = alerts.into_iter().map(|alert| alert.name).collect();
     let books: BTreeSet<String> = runbooks().into_iter().map(|(name, _)| name).collect();
     let missing: Vec<_> = alerts.difference(&books).collect();
@@ -40,7 +40,7 @@ async fn every_alert_has_its_runbook_and_every_runbook_its_alert() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_runbook_says_the_severity_of_its_alert() {
-    let (alerts, books) = (Watcher::start_idle().alerts().await, runbooks());
+    let (alerts, books) = (Watcher::start_idle().await.alerts().await, runbooks());
     let index = read("docs/runbooks/README.md");
     for alert in alerts {
         let severity = alert.labels["severity"].as_str().unwrap();

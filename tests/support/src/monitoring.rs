@@ -26,6 +26,13 @@ impl Prometheus {
         Self { server: serve(arguments, "Server is ready to receive web requests", files) }
     }
 
+    /// Adds files to its folder, or replaces them, and lets it read its configuration again. Returns
+    /// when it has been told; it takes a moment.
+    pub fn reload(&self, files: &[(&str, &str)]) {
+        write(self.server.folder(), files);
+        self.server.process().signal("HUP");
+    }
+
     /// The port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -74,16 +81,21 @@ pub fn monitoring_tool(folder: &Path, tool: &str, arguments: &[&str]) -> String 
 /// Starts a server that takes its port as an argument, which a file in its folder names.
 fn serve(arguments: &str, ready: &'static str, files: &[(&str, &str)]) -> Server {
     let folder = Folder::new();
-    for (name, text) in files {
-        let path = folder.path().join(name);
-        let parent = path.parent().expect("a file of the folder has one");
-        fs::create_dir_all(parent).expect("the folder is ours to write");
-        fs::write(&path, text).expect("the folder is ours to write");
-    }
+    write(folder.path(), files);
     let port_file = folder.path().join("port");
     let line = format!("exec {arguments} --web.listen-address=127.0.0.1:$(cat port)");
     let command = command!["bash", "-c", line].to_vec();
     Server::start(folder, Recipe { command, ready, tidy_up: "" }, |port| {
         fs::write(&port_file, port.to_string()).expect("the folder is ours to write");
     })
+}
+
+/// Lays files into a folder, each by its relative path and with its text.
+fn write(folder: &Path, files: &[(&str, &str)]) {
+    for (name, text) in files {
+        let path = folder.join(name);
+        let parent = path.parent().expect("a file of the folder has one");
+        fs::create_dir_all(parent).expect("the folder is ours to write");
+        fs::write(&path, text).expect("the folder is ours to write");
+    }
 }

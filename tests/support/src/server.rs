@@ -59,6 +59,11 @@ impl Server {
         self.port
     }
 
+    /// Where it runs.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Kills what still runs, and starts the server again on its port and in its folder.
     ///
     /// # Panics
