@@ -19,3 +19,6 @@ mod rules;
 mod runbooks;
 mod scaled;
 mod service;
+
+/// Held by whoever needs the processor: the outage must not be told of what its neighbours take from it.
+pub(crate) static PROCESSOR: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
