@@ -2,8 +2,9 @@
 //!
 //! A mechanical change and the only one: every duration is divided by [`FASTER`], in rule files those in
 //! `for:`, in `interval:` and in range selectors (`[5m]`), in the servers' configuration those of every
-//! setting that is nothing but a duration. Thresholds stay, which is right because they are shares, or
-//! rates in a second; so five minutes of the rules are five seconds of the test.
+//! setting that is nothing but a duration. Thresholds stay: they are shares, rates in a second, times that
+//! the service itself takes, or ask whether something has happened at all. So five minutes of the rules are
+//! five seconds of the test.
 
 /// How many times faster.
 pub(crate) const FASTER: u64 = 60;
