@@ -85,7 +85,7 @@ impl World {
 }
 
 /// Buyers who go on until they are stopped: half of them want any seat, half of them the same few, so
-/// that most of their requests are rightly refused.
+/// that soon half of all requests are rightly refused.
 struct Load {
     stop: Arc<AtomicBool>,
     /// Answers by what they were: 200, 409, anything else.
@@ -135,7 +135,7 @@ async fn when_redis_dies_the_right_alerts_fire_and_only_those_and_end_when_it_is
     let world = World::start().await;
     let load = Load::start(&world.services).await;
 
-    // An on-sale in good health: most buyers are refused, and nobody is called.
+    // An on-sale in good health: half of the buyers are refused, and nobody is called.
     world.watcher.until("job:seatlock_booking_valid:rate1h > 1").await;
     sleep(QUARTER).await;
     let before = load.answered();
