@@ -19,23 +19,23 @@ use crate::actors::hold_sweeper::HoldSweeper;
 use crate::actors::seat_lock::SeatLocker;
 use crate::actors::seat_map::SeatMapFollower;
 use crate::catalogue::Catalogue;
-use crate::config::{Config, Database, HostPort};
+use crate::config::{Config, HostPort};
 use crate::domain::failure::StoreError;
-use crate::domain::rules::Policy;
-use crate::http::answers::render;
 use crate::http::auth::ApiKey;
 use crate::http::problem::Code;
-use crate::http::recorded::read_answer;
 use crate::http::{RateLimit, Services, edge, routes};
 use crate::metrics::Metrics;
 use crate::redis::RedisFailure;
 use crate::reservation::Reservation;
 use crate::seat_map::{SeatMaps, Streams};
-use crate::store::{Limits, Schema, Settings, Store, Target};
+use crate::store::Store;
+
+pub use database::{open_store, store_settings};
 
 use coordination::Coordination;
 
 mod coordination;
+mod database;
 mod redis;
 
 /// What the engine has to stop in when the requests have used up the time.
@@ -82,52 +82,6 @@ struct Engine {
     health: Arc<Health>,
     arbiters: Vec<Arbiter>,
     lock_probe: Option<JoinHandle<()>>,
-}
-
-/// The store's settings as the configuration has them.
-#[must_use]
-pub fn store_settings(config: &Config) -> Settings {
-    let database = &config.database;
-    let target = match &database.backend {
-        Database::Sqlite { path } => Target::Sqlite { path: path.clone() },
-        Database::Postgres { write_url, read_url } => Target::Postgres {
-            write_url: write_url.expose().to_owned(),
-            read_url: read_url.as_ref().map(|url| url.expose().to_owned()),
-        },
-    };
-    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    let limits = Limits {
-        lanes: count(database.write_pool),
-        read_pool: count(database.read_pool),
-        pool_wait: database.pool_wait,
-        lock_timeout: database.lock_timeout,
-        statement_timeout: database.statement_timeout,
-        transaction_timeout: database.transaction_timeout,
-        creation_timeout: config.reservation.schedule_timeout,
-    };
-    let policy = Policy {
-        hold_ttl_max: config.reservation.hold_ttl_max,
-        outage_grace: config.reservation.outage_grace,
-        idempotency_ttl: config.reservation.idempotency_ttl,
-    };
-    Settings { target, limits, policy, render, read_answer }
-}
-
-/// Opens the store with its schema up to date, or says what is missing.
-pub async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<Store>, AppError> {
-    let settings = store_settings(config);
-    if config.database.migrate {
-        let steps = Store::migrate(&settings.target, &settings.limits).await?;
-        if steps > 0 {
-            log::info!("the schema took {steps} steps");
-        }
-    }
-    let store = Store::open(settings, Arc::clone(metrics)).await?;
-    store.check_durability().await?;
-    match store.schema().await? {
-        Schema::Current => Ok(store),
-        Schema::Behind(steps) => Err(AppError::SchemaBehind(steps)),
-    }
 }
 
 impl App {
