@@ -96,7 +96,8 @@ mod full {
             booked.expect(200);
             listener.until_booked(seat).await;
         }
-        assert!(two.client().metric("seatlock_map_cache_news_total").await >= 20.0);
+        // The journal may have told of the last one before the news came.
+        two.client().metric_above("seatlock_map_cache_news_total", 19.0).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
