@@ -1,9 +1,10 @@
 //! Brings the schema up to date, safely from many replicas at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use migration::Migrator;
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbErr};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr};
 use sea_orm_migration::MigratorTrait as _;
 
 use crate::domain::failure::StoreError;
@@ -12,10 +13,17 @@ use crate::faults::mutants::Mutant;
 use super::Store;
 use super::connect::{Limits, Target};
 use super::dialect::Dialect;
+use super::failure::{Meaning, meaning};
 
 /// The advisory lock under which one replica migrates while the others wait. Any number would do, as long
 /// as nobody else in the database uses it.
 const ADVISORY_LOCK: i64 = 0x5EA7_10C4;
+
+/// Between two tries to open a file that another process is making.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Tries before the file counts as unusable: two seconds.
+const BUSY_TRIES: usize = 100;
 
 /// How the schema stands against this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +40,7 @@ impl Store {
     pub async fn migrate(target: &Target, limits: &Limits) -> Result<usize, StoreError> {
         let mut options = target.writer(limits, 1, &Arc::default());
         options.connect_lazy(false);
-        let connection = Database::connect(options).await?;
+        let connection = connect(options).await?;
         let steps = match target.dialect() {
             Dialect::Postgres => locked(&connection).await,
             Dialect::Sqlite => alone(&connection).await,
@@ -50,6 +58,18 @@ impl Store {
         let pending = self.bounded(&self.write, limit, look).await?;
         Ok(if pending == 0 { Schema::Current } else { Schema::Behind(pending) })
     }
+}
+
+/// SQLite turns a new file over to its write-ahead log under a lock that nobody waits for: of several
+/// processes that start together on one, all but one are told that it is busy.
+async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+    for _ in 0..BUSY_TRIES {
+        match Database::connect(options.clone()).await {
+            Err(error) if meaning(&error) == Meaning::Again => tokio::time::sleep(BUSY_PAUSE).await,
+            connected => return connected,
+        }
+    }
+    Database::connect(options).await
 }
 
 async fn up(connection: &DatabaseConnection) -> Result<usize, DbErr> {
