@@ -5,7 +5,7 @@
 //! one call to it. It has no way to ask for its state: here a watch channel carries it.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use failsafe::failure_policy::{
     ConsecutiveFailures, OrElse, SuccessRateOverTimeWindow, consecutive_failures,
@@ -30,6 +30,9 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// The least number of calls in the window from which a share means something.
 const WINDOW_CALLS: u32 = 20;
 
+/// The share of customers let through right after it has closed.
+const FIRST_SHARE: f64 = 0.1;
+
 /// When the breaker opens and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct BreakerSettings {
@@ -40,6 +43,8 @@ pub struct BreakerSettings {
     pub reopen_after: Duration,
     /// The longest time until the next probe.
     pub reopen_at_most: Duration,
+    /// After it has closed again, how long until all customers are let through.
+    pub ramp: Duration,
 }
 
 type Policy = OrElse<SuccessRateOverTimeWindow<Jitter>, ConsecutiveFailures<Jitter>>;
@@ -49,7 +54,12 @@ pub struct Breaker {
     machine: StateMachine<Policy, Observer>,
     state: watch::Sender<BreakerState>,
     failure: LastFailure,
+    recovered: Recovered,
+    ramp: Duration,
 }
+
+/// When it closed again; nothing until it has been open.
+type Recovered = Arc<Mutex<Option<Instant>>>;
 
 /// What failed last: the reason if the breaker opens.
 type LastFailure = Arc<Mutex<Option<LockError>>>;
@@ -64,9 +74,15 @@ impl Breaker {
                 .or_else(consecutive_failures(settings.failures_in_a_row, backoff));
         let state = watch::Sender::new(BreakerState::Closed);
         let failure = LastFailure::default();
-        let observer = Observer { state: state.clone(), metrics, failure: Arc::clone(&failure) };
+        let recovered = Recovered::default();
+        let observer = Observer {
+            state: state.clone(),
+            metrics,
+            failure: Arc::clone(&failure),
+            recovered: Arc::clone(&recovered),
+        };
         let machine = Config::new().failure_policy(policy).instrument(observer).build();
-        Self { machine, state, failure }
+        Self { machine, state, failure, recovered, ramp: settings.ramp }
     }
 
     /// What it lets through now.
@@ -81,17 +97,24 @@ impl Breaker {
         self.state.subscribe()
     }
 
-    /// A customer's call: `Bypassed`, and `call` never polled, unless the breaker is closed. Any error
-    /// counts against the backend. A call that is dropped halfway counts for nothing.
+    /// A customer's call: `Bypassed`, and `call` never polled, unless the breaker is closed; for a while
+    /// after it has closed again only a growing share is let through, so that a backend that has just come
+    /// back is not felled by all at once. Any error counts against the backend, and so does an answer that
+    /// takes longer than its time. A call that is dropped halfway counts for nothing.
     pub async fn customer<T>(
         &self,
         call: impl Future<Output = Result<T, LockError>>,
     ) -> Result<T, LockError> {
-        if self.state() == BreakerState::Closed {
+        if self.state() == BreakerState::Closed && fastrand::f64() < self.share_now() {
             self.judge(call).await
         } else {
             Err(LockError::Bypassed)
         }
+    }
+
+    fn share_now(&self) -> f64 {
+        let recovered = *self.recovered.lock().unwrap_or_else(PoisonError::into_inner);
+        recovered.map_or(1.0, |at| share(at.elapsed(), self.ramp))
     }
 
     /// A try at recovery: `Bypassed`, and `probes` never polled, before the time has come. Success closes
@@ -127,6 +150,15 @@ struct Observer {
     state: watch::Sender<BreakerState>,
     metrics: Arc<Metrics>,
     failure: LastFailure,
+    recovered: Recovered,
+}
+
+/// The share of customers let through so long after it has closed again.
+fn share(since: Duration, ramp: Duration) -> f64 {
+    match since < ramp {
+        true => (since.as_secs_f64() / ramp.as_secs_f64()).max(FIRST_SHARE),
+        false => 1.0,
+    }
 }
 
 impl Observer {
@@ -163,6 +195,8 @@ impl Instrument for Observer {
 
     fn on_closed(&self) {
         if self.entered(BreakerState::Closed).is_some() {
+            let mut recovered = self.recovered.lock().unwrap_or_else(PoisonError::into_inner);
+            *recovered = Some(Instant::now());
             log::info!("seat locks are used again: their backend has recovered");
         }
     }
@@ -178,6 +212,7 @@ mod tests {
             failures_in_a_row: 2,
             reopen_after: Duration::from_millis(40),
             reopen_at_most: Duration::from_millis(80),
+            ramp: Duration::ZERO,
         };
         Ok((Breaker::new(settings, Arc::clone(&metrics)), metrics))
     }
@@ -187,6 +222,32 @@ mod tests {
     }
 
     async fn succeeds() -> Result<(), LockError> {
+        Ok(())
+    }
+
+    #[test]
+    fn after_a_recovery_the_share_of_customers_grows_to_all() {
+        let ramp = Duration::from_secs(2);
+        assert_eq!(share(Duration::ZERO, ramp), FIRST_SHARE);
+        assert_eq!(share(Duration::from_secs(1), ramp), 0.5);
+        assert_eq!(share(ramp, ramp), 1.0);
+        assert_eq!(share(Duration::ZERO, Duration::ZERO), 1.0);
+    }
+
+    #[tokio::test]
+    async fn most_customers_are_bypassed_right_after_a_recovery() -> prometheus::Result<()> {
+        let (mut breaker, _) = breaker()?;
+        breaker.ramp = Duration::from_secs(3_600);
+        for _ in 0..2 {
+            assert_eq!(breaker.customer(fails()).await, Err(LockError::Timeout));
+        }
+        tokio::time::sleep(Duration::from_millis(90)).await;
+        assert_eq!(breaker.recovery(succeeds()).await, Ok(()));
+        let mut passed = 0;
+        for _ in 0..1_000 {
+            passed += u32::from(breaker.customer(succeeds()).await.is_ok());
+        }
+        assert!((30..300).contains(&passed), "{passed} of 1,000");
         Ok(())
     }
 

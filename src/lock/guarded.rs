@@ -50,6 +50,7 @@ impl Default for GuardSettings {
                 reopen_after: Duration::from_secs(1),
                 // Two tries within the ten seconds after which a new master is to be used.
                 reopen_at_most: Duration::from_secs(5),
+                ramp: Duration::from_secs(2),
             },
             good_probes: 3,
             tick: Duration::from_millis(100),

@@ -59,6 +59,7 @@ fn guarded(troubles: Vec<Trouble>) -> prometheus::Result<Arc<Guarded<Told>>> {
             failures_in_a_row: 2,
             reopen_after: Duration::from_millis(50),
             reopen_at_most: Duration::from_millis(100),
+            ramp: Duration::ZERO,
         },
         tick: Duration::from_millis(5),
         ..GuardSettings::default()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seatlock::domain::ids::{ScheduleId, SeatNumber};
+use seatlock::lock::breaker::BreakerSettings;
 use seatlock::lock::guarded::{GuardSettings, Guarded};
 use seatlock::lock::redis::RedisLocks;
 use seatlock::lock::{LockError, LockReply, LockRequest, LockToken, SeatLocks};
@@ -76,7 +77,10 @@ pub(crate) fn locks(settings: &RedisSettings) -> RedisLocks {
 /// The locks as the service has them, with the task that closes the breaker.
 pub(crate) fn guarded(settings: &RedisSettings) -> Arc<Guarded<RedisLocks>> {
     let budget = settings.round_trip * 5 / 4;
-    let guard = GuardSettings { budget, ..GuardSettings::default() };
+    let usual = GuardSettings::default();
+    // What is looked at is when the locks are used again at all, not by how many at first.
+    let breaker = BreakerSettings { ramp: Duration::ZERO, ..usual.breaker };
+    let guard = GuardSettings { budget, breaker, ..usual };
     let metrics = Arc::new(Metrics::new().unwrap());
     let locks = Arc::new(Guarded::new(locks(settings), guard, metrics));
     locks.spawn_probe();
