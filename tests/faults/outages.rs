@@ -54,7 +54,7 @@ impl Outage {
         }
         // A batch may have been the first to meet it; the mode is the health probes' word.
         for service in &scene.services {
-            let says = |line: &str| line.contains("the primary takes no writes: read-only");
+            let says = |line: &str| line.contains("read-only until it does");
             calmly(|| service.process.wait_for_line(says, LONG));
         }
         let refused_after = hurt.elapsed();
