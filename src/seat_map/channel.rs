@@ -180,8 +180,7 @@ impl Channel {
             future if future > newest.version => None,
             old => Some(state.past.since(old).ok_or(Missed { newest: newest.version })?),
         };
-        let told_at_most = (newest.codes.len() / SEATS_PER_CHANGE).max(CHANGES_TOLD);
-        match changed.filter(|changed| changed.len() <= told_at_most) {
+        match changed.filter(|changed| changed.len() <= told_at_most(&newest)) {
             Some(changed) => {
                 let opening = Update::new(News::Changes(changed, newest));
                 Ok(Listener { opening, updates: self.updates.subscribe() })
@@ -193,11 +192,32 @@ impl Channel {
         }
     }
 
-    /// Takes what the journal remembers of the time before.
-    pub(super) fn recall(&self, from: i64, changed: Vec<SeatNumber>) {
+    /// Begins to listen after a version of which the journal remembers what was touched until `until`, which
+    /// was the newest here.
+    pub(super) fn resume_with(
+        &self,
+        version: i64,
+        until: i64,
+        touched: Vec<SeatNumber>,
+    ) -> Listener {
         let mut state = self.state();
-        let newest = state.newest.version;
-        state.past.reach_back(from, newest, changed);
+        let newest = Arc::clone(&state.newest);
+        let nothing = (until == newest.version).then(Vec::new);
+        let later = nothing.or_else(|| state.past.since(until));
+        let Some(later) = later else {
+            drop(state);
+            return self.listen();
+        };
+        state.past.reach_back(version, newest.version, touched.clone());
+        let mut changed = [touched, later].concat();
+        changed.sort_unstable();
+        changed.dedup();
+        if changed.len() > told_at_most(&newest) {
+            drop(state);
+            return self.listen();
+        }
+        let opening = Update::new(News::Changes(changed, newest));
+        Listener { opening, updates: self.updates.subscribe() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -209,6 +229,11 @@ impl Channel {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Missed {
     pub(super) newest: i64,
+}
+
+/// More changed seats than this are told as a snapshot.
+fn told_at_most(states: &SeatStates) -> usize {
+    (states.codes.len() / SEATS_PER_CHANGE).max(CHANGES_TOLD)
 }
 
 /// The seats whose states are not the same in both.
@@ -266,8 +291,20 @@ mod tests {
         assert_eq!(told(&channel.resume(1).unwrap().opening), (3, Some(vec![0])));
         assert_eq!(told(&channel.resume(9).unwrap().opening), (3, None));
         assert_eq!(channel.resume(0).unwrap_err(), Missed { newest: 3 });
-        channel.recall(0, vec![SeatNumber(2)]);
+        let resumed = channel.resume_with(0, 3, vec![SeatNumber(2), SeatNumber(0)]);
+        assert_eq!(told(&resumed.opening), (3, Some(vec![0, 2])));
         assert_eq!(told(&channel.resume(0).unwrap().opening), (3, Some(vec![0, 2])));
+    }
+
+    #[test]
+    fn whoever_saw_a_change_elsewhere_is_told_that_it_was_taken_back() {
+        let channel = Channel::new(states(1, &[0, 0]));
+        // At version 2, which only another process has told of, the second seat was held.
+        channel.advance(&states(3, &[0, 0]));
+        assert_eq!(channel.resume(2).unwrap_err(), Missed { newest: 3 });
+        channel.advance(&states(4, &[2, 0]));
+        let resumed = channel.resume_with(2, 3, vec![SeatNumber(1)]);
+        assert_eq!(told(&resumed.opening), (4, Some(vec![0, 1])));
     }
 
     #[test]

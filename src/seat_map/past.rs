@@ -22,8 +22,11 @@ pub(super) struct Past {
 struct Step {
     from: i64,
     to: i64,
-    /// Every seat whose state may differ between the two.
+    /// The seats whose states differ between the two; of a step from the journal all that were touched.
     changed: Vec<SeatNumber>,
+    /// Whether seats are among them that changed and changed back. Without those the step helps nobody
+    /// whose version lies within it.
+    complete: bool,
 }
 
 impl Past {
@@ -33,27 +36,30 @@ impl Past {
             *self = Self::default();
         }
         self.seats += changed.len();
-        self.steps.push_back(Step { from, to, changed });
+        self.steps.push_back(Step { from, to, changed, complete: false });
         while self.seats > SEATS_MAX || self.steps.len() > STEPS_MAX {
             self.seats -= self.steps.pop_front().map_or(0, |step| step.changed.len());
         }
     }
 
-    /// Remembers what came before all that is remembered: the seats that changed after `from`. It may
+    /// Remembers what came before all that is remembered: the seats that were touched after `from`. It may
     /// reach into what is remembered; `newest` is where it ends if nothing is.
     pub(super) fn reach_back(&mut self, from: i64, newest: i64, changed: Vec<SeatNumber>) {
         let to = self.steps.front().map_or(newest, |first| first.from);
         if from < to && self.seats + changed.len() <= SEATS_MAX {
             self.seats += changed.len();
-            self.steps.push_front(Step { from, to, changed });
+            self.steps.push_front(Step { from, to, changed, complete: true });
         }
     }
 
     /// The seats whose states may have changed after `version`, ascending; `None` if that is longer ago
-    /// than is remembered. Told with their newest states they bring a map of any later version up to date
-    /// as well.
+    /// than is remembered, or is not remembered completely.
     pub(super) fn since(&self, version: i64) -> Option<Vec<SeatNumber>> {
         if self.steps.front()?.from > version {
+            return None;
+        }
+        let within = |step: &&Step| step.from < version && version < step.to;
+        if self.steps.iter().find(within).is_some_and(|step| !step.complete) {
             return None;
         }
         let later = self.steps.iter().filter(|step| step.to > version);
@@ -84,11 +90,13 @@ mod tests {
     }
 
     #[test]
-    fn a_version_within_a_step_gets_the_whole_step() {
+    fn a_version_within_a_step_is_known_only_if_all_touched_seats_are() {
         let mut past = Past::default();
         past.push(4, 6, seats([1]));
         past.push(6, 7, seats([2]));
-        assert_eq!(past.since(5), Some(seats([1, 2])));
+        assert_eq!(past.since(5), None, "a seat may have changed at 5 and back at 6");
+        past.reach_back(2, 7, seats([1, 3]));
+        assert_eq!(past.since(3), Some(seats([1, 2, 3])));
     }
 
     #[test]

@@ -100,10 +100,10 @@ impl Streams {
             Ok(listener) => return Ok(listener),
             Err(missed) => missed,
         };
-        if let Some(changed) = self.changed(id, version, missed.newest).await? {
-            channel.recall(version, changed);
-        }
-        Ok(channel.resume(version).unwrap_or_else(|_| channel.listen()))
+        Ok(match self.changed(id, version, missed.newest).await? {
+            Some(touched) => channel.resume_with(version, missed.newest, touched),
+            None => channel.listen(),
+        })
     }
 
     /// The seats that the journal says have changed after one version, if it tells of all until the other.
