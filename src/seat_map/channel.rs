@@ -124,14 +124,13 @@ impl Channel {
         }
         let changed = difference(&state.newest, states);
         let from = state.newest.version;
-        let told = changed.clone();
-        state.past.push(from, states.version, changed);
+        state.past.push(from, states.version, changed.clone());
         state.newest = Arc::clone(states);
         state.snapshot = None;
         state.moved = Instant::now();
         state.spoke = state.moved;
         // Nobody may be listening.
-        drop(self.updates.send(Update::new(News::Changes(told, Arc::clone(states)))));
+        drop(self.updates.send(Update::new(News::Changes(changed, Arc::clone(states)))));
         true
     }
 
@@ -162,34 +161,20 @@ impl Channel {
 
     /// Begins to listen with all states.
     pub(super) fn listen(&self) -> Listener {
-        let mut state = self.state();
-        let newest = Arc::clone(&state.newest);
-        let snapshot = state.snapshot.get_or_insert_with(|| Update::new(News::Snapshot(newest)));
-        let opening = Arc::clone(snapshot);
-        Listener { opening, updates: self.updates.subscribe() }
+        self.begin(self.state(), None)
     }
 
     /// Begins to listen where a listener has left off: with what it has missed, or with all states if
     /// that is less. The version is given back if what came after it is not remembered.
     pub(super) fn resume(&self, version: i64) -> Result<Listener, Missed> {
         let state = self.state();
-        let newest = Arc::clone(&state.newest);
-        let changed = match version {
-            known if known == newest.version => Some(Vec::new()),
-            // Nobody has it yet, or it is of a history that was replaced.
-            future if future > newest.version => None,
-            old => Some(state.past.since(old).ok_or(Missed { newest: newest.version })?),
+        let newest = state.newest.version;
+        // A version above it nobody has yet, or it is of a history that was replaced.
+        let changed = match version <= newest {
+            true => Some(state.since(version).ok_or(Missed { newest })?),
+            false => None,
         };
-        match changed.filter(|changed| changed.len() <= told_at_most(&newest)) {
-            Some(changed) => {
-                let opening = Update::new(News::Changes(changed, newest));
-                Ok(Listener { opening, updates: self.updates.subscribe() })
-            }
-            None => {
-                drop(state);
-                Ok(self.listen())
-            }
-        }
+        Ok(self.begin(state, changed))
     }
 
     /// Begins to listen after a version of which the journal remembers what was touched until `until`, which
@@ -201,22 +186,30 @@ impl Channel {
         touched: Vec<SeatNumber>,
     ) -> Listener {
         let mut state = self.state();
-        let newest = Arc::clone(&state.newest);
-        let nothing = (until == newest.version).then(Vec::new);
-        let later = nothing.or_else(|| state.past.since(until));
-        let Some(later) = later else {
-            drop(state);
-            return self.listen();
-        };
-        state.past.reach_back(version, newest.version, touched.clone());
-        let mut changed = [touched, later].concat();
-        changed.sort_unstable();
-        changed.dedup();
-        if changed.len() > told_at_most(&newest) {
-            drop(state);
-            return self.listen();
+        let changed = state.since(until).map(|later| {
+            let mut changed = [touched.as_slice(), &later].concat();
+            changed.sort_unstable();
+            changed.dedup();
+            changed
+        });
+        if changed.is_some() {
+            let newest = state.newest.version;
+            state.past.reach_back(version, newest, touched);
         }
-        let opening = Update::new(News::Changes(changed, newest));
+        self.begin(state, changed)
+    }
+
+    /// Begins with these seats, or with all where they are not known or are that many.
+    fn begin(&self, mut state: MutexGuard<'_, State>, seats: Option<Vec<SeatNumber>>) -> Listener {
+        let newest = Arc::clone(&state.newest);
+        let told_at_most = (newest.codes.len() / SEATS_PER_CHANGE).max(CHANGES_TOLD);
+        let opening = match seats.filter(|seats| seats.len() <= told_at_most) {
+            Some(seats) => Update::new(News::Changes(seats, newest)),
+            None => {
+                let all = || Update::new(News::Snapshot(newest));
+                Arc::clone(state.snapshot.get_or_insert_with(all))
+            }
+        };
         Listener { opening, updates: self.updates.subscribe() }
     }
 
@@ -225,15 +218,20 @@ impl Channel {
     }
 }
 
+impl State {
+    /// The seats that may have changed since a version, the newest included; `None` if that is not known.
+    fn since(&self, version: i64) -> Option<Vec<SeatNumber>> {
+        match version == self.newest.version {
+            true => Some(Vec::new()),
+            false => self.past.since(version),
+        }
+    }
+}
+
 /// What a listener has missed is not remembered; the stream is at this version.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Missed {
     pub(super) newest: i64,
-}
-
-/// More changed seats than this are told as a snapshot.
-fn told_at_most(states: &SeatStates) -> usize {
-    (states.codes.len() / SEATS_PER_CHANGE).max(CHANGES_TOLD)
 }
 
 /// The seats whose states are not the same in both.

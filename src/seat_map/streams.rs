@@ -71,30 +71,36 @@ impl Streams {
         let place = self.place()?;
         let fresh = self.maps.states(schedule, after.unwrap_or(0)).await?;
         let id = schedule.schedule.id;
-        let channel = {
-            let mut channels = self.channels();
+        loop {
+            let begin = || Arc::new(Channel::new(Arc::clone(&fresh.states)));
+            let channel = Arc::clone(self.channels().entry(id).or_insert_with(begin));
+            channel.advance(&fresh.states);
+            let listener = match after {
+                None => channel.listen(),
+                Some(version) => self.resume(&channel, id, version).await?,
+            };
+            // Meanwhile it may have been forgotten, since nobody listened to it, or closed.
+            let channels = self.channels();
             if self.closed.load(Ordering::SeqCst) {
                 return Err(NoStream::Closed);
             }
-            let begin = || Arc::new(Channel::new(Arc::clone(&fresh.states)));
-            Arc::clone(channels.entry(id).or_insert_with(begin))
-        };
-        channel.advance(&fresh.states);
-        let Some(version) = after else { return Ok((channel.listen(), place)) };
-        let listener = match channel.resume(version) {
-            Ok(listener) => listener,
-            Err(_) => self.recall(&channel, id, version).await?,
-        };
-        Ok((listener, place))
+            if channels.get(&id).is_some_and(|current| Arc::ptr_eq(current, &channel)) {
+                return Ok((listener, place));
+            }
+        }
     }
 
-    /// Listens on from a version that only the journal remembers; with all states if not even that does.
-    async fn recall(
+    /// Listens on from a version; what came after it may be known to the journal alone, which one at a time
+    /// asks for all.
+    async fn resume(
         &self,
         channel: &Channel,
         id: ScheduleId,
         version: i64,
     ) -> Result<Listener, StoreError> {
+        if let Ok(listener) = channel.resume(version) {
+            return Ok(listener);
+        }
         let _recalling = channel.recalling.lock().await;
         let missed = match channel.resume(version) {
             Ok(listener) => return Ok(listener),
@@ -159,17 +165,11 @@ impl Streams {
 
     /// Says goodbye to all, and lets nobody in any more.
     pub fn close(&self) {
-        let channels = self.channels();
         self.closed.store(true, Ordering::SeqCst);
-        for channel in channels.values() {
-            channel.close();
-        }
+        self.dismiss();
     }
 
     fn place(&self) -> Result<Place, NoStream> {
-        if self.closed.load(Ordering::SeqCst) {
-            return Err(NoStream::Closed);
-        }
         let place = Place(Arc::clone(&self.listeners));
         if self.listeners.fetch_add(1, Ordering::SeqCst) >= self.listeners_max {
             return Err(NoStream::Full);
