@@ -227,11 +227,14 @@ impl Engine {
         metrics.reservation.expect_codes(Code::ALL.iter().map(|code| (code.name(), code.status())));
         // The store has the metrics; the metrics must not have the store.
         let (store, health) = (Arc::downgrade(&self.store), Arc::clone(&self.health));
+        let streams = Arc::downgrade(&self.services.streams);
         metrics.before_reading(move |metrics| {
             if let Some(store) = store.upgrade() {
                 store.note_pools();
             }
             health.note(&metrics.health);
+            let listeners = streams.upgrade().map_or(0, |streams| streams.listeners());
+            metrics.stream.listeners.set(i64::try_from(listeners).unwrap_or(i64::MAX));
         });
     }
 

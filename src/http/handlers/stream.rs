@@ -92,7 +92,6 @@ struct Events {
 
 impl Events {
     fn begin(listener: Listener, place: Place, resumed: bool, metrics: &Arc<Metrics>) -> Self {
-        metrics.stream.listeners.inc();
         if resumed {
             metrics.stream.resumed_total.inc();
         }
@@ -135,7 +134,6 @@ impl Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        self.metrics.stream.listeners.dec();
         self.metrics.stream.ended(self.end);
     }
 }
