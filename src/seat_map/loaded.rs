@@ -115,7 +115,7 @@ impl LoadedSchedule {
     /// next one who asks.
     pub(super) fn take(&self, entry: &JournalEntry) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        self.floor.fetch_max(entry.version, Ordering::SeqCst);
+        self.believe_from(entry.version);
         if let Some(current) = known.as_mut() {
             current.known.apply(entry);
         }
@@ -139,30 +139,25 @@ impl LoadedSchedule {
         sources: &Sources,
         at_least: i64,
     ) -> Result<FreshStates, StoreError> {
+        if let Some((states, _)) = self.believed(at_least) {
+            return Ok(FreshStates { states, stale: None });
+        }
         let wanted = at_least.max(self.floor.load(Ordering::SeqCst));
-        match self.look(wanted) {
-            Some((states, age)) if self.is_fresh(&states, age) => {
+        if let Some((states, _)) = self.look(wanted).filter(|(_, age)| *age < STALE) {
+            // Somebody is asking already, or this reader does, for everybody.
+            let Ok(asking) = self.asking.try_lock() else {
                 return Ok(FreshStates { states, stale: None });
-            }
-            Some((states, age)) if age < STALE => {
-                // Somebody is asking already, or this reader does, for everybody.
-                let Ok(asking) = self.asking.try_lock() else {
-                    return Ok(FreshStates { states, stale: None });
-                };
-                return self.ask(sources, at_least, asking).await;
-            }
-            _ => {}
+            };
+            return self.ask(sources, at_least, asking).await;
         }
         if self.is_resting() {
             return self.without_asking(at_least);
         }
         let asking = self.asking.lock().await;
-        match self.look(wanted) {
-            Some((states, age)) if self.is_fresh(&states, age) => {
-                Ok(FreshStates { states, stale: None })
-            }
-            _ if self.is_resting() => self.without_asking(at_least),
-            _ => self.ask(sources, at_least, asking).await,
+        match self.believed(at_least) {
+            Some((states, _)) => Ok(FreshStates { states, stale: None }),
+            None if self.is_resting() => self.without_asking(at_least),
+            None => self.ask(sources, at_least, asking).await,
         }
     }
 
@@ -214,28 +209,15 @@ impl LoadedSchedule {
         }
     }
 
-    /// Which of the seats are surely not to be had now; nothing if what is known is too old to say.
+    /// Which of the seats are surely not to be had now; `None` if what is known is too old to say.
     pub(super) fn refusals(
         &self,
         store: &Store,
         seats: &[SeatNumber],
-    ) -> Vec<(SeatNumber, ConflictReason)> {
+    ) -> Option<Vec<(SeatNumber, ConflictReason)>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        match &*known {
-            Some(current) if current.confirmed.elapsed() < STALE => {
-                current.known.refusals(seats, store.clock())
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// Whether all of the seats are surely to be had, as far as is known: not if that is too old to say.
-    pub(super) fn are_free(&self, store: &Store, seats: &[SeatNumber]) -> bool {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref().is_some_and(|current| {
-            let fresh = current.confirmed.elapsed() < STALE;
-            fresh && current.known.refusals(seats, store.clock()).is_empty()
-        })
+        let current = known.as_ref().filter(|current| current.confirmed.elapsed() < STALE)?;
+        Some(current.known.refusals(seats, store.clock()))
     }
 
     pub(super) fn look(&self, at_least: i64) -> Option<(Arc<SeatStates>, Duration)> {

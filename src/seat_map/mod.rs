@@ -103,10 +103,7 @@ impl SeatMaps {
     ) -> Option<MapAnswer> {
         let seen = self.version(schedule.schedule.id).unwrap_or(0);
         let (newest, age) = schedule.believed(at_least.max(seen))?;
-        let states = schedule.answers.publish(&newest, at_least);
-        if states.version > seen {
-            self.note_version(schedule.schedule.id, states.version);
-        }
+        let states = self.publish(schedule, &newest, at_least);
         let encoded = schedule.answers.at_hand(form, coding, states.version)?;
         self.note_age(age);
         Some(MapAnswer { encoded, stale: None })
@@ -118,12 +115,10 @@ impl SeatMaps {
         schedule: &LoadedSchedule,
         at_least: i64,
     ) -> Result<FreshStates, StoreError> {
-        let id = schedule.schedule.id;
-        schedule.believe_from(self.version(id).unwrap_or(0));
+        schedule.believe_from(self.version(schedule.schedule.id).unwrap_or(0));
         let fresh = schedule.fresh(&self.sources, at_least).await?;
-        let states = schedule.answers.publish(&fresh.states, at_least);
+        let states = self.publish(schedule, &fresh.states, at_least);
         self.note_age(fresh.stale.unwrap_or_else(|| schedule.age()));
-        self.note_version(id, states.version);
         Ok(FreshStates { states, ..fresh })
     }
 
@@ -164,13 +159,17 @@ impl SeatMaps {
             return;
         }
         shared.tell(&moved).await;
-        for (id, _) in moved {
-            if let Some(loaded) = self.loaded(id)
-                && let Some((version, seats)) = loaded.to_offer()
-                && let Some(epoch) = shared.epoch().await
-            {
-                shared.share(&loaded.schedule, epoch, version, &seats).await;
-            }
+        let offer = |(id, _)| {
+            let loaded = self.loaded(id)?;
+            Some((loaded.to_offer()?, loaded))
+        };
+        let offers: Vec<_> = moved.into_iter().filter_map(offer).collect();
+        if offers.is_empty() {
+            return;
+        }
+        let Some(epoch) = shared.epoch().await else { return };
+        for ((version, seats), loaded) in offers {
+            shared.share(&loaded.schedule, epoch, version, &seats).await;
         }
     }
 
@@ -209,7 +208,7 @@ impl SeatMaps {
             return Vec::new();
         }
         let Some(loaded) = self.loaded(id) else { return Vec::new() };
-        let refused = loaded.refusals(&self.sources.store, seats);
+        let refused = loaded.refusals(&self.sources.store, seats).unwrap_or_default();
         if loaded.is_due() {
             let maps = Arc::clone(self);
             cause::spawn(async move { loaded.refresh(&maps.sources).await });
@@ -220,7 +219,8 @@ impl SeatMaps {
     /// Whether this process knows for sure that all of the seats are to be had.
     #[must_use]
     pub fn are_free(&self, id: ScheduleId, seats: &[SeatNumber]) -> bool {
-        self.loaded(id).is_some_and(|loaded| loaded.are_free(&self.sources.store, seats))
+        let refusals = self.loaded(id).and_then(|map| map.refusals(&self.sources.store, seats));
+        refusals.is_some_and(|refusals| refusals.is_empty())
     }
 
     /// A schedule with its layout; `None` if there is none by this id.
@@ -249,6 +249,18 @@ impl SeatMaps {
         Ok(Some(loaded))
     }
 
+    /// What readers get of the newest states; from then on they get nothing older.
+    fn publish(
+        &self,
+        schedule: &LoadedSchedule,
+        newest: &Arc<SeatStates>,
+        at_least: i64,
+    ) -> Arc<SeatStates> {
+        let states = schedule.answers.publish(newest, at_least);
+        self.note_version(schedule.schedule.id, states.version);
+        states
+    }
+
     /// Notes how old the states of an answer are.
     fn note_age(&self, age: Duration) {
         self.sources.metrics.map.staleness_seconds.observe(age.as_secs_f64());
@@ -256,8 +268,9 @@ impl SeatMaps {
 
     fn note_version(&self, id: ScheduleId, version: i64) {
         let mut versions = self.versions();
-        let newest = versions.get(&id).unwrap_or(0).max(version);
-        versions.put(id, newest, 1);
+        if versions.get(&id).is_none_or(|newest| newest < version) {
+            versions.put(id, version, 1);
+        }
     }
 
     fn schedules(&self) -> MutexGuard<'_, Recent<ScheduleId, Arc<LoadedSchedule>>> {
