@@ -10,7 +10,7 @@
 //! ```
 //!
 //! In reading order: [`app`], [`http`], [`catalogue`], [`reservation`], [`actors`], [`seat_map`], [`lock`],
-//! [`redis`], [`store`], [`domain`]; [`config`], [`metrics`] and [`cause`] beside them, and [`faults`], which
+//! [`queue`], [`redis`], [`store`], [`domain`]; [`config`], [`metrics`] and [`cause`] beside them, and [`faults`], which
 //! only tests switch on. Each names only those that come later, which `tests/tidy.rs` checks.
 
 pub mod actors;
@@ -23,6 +23,7 @@ pub mod faults;
 pub mod http;
 pub mod lock;
 pub mod metrics;
+pub mod queue;
 pub mod redis;
 pub mod reservation;
 pub mod seat_map;

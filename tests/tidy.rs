@@ -25,6 +25,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("actors", &["seat_map", "lock", "store", "domain", "metrics", "cause", "faults"]),
     ("seat_map", &["redis", "store", "domain", "metrics", "cause", "faults"]),
     ("lock", &["redis", "domain", "metrics", "faults"]),
+    ("queue", &["redis", "store", "domain", "metrics", "cause"]),
     ("redis", &[]),
     ("store", &["domain", "metrics", "cause", "faults"]),
     ("config", &["domain"]),

@@ -12,6 +12,7 @@
 #[path = "../database/mod.rs"]
 mod database;
 mod locks;
+mod queue;
 mod redis;
 mod shared_maps;
 mod store;
