@@ -305,7 +305,13 @@ mod tests {
             request: RequestKey { caller: "shop".to_owned(), key: key.to_owned() },
             fingerprint: String::new(),
         });
-        Command { schedule: ScheduleId(1), action: Action::Lookup, keyed, locked: false }
+        Command {
+            schedule: ScheduleId(1),
+            action: Action::Lookup,
+            keyed,
+            locked: false,
+            queued: None,
+        }
     }
 
     #[test]

@@ -124,6 +124,7 @@ impl Sweep {
                     action: Action::Expire { hold },
                     keyed: None,
                     locked: false,
+                    queued: None,
                 };
                 let deadline = Instant::now() + self.limit;
                 let outcome = self.lanes.execute(command, deadline).await;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{Config, Database};
 use crate::domain::rules::Policy;
-use crate::http::answers::render;
-use crate::http::recorded::read_answer;
+use crate::http::recorded::{read_answer, render_answer};
 use crate::metrics::Metrics;
 use crate::store::{Limits, Schema, Settings, Store, Target};
 
@@ -37,7 +36,7 @@ pub fn store_settings(config: &Config) -> Settings {
         outage_grace: config.reservation.outage_grace,
         idempotency_ttl: config.reservation.idempotency_ttl,
     };
-    Settings { target, limits, policy, render, read_answer }
+    Settings { target, limits, policy, render: render_answer, read_answer }
 }
 
 /// Opens the store with its schema up to date, or says what is missing.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
+use super::clock::EpochMs;
+use super::ids::{BlockId, BookingId, CustomerId, HoldId, RequestId, ScheduleId, SeatNumber};
 
 /// Who calls, and by which Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +23,28 @@ pub struct Keyed {
     pub fingerprint: String,
 }
 
+/// What a command brings along that came through the queue in front, where it may be delivered again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queued {
+    /// The request: its outcome is recorded under this name, a refusal as well as an effect, and a second
+    /// delivery finds it.
+    pub id: RequestId,
+    /// From then on it is not executed any more: whoever asked has left.
+    pub not_after: EpochMs,
+}
+
+/// The caller under whose name the outcomes of queued requests are recorded; callers of the API have other
+/// names.
+const QUEUE: &str = "queue";
+
+impl Queued {
+    /// The key under which the outcome of a request is recorded.
+    #[must_use]
+    pub fn key(id: RequestId) -> RequestKey {
+        RequestKey { caller: QUEUE.to_owned(), key: id.to_string() }
+    }
+}
+
 /// A command for the lane of its schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
@@ -34,6 +57,8 @@ pub struct Command {
     /// Whether its seats are locked outside the database. If two locked commands then meet on a seat in
     /// one batch, the locks have failed and the rows saved the promise.
     pub locked: bool,
+    /// The request that it came with through the queue in front, if it did.
+    pub queued: Option<Queued>,
 }
 
 /// The seats asked for are ascending and without repeats; identifiers are chosen by the caller.

@@ -79,10 +79,21 @@ pub enum Effect {
 /// An answer as it was given and recorded under its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedAnswer {
-    /// HTTP status, 2xx.
+    /// HTTP status: 2xx, or that of a refusal for a request that came through the queue.
     pub status: u16,
     /// The body as it was sent; empty for 204.
     pub body: String,
+}
+
+/// What is recorded under a key, before it has a form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// What was done.
+    Effect(Effect),
+    /// Why nothing was done; of requests that came through the queue, whose answer is asked for later.
+    Refusal(Refusal),
+    /// What was recorded under another key of the same request.
+    Recorded(RecordedAnswer),
 }
 
 /// What became of a command.

@@ -20,6 +20,14 @@ pub enum Failure {
     Unknown,
 }
 
+impl Failure {
+    /// Whether the same command may be executed later; not if the command itself is at fault.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        !matches!(self, Self::Impossible(_))
+    }
+}
+
 /// Why the store could not do what was asked. A write that timed out may still have its effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {

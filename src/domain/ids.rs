@@ -90,6 +90,10 @@ scoped_id! {
     /// House seats taken out of sale.
     BlockId
 }
+scoped_id! {
+    /// A request that went through the queue in front.
+    RequestId
+}
 
 /// Who buys: the shop's own name for a customer, 1 to 128 characters, none of them a control character.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

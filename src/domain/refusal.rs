@@ -67,4 +67,6 @@ pub enum Refusal {
     },
     /// The Idempotency-Key belongs to another request.
     KeyReused,
+    /// It waited in the queue for longer than it may.
+    TooLate,
 }

@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::claims::{BlockRow, BookingRow, HoldRow, HoldStatus};
 use super::clock::{EpochMs, Outage, hold_end};
 use super::command::{Keyed, RequestKey};
-use super::effect::{Effect, RecordedAnswer};
+use super::effect::{Answer, Effect, RecordedAnswer};
 use super::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
+use super::refusal::Refusal;
 use super::rules::ScheduleRules;
 use super::seat::{SeatRow, SeatState};
 
@@ -32,6 +33,8 @@ pub enum KnownAnswer {
     Recorded(RecordedAnswer),
     /// Given earlier in this batch.
     Given(Box<Effect>),
+    /// A request through the queue that was refused earlier in this batch.
+    Refused(Refusal),
 }
 
 /// A customer's live seats in one schedule.
@@ -92,7 +95,7 @@ pub struct NewAnswer {
     /// Under which key, for which request.
     pub keyed: Keyed,
     /// What to render and record.
-    pub effect: Effect,
+    pub answer: Answer,
     /// Until when it is kept.
     pub expires_at: EpochMs,
 }

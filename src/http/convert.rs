@@ -37,6 +37,9 @@ impl From<Refusal> for Problem {
                 Code::SeatLimitReached,
                 format!("the customer has {owned} seats of this schedule and may have {max}"),
             ),
+            Refusal::TooLate => {
+                Self::new(Code::RequestExpired, "the request waited in the queue for too long")
+            }
             Refusal::KeyReused => Self::new(
                 Code::IdempotencyKeyReused,
                 "the Idempotency-Key was used for a request with another method, path or body",

@@ -73,6 +73,8 @@ problem_codes! {
     HoldConfirmed = "hold_confirmed", 409, "The hold is confirmed",
     /// The same Idempotency-Key is being executed. Repeat it after `Retry-After`.
     RequestInProgress = "request_in_progress", 409, "The same request is still being executed",
+    /// The request waited in the queue until its time was over, and had no effect. Send it again if it is still wanted.
+    RequestExpired = "request_expired", 410, "The request has expired",
     /// Send a smaller body.
     PayloadTooLarge = "payload_too_large", 413, "The body is too large",
     /// Send `Content-Type: application/json`; a seat plan may be `text/csv`, too.
@@ -83,6 +85,8 @@ problem_codes! {
     IdempotencyKeyReused = "idempotency_key_reused", 422, "The key belongs to another request",
     /// Slow down; repeat after `Retry-After`.
     RateLimited = "rate_limited", 429, "Too many requests",
+    /// Too many requests of this customer wait in the queue already. Wait for their outcomes.
+    QueueLimitReached = "queue_limit_reached", 429, "The customer's requests are at the limit",
     /// The customer has as many seats of this schedule as one may have.
     SeatLimitReached = "seat_limit_reached", 429, "The customer's seats are at the limit",
     /// A fault of the service. Repeat with the same Idempotency-Key, and report the `request_id`.

@@ -1,10 +1,36 @@
-//! Recorded answers, read again: what `answers.rs` wrote under a key, and what the audit asks of it.
+//! Recorded answers: what is written under a key, and how the audit reads it again.
 
 use serde::Deserialize;
 
 use crate::domain::audit::answer::{Bill, Told};
 use crate::domain::catalogue::PlanVersion;
-use crate::domain::effect::RecordedAnswer;
+use crate::domain::command::RequestKey;
+use crate::domain::effect::{Answer, RecordedAnswer};
+use crate::domain::refusal::Refusal;
+
+use super::answers::render;
+use super::problem::Problem;
+
+/// The form in which an answer is recorded under a key: as it is, or would be, sent.
+#[must_use]
+pub fn render_answer(answer: &Answer, key: &RequestKey) -> RecordedAnswer {
+    match answer {
+        Answer::Effect(effect) => render(effect),
+        Answer::Recorded(answer) => answer.clone(),
+        Answer::Refusal(refusal) => render_refusal(refusal.clone(), key),
+    }
+}
+
+fn render_refusal(refusal: Refusal, key: &RequestKey) -> RecordedAnswer {
+    render_problem(&Problem::from(refusal), &key.key)
+}
+
+/// A problem as it is recorded for a request that went through the queue, and is known by its own name.
+#[must_use]
+pub fn render_problem(problem: &Problem, request: &str) -> RecordedAnswer {
+    let body = serde_json::to_string(&problem.body(request)).unwrap_or_default();
+    RecordedAnswer { status: problem.code.status(), body }
+}
 
 /// The fields by which the bodies differ; `seats` is left to each kind.
 #[derive(Deserialize)]
@@ -16,6 +42,12 @@ struct Recorded {
     event_id: Option<String>,
     reason: Option<String>,
     version: Option<i32>,
+}
+
+/// A problem as far as it matters here.
+#[derive(Deserialize)]
+struct Refused {
+    status: u16,
 }
 
 #[derive(Deserialize)]
@@ -30,11 +62,15 @@ struct Seat {
     price: i64,
 }
 
-/// What a recorded answer tells of; `None` if `answers.rs` cannot have written it.
+/// What a recorded answer tells of; `None` if nobody here can have written it.
 #[must_use]
 pub fn read_answer(answer: &RecordedAnswer) -> Option<Told> {
     if answer.status == 204 {
         return answer.body.is_empty().then_some(Told::Nothing);
+    }
+    if answer.status >= 400 {
+        let problem: Refused = serde_json::from_str(&answer.body).ok()?;
+        return (problem.status == answer.status).then_some(Told::Nothing);
     }
     let body: Recorded = serde_json::from_str(&answer.body).ok()?;
     let id = &body.id;
@@ -65,11 +101,14 @@ mod tests {
     use crate::domain::catalogue::{Event, Schedule};
     use crate::domain::claims::{BlockRow, BookingRow, BookingStatus, HoldRow, HoldStatus};
     use crate::domain::clock::EpochMs;
+    use crate::domain::command::Queued;
     use crate::domain::effect::{BlockView, BookingView, Effect, HoldView, PricedSeat};
     use crate::domain::ids::SeatNumber;
-    use crate::domain::ids::{BlockId, BookingId, CustomerId, EventId, HoldId, ScheduleId};
+    use crate::domain::ids::{
+        BlockId, BookingId, CustomerId, EventId, HoldId, RequestId, ScheduleId,
+    };
     use crate::domain::rules::ScheduleRules;
-    use crate::http::answers::{render, render_event, render_plan, render_schedule};
+    use crate::http::answers::{render_event, render_plan, render_schedule};
 
     const NOW: EpochMs = EpochMs(1_763_812_496_789);
     const SEAT: SeatNumber = SeatNumber(0);
@@ -138,6 +177,17 @@ mod tests {
         };
         let told = Some(Told::Schedule(ScheduleId(7)));
         assert_eq!(read_answer(&render_schedule(&schedule)), told);
+    }
+
+    #[test]
+    fn a_refusal_is_recorded_as_the_problem_it_is_and_tells_of_nothing() {
+        let key = Queued::key(RequestId { schedule: ScheduleId(7), uuid: Uuid::from_u128(5) });
+        let answer = render_answer(&Answer::Refusal(Refusal::TooLate), &key);
+        assert_eq!(answer.status, 410);
+        assert!(answer.body.contains(r#""code":"request_expired""#), "{}", answer.body);
+        assert!(answer.body.contains(&key.key), "{}", answer.body);
+        assert_eq!(read_answer(&answer), Some(Told::Nothing));
+        assert_eq!(read_answer(&RecordedAnswer { status: 409, ..answer }), None);
     }
 
     #[test]

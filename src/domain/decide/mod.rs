@@ -8,8 +8,8 @@ mod take;
 mod working;
 
 use super::clock::EpochMs;
-use super::command::{Action, Command};
-use super::effect::{Effect, Outcome};
+use super::command::{Action, Command, Keyed, Queued};
+use super::effect::{Answer, Effect, Outcome};
 use super::refusal::Refusal;
 use super::rows::{Changes, JournalEntry, KnownAnswer, NewAnswer, Rows};
 use super::rules::Policy;
@@ -37,34 +37,65 @@ pub fn decide(now: EpochMs, policy: &Policy, rows: Rows, commands: &[Command]) -
     working.finish(outcomes)
 }
 
-/// Decides one command: its key first, since a key that has had its effect answers for ever the same.
+/// Decides one command. A request that came through the queue is decided once: its outcome, whatever it is,
+/// is recorded with the batch, and a second delivery is given that.
 fn one(working: &mut Working, command: &Command) -> Outcome {
+    let Some(queued) = &command.queued else { return unless_known(working, command) };
+    let key = Queued::key(queued.id);
+    if let Some((_, answer)) = working.rows.answers.get(&key) {
+        return answered(answer);
+    }
+    let outcome = unless_known(working, command);
+    let answer = match &outcome {
+        Outcome::Done(effect) | Outcome::Repeated(effect) => Answer::Effect(effect.clone()),
+        Outcome::Replayed(answer) => Answer::Recorded(answer.clone()),
+        Outcome::Refused(refusal) => Answer::Refusal(refusal.clone()),
+        Outcome::NotRecorded => return outcome,
+    };
+    record(working, &Keyed { request: key, fingerprint: String::new() }, answer);
+    outcome
+}
+
+/// Looks at the command's key first, since a key that has had its effect answers for ever the same.
+fn unless_known(working: &mut Working, command: &Command) -> Outcome {
     if let Some(keyed) = &command.keyed
         && let Some((fingerprint, answer)) = working.rows.answers.get(&keyed.request)
     {
         if *fingerprint != keyed.fingerprint {
             return Outcome::Refused(Refusal::KeyReused);
         }
-        return match answer {
-            KnownAnswer::Recorded(answer) => Outcome::Replayed(answer.clone()),
-            KnownAnswer::Given(effect) => Outcome::Repeated((**effect).clone()),
-        };
+        return answered(answer);
     }
     if matches!(command.action, Action::Lookup) {
         return Outcome::NotRecorded;
     }
     match act(working, command) {
         Ok(effect) => {
-            record(working, command, &effect);
+            // Only effects are recorded under a caller's key: a refusal speaks of its attempt, and repeating
+            // the key decides anew.
+            if let Some(keyed) = &command.keyed {
+                record(working, keyed, Answer::Effect(effect.clone()));
+            }
             Outcome::Done(effect)
         }
         Err(refusal) => Outcome::Refused(refusal),
     }
 }
 
+fn answered(answer: &KnownAnswer) -> Outcome {
+    match answer {
+        KnownAnswer::Recorded(answer) => Outcome::Replayed(answer.clone()),
+        KnownAnswer::Given(effect) => Outcome::Repeated((**effect).clone()),
+        KnownAnswer::Refused(refusal) => Outcome::Refused(refusal.clone()),
+    }
+}
+
 fn act(working: &mut Working, command: &Command) -> Result<Effect, Refusal> {
     if !working.rows.schedules.contains_key(&command.schedule) {
         return Err(Refusal::NotFound("schedule"));
+    }
+    if command.queued.is_some_and(|queued| queued.not_after <= working.now) {
+        return Err(Refusal::TooLate);
     }
     match &command.action {
         Action::Hold { id, seats, customer, ttl } => {
@@ -84,13 +115,17 @@ fn act(working: &mut Working, command: &Command) -> Result<Effect, Refusal> {
     }
 }
 
-/// Only effects are recorded: a refusal speaks of its attempt, and repeating the key decides anew.
-fn record(working: &mut Working, command: &Command, effect: &Effect) {
-    let Some(keyed) = &command.keyed else { return };
-    let given = KnownAnswer::Given(Box::new(effect.clone()));
-    working.rows.answers.insert(keyed.request.clone(), (keyed.fingerprint.clone(), given));
+/// Notes an answer, for later commands of the batch and to be written with it.
+fn record(working: &mut Working, keyed: &Keyed, answer: Answer) {
+    let known = match &answer {
+        Answer::Effect(effect) => KnownAnswer::Given(Box::new(effect.clone())),
+        Answer::Recorded(answer) => KnownAnswer::Recorded(answer.clone()),
+        Answer::Refusal(refusal) => KnownAnswer::Refused(refusal.clone()),
+    };
+    let fingerprint = keyed.fingerprint.clone();
+    working.rows.answers.insert(keyed.request.clone(), (fingerprint, known));
     let expires_at = working.now.plus(working.policy.idempotency_ttl);
-    let answer = NewAnswer { keyed: keyed.clone(), effect: effect.clone(), expires_at };
+    let answer = NewAnswer { keyed: keyed.clone(), answer, expires_at };
     working.changes.answers.insert(keyed.request.clone(), answer);
 }
 

@@ -117,7 +117,7 @@ async fn reserve(
     keyed: Option<Keyed>,
     place: Place,
 ) -> Result<HttpResponse, Problem> {
-    let command = Command { schedule, action, keyed, locked: false };
+    let command = Command { schedule, action, keyed, locked: false, queued: None };
     let deadline: Instant = Deadline::of(request);
     let reserved = services.reservation.reserve(command, deadline).await;
     note_early_refusal(services, schedule, &reserved);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::domain::claims::{BlockRow, BookingRow, HoldRow};
-use crate::domain::command::{Action, Command, RequestKey};
+use crate::domain::command::{Action, Command, Queued, RequestKey};
 use crate::domain::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::rows::SeatKey;
 
@@ -30,6 +30,7 @@ impl Wanted {
 
     fn add(&mut self, command: &Command) {
         self.keys.extend(command.keyed.as_ref().map(|keyed| keyed.request.clone()));
+        self.keys.extend(command.queued.map(|queued| Queued::key(queued.id)));
         let schedule = command.schedule;
         match &command.action {
             Action::Lookup => return,

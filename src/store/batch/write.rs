@@ -8,8 +8,9 @@ use sea_orm::DbErr;
 
 use crate::domain::claims::{BookingRow, HoldRow};
 use crate::domain::clock::EpochMs;
+use crate::domain::command::RequestKey;
 use crate::domain::decide::Decision;
-use crate::domain::effect::{Effect, RecordedAnswer};
+use crate::domain::effect::{Answer, RecordedAnswer};
 use crate::domain::ids::BatchId;
 use crate::domain::rows::{BookedSeat, Changes, JournalEntry};
 use crate::domain::seat::SeatState;
@@ -20,8 +21,8 @@ use crate::store::idempotency;
 
 use super::session::Session;
 
-/// Turns an effect into the answer that is recorded under its key.
-pub type Renderer = fn(&Effect) -> RecordedAnswer;
+/// Gives an answer the form in which it is recorded under its key.
+pub type Renderer = fn(&Answer, &RequestKey) -> RecordedAnswer;
 
 /// Why the changes could not be written.
 #[derive(Debug)]
@@ -84,7 +85,7 @@ async fn answers(
     let answers: Vec<idempotency::Row> = changes
         .answers
         .values()
-        .map(|new| (new.keyed.clone(), render(&new.effect), new.expires_at))
+        .map(|new| (new.keyed.clone(), render(&new.answer, &new.keyed.request), new.expires_at))
         .collect();
     if idempotency::insert(session, now, &answers).await? {
         Ok(())

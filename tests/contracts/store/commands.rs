@@ -8,7 +8,7 @@ use seatlock::store::CommandResult;
 use uuid::Uuid;
 
 pub(crate) fn command(schedule: ScheduleId, action: Action) -> Command {
-    Command { schedule, action, keyed: None, locked: false }
+    Command { schedule, action, keyed: None, locked: false, queued: None }
 }
 
 pub(crate) fn book(schedule: ScheduleId, seats: &[u32], by: &str) -> Command {

@@ -1,8 +1,9 @@
 //! Idempotency keys: one effect each, and the same answer for ever after.
 
 use seatlock::domain::command::{Action, Command, Keyed, RequestKey};
-use seatlock::domain::effect::Outcome;
+use seatlock::domain::effect::{Answer, Outcome, RecordedAnswer};
 use seatlock::domain::refusal::Refusal;
+use seatlock::store::CommandResult;
 
 use super::commands::{book, booked, cancel, command, done, is_done, keyed, under};
 use super::on_both_databases;
@@ -18,10 +19,16 @@ on_both_databases![
     a_lookup_tells_what_is_recorded_and_nothing_else,
 ];
 
+/// What is recorded for what was done.
+fn answer_of(stage: &Stage, result: &CommandResult) -> RecordedAnswer {
+    let key = RequestKey { caller: String::new(), key: String::new() };
+    (stage.settings.render)(&Answer::Effect(done(result).clone()), &key)
+}
+
 async fn a_repeated_key_gets_the_recorded_answer_and_changes_nothing(stage: Stage) {
     let schedule = stage.schedule(2).await;
     let first = stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await;
-    let recorded = (stage.settings.render)(done(&first));
+    let recorded = answer_of(&stage, &first);
     let before = stage.database.dump().await;
     let other = stage.another_store().await;
     for store in [&stage.store, &other] {
@@ -66,7 +73,7 @@ async fn an_expired_answer_gives_way_to_a_new_one(stage: Stage) {
     assert!(is_done(&stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await));
     stage.database.execute("UPDATE idempotency SET expires_at = 1").await;
     let second = stage.run_one(keyed(book(schedule, &[1], "anna"), "k")).await;
-    let recorded = (stage.settings.render)(done(&second));
+    let recorded = answer_of(&stage, &second);
     let again = stage.run_one(keyed(book(schedule, &[1], "anna"), "k")).await;
     assert_eq!(again, Ok(Outcome::Replayed(recorded)));
     assert_eq!(stage.database.number("SELECT count(*) FROM idempotency").await, 1);
@@ -104,6 +111,6 @@ async fn a_lookup_tells_what_is_recorded_and_nothing_else(stage: Stage) {
     assert_eq!(stage.run_one(lookup()).await, Ok(Outcome::NotRecorded));
     assert_eq!(stage.database.dump().await, before);
     let first = stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await;
-    let recorded = (stage.settings.render)(done(&first));
+    let recorded = answer_of(&stage, &first);
     assert_eq!(stage.run_one(lookup()).await, Ok(Outcome::Replayed(recorded)));
 }

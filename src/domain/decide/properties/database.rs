@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use crate::domain::claims::{BlockRow, BookingRow, HoldRow, HoldStatus};
 use crate::domain::clock::{EpochMs, Outage, hold_end};
-use crate::domain::command::{Action, Command, RequestKey};
+use crate::domain::command::{Action, Command, Queued, RequestKey};
 use crate::domain::decide::{Decision, decide};
-use crate::domain::effect::{Effect, RecordedAnswer};
+use crate::domain::effect::{Answer, Effect, RecordedAnswer};
 use crate::domain::ids::BlockId;
 use crate::domain::ids::{BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::rows::{CustomerSeats, KnownAnswer, Rows, ScheduleRow, SeatKey};
@@ -44,6 +44,14 @@ pub(crate) struct Database {
 /// What a shop would be sent for an effect.
 pub(crate) fn render(effect: &Effect) -> RecordedAnswer {
     RecordedAnswer { status: 200, body: format!("{effect:?}") }
+}
+
+fn render_answer(answer: &Answer) -> RecordedAnswer {
+    match answer {
+        Answer::Effect(effect) => render(effect),
+        Answer::Recorded(answer) => answer.clone(),
+        Answer::Refusal(refusal) => RecordedAnswer { status: 409, body: format!("{refusal:?}") },
+    }
 }
 
 impl Database {
@@ -105,11 +113,14 @@ impl Database {
             }
             self.load_seats(&mut rows, command.schedule, command.action.taken_seats());
             self.load_claims(&mut rows, command);
-            let request = command.keyed.as_ref().map(|keyed| &keyed.request);
-            let stored = request.and_then(|request| self.answers.get_key_value(request));
-            if let Some((request, stored)) = stored.filter(|(_, stored)| now < stored.expires_at) {
-                let known = KnownAnswer::Recorded(stored.answer.clone());
-                rows.answers.insert(request.clone(), (stored.fingerprint.clone(), known));
+            let request = command.keyed.as_ref().map(|keyed| keyed.request.clone());
+            let queued = command.queued.map(|queued| Queued::key(queued.id));
+            for request in request.into_iter().chain(queued) {
+                let stored = self.answers.get(&request).filter(|stored| now < stored.expires_at);
+                if let Some(stored) = stored {
+                    let known = KnownAnswer::Recorded(stored.answer.clone());
+                    rows.answers.insert(request, (stored.fingerprint.clone(), known));
+                }
             }
         }
         rows
@@ -186,7 +197,7 @@ impl Database {
         for (key, new) in &changes.answers {
             let stored = StoredAnswer {
                 fingerprint: new.keyed.fingerprint.clone(),
-                answer: render(&new.effect),
+                answer: render_answer(&new.answer),
                 expires_at: new.expires_at,
             };
             prop_assert_eq!(key, &new.keyed.request);

@@ -170,7 +170,7 @@ impl Author {
             }
             Keyed { request, fingerprint }
         });
-        Command { schedule, action, keyed, locked: draft.locked }
+        Command { schedule, action, keyed, locked: draft.locked, queued: None }
     }
 }
 

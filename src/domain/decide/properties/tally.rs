@@ -113,6 +113,8 @@ impl Tally {
             Refusal::TooManySeats { .. } => self.add("refused: too many seats"),
             Refusal::SeatLimitReached { .. } => self.add("refused: customer limit"),
             Refusal::KeyReused => self.add("refused: key reused"),
+            // No command of a script comes through the queue.
+            Refusal::TooLate => self.add("refused: too late"),
         }
     }
 }

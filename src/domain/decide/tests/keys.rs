@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::decide::properties::database::render;
-use crate::domain::effect::RecordedAnswer;
+use crate::domain::effect::{Answer, RecordedAnswer};
 use ConflictReason::Booked;
 
 fn replayed(effect: &Effect) -> Outcome {
@@ -72,7 +72,8 @@ fn an_answer_is_recorded_with_its_request_and_kept_for_its_time() {
     let (request, answer) = decision.changes.answers.first_key_value().unwrap();
     assert_eq!(Some(&answer.keyed), first.keyed.as_ref());
     assert_eq!(*request, answer.keyed.request);
-    assert_eq!(decision.outcomes, [Outcome::Done(answer.effect.clone())]);
+    let Answer::Effect(effect) = &answer.answer else { panic!("{answer:?}") };
+    assert_eq!(decision.outcomes, [Outcome::Done(effect.clone())]);
     assert_eq!(answer.expires_at, at(86_400));
     world.clock(86_400);
     world.done(keyed("k", "another request", book(2, "ada", &[1])));

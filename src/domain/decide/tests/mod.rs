@@ -9,16 +9,19 @@ mod bookings;
 mod confirm;
 mod holds;
 mod keys;
+mod queued;
 mod rules;
 
 use super::properties::checks::tables_agree;
 use super::properties::database::Database;
 use crate::domain::claims::{BookingRow, HoldRow};
 use crate::domain::clock::{EpochMs, Outage};
-use crate::domain::command::{Action, Command, Keyed, RequestKey};
+use crate::domain::command::{Action, Command, Keyed, Queued, RequestKey};
 use crate::domain::decide::Decision;
 use crate::domain::effect::{BookingView, Effect, HoldView, Outcome, PricedSeat};
-use crate::domain::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
+use crate::domain::ids::{
+    BlockId, BookingId, CustomerId, HoldId, RequestId, ScheduleId, SeatNumber,
+};
 use crate::domain::refusal::{Conflict, ConflictReason, Refusal};
 use crate::domain::rules::{Policy, ScheduleRules};
 use crate::domain::seat::SeatState;
@@ -130,7 +133,7 @@ fn numbers(seats: &[u32]) -> Vec<SeatNumber> {
 }
 
 fn command(action: Action) -> Command {
-    Command { schedule: ScheduleId(1), action, keyed: None, locked: false }
+    Command { schedule: ScheduleId(1), action, keyed: None, locked: false, queued: None }
 }
 
 fn hold(id: u128, name: &str, seats: &[u32]) -> Command {
@@ -196,6 +199,12 @@ fn lookup() -> Command {
 fn keyed(key: &str, fingerprint: &str, command: Command) -> Command {
     let request = RequestKey { caller: "shop".to_owned(), key: key.to_owned() };
     Command { keyed: Some(Keyed { request, fingerprint: fingerprint.to_owned() }), ..command }
+}
+
+/// The same command as it comes through the queue, to be executed before `seconds` of the world.
+fn queued(request: u128, seconds: i64, command: Command) -> Command {
+    let id = RequestId { schedule: command.schedule, uuid: Uuid::from_u128(request) };
+    Command { queued: Some(Queued { id, not_after: at(seconds) }), ..command }
 }
 
 fn locked(command: Command) -> Command {
