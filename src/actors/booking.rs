@@ -24,6 +24,8 @@ use super::health::Health;
 use super::replaceable::Replaceable;
 use super::ticket::{Ticket, Withdrawal};
 
+pub use super::ticket::Chain;
+
 /// The actor of one lane.
 type BookingActor = Batching<Lane>;
 
@@ -54,6 +56,7 @@ impl Work for Lane {
         if job.ticket.take() {
             return Some(job);
         }
+        job.ticket.fail();
         // A caller who withdrew listens no more; one whose deadline has just passed does.
         drop(job.reply.send(Err(Failure::Withdrawn)));
         None
@@ -77,7 +80,13 @@ impl Work for Lane {
             faults::pass(Point::BeforeSnapshot).await;
             // Before the answers leave: who has just booked sees it.
             self.seat_maps.committed(&report.journal);
-            for ((reply, _place), result) in replies.into_iter().zip(report.results) {
+            for (((reply, _place), ticket), result) in
+                replies.into_iter().zip(tickets).zip(report.results)
+            {
+                // Before the next batch takes what stands behind it.
+                if result.as_ref().is_err_and(Failure::may_pass) {
+                    ticket.fail();
+                }
                 drop(reply.send(result));
             }
         })
@@ -96,6 +105,46 @@ pub enum Declined {
     /// The database did not execute it, or it is not known whether it did.
     #[error(transparent)]
     Failed(#[from] Failure),
+}
+
+/// A command in its lane.
+pub struct Submitted {
+    ticket: Arc<Ticket>,
+    deadline: Instant,
+    answer: oneshot::Receiver<CommandResult>,
+    health: Arc<Health>,
+}
+
+impl Submitted {
+    /// Waits for its outcome until its deadline, or until the database takes no writes.
+    pub async fn outcome(self) -> Result<Outcome, Declined> {
+        let Self { ticket, deadline, answer, health } = self;
+        let waiting = tokio::time::timeout_at(deadline.into(), answer);
+        tokio::pin!(waiting);
+        let answered = tokio::select! {
+            biased;
+            answered = &mut waiting => answered,
+            // What no batch has taken would wait behind one that hangs.
+            () = health.read_only() => {
+                if ticket.recall() {
+                    ticket.fail();
+                    return Err(Failure::ReadOnly.into());
+                }
+                waiting.await
+            }
+        };
+        match answered {
+            Ok(Ok(result)) => Ok(result?),
+            // The batch died without an answer, or time is up.
+            Ok(Err(_)) | Err(_) => {
+                ticket.fail();
+                Err(match ticket.withdraw() {
+                    Withdrawal::InTime => Failure::Withdrawn.into(),
+                    Withdrawal::TooLate => Failure::Unknown.into(),
+                })
+            }
+        }
+    }
 }
 
 /// All lanes of the process.
@@ -150,6 +199,17 @@ impl Lanes {
     /// Executes a command in the lane of its schedule and waits for its outcome until `deadline`, or until
     /// the database takes no writes. A command that is given up before a batch has taken it has no effect.
     pub async fn execute(&self, command: Command, deadline: Instant) -> Result<Outcome, Declined> {
+        self.submit(command, deadline, None)?.outcome().await
+    }
+
+    /// Puts a command into the lane of its schedule, behind all that were submitted before; nothing waits
+    /// here. Dropping what this gives does not withdraw it.
+    pub fn submit(
+        &self,
+        command: Command,
+        deadline: Instant,
+        chain: Option<&Chain>,
+    ) -> Result<Submitted, Declined> {
         let Some((actor, door)) = self.lane_of(command.schedule) else {
             return Err(Declined::Draining);
         };
@@ -161,7 +221,7 @@ impl Lanes {
                 return Err(Declined::Overloaded);
             }
         };
-        let ticket = Arc::new(Ticket::new(deadline));
+        let ticket = Arc::new(Ticket::new(deadline, chain.cloned()));
         let (reply, answer) = oneshot::channel();
         actor.tell(Submit(Job {
             command,
@@ -171,28 +231,7 @@ impl Lanes {
             reply,
             _place: place,
         }));
-        let given_up = |ticket: &Ticket| match ticket.withdraw() {
-            Withdrawal::InTime => Failure::Withdrawn,
-            Withdrawal::TooLate => Failure::Unknown,
-        };
-        let waiting = tokio::time::timeout_at(deadline.into(), answer);
-        tokio::pin!(waiting);
-        let answered = tokio::select! {
-            biased;
-            answered = &mut waiting => answered,
-            // What no batch has taken would wait behind one that hangs.
-            () = self.health.read_only() => {
-                if ticket.recall() {
-                    return Err(Failure::ReadOnly.into());
-                }
-                waiting.await
-            }
-        };
-        match answered {
-            Ok(Ok(result)) => Ok(result?),
-            // The batch died without an answer, or time is up.
-            Ok(Err(_)) | Err(_) => Err(given_up(&ticket).into()),
-        }
+        Ok(Submitted { ticket, deadline, answer, health: Arc::clone(&self.health) })
     }
 
     /// Whether every lane's actor lives. A dead one is replaced by this very call.

@@ -1,6 +1,7 @@
 //! Whether a command is still wanted, agreed between the one who waits and the batch that takes it.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Instant;
 
 const PENDING: u8 = 0;
@@ -16,16 +17,43 @@ pub(crate) enum Withdrawal {
     TooLate,
 }
 
+/// Commands that must be executed in the order in which they were submitted. Once one of them has failed,
+/// those behind it are not taken: their owner submits all of them again, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Chain(Arc<AtomicBool>);
+
+impl Chain {
+    fn break_off(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn is_whole(&self) -> bool {
+        !self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// A command's place between its caller and a batch.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     state: AtomicU8,
     deadline: Instant,
+    chain: Option<Chain>,
 }
 
 impl Ticket {
-    pub(crate) fn new(deadline: Instant) -> Self {
-        Self { state: AtomicU8::new(PENDING), deadline }
+    pub(crate) fn new(deadline: Instant, chain: Option<Chain>) -> Self {
+        Self { state: AtomicU8::new(PENDING), deadline, chain }
+    }
+
+    /// It has failed, or was not taken: what follows it in its chain must not overtake it.
+    pub(crate) fn fail(&self) {
+        if let Some(chain) = &self.chain {
+            chain.break_off();
+        }
+    }
+
+    fn is_in_turn(&self) -> bool {
+        self.chain.as_ref().is_none_or(Chain::is_whole)
     }
 
     /// The caller gives up.
@@ -42,9 +70,11 @@ impl Ticket {
         self.state.compare_exchange(PENDING, WITHDRAWN, change.0, change.1).is_ok()
     }
 
-    /// A batch wants to take it; false if it was withdrawn or its deadline has passed.
+    /// A batch wants to take it; false if it was withdrawn, its deadline has passed, or one before it in
+    /// its chain has failed.
     pub(crate) fn take(&self) -> bool {
         Instant::now() < self.deadline
+            && self.is_in_turn()
             && self
                 .state
                 .compare_exchange(PENDING, TAKEN, Ordering::SeqCst, Ordering::SeqCst)
@@ -64,7 +94,18 @@ mod tests {
     use super::*;
 
     fn ticket() -> Ticket {
-        Ticket::new(Instant::now() + Duration::from_secs(60))
+        Ticket::new(Instant::now() + Duration::from_secs(60), None)
+    }
+
+    #[test]
+    fn behind_a_failed_command_nothing_of_its_chain_is_taken() {
+        let (chain, deadline) = (Chain::default(), Instant::now() + Duration::from_secs(60));
+        let [first, second, third] = [(); 3].map(|()| Ticket::new(deadline, Some(chain.clone())));
+        assert!(first.take() && second.take());
+        first.fail();
+        assert!(second.wanted(), "its batch goes on as a whole");
+        assert!(!third.take());
+        assert!(ticket().take(), "others have nothing to do with it");
     }
 
     #[test]
@@ -95,6 +136,6 @@ mod tests {
 
     #[test]
     fn an_overdue_command_is_not_taken() {
-        assert!(!Ticket::new(Instant::now()).take());
+        assert!(!Ticket::new(Instant::now(), None).take());
     }
 }
