@@ -7,6 +7,7 @@ use sea_orm_migration::prelude::*;
 
 mod m20261122_000001_create_catalogue;
 mod m20261122_000002_create_reservations;
+mod m20261122_000003_create_queue;
 
 /// Runs the steps in order.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261122_000001_create_catalogue::Migration),
             Box::new(m20261122_000002_create_reservations::Migration),
+            Box::new(m20261122_000003_create_queue::Migration),
         ]
     }
 }

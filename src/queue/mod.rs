@@ -5,12 +5,16 @@
 //! that a second delivery has no second effect. Messages that nobody can execute are parked as dead
 //! letters, for a person to look at.
 
+mod database;
+
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::ScheduleId;
+
+pub use database::DatabaseQueue;
 
 /// What every backend of the queue must do; one contract suite runs against all of them.
 pub trait Queue: Send + Sync + 'static {

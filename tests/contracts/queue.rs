@@ -1,6 +1,8 @@
 //! What every backend of the queue promises, as checks that run against any of them, and what each does
 //! when its broker dies.
 
+mod database;
+
 use std::collections::HashSet;
 use std::time::Duration;
 

@@ -1,0 +1,40 @@
+//! The queue in front, where the database keeps it: what waits, who consumes, what could not be executed.
+
+use sea_orm_migration::prelude::*;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        crate::run(manager, UP).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        crate::run(manager, DOWN).await
+    }
+}
+
+const UP: &[&str] = &[
+    // Its row gives the numbers. Whoever publishes holds it until COMMIT, so a smaller number is never
+    // seen after a greater one, as it would be with a sequence.
+    "CREATE TABLE queue_counter (
+        id {small} NOT NULL PRIMARY KEY, last BIGINT NOT NULL, waiting BIGINT NOT NULL) {keyed,hottest}",
+    "INSERT INTO queue_counter (id, last, waiting) VALUES (1, 0, 0)",
+    "CREATE TABLE queue_message (
+        part {small} NOT NULL, number BIGINT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL,
+        PRIMARY KEY (part, number)) {keyed}",
+    "CREATE TABLE queue_consumer (
+        part {small} NOT NULL PRIMARY KEY, owner {uuid} NOT NULL, until BIGINT NOT NULL) {keyed,hottest}",
+    "CREATE TABLE queue_letter (
+        id TEXT NOT NULL PRIMARY KEY, part {small} NOT NULL, body TEXT NOT NULL, reason TEXT NOT NULL,
+        parked_at BIGINT NOT NULL) {keyed}",
+];
+
+const DOWN: &[&str] = &[
+    "DROP TABLE queue_letter",
+    "DROP TABLE queue_consumer",
+    "DROP TABLE queue_message",
+    "DROP TABLE queue_counter",
+];
