@@ -19,23 +19,27 @@ use crate::actors::hold_sweeper::HoldSweeper;
 use crate::actors::seat_lock::SeatLocker;
 use crate::actors::seat_map::SeatMapFollower;
 use crate::catalogue::Catalogue;
-use crate::config::{Config, HostPort};
+use crate::config::{Config, HostPort, QueueMode};
 use crate::domain::failure::StoreError;
 use crate::http::auth::ApiKey;
 use crate::http::problem::Code;
 use crate::http::{RateLimit, Services, edge, routes};
 use crate::metrics::Metrics;
 use crate::redis::RedisFailure;
+use crate::requests::Requests;
 use crate::reservation::Reservation;
 use crate::seat_map::{SeatMaps, Streams};
 use crate::store::Store;
 
 pub use database::{open_store, store_settings};
+pub use queue::open_queue;
 
 use coordination::Coordination;
+use queue::{Beside, QueueInFront};
 
 mod coordination;
 mod database;
+mod queue;
 mod redis;
 
 /// What the engine has to stop in when the requests have used up the time.
@@ -53,6 +57,9 @@ pub enum AppError {
     /// Redis is not usable as configured.
     #[error(transparent)]
     Redis(#[from] RedisFailure),
+    /// This program was built without the queue that is configured.
+    #[error("this program was built without the feature {0}")]
+    NoQueue(&'static str),
     /// Two metrics have one name: a fault of this program.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
@@ -62,6 +69,15 @@ pub enum AppError {
     /// The server failed.
     #[error(transparent)]
     Server(#[from] std::io::Error),
+}
+
+/// What a process is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It answers requests of the API.
+    Serve,
+    /// It executes what waits in the queue, and answers operators alone.
+    Work,
 }
 
 /// A service, built and bound, not yet serving.
@@ -82,16 +98,21 @@ struct Engine {
     health: Arc<Health>,
     arbiters: Vec<Arbiter>,
     lock_probe: Option<JoinHandle<()>>,
+    queue: Option<QueueInFront>,
 }
 
 impl App {
     /// Connects, migrates, starts the actors and binds. Must be called inside an actix system.
-    pub async fn build(config: &Config) -> Result<Self, AppError> {
+    pub async fn build(config: &Config, role: Role) -> Result<Self, AppError> {
         let metrics = Arc::new(Metrics::new()?);
         let store = open_store(config, &metrics).await?;
-        let engine = Engine::start(config, store, metrics)?;
+        let engine = Engine::start(config, role, store, metrics)?;
         engine.keep_gauges();
-        let (server, address) = serve(config, &config.http.bind, &engine.services, routes::routes)?;
+        let routes = match role {
+            Role::Serve => routes::routes,
+            Role::Work => routes::metrics_routes,
+        };
+        let (server, address) = serve(config, &config.http.bind, &engine.services, routes)?;
         let (metrics_server, metrics_address) = match &config.http.metrics_bind {
             Some(bind) => {
                 let (server, address) =
@@ -145,6 +166,9 @@ impl App {
                 log::info!("stopping: finishing what was begun");
                 deadline = Instant::now() + self.drain_timeout;
                 self.engine.services.streams.close();
+                if let Some(requests) = &self.engine.services.requests {
+                    requests.dismiss();
+                }
                 handle.stop(true).await;
                 server.await.map_err(std::io::Error::other)??;
             }
@@ -160,10 +184,15 @@ impl App {
 }
 
 impl Engine {
-    fn start(config: &Config, store: Arc<Store>, metrics: Arc<Metrics>) -> Result<Self, AppError> {
+    fn start(
+        config: &Config,
+        role: Role,
+        store: Arc<Store>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, AppError> {
         // Timers live apart from the engine: a full mailbox would keep them from running.
         let (engine, clockwork) = (Arbiter::new(), Arbiter::new());
-        let Coordination { locks, shared_maps, breaker, lock_probe } =
+        let Coordination { locks, shared_maps, waiting, breaker, lock_probe } =
             Coordination::new(config, &metrics)?;
         let reservation = &config.reservation;
         let limits =
@@ -215,10 +244,13 @@ impl Engine {
             Arc::clone(&store),
             config.seat_lock.timeout,
         ));
-        let services =
-            Arc::new(services(config, &store, (reservation, seat_maps, streams), &health, metrics));
+        let beside = Beside { store: &store, lanes: &lanes, health: &health, metrics: &metrics };
+        let queue = queue::start(config, role, waiting, &beside)?;
+        let requests = queue.as_ref().map(|queue| Arc::clone(&queue.requests));
+        let flow = (reservation, requests, seat_maps, streams);
+        let services = Arc::new(services(config, &store, flow, &health, metrics));
         let arbiters = vec![engine, clockwork];
-        Ok(Self { services, store, lanes, health, arbiters, lock_probe })
+        Ok(Self { services, store, lanes, health, arbiters, lock_probe, queue })
     }
 
     /// Gauges whose truth is elsewhere are set for each reader of the metrics.
@@ -238,7 +270,10 @@ impl Engine {
         });
     }
 
-    async fn stop(self, deadline: Instant) {
+    async fn stop(mut self, deadline: Instant) {
+        if let Some(queue) = self.queue.take() {
+            queue.stop_by(deadline).await;
+        }
         self.lanes.close();
         if !self.lanes.idle_by(deadline).await {
             log::warn!("commands were still being executed when time was up");
@@ -259,13 +294,20 @@ impl Engine {
 fn services(
     config: &Config,
     store: &Arc<Store>,
-    (reservation, seat_maps, streams): (Arc<Reservation>, Arc<SeatMaps>, Arc<Streams>),
+    (reservation, requests, seat_maps, streams): (
+        Arc<Reservation>,
+        Option<Arc<Requests>>,
+        Arc<SeatMaps>,
+        Arc<Streams>,
+    ),
     health: &Arc<Health>,
     metrics: Arc<Metrics>,
 ) -> Services {
     let http = &config.http;
     Services {
         reservation,
+        requests,
+        always_queued: config.queue.mode == QueueMode::Always,
         catalogue: Arc::new(Catalogue::new(Arc::clone(store))),
         seat_maps,
         streams,

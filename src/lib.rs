@@ -9,7 +9,7 @@
 //!    4  seat_lock actor   unlock; the locks of a granted hold live as long as the hold
 //! ```
 //!
-//! In reading order: [`app`], [`http`], [`catalogue`], [`reservation`], [`actors`], [`seat_map`], [`lock`],
+//! In reading order: [`app`], [`http`], [`catalogue`], [`requests`], [`reservation`], [`actors`], [`seat_map`], [`lock`],
 //! [`queue`], [`redis`], [`store`], [`domain`]; [`config`], [`metrics`] and [`cause`] beside them, and [`faults`], which
 //! only tests switch on. Each names only those that come later, which `tests/tidy.rs` checks.
 
@@ -25,6 +25,7 @@ pub mod lock;
 pub mod metrics;
 pub mod queue;
 pub mod redis;
+pub mod requests;
 pub mod reservation;
 pub mod seat_map;
 pub mod store;

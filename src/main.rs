@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
 
-use cli::{bench, config, healthcheck, import, metrics, migrate, openapi, serve, verify};
+use cli::{
+    bench, config, healthcheck, import, metrics, migrate, openapi, queue, serve, verify, worker,
+};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -27,6 +29,10 @@ struct Arguments {
 enum Command {
     /// Serve the API (what it does without a command)
     Serve,
+    /// Execute what waits in the queue, apart from the processes that serve
+    Worker,
+    /// Look at what could not be executed in the queue, send it back or drop it
+    Queue(queue::Arguments),
     /// Bring the database's schema up to date
     Migrate,
     /// Put a seat plan (CSV or pretix) on sale: a stored plan, an event and a schedule with its seats
@@ -48,6 +54,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(),
+        Command::Worker => worker::run(),
+        Command::Queue(arguments) => queue::run(&arguments),
         Command::Migrate => migrate::run(),
         Command::Import(arguments) => import::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),

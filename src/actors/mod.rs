@@ -17,6 +17,7 @@ mod batching;
 pub mod booking;
 pub mod health;
 pub mod hold_sweeper;
+pub mod queue_consumer;
 mod replaceable;
 pub mod seat_lock;
 pub mod seat_map;

@@ -23,7 +23,8 @@ pub(crate) enum Withdrawal {
 pub struct Chain(Arc<AtomicBool>);
 
 impl Chain {
-    fn break_off(&self) {
+    /// Nothing more of it is taken.
+    pub(crate) fn break_off(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 

@@ -12,6 +12,7 @@ use crate::lock::in_process::InProcessLocks;
 use crate::lock::redis::RedisLocks;
 use crate::metrics::Metrics;
 use crate::metrics::lock::BreakerState;
+use crate::queue::{LineLimits, WaitingList};
 use crate::redis::{PoolStatus, Redis, RedisFailure};
 use crate::seat_map::SharedMaps;
 
@@ -21,6 +22,8 @@ use super::redis;
 pub(super) struct Coordination {
     pub(super) locks: Arc<dyn SeatLocks>,
     pub(super) shared_maps: Option<Arc<SharedMaps>>,
+    /// Who waits for the queue in front.
+    pub(super) waiting: WaitingList,
     /// The locks' breaker; absent for locks in this process.
     pub(super) breaker: Option<watch::Receiver<BreakerState>>,
     /// Looks after the locks until it is aborted.
@@ -30,9 +33,12 @@ pub(super) struct Coordination {
 impl Coordination {
     /// Prepares the backends as configured.
     pub(super) fn new(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, RedisFailure> {
+        let limits = LineLimits { max: config.queue.max, customer_max: config.queue.customer_max };
         let Some(settings) = &config.redis else {
             let locks = Arc::new(InProcessLocks::new());
-            return Ok(Self { locks, shared_maps: None, breaker: None, lock_probe: None });
+            let waiting = WaitingList::in_process(limits);
+            let (shared_maps, breaker, lock_probe) = (None, None, None);
+            return Ok(Self { locks, shared_maps, waiting, breaker, lock_probe });
         };
         let redis = Redis::new(&redis::settings(settings, config.seat_lock.round_trip))?;
         let connections = redis.clone();
@@ -45,6 +51,8 @@ impl Coordination {
         let locks = RedisLocks::new(redis.clone());
         let locks = Arc::new(Guarded::new(locks, guard, Arc::clone(metrics)));
         let breaker = locks.watch();
+        let budget = config.seat_lock.round_trip;
+        let waiting = WaitingList::shared(redis.clone(), breaker.clone(), budget, limits);
         let shared_maps = SharedMaps::new(
             redis,
             settings.database,
@@ -56,6 +64,7 @@ impl Coordination {
             lock_probe: Some(locks.spawn_probe()),
             locks,
             shared_maps: Some(Arc::new(shared_maps)),
+            waiting,
             breaker: Some(breaker),
         })
     }

@@ -9,8 +9,10 @@ mod logging;
 pub(crate) mod metrics;
 pub(crate) mod migrate;
 pub(crate) mod openapi;
+pub(crate) mod queue;
 pub(crate) mod serve;
 pub(crate) mod verify;
+pub(crate) mod worker;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};

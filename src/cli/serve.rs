@@ -7,7 +7,7 @@ mod signals;
 
 use actix_web::rt::System;
 use log::Level;
-use seatlock::app::App;
+use seatlock::app::{App, Role};
 use seatlock::config::{Config, Database};
 
 use super::{Failed, logging, print, read_config};
@@ -16,17 +16,22 @@ use signals::Signals;
 /// Open files besides the clients' connections: databases, Redis, listeners.
 const FILES_BESIDES: u64 = 256;
 
+/// Answers requests of the API until a signal comes.
 pub(crate) fn run() -> Result<(), Failed> {
-    let config = read_config()?;
+    run_as(Role::Serve, &read_config()?)
+}
+
+/// The same for a process of either kind.
+pub(crate) fn run_as(role: Role, config: &Config) -> Result<(), Failed> {
     logging::init(&config.log);
     log::info!("{}", config.summary());
     seatlock::faults::begin().map_err(Failed::logged)?;
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
-    say_how_far_the_locks_reach(&config);
+    say_how_far_the_locks_reach(config);
     permit_connections(config.http.max_connections);
-    System::new().block_on(serve(&config))
+    System::new().block_on(serve(config, role))
 }
 
 /// A shell's usual limit of open files is far below what an on-sale needs.
@@ -58,12 +63,12 @@ fn is_embedded(config: &Config) -> bool {
     matches!(config.database.backend, Database::Sqlite { .. })
 }
 
-async fn serve(config: &Config) -> Result<(), Failed> {
+async fn serve(config: &Config, role: Role) -> Result<(), Failed> {
     // First of all: the first process of a container has no default action for a signal.
     let mut signals = Signals::listen()
         .map_err(|error| Failed::logged(format!("signals cannot be received: {error}")))?;
     let app = tokio::select! {
-        app = App::build(config) => app.map_err(Failed::logged)?,
+        app = App::build(config, role) => app.map_err(Failed::logged)?,
         signal = signals.next() => {
             log::info!("{signal} came before the service was up: nothing to finish");
             return Ok(());
@@ -73,7 +78,7 @@ async fn serve(config: &Config) -> Result<(), Failed> {
     if let Some(address) = app.metrics_address() {
         log::info!("metrics are at http://{address}/metrics");
     }
-    if is_embedded(config) {
+    if role == Role::Serve && is_embedded(config) {
         welcome(config, &app).await;
     }
     app.run_until_stopped(signals.drain(config.http.drain_delay)).await.map_err(Failed::logged)

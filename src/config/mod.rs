@@ -37,7 +37,7 @@ pub use database_url::DatabaseUrl;
 pub use http::HttpConfig;
 pub use log::{LogConfig, LogFormat};
 pub use problem::{ConfigProblem, ConfigProblems};
-pub use queue::{QueueConfig, QueueMode};
+pub use queue::{QueueConfig, QueueMode, QueueUrl};
 pub use reader::{Setting, Variable};
 pub use redis::{RedisConfig, RedisMode};
 pub use reservation::ReservationConfig;
@@ -149,6 +149,7 @@ impl Config {
         let mut reader = Reader::new(vars, read_file);
         let mut config = Self::read_sections(&mut reader);
         replicas::check(&config, &mut reader);
+        queue::check(&config, &mut reader);
         ladder::check(&config, &mut reader);
         config.warnings = spelling::warnings(vars, &reader.variables);
         config.warnings.append(&mut reader.warnings);

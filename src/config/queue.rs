@@ -1,26 +1,90 @@
-//! The queue in front of the booking engine: whether requests go through it, and where it is.
+//! The queue in front of the booking engine: whether requests go through it, where it is, its bounds.
 
+use std::time::Duration;
+
+use super::Config;
+use super::address::HostPort;
 use super::reader::{Form, Reader};
 use super::secret::Secret;
 
 /// Settings of the queue in front.
 #[derive(Debug, Clone)]
 pub struct QueueConfig {
-    /// `QUEUE_MODE`, default `off`: which bookings go through the queue.
+    /// `QUEUE_MODE`, default `off`: which requests go through the queue.
     pub mode: QueueMode,
-    /// `QUEUE_URL`, no default, secret: the queue, with scheme `amqp`, `kafka` or `db`.
-    pub url: Option<Secret>,
+    /// `QUEUE_URL`, no default, secret: where the queue is; `db://` if not set.
+    pub url: QueueUrl,
+    /// `QUEUE_NAME`, default `seatlock`: what the names of queues and topics begin with.
+    pub name: String,
+    /// `QUEUE_PARTITIONS`, default `16`: each has one consumer at a time, and a schedule's requests share
+    /// one.
+    pub partitions: u16,
+    /// `QUEUE_CONSUME`, default `on`: whether a process that serves also executes what waits.
+    pub consume: bool,
+    /// `QUEUE_DEADLINE`, default `60s`: how long a request may wait; later it has no effect.
+    pub deadline: Duration,
+    /// `QUEUE_MAX`, default `100000`: requests that may wait; more are refused as overload.
+    pub max: u64,
+    /// `QUEUE_CUSTOMER_MAX`, default `5`: requests of one customer for one schedule that may wait.
+    pub customer_max: u32,
 }
 
-/// Which bookings go through the queue.
+/// Which requests for seats go through the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueueMode {
     /// None.
     Off,
-    /// Those whose client sends `Prefer: respond-async`.
+    /// Those whose client sends `Prefer: respond-async` (RFC 7240).
     Prefer,
     /// All.
     Always,
+}
+
+/// Which queue.
+#[derive(Debug, Clone)]
+pub enum QueueUrl {
+    /// Tables of the service's own database.
+    Database,
+    /// RabbitMQ: an AMQP URI.
+    Rabbit(Secret),
+    /// Kafka: `host:port` of some of its brokers, with commas between them.
+    Kafka(String),
+}
+
+/// What `QUEUE_URL` must look like.
+const URL: &str = "db:// (the service's own database), amqp://user:password@host:port/vhost or \
+                   kafka://host:port,host:port";
+
+impl std::fmt::Display for QueueUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Database => f.write_str("db://"),
+            Self::Rabbit(url) => url.fmt(f),
+            Self::Kafka(brokers) => write!(f, "kafka://{brokers}"),
+        }
+    }
+}
+
+fn parse_url(text: &str) -> Option<QueueUrl> {
+    let text = text.trim();
+    let (scheme, rest) = text.split_once("://")?;
+    match scheme {
+        "db" => rest.is_empty().then_some(QueueUrl::Database),
+        "amqp" | "amqps" => (!rest.is_empty()).then(|| QueueUrl::Rabbit(Secret::new(text))),
+        "kafka" => {
+            let is_broker = |broker: &str| HostPort::parse(broker).is_some();
+            let brokers = rest.trim_end_matches('/');
+            brokers.split(',').all(is_broker).then(|| QueueUrl::Kafka(brokers.to_owned()))
+        }
+        _ => None,
+    }
+}
+
+/// The form that RabbitMQ and Kafka both take.
+fn parse_name(text: &str) -> Option<String> {
+    let fits = (1..=100).contains(&text.len());
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    (fits && text.chars().all(plain)).then(|| text.to_owned())
 }
 
 impl QueueConfig {
@@ -30,24 +94,81 @@ impl QueueConfig {
             ("off", QueueMode::Off),
             &[("prefer", QueueMode::Prefer), ("always", QueueMode::Always)],
             QueueMode::Off,
-            "which bookings go through the queue: off (none), prefer (those that ask) or always",
+            "which requests for seats go through the queue: off (none), prefer (those that ask) or \
+             always",
         );
-        let form =
-            Form::new("a URL that begins with amqp://, kafka:// or db://", "amqp://localhost");
-        let url = reader.secret("QUEUE_URL", "where the queue is", form, |text| {
-            let schemes = ["amqp://", "kafka://", "db://"];
-            schemes.iter().any(|scheme| text.starts_with(scheme)).then(|| Secret::new(text.trim()))
-        });
-        refuse_what_this_build_cannot(reader, mode);
-        Self { mode, url }
+        let form = Form::new(URL, "db://");
+        let url =
+            reader.secret("QUEUE_URL", "where the queue is; db:// if not set", form, parse_url);
+        let url = url.unwrap_or(QueueUrl::Database);
+        let form = Form::new("1 to 100 letters, digits, dots, dashes and underscores", "seatlock");
+        let name = reader.setting(
+            "QUEUE_NAME",
+            ("seatlock".to_owned(), "seatlock"),
+            "what the names of queues and topics begin with",
+            form,
+            parse_name,
+        );
+        Self {
+            mode,
+            url,
+            name,
+            partitions: reader.number(
+                "QUEUE_PARTITIONS",
+                16,
+                1..=1_024,
+                "partitions of the queue, each with one consumer at a time; the same in every process",
+            ),
+            consume: reader.flag(
+                "QUEUE_CONSUME",
+                true,
+                "whether serving processes execute what waits; off where workers do it",
+            ),
+            deadline: reader.duration(
+                "QUEUE_DEADLINE",
+                Duration::from_secs(60),
+                "how long a request may wait; later it is not executed",
+            ),
+            max: reader.number(
+                "QUEUE_MAX",
+                100_000,
+                1..=10_000_000,
+                "requests that may wait; more are refused as overload",
+            ),
+            customer_max: reader.number(
+                "QUEUE_CUSTOMER_MAX",
+                5,
+                1..=1_000,
+                "requests of one customer for one schedule that may wait",
+            ),
+        }
     }
 }
 
-/// What this build cannot do yet, in one place: drop the check when the queue is there.
-fn refuse_what_this_build_cannot(reader: &mut Reader<'_>, mode: QueueMode) {
-    if mode != QueueMode::Off {
-        let expected = "off (this build has no queue in front; set QUEUE_MODE=off)";
-        reader.refuse("QUEUE_MODE", expected, "QUEUE_MODE=off");
+/// What this program was not built with, and what the queue needs besides.
+pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
+    let queue = &config.queue;
+    if queue.mode == QueueMode::Off {
+        return;
+    }
+    let lacks = match queue.url {
+        QueueUrl::Rabbit(_) if !cfg!(feature = "rabbitmq") => Some("rabbitmq"),
+        QueueUrl::Kafka(_) if !cfg!(feature = "kafka") => Some("kafka"),
+        _ => None,
+    };
+    if let Some(feature) = lacks {
+        let expected = format!(
+            "db://, since this program was built without the feature {feature} (build it with \
+             --features {feature})"
+        );
+        reader.refuse("QUEUE_URL", expected, "QUEUE_URL=db://");
+    }
+    if !queue.consume && config.redis.is_none() && !reader.is_refused("REDIS_HOST") {
+        reader.refuse(
+            "QUEUE_CONSUME",
+            "on, since REDIS_HOST is not set and processes could not tell each other who waits",
+            "QUEUE_CONSUME=on",
+        );
     }
 }
 
@@ -57,19 +178,51 @@ mod tests {
     use crate::config::tests::{config, problems};
 
     #[test]
-    fn a_queue_that_this_build_does_not_have_is_refused() {
-        for mode in ["prefer", "always"] {
-            let found = problems(&[("QUEUE_MODE", mode), ("QUEUE_URL", "amqp://u:hunter2@mq")]);
-            assert_eq!(found.len(), 1);
-            assert!(found[0].contains("this build has no queue in front"), "{found:?}");
+    fn a_queue_is_in_the_database_unless_a_url_says_otherwise() {
+        let queue = config(&[("QUEUE_MODE", "prefer")]).queue;
+        assert_eq!(queue.mode, QueueMode::Prefer);
+        assert!(matches!(queue.url, QueueUrl::Database));
+        assert!(matches!(parse_url("db://"), Some(QueueUrl::Database)));
+        let found = parse_url("kafka://one:9092,two:9092");
+        assert!(matches!(found, Some(QueueUrl::Kafka(brokers)) if brokers == "one:9092,two:9092"));
+        let found = parse_url("amqps://u:hunter2@mq:5671/seats");
+        assert!(matches!(found, Some(QueueUrl::Rabbit(_))));
+        for wrong in ["", "db", "db://x", "amqp://", "kafka://", "kafka://one", "nats://u@mq"] {
+            assert!(parse_url(wrong).is_none(), "{wrong:?}");
         }
-        assert_eq!(config(&[("QUEUE_MODE", "off")]).queue.mode, QueueMode::Off);
+    }
+
+    #[test]
+    fn a_queue_that_this_program_was_not_built_with_is_refused() {
+        for (url, built) in [
+            ("amqp://u:hunter2@mq", cfg!(feature = "rabbitmq")),
+            ("kafka://mq:9092", cfg!(feature = "kafka")),
+        ] {
+            let found = problems(&[("QUEUE_MODE", "always"), ("QUEUE_URL", url)]);
+            assert_eq!(found.is_empty(), built, "{found:?}");
+            assert!(built || found[0].contains("built without the feature"), "{found:?}");
+            assert!(problems(&[("QUEUE_URL", url)]).is_empty(), "it is not used");
+        }
     }
 
     #[test]
     fn an_unknown_queue_is_refused_without_showing_its_url() {
         let found = problems(&[("QUEUE_URL", "nats://u:hunter2@mq")]);
         assert_eq!(found.len(), 1);
-        assert!(found[0].starts_with("QUEUE_URL=\"[redacted]\": expected a URL"), "{found:?}");
+        assert!(found[0].starts_with("QUEUE_URL=\"[redacted]\": expected db://"), "{found:?}");
+    }
+
+    #[test]
+    fn workers_apart_need_redis() {
+        let apart = [("QUEUE_MODE", "always"), ("QUEUE_CONSUME", "off")];
+        assert!(problems(&apart)[0].starts_with("QUEUE_CONSUME=\"off\": expected on"));
+        assert!(problems(&[apart[0], apart[1], ("REDIS_HOST", "cache")]).is_empty());
+    }
+
+    #[test]
+    fn a_name_is_one_that_every_queue_takes() {
+        for (name, fits) in [("seats.eu-1_x", true), ("", false), ("a b", false), ("ä", false)] {
+            assert_eq!(parse_name(name).is_some(), fits, "{name:?}");
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
+use super::clock::EpochMs;
+
 /// An event (a show). Decimal in JSON, `bigint` in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub i64);
@@ -93,6 +95,18 @@ scoped_id! {
 scoped_id! {
     /// A request that went through the queue in front.
     RequestId
+}
+
+impl RequestId {
+    /// When it was accepted, which a version 7 uuid tells; the beginning of time for any other.
+    #[must_use]
+    pub fn made_at(self) -> EpochMs {
+        let ms = self.uuid.get_timestamp().map(|time| {
+            let (seconds, nanos) = time.to_unix();
+            seconds.saturating_mul(1_000).saturating_add(u64::from(nanos / 1_000_000))
+        });
+        EpochMs(ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0))
+    }
 }
 
 /// Who buys: the shop's own name for a customer, 1 to 128 characters, none of them a control character.

@@ -15,6 +15,7 @@ mod limit;
 mod media;
 mod negotiate;
 pub mod openapi;
+mod prefer;
 pub mod problem;
 pub mod recorded;
 mod reply;
@@ -33,6 +34,7 @@ use crate::actors::health::Health;
 use crate::catalogue::Catalogue;
 use crate::domain::command::Keyed;
 use crate::metrics::Metrics;
+use crate::requests::Requests;
 use crate::reservation::Reservation;
 use crate::seat_map::{SeatMaps, Streams};
 
@@ -46,6 +48,10 @@ use problem::Problem;
 pub struct Services {
     /// Commands and claims.
     pub reservation: Arc<Reservation>,
+    /// Requests through the queue in front, if there is one.
+    pub requests: Option<Arc<Requests>>,
+    /// Whether all requests for seats go through it, or only those that ask for it.
+    pub always_queued: bool,
     /// Events, schedules, plans.
     pub catalogue: Arc<Catalogue>,
     /// Layouts and states.

@@ -6,7 +6,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::handlers::{
-    blocks, bookings, events, holds, operations, plans, schedules, seats, stream,
+    blocks, bookings, events, holds, operations, plans, requests, schedules, seats, stream,
 };
 
 /// The document.
@@ -23,6 +23,7 @@ use super::handlers::{
         seats::list, seats::availability, stream::listen,
         holds::create, holds::read, holds::extend, holds::release,
         bookings::create, bookings::read, bookings::list, bookings::cancel,
+        requests::read, requests::listen,
         operations::live, operations::ready, operations::metrics, operations::problem,
     ),
     modifiers(&ApiKeyScheme)

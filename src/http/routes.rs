@@ -5,7 +5,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, Resource, Route};
 
 use super::handlers::{
-    blocks, bookings, events, holds, operations, plans, schedules, seats, stream,
+    blocks, bookings, events, holds, operations, plans, requests, schedules, seats, stream,
 };
 use super::problem::{Code, Problem};
 use super::{auth, limit, openapi};
@@ -33,6 +33,12 @@ pub fn routes(config: &mut ServiceConfig) {
                 ))
                 .service(at("/bookings/{id}", "GET", [web::get().to(bookings::read)]))
                 .service(at("/bookings/{id}/cancel", "POST", [web::post().to(bookings::cancel)]))
+                .service(at("/booking-requests/{id}", "GET", [web::get().to(requests::read)]))
+                .service(at(
+                    "/booking-requests/{id}/stream",
+                    "GET",
+                    [web::get().to(requests::listen)],
+                ))
                 // the map
                 .service(at("/schedules/{id}", "GET", [web::get().to(schedules::read)]))
                 .service(at("/schedules/{id}/seats", "GET", [web::get().to(seats::list)]))

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    actor, audit, batch, build, cache, health, hold, http, lock, map, pool, reservation, stream,
+    actor, audit, batch, build, cache, health, hold, http, lock, map, pool, queue, reservation,
+    stream,
 };
 
 /// One metric as it is declared.
@@ -54,6 +55,7 @@ pub fn catalogue() -> Vec<(&'static str, Vec<Declared>)> {
         ("Seat maps", map::MapMetrics::declared()),
         ("Seat maps shared in Redis", cache::CacheMetrics::declared()),
         ("Live streams", stream::StreamMetrics::declared()),
+        ("The queue in front", queue::QueueMetrics::declared()),
         ("Health", health::HealthMetrics::declared()),
         ("Audit", audit::AuditMetrics::declared()),
         ("Build", build::BuildMetrics::declared()),

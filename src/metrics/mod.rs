@@ -21,6 +21,7 @@ pub mod lock;
 pub(crate) mod macros;
 pub mod map;
 pub mod pool;
+pub mod queue;
 pub mod reservation;
 pub mod stream;
 
@@ -28,6 +29,10 @@ pub mod stream;
 /// at an edge, so there is one at every time-out of the ladder: 0.05, 0.5, 1, 3, 10 and 12 s.
 pub const REQUEST_SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 5.0, 10.0, 12.0];
+
+/// Bucket edges for times that requests wait in the queue, in seconds.
+pub const QUEUE_SECONDS: [f64; 13] =
+    [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
 /// Bucket edges for counts that double: batch and pipeline sizes.
 pub const SIZES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
@@ -63,6 +68,8 @@ pub struct Metrics {
     pub cache: cache::CacheMetrics,
     /// Live streams of seat maps.
     pub stream: stream::StreamMetrics,
+    /// The queue in front.
+    pub queue: queue::QueueMetrics,
     /// Readiness and the checks behind it.
     pub health: health::HealthMetrics,
     /// What is running.
@@ -89,6 +96,7 @@ impl Metrics {
             map: map::MapMetrics::new(&registry)?,
             cache: cache::CacheMetrics::new(&registry)?,
             stream: stream::StreamMetrics::new(&registry)?,
+            queue: queue::QueueMetrics::new(&registry)?,
             health: health::HealthMetrics::new(&registry)?,
             build: build::BuildMetrics::announce(&registry)?,
             refresh: Mutex::default(),
@@ -146,6 +154,7 @@ mod tests {
             "seatlock_replica_lag_seconds 0",
             "seatlock_map_staleness_seconds_count 0",
             "seatlock_stream_ended_total{reason=\"slow\"} 0",
+            "seatlock_queue_executed_total{result=\"parked\"} 0",
             "seatlock_actor_restarts_total{actor=\"booking\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -16,6 +16,7 @@ use crate::domain::clock::EpochMs;
 use crate::domain::failure::StoreError;
 use crate::store::{Fetched, Store, StoredLetter, StoredMessage};
 
+use super::gather::Gather;
 use super::{
     DeadLetter, Deliveries, Fate, Message, PUBLISH_LIMIT, Partition, PublishError, Queue,
     QueueError, UNSETTLED_MAX,
@@ -47,32 +48,29 @@ struct Appending {
 /// The queue in the database.
 pub struct DatabaseQueue {
     store: Arc<Store>,
-    appender: mpsc::Sender<Appending>,
+    appender: Gather<Appending>,
     /// The newest number that this process knows of.
     last: watch::Sender<i64>,
-    tasks: [JoinHandle<()>; 2],
+    looking: JoinHandle<()>,
 }
 
 impl DatabaseQueue {
     /// A queue of at most `max` messages. Must be called inside a tokio runtime.
     #[must_use]
     pub fn start(store: Arc<Store>, max: u64) -> Self {
-        let (appender, appending) = mpsc::channel(WAITING_MAX);
         let (last, _) = watch::channel(0);
-        let tasks = [
-            tokio::spawn(append(Arc::clone(&store), appending, max, last.clone())),
-            tokio::spawn(look(Arc::clone(&store), last.clone())),
-        ];
-        Self { store, appender, last, tasks }
+        let looking = tokio::spawn(look(Arc::clone(&store), last.clone()));
+        let (into, news) = (Arc::clone(&store), last.clone());
+        let appender = Gather::start((APPEND_MAX, WAITING_MAX), move |gathered| {
+            append(Arc::clone(&into), gathered, max, news.clone())
+        });
+        Self { store, appender, last, looking }
     }
 
     async fn append(&self, partition: Partition, message: Message) -> Result<(), PublishError> {
         let (confirm, confirmed) = oneshot::channel();
         let appending = Appending { message: stored(partition, message), confirm };
-        self.appender.try_send(appending).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => PublishError::Full,
-            mpsc::error::TrySendError::Closed(_) => closed(),
-        })?;
+        self.appender.push(appending).map_err(|_| PublishError::Full)?;
         match tokio::time::timeout(PUBLISH_LIMIT, confirmed).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) => Err(PublishError::Unknown),
@@ -80,36 +78,24 @@ impl DatabaseQueue {
     }
 }
 
-fn closed() -> PublishError {
-    PublishError::Away("it was closed".to_owned())
-}
-
-/// Appends what has gathered, one transaction at a time.
-async fn append(
-    store: Arc<Store>,
-    mut appending: mpsc::Receiver<Appending>,
-    max: u64,
-    last: watch::Sender<i64>,
-) {
-    let mut batch = Vec::with_capacity(APPEND_MAX);
-    while appending.recv_many(&mut batch, APPEND_MAX).await > 0 {
-        // Nobody waits any more for those that are left out.
-        batch.retain(|appending| !appending.confirm.is_closed());
-        let messages = batch.iter().map(|appending| appending.message.clone()).collect();
-        // Answered well before those who wait give up.
-        let result = match store.queue_append(messages, max, PUBLISH_LIMIT / 2).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(PublishError::Full),
-            Err(StoreError::Timeout) => Err(PublishError::Unknown),
-            Err(error) => Err(PublishError::Away(error.to_string())),
-        };
-        if result.is_ok() {
-            // Consumers look again; the number itself comes with the next look.
-            last.send_modify(|last| *last += 1);
-        }
-        for Appending { confirm, .. } in batch.drain(..) {
-            drop(confirm.send(result.clone()));
-        }
+/// Appends what has gathered, with one transaction.
+async fn append(store: Arc<Store>, mut batch: Vec<Appending>, max: u64, last: watch::Sender<i64>) {
+    // Nobody waits any more for those that are left out.
+    batch.retain(|appending| !appending.confirm.is_closed());
+    let messages = batch.iter().map(|appending| appending.message.clone()).collect();
+    // Answered well before those who wait give up.
+    let result = match store.queue_append(messages, max, PUBLISH_LIMIT / 2).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(PublishError::Full),
+        Err(StoreError::Timeout) => Err(PublishError::Unknown),
+        Err(error) => Err(PublishError::Away(error.to_string())),
+    };
+    if result.is_ok() {
+        // Consumers look again; the number itself comes with the next look.
+        last.send_modify(|last| *last += 1);
+    }
+    for Appending { confirm, .. } in batch {
+        drop(confirm.send(result.clone()));
     }
 }
 
@@ -208,18 +194,15 @@ impl Queue for DatabaseQueue {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            for task in &self.tasks {
-                task.abort();
-            }
+            self.appender.stop();
+            self.looking.abort();
         })
     }
 }
 
 impl Drop for DatabaseQueue {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.looking.abort();
     }
 }
 

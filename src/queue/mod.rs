@@ -6,6 +6,10 @@
 //! letters, for a person to look at.
 
 mod database;
+pub(crate) mod gather;
+mod outcomes;
+mod request;
+mod waiting;
 
 use std::time::Duration;
 
@@ -15,6 +19,9 @@ use crate::domain::clock::EpochMs;
 use crate::domain::ids::ScheduleId;
 
 pub use database::DatabaseQueue;
+pub use outcomes::Outcomes;
+pub use request::Request;
+pub use waiting::{Entry, LineLimits, Newcomer, Standing, WaitingList, estimate_s};
 
 /// What every backend of the queue must do; one contract suite runs against all of them.
 pub trait Queue: Send + Sync + 'static {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sea_orm::{DatabaseConnection, DbErr, TransactionTrait as _};
+use sea_orm::{
+    ConnectionTrait as _, DatabaseConnection, DbErr, QueryResult, TransactionTrait as _,
+};
 
 use crate::domain::clock::EpochMs;
 use crate::domain::command::{Keyed, RequestKey};
@@ -17,7 +19,7 @@ use crate::domain::rows::KnownAnswer;
 use super::batch::session::Session;
 use super::dialect::{Column, RowSet};
 use super::failure::{self, Meaning};
-use super::{Store, convert};
+use super::{ReadFrom, Store, convert};
 
 /// A key, the answer under it, and until when it is kept.
 pub(crate) type Row = (Keyed, RecordedAnswer, EpochMs);
@@ -97,6 +99,54 @@ fn lost_a_race(error: &DbErr) -> bool {
 }
 
 impl Store {
+    /// The unexpired answers under these keys, as the database that is read has them.
+    pub async fn recorded_answers(
+        self: &Arc<Self>,
+        keys: &[RequestKey],
+    ) -> Result<HashMap<RequestKey, RecordedAnswer>, StoreError> {
+        let dialect = self.dialect;
+        let set = RowSet::new()
+            .with("caller", Column::Text(keys.iter().map(|key| key.caller.clone()).collect()))
+            .with("key", Column::Text(keys.iter().map(|key| key.key.clone()).collect()));
+        let after = format!(
+            "JOIN idempotency t ON t.caller = r.caller AND t.key = r.key WHERE t.expires_at > {}",
+            dialect.now()
+        );
+        let before = "SELECT t.caller, t.key, t.status, t.body FROM";
+        let statement = set.statement(dialect, Vec::new(), before, &after);
+        self.read_from(ReadFrom::Anywhere, move |db| {
+            let statement = statement.clone();
+            async move {
+                let one = |row: QueryResult| {
+                    let (caller, key, status, body) =
+                        row.try_get_many_by_index::<(String, String, i16, String)>()?;
+                    let status = u16::try_from(status).map_err(|_| convert::corrupt("status"))?;
+                    Ok((RequestKey { caller, key }, RecordedAnswer { status, body }))
+                };
+                db.query_all_raw(statement).await?.into_iter().map(one).collect()
+            }
+        })
+        .await
+    }
+
+    /// Records an answer under a key that has none; one that is there stays.
+    pub async fn record_answer(
+        self: &Arc<Self>,
+        request: RequestKey,
+        answer: RecordedAnswer,
+    ) -> Result<(), StoreError> {
+        let keyed = Keyed { request, fingerprint: String::new() };
+        let (dialect, ttl) = (self.dialect, self.settings.policy.idempotency_ttl);
+        let work = move |db: DatabaseConnection| async move {
+            let transaction = db.begin_with_options(dialect.begin()).await?;
+            let session = Session::new(&transaction, dialect);
+            let now = now(&session).await?;
+            insert(&session, now, &[(keyed, answer, now.plus(ttl))]).await?;
+            transaction.commit().await
+        };
+        self.bounded(&self.write, self.settings.limits.statement_timeout, work).await
+    }
+
     /// Does `work` in one transaction, once per key: its effect and the answer that `render` makes of it
     /// are kept together or not at all. A refusal undoes everything and is not recorded.
     pub(crate) async fn once<T, W>(

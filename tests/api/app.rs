@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use seatlock::app::App;
+use seatlock::app::{App, Role};
 use seatlock::config::Config;
 use test_support::{Folder, Postgres, Redis};
 use tokio::sync::oneshot;
@@ -109,11 +109,18 @@ impl TestApp {
 
     /// Another replica of this service, in this process as well.
     pub(crate) async fn beside(&self) -> Self {
+        self.beside_with(&[]).await
+    }
+
+    /// Another replica, with these variables over those of this one.
+    pub(crate) async fn beside_with(&self, more: &[(&str, &str)]) -> Self {
+        let mut variables = self.variables.clone();
+        variables.extend(more.iter().map(|(name, value)| ((*name).into(), (*value).into())));
         let location = match &self.location {
             Location::File(path) => Location::File(path.clone()),
             Location::Url(url) => Location::Url(url.clone()),
         };
-        Self::start(&self.variables, None, location).await
+        Self::start(&variables, None, location).await
     }
 
     async fn start(variables: &Variables, folder: Option<Folder>, location: Location) -> Self {
@@ -123,7 +130,7 @@ impl TestApp {
         // A thread of its own: an actix system is one, as in `main`.
         let service = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let app = App::build(&config).await.unwrap();
+                let app = App::build(&config, Role::Serve).await.unwrap();
                 bound.send(app.address()).unwrap();
                 app.run_until_stopped(async {
                     drop(stopped.await);

@@ -54,6 +54,7 @@ mod plans;
 mod plans_csv;
 mod problems;
 mod processes;
+mod queue;
 mod redis_forms;
 mod schedules;
 mod seats;

@@ -14,7 +14,8 @@ use crate::http::fields::{Fields, IdText};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::reply::{self, Place};
 
-use super::{in_time, new_uuid, page_limit, path_id, query, reserve, schedule};
+use super::requests::RequestBody;
+use super::{in_time, new_uuid, page_limit, path_id, query, reserve, schedule, take};
 
 /// A new booking: seats of a schedule for a customer, or a hold to be confirmed.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -52,10 +53,13 @@ struct BookingsQuery {
 
 const PLACE: Place = Place::ContentLocation("/api/v1/bookings/");
 
-/// Books seats, or confirms a hold. A confirmed booking is durable when this answers 200.
+/// Books seats, or confirms a hold. A confirmed booking is durable when this answers 200; 202 tells where to
+/// ask for a request that was queued.
 #[utoipa::path(post, path = "/api/v1/bookings", tag = "customers", request_body = NewBooking,
-    params(("Idempotency-Key" = Option<String>, Header)),
+    params(("Idempotency-Key" = Option<String>, Header),
+        ("Prefer" = Option<String>, Header, description = "`respond-async` (RFC 7240)")),
     responses((status = 200, body = BookingBody, headers(("Content-Location" = String))),
+        (status = 202, body = RequestBody, headers(("Location" = String))),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "seats_unavailable, hold_expired, hold_released, request_in_progress"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json"),
@@ -103,7 +107,7 @@ async fn book(
     let Some(customer) = customer else { return Err(Problem::not_found("customer")) };
     let booking = BookingId { schedule: id, uuid: new_uuid() };
     let action = Action::Book { id: booking, seats, customer };
-    reserve(services, request, action, id, keyed, PLACE).await
+    take(services, request, (id, action, keyed), PLACE).await
 }
 
 async fn confirm(
@@ -129,7 +133,7 @@ async fn confirm(
     let hold: HoldId = hold.parse().map_err(|_| Problem::not_found("hold"))?;
     let booking = BookingId { schedule: hold.schedule, uuid: new_uuid() };
     let action = Action::Confirm { hold, booking, customer };
-    reserve(services, request, action, hold.schedule, keyed, PLACE).await
+    take(services, request, (hold.schedule, action, keyed), PLACE).await
 }
 
 /// One booking.

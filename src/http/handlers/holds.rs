@@ -13,7 +13,8 @@ use crate::http::fields::{Fields, IdText};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::reply::{self, Place};
 
-use super::{new_uuid, path_id, reserve, schedule};
+use super::requests::RequestBody;
+use super::{new_uuid, path_id, reserve, schedule, take};
 
 /// A new hold.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -41,8 +42,10 @@ pub struct Extension {
 
 /// Holds seats for a while.
 #[utoipa::path(post, path = "/api/v1/holds", tag = "customers", request_body = NewHold,
-    params(("Idempotency-Key" = Option<String>, Header)),
+    params(("Idempotency-Key" = Option<String>, Header),
+        ("Prefer" = Option<String>, Header, description = "`respond-async` (RFC 7240)")),
     responses((status = 201, body = HoldBody, headers(("Location" = String))),
+        (status = 202, body = RequestBody, headers(("Location" = String))),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "seats_unavailable, request_in_progress"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "seat_limit_reached"),
@@ -63,7 +66,8 @@ pub async fn create(
     let Some(customer) = customer else { return Err(Problem::not_found("customer")) };
     let hold = HoldId { schedule: id, uuid: new_uuid() };
     let action = Action::Hold { id: hold, seats, customer, ttl };
-    reserve(&services, &request, action, id, keyed, Place::Location("/api/v1/holds/")).await
+    let place = Place::Location("/api/v1/holds/");
+    take(&services, &request, (id, action, keyed), place).await
 }
 
 /// One hold.

@@ -6,6 +6,7 @@ pub mod events;
 pub mod holds;
 pub mod operations;
 pub mod plans;
+pub mod requests;
 pub mod schedules;
 pub mod seats;
 pub mod stream;
@@ -106,6 +107,33 @@ async fn in_time<T>(
             Err(Problem::new(Code::DependencyUnavailable, detail))
         }
     }
+}
+
+/// Takes a request for seats through the queue in front, if it is to go there, or through the flow.
+async fn take(
+    services: &Services,
+    request: &HttpRequest,
+    (schedule, action, keyed): (ScheduleId, Action, Option<Keyed>),
+    place: Place,
+) -> Result<HttpResponse, Problem> {
+    match requests::front(services, request) {
+        Some(front) => requests::enqueue(services, front, request, (schedule, action, keyed)).await,
+        None => reserve(services, request, action, schedule, keyed, place).await,
+    }
+}
+
+/// Refuses seats that the map in memory knows to be gone.
+async fn unless_known(
+    services: &Services,
+    schedule: ScheduleId,
+    action: &Action,
+) -> Result<(), Problem> {
+    let gone = services.seat_maps.refusals(schedule, action.taken_seats());
+    if gone.is_empty() {
+        return Ok(());
+    }
+    services.metrics.reservation.refused_early(EarlyRefusal::Known);
+    Err(unavailable(services, schedule, &gone, false).await?)
 }
 
 /// Takes a command through the flow and writes the answer.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix_web::http::header::{self, HeaderName};
 use actix_web::web::{Bytes, Data};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::stream;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -56,13 +56,18 @@ pub async fn listen(
     let events = stream::unfold(events, |mut events| async {
         events.next().await.map(|frame| (Ok::<_, actix_web::Error>(frame), events))
     });
+    Ok(self::events().streaming(events))
+}
+
+/// A response of events, which are still to come.
+pub(super) fn events() -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CONTENT_TYPE, "text/event-stream"));
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     response.insert_header(NO_BUFFERING);
     // Nothing comes after a stream on its connection.
     response.force_close();
-    Ok(response.streaming(events))
+    response
 }
 
 fn last_event_id(request: &HttpRequest) -> Result<Option<i64>, Problem> {

@@ -1,0 +1,348 @@
+//! The consumers of the queue in front: a task per partition, which hands its requests to the lanes in
+//! their order.
+//!
+//! Up to two batches of a partition are in the lane at once: while one commits, the next gathers. When one
+//! request fails for a reason that may pass, nothing behind it is executed; after a pause all of them are
+//! submitted again, in order. What had its effect already is answered with it.
+
+use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::cause;
+use crate::domain::command::Queued;
+use crate::domain::effect::{Outcome, RecordedAnswer};
+use crate::domain::failure::{Failure, StoreError};
+use crate::domain::ids::RequestId;
+use crate::domain::refusal::Refusal;
+use crate::metrics::Metrics;
+use crate::metrics::queue::Executed;
+use crate::queue::{
+    Deliveries, Message, Outcomes, Partition, Queue, QueueError, Request, UNSETTLED_MAX,
+    WaitingList,
+};
+use crate::store::Store;
+
+use super::booking::{Declined, Lanes};
+use super::health::Health;
+
+mod flight;
+
+use flight::{Flight, Place};
+
+/// Between two attempts after something failed: at first, and at most.
+const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// How often it is said, at most, who of a partition is being executed.
+const MARK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A request that fails so often, alone, after its time was over, while others are executed, is a dead
+/// letter.
+const TRIES_MAX: u32 = 8;
+
+/// What the consumers of a process work with.
+pub struct QueueConsumers {
+    /// Where requests wait.
+    pub queue: Arc<dyn Queue>,
+    /// Who executes them.
+    pub lanes: Arc<Lanes>,
+    /// Whether they can be executed now.
+    pub health: Arc<Health>,
+    /// Where their outcomes are.
+    pub store: Arc<Store>,
+    /// Who waits.
+    pub waiting: Arc<WaitingList>,
+    /// Who waits in this process for an outcome.
+    pub outcomes: Arc<Outcomes>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Deliveries of one partition that may be in its lane.
+    pub window: usize,
+    /// Deliveries of all partitions that may be in the lanes: the rest of their places is for those who
+    /// come directly.
+    pub places: usize,
+    /// How long one of them may take.
+    pub patience: Duration,
+    /// What is recorded for a request that nobody can execute, and is asked for later.
+    pub render_parked: fn(RequestId) -> RecordedAnswer,
+}
+
+/// The running consumers of a process.
+pub struct Consuming {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Consuming {
+    /// Takes no more deliveries; those under way are finished and settled. False if that is not so by
+    /// `deadline`: what is left comes again, to others.
+    pub async fn stop_by(mut self, deadline: std::time::Instant) -> bool {
+        self.stop.send_replace(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        tokio::time::timeout_at(deadline.into(), all).await.is_ok()
+    }
+}
+
+impl QueueConsumers {
+    /// Starts a task per partition, in the tokio runtime of the caller.
+    #[must_use]
+    pub fn start(self, partitions: u16) -> Consuming {
+        // A consumer that waits for a message has a place already.
+        let places = Arc::new(Semaphore::new(self.places.max(usize::from(partitions) * 2)));
+        let this = Arc::new(self);
+        let (stop, stopping) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for partition in Partition::all(partitions) {
+            let consumer = Consumer {
+                with: Arc::clone(&this),
+                partition,
+                stopping: stopping.clone(),
+                places: Arc::clone(&places),
+                marked: None,
+                pause: PAUSE,
+                paused: false,
+            };
+            tasks.spawn(consumer.run());
+        }
+        Consuming { stop, tasks }
+    }
+}
+
+/// The consumer of one partition.
+struct Consumer {
+    with: Arc<QueueConsumers>,
+    partition: Partition,
+    stopping: watch::Receiver<bool>,
+    places: Arc<Semaphore>,
+    /// When it was last said who is being executed.
+    marked: Option<Instant>,
+    pause: Duration,
+    paused: bool,
+}
+
+impl Consumer {
+    /// Consumes until it is stopped, whatever happens to the queue. A panic ends the work on one opening
+    /// of the partition, and what was not settled comes again.
+    async fn run(mut self) {
+        while !*self.stopping.borrow() {
+            let consumed = AssertUnwindSafe(self.consume()).catch_unwind().await;
+            let error = match consumed {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error,
+                Err(_) => QueueError::new("its consumer failed"),
+            };
+            if !self.paused {
+                log::warn!("partition {} of the queue: {error}", self.partition.0);
+            }
+            self.rest().await;
+        }
+    }
+
+    async fn consume(&mut self) -> Result<(), QueueError> {
+        let mut deliveries = self.with.queue.open(self.partition).await?;
+        let mut flight = Flight::new(self.with.window.min(usize::from(UNSETTLED_MAX)));
+        loop {
+            let stopping = *self.stopping.borrow();
+            if stopping && flight.is_empty() {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                _ = self.stopping.changed(), if !stopping => {}
+                step = flight.landed(), if !flight.is_empty() => {
+                    if let ControlFlow::Break(failure) = step {
+                        self.interrupted(&mut flight, &mut *deliveries, &failure).await?;
+                    }
+                    self.settle(&mut flight, &mut *deliveries).await?;
+                }
+                next = next(&self.places, &mut *deliveries), if !stopping && flight.has_room() => {
+                    let (place, message) = next?;
+                    self.begin(&mut flight, place, message);
+                }
+            }
+        }
+    }
+
+    /// Puts a delivery behind those under way.
+    fn begin(&mut self, flight: &mut Flight, place: OwnedSemaphorePermit, message: Message) {
+        let place = Place::new(place, &self.with.metrics.queue.in_flight);
+        match Request::read(&message.body) {
+            Ok(request) => {
+                self.mark(request.queued.id);
+                flight.push(message, request, place, (&self.with.lanes, self.with.patience));
+            }
+            Err(reason) => flight.push_unreadable(message, reason, place),
+        }
+    }
+
+    /// Says who is being executed, from time to time; nobody waits for it.
+    fn mark(&mut self, id: RequestId) {
+        if self.marked.is_none_or(|marked| marked.elapsed() >= MARK_INTERVAL) {
+            self.marked = Some(Instant::now());
+            let waiting = Arc::clone(&self.with.waiting);
+            cause::spawn(async move { waiting.start(id).await });
+        }
+    }
+
+    /// Settles what has landed, in order, and tells those who wait for it.
+    async fn settle(
+        &mut self,
+        flight: &mut Flight,
+        deliveries: &mut dyn Deliveries,
+    ) -> Result<(), QueueError> {
+        let landed = flight.take_landed();
+        if landed.is_empty() {
+            return Ok(());
+        }
+        for one in &landed {
+            if let Some(reason) = &one.unreadable {
+                self.park(one.message.clone(), None, reason).await?;
+            }
+        }
+        deliveries.settle(landed.len()).await?;
+        self.well_again();
+        let metrics = &self.with.metrics.queue;
+        let now = self.with.store.clock();
+        let mut left = Vec::with_capacity(landed.len());
+        for one in landed {
+            metrics.executed(one.result());
+            if let Some(request) = one.request {
+                let id = request.queued.id;
+                metrics.wait_seconds.observe(now.since(id.made_at()).as_secs_f64());
+                left.push((id, request.customer()));
+            }
+        }
+        self.with.outcomes.tell(left.iter().map(|(id, _)| id));
+        self.leave(left);
+        Ok(())
+    }
+
+    /// Lets requests out of their lines, schedule by schedule; nobody waits for it.
+    fn leave(&self, mut left: Vec<(RequestId, String)>) {
+        left.sort_by_key(|(id, _)| id.schedule);
+        let with = Arc::clone(&self.with);
+        cause::spawn(async move {
+            for of_schedule in left.chunk_by(|(one, _), (next, _)| one.schedule == next.schedule) {
+                if let Some((id, _)) = of_schedule.first() {
+                    with.waiting.leave(id.schedule, of_schedule, true).await;
+                }
+            }
+        });
+    }
+
+    /// The oldest request failed. If that may pass, everything under way is begun again after a pause;
+    /// otherwise it is parked, and the others go on.
+    async fn interrupted(
+        &mut self,
+        flight: &mut Flight,
+        deliveries: &mut dyn Deliveries,
+        failure: &Declined,
+    ) -> Result<(), QueueError> {
+        let hopeless = match failure {
+            Declined::Failed(Failure::Impossible(reason)) => Some(reason.clone()),
+            Declined::Failed(_) if self.is_beyond_hope(flight) => Some(failure.to_string()),
+            _ => None,
+        };
+        if let Some(reason) = hopeless {
+            if let Some((message, id)) = flight.first() {
+                self.park(message, Some(id), &reason).await?;
+                flight.give_up_first();
+            }
+            return self.settle(flight, deliveries).await;
+        }
+        if !self.paused {
+            log::warn!("partition {} of the queue waits: {failure}", self.partition.0);
+            self.with.metrics.queue.interruptions_total.inc();
+        }
+        self.rest().await;
+        flight.begin_again((&self.with.lanes, self.with.patience));
+        Ok(())
+    }
+
+    /// Whether the oldest request keeps failing by itself: it is long over, the database takes writes, and
+    /// still it fails.
+    fn is_beyond_hope(&self, flight: &Flight) -> bool {
+        let late = flight.first_queued().is_some_and(|Queued { not_after, .. }| {
+            self.with.store.clock() > not_after.plus(self.with.patience * 2)
+        });
+        let works = self.with.health.writable()
+            && self.with.store.has_committed_within(Duration::from_secs(5));
+        late && works && flight.tries_of_first() >= TRIES_MAX
+    }
+
+    async fn park(
+        &self,
+        message: Message,
+        id: Option<RequestId>,
+        reason: &str,
+    ) -> Result<(), QueueError> {
+        log::error!("request {} of the queue is a dead letter: {reason}", message.id);
+        if let Some(id) = id {
+            let answer = (self.with.render_parked)(id);
+            let recorded = self.with.store.record_answer(Queued::key(id), answer).await;
+            recorded.map_err(|error: StoreError| QueueError::new(error))?;
+        }
+        self.with.queue.park(self.partition, message, reason.to_owned()).await
+    }
+
+    /// Pauses, longer each time, and until the database takes writes.
+    async fn rest(&mut self) {
+        if !self.paused {
+            self.paused = true;
+            self.with.metrics.queue.paused_partitions.inc();
+        }
+        let until = Instant::now() + self.pause.mul_f64(0.5 + fastrand::f64());
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        let mut stopping = self.stopping.clone();
+        while !*stopping.borrow() && (Instant::now() < until || !self.with.health.writable()) {
+            let next = until.min(Instant::now() + PAUSE_MAX).max(Instant::now() + PAUSE);
+            tokio::select! {
+                _ = stopping.changed() => {}
+                () = tokio::time::sleep_until(next) => {}
+            }
+        }
+    }
+
+    fn well_again(&mut self) {
+        self.pause = PAUSE;
+        if self.paused {
+            self.paused = false;
+            self.with.metrics.queue.paused_partitions.dec();
+            log::info!("partition {} of the queue goes on", self.partition.0);
+        }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if self.paused {
+            self.with.metrics.queue.paused_partitions.dec();
+        }
+    }
+}
+
+/// The next delivery, once there is a place for it in the lanes. Giving up waiting loses nothing.
+async fn next(
+    places: &Arc<Semaphore>,
+    deliveries: &mut dyn Deliveries,
+) -> Result<(OwnedSemaphorePermit, Message), QueueError> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(QueueError::new)?;
+    Ok((place, deliveries.next().await?))
+}
+
+/// How the execution of a request is counted.
+fn executed(outcome: &Outcome) -> Executed {
+    match outcome {
+        Outcome::Done(_) => Executed::Done,
+        Outcome::Refused(Refusal::TooLate) => Executed::Expired,
+        Outcome::Refused(_) => Executed::Refused,
+        Outcome::Repeated(_) | Outcome::Replayed(_) | Outcome::NotRecorded => Executed::Repeated,
+    }
+}

@@ -1,0 +1,209 @@
+//! What one partition has under way: deliveries in their order, each with the command that executes it.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use prometheus::IntGauge;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::actors::booking::{Chain, Declined, Lanes};
+use crate::domain::command::Queued;
+use crate::domain::effect::Outcome;
+use crate::domain::ids::RequestId;
+use crate::metrics::queue::Executed;
+use crate::queue::{Message, Request};
+
+use super::executed;
+
+/// A delivery's place in the lanes, counted while it is taken.
+pub(super) struct Place {
+    _permit: OwnedSemaphorePermit,
+    taken: IntGauge,
+}
+
+impl Place {
+    pub(super) fn new(permit: OwnedSemaphorePermit, taken: &IntGauge) -> Self {
+        taken.inc();
+        Self { _permit: permit, taken: taken.clone() }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.taken.dec();
+    }
+}
+
+/// Where a delivery is.
+enum State {
+    /// In its lane.
+    Submitted(BoxFuture<'static, Result<Outcome, Declined>>),
+    /// The lane would not take it, and neither what came after it.
+    Declined(Declined),
+    /// It was executed, or refused.
+    Landed(Executed),
+}
+
+/// A delivery under way.
+struct Delivery {
+    message: Message,
+    request: Option<Request>,
+    unreadable: Option<String>,
+    state: State,
+    tries: u32,
+    _place: Place,
+}
+
+/// A delivery that is over.
+pub(super) struct Landed {
+    pub(super) message: Message,
+    pub(super) request: Option<Request>,
+    /// Why nobody can read it, to be parked.
+    pub(super) unreadable: Option<String>,
+    executed: Executed,
+}
+
+impl Landed {
+    pub(super) fn result(&self) -> Executed {
+        self.executed
+    }
+}
+
+/// Everything under way, oldest first.
+pub(super) struct Flight {
+    deliveries: VecDeque<Delivery>,
+    chain: Chain,
+    window: usize,
+}
+
+impl Flight {
+    pub(super) fn new(window: usize) -> Self {
+        Self { deliveries: VecDeque::new(), chain: Chain::default(), window }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.deliveries.is_empty()
+    }
+
+    /// Whether another delivery may be begun: not behind one that was declined.
+    pub(super) fn has_room(&self) -> bool {
+        let declined =
+            self.deliveries.back().is_some_and(|one| matches!(one.state, State::Declined(_)));
+        self.deliveries.len() < self.window && !declined
+    }
+
+    /// Submits a request behind the others.
+    pub(super) fn push(
+        &mut self,
+        message: Message,
+        request: Request,
+        place: Place,
+        lanes: (&Arc<Lanes>, Duration),
+    ) {
+        let state = submit(lanes, &request, &self.chain);
+        let (request, unreadable) = (Some(request), None);
+        let delivery = Delivery { message, request, unreadable, state, tries: 1, _place: place };
+        self.deliveries.push_back(delivery);
+    }
+
+    /// Puts a delivery in its place that is to be parked.
+    pub(super) fn push_unreadable(&mut self, message: Message, reason: String, place: Place) {
+        let (state, unreadable) = (State::Landed(Executed::Parked), Some(reason));
+        let request = None;
+        let delivery = Delivery { message, request, unreadable, state, tries: 1, _place: place };
+        self.deliveries.push_back(delivery);
+    }
+
+    /// Waits for the oldest delivery; breaks with its failure. Giving up waiting changes nothing.
+    pub(super) async fn landed(&mut self) -> ControlFlow<Declined> {
+        let Some(first) = self.deliveries.front_mut() else { return ControlFlow::Continue(()) };
+        let result = match &mut first.state {
+            State::Submitted(outcome) => outcome.await,
+            State::Declined(declined) => Err(declined.clone()),
+            State::Landed(_) => return ControlFlow::Continue(()),
+        };
+        land(first, result)
+    }
+
+    /// The deliveries that are over, as far as none before them is under way.
+    pub(super) fn take_landed(&mut self) -> Vec<Landed> {
+        let mut landed = Vec::new();
+        while let Some(mut first) = self.deliveries.pop_front() {
+            if let State::Submitted(outcome) = &mut first.state
+                && let Some(result) = outcome.now_or_never()
+                && let ControlFlow::Break(declined) = land(&mut first, result)
+            {
+                first.state = State::Declined(declined);
+            }
+            let State::Landed(executed) = first.state else {
+                self.deliveries.push_front(first);
+                break;
+            };
+            let Delivery { message, request, unreadable, .. } = first;
+            landed.push(Landed { message, request, unreadable, executed });
+        }
+        landed
+    }
+
+    /// Submits everything again, in order: what had its effect is answered with it.
+    pub(super) fn begin_again(&mut self, lanes: (&Arc<Lanes>, Duration)) {
+        self.chain = Chain::default();
+        for delivery in &mut self.deliveries {
+            let Some(request) = &delivery.request else { continue };
+            if !matches!(delivery.state, State::Landed(_)) {
+                delivery.state = submit(lanes, request, &self.chain);
+                delivery.tries = delivery.tries.saturating_add(1);
+            }
+        }
+    }
+
+    /// The oldest request with its message.
+    pub(super) fn first(&self) -> Option<(Message, RequestId)> {
+        let first = self.deliveries.front()?;
+        Some((first.message.clone(), first.request.as_ref()?.queued.id))
+    }
+
+    pub(super) fn first_queued(&self) -> Option<Queued> {
+        Some(self.deliveries.front()?.request.as_ref()?.queued)
+    }
+
+    pub(super) fn tries_of_first(&self) -> u32 {
+        self.deliveries.front().map_or(0, |first| first.tries)
+    }
+
+    /// The oldest request was parked: it is over.
+    pub(super) fn give_up_first(&mut self) {
+        if let Some(first) = self.deliveries.front_mut() {
+            first.state = State::Landed(Executed::Parked);
+        }
+    }
+}
+
+/// Into its lane, with the time that it may take.
+fn submit((lanes, patience): (&Arc<Lanes>, Duration), request: &Request, chain: &Chain) -> State {
+    match lanes.submit(request.command(), Instant::now() + patience, Some(chain)) {
+        Ok(submitted) => State::Submitted(Box::pin(submitted.outcome())),
+        Err(declined) => {
+            // What comes behind it must not overtake it.
+            chain.break_off();
+            State::Declined(declined)
+        }
+    }
+}
+
+fn land(delivery: &mut Delivery, result: Result<Outcome, Declined>) -> ControlFlow<Declined> {
+    match result {
+        Ok(outcome) => {
+            delivery.state = State::Landed(executed(&outcome));
+            ControlFlow::Continue(())
+        }
+        Err(declined) => {
+            delivery.state = State::Declined(declined.clone());
+            ControlFlow::Break(declined)
+        }
+    }
+}

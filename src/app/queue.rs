@@ -1,0 +1,105 @@
+//! The queue in front as it is configured.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::actors::booking::Lanes;
+use crate::actors::health::Health;
+use crate::actors::queue_consumer::{Consuming, QueueConsumers};
+use crate::config::{Config, QueueConfig, QueueMode, QueueUrl};
+use crate::domain::effect::RecordedAnswer;
+use crate::domain::ids::RequestId;
+use crate::http::problem::{Code, Problem};
+use crate::http::recorded::render_problem;
+use crate::metrics::Metrics;
+use crate::queue::{DatabaseQueue, Outcomes, Queue, WaitingList};
+use crate::requests::{RequestLimits, Requests};
+use crate::store::Store;
+
+use super::{AppError, Role};
+
+/// The queue of a process: its front, if it serves, and its consumers, if it executes.
+pub(super) struct QueueInFront {
+    pub(super) queue: Arc<dyn Queue>,
+    pub(super) requests: Arc<Requests>,
+    pub(super) consuming: Option<Consuming>,
+}
+
+impl QueueInFront {
+    /// Takes nothing more, finishes what is under way, and lets go of the queue.
+    pub(super) async fn stop_by(self, deadline: Instant) {
+        if let Some(consuming) = self.consuming
+            && !consuming.stop_by(deadline).await
+        {
+            log::warn!("requests of the queue were still being executed when time was up");
+        }
+        let closed = tokio::time::timeout_at(deadline.into(), self.queue.close()).await;
+        if closed.is_err() {
+            log::warn!("the queue was still being closed when time was up");
+        }
+    }
+}
+
+/// What the queue works with.
+pub(super) struct Beside<'a> {
+    pub(super) store: &'a Arc<Store>,
+    pub(super) lanes: &'a Arc<Lanes>,
+    pub(super) health: &'a Arc<Health>,
+    pub(super) metrics: &'a Arc<Metrics>,
+}
+
+/// Opens the queue that is configured, whether it is in use or not. Must be called inside a tokio runtime.
+pub fn open_queue(config: &QueueConfig, store: &Arc<Store>) -> Result<Arc<dyn Queue>, AppError> {
+    Ok(match &config.url {
+        QueueUrl::Database => Arc::new(DatabaseQueue::start(Arc::clone(store), config.max)),
+        QueueUrl::Rabbit(_) => return Err(AppError::NoQueue("rabbitmq")),
+        QueueUrl::Kafka(_) => return Err(AppError::NoQueue("kafka")),
+    })
+}
+
+/// Wires the queue, unless it is off.
+pub(super) fn start(
+    config: &Config,
+    role: Role,
+    waiting: WaitingList,
+    beside: &Beside<'_>,
+) -> Result<Option<QueueInFront>, AppError> {
+    if config.queue.mode == QueueMode::Off {
+        return Ok(None);
+    }
+    let queue = open_queue(&config.queue, beside.store)?;
+    let (waiting, outcomes) = (Arc::new(waiting), Arc::new(Outcomes::default()));
+    let limits = RequestLimits {
+        partitions: config.queue.partitions,
+        deadline: config.queue.deadline,
+        kept: config.reservation.idempotency_ttl,
+    };
+    let requests = Arc::new(Requests::new(
+        Arc::clone(&queue),
+        Arc::clone(&waiting),
+        Arc::clone(&outcomes),
+        Arc::clone(beside.store),
+        limits,
+    ));
+    let consumers = (role == Role::Work || config.queue.consume).then(|| QueueConsumers {
+        queue: Arc::clone(&queue),
+        lanes: Arc::clone(beside.lanes),
+        health: Arc::clone(beside.health),
+        store: Arc::clone(beside.store),
+        waiting,
+        outcomes,
+        metrics: Arc::clone(beside.metrics),
+        window: config.reservation.batch_max * 2,
+        places: config.reservation.pending_max / 2,
+        patience: config.http.request_timeout,
+        render_parked,
+    });
+    let consuming = consumers.map(|consumers| consumers.start(config.queue.partitions));
+    Ok(Some(QueueInFront { queue, requests, consuming }))
+}
+
+/// What is told of a request that nobody could execute.
+fn render_parked(id: RequestId) -> RecordedAnswer {
+    let problem = Problem::new(Code::Internal, "the request could not be executed");
+    render_problem(&Problem { retryable: false, ..problem }, &id.to_string())
+}

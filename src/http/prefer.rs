@@ -1,0 +1,67 @@
+//! What a client would prefer (RFC 7240): an answer now, or the time to wait for one.
+
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{HeaderName, HeaderValue};
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// Says that a request was taken to be answered later, as its client would have it.
+pub(super) const APPLIED: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("preference-applied"), HeaderValue::from_static("respond-async"));
+
+/// The preferences that mean something here; what is not understood is passed over, as the RFC wants it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Prefer {
+    /// `respond-async`: rather told where to ask later than kept waiting.
+    pub(super) respond_async: bool,
+    /// `wait=<seconds>`: how long the client waits gladly.
+    pub(super) wait: Option<Duration>,
+}
+
+impl Prefer {
+    /// The preferences of a request; of a preference that is repeated the first counts.
+    pub(super) fn of(request: &HttpRequest) -> Self {
+        let values = request.headers().get_all(PREFER);
+        Self::parse(values.filter_map(|value| value.to_str().ok()))
+    }
+
+    fn parse<'a>(values: impl Iterator<Item = &'a str>) -> Self {
+        let mut prefer = Self::default();
+        for preference in values.flat_map(|value| value.split(',')) {
+            let preference = preference.split(';').next().unwrap_or_default();
+            let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
+            let value = value.trim().trim_matches('"');
+            match name.trim().to_ascii_lowercase().as_str() {
+                "respond-async" => prefer.respond_async = true,
+                "wait" if prefer.wait.is_none() => {
+                    prefer.wait = value.parse().ok().map(Duration::from_secs);
+                }
+                _ => {}
+            }
+        }
+        prefer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preferences_stand_in_one_header_or_several() {
+        let parse = |values: &[&str]| Prefer::parse(values.iter().copied());
+        let both = Prefer { respond_async: true, wait: Some(Duration::from_secs(5)) };
+        for values in [
+            &["respond-async, wait=5"][..],
+            &["wait=5", "Respond-Async"],
+            &["return=minimal; x=1, respond-async;y, wait = \"5\", wait=9"],
+        ] {
+            assert_eq!(parse(values), both, "{values:?}");
+        }
+        for values in [&[][..], &[""], &["wait=soon"], &["respond-asynchronously"], &["wait=-1"]] {
+            assert_eq!(parse(values), Prefer::default(), "{values:?}");
+        }
+    }
+}

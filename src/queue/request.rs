@@ -1,0 +1,248 @@
+//! A request as it waits in the queue: JSON, so that a person can read what is parked.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::clock::EpochMs;
+use crate::domain::command::{Action, Command, Keyed, Queued, RequestKey};
+use crate::domain::ids::{BookingId, CustomerId, HoldId, RequestId, SeatNumber};
+
+use super::Message;
+
+/// A request to hold, book or confirm that goes through the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Its name, and until when it may be executed.
+    pub queued: Queued,
+    /// The Idempotency-Key it came with, if any.
+    pub keyed: Option<Keyed>,
+    /// Hold, book or confirm.
+    pub action: Action,
+}
+
+/// Of which version a message is; a program does not execute what it does not know.
+const VERSION: u8 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    v: u8,
+    id: String,
+    not_after: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<WireKey>,
+    #[serde(rename = "do")]
+    action: Option<WireAction>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireKey {
+    caller: String,
+    key: String,
+    fingerprint: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum WireAction {
+    Hold { hold: Uuid, seats: Vec<u32>, customer: String, ttl_ms: Option<u64> },
+    Book { booking: Uuid, seats: Vec<u32>, customer: String },
+    Confirm { hold: Uuid, booking: Uuid, customer: Option<String> },
+}
+
+impl Request {
+    /// The request that a command makes; none for commands that do not go through the queue.
+    #[must_use]
+    pub fn of(queued: Queued, action: Action, keyed: Option<Keyed>) -> Option<Self> {
+        WireAction::of(&action).map(|_| Self { queued, keyed, action })
+    }
+
+    /// Whose it is: the customer, or for a confirm that names none, the hold.
+    #[must_use]
+    pub fn customer(&self) -> String {
+        match &self.action {
+            Action::Hold { customer, .. } | Action::Book { customer, .. } => {
+                customer.as_str().to_owned()
+            }
+            Action::Confirm { customer: Some(customer), .. } => customer.as_str().to_owned(),
+            Action::Confirm { hold, .. } => hold.to_string(),
+            _ => String::new(),
+        }
+    }
+
+    /// The command that executes it.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        Command {
+            schedule: self.queued.id.schedule,
+            action: self.action.clone(),
+            keyed: self.keyed.clone(),
+            locked: false,
+            queued: Some(self.queued),
+        }
+    }
+
+    /// The message that carries it.
+    #[must_use]
+    pub fn message(&self) -> Message {
+        let key = self.keyed.as_ref().map(|keyed| WireKey {
+            caller: keyed.request.caller.clone(),
+            key: keyed.request.key.clone(),
+            fingerprint: keyed.fingerprint.clone(),
+        });
+        let id = self.queued.id.to_string();
+        let not_after = self.queued.not_after.0;
+        let action = WireAction::of(&self.action);
+        let wire = Wire { v: VERSION, id: id.clone(), not_after, key, action };
+        Message { id, body: serde_json::to_vec(&wire).unwrap_or_default() }
+    }
+
+    /// Reads a message; the reason if it is none of ours, or of a later program.
+    pub fn read(body: &[u8]) -> Result<Self, String> {
+        let wire: Wire = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        if wire.v != VERSION {
+            return Err(format!("it is of version {}, this program knows {VERSION}", wire.v));
+        }
+        let id: RequestId = wire.id.parse().map_err(|_| "its id is not one of ours".to_owned())?;
+        let queued = Queued { id, not_after: EpochMs(wire.not_after) };
+        let keyed = wire.key.map(|key| Keyed {
+            request: RequestKey { caller: key.caller, key: key.key },
+            fingerprint: key.fingerprint,
+        });
+        let wire = wire.action.ok_or_else(|| "it asks for nothing".to_owned())?;
+        Ok(Self { queued, keyed, action: action(id, wire)? })
+    }
+}
+
+impl WireAction {
+    /// What goes through the queue; none for the rest.
+    fn of(action: &Action) -> Option<Self> {
+        let numbers = |seats: &[SeatNumber]| seats.iter().map(|seat| seat.0).collect();
+        let name = |customer: &CustomerId| customer.as_str().to_owned();
+        Some(match action {
+            Action::Hold { id, seats, customer, ttl } => Self::Hold {
+                hold: id.uuid,
+                seats: numbers(seats),
+                customer: name(customer),
+                ttl_ms: ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
+            },
+            Action::Book { id, seats, customer } => {
+                Self::Book { booking: id.uuid, seats: numbers(seats), customer: name(customer) }
+            }
+            Action::Confirm { hold, booking, customer } => Self::Confirm {
+                hold: hold.uuid,
+                booking: booking.uuid,
+                customer: customer.as_ref().map(name),
+            },
+            _ => return None,
+        })
+    }
+}
+
+fn action(id: RequestId, wire: WireAction) -> Result<Action, String> {
+    let schedule = id.schedule;
+    let customer =
+        |text: String| CustomerId::parse(text).map_err(|_| "its customer is not valid".to_owned());
+    Ok(match wire {
+        WireAction::Hold { hold, seats, customer: text, ttl_ms } => Action::Hold {
+            id: HoldId { schedule, uuid: hold },
+            seats: numbers(seats)?,
+            customer: customer(text)?,
+            ttl: ttl_ms.map(Duration::from_millis),
+        },
+        WireAction::Book { booking, seats, customer: text } => Action::Book {
+            id: BookingId { schedule, uuid: booking },
+            seats: numbers(seats)?,
+            customer: customer(text)?,
+        },
+        WireAction::Confirm { hold, booking, customer: text } => Action::Confirm {
+            hold: HoldId { schedule, uuid: hold },
+            booking: BookingId { schedule, uuid: booking },
+            customer: text.map(customer).transpose()?,
+        },
+    })
+}
+
+/// Seats as the booking engine wants them: at least one, ascending, none twice.
+fn numbers(seats: Vec<u32>) -> Result<Vec<SeatNumber>, String> {
+    let ascending = seats.is_sorted_by(|one, next| one < next);
+    if seats.is_empty() || !ascending {
+        return Err("its seats are not ascending".to_owned());
+    }
+    Ok(seats.into_iter().map(SeatNumber).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::ScheduleId;
+
+    fn request(action: Action, keyed: Option<Keyed>) -> Request {
+        let id = RequestId { schedule: ScheduleId(7), uuid: Uuid::from_u128(1) };
+        let queued = Queued { id, not_after: EpochMs(1_763_812_496_789) };
+        Request::of(queued, action, keyed).unwrap()
+    }
+
+    fn ada() -> CustomerId {
+        CustomerId::parse("ada ä\"").unwrap()
+    }
+
+    #[test]
+    fn a_request_is_read_as_it_was_written() {
+        let schedule = ScheduleId(7);
+        let (hold, booking) = (
+            HoldId { schedule, uuid: Uuid::from_u128(2) },
+            BookingId { schedule, uuid: Uuid::from_u128(3) },
+        );
+        let seats = vec![SeatNumber(0), SeatNumber(99_999)];
+        let request_key = RequestKey { caller: "shop".to_owned(), key: "k".to_owned() };
+        let keyed = Keyed { request: request_key, fingerprint: "f".to_owned() };
+        let ttl = Some(Duration::from_millis(1_500));
+        for action in [
+            Action::Hold { id: hold, seats: seats.clone(), customer: ada(), ttl },
+            Action::Hold { id: hold, seats: seats.clone(), customer: ada(), ttl: None },
+            Action::Book { id: booking, seats: seats.clone(), customer: ada() },
+            Action::Confirm { hold, booking, customer: Some(ada()) },
+            Action::Confirm { hold, booking, customer: None },
+        ] {
+            for keyed in [None, Some(keyed.clone())] {
+                let request = request(action.clone(), keyed);
+                let message = request.message();
+                assert_eq!(message.id, "7-00000000000000000000000000000001");
+                assert_eq!(Request::read(&message.body), Ok(request));
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_take_seats_does_not_go_through_the_queue() {
+        let id = RequestId { schedule: ScheduleId(7), uuid: Uuid::from_u128(1) };
+        let queued = Queued { id, not_after: EpochMs(0) };
+        assert_eq!(Request::of(queued, Action::Lookup, None), None);
+    }
+
+    #[test]
+    fn what_nobody_of_ours_has_written_is_refused_with_the_reason() {
+        let id = BookingId { schedule: ScheduleId(7), uuid: Uuid::nil() };
+        let good = request(Action::Book { id, seats: vec![SeatNumber(3)], customer: ada() }, None);
+        let good = String::from_utf8(good.message().body).unwrap();
+        assert!(Request::read(good.as_bytes()).is_ok());
+        for (old, new, reason) in [
+            ("{", "", "expected"),
+            ("\"v\":1", "\"v\":2", "version 2"),
+            ("\"7-", "\"x-", "id"),
+            ("\"book\"", "\"steal\"", "steal"),
+            ("[3]", "[]", "ascending"),
+            ("[3]", "[3,3]", "ascending"),
+            ("ada", "a\\u0000", "customer"),
+            ("\"v\"", "\"more\":1,\"v\"", "more"),
+        ] {
+            let bad = good.replacen(old, new, 1);
+            let said = Request::read(bad.as_bytes()).unwrap_err();
+            assert!(said.contains(reason), "{bad}: {said}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Requests that go through the queue in front: accepted now, executed in their order, asked for later.
+//!
+//! 1. The line of the schedule lets the request in, unless too many wait.
+//! 2. The queue confirms that it has it; from then on it is executed, or expires.
+//! 3. Its outcome is recorded with its effect, under its own id, by whoever executes it
+//!    ([`crate::actors::queue_consumer`]). Until it is there, the line tells how the request stands.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use uuid::{ContextV7, Timestamp, Uuid};
+
+use crate::domain::clock::EpochMs;
+use crate::domain::command::{Action, Keyed, Queued, RequestKey};
+use crate::domain::effect::RecordedAnswer;
+use crate::domain::failure::StoreError;
+use crate::domain::ids::{RequestId, ScheduleId};
+use crate::queue::gather::Gather;
+use crate::queue::{
+    Entry, Newcomer, Outcomes, Partition, PublishError, Queue, Request, Standing, WaitingList,
+};
+use crate::store::Store;
+
+pub use crate::queue::estimate_s;
+
+/// How often an outcome is looked for that another process may have recorded.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Outcomes looked up at once, and those that may wait for it.
+const LOOKUPS: (usize, usize) = (512, 16_384);
+
+/// How long after its time a request may still be found to have been executed: its transaction had begun,
+/// or a replica lags.
+const SETTLING: Duration = Duration::from_secs(30);
+
+/// How far this machine's idea of the database's clock may be off.
+const AHEAD: Duration = Duration::from_secs(60);
+
+/// How a request through the queue stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// It waits, or is being executed; how it stands in its line, if that is known.
+    Waiting(Option<Standing>),
+    /// It was decided: the answer that the direct way would have given.
+    Decided(RecordedAnswer),
+    /// It was not executed in time, and never will be.
+    Expired,
+}
+
+/// A request and how it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// Which request.
+    pub id: RequestId,
+    /// How it stands.
+    pub progress: Progress,
+    /// From then on it is not executed any more.
+    pub not_after: EpochMs,
+}
+
+impl Status {
+    /// Whether nothing more will happen.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        !matches!(self.progress, Progress::Waiting(_))
+    }
+}
+
+/// Why a request was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotAccepted {
+    /// The line, or the queue, is full. It had no effect.
+    Full,
+    /// As many requests of its customer wait as may. It had no effect.
+    CustomerFull,
+    /// The queue is away; the reason is for the log. It had no effect.
+    Away(String),
+    /// The queue did not confirm: it may be executed.
+    Unknown,
+    /// What it asks for does not go through the queue: a fault of this program.
+    NotQueued,
+}
+
+/// The front of the queue.
+pub struct Requests {
+    queue: Arc<dyn Queue>,
+    waiting: Arc<WaitingList>,
+    outcomes: Arc<Outcomes>,
+    store: Arc<Store>,
+    lookups: Gather<Lookup>,
+    ids: Mutex<ContextV7>,
+    limits: RequestLimits,
+}
+
+/// Times and sizes of the queue.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLimits {
+    /// Partitions of the queue, the same in every process.
+    pub partitions: u16,
+    /// How long a request may wait.
+    pub deadline: Duration,
+    /// How long its outcome is kept.
+    pub kept: Duration,
+}
+
+/// An outcome that is looked for.
+struct Lookup {
+    id: RequestId,
+    found: oneshot::Sender<Result<Option<RecordedAnswer>, StoreError>>,
+}
+
+impl Requests {
+    /// Wires the front. Must be called inside a tokio runtime.
+    #[must_use]
+    pub fn new(
+        queue: Arc<dyn Queue>,
+        waiting: Arc<WaitingList>,
+        outcomes: Arc<Outcomes>,
+        store: Arc<Store>,
+        limits: RequestLimits,
+    ) -> Self {
+        let from = Arc::clone(&store);
+        let lookups = Gather::start(LOOKUPS, move |gathered| look_up(Arc::clone(&from), gathered));
+        Self { queue, waiting, outcomes, store, lookups, ids: Mutex::new(ContextV7::new()), limits }
+    }
+
+    /// Takes a request to hold, book or confirm into the queue.
+    pub async fn accept(
+        &self,
+        schedule: ScheduleId,
+        action: Action,
+        keyed: Option<Keyed>,
+    ) -> Result<Status, NotAccepted> {
+        let now = self.store.clock();
+        let id = RequestId { schedule, uuid: self.new_uuid(now) };
+        let not_after = id.made_at().plus(self.limits.deadline);
+        let request = Request::of(Queued { id, not_after }, action, keyed);
+        let request = request.ok_or(NotAccepted::NotQueued)?;
+        let customer = request.customer();
+        let newcomer = Newcomer { id, customer: customer.clone(), now, until: not_after };
+        let place = match self.waiting.enter(newcomer).await {
+            Entry::At(place) => place,
+            Entry::CustomerFull => return Err(NotAccepted::CustomerFull),
+            Entry::Full => return Err(NotAccepted::Full),
+        };
+        let partition = Partition::of(schedule, self.limits.partitions);
+        let refused = match self.queue.publish(partition, request.message()).await {
+            Ok(()) => {
+                let per_second = self.waiting.pace(schedule);
+                let standing = Standing { place, running: false, per_second };
+                let progress = Progress::Waiting(Some(standing));
+                return Ok(Status { id, progress, not_after });
+            }
+            Err(PublishError::Full) => NotAccepted::Full,
+            Err(PublishError::Away(reason)) => NotAccepted::Away(reason),
+            // It keeps its place: it may be there.
+            Err(PublishError::Unknown) => return Err(NotAccepted::Unknown),
+        };
+        self.waiting.leave(schedule, &[(id, customer)], false).await;
+        Err(refused)
+    }
+
+    /// How a request stands; none if it cannot be one of ours.
+    pub async fn status(&self, id: RequestId) -> Result<Option<Status>, StoreError> {
+        let decided = self.decided(id).await;
+        self.with_standing(id, decided).await
+    }
+
+    /// How a request stands as soon as it is decided, or after `patience`.
+    pub async fn wait(
+        &self,
+        id: RequestId,
+        patience: Duration,
+    ) -> Result<Option<Status>, StoreError> {
+        let until = Instant::now() + patience;
+        let waiter = self.outcomes.wait_for(id);
+        loop {
+            let news = waiter.news();
+            let decided = self.decided(id).await;
+            if Instant::now() >= until
+                || !matches!(decided, Ok(None))
+                || self.over_without_outcome(id)
+            {
+                return self.with_standing(id, decided).await;
+            }
+            let next = until.min(Instant::now() + LOOK_INTERVAL);
+            // Told by this process, or in time to look for what others have recorded.
+            let _ = tokio::time::timeout_at(next, news).await;
+        }
+    }
+
+    /// Wakes those who wait: the service is stopping.
+    pub fn dismiss(&self) {
+        self.outcomes.tell_all();
+    }
+
+    async fn with_standing(
+        &self,
+        id: RequestId,
+        decided: Result<Option<RecordedAnswer>, StoreError>,
+    ) -> Result<Option<Status>, StoreError> {
+        let not_after = id.made_at().plus(self.limits.deadline);
+        let status = |progress| Ok(Some(Status { id, progress, not_after }));
+        match decided {
+            Ok(Some(answer)) => return status(Progress::Decided(answer)),
+            Ok(None) if self.cannot_be_ours(id) => return Ok(None),
+            Ok(None) if self.over_without_outcome(id) => return status(Progress::Expired),
+            _ => {}
+        }
+        let standing = self.waiting.standing(id).await;
+        match decided {
+            // It waits, so there is no outcome that the database could be asked for.
+            Err(error) if standing.is_none() => Err(error),
+            _ => status(Progress::Waiting(standing)),
+        }
+    }
+
+    /// Whether an id has a time at which no request was made whose outcome could still be asked for.
+    fn cannot_be_ours(&self, id: RequestId) -> bool {
+        let (now, made_at) = (self.store.clock(), id.made_at());
+        made_at > now.plus(AHEAD) || now > made_at.plus(self.limits.kept)
+    }
+
+    /// Whether a request that has no outcome by now will have none.
+    fn over_without_outcome(&self, id: RequestId) -> bool {
+        self.store.clock() > id.made_at().plus(self.limits.deadline + SETTLING)
+    }
+
+    async fn decided(&self, id: RequestId) -> Result<Option<RecordedAnswer>, StoreError> {
+        let (found, answer) = oneshot::channel();
+        let overfull = || StoreError::Unavailable("too many outcomes are looked for".to_owned());
+        self.lookups.push(Lookup { id, found }).map_err(|_| overfull())?;
+        answer.await.unwrap_or_else(|_| Err(overfull()))
+    }
+
+    /// Ids of one process are in the order in which its requests were accepted.
+    fn new_uuid(&self, now: EpochMs) -> Uuid {
+        let ms = u64::try_from(now.0).unwrap_or(0);
+        let nanos = u32::try_from(ms % 1_000).unwrap_or(0) * 1_000_000;
+        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        Uuid::new_v7(Timestamp::from_unix(&*ids, ms / 1_000, nanos))
+    }
+}
+
+async fn look_up(store: Arc<Store>, gathered: Vec<Lookup>) {
+    let keys: Vec<RequestKey> = gathered.iter().map(|lookup| Queued::key(lookup.id)).collect();
+    let found = store.recorded_answers(&keys).await;
+    for (Lookup { found: reply, .. }, key) in gathered.into_iter().zip(keys) {
+        let answer = found.as_ref().map(|found| found.get(&key).cloned());
+        drop(reply.send(answer.map_err(Clone::clone)));
+    }
+}

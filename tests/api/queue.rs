@@ -1,0 +1,434 @@
+//! The queue in front, in the service's own database: requests taken with 202 and asked for later.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::app::{Stack, TestApp};
+use crate::client::{Answer, Client, SOON, labels, taking};
+
+on_both_stacks![
+    a_queued_request_becomes_the_booking_that_the_direct_way_would_have_made,
+    a_queued_hold_is_held_and_confirmed_through_the_queue,
+    of_many_queued_buyers_of_one_seat_one_gets_it_and_all_are_told,
+    a_request_that_is_not_valid_is_refused_at_the_door,
+    seats_that_are_known_to_be_gone_are_refused_at_the_door,
+    a_key_has_one_effect_on_both_ways,
+    a_request_that_never_was_is_not_found,
+    the_outcome_is_an_event_of_the_requests_stream,
+    a_queue_that_takes_everything_answers_202_to_everybody,
+    without_a_queue_a_preference_changes_nothing,
+    a_message_that_nobody_can_read_is_parked_and_the_others_go_on,
+    a_request_that_the_database_refuses_is_parked_and_told_so,
+];
+
+const QUEUED: [(&str, &str); 1] = [("QUEUE_MODE", "prefer")];
+
+/// Requests are taken and nobody executes them.
+const NOBODY_EXECUTES: [(&str, &str); 2] = [("QUEUE_MODE", "prefer"), ("QUEUE_CONSUME", "off")];
+const EXECUTE: [(&str, &str); 1] = [("QUEUE_CONSUME", "on")];
+
+impl Client {
+    /// Asks for seats through the queue.
+    async fn queue(&self, path: &str, body: &Value) -> Answer {
+        let request = self.request(Method::POST, path).header("prefer", "respond-async");
+        self.send(request.json(body)).await
+    }
+
+    /// A booking that is queued: where it can be asked for.
+    async fn queued(&self, schedule: &str, seats: &[&str], customer: &str) -> String {
+        let answer = self.queue("/api/v1/bookings", &taking(schedule, seats, customer)).await;
+        answer.expect(202);
+        answer.header("location").unwrap().to_owned()
+    }
+
+    /// The same under a key, which is not refused at the door.
+    async fn queued_keyed(&self, key: &str, body: &Value) -> String {
+        let request = self.request(Method::POST, "/api/v1/bookings").json(body);
+        let request = request.header("prefer", "respond-async").header("idempotency-key", key);
+        let answer = self.send(request).await;
+        answer.expect(202);
+        answer.header("location").unwrap().to_owned()
+    }
+
+    /// How a request stands when it is over.
+    async fn outcome(&self, place: &str) -> Value {
+        let end = std::time::Instant::now() + SOON;
+        loop {
+            let request = self.request(Method::GET, place).header("prefer", "wait=5");
+            let answer = self.send(request).await;
+            let status = answer.expect(200);
+            if !["queued", "running"].contains(&status["status"].as_str().unwrap()) {
+                assert_eq!(answer.header("retry-after"), None);
+                return status;
+            }
+            assert_eq!(answer.header("retry-after"), Some("1"));
+            assert!(std::time::Instant::now() < end, "it is never decided: {status}");
+        }
+    }
+}
+
+async fn a_queued_request_becomes_the_booking_that_the_direct_way_would_have_made(on: Stack) {
+    let app = on.start_with(&QUEUED).await;
+    let schedule = app.row_of(3).await;
+    let answer =
+        app.queue("/api/v1/bookings", &taking(&schedule, &["A-1-1", "A-1-2"], "ada")).await;
+    let taken = answer.expect(202);
+    assert_eq!(answer.header("preference-applied"), Some("respond-async"));
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!((&taken["status"], &taken["place"]), (&json!("queued"), &json!(1)));
+    let place = answer.header("location").unwrap();
+    assert_eq!(place, format!("/api/v1/booking-requests/{}", taken["id"].as_str().unwrap()));
+
+    let over = app.outcome(place).await;
+    assert_eq!(over["status"], "succeeded", "{over}");
+    assert_eq!(over["id"], taken["id"]);
+    let booking = &over["result"];
+    let read = app.get(&format!("/api/v1/bookings/{}", booking["id"].as_str().unwrap())).await;
+    assert_eq!(*booking, read.expect(200));
+    assert_eq!(labels(booking), ["A-1-1", "A-1-2"]);
+    let direct = app.book(&schedule, &["A-1-3"], "ben").await.expect(200);
+    let fields = |body: &Value| body.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(fields(booking), fields(&direct));
+    app.database.audit().await;
+}
+
+async fn a_queued_hold_is_held_and_confirmed_through_the_queue(on: Stack) {
+    let app = on.start_with(&QUEUED).await;
+    let schedule = app.row_of(2).await;
+    let answer = app.queue("/api/v1/holds", &taking(&schedule, &["A-1-2"], "ada")).await;
+    answer.expect(202);
+    let held = app.outcome(answer.header("location").unwrap()).await;
+    assert_eq!(held["result"]["status"], "held", "{held}");
+    let hold = held["result"]["id"].as_str().unwrap();
+    app.get(&format!("/api/v1/holds/{hold}")).await.expect(200);
+    let answer = app.queue("/api/v1/bookings", &json!({ "hold_id": hold })).await;
+    answer.expect(202);
+    let booked = app.outcome(answer.header("location").unwrap()).await;
+    assert_eq!(booked["result"]["hold_id"], hold, "{booked}");
+    app.database.audit().await;
+}
+
+async fn of_many_queued_buyers_of_one_seat_one_gets_it_and_all_are_told(on: Stack) {
+    let app = on.start_with(&QUEUED).await;
+    let schedule = app.row_of(1).await;
+    let buyers = (0..60).map(|number| {
+        let (client, schedule) = (app.client(), schedule.clone());
+        async move {
+            let body = taking(&schedule, &["A-1-1"], &format!("customer-{number}"));
+            let place = client.queued_keyed(&format!("key-{number}"), &body).await;
+            client.outcome(&place).await
+        }
+    });
+    let outcomes = join_all(buyers).await;
+    let succeeded = outcomes.iter().filter(|outcome| outcome["status"] == "succeeded").count();
+    assert_eq!(succeeded, 1);
+    for outcome in outcomes.iter().filter(|outcome| outcome["status"] != "succeeded") {
+        assert_eq!(outcome["status"], "failed", "{outcome}");
+        let problem = &outcome["error"];
+        assert_eq!(problem["code"], "seats_unavailable");
+        assert_eq!(problem["conflicts"], json!([{"label": "A-1-1", "reason": "booked"}]));
+        assert_eq!(problem["request_id"], outcome["id"]);
+    }
+    app.database.audit().await;
+}
+
+async fn a_request_that_is_not_valid_is_refused_at_the_door(on: Stack) {
+    let app = on.start_with(&QUEUED).await;
+    let schedule = app.row_of(1).await;
+    for (body, status, code) in [
+        (taking(&schedule, &["B-1-1"], "ada"), 422, "validation_failed"),
+        (taking("99", &["A-1-1"], "ada"), 404, "not_found"),
+        (json!({"schedule_id": schedule, "seats": ["A-1-1"]}), 422, "validation_failed"),
+        (json!({"hold_id": "1-x"}), 404, "not_found"),
+    ] {
+        app.queue("/api/v1/bookings", &body).await.problem(status, code);
+    }
+    assert_eq!(app.metric("seatlock_queue_accepted_total{result=\"queued\"}").await, 0.0);
+}
+
+async fn seats_that_are_known_to_be_gone_are_refused_at_the_door(on: Stack) {
+    let app = on.start_with(&QUEUED).await;
+    let schedule = app.row_of(1).await;
+    app.book(&schedule, &["A-1-1"], "ada").await.expect(200);
+    let answer = app.queue("/api/v1/bookings", &taking(&schedule, &["A-1-1"], "ben")).await;
+    answer.problem(409, "seats_unavailable");
+    assert_eq!(answer.conflicts(), ["A-1-1 booked"]);
+}
+
+async fn a_key_has_one_effect_on_both_ways(on: Stack) {
+    let app = on.start_with(&QUEUED).await;
+    let schedule = app.row_of(2).await;
+    let body = taking(&schedule, &["A-1-1"], "ada");
+    let direct = app.post_keyed("/api/v1/bookings", "k", &body).await.id(200);
+    for _ in 0..2 {
+        let place = app.queued_keyed("k", &body).await;
+        assert_eq!(app.outcome(&place).await["result"]["id"], direct);
+    }
+    let place = app.queued_keyed("k", &taking(&schedule, &["A-1-2"], "ada")).await;
+    let reused = app.outcome(&place).await;
+    assert_eq!(
+        (&reused["status"], &reused["error"]["code"]),
+        (&json!("failed"), &json!("idempotency_key_reused"))
+    );
+
+    let body = taking(&schedule, &["A-1-2"], "ada");
+    let first = app.outcome(&app.queued_keyed("l", &body).await).await["result"]["id"].clone();
+    assert_eq!(app.post_keyed("/api/v1/bookings", "l", &body).await.id(200), first);
+    assert_eq!(app.items(&format!("/api/v1/bookings?schedule_id={schedule}")).await.len(), 2);
+    app.database.audit().await;
+}
+
+async fn a_request_that_never_was_is_not_found(on: Stack) {
+    let app = on.start_with(&QUEUED).await;
+    // A time before all requests whose outcomes are kept, one that has not come, no time at all, no id.
+    for id in [
+        "1-0000000000017000800000000000000a",
+        "1-ffffffffffff7000800000000000000a",
+        "1-00000000000000000000000000000000",
+        "x",
+    ] {
+        app.get(&format!("/api/v1/booking-requests/{id}")).await.problem(404, "not_found");
+        app.get(&format!("/api/v1/booking-requests/{id}/stream")).await.problem(404, "not_found");
+    }
+}
+
+async fn the_outcome_is_an_event_of_the_requests_stream(on: Stack) {
+    let app = on.start_with(&QUEUED).await;
+    let schedule = app.row_of(1).await;
+    let place = app.queued(&schedule, &["A-1-1"], "ada").await;
+    let answer = app.get(&format!("{place}/stream")).await;
+    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+    let last = answer.body.trim_end().rsplit("\n\n").next().unwrap();
+    let data = last.strip_prefix("event: outcome\ndata: ").unwrap_or_else(|| panic!("{last}"));
+    let outcome: Value = serde_json::from_str(data).unwrap();
+    assert_eq!(outcome, app.outcome(&place).await);
+    let again = app.get(&format!("{place}/stream")).await.body;
+    assert_eq!(
+        again,
+        format!("event: outcome\ndata: {data}\n\n"),
+        "it is told to whoever comes late"
+    );
+}
+
+async fn a_queue_that_takes_everything_answers_202_to_everybody(on: Stack) {
+    let app = on.start_with(&[("QUEUE_MODE", "always")]).await;
+    let schedule = app.row_of(2).await;
+    let answer = app.book(&schedule, &["A-1-1"], "ada").await;
+    answer.expect(202);
+    assert_eq!(answer.header("preference-applied"), None, "nobody has asked");
+    let booking = app.outcome(answer.header("location").unwrap()).await["result"]["id"].clone();
+    let answer = app.hold(&schedule, &["A-1-2"], "ada").await;
+    let hold = app.outcome(answer.header("location").unwrap()).await;
+    assert_eq!(hold["result"]["status"], "held", "{hold}");
+    let cancelled = app.cancel(booking.as_str().unwrap(), None).await;
+    assert_eq!(cancelled.expect(200)["status"], "cancelled", "only what takes seats is queued");
+}
+
+async fn without_a_queue_a_preference_changes_nothing(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(1).await;
+    let answer = app.queue("/api/v1/bookings", &taking(&schedule, &["A-1-1"], "ada")).await;
+    assert_eq!(answer.expect(200)["status"], "confirmed");
+    let id = format!("{schedule}-0198f0c20000700080000000000000aa");
+    app.get(&format!("/api/v1/booking-requests/{id}")).await.problem(404, "not_found");
+}
+
+async fn a_message_that_nobody_can_read_is_parked_and_the_others_go_on(on: Stack) {
+    let app = on.start_with(&QUEUED).await;
+    let schedule = app.row_of(2).await;
+    let before = app.queued(&schedule, &["A-1-1"], "ada").await;
+    let part = schedule.parse::<i64>().unwrap() % 16;
+    // As if somebody else had published it: base64 of `{"v":9}`.
+    app.database
+        .execute(&format!(
+            "UPDATE queue_counter SET last = last + 1, waiting = waiting + 1;
+             INSERT INTO queue_message (part, number, id, body)
+             SELECT {part}, last, 'poison', 'eyJ2Ijo5fQ==' FROM queue_counter"
+        ))
+        .await;
+    let after = app.queued(&schedule, &["A-1-2"], "ada").await;
+    for place in [before, after] {
+        assert_eq!(app.outcome(&place).await["status"], "succeeded");
+    }
+    app.metric_above("seatlock_queue_executed_total{result=\"parked\"}", 0.0).await;
+    let reasons: Vec<String> = app.database.column("SELECT reason FROM queue_letter").await;
+    assert!(reasons[0].contains("missing field"), "{reasons:?}");
+}
+
+async fn a_request_that_the_database_refuses_is_parked_and_told_so(on: Stack) {
+    let app = on.start_with(&QUEUED).await;
+    let schedule = app.row_of(3).await;
+    app.database.forbid("mallory").await;
+    let customers = ["ada", "mallory", "ben"];
+    let mut places = Vec::new();
+    for (number, customer) in (1..).zip(customers) {
+        places.push(app.queued(&schedule, &[&format!("A-1-{number}")], customer).await);
+    }
+    for (place, customer) in places.iter().zip(customers) {
+        let over = app.outcome(place).await;
+        if customer == "mallory" {
+            assert_eq!(
+                (&over["status"], &over["error"]["code"]),
+                (&json!("failed"), &json!("internal"))
+            );
+        } else {
+            assert_eq!(over["status"], "succeeded", "{over}");
+        }
+    }
+    assert_eq!(app.database.number("SELECT count(*) FROM queue_letter").await, 1);
+    app.database.audit().await;
+}
+
+mod several {
+    use super::*;
+
+    async fn nobody_executes() -> TestApp {
+        Stack::Full.start_with(&NOBODY_EXECUTES).await
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn whoever_came_first_gets_the_seat_whatever_process_took_the_request() {
+        let (app, other) = {
+            let app = nobody_executes().await;
+            let other = app.beside().await;
+            (app, other)
+        };
+        let schedule = app.row_of(1).await;
+        let mut places = Vec::new();
+        for number in 0..20 {
+            let client = if number % 2 == 0 { app.client() } else { other.client() };
+            let taken = client
+                .queue("/api/v1/bookings", &taking(&schedule, &["A-1-1"], &format!("c{number}")))
+                .await;
+            assert_eq!(taken.expect(202)["place"], number + 1, "all processes see one line");
+            places.push(taken.header("location").unwrap().to_owned());
+        }
+        let asked = other.get(&places[7]).await.expect(200);
+        assert_eq!((&asked["status"], &asked["place"]), (&json!("queued"), &json!(8)));
+        let executing = app.beside_with(&EXECUTE).await;
+        let mut won = Vec::new();
+        for (number, place) in places.iter().enumerate() {
+            if app.outcome(place).await["status"] == "succeeded" {
+                won.push(number);
+            }
+        }
+        assert_eq!(won, [0]);
+        drop(executing);
+        app.database.audit().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_customer_cannot_crowd_out_others() {
+        let app = nobody_executes().await;
+        let other = app.beside().await;
+        let schedule = app.row_of(10).await;
+        for number in 1..=5 {
+            let client = if number % 2 == 0 { app.client() } else { other.client() };
+            client.queued(&schedule, &[&format!("A-1-{number}")], "ada").await;
+        }
+        let refused = app.queue("/api/v1/bookings", &taking(&schedule, &["A-1-6"], "ada")).await;
+        let problem = refused.problem(429, "queue_limit_reached");
+        assert_eq!(problem["retryable"], true);
+        app.queued(&schedule, &["A-1-6"], "ben").await;
+        let elsewhere = app.row_of(1).await;
+        app.queued(&elsewhere, &["A-1-1"], "ada").await;
+        let executing = app.beside_with(&EXECUTE).await;
+        let body = taking(&schedule, &["A-1-7"], "ada");
+        let again = || app.queue("/api/v1/bookings", &body);
+        let end = std::time::Instant::now() + SOON;
+        while again().await.status != 202 {
+            assert!(std::time::Instant::now() < end, "the line never moves");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        drop(executing);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_request_is_not_sold_after_its_time() {
+        let late =
+            [("QUEUE_MODE", "prefer"), ("QUEUE_CONSUME", "off"), ("QUEUE_DEADLINE", "700ms")];
+        let app = Stack::Full.start_with(&late).await;
+        let schedule = app.row_of(2).await;
+        let place = app.queued(&schedule, &["A-1-1"], "ada").await;
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        let executing = app.beside_with(&EXECUTE).await;
+        let over = app.outcome(&place).await;
+        assert_eq!(over["status"], "expired", "{over}");
+        assert_eq!(over["error"]["code"], "request_expired");
+        let in_time = executing.queued(&schedule, &["A-1-2"], "ada").await;
+        assert_eq!(app.outcome(&in_time).await["status"], "succeeded");
+        assert_eq!(app.states(&schedule).await, "av bo ");
+        assert_eq!(
+            executing.metric("seatlock_queue_executed_total{result=\"expired\"}").await,
+            1.0
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_full_line_says_so() {
+        let few = [("QUEUE_MODE", "prefer"), ("QUEUE_CONSUME", "off"), ("QUEUE_MAX", "3")];
+        let app = Stack::Full.start_with(&few).await;
+        let schedule = app.row_of(10).await;
+        for number in 1..=3 {
+            app.queued(&schedule, &[&format!("A-1-{number}")], &format!("c{number}")).await;
+        }
+        let refused = app.queue("/api/v1/bookings", &taking(&schedule, &["A-1-4"], "c4")).await;
+        refused.problem(503, "overloaded");
+        assert_eq!(app.metric("seatlock_queue_accepted_total{result=\"full\"}").await, 1.0);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_restart_loses_no_request_that_was_taken() {
+        for on in [Stack::Embedded, Stack::Full] {
+            let mut app = on.start_with(&QUEUED).await;
+            let schedule = app.schedule(&[("A", 20, 20)], Value::Null).await;
+            let requests = (0..300).map(|number| {
+                let (client, schedule) = (app.client(), schedule.clone());
+                async move {
+                    let seat = format!("A-{}-{}", number / 20 + 1, number % 20 + 1);
+                    client.queued(&schedule, &[&seat], &format!("c{number}")).await
+                }
+            });
+            let places = join_all(requests).await;
+            app.drain();
+            let again = app.beside().await;
+            for place in &places {
+                let over = again.outcome(place).await;
+                assert_eq!(over["status"], "succeeded", "{over}");
+            }
+            let counts = again.schedule_now(&schedule).await["counts"].clone();
+            assert_eq!(counts["booked"], 300);
+            again.database.audit().await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn under_a_backlog_batches_are_as_large_as_they_may_be() {
+        let app = Stack::Full
+            .start_with(&[NOBODY_EXECUTES[0], NOBODY_EXECUTES[1], ("BATCH_MAX", "64")])
+            .await;
+        let schedule = app.schedule(&[("A", 40, 40)], Value::Null).await;
+        let requests = (0..1_000).map(|number| {
+            let (client, schedule) = (app.client(), schedule.clone());
+            async move {
+                let seat = format!("A-{}-{}", number / 40 + 1, number % 40 + 1);
+                client.queued(&schedule, &[&seat], &format!("c{number}")).await
+            }
+        });
+        let places = join_all(requests).await;
+        let executing = app.beside_with(&EXECUTE).await;
+        for place in &places {
+            assert_eq!(app.outcome(place).await["status"], "succeeded");
+        }
+        let up_to = |size: &str| format!("seatlock_batch_size_bucket{{le=\"{size}\"}}");
+        let (small, all) = (
+            executing.metric(&up_to("32")).await,
+            executing.metric("seatlock_batch_size_count").await,
+        );
+        assert!(all - small >= 8.0, "{all} batches, {small} of them small");
+        assert!(all <= 40.0, "{all} batches for 1,000 requests");
+    }
+}
