@@ -243,7 +243,7 @@ pub(crate) async fn a_broker_that_dies_loses_nothing(
     let mut seen = Vec::new();
     let mut consumer = open(queue, partition).await;
     while !expected.iter().all(|number| seen.contains(number)) {
-        match timeout(SOON, consumer.next()).await.expect("confirmed messages are missing") {
+        match timeout(SOON, consumer.next()).await.unwrap() {
             Ok(message) => {
                 seen.push(message.id.parse::<u32>().unwrap());
                 if consumer.settle(1).await.is_err() {
@@ -292,7 +292,7 @@ async fn publish(queue: &dyn Queue, partition: Partition, range: std::ops::Range
 async fn open(queue: &dyn Queue, partition: Partition) -> Box<dyn Deliveries> {
     let deadline = tokio::time::Instant::now() + SOON;
     loop {
-        match timeout(SOON, queue.open(partition)).await.expect("opening hangs") {
+        match timeout(SOON, queue.open(partition)).await.unwrap() {
             Ok(consumer) => return consumer,
             Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
         }
