@@ -124,6 +124,13 @@ impl Health {
         self.draining.load(Ordering::SeqCst)
     }
 
+    /// Whether the health loop runs: nothing has been reported yet, or the last report is young. If not, this
+    /// process will hardly come round by itself.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        is_kept(&self.report(), Instant::now())
+    }
+
     fn report(&self) -> RwLockReadGuard<'_, Report> {
         self.report.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,6 +141,10 @@ impl Health {
     }
 }
 
+fn is_kept(report: &Report, now: Instant) -> bool {
+    report.as_ref().is_none_or(|(at, _)| now.saturating_duration_since(*at) <= STALE_AFTER)
+}
+
 /// Reads a report. A lost dependency degrades and no more, since what can be done without it is done; a
 /// schema that this program does not know is another matter.
 fn judge(report: &Report, draining: bool, now: Instant) -> Readiness {
@@ -142,9 +153,7 @@ fn judge(report: &Report, draining: bool, now: Instant) -> Readiness {
     }
     match report {
         None => Readiness::NotReady("starting"),
-        Some((at, _)) if now.saturating_duration_since(*at) > STALE_AFTER => {
-            Readiness::NotReady("the health loop is stale")
-        }
+        _ if !is_kept(report, now) => Readiness::NotReady("the health loop is stale"),
         Some((_, checks)) if checks.iter().any(Check::forbids_requests) => {
             Readiness::NotReady("the schema is not supported")
         }

@@ -2,8 +2,11 @@
 
 mod banner;
 mod demo;
+mod manager;
 mod offer;
 mod signals;
+
+use std::sync::Arc;
 
 use actix_web::rt::System;
 use log::Level;
@@ -81,7 +84,14 @@ async fn serve(config: &Config, role: Role) -> Result<(), Failed> {
     if role == Role::Serve && is_embedded(config) {
         welcome(config, &app).await;
     }
-    app.run_until_stopped(signals.drain(config.http.drain_delay)).await.map_err(Failed::logged)
+    manager::keep_alive(Arc::clone(&app.services().health));
+    manager::ready(app.address());
+    let stop = async {
+        let delay = signals.drain(config.http.drain_delay).await;
+        manager::stopping();
+        delay
+    };
+    app.run_until_stopped(stop).await.map_err(Failed::logged)
 }
 
 /// Gives whoever tries the service something to look at, and says how. The service is as good

@@ -18,6 +18,7 @@ mod embedded {
     mod import;
     mod import_csv;
     mod log;
+    mod manager;
     mod serve;
     mod stop;
 }
