@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# A streaming replica of the server PGHOST: copies it once, into an empty PGDATA, and then follows it.
+set -euo pipefail
+
+if [ ! -s "$PGDATA/PG_VERSION" ]; then
+    # What a copy that was interrupted has left would be in the way.
+    find "$PGDATA" -mindepth 1 -delete
+    # -R writes down whom to follow, password included, for the server below.
+    pg_basebackup -d "host=$PGHOST user=replication_user application_name=replica" -D "$PGDATA" -R -X stream -c fast
+fi
+# Docker made the folder for everybody, and the server does not start in such a one.
+chmod 0700 "$PGDATA"
+exec postgres

@@ -1,0 +1,17 @@
+//! What the files for Kubernetes, Compose and systemd say of the program, held against the program: variables, ports,
+//! paths, commands and times. Reads files only; `make test-deploy` builds and validates them.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod compose;
+mod files;
+mod kubernetes;
+mod program;
+mod rules;
+mod unit;

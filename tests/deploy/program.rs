@@ -1,0 +1,103 @@
+//! What the program says of itself.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use seatlock::config::{Config, variables};
+use seatlock::http::openapi;
+use serde_json::Value;
+
+use crate::files::Variables;
+
+/// Variables and commands of the queue that other files name already. Once the program knows one, it has to leave
+/// this list.
+const AWAITED: [&str; 2] = ["QUEUE_CONSUME", "worker"];
+
+/// Every variable that the program reads, the files of secrets included.
+fn known() -> BTreeSet<String> {
+    let variables = variables();
+    let files = variables.iter().filter(|v| v.secret).map(|v| format!("{}_FILE", v.name));
+    variables.iter().map(|v| v.name.to_owned()).chain(files).collect()
+}
+
+/// The commands of `seatlock --help`.
+fn commands() -> BTreeSet<String> {
+    let help = Command::new(env!("CARGO_BIN_EXE_seatlock")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, list) = help.split_once("Commands:").expect("a list of commands");
+    let lines = list.lines().skip(1).take_while(|line| line.starts_with("  "));
+    lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+/// Fails for a variable that the program would ignore; `place` says whose it is.
+pub(crate) fn assert_known<'a>(names: impl IntoIterator<Item = &'a String>, place: &str) {
+    let known = known();
+    let strange: Vec<_> = names
+        .into_iter()
+        .filter(|name| !known.contains(*name) && !AWAITED.contains(&name.as_str()))
+        .collect();
+    assert!(strange.is_empty(), "{place}: no variables of seatlock: {strange:?}");
+}
+
+/// Fails for what is not a command.
+pub(crate) fn assert_command(name: &str, place: &str) {
+    let known = commands();
+    let is_known = known.contains(name) || AWAITED.contains(&name);
+    assert!(is_known, "{place}: `seatlock {name}` is none of {known:?}");
+}
+
+/// The configuration that these variables make, checked as at a start. Files of secrets hold what their names ask
+/// for; what is awaited is left out.
+pub(crate) fn configuration(variables: &Variables, place: &str) -> Config {
+    let mut variables = variables.clone();
+    if AWAITED.iter().any(|name| variables.remove(*name).is_some()) {
+        variables.insert("QUEUE_MODE".to_owned(), "off".to_owned());
+    }
+    let config = Config::from_vars_and_files(&variables, &stand_in);
+    config.unwrap_or_else(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        panic!("{place}: {problems:#?}")
+    })
+}
+
+/// What a secret of this name may be.
+fn stand_in(path: &Path) -> io::Result<String> {
+    match path.to_str() {
+        Some("/run/secrets/seatlock/admin-api-key") => Ok("0123456789abcdef".to_owned()),
+        Some("/run/secrets/seatlock/write-db-url") => Ok("postgres://s@primary/s".to_owned()),
+        Some("/run/secrets/seatlock/read-db-url") => Ok("postgres://s@replica/s".to_owned()),
+        Some("/run/secrets/seatlock/redis-password") => Ok("hunter2".to_owned()),
+        Some("/run/secrets/seatlock/queue-url") => Ok("amqp://s:hunter2@mq:5672/s".to_owned()),
+        _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+    }
+}
+
+/// The paths of the API's document, and those of the document itself.
+pub(crate) fn paths() -> BTreeSet<String> {
+    let document: Value = serde_json::from_str(&openapi::json()).unwrap();
+    let described = document["paths"].as_object().unwrap().keys().cloned();
+    described.chain(["/openapi.json".to_owned(), "/docs/".to_owned()]).collect()
+}
+
+#[test]
+fn what_was_awaited_and_is_there_is_no_exception_any_more() {
+    let there: Vec<_> = AWAITED
+        .iter()
+        .filter(|name| known().contains(**name) || commands().contains(**name))
+        .collect();
+    assert!(there.is_empty(), "take {there:?} out of AWAITED in tests/deploy/program.rs");
+}
+
+#[test]
+fn the_commands_are_read_from_the_help() {
+    let commands = commands();
+    assert!(commands.contains("serve") && commands.contains("migrate"), "{commands:?}");
+}
+
+#[test]
+#[should_panic(expected = "no variables of seatlock")]
+fn a_variable_that_the_program_does_not_read_is_noticed() {
+    assert_known(&["HOLD_TTL".to_owned(), "HOLD_TTTL".to_owned()], "here");
+}
