@@ -15,7 +15,7 @@ DENY := $(DENY_ROOT)/bin/cargo-deny
 export SEATLOCK_STADIUM ?= $(abspath ../shared/data/stadium.json)
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-fast test-faults test-history check bench help
+.PHONY: run test test-deploy test-fast test-faults test-history check bench help
 
 run: ## build and start the service: SQLite and in-process locks unless configured otherwise
 	$(CARGO) run --release --locked
@@ -26,13 +26,16 @@ test: ## every test, against real servers (installs PostgreSQL, Redis, Prometheu
 	$(CARGO) test --locked --features faults --test faults -- smoke
 	$(CARGO) test --locked --features faults --test history -- --skip mutants:: --skip whole::
 
+test-deploy: ## manifests, compose.yaml, Dockerfile and systemd unit: built, validated, and judged by the program
+	scripts/test-deploy
+
 test-history: ## chaos for minutes, and every mutant (about ten minutes; HISTORY_SEED and HISTORY_ROUNDS choose)
 	scripts/install-test-servers
 	$(CARGO) test --locked --features faults --test history -- --test-threads 2 --nocapture
 
 test-fast: ## what needs no server: unit tests, tidy, and the API on the embedded stack
 	$(CARGO) test --locked --workspace --lib --bins
-	$(CARGO) test --locked --test tidy --test docs --test contracts --test api --test cli -- --skip full::
+	$(CARGO) test --locked --test tidy --test docs --test deploy --test contracts --test api --test cli -- --skip full::
 
 test-faults: ## every scenario of tests/faults: about 8 minutes, as root (one of them mounts a small disk)
 	scripts/install-test-servers

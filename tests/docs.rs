@@ -175,7 +175,17 @@ fn links_are_found_in_prose_and_not_in_code() {
 #[test]
 fn every_file_that_the_architecture_names_exists() -> io::Result<()> {
     let text = page("ARCHITECTURE.md")?;
-    let folders = ["src/", "entity/", "migration/", "tests/", "docs/", "scripts/", "monitoring/"];
+    let folders = [
+        "src/",
+        "entity/",
+        "migration/",
+        "tests/",
+        "docs/",
+        "scripts/",
+        "monitoring/",
+        "k8s/",
+        "packaging/",
+    ];
     let named: BTreeSet<&str> = code_spans(&text)
         .into_iter()
         .filter(|span| folders.iter().any(|folder| span.starts_with(folder)))

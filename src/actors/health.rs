@@ -15,6 +15,9 @@ use crate::store::{Schema, Store};
 use super::booking::Lanes;
 use super::seat_lock::SeatLocker;
 
+#[cfg(test)]
+mod tests;
+
 /// Between two probes; also the heartbeat that outages are told by.
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -308,52 +311,5 @@ fn problem_of_reads(ping: Result<Option<Duration>, StoreError>) -> Option<String
         Ok(lag) => lag.filter(|lag| *lag > BEHIND).map(|lag| {
             format!("the replica is {:.1} s behind, the primary is asked", lag.as_secs_f64())
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn report(problem: Option<(HealthCheck, &str)>, at: Instant) -> Report {
-        let check = |name| {
-            let problem = problem.filter(|(bad, _)| *bad == name);
-            Check { name, problem: problem.map(|(_, text)| text.to_owned()) }
-        };
-        let names = [HealthCheck::WriteDatabase, HealthCheck::SeatLocks, HealthCheck::Schema];
-        Some((at, names.map(check).to_vec()))
-    }
-
-    #[test]
-    fn a_report_that_is_old_says_nothing_whatever_it_said() {
-        let (now, fresh) = (Instant::now(), report(None, Instant::now()));
-        assert!(matches!(judge(&fresh, false, now + STALE_AFTER), Readiness::Ready(_)));
-        let later = now + STALE_AFTER + Duration::from_secs(1);
-        assert_eq!(judge(&fresh, false, later), Readiness::NotReady("the health loop is stale"));
-    }
-
-    #[test]
-    fn nobody_is_sent_here_before_the_first_report_nor_while_draining() {
-        let now = Instant::now();
-        assert_eq!(judge(&None, false, now), Readiness::NotReady("starting"));
-        assert_eq!(judge(&report(None, now), true, now), Readiness::NotReady("draining"));
-    }
-
-    #[test]
-    fn a_lost_dependency_degrades_and_a_strange_schema_does_not_serve() {
-        let now = Instant::now();
-        let lost = report(Some((HealthCheck::WriteDatabase, "away")), now);
-        assert!(matches!(judge(&lost, false, now), Readiness::Ready(checks) if checks.len() == 3));
-        let strange = report(Some((HealthCheck::Schema, "lacks 1 step")), now);
-        let refused = Readiness::NotReady("the schema is not supported");
-        assert_eq!(judge(&strange, false, now), refused);
-    }
-
-    #[test]
-    fn a_replica_that_is_behind_is_a_problem_and_none_at_all_is_not() {
-        assert_eq!(problem_of_reads(Ok(None)), None);
-        assert_eq!(problem_of_reads(Ok(Some(Duration::from_secs(1)))), None);
-        let problem = problem_of_reads(Ok(Some(Duration::from_millis(7_250))));
-        assert!(problem.is_some_and(|problem| problem.contains("7.2 s behind")));
     }
 }

@@ -22,7 +22,8 @@ fn defaulted(value: &str) -> String {
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let (variable, rest) = part.split_once('}').unwrap();
-        let (_, default) = variable.split_once(":-").unwrap_or_else(|| panic!("{value}: no default"));
+        let (_, default) =
+            variable.split_once(":-").unwrap_or_else(|| panic!("{value}: no default"));
         text = text + default + rest;
     }
     text

@@ -125,7 +125,10 @@ fn services_and_policies_name_ports_that_the_pods_have() {
         assert_eq!(endpoint["path"], "/metrics");
     }
     // The rules ask for this job, and without a `jobLabel` a job has its Service's name.
-    assert_eq!((&service["metadata"]["name"], &monitor["spec"]["jobLabel"]), (&json!("seatlock"), &Value::Null));
+    assert_eq!(
+        (&service["metadata"]["name"], &monitor["spec"]["jobLabel"]),
+        (&json!("seatlock"), &Value::Null)
+    );
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl Manager {
     /// The lines of the next message.
     fn hears(&self) -> Vec<String> {
         let mut message = [0; 4_096];
-        let length = self.socket.recv(&mut message).expect("a message of the service");
+        let length = self.socket.recv(&mut message).unwrap();
         String::from_utf8(message[..length].to_vec()).unwrap().lines().map(str::to_owned).collect()
     }
 
