@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 
 use actix::Arbiter;
 use actix_web::dev::Server;
-use actix_web::middleware::from_fn;
-use actix_web::{App as HttpApp, HttpServer, web};
 use tokio::task::JoinHandle;
 
 use crate::actors::auditor::Auditor;
@@ -19,11 +17,11 @@ use crate::actors::hold_sweeper::HoldSweeper;
 use crate::actors::seat_lock::SeatLocker;
 use crate::actors::seat_map::SeatMapFollower;
 use crate::catalogue::Catalogue;
-use crate::config::{Config, HostPort, QueueMode};
+use crate::config::{Config, QueueMode};
 use crate::domain::failure::StoreError;
 use crate::http::auth::ApiKey;
 use crate::http::problem::Code;
-use crate::http::{RateLimit, Services, edge, routes};
+use crate::http::{RateLimit, Services, routes};
 use crate::metrics::Metrics;
 use crate::redis::RedisFailure;
 use crate::requests::Requests;
@@ -36,11 +34,13 @@ pub use queue::open_queue;
 
 use coordination::Coordination;
 use queue::{Beside, QueueInFront};
+use server::serve;
 
 mod coordination;
 mod database;
 mod queue;
 mod redis;
+mod server;
 
 /// What the engine has to stop in when the requests have used up the time.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -323,31 +323,4 @@ fn services(
         hold_ttl_max: config.reservation.hold_ttl_max,
         serve_metrics: http.metrics_bind.is_none(),
     }
-}
-
-fn serve(
-    config: &Config,
-    bind: &HostPort,
-    services: &Arc<Services>,
-    routes: fn(&mut web::ServiceConfig),
-) -> Result<(Server, SocketAddr), AppError> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let services = web::Data::from(Arc::clone(services));
-    let workers = config.http.workers(cores);
-    let send_timeout = config.http.send_timeout;
-    let server = HttpServer::new(move || {
-        HttpApp::new().app_data(services.clone()).wrap(from_fn(edge::edge)).configure(routes)
-    })
-    .workers(workers)
-    .max_connections(config.http.max_connections.div_ceil(workers))
-    .on_connect(move |connection, _| edge::bound_sending(connection, send_timeout))
-    .client_request_timeout(config.http.header_timeout)
-    .shutdown_timeout(config.http.drain_timeout.as_secs().max(1))
-    .disable_signals()
-    .bind((bind.host.as_str(), bind.port))
-    .map_err(|error| AppError::Bind(bind.to_string(), error))?;
-    let address = server.addrs().first().copied();
-    let unbound = || std::io::Error::other("no address was bound");
-    let address = address.ok_or_else(|| AppError::Bind(bind.to_string(), unbound()))?;
-    Ok((server.run(), address))
 }

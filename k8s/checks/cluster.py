@@ -31,7 +31,8 @@ STAND_INS = {
     "write-db-url": "postgres://seatlock@primary/seatlock",
     "read-db-url": "postgres://seatlock@replica/seatlock",
     "redis-password": "hunter2",
-    "queue-url": "amqp://seatlock:hunter2@rabbitmq:5672/seatlock",
+    # What any program takes, with RabbitMQ or without.
+    "queue-url": "db://",
 }
 
 

@@ -158,7 +158,6 @@ def known_to_program() -> tuple[set[str], set[str]]:
 def verdict_problems(resources: list[dict]) -> list[str]:
     """What the program says of the environment that each container gives it (`seatlock config check`)."""
     problems = []
-    variables, _ = known_to_program()
     with tempfile.TemporaryDirectory() as folder:
         secrets = Path(folder)
         for name, text in STAND_INS.items():
@@ -166,9 +165,6 @@ def verdict_problems(resources: list[dict]) -> list[str]:
         for workload, pod in pods(resources):
             for container in containers(pod):
                 given = environment(resources, container, secrets)
-                # A program without the queue refuses to be told of one; it is not judged by that.
-                if "QUEUE_CONSUME" not in variables:
-                    given = {name: value for name, value in given.items() if not name.startswith("QUEUE_")}
                 given["PATH"] = os.environ["PATH"]
                 code, output = said([PROGRAM, "config", "check"], env=given, cwd=folder)
                 if code or "warning:" in output:

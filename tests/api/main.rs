@@ -55,6 +55,7 @@ mod plans_csv;
 mod problems;
 mod processes;
 mod queue;
+mod queue_processes;
 mod redis_forms;
 mod schedules;
 mod seats;

@@ -1,12 +1,10 @@
 //! The queue in front, in the service's own database: requests taken with 202 and asked for later.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::app::{Stack, TestApp};
+use crate::app::Stack;
 use crate::client::{Answer, Client, SOON, labels, taking};
 
 on_both_stacks![
@@ -24,28 +22,24 @@ on_both_stacks![
     a_request_that_the_database_refuses_is_parked_and_told_so,
 ];
 
-const QUEUED: [(&str, &str); 1] = [("QUEUE_MODE", "prefer")];
-
-/// Requests are taken and nobody executes them.
-const NOBODY_EXECUTES: [(&str, &str); 2] = [("QUEUE_MODE", "prefer"), ("QUEUE_CONSUME", "off")];
-const EXECUTE: [(&str, &str); 1] = [("QUEUE_CONSUME", "on")];
+pub(crate) const QUEUED: [(&str, &str); 1] = [("QUEUE_MODE", "prefer")];
 
 impl Client {
     /// Asks for seats through the queue.
-    async fn queue(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn queue(&self, path: &str, body: &Value) -> Answer {
         let request = self.request(Method::POST, path).header("prefer", "respond-async");
         self.send(request.json(body)).await
     }
 
     /// A booking that is queued: where it can be asked for.
-    async fn queued(&self, schedule: &str, seats: &[&str], customer: &str) -> String {
+    pub(crate) async fn queued(&self, schedule: &str, seats: &[&str], customer: &str) -> String {
         let answer = self.queue("/api/v1/bookings", &taking(schedule, seats, customer)).await;
         answer.expect(202);
         answer.header("location").unwrap().to_owned()
     }
 
     /// The same under a key, which is not refused at the door.
-    async fn queued_keyed(&self, key: &str, body: &Value) -> String {
+    pub(crate) async fn queued_keyed(&self, key: &str, body: &Value) -> String {
         let request = self.request(Method::POST, "/api/v1/bookings").json(body);
         let request = request.header("prefer", "respond-async").header("idempotency-key", key);
         let answer = self.send(request).await;
@@ -54,7 +48,7 @@ impl Client {
     }
 
     /// How a request stands when it is over.
-    async fn outcome(&self, place: &str) -> Value {
+    pub(crate) async fn outcome(&self, place: &str) -> Value {
         let end = std::time::Instant::now() + SOON;
         loop {
             let request = self.request(Method::GET, place).header("prefer", "wait=5");
@@ -280,155 +274,4 @@ async fn a_request_that_the_database_refuses_is_parked_and_told_so(on: Stack) {
     }
     assert_eq!(app.database.number("SELECT count(*) FROM queue_letter").await, 1);
     app.database.audit().await;
-}
-
-mod several {
-    use super::*;
-
-    async fn nobody_executes() -> TestApp {
-        Stack::Full.start_with(&NOBODY_EXECUTES).await
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn whoever_came_first_gets_the_seat_whatever_process_took_the_request() {
-        let (app, other) = {
-            let app = nobody_executes().await;
-            let other = app.beside().await;
-            (app, other)
-        };
-        let schedule = app.row_of(1).await;
-        let mut places = Vec::new();
-        for number in 0..20 {
-            let client = if number % 2 == 0 { app.client() } else { other.client() };
-            let taken = client
-                .queue("/api/v1/bookings", &taking(&schedule, &["A-1-1"], &format!("c{number}")))
-                .await;
-            assert_eq!(taken.expect(202)["place"], number + 1, "all processes see one line");
-            places.push(taken.header("location").unwrap().to_owned());
-        }
-        let asked = other.get(&places[7]).await.expect(200);
-        assert_eq!((&asked["status"], &asked["place"]), (&json!("queued"), &json!(8)));
-        let executing = app.beside_with(&EXECUTE).await;
-        let mut won = Vec::new();
-        for (number, place) in places.iter().enumerate() {
-            if app.outcome(place).await["status"] == "succeeded" {
-                won.push(number);
-            }
-        }
-        assert_eq!(won, [0]);
-        drop(executing);
-        app.database.audit().await;
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_customer_cannot_crowd_out_others() {
-        let app = nobody_executes().await;
-        let other = app.beside().await;
-        let schedule = app.row_of(10).await;
-        for number in 1..=5 {
-            let client = if number % 2 == 0 { app.client() } else { other.client() };
-            client.queued(&schedule, &[&format!("A-1-{number}")], "ada").await;
-        }
-        let refused = app.queue("/api/v1/bookings", &taking(&schedule, &["A-1-6"], "ada")).await;
-        let problem = refused.problem(429, "queue_limit_reached");
-        assert_eq!(problem["retryable"], true);
-        app.queued(&schedule, &["A-1-6"], "ben").await;
-        let elsewhere = app.row_of(1).await;
-        app.queued(&elsewhere, &["A-1-1"], "ada").await;
-        let executing = app.beside_with(&EXECUTE).await;
-        let body = taking(&schedule, &["A-1-7"], "ada");
-        let again = || app.queue("/api/v1/bookings", &body);
-        let end = std::time::Instant::now() + SOON;
-        while again().await.status != 202 {
-            assert!(std::time::Instant::now() < end, "the line never moves");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        drop(executing);
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_request_is_not_sold_after_its_time() {
-        let late =
-            [("QUEUE_MODE", "prefer"), ("QUEUE_CONSUME", "off"), ("QUEUE_DEADLINE", "700ms")];
-        let app = Stack::Full.start_with(&late).await;
-        let schedule = app.row_of(2).await;
-        let place = app.queued(&schedule, &["A-1-1"], "ada").await;
-        tokio::time::sleep(Duration::from_millis(1_200)).await;
-        let executing = app.beside_with(&EXECUTE).await;
-        let over = app.outcome(&place).await;
-        assert_eq!(over["status"], "expired", "{over}");
-        assert_eq!(over["error"]["code"], "request_expired");
-        let in_time = executing.queued(&schedule, &["A-1-2"], "ada").await;
-        assert_eq!(app.outcome(&in_time).await["status"], "succeeded");
-        assert_eq!(app.states(&schedule).await, "av bo ");
-        assert_eq!(
-            executing.metric("seatlock_queue_executed_total{result=\"expired\"}").await,
-            1.0
-        );
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_full_line_says_so() {
-        let few = [("QUEUE_MODE", "prefer"), ("QUEUE_CONSUME", "off"), ("QUEUE_MAX", "3")];
-        let app = Stack::Full.start_with(&few).await;
-        let schedule = app.row_of(10).await;
-        for number in 1..=3 {
-            app.queued(&schedule, &[&format!("A-1-{number}")], &format!("c{number}")).await;
-        }
-        let refused = app.queue("/api/v1/bookings", &taking(&schedule, &["A-1-4"], "c4")).await;
-        refused.problem(503, "overloaded");
-        assert_eq!(app.metric("seatlock_queue_accepted_total{result=\"full\"}").await, 1.0);
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_restart_loses_no_request_that_was_taken() {
-        for on in [Stack::Embedded, Stack::Full] {
-            let mut app = on.start_with(&QUEUED).await;
-            let schedule = app.schedule(&[("A", 20, 20)], Value::Null).await;
-            let requests = (0..300).map(|number| {
-                let (client, schedule) = (app.client(), schedule.clone());
-                async move {
-                    let seat = format!("A-{}-{}", number / 20 + 1, number % 20 + 1);
-                    client.queued(&schedule, &[&seat], &format!("c{number}")).await
-                }
-            });
-            let places = join_all(requests).await;
-            app.drain();
-            let again = app.beside().await;
-            for place in &places {
-                let over = again.outcome(place).await;
-                assert_eq!(over["status"], "succeeded", "{over}");
-            }
-            let counts = again.schedule_now(&schedule).await["counts"].clone();
-            assert_eq!(counts["booked"], 300);
-            again.database.audit().await;
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn under_a_backlog_batches_are_as_large_as_they_may_be() {
-        let app = Stack::Full
-            .start_with(&[NOBODY_EXECUTES[0], NOBODY_EXECUTES[1], ("BATCH_MAX", "64")])
-            .await;
-        let schedule = app.schedule(&[("A", 40, 40)], Value::Null).await;
-        let requests = (0..1_000).map(|number| {
-            let (client, schedule) = (app.client(), schedule.clone());
-            async move {
-                let seat = format!("A-{}-{}", number / 40 + 1, number % 40 + 1);
-                client.queued(&schedule, &[&seat], &format!("c{number}")).await
-            }
-        });
-        let places = join_all(requests).await;
-        let executing = app.beside_with(&EXECUTE).await;
-        for place in &places {
-            assert_eq!(app.outcome(place).await["status"], "succeeded");
-        }
-        let up_to = |size: &str| format!("seatlock_batch_size_bucket{{le=\"{size}\"}}");
-        let (small, all) = (
-            executing.metric(&up_to("32")).await,
-            executing.metric("seatlock_batch_size_count").await,
-        );
-        assert!(all - small >= 8.0, "{all} batches, {small} of them small");
-        assert!(all <= 40.0, "{all} batches for 1,000 requests");
-    }
 }

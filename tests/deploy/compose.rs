@@ -4,7 +4,7 @@ use seatlock::config::Config;
 use serde_json::Value;
 
 use crate::files::{Variables, text, yaml};
-use crate::program::{assert_command, assert_known, configuration};
+use crate::program::{assert_command, assert_known, configuration, queue_url};
 
 fn service() -> Value {
     yaml("compose.yaml")["services"]["seatlock"].clone()
@@ -47,7 +47,8 @@ fn the_replica_and_the_queue_are_one_variable_away() {
     let replica = "postgres://seatlock:only-for-this-machine@postgres-replica:5432/seatlock";
     environment.insert("READ_DB_URL".to_owned(), replica.to_owned());
     let queue = "amqp://seatlock:only-for-this-machine@rabbitmq:5672/%2f";
-    environment.insert("QUEUE_URL".to_owned(), queue.to_owned());
+    environment.insert("QUEUE_MODE".to_owned(), "prefer".to_owned());
+    environment.insert("QUEUE_URL".to_owned(), queue_url(queue).to_owned());
     configuration(&environment, "compose.yaml with its profiles");
     let text = crate::files::read("compose.yaml");
     assert!(text.contains(replica) && text.contains(queue), "what to set stands beside it");

@@ -11,10 +11,6 @@ use serde_json::Value;
 
 use crate::files::Variables;
 
-/// Variables and commands of the queue that other files name already. Once the program knows one, it has to leave
-/// this list.
-const AWAITED: [&str; 2] = ["QUEUE_CONSUME", "worker"];
-
 /// Every variable that the program reads, the files of secrets included.
 fn known() -> BTreeSet<String> {
     let variables = variables();
@@ -34,32 +30,29 @@ fn commands() -> BTreeSet<String> {
 /// Fails for a variable that the program would ignore; `place` says whose it is.
 pub(crate) fn assert_known<'a>(names: impl IntoIterator<Item = &'a String>, place: &str) {
     let known = known();
-    let strange: Vec<_> = names
-        .into_iter()
-        .filter(|name| !known.contains(*name) && !AWAITED.contains(&name.as_str()))
-        .collect();
+    let strange: Vec<_> = names.into_iter().filter(|name| !known.contains(*name)).collect();
     assert!(strange.is_empty(), "{place}: no variables of seatlock: {strange:?}");
 }
 
 /// Fails for what is not a command.
 pub(crate) fn assert_command(name: &str, place: &str) {
     let known = commands();
-    let is_known = known.contains(name) || AWAITED.contains(&name);
-    assert!(is_known, "{place}: `seatlock {name}` is none of {known:?}");
+    assert!(known.contains(name), "{place}: `seatlock {name}` is none of {known:?}");
 }
 
 /// The configuration that these variables make, checked as at a start. Files of secrets hold what their names ask
-/// for; what is awaited is left out.
+/// for.
 pub(crate) fn configuration(variables: &Variables, place: &str) -> Config {
-    let mut variables = variables.clone();
-    if AWAITED.iter().any(|name| variables.remove(*name).is_some()) {
-        variables.insert("QUEUE_MODE".to_owned(), "off".to_owned());
-    }
-    let config = Config::from_vars_and_files(&variables, &stand_in);
+    let config = Config::from_vars_and_files(variables, &stand_in);
     config.unwrap_or_else(|problems| {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         panic!("{place}: {problems:#?}")
     })
+}
+
+/// The queue's address, or that of one which a program without RabbitMQ takes as well.
+pub(crate) fn queue_url(url: &str) -> &str {
+    if cfg!(feature = "rabbitmq") { url } else { "db://" }
 }
 
 /// What a secret of this name may be.
@@ -69,7 +62,9 @@ fn stand_in(path: &Path) -> io::Result<String> {
         Some("/run/secrets/seatlock/write-db-url") => Ok("postgres://s@primary/s".to_owned()),
         Some("/run/secrets/seatlock/read-db-url") => Ok("postgres://s@replica/s".to_owned()),
         Some("/run/secrets/seatlock/redis-password") => Ok("hunter2".to_owned()),
-        Some("/run/secrets/seatlock/queue-url") => Ok("amqp://s:hunter2@mq:5672/s".to_owned()),
+        Some("/run/secrets/seatlock/queue-url") => {
+            Ok(queue_url("amqp://s:hunter2@mq:5672/s").to_owned())
+        }
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     }
 }
@@ -79,15 +74,6 @@ pub(crate) fn paths() -> BTreeSet<String> {
     let document: Value = serde_json::from_str(&openapi::json()).unwrap();
     let described = document["paths"].as_object().unwrap().keys().cloned();
     described.chain(["/openapi.json".to_owned(), "/docs/".to_owned()]).collect()
-}
-
-#[test]
-fn what_was_awaited_and_is_there_is_no_exception_any_more() {
-    let there: Vec<_> = AWAITED
-        .iter()
-        .filter(|name| known().contains(**name) || commands().contains(**name))
-        .collect();
-    assert!(there.is_empty(), "take {there:?} out of AWAITED in tests/deploy/program.rs");
 }
 
 #[test]

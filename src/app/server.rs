@@ -1,0 +1,41 @@
+//! The HTTP server as it is configured.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::{App as HttpApp, HttpServer, web};
+
+use crate::config::{Config, HostPort};
+use crate::http::{Services, edge};
+
+use super::AppError;
+
+/// Binds a server with these routes; it serves once it is polled.
+pub(super) fn serve(
+    config: &Config,
+    bind: &HostPort,
+    services: &Arc<Services>,
+    routes: fn(&mut web::ServiceConfig),
+) -> Result<(Server, SocketAddr), AppError> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let services = web::Data::from(Arc::clone(services));
+    let workers = config.http.workers(cores);
+    let send_timeout = config.http.send_timeout;
+    let server = HttpServer::new(move || {
+        HttpApp::new().app_data(services.clone()).wrap(from_fn(edge::edge)).configure(routes)
+    })
+    .workers(workers)
+    .max_connections(config.http.max_connections.div_ceil(workers))
+    .on_connect(move |connection, _| edge::bound_sending(connection, send_timeout))
+    .client_request_timeout(config.http.header_timeout)
+    .shutdown_timeout(config.http.drain_timeout.as_secs().max(1))
+    .disable_signals()
+    .bind((bind.host.as_str(), bind.port))
+    .map_err(|error| AppError::Bind(bind.to_string(), error))?;
+    let address = server.addrs().first().copied();
+    let unbound = || std::io::Error::other("no address was bound");
+    let address = address.ok_or_else(|| AppError::Bind(bind.to_string(), unbound()))?;
+    Ok((server.run(), address))
+}
