@@ -6,6 +6,7 @@
 //! same client.
 
 mod open_loop;
+mod queued;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,12 +40,15 @@ pub(crate) struct Arguments {
     /// Send an Idempotency-Key with every request.
     #[arg(long)]
     keyed: bool,
+    /// Send all requests through the queue; measures until the last of them is confirmed.
+    #[arg(long, conflicts_with = "target")]
+    queued: bool,
     /// Bookings to skip in each schedule, for another run on the same seats.
     #[arg(long, default_value_t = 0)]
     offset: usize,
     /// Instead of a closed loop: requests per second and how long, one after the other, such as
     /// `3000x10,15000x20,3000x10`.
-    #[arg(long, value_delimiter = ',', conflicts_with_all = ["keyed", "seconds"])]
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["keyed", "queued", "seconds"])]
     phases: Vec<open_loop::Phase>,
     /// What answers there.
     #[arg(long, value_enum, default_value_t = Target::Seatlock)]
@@ -72,6 +76,10 @@ impl Tally {
     fn answered(&mut self, status: u16, took: Duration) {
         *self.statuses.entry(status).or_default() += 1;
         self.latencies_us.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
+    }
+
+    fn count(&self, status: u16) -> u64 {
+        self.statuses.get(&status).copied().unwrap_or(0)
     }
 
     fn latency_ms(&mut self) -> Value {
@@ -115,7 +123,12 @@ async fn measure(args: Arguments) -> std::io::Result<Value> {
         }
         total.latencies_us.extend(tally.latencies_us);
     }
-    Ok(report(&args, total, began.elapsed()))
+    let sent_for = began.elapsed();
+    let confirmed = match args.queued {
+        true => queued::executed(&args, &schedules, total.count(202)).await?,
+        false => total.count(200),
+    };
+    Ok(report(&args, total, confirmed, (sent_for, began.elapsed())))
 }
 
 async fn prepare(args: &Arguments) -> std::io::Result<Vec<String>> {
@@ -177,11 +190,13 @@ async fn connection(
         else {
             break;
         };
-        let headers = if args.keyed {
-            format!("{headers}Idempotency-Key: bench-{:x}-{number}\r\n", std::process::id())
-        } else {
-            headers.clone()
-        };
+        let mut headers = headers.clone();
+        if args.keyed {
+            headers += &format!("Idempotency-Key: bench-{:x}-{number}\r\n", std::process::id());
+        }
+        if args.queued {
+            headers += "Prefer: respond-async\r\n";
+        }
         let request = post_json(&args.address, "/api/v1/bookings", &headers, &body);
         let sent = Instant::now();
         let answer = client.send(&request).await?;
@@ -204,7 +219,9 @@ fn booking(args: &Arguments, schedules: &[String], number: usize) -> Option<Stri
             let label =
                 |at: usize| format!("A-{}-{}", at / SEATS_PER_ROW + 1, at % SEATS_PER_ROW + 1);
             let seats: Vec<String> = places.map(label).collect();
-            json!({"schedule_id": schedule, "seats": seats, "customer_id": "bench"}).to_string()
+            // A queue lets only so many requests of one customer wait.
+            let customer = format!("bench-{number}");
+            json!({"schedule_id": schedule, "seats": seats, "customer_id": customer}).to_string()
         }
         Target::Reference => {
             let id: usize = schedule.parse().unwrap_or(1);
@@ -215,8 +232,14 @@ fn booking(args: &Arguments, schedules: &[String], number: usize) -> Option<Stri
     })
 }
 
-fn report(args: &Arguments, mut tally: Tally, took: Duration) -> Value {
-    let confirmed = tally.statuses.get(&200).copied().unwrap_or(0);
+/// `took` is the time until the last request was sent, and until the last was confirmed.
+fn report(
+    args: &Arguments,
+    mut tally: Tally,
+    confirmed: u64,
+    (sent_for, took): (Duration, Duration),
+) -> Value {
+    let rounded = |time: Duration| (time.as_secs_f64() * 100.0).round() / 100.0;
     let per_second = confirmed as f64 / took.as_secs_f64();
     json!({
         "target": format!("{:?}", args.target).to_lowercase(),
@@ -224,7 +247,9 @@ fn report(args: &Arguments, mut tally: Tally, took: Duration) -> Value {
         "seats_per_booking": args.seats,
         "schedules": args.schedules,
         "keyed": args.keyed,
-        "seconds": (took.as_secs_f64() * 100.0).round() / 100.0,
+        "queued": args.queued,
+        "sent_for_seconds": rounded(sent_for),
+        "seconds": rounded(took),
         "confirmed": confirmed,
         "confirmed_per_second": per_second.round(),
         "statuses": tally.statuses,
@@ -246,6 +271,7 @@ mod tests {
             seats: 2,
             schedules: 3,
             keyed: false,
+            queued: false,
             offset: 0,
             phases: Vec::new(),
             target,
