@@ -11,6 +11,7 @@ pub use points::{Injected, Point, pass, reach};
 /// means nothing.
 #[cfg(feature = "faults")]
 pub fn begin() -> Result<(), String> {
+    log::warn!("built with the feature `faults`: for tests only, do not sell with it");
     mutants::announce()?;
     points::arm(&std::env::var("SEATLOCK_FAULTS").unwrap_or_default())
 }

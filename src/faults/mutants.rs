@@ -89,7 +89,6 @@ fn chosen() -> &'static Result<Vec<Mutant>, String> {
 /// Says in the log that this is no program to sell with; fails on the name of no guard.
 #[cfg(feature = "faults")]
 pub fn announce() -> Result<(), String> {
-    log::warn!("built with the feature `faults`: for tests only, do not sell with it");
     match chosen() {
         Ok(chosen) if chosen.is_empty() => {}
         Ok(chosen) => log::warn!("guards switched off: {chosen:?}"),
