@@ -124,7 +124,7 @@ fn postgres(
                 if let Some(lineage) = lineage {
                     lineage.admit(connection).await?;
                 }
-                pool::connected();
+                pool::found();
                 Ok(())
             })
         })
@@ -166,7 +166,7 @@ fn sqlite(path: &std::path::Path, limits: &Limits, connections: u32, read: bool)
     let mut options = pooled(url, limits, connections);
     options.map_sqlx_sqlite_pool_opts(|pool| {
         pool.after_connect(|_, _| {
-            pool::connected();
+            pool::found();
             Box::pin(std::future::ready(Ok(())))
         })
     });

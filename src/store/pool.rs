@@ -54,8 +54,9 @@ impl Drop for Waiting {
     }
 }
 
-/// To be called by a pool's hooks, in the task that is handed a connection.
-fn found() {
+/// To be called by a pool's hooks, and when a new connection is ready for work, in the task that is handed
+/// it.
+pub(super) fn found() {
     // Work that nobody measures, such as a migration, has no such thing.
     let _ = WAITING.try_with(|waiting| {
         if !waiting.found.replace(true) {
@@ -74,11 +75,6 @@ pub(super) fn tell(options: &mut ConnectOptions) {
         found();
         Box::pin(std::future::ready(Ok(true)))
     });
-}
-
-/// To be called when a new connection is ready for work.
-pub(super) fn connected() {
-    found();
 }
 
 /// Connections in use, and idle ones.
