@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::domain::failure::StoreError;
 use crate::metrics::health::{HealthCheck, HealthMetrics};
 use crate::metrics::lock::BreakerState;
-use crate::store::{Schema, Store};
+use crate::store::{REPLICA_BEHIND, Schema, Store};
 
 use super::booking::Lanes;
 use super::seat_lock::SeatLocker;
@@ -33,9 +33,6 @@ const STALE_AFTER: Duration = Duration::from_secs(10);
 
 /// Between two looks at the schema, in probes: somebody may have restored an old backup.
 const SCHEMA_EVERY: u32 = 5;
-
-/// A replica with an older heartbeat than this is not believed (`src/seat_map/catch_up.rs`).
-const BEHIND: Duration = Duration::from_millis(2_500);
 
 /// Failed beats in a row after which writes are refused at once.
 const FAILED_BEATS: u32 = 2;
@@ -308,7 +305,7 @@ struct Found {
 fn problem_of_reads(ping: Result<Option<Duration>, StoreError>) -> Option<String> {
     match ping {
         Err(error) => Some(error.to_string()),
-        Ok(lag) => lag.filter(|lag| *lag > BEHIND).map(|lag| {
+        Ok(lag) => lag.filter(|lag| *lag > REPLICA_BEHIND).map(|lag| {
             format!("the replica is {:.1} s behind, the primary is asked", lag.as_secs_f64())
         }),
     }

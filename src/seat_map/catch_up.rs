@@ -3,20 +3,17 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::cause;
 use crate::domain::failure::StoreError;
 use crate::faults::mutants::Mutant;
 use crate::metrics::Metrics;
-use crate::store::{Journal, ReadFrom, Store};
+use crate::store::{Journal, REPLICA_BEHIND, ReadFrom, Store};
 
 use super::loaded::{Current, FRESH, LoadedSchedule};
 use super::shared::SharedMaps;
 use super::states::Known;
-
-/// A replica whose last heartbeat is older than this is behind, and what it tells is not news.
-const BEHIND: Duration = Duration::from_millis(2_500);
 
 /// Where states come from.
 pub(super) struct Sources {
@@ -162,7 +159,7 @@ impl Current {
 
 /// Whether the database that was asked lags: what it tells is then not the newest.
 fn is_behind(store: &Store, journal: &Journal) -> bool {
-    store.has_replica() && journal.behind > BEHIND
+    store.has_replica() && journal.behind > REPLICA_BEHIND
 }
 
 /// Where following the journal led.

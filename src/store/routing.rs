@@ -15,6 +15,10 @@ use super::Store;
 use super::connect::Connections;
 use super::failure::lost_connection;
 
+/// A replica whose newest heartbeat is older than this is behind, and what it tells is not news: beats come
+/// each second.
+pub const REPLICA_BEHIND: Duration = Duration::from_millis(2_500);
+
 /// Which database a read asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadFrom {
