@@ -16,7 +16,7 @@ use crate::domain::failure::StoreError;
 use crate::domain::refusal::Refusal;
 use crate::domain::rows::KnownAnswer;
 
-use super::batch::session::Session;
+use super::batch::session::{Commit, Session, commit};
 use super::dialect::{Column, RowSet};
 use super::failure::{self, Meaning};
 use super::{ReadFrom, Store, convert};
@@ -227,13 +227,9 @@ impl Store {
                 return Ok(Tried::Again);
             }
         }
-        match transaction.commit().await {
-            Ok(()) => Ok(Tried::Done(Once::Done(done))),
-            Err(error) if failure::refused_commit(&error) => Err(error),
-            Err(error) => {
-                log::warn!("the answer to a COMMIT was lost: {error}");
-                Ok(Tried::Uncertain)
-            }
-        }
+        Ok(match commit(transaction).await? {
+            Commit::Done => Tried::Done(Once::Done(done)),
+            Commit::Uncertain => Tried::Uncertain,
+        })
     }
 }

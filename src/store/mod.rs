@@ -47,7 +47,7 @@ pub use journal::Journal;
 pub use migrate::Schema;
 pub use plans::StoredPlan;
 pub use queue::{Fetched, StoredLetter, StoredMessage};
-pub use routing::ReadFrom;
+pub use routing::{REPLICA_BEHIND, ReadFrom};
 pub use seats::Snapshot;
 pub use sweep::PURGE_ROWS;
 

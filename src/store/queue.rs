@@ -13,9 +13,8 @@ use uuid::Uuid;
 
 use crate::domain::failure::StoreError;
 
-use super::batch::session::Session;
+use super::batch::session::{Commit, Session, commit};
 use super::dialect::{Column, RowSet};
-use super::failure::refused_commit;
 use super::{Store, convert};
 
 /// A message as the database keeps it.
@@ -97,10 +96,9 @@ impl Store {
             let before = "INSERT INTO queue_message (part, number, id, body)
                  SELECT r.part, r.number, r.id, r.body FROM";
             session.write(&rows, Vec::new(), before, "WHERE true").await?;
-            match transaction.commit().await {
-                Ok(()) => Ok(true),
-                Err(error) if refused_commit(&error) => Err(StoreError::from(error)),
-                Err(_) => Err(StoreError::Timeout),
+            match commit(transaction).await? {
+                Commit::Done => Ok(true),
+                Commit::Uncertain => Err(StoreError::Timeout),
             }
         };
         self.bounded(&self.write, limit, work).await

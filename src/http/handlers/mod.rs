@@ -90,21 +90,24 @@ async fn schedule(services: &Services, id: ScheduleId) -> Result<Arc<LoadedSched
     if let Some(found) = services.seat_maps.loaded(id) {
         return Ok(found);
     }
-    // In a box: what is seldom needed is not to be moved about with every request.
-    let found = in_time(services, Box::pin(services.seat_maps.schedule(id))).await?;
+    let found = in_time(services, services.seat_maps.schedule(id)).await?;
     found.ok_or_else(|| Problem::not_found("schedule"))
 }
 
 /// Waits for a read, but not longer than a request may take.
-async fn in_time<T>(
+fn in_time<'a, T: 'a>(
     services: &Services,
-    read: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, Problem> {
-    match tokio::time::timeout(services.request_timeout, read).await {
-        Ok(result) => Ok(result?),
-        Err(_) => {
-            let detail = "the database did not answer in time";
-            Err(Problem::new(Code::DependencyUnavailable, detail))
+    read: impl Future<Output = Result<T, StoreError>> + 'a,
+) -> impl Future<Output = Result<T, Problem>> + 'a {
+    // In a box: what is seldom needed is not to be moved about with every request.
+    let read = tokio::time::timeout(services.request_timeout, Box::pin(read));
+    async move {
+        match read.await {
+            Ok(result) => Ok(result?),
+            Err(_) => {
+                let detail = "the database did not answer in time";
+                Err(Problem::new(Code::DependencyUnavailable, detail))
+            }
         }
     }
 }

@@ -151,11 +151,7 @@ async fn shared(
     let maps = &services.seat_maps;
     let answer = match maps.answer_at_hand(loaded, (form, coding), at_least) {
         Some(answer) => answer,
-        // In a box: what is seldom needed is not to be moved about with every request.
-        None => {
-            in_time(services, Box::pin(maps.answer(loaded, (form, coding), at_least, write)))
-                .await?
-        }
+        None => in_time(services, maps.answer(loaded, (form, coding), at_least, write)).await?,
     };
     Ok(reply::map(request, &answer, coding))
 }

@@ -17,7 +17,7 @@ use crate::store::dialect::Dialect;
 use crate::store::failure;
 
 use super::load::{injected, load};
-use super::session::Session;
+use super::session::{Commit, Session, commit};
 use super::tamper::tamper;
 use super::wanted::Wanted;
 use super::write::{Renderer, WriteError, write};
@@ -136,16 +136,12 @@ impl Attempt {
                     tokio::spawn(commit_later(transaction));
                     return Ok(Attempted::Committed);
                 }
-                match transaction.commit().await {
-                    Ok(()) => match faults::reach(Point::AfterCommit).await {
+                match commit(transaction).await? {
+                    Commit::Done => match faults::reach(Point::AfterCommit).await {
                         Ok(()) => Ok(Attempted::Committed),
                         Err(_) => Err(AttemptError::Uncertain),
                     },
-                    Err(error) if failure::refused_commit(&error) => Err(error.into()),
-                    Err(error) => {
-                        log::warn!("the answer to a COMMIT was lost: {error}");
-                        Err(AttemptError::Uncertain)
-                    }
+                    Commit::Uncertain => Err(AttemptError::Uncertain),
                 }
             }
             Ok(other) => {

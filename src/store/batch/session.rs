@@ -10,12 +10,33 @@ use sea_orm::{
 };
 
 use crate::store::dialect::{Dialect, RowSet};
+use crate::store::failure::refused_commit;
 
 pub(crate) struct Session<'a> {
     pub(crate) transaction: &'a DatabaseTransaction,
     pub(crate) dialect: Dialect,
     statements: AtomicU32,
     locking: OnceLock<Duration>,
+}
+
+/// What is known once COMMIT was sent.
+pub(crate) enum Commit {
+    /// It is done.
+    Done,
+    /// Its answer did not come: it may be done.
+    Uncertain,
+}
+
+/// Commits. An error means that nothing was committed.
+pub(crate) async fn commit(transaction: DatabaseTransaction) -> Result<Commit, DbErr> {
+    match transaction.commit().await {
+        Ok(()) => Ok(Commit::Done),
+        Err(error) if refused_commit(&error) => Err(error),
+        Err(error) => {
+            log::warn!("the answer to a COMMIT was lost: {error}");
+            Ok(Commit::Uncertain)
+        }
+    }
 }
 
 impl<'a> Session<'a> {
