@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix_web::rt::System;
 use clap::Subcommand;
 use seatlock::app::{open_queue, store_settings};
+use seatlock::http::time;
 use seatlock::metrics::Metrics;
 use seatlock::queue::{DeadLetter, Fate, Queue};
 use seatlock::store::Store;
@@ -104,7 +105,7 @@ fn list(letters: &[DeadLetter], body: bool) -> String {
         let _ = writeln!(
             text,
             "{} {:4} {} {}",
-            parked_at.0,
+            time::write(*parked_at),
             partition.0,
             message.id.escape_debug(),
             reason.escape_debug()

@@ -20,7 +20,7 @@ pub mod problem;
 pub mod recorded;
 mod reply;
 pub mod routes;
-mod time;
+pub mod time;
 mod trace;
 
 use std::sync::Arc;

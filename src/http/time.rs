@@ -7,7 +7,7 @@ use crate::domain::clock::EpochMs;
 
 /// Writes a time as `2026-11-22T12:34:56.789Z`.
 #[must_use]
-pub(super) fn write(time: EpochMs) -> String {
+pub fn write(time: EpochMs) -> String {
     let nanos = i128::from(time.0) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos)
         .ok()
@@ -17,7 +17,7 @@ pub(super) fn write(time: EpochMs) -> String {
 
 /// Reads a time with any offset; finer than a millisecond is cut off.
 #[must_use]
-pub(super) fn read(text: &str) -> Option<EpochMs> {
+pub fn read(text: &str) -> Option<EpochMs> {
     let time = OffsetDateTime::parse(text, &Rfc3339).ok()?.to_offset(UtcOffset::UTC);
     i64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok().map(EpochMs)
 }

@@ -1,6 +1,7 @@
 //! The commands on the specification's own backends: PostgreSQL and Redis.
 
 mod log;
+mod queue;
 mod secrets;
 
 use serde_json::json;

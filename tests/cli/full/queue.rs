@@ -1,0 +1,92 @@
+//! The queue in front as an operator has it: workers apart, and dead letters.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use test_support::{Postgres, Redis};
+
+use crate::program::{PROGRAM, SOON, Service, Workplace, hall};
+
+/// Asks until a request is over.
+fn outcome(service: &Service, place: &str) -> Value {
+    let end = Instant::now() + SOON;
+    loop {
+        let (status, body) = service.get(place);
+        assert_eq!(status, 200, "{body}");
+        if !["queued", "running"].contains(&body["status"].as_str().unwrap()) {
+            return body;
+        }
+        assert!(Instant::now() < end, "it is never decided: {body}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn workers_execute_what_others_take_and_operators_see_to_the_dead_letters() {
+    let (postgres, redis) = (Postgres::shared(), Redis::shared());
+    let (database, port) = (postgres.create_database(), redis.port().to_string());
+    let number = redis.fresh_db().to_string();
+    let environment = [
+        ("WRITE_DB_URL", database.as_str()),
+        ("REDIS_HOST", "127.0.0.1"),
+        ("REDIS_PORT", &port),
+        ("REDIS_DB", &number),
+        ("QUEUE_MODE", "always"),
+        ("QUEUE_CONSUME", "off"),
+    ];
+    let place = Workplace::new();
+    let arguments = ["import", &hall(), "--event=A", "--starts-at=2999-01-01T20:00:00Z"];
+    let more = ["--price=100", "--id-from=position"];
+    let imported = place.run_with(&[&arguments[..], &more].concat(), &environment, "");
+    assert_eq!(imported.code, 0, "{imported:?}");
+    let service = place.serve(&environment);
+    let worker = place.start(&[PROGRAM, "worker"], &environment);
+    assert_eq!(worker.get("/livez").0, 200);
+    assert_eq!(worker.get("/api/v1/events").0, 404, "it answers operators alone");
+
+    let book = |seat: &str| {
+        let body = json!({"schedule_id": "1", "seats": [seat], "customer_id": "ada"});
+        let (status, taken) = service.post("/api/v1/bookings", &body);
+        assert_eq!(status, 202, "{taken}");
+        format!("/api/v1/booking-requests/{}", taken["id"].as_str().unwrap())
+    };
+    assert_eq!(outcome(&service, &book("1-1-1"))["status"], "succeeded");
+
+    // A message of a later program: `{"v":2}`.
+    postgres.psql(
+        &database,
+        "UPDATE queue_counter SET last = last + 1, waiting = waiting + 1;
+         INSERT INTO queue_message (part, number, id, body)
+         SELECT 1, last, 'from tomorrow', 'eyJ2IjoyfQ==' FROM queue_counter",
+    );
+    assert_eq!(outcome(&service, &book("1-1-2"))["status"], "succeeded", "the others go on");
+    let queue =
+        |arguments: &[&str]| place.run_with(&[&["queue"], arguments].concat(), &environment, "");
+    let listed = queue(&["list", "--body"]);
+    assert_eq!(listed.code, 0, "{listed:?}");
+    let lines: Vec<&str> = listed.stdout.lines().collect();
+    assert!(lines[0].contains(" from tomorrow ") && lines[0].starts_with("20"), "{lines:?}");
+    assert_eq!((lines.len(), lines[1].trim()), (2, "{\\\"v\\\":2}"));
+
+    let retried = queue(&["retry", "from tomorrow"]);
+    assert_eq!((retried.code, retried.stdout.as_str()), (0, "1 put back\n"), "{retried:?}");
+    let end = Instant::now() + SOON;
+    while queue(&["list"]).stdout.is_empty() {
+        assert!(Instant::now() < end, "the worker cannot read it today either");
+    }
+    let unknown = queue(&["drop", "absent"]);
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.stderr.contains("no dead letter \"absent\""), "{unknown:?}");
+    assert_eq!(queue(&["drop", "--all"]).stdout, "1 dropped\n");
+    assert_eq!(queue(&["list"]).stdout, "");
+    assert_eq!((worker.stop(), service.stop()), (0, 0));
+}
+
+#[test]
+fn a_worker_without_a_queue_says_what_is_missing() {
+    let ended = Workplace::new().run(&["worker"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("QUEUE_MODE=off") && ended.stderr.contains("set QUEUE_MODE"));
+    let neither = Workplace::new().run(&["queue", "drop"]);
+    assert_eq!(neither.code, 2, "which one? {neither:?}");
+}
