@@ -16,6 +16,7 @@ mod queue;
 mod redis;
 mod shared_maps;
 mod store;
+mod waiting;
 
 mod embedded {
     use seatlock::lock::in_process::InProcessLocks;

@@ -5,5 +5,5 @@
 mod cluster;
 mod forms;
 mod sentinel;
-mod stand;
+pub(crate) mod stand;
 mod subscriptions;

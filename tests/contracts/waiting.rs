@@ -1,0 +1,126 @@
+//! The lines of those who wait for the queue: the same promises in memory, in Redis, and when Redis goes away.
+
+use std::time::Duration;
+
+use seatlock::domain::clock::EpochMs;
+use seatlock::domain::ids::{RequestId, ScheduleId};
+use seatlock::metrics::lock::BreakerState;
+use seatlock::queue::{Entry, LineLimits, Newcomer, Standing, WaitingList};
+use seatlock::redis::{Redis, RedisSettings};
+use test_support::Access;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::redis::stand::standalone;
+
+const LIMITS: LineLimits = LineLimits { max: 5, customer_max: 2 };
+const BEGAN: i64 = 1_763_812_496_000;
+/// How long a request may wait, in milliseconds.
+const DEADLINE: i64 = 60_000;
+
+/// The request of this number, made so many milliseconds after the beginning.
+fn request(schedule: i64, number: u16, after: i64) -> RequestId {
+    let ms = u128::try_from(BEGAN + after).unwrap();
+    let uuid = Uuid::from_u128(ms << 80 | 7 << 76 | 1 << 63 | u128::from(number));
+    RequestId { schedule: ScheduleId(schedule), uuid }
+}
+
+fn newcomer(id: RequestId, customer: &str) -> Newcomer {
+    let now = id.made_at();
+    let until = EpochMs(now.0 + DEADLINE);
+    Newcomer { id, customer: customer.to_owned(), now, until }
+}
+
+fn place(standing: Option<Standing>) -> Option<(u64, bool)> {
+    standing.map(|standing| (standing.place, standing.running))
+}
+
+/// `lists` are those of several processes, or one twice.
+async fn every_promise(lists: [&WaitingList; 2]) {
+    let [one, other] = lists;
+    let schedule = fastrand::i64(1..i64::MAX / 2);
+    let id = |number| request(schedule, number, i64::from(number));
+    let enter = async |list: &WaitingList, number, customer: &str| {
+        list.enter(newcomer(id(number), customer)).await
+    };
+    // First come, first placed, whoever let them in.
+    assert_eq!(enter(one, 1, "ada").await, Entry::At(1));
+    assert_eq!(enter(other, 2, "ben").await, Entry::At(2));
+    assert_eq!(enter(one, 3, "ada").await, Entry::At(3));
+    assert_eq!(place(other.standing(id(3)).await), Some((3, false)));
+    // The bounds of a customer and of a line; other lines have nothing to do with them.
+    assert_eq!(enter(other, 4, "ada").await, Entry::CustomerFull);
+    assert_eq!(enter(other, 5, "cyd").await, Entry::At(4));
+    assert_eq!(enter(other, 6, "dan").await, Entry::At(5));
+    assert_eq!(enter(one, 7, "eve").await, Entry::Full);
+    let elsewhere = request(schedule + 1, 1, 0);
+    assert_eq!(one.enter(newcomer(elsewhere, "ada")).await, Entry::At(1));
+    // Who is executed, and who was.
+    one.start(id(2)).await;
+    assert_eq!(place(other.standing(id(1)).await), Some((1, true)));
+    assert_eq!(place(other.standing(id(3)).await), Some((3, false)));
+    let gone = [(id(1), "ada".to_owned()), (id(2), "ben".to_owned())];
+    one.leave(ScheduleId(schedule), &gone, true).await;
+    assert_eq!(place(other.standing(id(1)).await), None);
+    assert_eq!(place(other.standing(id(3)).await), Some((1, false)));
+    assert_eq!(enter(other, 8, "ada").await, Entry::At(4), "one of hers has left");
+    // Whose time is over waits no more, though nobody has said that it has left.
+    let late = request(schedule, 9, DEADLINE + 6);
+    assert_eq!(other.enter(newcomer(late, "cyd")).await, Entry::At(2), "only number 8 is left");
+    assert_eq!(place(one.standing(id(5)).await), None);
+    assert_eq!(place(one.standing(id(8)).await), Some((1, false)));
+}
+
+mod embedded {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_in_memory_keep_every_promise() {
+        let list = WaitingList::in_process(LIMITS);
+        every_promise([&list, &list]).await;
+    }
+}
+
+mod full {
+    use super::*;
+
+    fn shared(settings: &RedisSettings) -> (WaitingList, watch::Sender<BreakerState>) {
+        let (breaker, watch) = watch::channel(BreakerState::Closed);
+        let redis = Redis::new(settings).unwrap();
+        (WaitingList::shared(redis, watch, Duration::from_secs(5), LIMITS), breaker)
+    }
+
+    #[tokio::test]
+    async fn lines_that_processes_share_keep_every_promise() {
+        let server = test_support::Redis::start(&[]);
+        let settings = standalone(&server, &Access::default());
+        let (one, other) = (shared(&settings), shared(&settings));
+        every_promise([&one.0, &other.0]).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_in_redis_ends_by_itself() {
+        let server = test_support::Redis::start(&[]);
+        let (list, _breaker) = shared(&standalone(&server, &Access::default()));
+        let id = request(42, 1, 0);
+        list.enter(newcomer(id, "ada")).await;
+        list.start(id).await;
+        let keys = server.cli(&["keys", "{sch:42}:queue*"]);
+        assert_eq!(keys.lines().count(), 4, "{keys}");
+        for key in keys.lines() {
+            let life: i64 = server.cli(&["pttl", key]).parse().unwrap();
+            assert!(life > 0, "{key} lives for ever: {life}");
+        }
+        assert!(!keys.contains("ada"), "{keys}");
+    }
+
+    #[tokio::test]
+    async fn without_redis_each_process_has_lines_of_its_own() {
+        let server = test_support::Redis::start(&[]);
+        let (list, breaker) = shared(&standalone(&server, &Access::default()));
+        server.kill();
+        every_promise([&list, &list]).await;
+        breaker.send_replace(BreakerState::Open);
+        every_promise([&list, &list]).await;
+    }
+}
