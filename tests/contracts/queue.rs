@@ -10,6 +10,9 @@ use futures_util::future::join_all;
 use seatlock::queue::{DeadLetter, Deliveries, Fate, Message, Partition, PublishError, Queue};
 use tokio::time::timeout;
 
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
+
 /// Long enough for anything that is to happen, brokers' elections included.
 const SOON: Duration = Duration::from_secs(40);
 /// Long enough to see that nothing happens.

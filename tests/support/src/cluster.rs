@@ -37,14 +37,20 @@ fn make(folder: &Path, maker: Vec<OsString>) {
 
 /// PostgreSQL refuses to run as root; then it runs as the user that its package makes.
 pub(crate) fn as_server_user(program: PathBuf, arguments: &[&str]) -> Vec<OsString> {
-    let user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"];
-    let prefix = if is_root() { &user[..] } else { &[] };
+    as_user("postgres", program, arguments)
+}
+
+/// Runs a program as the user of its package, if the tests run as root.
+pub(crate) fn as_user(user: &str, program: PathBuf, arguments: &[&str]) -> Vec<OsString> {
+    let (uid, gid) = (format!("--reuid={user}"), format!("--regid={user}"));
+    let switch = ["setpriv", &uid, &gid, "--clear-groups", "--"];
+    let prefix = if is_root() { &switch[..] } else { &[] };
     let program = iter::once(program.into_os_string());
     let arguments = arguments.iter().map(OsString::from);
     prefix.iter().map(OsString::from).chain(program).chain(arguments).collect()
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 

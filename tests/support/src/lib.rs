@@ -3,7 +3,7 @@
 //! [`Postgres`] and [`Redis`] are servers of the test process alone: free ports, folders of their
 //! own, nothing shared with another test process or with the system. [`Standby`] follows a
 //! [`Postgres`] and can take its place. [`Sentinels`] and [`RedisCluster`] are several Redis servers
-//! each, encrypted or not. [`Process`] is any other program, above all the service itself. All of
+//! each, encrypted or not; [`RabbitMq`] is a broker. [`Process`] is any other program, above all the service itself. All of
 //! them can be killed, paused and resumed. [`Relay`] is a network that fails between two of them.
 //! [`Prometheus`] and [`Alertmanager`] watch.
 //!
@@ -12,7 +12,7 @@
 //!
 //! Everything here blocks the calling thread and panics when it fails: a test without its server
 //! has nothing to say. Linux only; needs bash, coreutils, grep, util-linux, openssl, PostgreSQL,
-//! Redis, Prometheus and Alertmanager (`scripts/install-test-servers`).
+//! Redis, RabbitMQ, Prometheus and Alertmanager (`scripts/install-test-servers`).
 
 #![expect(
     clippy::expect_used,
@@ -30,6 +30,7 @@ mod port;
 mod postgres;
 mod process;
 mod progress;
+mod rabbitmq;
 mod redis;
 mod redis_cluster;
 mod relay;
@@ -47,6 +48,7 @@ pub use monitoring::{Alertmanager, Prometheus, monitoring_tool};
 pub use port::free_port;
 pub use postgres::Postgres;
 pub use process::Process;
+pub use rabbitmq::RabbitMq;
 pub use redis::{Access, Redis};
 pub use redis_cluster::RedisCluster;
 pub use relay::{Relay, Strike};

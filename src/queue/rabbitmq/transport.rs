@@ -1,0 +1,215 @@
+//! What lapin runs on: tokio, with sockets that can be encrypted and that can be cut.
+//!
+//! Encryption is added here, below lapin, by the rustls that is in the service anyway. A socket can be cut
+//! because lapin gives each connection a thread of its own, which would wait for ever for a broker that
+//! has stopped answering.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use async_rs::Tokio;
+use async_rs::traits::{Executor, Reactor, RuntimeKit};
+use async_rs::util::Task;
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_util::stream::Stream;
+use socket2::{SockRef, Socket};
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::queue::QueueError;
+
+/// How connections are encrypted: whom to believe, and who the other side has to be.
+#[derive(Clone)]
+pub(super) struct Encryption {
+    connector: TlsConnector,
+    server: ServerName<'static>,
+}
+
+impl Encryption {
+    /// Believes the system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), read once.
+    pub(super) fn of(host: &str) -> Result<Self, QueueError> {
+        let server = ServerName::try_from(host.to_owned()).map_err(QueueError::new)?;
+        let system = rustls_native_certs::load_native_certs();
+        for error in system.errors {
+            log::warn!("a certificate of the system is left out: {error}");
+        }
+        let mut authorities = RootCertStore::empty();
+        let (taken, _) = authorities.add_parsable_certificates(system.certs);
+        if taken == 0 {
+            let remedy = "the system has no certificates to believe; install its ca-certificates";
+            return Err(QueueError::new(remedy));
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(QueueError::new)?
+            .with_root_certificates(authorities)
+            .with_no_client_auth();
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), server })
+    }
+}
+
+/// Ends a connection from outside.
+#[derive(Clone, Default)]
+pub(super) struct Cord {
+    state: Arc<Mutex<CordState>>,
+}
+
+#[derive(Default)]
+struct CordState {
+    cut: bool,
+    socket: Option<Socket>,
+}
+
+impl Cord {
+    /// Whoever reads or writes on the connection is told that it has ended, now or as soon as it is there.
+    pub(super) fn cut(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.cut = true;
+        if let Some(socket) = state.socket.take() {
+            // Fails only where it has ended already.
+            drop(socket.shutdown(Shutdown::Both));
+        }
+    }
+
+    fn hold(&self, stream: &TcpStream) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.cut {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        state.socket = Some(SockRef::from(stream).try_clone()?);
+        Ok(())
+    }
+}
+
+/// tokio, as lapin asks for it, for one connection.
+#[derive(Clone)]
+pub(super) struct Ground {
+    tokio: Tokio,
+    encryption: Option<Encryption>,
+    cord: Cord,
+}
+
+impl Ground {
+    /// Sockets and timers are those of this runtime.
+    pub(super) fn new(runtime: Handle, encryption: Option<Encryption>, cord: Cord) -> Self {
+        Self { tokio: Tokio::default().with_handle(runtime), encryption, cord }
+    }
+
+    async fn open(self, address: SocketAddr) -> io::Result<Line> {
+        let stream = TcpStream::connect(address).await?;
+        // Otherwise a small frame would wait for the answer to the one before (RFC 896).
+        stream.set_nodelay(true)?;
+        self.cord.hold(&stream)?;
+        Ok(match self.encryption {
+            Some(Encryption { connector, server }) => {
+                Line(Box::pin(connector.connect(server, stream).await?))
+            }
+            None => Line(Box::pin(stream)),
+        })
+    }
+}
+
+impl std::fmt::Debug for Ground {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Ground")
+    }
+}
+
+impl RuntimeKit for Ground {}
+
+impl Executor for Ground {
+    type Task<T: Send + 'static> = <Tokio as Executor>::Task<T>;
+
+    fn block_on<T, F: Future<Output = T>>(&self, future: F) -> T {
+        self.tokio.block_on(future)
+    }
+
+    fn spawn<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+        &self,
+        future: F,
+    ) -> Task<Self::Task<T>> {
+        self.tokio.spawn(future)
+    }
+
+    fn spawn_blocking<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
+        &self,
+        work: F,
+    ) -> Task<Self::Task<T>> {
+        self.tokio.spawn_blocking(work)
+    }
+}
+
+impl Reactor for Ground {
+    type TcpStream = Line;
+    type Sleep = <Tokio as Reactor>::Sleep;
+
+    /// For sockets that somebody else has opened; lapin has none.
+    fn register<H: Read + Write + Send + 'static>(
+        &self,
+        _: H,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+        Err::<Line, _>(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sleep(&self, duration: Duration) -> Self::Sleep {
+        self.tokio.sleep(duration)
+    }
+
+    fn interval(&self, duration: Duration) -> impl Stream<Item = Instant> + Send + 'static {
+        self.tokio.interval(duration)
+    }
+
+    fn tcp_connect_addr(
+        &self,
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<Line>> + Send + 'static {
+        self.clone().open(address)
+    }
+}
+
+/// A connection's bytes, as lapin reads and writes them.
+pub(super) struct Line(Pin<Box<dyn Bytes>>);
+
+/// Whatever carries them, encrypted or not.
+trait Bytes: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send {}
+
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send> Bytes for T {}
+
+impl AsyncRead for Line {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut read = ReadBuf::new(buffer);
+        ready!(self.0.as_mut().poll_read(context, &mut read))?;
+        Poll::Ready(Ok(read.filled().len()))
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.as_mut().poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.as_mut().poll_flush(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.as_mut().poll_shutdown(context)
+    }
+}

@@ -1,0 +1,133 @@
+//! A RabbitMQ broker of the test process's own.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::cluster::{as_user, is_root};
+use crate::folder::Folder;
+use crate::port::free_port;
+use crate::server::{Recipe, Server};
+use crate::tool::{command, run};
+
+/// Bash code that runs the broker and its tools in their folder.
+const SCRIPT: &str = include_str!("rabbitmq.sh");
+
+/// A broker that ended by itself leaves its epmd behind.
+const END_EPMD: &str = "grep -qs epmd /proc/$(cat log/epmd.pid)/comm && kill $(cat log/epmd.pid)";
+
+/// A fresh RabbitMQ broker on 127.0.0.1: one node with its own epmd, in a folder of its own.
+///
+/// Starting takes about ten seconds. What queues have confirmed survives [`RabbitMq::kill`] and
+/// [`RabbitMq::restart`]. Broker, epmd and folder are gone on drop and when the test process ends.
+pub struct RabbitMq {
+    server: Server,
+    names: AtomicU32,
+}
+
+impl RabbitMq {
+    /// Starts a broker without plugins.
+    ///
+    /// # Panics
+    /// When RabbitMQ is not installed or does not start; shows what it said.
+    #[must_use]
+    pub fn start() -> Self {
+        let folder = Folder::new();
+        let path = folder.path().to_owned();
+        for own in ["home", "data", "log"] {
+            fs::create_dir(path.join(own)).expect("the folder is ours to write");
+        }
+        fs::write(path.join("plugins"), "[].\n").expect("the folder is ours to write");
+        // As root the broker would have files that its own tools cannot read.
+        if is_root() {
+            run(&path, &command!["chown", "-R", "rabbitmq:", "home", "data", "log"]);
+        }
+        let recipe = Recipe {
+            command: as_broker(&["rabbitmq-server"]),
+            ready: "Server startup complete",
+            tidy_up: END_EPMD,
+        };
+        let server = Server::start(folder, recipe, |port| configure(&path, port));
+        Self { server, names: AtomicU32::new(0) }
+    }
+
+    /// The broker that the tests of this process share, started by whoever asks first.
+    ///
+    /// Not to be killed or paused: a test that does has a broker of its own.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<RabbitMq> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// Where clients connect: `amqp://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("amqp://127.0.0.1:{}", self.port())
+    }
+
+    /// The port on 127.0.0.1. It stays the same over a restart.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+
+    /// A name that nobody has been given yet, for what queues are called.
+    #[must_use]
+    pub fn fresh_name(&self) -> String {
+        format!("test-{}", self.names.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Runs `rabbitmqctl` with these arguments (`["list_queues", "name", "messages"]`) and gives what it
+    /// prints. Takes seconds.
+    ///
+    /// # Panics
+    /// When the broker cannot be reached or does not answer within a minute.
+    pub fn control(&self, arguments: &[&str]) -> String {
+        run(self.server.folder(), &as_broker(&[&["rabbitmqctl", "-q"], arguments].concat()))
+    }
+
+    /// What the broker has logged since it was last started.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.server.process().output()
+    }
+
+    /// Kills the broker (SIGKILL).
+    pub fn kill(&self) {
+        self.server.process().kill();
+    }
+
+    /// Freezes the broker: connections stay open, nothing answers.
+    pub fn pause(&self) {
+        self.server.process().pause();
+    }
+
+    /// Lets a paused broker go on.
+    pub fn resume(&self) {
+        self.server.process().resume();
+    }
+
+    /// Starts the broker again, on its port and with its queues; kills it first if it still runs.
+    ///
+    /// # Panics
+    /// When it does not start; shows what it said.
+    pub fn restart(&self) {
+        self.server.restart();
+    }
+}
+
+/// The script with a program and its arguments, as the user that RabbitMQ's package makes if we are root.
+fn as_broker(program: &[&str]) -> Vec<OsString> {
+    let script = ["--noprofile", "--norc", "-c", SCRIPT, "rabbitmq"];
+    as_user("rabbitmq", PathBuf::from("bash"), &[&script[..], program].concat())
+}
+
+fn configure(folder: &Path, port: u16) {
+    // The other two are looked for from a random place on, and so differ from each other.
+    let ports = format!("epmd_port={}\ndist_port={}\n", free_port(), free_port());
+    let settings = format!("listeners.tcp.1 = 127.0.0.1:{port}\n");
+    fs::write(folder.join("ports"), ports).expect("the folder is ours to write");
+    fs::write(folder.join("rabbitmq.conf"), settings).expect("the folder is ours to write");
+}
