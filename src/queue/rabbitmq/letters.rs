@@ -75,8 +75,8 @@ impl Letters {
         let looking = async {
             let desk = self.desk().await?;
             let mut letters = Vec::new();
-            desk.read(limit, |_, letter| letters.push(letter)).await?;
-            desk.leave().await?;
+            let there = desk.read(limit, |_, letter| letters.push(letter)).await?;
+            desk.leave(there).await?;
             Ok(letters)
         };
         let mut letters = timeout(DESK_LIMIT, looking).await.map_err(too_slow)??;
@@ -97,15 +97,15 @@ impl Letters {
                     found = Some(letter);
                 }
             };
-            desk.read(usize::MAX, look).await?;
+            let there = desk.read(usize::MAX, look).await?;
             if let (Some(letter), Fate::Retry) = (&found, fate) {
                 self.send_back(letter).await?;
             }
-            for tag in tags {
-                let taken = desk.channel.basic_ack(tag, BasicAckOptions::default());
+            for tag in &tags {
+                let taken = desk.channel.basic_ack(*tag, BasicAckOptions::default());
                 taken.await.map_err(QueueError::new)?;
             }
-            desk.leave().await?;
+            desk.leave(there.saturating_sub(tags.len())).await?;
             Ok(found.is_some())
         };
         timeout(DESK_LIMIT, taking).await.map_err(too_slow)?
@@ -150,7 +150,7 @@ struct Desk {
 }
 
 impl Desk {
-    /// Shows each letter with its tag, until there are enough.
+    /// Shows each letter with its tag, until there are enough. Gives how many there are, shown or not.
     ///
     /// What was given back before comes first, in the order in which it was given back: so all of it has to be
     /// got each time, or it would come behind itself the next time.
@@ -158,26 +158,32 @@ impl Desk {
         &self,
         enough: usize,
         mut look: impl FnMut(u64, DeadLetter),
-    ) -> Result<(), QueueError> {
+    ) -> Result<usize, QueueError> {
         let mut got = 0_usize;
         loop {
             let next = self.channel.basic_get(self.layout.dead(), BasicGetOptions::default()).await;
-            let Some(next) = next.map_err(QueueError::new)? else { return Ok(()) };
-            let delivery = next.delivery;
+            let Some(next) = next.map_err(QueueError::new)? else { return Ok(got) };
+            let (delivery, behind) = (next.delivery, next.message_count);
             look(delivery.delivery_tag, letter(&self.layout, &delivery.properties, delivery.data));
             got += 1;
             if got >= enough && !delivery.redelivered {
-                return Ok(());
+                return Ok(got + usize::try_from(behind).unwrap_or_default());
             }
         }
     }
 
-    async fn leave(self) -> Result<(), QueueError> {
-        // All that is left.
+    /// Gives back all that was not taken, and leaves the queue to others when it has its letters again.
+    async fn leave(self, letters: usize) -> Result<(), QueueError> {
         let options = BasicNackOptions { multiple: true, requeue: true };
         self.channel.basic_nack(0, options).await.map_err(QueueError::new)?;
-        // Answered when all before it has been done.
-        self.channel.close(200, "looked".into()).await.map_err(QueueError::new)?;
+        // The broker gives them back in its own time. Whoever looked before would find others in front.
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        while let Ok(queue) =
+            self.channel.queue_declare(self.layout.dead(), passive, FieldTable::default()).await
+            && usize::try_from(queue.message_count()).unwrap_or_default() < letters
+        {
+            sleep(TURN_PAUSE).await;
+        }
         self.link.end().await;
         Ok(())
     }

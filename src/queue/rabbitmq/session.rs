@@ -93,7 +93,10 @@ impl Session {
                         moved = Instant::now();
                         blocked = None;
                     }
-                    Some(Event::Error(error)) => return self.lost(QueueError::new(error)),
+                    // Also of channels on which a declaration was refused, which is told to whoever asked.
+                    Some(Event::Error(error)) if !self.channel.status().connected() => {
+                        return self.lost(QueueError::new(error));
+                    }
                     Some(_) => {}
                     None => return self.lost(QueueError::new("the connection has ended")),
                 },

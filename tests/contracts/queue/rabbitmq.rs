@@ -56,13 +56,20 @@ async fn a_full_partition_in_rabbitmq_says_so() {
 async fn the_next_process_finds_what_is_in_rabbitmq() {
     let settings = settings(shared().await, 10, 100_000);
     let before = RabbitQueue::new(&settings).unwrap();
-    a_restart_loses_nothing(&before, async || Box::new(RabbitQueue::new(&settings).unwrap())).await;
+    a_restart_loses_nothing(&before, async || {
+        Box::new(RabbitQueue::new(&settings).unwrap()) as Box<dyn Queue>
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_rabbitmq_loses_nothing_and_everybody_goes_on() {
     let broker = own().await;
     let queue = queue(&broker, 2, 100_000);
+    drop(open(&queue, Partition(1)).await);
+    // RabbitMQ 3.10 writes down half a second late that a quorum queue is there at all (auto_save in
+    // ra_directory.erl); one that was made just before a crash never gets a leader again.
+    tokio::time::sleep(Duration::from_secs(2)).await;
     a_broker_that_dies_loses_nothing(&queue, Partition(1), async || {
         hurt(&broker, RabbitMq::kill).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -176,8 +183,7 @@ async fn a_silent_line_to_rabbitmq_ends_the_consumer() {
 async fn the_next_consumer_in_rabbitmq_begins_with_what_the_first_has_left() {
     let queue = queue(shared().await, 2, 100_000);
     let count = u32::from(UNSETTLED_MAX) * 2;
-    let publishing = (0..count).map(|number| queue.publish(Partition(0), message(number)));
-    assert!(join_all(publishing).await.iter().all(Result::is_ok));
+    publish(&queue, Partition(0), 0..count).await;
     let mut first = open(&queue, Partition(0)).await;
     let given = take(&mut first, 10).await;
     let mut second = open(&queue, Partition(0)).await;
@@ -189,7 +195,7 @@ async fn the_next_consumer_in_rabbitmq_begins_with_what_the_first_has_left() {
     let last = take(&mut second, count as usize - 2 - rest.len()).await;
     second.settle(last.len()).await.unwrap();
     let found: Vec<_> = given[..2].iter().chain(&rest).chain(&last).cloned().collect();
-    assert_eq!(found, numbers(0..count));
+    assert!(found == numbers(0..count), "they are not in their order");
     queue.close().await;
 }
 
