@@ -28,7 +28,8 @@ use publisher::{Parcel, Publisher};
 /// Which RabbitMQ, and what of it.
 #[derive(Debug, Clone)]
 pub struct RabbitSettings {
-    /// `amqp://user:password@host:port/vhost`, or `amqps://` for an encrypted connection. A secret.
+    /// `amqp://user:password@host:port/vhost`, or `amqps://` for an encrypted connection; then
+    /// `?cacertfile=PATH` names the authorities to believe instead of the system's. A secret.
     pub url: String,
     /// What the names of all queues begin with: `<name>.0`, `<name>.1`, …, `<name>.dead`.
     pub name: String,

@@ -100,7 +100,7 @@ impl Session {
                     Some(_) => {}
                     None => return self.lost(QueueError::new("the connection has ended")),
                 },
-                order = inbox.recv(), if room => match (order, &blocked) {
+                order = inbox.recv(), if room || blocked.is_some() => match (order, &blocked) {
                     (Some(Order::Post(posting)), Some(reason)) => {
                         posting.answer(Err(PublishError::Away(format!("it has no room: {reason}"))));
                     }

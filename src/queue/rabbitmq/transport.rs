@@ -6,6 +6,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -35,18 +36,25 @@ pub(super) struct Encryption {
 }
 
 impl Encryption {
-    /// Believes the system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), read once.
-    pub(super) fn of(host: &str) -> Result<Self, QueueError> {
+    /// Believes the authorities in a file in PEM form; without one those of the system (`SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR` name others). They are read once.
+    pub(super) fn of(host: &str, file: Option<&str>) -> Result<Self, QueueError> {
         let server = ServerName::try_from(host.to_owned()).map_err(QueueError::new)?;
-        let system = rustls_native_certs::load_native_certs();
-        for error in system.errors {
-            log::warn!("a certificate of the system is left out: {error}");
-        }
         let mut authorities = RootCertStore::empty();
-        let (taken, _) = authorities.add_parsable_certificates(system.certs);
+        let (found, place) = match file {
+            Some(file) => {
+                let path = Some(Path::new(file));
+                (rustls_native_certs::load_certs_from_paths(path, None), file)
+            }
+            None => (rustls_native_certs::load_native_certs(), "the system"),
+        };
+        for error in found.errors {
+            log::warn!("a certificate of {place} is left out: {error}");
+        }
+        let (taken, _) = authorities.add_parsable_certificates(found.certs);
         if taken == 0 {
-            let remedy = "the system has no certificates to believe; install its ca-certificates";
-            return Err(QueueError::new(remedy));
+            let remedy = "install the system's ca-certificates, or add ?cacertfile=PATH to the URL";
+            return Err(QueueError(format!("{place} has no certificates to believe; {remedy}")));
         }
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()

@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::certificates::Certificates;
 use crate::cluster::{as_user, is_root};
 use crate::folder::Folder;
 use crate::port::free_port;
@@ -24,6 +25,7 @@ const END_EPMD: &str = "grep -qs epmd /proc/$(cat log/epmd.pid)/comm && kill $(c
 /// [`RabbitMq::restart`]. Broker, epmd and folder are gone on drop and when the test process ends.
 pub struct RabbitMq {
     server: Server,
+    scheme: &'static str,
     names: AtomicU32,
 }
 
@@ -34,23 +36,54 @@ impl RabbitMq {
     /// When RabbitMQ is not installed or does not start; shows what it said.
     #[must_use]
     pub fn start() -> Self {
+        Self::run("amqp", Folder::new(), |port| format!("listeners.tcp.1 = 127.0.0.1:{port}\n"))
+    }
+
+    /// Starts a broker that takes encrypted connections only.
+    ///
+    /// # Panics
+    /// As [`RabbitMq::start`].
+    #[must_use]
+    pub fn start_encrypted(certificates: &Certificates) -> Self {
         let folder = Folder::new();
+        let own = folder.path().join("tls");
+        fs::create_dir(&own).expect("the folder is ours to write");
+        let mut lines = "listeners.tcp = none\nssl_options.verify = verify_none\n".to_owned();
+        for (name, file) in [
+            ("cacertfile", certificates.ca()),
+            ("certfile", certificates.certificate()),
+            ("keyfile", certificates.key()),
+        ] {
+            // The broker's user may not read the originals.
+            fs::copy(file, own.join(name)).expect("the folder is ours to write");
+            lines += &format!("ssl_options.{name} = {}\n", own.join(name).display());
+        }
+        let listener = move |port| format!("listeners.ssl.1 = 127.0.0.1:{port}\n{lines}");
+        Self::run("amqps", folder, listener)
+    }
+
+    fn run(scheme: &'static str, folder: Folder, listener: impl Fn(u16) -> String) -> Self {
         let path = folder.path().to_owned();
         for own in ["home", "data", "log"] {
             fs::create_dir(path.join(own)).expect("the folder is ours to write");
         }
         fs::write(path.join("plugins"), "[].\n").expect("the folder is ours to write");
-        // As root the broker would have files that its own tools cannot read.
+        // What root has made the broker's user could not write.
         if is_root() {
-            run(&path, &command!["chown", "-R", "rabbitmq:", "home", "data", "log"]);
+            run(&path, &command!["chown", "-R", "rabbitmq:", "."]);
         }
         let recipe = Recipe {
             command: as_broker(&["rabbitmq-server"]),
             ready: "Server startup complete",
             tidy_up: END_EPMD,
         };
-        let server = Server::start(folder, recipe, |port| configure(&path, port));
-        Self { server, names: AtomicU32::new(0) }
+        let server = Server::start(folder, recipe, |port| {
+            // The other two are looked for from a random place on, and so differ from each other.
+            let ports = format!("epmd_port={}\ndist_port={}\n", free_port(), free_port());
+            fs::write(path.join("ports"), ports).expect("the folder is ours to write");
+            fs::write(path.join("rabbitmq.conf"), listener(port)).expect("as above");
+        });
+        Self { server, scheme, names: AtomicU32::new(0) }
     }
 
     /// The broker that the tests of this process share, started by whoever asks first.
@@ -61,10 +94,10 @@ impl RabbitMq {
         SHARED.get_or_init(Self::start)
     }
 
-    /// Where clients connect: `amqp://127.0.0.1:PORT`.
+    /// Where clients connect: `amqp://127.0.0.1:PORT`, or `amqps://` if it is encrypted.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("amqp://127.0.0.1:{}", self.port())
+        format!("{}://127.0.0.1:{}", self.scheme, self.port())
     }
 
     /// The port on 127.0.0.1. It stays the same over a restart.
@@ -122,12 +155,4 @@ impl RabbitMq {
 fn as_broker(program: &[&str]) -> Vec<OsString> {
     let script = ["--noprofile", "--norc", "-c", SCRIPT, "rabbitmq"];
     as_user("rabbitmq", PathBuf::from("bash"), &[&script[..], program].concat())
-}
-
-fn configure(folder: &Path, port: u16) {
-    // The other two are looked for from a random place on, and so differ from each other.
-    let ports = format!("epmd_port={}\ndist_port={}\n", free_port(), free_port());
-    let settings = format!("listeners.tcp.1 = 127.0.0.1:{port}\n");
-    fs::write(folder.join("ports"), ports).expect("the folder is ours to write");
-    fs::write(folder.join("rabbitmq.conf"), settings).expect("the folder is ours to write");
 }

@@ -1,0 +1,103 @@
+//! The promises of the test support's broker, above all that nothing of it is left behind.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use test_support::{Folder, RabbitMq};
+
+/// Everything in /proc that works in this folder: the broker, its children and its epmd.
+fn processes(folder: &Path) -> Vec<PathBuf> {
+    let all = fs::read_dir("/proc").unwrap().flatten().map(|one| one.path());
+    all.filter(|one| fs::read_link(one.join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder)))
+        .filter(|one| fs::read(one.join("cmdline")).is_ok_and(|line| !line.is_empty()))
+        .collect()
+}
+
+/// Where the broker has its data.
+fn folder(broker: &RabbitMq) -> PathBuf {
+    let data = broker.control(&["eval", "rabbit_mnesia:dir()."]);
+    let data = PathBuf::from(data.trim_matches('"'));
+    data.ancestors().nth(2).unwrap().to_owned()
+}
+
+#[expect(clippy::disallowed_methods, reason = "no runtime here: each test has its own thread")]
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < end, "never: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+mod full {
+    use super::*;
+
+    /// Names, for the test process that the test below starts and kills, the file for its report.
+    const REPORT: &str = "SEATLOCK_RABBITMQ_REPORT";
+
+    #[test]
+    fn nothing_is_left_of_a_broker_whose_test_process_was_killed() {
+        if let Some(report) = std::env::var_os(REPORT) {
+            be_killed(Path::new(&report));
+        }
+        let own = Folder::new();
+        let report = own.path().join("report");
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .args(["full::nothing_is_left_of_a_broker_whose_test_process_was_killed", "--exact"])
+            .args(["--nocapture", "--test-threads=1"])
+            .env(REPORT, &report)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_until("the victim has started its broker", || report.exists());
+        let folder = PathBuf::from(fs::read_to_string(report).unwrap());
+        // The script, the broker, its helper and its epmd.
+        assert!(processes(&folder).len() >= 3, "{:?}", processes(&folder));
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        wait_until("everything is gone", || processes(&folder).is_empty() && !folder.exists());
+    }
+
+    /// Starts a broker, reports where it is, stops it (it does not notice the end of anything then) and waits
+    /// for its end.
+    fn be_killed(report: &Path) -> ! {
+        thread::spawn(|| {
+            // The end of the input is the end of the test that started this process.
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            std::process::exit(1);
+        });
+        let broker = RabbitMq::shared();
+        let folder = folder(broker);
+        broker.pause();
+        let draft = report.with_extension("draft");
+        fs::write(&draft, folder.display().to_string()).unwrap();
+        fs::rename(draft, report).unwrap();
+        loop {
+            thread::park();
+        }
+    }
+
+    #[test]
+    fn a_broker_keeps_its_port_and_its_queues_and_leaves_no_epmd() {
+        let broker = RabbitMq::start();
+        let (port, folder) = (broker.port(), folder(&broker));
+        assert_ne!(broker.fresh_name(), broker.fresh_name());
+        let declare = "rabbit_amqqueue:declare(rabbit_misc:r(<<\"/\">>, queue, <<\"seats\">>), true, \
+                       false, [], none, <<\"test\">>).";
+        broker.control(&["eval", declare]);
+        broker.kill();
+        wait_until("its processes are gone", || processes(&folder).is_empty());
+        broker.restart();
+        assert_eq!(broker.port(), port);
+        assert!(broker.control(&["list_queues", "name"]).contains("seats"));
+        drop(broker);
+        assert!(processes(&folder).is_empty(), "{:?}", processes(&folder));
+        assert!(!folder.exists());
+    }
+}
