@@ -10,12 +10,18 @@ use std::time::{Duration, Instant};
 
 use test_support::{Folder, RabbitMq};
 
-/// Everything in /proc that works in this folder: the broker, its children and its epmd.
+/// Everything in /proc that works in this folder, be it deleted, without its watchdog: the broker, its helpers
+/// and its epmd.
 fn processes(folder: &Path) -> Vec<PathBuf> {
+    let folder = folder.to_string_lossy();
     let all = fs::read_dir("/proc").unwrap().flatten().map(|one| one.path());
-    all.filter(|one| fs::read_link(one.join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder)))
-        .filter(|one| fs::read(one.join("cmdline")).is_ok_and(|line| !line.is_empty()))
-        .collect()
+    let works_there = |one: &PathBuf| {
+        let cwd = fs::read_link(one.join("cwd")).unwrap_or_default();
+        let command = fs::read_to_string(one.join("cmdline")).unwrap_or_default();
+        let watches = command.contains("\0watchdog\0");
+        cwd.to_string_lossy().starts_with(&*folder) && !command.is_empty() && !watches
+    };
+    all.filter(works_there).collect()
 }
 
 /// Where the broker has its data.
