@@ -33,7 +33,7 @@ pub(super) struct Parcel {
 
 /// A parcel, and who waits for its confirmation.
 pub(super) struct Posting {
-    pub(super) parcel: Parcel,
+    pub(super) parcel: Box<Parcel>,
     pub(super) reply: oneshot::Sender<Result<(), PublishError>>,
 }
 
@@ -78,6 +78,7 @@ impl Publisher {
             }
         };
         let (reply, answer) = oneshot::channel();
+        let parcel = Box::new(parcel);
         place.send(Order::Post(Posting { parcel, reply }));
         match timeout_at(deadline, answer).await {
             Ok(Ok(outcome)) => outcome,

@@ -170,10 +170,8 @@ impl Session {
     /// Answers those whose fate is known; whether one was confirmed. An error ends the session.
     fn settle(&mut self, batch: Vec<Sent>, returned: &mut Returned) -> Result<bool, QueueError> {
         for sent in &batch {
-            if let Fate::Known(Confirmation::Ack(Some(one)) | Confirmation::Nack(Some(one))) =
-                &sent.fate
-            {
-                returned.note(one);
+            if let Fate::Known { returned: Some(id), .. } = &sent.fate {
+                returned.0.push(id.clone());
             }
         }
         let (mut confirmed, mut lost) = (false, None);
@@ -181,18 +179,17 @@ impl Session {
             let gone = returned.take(&posting.parcel);
             let outcome = match fate {
                 Fate::NotSent(problem) => Err(PublishError::Away(problem.0)),
-                Fate::Lost(error) => {
-                    lost = Some(QueueError::new(error));
+                Fate::Lost(problem) => {
+                    lost = Some(problem);
                     Err(PublishError::Unknown)
                 }
-                Fate::Known(_) if gone => {
+                Fate::Known { .. } if gone => {
                     // Somebody has deleted it: the next message makes it again.
                     self.declared.remove(&posting.parcel.queue);
                     Err(PublishError::Away(format!("there is no queue {}", posting.parcel.queue)))
                 }
-                Fate::Known(Confirmation::Ack(_)) => Ok(()),
-                Fate::Known(Confirmation::Nack(_)) => Err(PublishError::Full),
-                Fate::Known(Confirmation::NotRequested) => Err(PublishError::Unknown),
+                Fate::Known { taken: true, .. } => Ok(()),
+                Fate::Known { taken: false, .. } => Err(PublishError::Full),
             };
             confirmed |= outcome.is_ok();
             posting.answer(outcome);
@@ -209,8 +206,13 @@ struct Sent {
 
 enum Fate {
     NotSent(QueueError),
-    Known(Confirmation),
-    Lost(lapin::Error),
+    Known {
+        /// Or refused, for want of room.
+        taken: bool,
+        /// The id of some message that came back.
+        returned: Option<ShortString>,
+    },
+    Lost(QueueError),
 }
 
 async fn publish(channel: &Channel, parcel: &Parcel) -> Fate {
@@ -223,7 +225,16 @@ async fn publish(channel: &Channel, parcel: &Parcel) -> Fate {
     let sent =
         channel.basic_publish(ShortString::default(), queue, options, &parcel.body, properties);
     let confirmed = async { sent.await?.await };
-    confirmed.await.map_or_else(Fate::Lost, Fate::Known)
+    let (taken, returned) = match confirmed.await {
+        Ok(Confirmation::Ack(returned)) => (true, returned),
+        Ok(Confirmation::Nack(returned)) => (false, returned),
+        Ok(Confirmation::NotRequested) => {
+            return Fate::Lost(QueueError::new("the channel does not confirm"));
+        }
+        Err(error) => return Fate::Lost(QueueError::new(error)),
+    };
+    let id = |message: BasicReturnMessage| message.properties.message_id().clone();
+    Fate::Known { taken, returned: returned.and_then(id) }
 }
 
 /// The ids of messages that came back.
@@ -235,10 +246,6 @@ async fn publish(channel: &Channel, parcel: &Parcel) -> Fate {
 struct Returned(Vec<ShortString>);
 
 impl Returned {
-    fn note(&mut self, message: &BasicReturnMessage) {
-        self.0.extend(message.properties.message_id().clone());
-    }
-
     fn take(&mut self, parcel: &Parcel) -> bool {
         let own = parcel.properties.message_id().as_ref();
         let place = self.0.iter().position(|id| Some(id) == own);
