@@ -26,7 +26,7 @@ note() { echo "$1 $2" | tee -a "$results"; }
 # The program as it is shipped.
 build() {
     echo "building" >&2
-    (cd "$root" && cargo build --release --locked --quiet)
+    (cd "$root" && cargo build --release --locked --quiet ${features:+--features "$features"})
     seatlock=$root/target/release/seatlock
 }
 
@@ -66,6 +66,30 @@ start_redis() {
     mkdir -p "$work/redis"
     redis-server --port "$redis_port" --bind 127.0.0.1 --dir "$work/redis" --save '' --daemonize no >/dev/null &
     pids+=($!)
+}
+
+# A RabbitMQ node of its own, below its own port mapper. Sets amqp_url.
+start_rabbitmq() {
+    local amqp_port epmd_port dist_port as=()
+    amqp_port=$(free_port) epmd_port=$(free_port) dist_port=$(free_port)
+    mkdir -p "$work/rabbitmq"/{mnesia,log,home}
+    printf 'listeners.tcp.1 = 127.0.0.1:%s\n' "$amqp_port" >"$work/rabbitmq/rabbitmq.conf"
+    if [ "$(id -u)" = 0 ]; then
+        chown -R rabbitmq:rabbitmq "$work/rabbitmq"
+        as=(setpriv --reuid=rabbitmq --regid=rabbitmq --clear-groups --)
+    fi
+    (cd "$work/rabbitmq" && exec env HOME="$work/rabbitmq/home" RABBITMQ_NODENAME=bench@localhost \
+        RABBITMQ_CONFIG_FILE="$work/rabbitmq/rabbitmq.conf" RABBITMQ_MNESIA_BASE="$work/rabbitmq/mnesia" \
+        RABBITMQ_LOG_BASE="$work/rabbitmq/log" RABBITMQ_ENABLED_PLUGINS_FILE="$work/rabbitmq/plugins" \
+        RABBITMQ_DIST_PORT="$dist_port" ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1 \
+        RABBITMQ_CONF_ENV_FILE=/dev/null "${as[@]}" /usr/lib/rabbitmq/bin/rabbitmq-server \
+        >"$work/rabbitmq.log" 2>&1) &
+    pids+=($!)
+    for _ in $(seq 600); do
+        (exec 3<>"/dev/tcp/127.0.0.1/$amqp_port") 2>/dev/null && break
+        sleep 0.1
+    done
+    amqp_url=amqp://guest:guest@127.0.0.1:$amqp_port/%2f
 }
 
 # Starts the service with these variables and waits until it is ready. Sets port, url and service (its pid).

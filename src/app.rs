@@ -23,6 +23,7 @@ use crate::http::auth::ApiKey;
 use crate::http::problem::Code;
 use crate::http::{RateLimit, Services, routes};
 use crate::metrics::Metrics;
+use crate::queue::QueueError;
 use crate::redis::RedisFailure;
 use crate::requests::Requests;
 use crate::reservation::Reservation;
@@ -57,6 +58,9 @@ pub enum AppError {
     /// Redis is not usable as configured.
     #[error(transparent)]
     Redis(#[from] RedisFailure),
+    /// The queue is not usable as configured.
+    #[error("the queue: {0}")]
+    Queue(#[from] QueueError),
     /// This program was built without the queue that is configured.
     #[error("this program was built without the feature {0}")]
     NoQueue(&'static str),

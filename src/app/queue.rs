@@ -6,12 +6,14 @@ use std::time::Instant;
 use crate::actors::booking::Lanes;
 use crate::actors::health::Health;
 use crate::actors::queue_consumer::{Consuming, QueueConsumers};
-use crate::config::{Config, QueueConfig, QueueMode, QueueUrl};
+use crate::config::{Config, QueueConfig, QueueMode, QueueUrl, Secret};
 use crate::domain::effect::RecordedAnswer;
 use crate::domain::ids::RequestId;
 use crate::http::problem::{Code, Problem};
 use crate::http::recorded::render_problem;
 use crate::metrics::Metrics;
+#[cfg(feature = "rabbitmq")]
+use crate::queue::rabbitmq::{RabbitQueue, RabbitSettings};
 use crate::queue::{DatabaseQueue, Outcomes, Queue, WaitingList};
 use crate::requests::{RequestLimits, Requests};
 use crate::store::Store;
@@ -52,9 +54,25 @@ pub(super) struct Beside<'a> {
 pub fn open_queue(config: &QueueConfig, store: &Arc<Store>) -> Result<Arc<dyn Queue>, AppError> {
     Ok(match &config.url {
         QueueUrl::Database => Arc::new(DatabaseQueue::start(Arc::clone(store), config.max)),
-        QueueUrl::Rabbit(_) => return Err(AppError::NoQueue("rabbitmq")),
+        QueueUrl::Rabbit(url) => open_rabbit(config, url)?,
         QueueUrl::Kafka(_) => return Err(AppError::NoQueue("kafka")),
     })
+}
+
+#[cfg(feature = "rabbitmq")]
+fn open_rabbit(config: &QueueConfig, url: &Secret) -> Result<Arc<dyn Queue>, AppError> {
+    let settings = RabbitSettings {
+        url: url.expose().to_owned(),
+        name: config.name.clone(),
+        partitions: config.partitions,
+        max: config.max,
+    };
+    Ok(Arc::new(RabbitQueue::new(&settings)?))
+}
+
+#[cfg(not(feature = "rabbitmq"))]
+fn open_rabbit(_: &QueueConfig, _: &Secret) -> Result<Arc<dyn Queue>, AppError> {
+    Err(AppError::NoQueue("rabbitmq"))
 }
 
 /// Wires the queue, unless it is off.

@@ -8,6 +8,8 @@
 mod database;
 pub(crate) mod gather;
 mod outcomes;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
 mod request;
 mod waiting;
 
@@ -22,8 +24,6 @@ pub use database::DatabaseQueue;
 pub use outcomes::Outcomes;
 pub use request::Request;
 pub use waiting::{Entry, LineLimits, Newcomer, Standing, WaitingList, estimate_s};
-#[cfg(feature = "rabbitmq")]
-pub mod rabbitmq;
 
 /// What every backend of the queue must do; one contract suite runs against all of them.
 pub trait Queue: Send + Sync + 'static {

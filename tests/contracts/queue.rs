@@ -2,6 +2,8 @@
 //! when its broker dies.
 
 mod database;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -9,9 +11,6 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use seatlock::queue::{DeadLetter, Deliveries, Fate, Message, Partition, PublishError, Queue};
 use tokio::time::timeout;
-
-#[cfg(feature = "rabbitmq")]
-mod rabbitmq;
 
 /// Long enough for anything that is to happen, brokers' elections included.
 const SOON: Duration = Duration::from_secs(40);
