@@ -1,13 +1,17 @@
 //! The schema of Seatlock, step by step. `entity` has the same tables as sea-orm sees them.
 //!
 //! Steps only ever add (expand), and a later release takes away (contract): the previous release must go
-//! on working on the newer schema, since replicas are replaced one by one.
+//! on working on the newer schema, since replicas are replaced one by one. The name of a step that takes
+//! something away ends in `_needs_` and the date and number of the step whose program does without it; an
+//! older program refuses to work on what it leaves (`src/store/schema.rs`, CONTRIBUTING.md).
 
 use sea_orm_migration::prelude::*;
 
 mod m20261122_000001_create_catalogue;
 mod m20261122_000002_create_reservations;
 mod m20261122_000003_create_queue;
+#[cfg(feature = "rehearsal")]
+pub mod rehearsal;
 
 /// Runs the steps in order.
 #[derive(Debug)]

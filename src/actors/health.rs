@@ -227,16 +227,13 @@ impl HealthMonitor {
         if let Some(schema) = schema
             && schema != self.schema
         {
-            match schema {
-                Schema::Behind(steps) => log::error!("{}", lacking(steps)),
-                Schema::Current => log::info!("the schema is supported again"),
+            match schema.problem() {
+                Some(problem) => log::error!("{problem}"),
+                None => log::info!("the schema is supported as it is now: {schema:?}"),
             }
             self.schema = schema;
         }
-        let problem = match self.schema {
-            Schema::Behind(steps) => Some(lacking(steps)),
-            Schema::Current => None,
-        };
+        let problem = self.schema.problem();
         checks.push(Check { name: HealthCheck::Schema, problem });
         let beaten = checks.first().is_none_or(|check| check.problem.is_none());
         self.failed_beats = if beaten { 0 } else { self.failed_beats.saturating_add(1) };
@@ -289,10 +286,6 @@ impl Probes {
         ];
         Found { checks, schema }
     }
-}
-
-fn lacking(steps: usize) -> String {
-    format!("the schema lacks {steps} steps: run `seatlock migrate`")
 }
 
 /// What a probe has found.

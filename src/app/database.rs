@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::{Config, Database};
+use crate::domain::failure::StoreError;
 use crate::domain::rules::Policy;
 use crate::http::recorded::{read_answer, render_answer};
 use crate::metrics::Metrics;
@@ -52,6 +53,13 @@ pub async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<S
     store.check_durability().await?;
     match store.schema().await? {
         Schema::Current => Ok(store),
+        Schema::Newer(steps) => {
+            log::info!("the schema is {steps} steps newer than this program, which can work on it");
+            Ok(store)
+        }
         Schema::Behind(steps) => Err(AppError::SchemaBehind(steps)),
+        lost @ Schema::Contracted(_) => {
+            Err(StoreError::Unfit(lost.problem().unwrap_or_default()).into())
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! Faults on demand, for tests only: nothing of this is in a program built without the feature `faults`.
 //!
-//! [`points`] are places where a test lets something go wrong, [`mutants`] guards that it switches off.
+//! [`points`] are places where a test lets something go wrong, [`mutants`] guards that it switches off,
+//! [`release`] is which release the program plays.
 
 pub mod mutants;
 pub mod points;
+pub mod release;
 
 pub use points::{Injected, Point, pass, reach};
 
@@ -13,6 +15,7 @@ pub use points::{Injected, Point, pass, reach};
 pub fn begin() -> Result<(), String> {
     log::warn!("built with the feature `faults`: for tests only, do not sell with it");
     mutants::announce()?;
+    release::announce()?;
     points::arm(&std::env::var("SEATLOCK_FAULTS").unwrap_or_default())
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use migration::Migrator;
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr};
 use sea_orm_migration::MigratorTrait as _;
 
@@ -13,7 +12,8 @@ use crate::faults::mutants::Mutant;
 use super::Store;
 use super::connect::{Limits, Target};
 use super::dialect::Dialect;
-use super::failure::{Meaning, meaning};
+use super::failure::{Meaning, meaning, timed_out};
+use super::schema::{Schema, Steps, stand_of};
 
 /// The advisory lock under which one replica migrates while the others wait. Any number would do, as long
 /// as nobody else in the database uses it.
@@ -25,14 +25,15 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Tries before the file counts as unusable: two seconds.
 const BUSY_TRIES: usize = 100;
 
-/// How the schema stands against this program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Schema {
-    /// Every step of this program has been taken.
-    Current,
-    /// This many steps are missing.
-    Behind(usize),
-}
+/// How long a step waits for a table that others use. Whoever comes meanwhile waits behind it, so this is the
+/// longest that selling stands still for a migration; a backup or an audit may use the table for an hour.
+const TABLE_WAIT: Duration = Duration::from_millis(200);
+
+/// Between two tries to get hold of a table.
+const TABLE_PAUSE: Duration = Duration::from_millis(800);
+
+/// Tries before somebody has to look who uses the table: ten minutes.
+const TABLE_TRIES: u32 = 600;
 
 impl Store {
     /// Takes the missing steps on a connection of its own, under an advisory lock (sea-orm-migration takes
@@ -45,18 +46,12 @@ impl Store {
             Dialect::Postgres => locked(&connection).await,
             Dialect::Sqlite => alone(&connection).await,
         };
+        let schema = stand_of(&connection).await;
         connection.close().await?;
-        Ok(steps?)
-    }
-
-    /// Compares the schema with this program without changing it.
-    pub async fn schema(self: &Arc<Self>) -> Result<Schema, StoreError> {
-        let look = |db: DatabaseConnection| async move {
-            Ok::<_, DbErr>(Migrator::get_pending_migrations(&db).await?.len())
-        };
-        let limit = self.settings.limits.statement_timeout;
-        let pending = self.bounded(&self.write, limit, look).await?;
-        Ok(if pending == 0 { Schema::Current } else { Schema::Behind(pending) })
+        match (steps?, schema?.problem()) {
+            (steps, None) => Ok(steps),
+            (_, Some(problem)) => Err(StoreError::Unfit(problem)),
+        }
     }
 }
 
@@ -72,24 +67,63 @@ async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
     Database::connect(options).await
 }
 
+/// Takes what is missing, and leaves alone what a newer program has made.
 async fn up(connection: &DatabaseConnection) -> Result<usize, DbErr> {
-    let pending = Migrator::get_pending_migrations(connection).await?.len();
-    Migrator::up(connection, None).await?;
+    let steps = match stand_of(connection).await? {
+        Schema::Behind(steps) => {
+            Steps::up(connection, None).await?;
+            steps
+        }
+        Schema::Current | Schema::Newer(_) | Schema::Contracted(_) => 0,
+    };
     if Mutant::NoIndex.is_on() {
         connection.execute_unprepared("DROP INDEX IF EXISTS booking_seat_live").await?;
     }
-    Ok(pending)
+    Ok(steps)
 }
 
 async fn locked(connection: &DatabaseConnection) -> Result<usize, DbErr> {
     let lock = format!(
-        "SET statement_timeout = 0; SET lock_timeout = 0; SELECT pg_advisory_lock({ADVISORY_LOCK})"
+        "SET statement_timeout = 0; SET lock_timeout = 0; SELECT pg_advisory_lock({ADVISORY_LOCK});
+         SET lock_timeout = {wait}",
+        wait = TABLE_WAIT.as_millis()
     );
     connection.execute_unprepared(&lock).await?;
-    let steps = up(connection).await;
+    let steps = patiently(connection).await;
     let unlock = format!("SELECT pg_advisory_unlock({ADVISORY_LOCK})");
     connection.execute_unprepared(&unlock).await?;
     steps
+}
+
+/// Tries until every step has found its tables free for a moment; one that has not is undone whole.
+async fn patiently(connection: &DatabaseConnection) -> Result<usize, DbErr> {
+    let mut steps = 0;
+    let mut in_use = None;
+    for _ in 0..TABLE_TRIES {
+        let missing = stand_of(connection).await?;
+        match up(connection).await {
+            Err(error) if timed_out(&error) || meaning(&error) == Meaning::Again => {
+                if in_use.is_none() {
+                    log::warn!(
+                        "others use a table that a step of the schema changes, waiting: {error}"
+                    );
+                }
+                in_use = Some(error);
+                tokio::time::sleep(TABLE_PAUSE).await;
+            }
+            taken => return taken.map(|last| steps + last),
+        }
+        if let (Schema::Behind(before), Schema::Behind(after)) =
+            (missing, stand_of(connection).await?)
+        {
+            steps += before.saturating_sub(after);
+        }
+    }
+    let error = in_use.map(|error| error.to_string()).unwrap_or_default();
+    Err(DbErr::Custom(format!(
+        "a table that a step of the schema changes was in use for ten minutes ({error}); find the session in \
+         pg_locks and pg_stat_activity, a backup perhaps, and try again when it has ended"
+    )))
 }
 
 /// SQLite: whoever loses the race for the file finds the steps taken.

@@ -23,6 +23,7 @@ pub(crate) mod pool;
 mod queue;
 mod routing;
 mod schedules;
+mod schema;
 mod seats;
 mod sweep;
 
@@ -44,10 +45,10 @@ pub use batch::write::Renderer;
 pub use batch::{BatchReport, CommandResult, StillWanted};
 pub use connect::{Limits, Target};
 pub use journal::Journal;
-pub use migrate::Schema;
 pub use plans::StoredPlan;
 pub use queue::{Fetched, StoredLetter, StoredMessage};
 pub use routing::{REPLICA_BEHIND, ReadFrom};
+pub use schema::Schema;
 pub use seats::Snapshot;
 pub use sweep::PURGE_ROWS;
 

@@ -94,7 +94,8 @@ impl Scene {
         self.services[number].process = self.spawn(port, &[]);
     }
 
-    fn spawn(&self, port: u16, more: &[(&str, &str)]) -> Process {
+    /// Starts a process at this port, and does not wait for it.
+    pub(crate) fn spawn(&self, port: u16, more: &[(&str, &str)]) -> Process {
         let (host, name) = self.url.rsplit_once('/').unwrap();
         let (host, _) = host.rsplit_once(':').unwrap();
         let line = format!("{host}:{}/{name}", self.database_line.port());

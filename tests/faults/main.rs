@@ -32,5 +32,6 @@ mod noise;
 mod outages;
 mod processes;
 mod redis;
+mod rolling;
 mod setup;
 mod swizzle;

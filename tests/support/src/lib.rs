@@ -5,14 +5,14 @@
 //! [`Postgres`] and can take its place. [`Sentinels`] and [`RedisCluster`] are several Redis servers
 //! each, encrypted or not; [`RabbitMq`] is a broker. [`Process`] is any other program, above all the service itself. All of
 //! them can be killed, paused and resumed. [`Relay`] is a network that fails between two of them.
-//! [`Prometheus`] and [`Alertmanager`] watch.
+//! [`Prometheus`] and [`Alertmanager`] watch. [`Haproxy`] balances.
 //!
 //! Nothing outlives the test process, even one that is killed with SIGKILL: every server and folder
 //! has a watchdog that notices the end of its owner (see `watchdog`).
 //!
 //! Everything here blocks the calling thread and panics when it fails: a test without its server
 //! has nothing to say. Linux only; needs bash, coreutils, grep, util-linux, openssl, PostgreSQL,
-//! Redis, RabbitMQ, Prometheus and Alertmanager (`scripts/install-test-servers`).
+//! Redis, RabbitMQ, Prometheus, Alertmanager and HAProxy (`scripts/install-test-servers`).
 
 #![expect(
     clippy::expect_used,
@@ -25,6 +25,7 @@ mod certificates;
 mod cluster;
 mod disk;
 mod folder;
+mod haproxy;
 mod monitoring;
 mod port;
 mod postgres;
@@ -44,6 +45,7 @@ mod watchdog;
 pub use certificates::Certificates;
 pub use disk::SmallDisk;
 pub use folder::Folder;
+pub use haproxy::Haproxy;
 pub use monitoring::{Alertmanager, Prometheus, monitoring_tool};
 pub use port::free_port;
 pub use postgres::Postgres;

@@ -1,0 +1,50 @@
+//! A load balancer of the test process's own.
+
+use std::fs;
+use std::path::Path;
+
+use crate::folder::Folder;
+use crate::server::{Recipe, Server};
+use crate::tool::command;
+
+/// A fresh HAProxy on 127.0.0.1.
+///
+/// Server and folder are gone on drop and when the test process ends.
+pub struct Haproxy {
+    server: Server,
+}
+
+impl Haproxy {
+    /// Starts HAProxy with the configuration file given, in which these environment variables stand for
+    /// something; `front` is the one that stands for its own address.
+    ///
+    /// # Panics
+    /// When HAProxy is not installed or does not start; shows what it said.
+    #[must_use]
+    pub fn start(configuration: &Path, front: &str, variables: &[(&str, &str)]) -> Self {
+        let folder = Folder::new();
+        let address = folder.path().join("address");
+        // A master process tells when its worker serves; a worker alone is silent.
+        let line = format!("{front}=$(cat address) exec haproxy -W -db -f \"$0\"");
+        let mut command = command!["env"].to_vec();
+        command.extend(variables.iter().map(|(name, value)| format!("{name}={value}").into()));
+        command.extend(command!["bash", "-c", line, configuration]);
+        let recipe = Recipe { command, ready: "Loading success", tidy_up: "" };
+        let server = Server::start(folder, recipe, |port| {
+            fs::write(&address, format!("127.0.0.1:{port}")).expect("the folder is ours to write");
+        });
+        Self { server }
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+
+    /// What it has logged: the health of the servers behind it.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.server.process().output()
+    }
+}
