@@ -8,7 +8,8 @@ use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
 
 use cli::{
-    bench, config, healthcheck, import, metrics, migrate, openapi, queue, serve, verify, worker,
+    backup, bench, config, healthcheck, import, metrics, migrate, openapi, queue, serve, verify,
+    worker,
 };
 
 #[global_allocator]
@@ -41,6 +42,8 @@ enum Command {
     Config(config::Arguments),
     /// Audit the database for every invariant; changes nothing, exits with 1 if one is violated
     Verify(verify::Arguments),
+    /// Copy the SQLite database to a file while the service runs (PostgreSQL has its own tools)
+    Backup(backup::Arguments),
     /// Measure a running service: confirmed bookings per second
     Bench(bench::Arguments),
     /// Print the API's OpenAPI document
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Import(arguments) => import::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Backup(arguments) => backup::run(&arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Openapi => openapi::run(),
         Command::Metrics => metrics::run(),

@@ -10,6 +10,7 @@ use sea_orm_migration::prelude::*;
 mod m20261122_000001_create_catalogue;
 mod m20261122_000002_create_reservations;
 mod m20261122_000003_create_queue;
+mod m20261122_000005_know_restored_copies;
 #[cfg(feature = "rehearsal")]
 pub mod rehearsal;
 
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_create_catalogue::Migration),
             Box::new(m20261122_000002_create_reservations::Migration),
             Box::new(m20261122_000003_create_queue::Migration),
+            Box::new(m20261122_000005_know_restored_copies::Migration),
         ]
     }
 }

@@ -1,5 +1,6 @@
 //! The command line, a file per command, and what the commands share: how they end, where they write.
 
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod config;
 pub(crate) mod healthcheck;

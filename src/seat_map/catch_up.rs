@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use crate::cause;
+use crate::domain::audit::HISTORY_JUMP;
 use crate::domain::failure::StoreError;
 use crate::faults::mutants::Mutant;
 use crate::metrics::Metrics;
@@ -50,8 +51,10 @@ impl LoadedSchedule {
         }
         if let (Some(before), Some((states, _))) = (before, self.look(0))
             && states.version > before
+            // A new history is no distance.
+            && let behind = states.version - before
+            && behind < HISTORY_JUMP
         {
-            let behind = states.version.saturating_sub(before);
             sources.metrics.map.behind_versions.observe(behind as f64);
         }
         if let (Some(epoch), Some(shared)) = (epoch, &sources.shared)

@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::metrics::pool::Pool;
 
 use super::dialect::Dialect;
-use super::lineage::Lineage;
+use super::lineage::{Lineage, admit_sqlite};
 use super::pool::{self, Waiting};
 
 /// Which database.
@@ -164,10 +164,15 @@ fn sqlite(path: &std::path::Path, limits: &Limits, connections: u32, read: bool)
     let mode = if read { "ro" } else { "rwc" };
     let url = format!("sqlite://{}?mode={mode}", path.display());
     let mut options = pooled(url, limits, connections);
-    options.map_sqlx_sqlite_pool_opts(|pool| {
-        pool.after_connect(|_, _| {
-            pool::found();
-            Box::pin(std::future::ready(Ok(())))
+    options.map_sqlx_sqlite_pool_opts(move |pool| {
+        pool.after_connect(move |connection, _| {
+            Box::pin(async move {
+                if !read {
+                    admit_sqlite(connection).await?;
+                }
+                pool::found();
+                Ok(())
+            })
         })
     });
     let wait = limits.lock_timeout;

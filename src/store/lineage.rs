@@ -1,9 +1,15 @@
-//! Which history the primary is writing: after a failover it must not be an older one than any seen, and
-//! nothing cached, streamed or tagged from a history that was lost may match the new one.
+//! Which history the database is writing: after a failover it must not be an older one than any seen, and
+//! nothing cached, streamed or tagged from a history that was lost may match the new one, be it that of a
+//! promoted standby or of a backup.
+//!
+//! A history is new where PostgreSQL's cluster, its timeline, or the table that says so is another one than
+//! before, or where somebody has said so: `UPDATE lineage SET system_id = 'restored'`, as `seatlock backup`
+//! does in its copies. (A copy of a cluster's files that is started without `recovery.signal` cannot be told
+//! from the original: docs/operations.md.)
 
 use std::sync::{Mutex, PoisonError};
 
-use sea_orm::sqlx::{self, AssertSqlSafe, Executor as _, PgConnection};
+use sea_orm::sqlx::{self, AssertSqlSafe, Executor as _, PgConnection, SqliteConnection};
 
 use crate::domain::audit::HISTORY_JUMP;
 
@@ -52,25 +58,73 @@ impl Lineage {
     }
 }
 
-/// Writes the history down if it is a new one. The row's lock lets one writer do it; before the first
-/// migration there is no row.
+/// Writes the history down if it is a new one. The row's lock lets one writer do it; before the migrations
+/// there is no row. Ids of the lost history are not given again either.
 fn adopt(found: &History) -> String {
     let History { system, timeline } = found;
     // The identifier is a number by its source, so it needs no quoting of its own.
     let system: String = system.chars().filter(char::is_ascii_digit).collect();
+    let version = moved_on("floor(extract(epoch FROM clock_timestamp()))::bigint", "greatest");
     format!(
-        "DO $$ DECLARE known text; BEGIN
-             IF to_regclass('lineage') IS NULL THEN RETURN; END IF;
-             PERFORM 1 FROM lineage WHERE system_id = '{system}' AND timeline = {timeline};
+        "DO $$ DECLARE known record; place bigint := to_regclass('lineage')::oid::bigint; BEGIN
+             PERFORM 1 FROM pg_attribute WHERE attrelid = place AND attname = 'table_oid';
+             IF NOT FOUND THEN RETURN; END IF;
+             PERFORM 1 FROM lineage
+                 WHERE system_id = '{system}' AND timeline = {timeline} AND table_oid = place;
              IF FOUND THEN RETURN; END IF;
-             SELECT system_id INTO known FROM lineage WHERE id = 1 FOR UPDATE;
-             UPDATE lineage SET system_id = '{system}', timeline = {timeline}
-                 WHERE system_id <> '{system}' OR timeline <> {timeline};
-             IF FOUND AND known <> '' THEN
-                 UPDATE schedule_version SET version = version + {HISTORY_JUMP};
+             SELECT system_id, timeline, table_oid INTO known FROM lineage WHERE id = 1 FOR UPDATE;
+             UPDATE lineage SET system_id = '{system}', timeline = {timeline}, table_oid = place
+                 WHERE system_id <> '{system}' OR timeline <> {timeline}
+                     OR table_oid IS DISTINCT FROM place;
+             IF FOUND AND known.system_id <> '' AND NOT (known.system_id = '{system}'
+                 AND known.timeline = {timeline} AND known.table_oid IS NULL) THEN
+                 UPDATE schedule_version SET version = {version};
+                 PERFORM nextval(pg_get_serial_sequence('event', 'id')),
+                     nextval(pg_get_serial_sequence('schedule', 'id')) FROM generate_series(1, {IDS});
              END IF;
          END $$"
     )
+}
+
+/// The version with which a schedule begins a new history, given the words for the seconds of the clock and
+/// for the greater of two numbers. It differs from the old one by whole [`HISTORY_JUMP`]s, and says when the
+/// history began: a backup may be restored twice, and one from before a failover after it.
+fn moved_on(seconds: &str, greater: &str) -> String {
+    format!("version + {HISTORY_JUMP} * {greater}(1, {seconds} - version / {HISTORY_JUMP})")
+}
+
+/// Ids left out of each sequence: more than a lost history can have given since its backup.
+const IDS: u32 = 1_000;
+
+/// Begins a new history if the file is marked as a copy of another one.
+pub(crate) async fn admit_sqlite(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'lineage'";
+    if connection.fetch_optional(there).await?.is_none()
+        || connection.fetch_optional(IS_COPY).await?.is_none()
+    {
+        return Ok(());
+    }
+    connection.execute("BEGIN IMMEDIATE").await?;
+    let adopted = adopt_copy(connection).await;
+    connection.execute(if adopted.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    adopted
+}
+
+/// The row of a file that is marked as a copy.
+const IS_COPY: &str = "SELECT 1 FROM lineage WHERE system_id <> ''";
+
+async fn adopt_copy(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    // Another connection may have been first.
+    if connection.fetch_optional(IS_COPY).await?.is_some() {
+        let version = moved_on("unixepoch()", "max");
+        let adopt = format!(
+            "UPDATE schedule_version SET version = {version};
+             UPDATE sqlite_sequence SET seq = seq + {IDS} WHERE name IN ('event', 'schedule');
+             UPDATE lineage SET system_id = ''"
+        );
+        connection.execute(AssertSqlSafe(adopt)).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

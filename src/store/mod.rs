@@ -5,6 +5,7 @@
 //! drops only the waiting, never a transaction half way (sqlx 0.9.0 would hand it back to the pool open).
 
 mod audit;
+mod backup;
 pub(crate) mod batch;
 mod bookings;
 mod connect;

@@ -67,6 +67,40 @@ fn migrating_postgresql_a_second_time_changes_nothing() {
     assert_eq!(place.serve(&off).get("/api/v1/events").0, 200);
 }
 
+/// The rights that docs/operations.md gives to the service where somebody else migrates.
+#[test]
+fn a_role_that_may_not_change_the_schema_serves_on_it() {
+    let postgres = Postgres::shared();
+    let database = postgres.create_database();
+    let place = Workplace::new();
+    assert_eq!(place.run_with(&["migrate"], &[("WRITE_DB_URL", &database)], "").code, 0);
+    for right in [
+        "CREATE ROLE seller LOGIN",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO seller",
+        "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO seller",
+    ] {
+        postgres.psql(&database, right);
+    }
+    let seller = database.replace("app@", "seller@");
+    let environment = [("WRITE_DB_URL", seller.as_str()), ("MIGRATE", "off")];
+    let service = place.serve(&environment);
+    let (status, event) = service.post("/api/v1/events", &json!({"name": "A"}));
+    assert_eq!(status, 201, "{event}");
+    // Long enough for a look at the schema, which would make it unready.
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    assert_eq!(service.get("/readyz").0, 200);
+    assert_eq!(service.stop(), 0);
+    // It begins a new history, too, after a restore.
+    postgres.psql(&database, "UPDATE lineage SET system_id = 'restored'");
+    let event = format!("/api/v1/events/{}/schedules", event["id"].as_str().unwrap());
+    let plan = json!({"sections": [{"name": "A", "rows": 1, "seats_per_row": 2, "price": 1}]});
+    let service = place.serve(&environment);
+    let schedule = json!({"starts_at": "2999-01-01T20:00:00Z", "seat_plan": plan});
+    let (status, schedule) = service.post(&event, &schedule);
+    assert_eq!(status, 201, "{schedule}");
+    assert!(schedule["id"].as_str().unwrap().parse::<u32>().unwrap() > 1_000, "{schedule}");
+}
+
 #[test]
 fn what_is_broken_in_the_database_is_verified_not_to_be_true() {
     let postgres = Postgres::shared();

@@ -13,6 +13,7 @@ mod program;
 mod embedded {
     //! What needs no server: SQLite, locks in the process.
 
+    mod backup;
     mod commands;
     mod configuration;
     mod import;

@@ -22,6 +22,7 @@ mod fuzz;
 mod harness;
 mod ledger;
 
+mod backups;
 mod clients;
 mod commits;
 mod contention;

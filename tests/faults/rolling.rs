@@ -169,7 +169,7 @@ async fn replace(scene: &mut Scene, number: usize, release: &[(&str, &str)]) -> 
 }
 
 /// Runs the program's own audit, in a process of its own.
-fn verify(scene: &Scene, more: &[(&str, &str)]) -> String {
+pub(crate) fn verify(scene: &Scene, more: &[(&str, &str)]) -> String {
     let folder = Folder::new();
     let command: [OsString; 2] = [env!("CARGO_BIN_EXE_seatlock").into(), "verify".into()];
     let variables = [&[("WRITE_DB_URL", scene.url.as_str())], more].concat();

@@ -139,7 +139,9 @@ fn a_wrong_command_line_is_exit_code_2() {
 fn help_names_every_command() {
     let ended = Workplace::new().run(&["--help"]);
     assert_eq!(ended.code, 0);
-    for command in ["serve", "migrate", "import", "config", "verify", "openapi", "healthcheck"] {
+    for command in
+        ["serve", "migrate", "import", "config", "verify", "backup", "openapi", "healthcheck"]
+    {
         let listed = |line: &str| line.trim_start().starts_with(&format!("{command} "));
         assert!(ended.stdout.lines().any(listed), "{command}: {}", ended.stdout);
     }

@@ -17,12 +17,16 @@ pub(crate) fn create(folder: &Path) {
 
 /// Copies the cluster of the server on `port` to `folder`/data, for a standby that follows it. The
 /// server keeps whatever the standby has not received yet, in a new replication slot named `slot`.
-pub(crate) fn copy(folder: &Path, port: u16, slot: &str) {
+pub(crate) fn copy_to_follow(folder: &Path, port: u16, slot: &str) {
+    copy(folder, port, &["--write-recovery-conf", "--create-slot", "--slot", slot]);
+}
+
+/// Copies the cluster of the server on `port` to `folder`/data, with these arguments on top.
+pub(crate) fn copy(folder: &Path, port: u16, more: &[&str]) {
     let port = port.to_string();
     let server = ["--host=127.0.0.1", "--port", &port, "--username=app"];
-    let settings = ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast"];
-    let slot = ["--create-slot", "--slot", slot];
-    let arguments = [&["--no-sync"], &server[..], &settings, &slot].concat();
+    let settings = ["--no-sync", "--wal-method=stream", "--checkpoint=fast"];
+    let arguments = [&server[..], &settings, more].concat();
     let copy = as_server_user(program("pg_basebackup"), &arguments);
     // Unlike initdb it may be killed, and has to be where the server is paused and never answers.
     make(folder, [&command!["env", "--default-signal"][..], &copy].concat());

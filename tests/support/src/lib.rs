@@ -2,8 +2,9 @@
 //!
 //! [`Postgres`] and [`Redis`] are servers of the test process alone: free ports, folders of their
 //! own, nothing shared with another test process or with the system. [`Standby`] follows a
-//! [`Postgres`] and can take its place. [`Sentinels`] and [`RedisCluster`] are several Redis servers
-//! each, encrypted or not; [`RabbitMq`] is a broker. [`Process`] is any other program, above all the service itself. All of
+//! [`Postgres`] and can take its place; [`Dump`] and [`BaseBackup`] are its backups. [`Sentinels`] and
+//! [`RedisCluster`] are several Redis servers each, encrypted or not; [`RabbitMq`] is a broker. [`Process`] is any
+//! other program, above all the service itself. All of
 //! them can be killed, paused and resumed. [`Relay`] is a network that fails between two of them.
 //! [`Prometheus`] and [`Alertmanager`] watch. [`Haproxy`] balances.
 //!
@@ -21,6 +22,7 @@
     reason = "test support fails loudly"
 )]
 
+mod backup;
 mod certificates;
 mod cluster;
 mod disk;
@@ -42,6 +44,7 @@ mod tool;
 mod wait;
 mod watchdog;
 
+pub use backup::{BaseBackup, Dump};
 pub use certificates::Certificates;
 pub use disk::SmallDisk;
 pub use folder::Folder;

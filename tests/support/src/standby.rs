@@ -33,7 +33,7 @@ impl Standby {
     /// Copies `primary` and follows it by the replication slot named `slot`, which is new.
     pub(crate) fn start(primary: &Postgres, slot: &str) -> Self {
         let folder = Folder::new();
-        cluster::copy(folder.path(), primary.port(), slot);
+        cluster::copy_to_follow(folder.path(), primary.port(), slot);
         // Read after postgresql.conf, so that it also overrides what `ALTER SYSTEM` did there.
         let server = Postgres::run(folder, "postgresql.auto.conf", &SETTINGS, None);
         let standby = Self { server, primary: primary.address("postgres") };

@@ -1,0 +1,23 @@
+//! `seatlock backup`: copies the SQLite database while the service runs.
+
+use std::path::PathBuf;
+
+use actix_web::rt::System;
+use seatlock::app::store_settings;
+use seatlock::store::Store;
+
+use super::{Failed, print, read_config};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The file to write; there must be none of that name
+    file: PathBuf,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failed> {
+    let settings = store_settings(&read_config()?);
+    let size = System::new()
+        .block_on(Store::back_up(&settings, &arguments.file))
+        .map_err(|error| Failed::Work(error.to_string()))?;
+    print(&format!("the database was copied to {}, {size} bytes\n", arguments.file.display()))
+}
