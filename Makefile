@@ -15,12 +15,12 @@ DENY := $(DENY_ROOT)/bin/cargo-deny
 export SEATLOCK_STADIUM ?= $(abspath ../shared/data/stadium.json)
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-deploy test-fast test-faults test-history check bench help
+.PHONY: run test test-deploy test-fast test-faults test-history test-image check bench help
 
 run: ## build and start the service: SQLite and in-process locks unless configured otherwise
 	$(CARGO) run --release --locked
 
-test: ## every test, against real servers (installs PostgreSQL, Redis, Prometheus, Alertmanager where missing)
+test: ## every test, against real servers (installs PostgreSQL, Redis, Prometheus, Alertmanager, HAProxy where missing)
 	scripts/install-test-servers
 	$(CARGO) test --locked --workspace --no-fail-fast
 	$(CARGO) test --locked --features faults --test faults -- smoke
@@ -36,6 +36,9 @@ test-history: ## chaos for minutes, and every mutant (about ten minutes; HISTORY
 test-fast: ## what needs no server: unit tests, tidy, and the API on the embedded stack
 	$(CARGO) test --locked --workspace --lib --bins
 	$(CARGO) test --locked --test tidy --test docs --test deploy --test contracts --test api --test cli -- --skip full::
+
+test-image: ## build the container image without a daemon and try it (root; 10 to 25 minutes the first time, then seconds)
+	scripts/test-image
 
 test-faults: ## every scenario of tests/faults: about 8 minutes, as root (one of them mounts a small disk)
 	scripts/install-test-servers

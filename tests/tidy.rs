@@ -214,6 +214,24 @@ fn a_function_of_one_line_too_many_is_found() {
 }
 
 #[test]
+fn steps_that_take_something_away_say_so_in_their_name() -> io::Result<()> {
+    enforce(rules::contracting_steps)
+}
+
+#[test]
+fn a_step_that_takes_away_without_a_word_is_found() {
+    let down = "const DOWN: &[&str] = &[\n    \"DROP TABLE a\",\n];\n";
+    let step = |up: &str| format!("{down}async fn down() {{\n    DROP A\n    }}\n\"{up}\"\n");
+    let steps = |name: &str, up: &str| planted(rules::contracting_steps, name, &step(up));
+    let (plain, needs) = ("migration/src/m20270101_000001_a.rs", "migration/src/m2_a_needs_1_1.rs");
+    assert_eq!(steps(plain, "ALTER TABLE a ADD COLUMN b TEXT"), [""; 0]);
+    for up in ["DROP TABLE a", "ALTER TABLE a RENAME b TO c", "ALTER COLUMN b SET NOT NULL"] {
+        assert_eq!(steps(plain, up), ["7"], "{up}");
+        assert_eq!(steps(needs, up), [""; 0], "{up}");
+    }
+}
+
+#[test]
 fn nothing_is_left_unfinished() -> io::Result<()> {
     enforce(rules::unfinished)
 }

@@ -35,6 +35,28 @@ const PURE_ENOUGH_FOR_TESTS: &str = "serde_json";
 const IMPURE_CALLS: [[&str; 2]; 4] =
     [["SystemTime", "now"], ["Instant", "now"], ["Uuid", "now_v7"], ["Uuid", "new_v4"]];
 
+/// What takes something away from programs that are still at work, in a step of the schema.
+const TAKING_AWAY: [&str; 4] = ["DROP ", "RENAME ", "ALTER COLUMN ", "SET NOT NULL"];
+
+/// A step of the schema that takes something away says in its name which program does without
+/// (`src/store/schema.rs`).
+pub(crate) fn contracting_steps(file: &SourceFile) -> Vec<String> {
+    let Some(name) = file.path.strip_prefix("migration/src/m2") else { return Vec::new() };
+    let mut undoing = false;
+    let mut found = Vec::new();
+    for (number, line) in (1..).zip(file.source.lines()) {
+        undoing |= line.contains("fn down") || line.starts_with("const DOWN");
+        if !undoing && !name.contains("_needs_") && TAKING_AWAY.iter().any(|sql| line.contains(sql))
+        {
+            let remedy = "older programs may need it: end the step's name in `_needs_<date>_<number>`, of the \
+                          oldest step whose program does without (docs/operations.md)";
+            found.push(file.at(number, remedy));
+        }
+        undoing &= line != "    }" && !line.ends_with("];");
+    }
+    found
+}
+
 pub(crate) fn opening(file: &SourceFile) -> Vec<String> {
     let says = file.source.lines().next().and_then(|line| line.strip_prefix("//!"));
     match says {
