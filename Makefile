@@ -40,7 +40,7 @@ test-fast: ## what needs no server: unit tests, tidy, and the API on the embedde
 test-image: ## build the container image without a daemon and try it (root; 10 to 25 minutes the first time, then seconds)
 	scripts/test-image
 
-test-faults: ## every scenario of tests/faults: about 8 minutes, as root (one of them mounts a small disk)
+test-faults: ## every scenario of tests/faults: about 10 minutes, as root (one of them mounts a small disk)
 	scripts/install-test-servers
 	$(CARGO) test --locked --features faults --test faults
 

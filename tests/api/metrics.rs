@@ -89,8 +89,12 @@ async fn connections_are_counted_pool_by_pool(on: Stack) {
     }
     let redis = app.metric("seatlock_redis_pool_connections_max").await;
     assert_eq!(redis, if on == Stack::Full { 4.0 } else { 0.0 });
-    let idle = app.metric(&series("redis_pool_connections", "state", "idle")).await;
-    assert_eq!(idle > 0.0, on == Stack::Full);
+    let idle = series("redis_pool_connections", "state", "idle");
+    match on {
+        // At a given moment all of them may be at work.
+        Stack::Full => app.metric_above(&idle, 0.0).await,
+        _ => assert_eq!(app.metric(&idle).await, 0.0),
+    }
 }
 
 mod full_only {
