@@ -20,7 +20,7 @@ export SEATLOCK_STADIUM ?= $(abspath ../shared/data/stadium.json)
 run: ## build and start the service: SQLite and in-process locks unless configured otherwise
 	$(CARGO) run --release --locked
 
-test: ## every test, against real servers (installs PostgreSQL, Redis, Prometheus, Alertmanager, HAProxy where missing)
+test: ## every test, against real servers (installs the servers it needs where they are missing)
 	scripts/install-test-servers
 	$(CARGO) test --locked --workspace --no-fail-fast
 	$(CARGO) test --locked --features faults --test faults -- smoke

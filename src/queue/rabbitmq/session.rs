@@ -169,27 +169,24 @@ impl Session {
 
     /// Answers those whose fate is known; whether one was confirmed. An error ends the session.
     fn settle(&mut self, batch: Vec<Sent>, returned: &mut Returned) -> Result<bool, QueueError> {
-        for sent in &batch {
-            if let Fate::Known { returned: Some(id), .. } = &sent.fate {
-                returned.0.push(id.clone());
-            }
-        }
+        returned.note(&batch);
         let (mut confirmed, mut lost) = (false, None);
         for Sent { posting, fate } in batch {
-            let gone = returned.take(&posting.parcel);
-            let outcome = match fate {
-                Fate::NotSent(problem) => Err(PublishError::Away(problem.0)),
-                Fate::Lost(problem) => {
-                    lost = Some(problem);
-                    Err(PublishError::Unknown)
+            let parcel = &posting.parcel;
+            let outcome = if returned.take(parcel) {
+                // Somebody has deleted it: the next message makes it again.
+                self.declared.remove(&parcel.queue);
+                Err(PublishError::Away(format!("there is no queue {}", parcel.queue)))
+            } else {
+                match fate {
+                    Fate::NotSent(problem) => Err(PublishError::Away(problem.0)),
+                    Fate::Known { taken: true, .. } => Ok(()),
+                    Fate::Known { taken: false, .. } => Err(PublishError::Full),
+                    Fate::Lost(problem) => {
+                        lost = Some(problem);
+                        Err(PublishError::Unknown)
+                    }
                 }
-                Fate::Known { .. } if gone => {
-                    // Somebody has deleted it: the next message makes it again.
-                    self.declared.remove(&posting.parcel.queue);
-                    Err(PublishError::Away(format!("there is no queue {}", posting.parcel.queue)))
-                }
-                Fate::Known { taken: true, .. } => Ok(()),
-                Fate::Known { taken: false, .. } => Err(PublishError::Full),
             };
             confirmed |= outcome.is_ok();
             posting.answer(outcome);
@@ -246,9 +243,48 @@ async fn publish(channel: &Channel, parcel: &Parcel) -> Fate {
 struct Returned(Vec<ShortString>);
 
 impl Returned {
+    fn note(&mut self, batch: &[Sent]) {
+        let ids = batch.iter().filter_map(|sent| match &sent.fate {
+            Fate::Known { returned, .. } => returned.clone(),
+            _ => None,
+        });
+        self.0.extend(ids);
+    }
+
     fn take(&mut self, parcel: &Parcel) -> bool {
         let own = parcel.properties.message_id().as_ref();
         let place = self.0.iter().position(|id| Some(id) == own);
         place.map(|place| self.0.swap_remove(place)).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lapin::BasicProperties;
+
+    fn sent(id: &str, returned: Option<&str>) -> Sent {
+        let properties = BasicProperties::default().with_message_id(id.into());
+        let parcel = Box::new(Parcel { queue: "q".into(), properties, body: Vec::new() });
+        let (reply, _) = oneshot::channel();
+        let fate = Fate::Known { taken: true, returned: returned.map(ShortString::from) };
+        Sent { posting: Posting { parcel, reply }, fate }
+    }
+
+    #[test]
+    fn a_message_that_came_back_is_known_by_its_id_whose_confirmation_it_came_with() {
+        let mut returned = Returned::default();
+        // Attached to the confirmation of another message, in this batch or in one before.
+        let batches = [
+            vec![sent("1", None), sent("2", Some("1"))],
+            vec![sent("3", Some("4"))],
+            vec![sent("4", None)],
+        ];
+        let mut gone = Vec::new();
+        for batch in batches {
+            returned.note(&batch);
+            gone.extend(batch.iter().map(|sent| returned.take(&sent.posting.parcel)));
+        }
+        assert_eq!(gone, [true, false, false, true]);
     }
 }

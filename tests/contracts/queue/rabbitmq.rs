@@ -41,8 +41,7 @@ async fn hurt(broker: &RabbitMq, how: impl FnOnce(&RabbitMq) + Send) {
 /// Publishes until the queue is full.
 async fn until_full(queue: &RabbitQueue, from: u32) {
     for number in from..100 {
-        if let Err(error) = queue.publish(Partition(0), message(number)).await {
-            assert_eq!(error, PublishError::Full);
+        if queue.publish(Partition(0), message(number)).await == Err(PublishError::Full) {
             return;
         }
     }
@@ -54,10 +53,13 @@ async fn listed_up_to(queue: &RabbitQueue, limit: usize) -> Vec<Message> {
     letters.into_iter().map(|letter| letter.message).collect()
 }
 
-/// Until the queue knows that the broker cannot be reached.
-async fn until_away(queue: &RabbitQueue) {
+/// Until the queue knows that the broker cannot be reached; gives what it knows.
+async fn until_away(queue: &RabbitQueue) -> String {
     let deadline = Instant::now() + SOON;
-    while !matches!(queue.publish(Partition(1), message(0)).await, Err(PublishError::Away(_))) {
+    loop {
+        if let Err(PublishError::Away(reason)) = queue.publish(Partition(1), message(0)).await {
+            return reason;
+        }
         assert!(Instant::now() < deadline, "it never knows");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -152,7 +154,8 @@ mod full {
         assert!(begin.elapsed() < PUBLISH_LIMIT + Duration::from_secs(1), "{:?}", begin.elapsed());
         assert_eq!(outcomes, vec![Err(PublishError::Unknown); 10]);
         // The connection is given up, and a new one does not come about: now it is clear at once.
-        until_away(&queue).await;
+        let reason = until_away(&queue).await;
+        assert!(reason.contains("confirms nothing"), "{reason}");
         let begin = Instant::now();
         let outcome = queue.publish(Partition(0), message(20)).await;
         assert!(matches!(outcome, Err(PublishError::Away(_))), "{outcome:?}");
@@ -182,7 +185,8 @@ mod full {
         let queue = queue(&broker, 2, 100_000);
         publish(&queue, Partition(0), 0..3).await;
         hurt(&broker, |broker| drop(broker.control(&["set_vm_memory_high_watermark", "0"]))).await;
-        until_away(&queue).await;
+        let reason = until_away(&queue).await;
+        assert!(reason.contains("no room"), "{reason}");
         let mut consumer = open(&queue, Partition(0)).await;
         assert_eq!(take(&mut consumer, 3).await, numbers(0..3));
         consumer.settle(3).await.unwrap();

@@ -1,0 +1,89 @@
+//! The service with a broker as its queue. What a broker promises is in tests/contracts/queue; here is what
+//! customers see of it.
+
+use futures_util::future::join_all;
+use serde_json::Value;
+use test_support::Postgres;
+
+use crate::app::{Stack, TestApp};
+use crate::client::taking;
+
+/// Two processes on one queue: many customers, few seats, and one process leaves in the middle.
+async fn a_crowd_is_served_in_order_and_once(url: &str, name: &str) {
+    let variables = [("QUEUE_MODE", "prefer"), ("QUEUE_URL", url), ("QUEUE_NAME", name)];
+    let app = Stack::Full.start_with(&variables).await;
+    let mut other = app.beside().await;
+    let mut schedules = Vec::new();
+    for _ in 0..3 {
+        schedules.push(app.schedule(&[("A", 1, 40)], Value::Null).await);
+    }
+    let requests = (0..240).map(|number: usize| {
+        let client = if number.is_multiple_of(2) { app.client() } else { other.client() };
+        let schedule = schedules[number % 3].clone();
+        async move {
+            let seat = format!("A-1-{}", number / 3 % 40 + 1);
+            let body = taking(&schedule, &[&seat], &format!("c{number}"));
+            client.queued_keyed(&format!("k{number}"), &body).await
+        }
+    });
+    let places = join_all(requests).await;
+    tokio::task::block_in_place(|| other.drain());
+    let mut succeeded = 0;
+    for place in &places {
+        let outcome = app.outcome(place).await;
+        match outcome["status"].as_str() {
+            Some("succeeded") => succeeded += 1,
+            _ => assert_eq!(outcome["error"]["code"], "seats_unavailable", "{outcome}"),
+        }
+    }
+    assert_eq!(succeeded, 120, "two wanted each seat");
+    app.database.audit().await;
+}
+
+/// A broker takes requests without the database, and they are executed when it is back.
+async fn requests_are_taken_while_the_primary_is_away(url: &str, name: &str) {
+    let server = Postgres::start(&[]);
+    let variables = [("QUEUE_MODE", "prefer"), ("QUEUE_URL", url), ("QUEUE_NAME", name)];
+    let app = TestApp::full_on(&server.create_database(), &variables).await;
+    let schedule = app.row_of(30).await;
+    let first = app.queued(&schedule, &["A-1-30"], "ada").await;
+    app.outcome(&first).await;
+    server.kill();
+    let mut places = Vec::new();
+    for number in 1..=20 {
+        places.push(app.queued(&schedule, &[&format!("A-1-{number}")], &format!("c{number}")).await);
+    }
+    let direct = app.book(&schedule, &["A-1-29"], "ada").await;
+    assert_eq!(direct.status, 503, "{direct:?}");
+    tokio::task::block_in_place(|| server.restart());
+    for place in &places {
+        assert_eq!(app.outcome(place).await["status"], "succeeded");
+    }
+    app.database.audit().await;
+}
+
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq {
+    mod full {
+        use test_support::RabbitMq;
+
+        /// Starting a broker would block the runtime.
+        async fn broker() -> &'static RabbitMq {
+            tokio::task::spawn_blocking(RabbitMq::shared).await.unwrap()
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_crowd_is_served_in_order_and_once() {
+            let broker = broker().await;
+            let (url, name) = (broker.url(), broker.fresh_name());
+            super::super::a_crowd_is_served_in_order_and_once(&url, &name).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn requests_are_taken_while_the_primary_is_away() {
+            let broker = broker().await;
+            let (url, name) = (broker.url(), broker.fresh_name());
+            super::super::requests_are_taken_while_the_primary_is_away(&url, &name).await;
+        }
+    }
+}
