@@ -22,7 +22,8 @@ const END_EPMD: &str = "grep -qs epmd /proc/$(cat log/epmd.pid)/comm && kill $(c
 /// A fresh RabbitMQ broker on 127.0.0.1: one node with its own epmd, in a folder of its own.
 ///
 /// Starting takes about ten seconds. What queues have confirmed survives [`RabbitMq::kill`] and
-/// [`RabbitMq::restart`]. Broker, epmd and folder are gone on drop and when the test process ends.
+/// [`RabbitMq::restart`], if the queue is two seconds old: that there is one at all, RabbitMQ 3.10 writes down
+/// later than it says so. Broker, epmd and folder are gone on drop and when the test process ends.
 pub struct RabbitMq {
     server: Server,
     scheme: &'static str,

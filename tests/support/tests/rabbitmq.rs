@@ -90,18 +90,15 @@ mod full {
     }
 
     #[test]
-    fn a_broker_keeps_its_port_and_its_queues_and_leaves_no_epmd() {
+    fn a_broker_keeps_its_port_and_leaves_no_epmd() {
         let broker = RabbitMq::start();
         let (port, folder) = (broker.port(), folder(&broker));
         assert_ne!(broker.fresh_name(), broker.fresh_name());
-        let declare = "rabbit_amqqueue:declare(rabbit_misc:r(<<\"/\">>, queue, <<\"seats\">>), true, \
-                       false, [], none, <<\"test\">>).";
-        broker.control(&["eval", declare]);
         broker.kill();
         wait_until("its processes are gone", || processes(&folder).is_empty());
         broker.restart();
         assert_eq!(broker.port(), port);
-        assert!(broker.control(&["list_queues", "name"]).contains("seats"));
+        assert!(processes(&folder).len() >= 3, "{:?}", processes(&folder));
         drop(broker);
         // The broker's helpers notice its end by themselves.
         wait_until("everything is gone", || processes(&folder).is_empty() && !folder.exists());
