@@ -82,7 +82,8 @@ start_rabbitmq() {
         RABBITMQ_CONFIG_FILE="$work/rabbitmq/rabbitmq.conf" RABBITMQ_MNESIA_BASE="$work/rabbitmq/mnesia" \
         RABBITMQ_LOG_BASE="$work/rabbitmq/log" RABBITMQ_ENABLED_PLUGINS_FILE="$work/rabbitmq/plugins" \
         RABBITMQ_DIST_PORT="$dist_port" ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1 \
-        RABBITMQ_CONF_ENV_FILE=/dev/null "${as[@]}" /usr/lib/rabbitmq/bin/rabbitmq-server \
+        RABBITMQ_CONF_ENV_FILE=/dev/null \
+        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+sbwt none +sbwtdcpu none +sbwtdio none" "${as[@]}" /usr/lib/rabbitmq/bin/rabbitmq-server \
         >"$work/rabbitmq.log" 2>&1) &
     pids+=($!)
     for _ in $(seq 600); do

@@ -3,14 +3,14 @@
 use super::reader::Reader;
 
 /// Everything worth a line, without what two libraries say at each start.
-const FILTER: &str = "info,sea_orm_migration=warn,actix_server=warn";
+const FILTER: &str = "info,sea_orm_migration=warn,actix_server=warn,lapin=off";
 
 /// Settings of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
     /// `LOG_FORMAT`, default `auto`: the form of a line.
     pub format: LogFormat,
-    /// `RUST_LOG`, default `info,sea_orm_migration=warn,actix_server=warn`: which lines are written,
+    /// `RUST_LOG`, default `info,sea_orm_migration=warn,actix_server=warn,lapin=off`: which lines are written,
     /// in `env_logger`'s own syntax. Read here too, so that the `.env` file can set it, which never
     /// reaches the process environment.
     pub filter: String,

@@ -45,7 +45,7 @@ fn without_any_variable_it_runs_on_a_file_and_locks_in_the_process() {
     assert_eq!(config.seat_lock.round_trip, Duration::from_millis(50));
     assert_eq!(config.queue.mode, QueueMode::Off);
     assert_eq!(config.log.format, LogFormat::Auto);
-    assert_eq!(config.log.filter, "info,sea_orm_migration=warn,actix_server=warn");
+    assert_eq!(config.log.filter, "info,sea_orm_migration=warn,actix_server=warn,lapin=off");
     assert!(config.database.migrate);
     assert_eq!(config.warnings, Vec::<String>::new());
 }

@@ -55,6 +55,8 @@ mod plans_csv;
 mod problems;
 mod processes;
 mod queue;
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+mod queue_brokers;
 mod queue_processes;
 mod redis_forms;
 mod schedules;

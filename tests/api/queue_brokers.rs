@@ -51,7 +51,8 @@ async fn requests_are_taken_while_the_primary_is_away(url: &str, name: &str) {
     server.kill();
     let mut places = Vec::new();
     for number in 1..=20 {
-        places.push(app.queued(&schedule, &[&format!("A-1-{number}")], &format!("c{number}")).await);
+        places
+            .push(app.queued(&schedule, &[&format!("A-1-{number}")], &format!("c{number}")).await);
     }
     let direct = app.book(&schedule, &["A-1-29"], "ada").await;
     assert_eq!(direct.status, 503, "{direct:?}");

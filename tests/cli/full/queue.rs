@@ -1,6 +1,6 @@
 //! The queue in front as an operator has it: workers apart, and dead letters.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use test_support::{Postgres, Redis};
@@ -17,7 +17,6 @@ fn outcome(service: &Service, place: &str) -> Value {
             return body;
         }
         assert!(Instant::now() < end, "it is never decided: {body}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
