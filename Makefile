@@ -11,27 +11,35 @@ DENY_VERSION := 0.20.2
 DENY_ROOT := target/tools/cargo-deny-$(DENY_VERSION)
 DENY := $(DENY_ROOT)/bin/cargo-deny
 
+# Every queue there is; the tests run with all of them.
+QUEUES := rabbitmq,kafka
+
+# A broker that speaks Kafka's protocol, in a process of its own.
+TANSU_VERSION := 0.6.0
+TANSU_ROOT := target/tools/tansu-$(TANSU_VERSION)
+TANSU := $(TANSU_ROOT)/bin/tansu
+
 # A real seat plan, kept beside the project and not in it.
 export SEATLOCK_STADIUM ?= $(abspath ../shared/data/stadium.json)
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-deploy test-fast test-faults test-history test-image check bench help
+.PHONY: run test test-deploy test-fast test-faults test-history test-image test-kafka check bench help
 
 run: ## build and start the service: SQLite and in-process locks unless configured otherwise
 	$(CARGO) run --release --locked
 
 test: ## every test, against real servers (installs the servers it needs where they are missing)
 	scripts/install-test-servers
-	$(CARGO) test --locked --workspace --no-fail-fast
-	$(CARGO) test --locked --features faults --test faults -- smoke
-	$(CARGO) test --locked --features faults --test history -- --skip mutants:: --skip whole::
+	$(CARGO) test --locked --workspace --no-fail-fast --features $(QUEUES)
+	$(CARGO) test --locked --features faults,$(QUEUES) --test faults -- smoke
+	$(CARGO) test --locked --features faults,$(QUEUES) --test history -- --skip mutants:: --skip whole::
 
 test-deploy: ## manifests, compose.yaml, Dockerfile and systemd unit: built, validated, and judged by the program
 	scripts/test-deploy
 
 test-history: ## chaos for minutes, and every mutant (about ten minutes; HISTORY_SEED and HISTORY_ROUNDS choose)
 	scripts/install-test-servers
-	$(CARGO) test --locked --features faults --test history -- --test-threads 2 --nocapture
+	$(CARGO) test --locked --features faults,$(QUEUES) --test history -- --test-threads 2 --nocapture
 
 test-fast: ## what needs no server: unit tests, tidy, and the API on the embedded stack
 	$(CARGO) test --locked --workspace --lib --bins
@@ -42,12 +50,18 @@ test-image: ## build the container image without a daemon and try it (root; 10 t
 
 test-faults: ## every scenario of tests/faults: about 10 minutes, as root (one of them mounts a small disk)
 	scripts/install-test-servers
-	$(CARGO) test --locked --features faults --test faults
+	$(CARGO) test --locked --features faults,$(QUEUES) --test faults
+
+test-kafka: ## the queue in Kafka against a broker process, tansu (the first time it builds it)
+	scripts/install-test-servers
+	$(MAKE) --no-print-directory $(TANSU)
+	SEATLOCK_TEST_TANSU=$(abspath $(TANSU)) \
+		$(CARGO) test --locked --features $(QUEUES) --test contracts -- --ignored queue::kafka::tansu
 
 check: ## format, lints, house rules, and what dependencies may bring in
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(CARGO) clippy --all-targets --features faults --locked -- -D warnings
+	$(CARGO) clippy --all-targets --features faults,$(QUEUES) --locked -- -D warnings
 	$(CARGO) test --locked --test tidy --test docs
 	$(MAKE) --no-print-directory $(DENY)
 	$(DENY) --locked check licenses bans sources
@@ -61,3 +75,8 @@ help: ## this list
 $(DENY):
 	@echo "installing cargo-deny $(DENY_VERSION) into $(DENY_ROOT), once: about 5 minutes of CPU"
 	$(CARGO) install --locked cargo-deny --version $(DENY_VERSION) --root $(DENY_ROOT)
+
+$(TANSU):
+	@echo "installing tansu $(TANSU_VERSION) into $(TANSU_ROOT), once: about 20 minutes of CPU"
+	$(CARGO) install --locked tansu --version $(TANSU_VERSION) --root $(TANSU_ROOT) \
+		--features dynostore,libsql

@@ -12,6 +12,8 @@ use crate::domain::ids::RequestId;
 use crate::http::problem::{Code, Problem};
 use crate::http::recorded::render_problem;
 use crate::metrics::Metrics;
+#[cfg(feature = "kafka")]
+use crate::queue::kafka::{KafkaQueue, KafkaSettings};
 #[cfg(feature = "rabbitmq")]
 use crate::queue::rabbitmq::{RabbitQueue, RabbitSettings};
 use crate::queue::{DatabaseQueue, Outcomes, Queue, WaitingList};
@@ -55,7 +57,7 @@ pub fn open_queue(config: &QueueConfig, store: &Arc<Store>) -> Result<Arc<dyn Qu
     Ok(match &config.url {
         QueueUrl::Database => Arc::new(DatabaseQueue::start(Arc::clone(store), config.max)),
         QueueUrl::Rabbit(url) => open_rabbit(config, url)?,
-        QueueUrl::Kafka(_) => return Err(AppError::NoQueue("kafka")),
+        QueueUrl::Kafka(brokers) => open_kafka(config, brokers)?,
     })
 }
 
@@ -73,6 +75,21 @@ fn open_rabbit(config: &QueueConfig, url: &Secret) -> Result<Arc<dyn Queue>, App
 #[cfg(not(feature = "rabbitmq"))]
 fn open_rabbit(_: &QueueConfig, _: &Secret) -> Result<Arc<dyn Queue>, AppError> {
     Err(AppError::NoQueue("rabbitmq"))
+}
+
+#[cfg(feature = "kafka")]
+fn open_kafka(config: &QueueConfig, brokers: &str) -> Result<Arc<dyn Queue>, AppError> {
+    let settings = KafkaSettings {
+        brokers: brokers.to_owned(),
+        name: config.name.clone(),
+        partitions: config.partitions,
+    };
+    Ok(Arc::new(KafkaQueue::new(settings)))
+}
+
+#[cfg(not(feature = "kafka"))]
+fn open_kafka(_: &QueueConfig, _: &str) -> Result<Arc<dyn Queue>, AppError> {
+    Err(AppError::NoQueue("kafka"))
 }
 
 /// Wires the queue, unless it is off.

@@ -7,6 +7,8 @@
 
 mod database;
 pub(crate) mod gather;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod outcomes;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;

@@ -2,6 +2,8 @@
 //! when its broker dies.
 
 mod database;
+#[cfg(feature = "kafka")]
+mod kafka;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 

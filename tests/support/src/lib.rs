@@ -6,7 +6,7 @@
 //! [`RedisCluster`] are several Redis servers each, encrypted or not; [`RabbitMq`] is a broker. [`Process`] is any
 //! other program, above all the service itself. All of
 //! them can be killed, paused and resumed. [`Relay`] is a network that fails between two of them.
-//! [`Prometheus`] and [`Alertmanager`] watch. [`Haproxy`] balances.
+//! [`Prometheus`] and [`Alertmanager`] watch. [`Haproxy`] balances. [`Tansu`] speaks Kafka.
 //!
 //! Nothing outlives the test process, even one that is killed with SIGKILL: every server and folder
 //! has a watchdog that notices the end of its owner (see `watchdog`).
@@ -40,6 +40,7 @@ mod relay;
 mod sentinels;
 mod server;
 mod standby;
+mod tansu;
 mod tool;
 mod wait;
 mod watchdog;
@@ -59,3 +60,4 @@ pub use redis_cluster::RedisCluster;
 pub use relay::{Relay, Strike};
 pub use sentinels::Sentinels;
 pub use standby::Standby;
+pub use tansu::Tansu;

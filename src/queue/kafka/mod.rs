@@ -1,0 +1,221 @@
+//! The queue in front in Kafka: a topic with a partition each, one consumer group, a compacted topic for
+//! dead letters.
+//!
+//! `topics` sees to the topics, `publisher` sends, `group` shares the partitions among processes, `deliveries`
+//! hands one of them out, `letters` reads the dead ones. librdkafka does the talking, on threads of its own;
+//! what of it blocks is called where blocking is allowed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{
+    DeadLetter, Deliveries, Fate, Message, PUBLISH_LIMIT, Partition, PublishError, Queue,
+    QueueError,
+};
+use crate::domain::clock::EpochMs;
+
+mod client;
+mod deliveries;
+mod group;
+mod letters;
+mod publisher;
+mod record;
+mod share;
+mod topics;
+
+use deliveries::Consumer;
+use group::Group;
+use publisher::Publisher;
+use record::Record;
+
+/// How long letting go of the partitions may take before somebody else has to notice that they are free.
+const CLOSE_LIMIT: Duration = Duration::from_secs(3);
+
+/// Which Kafka, and what the queue is called there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaSettings {
+    /// Brokers to begin with, `host:port,host:port`.
+    pub brokers: String,
+    /// The name of the topic and of the consumer group; dead letters are in the topic `<name>.dead`.
+    pub name: String,
+    /// How many partitions the queue has; at least 1, and no more than the topic has.
+    pub partitions: u16,
+}
+
+impl KafkaSettings {
+    /// Where dead letters are.
+    fn dead_topic(&self) -> String {
+        format!("{}.dead", self.name)
+    }
+}
+
+/// A queue in Kafka.
+///
+/// Whoever opens one partition opens them all: the group gives each process with an open partition its
+/// share of all partitions, and what a process has been given and has not opened is read by nobody.
+pub struct KafkaQueue {
+    settings: Arc<KafkaSettings>,
+    /// Set once both topics are known to be there.
+    topics: OnceCell<()>,
+    publisher: Publisher,
+    membership: Mutex<Membership>,
+}
+
+/// This process's place in the group.
+enum Membership {
+    NotYet,
+    Member(Arc<Group>),
+    Left,
+}
+
+impl KafkaQueue {
+    /// Prepares a queue; connects when it is first used, and creates the topics then if they are not there.
+    /// Fails on settings that no Kafka could suit.
+    pub fn new(settings: KafkaSettings) -> Result<Self, QueueError> {
+        let publisher = Publisher::new(&settings).map_err(QueueError::new)?;
+        Ok(Self {
+            settings: Arc::new(settings),
+            topics: OnceCell::new(),
+            publisher,
+            membership: Mutex::new(Membership::NotYet),
+        })
+    }
+
+    /// Waits until both topics are there.
+    async fn ready(&self) -> Result<(), QueueError> {
+        let settings = &self.settings;
+        self.topics.get_or_try_init(|| topics::ensure(Arc::clone(settings))).await.map(|_| ())
+    }
+
+    /// Sends a record by the deadline.
+    async fn send(&self, record: Record, deadline: Instant) -> Result<(), PublishError> {
+        match timeout_at(deadline, self.ready()).await {
+            Ok(Ok(())) => self.publisher.send(record, deadline).await,
+            Ok(Err(error)) => Err(PublishError::Away(error.0)),
+            Err(_) => Err(PublishError::Away("no broker answers".to_owned())),
+        }
+    }
+
+    /// Sends a record to the dead letters.
+    async fn send_dead(&self, record: Record) -> Result<(), QueueError> {
+        self.send(record, Instant::now() + PUBLISH_LIMIT).await.map_err(QueueError::new)
+    }
+
+    /// The dead letters that are wanted, oldest first.
+    async fn read_dead(
+        &self,
+        wanted: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<Vec<DeadLetter>, QueueError> {
+        self.ready().await?;
+        let settings = Arc::clone(&self.settings);
+        let reading = move || letters::read(&settings, wanted);
+        tokio::task::spawn_blocking(reading).await.map_err(QueueError::new)?
+    }
+
+    /// The membership of this process, which begins with the first call.
+    fn group(&self) -> Result<Arc<Group>, QueueError> {
+        let mut membership = self.membership.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*membership {
+            Membership::Member(group) => Ok(Arc::clone(group)),
+            Membership::Left => Err(QueueError::new("it has been closed here")),
+            Membership::NotYet => {
+                let group = Arc::new(Group::join(&self.settings).map_err(QueueError::new)?);
+                *membership = Membership::Member(Arc::clone(&group));
+                Ok(group)
+            }
+        }
+    }
+
+    /// Takes this process out of the group.
+    fn leave(&self) -> Option<Arc<Group>> {
+        let mut membership = self.membership.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *membership, Membership::Left) {
+            Membership::Member(group) => {
+                group.leave();
+                Some(group)
+            }
+            Membership::NotYet | Membership::Left => None,
+        }
+    }
+}
+
+impl Drop for KafkaQueue {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Queue for KafkaQueue {
+    fn publish(
+        &self,
+        partition: Partition,
+        message: Message,
+    ) -> BoxFuture<'_, Result<(), PublishError>> {
+        let deadline = Instant::now() + PUBLISH_LIMIT;
+        Box::pin(self.send(Record::message(&self.settings, partition, message), deadline))
+    }
+
+    fn open(&self, partition: Partition) -> BoxFuture<'_, Result<Box<dyn Deliveries>, QueueError>> {
+        Box::pin(async move {
+            self.ready().await?;
+            let consumer = Consumer::new(self.group()?, partition)?;
+            Ok(Box::new(consumer) as Box<dyn Deliveries>)
+        })
+    }
+
+    fn park(
+        &self,
+        partition: Partition,
+        message: Message,
+        reason: String,
+    ) -> BoxFuture<'_, Result<(), QueueError>> {
+        let letter = DeadLetter { message, partition, reason, parked_at: now() };
+        Box::pin(self.send_dead(Record::letter(&self.settings, letter)))
+    }
+
+    fn letters(&self, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>, QueueError>> {
+        Box::pin(async move {
+            let mut letters = self.read_dead(|_| true).await?;
+            letters.truncate(limit);
+            Ok(letters)
+        })
+    }
+
+    fn take(&self, id: String, fate: Fate) -> BoxFuture<'_, Result<bool, QueueError>> {
+        Box::pin(async move {
+            let wanted = id.clone();
+            let found = self.read_dead(move |id| id == wanted).await?;
+            let Some(letter) = found.into_iter().next() else { return Ok(false) };
+            // First back, then away: what fails in between leaves it in both places.
+            if fate == Fate::Retry {
+                let published = self.publish(letter.partition, letter.message).await;
+                published.map_err(QueueError::new)?;
+            }
+            self.send_dead(Record::tombstone(&self.settings, id)).await?;
+            Ok(true)
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.publisher.close();
+            let Some(group) = self.leave() else { return };
+            let left = group.left();
+            // The thread of the group waits for us too.
+            drop(group);
+            if timeout(CLOSE_LIMIT, left).await.is_err() {
+                log::warn!("kafka did not take leave in time: others get the partitions later");
+            }
+        })
+    }
+}
+
+/// By this process's clock.
+fn now() -> EpochMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    EpochMs::default().plus(since)
+}

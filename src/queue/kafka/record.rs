@@ -1,0 +1,101 @@
+//! How messages and dead letters look in Kafka: key, headers, body; written and read in one place.
+
+use rdkafka::message::{BorrowedMessage, Header, Headers, Message as _, OwnedHeaders};
+
+use super::KafkaSettings;
+use crate::domain::clock::EpochMs;
+use crate::queue::{DeadLetter, Message, Partition};
+
+/// The header with [`Message::id`]. The key has it too, for Kafka's own tools; of what others have published
+/// the key may mean anything, so it is not read.
+const ID: &str = "id";
+/// The header of a dead letter with [`DeadLetter::partition`], in decimal.
+const PARTITION: &str = "partition";
+/// The header of a dead letter with [`DeadLetter::reason`].
+const REASON: &str = "reason";
+/// The header of a dead letter with [`DeadLetter::parked_at`], epoch milliseconds in decimal.
+const PARKED_AT: &str = "parked_at";
+
+/// What is to be written to a topic.
+#[derive(Clone)]
+pub(super) struct Record {
+    pub(super) topic: String,
+    /// `None`: by the key.
+    pub(super) partition: Option<i32>,
+    pub(super) key: String,
+    /// `None` takes away what was written under the key.
+    pub(super) body: Option<Vec<u8>>,
+    pub(super) headers: OwnedHeaders,
+}
+
+impl Record {
+    /// A message for a partition.
+    pub(super) fn message(
+        settings: &KafkaSettings,
+        partition: Partition,
+        message: Message,
+    ) -> Self {
+        Self {
+            topic: settings.name.clone(),
+            partition: Some(i32::from(partition.0)),
+            headers: with(OwnedHeaders::new_with_capacity(1), ID, &message.id),
+            key: message.id,
+            body: Some(message.body),
+        }
+    }
+
+    /// A message among the dead letters.
+    pub(super) fn letter(settings: &KafkaSettings, letter: DeadLetter) -> Self {
+        let headers = with(OwnedHeaders::new_with_capacity(4), ID, &letter.message.id);
+        let headers = with(headers, PARTITION, &letter.partition.0.to_string());
+        let headers = with(headers, REASON, &letter.reason);
+        Self {
+            topic: settings.dead_topic(),
+            partition: None,
+            headers: with(headers, PARKED_AT, &letter.parked_at.0.to_string()),
+            key: letter.message.id,
+            body: Some(letter.message.body),
+        }
+    }
+
+    /// The end of the dead letter of this id.
+    pub(super) fn tombstone(settings: &KafkaSettings, id: String) -> Self {
+        let headers = OwnedHeaders::new();
+        Self { topic: settings.dead_topic(), partition: None, key: id, body: None, headers }
+    }
+}
+
+fn with(headers: OwnedHeaders, key: &str, value: &str) -> OwnedHeaders {
+    headers.insert(Header { key, value: Some(value) })
+}
+
+/// The text of a header; `None` if there is none, or no text.
+fn header<'a>(record: &'a BorrowedMessage<'_>, key: &str) -> Option<&'a str> {
+    let found = record.headers()?.iter().find(|header| header.key == key)?;
+    std::str::from_utf8(found.value?).ok()
+}
+
+/// A message as it was published; one of somebody else's is called after its place.
+pub(super) fn message(record: &BorrowedMessage<'_>) -> Message {
+    let place = || format!("{}-{}", record.partition(), record.offset());
+    Message {
+        id: header(record, ID).map_or_else(place, str::to_owned),
+        body: record.payload().unwrap_or_default().to_vec(),
+    }
+}
+
+/// What a record says about the dead letter of an id: what it is, or (`None`) that it is no more.
+pub(super) fn letter(record: &BorrowedMessage<'_>) -> (String, Option<DeadLetter>) {
+    let id = String::from_utf8_lossy(record.key().unwrap_or_default()).into_owned();
+    let Some(body) = record.payload() else { return (id, None) };
+    let number = |key| header(record, key).and_then(|text| text.parse::<i64>().ok());
+    let partition = number(PARTITION).and_then(|number| u16::try_from(number).ok());
+    let written_at = record.timestamp().to_millis();
+    let letter = DeadLetter {
+        message: Message { id: id.clone(), body: body.to_vec() },
+        partition: Partition(partition.unwrap_or(0)),
+        reason: header(record, REASON).unwrap_or_default().to_owned(),
+        parked_at: EpochMs(number(PARKED_AT).or(written_at).unwrap_or(0)),
+    };
+    (id, Some(letter))
+}
