@@ -84,7 +84,7 @@ fn open_kafka(config: &QueueConfig, brokers: &str) -> Result<Arc<dyn Queue>, App
         name: config.name.clone(),
         partitions: config.partitions,
     };
-    Ok(Arc::new(KafkaQueue::new(settings)))
+    Ok(Arc::new(KafkaQueue::new(settings)?))
 }
 
 #[cfg(not(feature = "kafka"))]

@@ -88,3 +88,32 @@ mod rabbitmq {
         }
     }
 }
+
+#[cfg(feature = "kafka")]
+mod kafka {
+    mod full {
+        use rdkafka::mocking::MockCluster;
+
+        /// Three brokers in this process, on TCP.
+        fn cluster() -> MockCluster<'static, rdkafka::producer::DefaultProducerContext> {
+            let cluster = MockCluster::new(3).unwrap();
+            cluster.create_topic("seats", 16, 3).unwrap();
+            cluster.create_topic("seats.dead", 1, 3).unwrap();
+            cluster
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_crowd_is_served_in_order_and_once() {
+            let cluster = cluster();
+            let url = format!("kafka://{}", cluster.bootstrap_servers());
+            super::super::a_crowd_is_served_in_order_and_once(&url, "seats").await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn requests_are_taken_while_the_primary_is_away() {
+            let cluster = cluster();
+            let url = format!("kafka://{}", cluster.bootstrap_servers());
+            super::super::requests_are_taken_while_the_primary_is_away(&url, "seats").await;
+        }
+    }
+}
