@@ -21,6 +21,7 @@ use crate::domain::effect::{Outcome, RecordedAnswer};
 use crate::domain::failure::{Failure, StoreError};
 use crate::domain::ids::RequestId;
 use crate::domain::refusal::Refusal;
+use crate::faults::{self, Point};
 use crate::metrics::Metrics;
 use crate::metrics::queue::Executed;
 use crate::queue::{
@@ -33,12 +34,10 @@ use super::booking::{Declined, Lanes};
 use super::health::Health;
 
 mod flight;
+mod rest;
 
 use flight::{Flight, Place};
-
-/// Between two attempts after something failed: at first, and at most.
-const PAUSE: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
+use rest::Rest;
 
 /// How often it is said, at most, who of a partition is being executed.
 const MARK_INTERVAL: Duration = Duration::from_millis(100);
@@ -106,8 +105,7 @@ impl QueueConsumers {
                 stopping: stopping.clone(),
                 places: Arc::clone(&places),
                 marked: None,
-                pause: PAUSE,
-                paused: false,
+                rest: Rest::new(partition, this.metrics.queue.paused_partitions.clone()),
             };
             tasks.spawn(consumer.run());
         }
@@ -123,8 +121,7 @@ struct Consumer {
     places: Arc<Semaphore>,
     /// When it was last said who is being executed.
     marked: Option<Instant>,
-    pause: Duration,
-    paused: bool,
+    rest: Rest,
 }
 
 impl Consumer {
@@ -138,7 +135,7 @@ impl Consumer {
                 Ok(Err(error)) => error,
                 Err(_) => QueueError::new("its consumer failed"),
             };
-            if !self.paused {
+            if !self.rest.is_on() {
                 log::warn!("partition {} of the queue: {error}", self.partition.0);
             }
             self.rest().await;
@@ -148,6 +145,7 @@ impl Consumer {
     async fn consume(&mut self) -> Result<(), QueueError> {
         let mut deliveries = self.with.queue.open(self.partition).await?;
         let mut flight = Flight::new(self.with.window.min(usize::from(UNSETTLED_MAX)));
+        let opened = Instant::now();
         loop {
             let stopping = *self.stopping.borrow();
             if stopping && flight.is_empty() {
@@ -165,6 +163,9 @@ impl Consumer {
                 next = next(&self.places, &mut *deliveries), if !stopping && flight.has_room() => {
                     let (place, message) = next?;
                     self.begin(&mut flight, place, message);
+                }
+                () = Rest::quiet(opened), if self.rest.is_on() && flight.is_empty() => {
+                    self.rest.end();
                 }
             }
         }
@@ -206,8 +207,9 @@ impl Consumer {
                 self.park(one.message.clone(), None, reason).await?;
             }
         }
+        faults::reach(Point::BeforeSettle).await.map_err(QueueError::new)?;
         deliveries.settle(landed.len()).await?;
-        self.well_again();
+        self.rest.end();
         let metrics = &self.with.metrics.queue;
         let now = self.with.store.clock();
         let mut left = Vec::with_capacity(landed.len());
@@ -257,7 +259,7 @@ impl Consumer {
             }
             return self.settle(flight, deliveries).await;
         }
-        if !self.paused {
+        if !self.rest.is_on() {
             log::warn!("partition {} of the queue waits: {failure}", self.partition.0);
             self.with.metrics.queue.interruptions_total.inc();
         }
@@ -292,39 +294,8 @@ impl Consumer {
         self.with.queue.park(self.partition, message, reason.to_owned()).await
     }
 
-    /// Pauses, longer each time, and until the database takes writes.
     async fn rest(&mut self) {
-        if !self.paused {
-            self.paused = true;
-            self.with.metrics.queue.paused_partitions.inc();
-        }
-        let until = Instant::now() + self.pause.mul_f64(0.5 + fastrand::f64());
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
-        let mut stopping = self.stopping.clone();
-        while !*stopping.borrow() && (Instant::now() < until || !self.with.health.writable()) {
-            let next = until.min(Instant::now() + PAUSE_MAX).max(Instant::now() + PAUSE);
-            tokio::select! {
-                _ = stopping.changed() => {}
-                () = tokio::time::sleep_until(next) => {}
-            }
-        }
-    }
-
-    fn well_again(&mut self) {
-        self.pause = PAUSE;
-        if self.paused {
-            self.paused = false;
-            self.with.metrics.queue.paused_partitions.dec();
-            log::info!("partition {} of the queue goes on", self.partition.0);
-        }
-    }
-}
-
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        if self.paused {
-            self.with.metrics.queue.paused_partitions.dec();
-        }
+        self.rest.take(&self.with.health, self.stopping.clone()).await;
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Point {
     BeforeUnlock,
     /// The outcome has not reached the caller.
     BeforeAnswer,
+    /// Requests of the queue have had their effect, and the queue has not heard of it.
+    BeforeSettle,
 }
 
 /// A failure that a test has asked for.
@@ -62,7 +64,7 @@ mod armed {
     use super::{Injected, Point};
 
     /// The names of the points in `SEATLOCK_FAULTS`.
-    const NAMES: [(&str, Point); 9] = [
+    const NAMES: [(&str, Point); 10] = [
         ("after_lock", Point::AfterLock),
         ("after_begin", Point::AfterBegin),
         ("after_row_lock", Point::AfterRowLock),
@@ -72,6 +74,7 @@ mod armed {
         ("before_snapshot", Point::BeforeSnapshot),
         ("before_unlock", Point::BeforeUnlock),
         ("before_answer", Point::BeforeAnswer),
+        ("before_settle", Point::BeforeSettle),
     ];
 
     /// What happens at a point.
