@@ -1,7 +1,6 @@
 //! One scenario: its servers and the lines to them, processes of the service, and the audit at the end.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -53,8 +52,13 @@ pub(crate) struct Scene {
 impl Scene {
     /// Starts one more process, with more variables, and waits until it is ready.
     pub(crate) async fn launch(&self, more: &[(&str, &str)]) -> Service {
+        self.launch_as(&[], more).await
+    }
+
+    /// As [`Scene::launch`], with arguments of the program, such as the name of its command.
+    pub(crate) async fn launch_as(&self, arguments: &[&str], more: &[(&str, &str)]) -> Service {
         let port = free_port();
-        let process = self.spawn(port, more);
+        let process = self.spawn_as(arguments, port, more);
         let client = Client::of(([127, 0, 0, 1], port).into());
         let service = Service { process, client, port };
         service.ready().await;
@@ -96,6 +100,11 @@ impl Scene {
 
     /// Starts a process at this port, and does not wait for it.
     pub(crate) fn spawn(&self, port: u16, more: &[(&str, &str)]) -> Process {
+        self.spawn_as(&[], port, more)
+    }
+
+    /// Starts the program with these arguments, on this port.
+    pub(crate) fn spawn_as(&self, arguments: &[&str], port: u16, more: &[(&str, &str)]) -> Process {
         let (host, name) = self.url.rsplit_once('/').unwrap();
         let (host, _) = host.rsplit_once(':').unwrap();
         let line = format!("{host}:{}/{name}", self.database_line.port());
@@ -112,7 +121,9 @@ impl Scene {
         let ours = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         // The last of a name counts.
         let variables: Vec<_> = usual.into_iter().chain(ours).chain(more.iter().copied()).collect();
-        Process::spawn(Path::new(env!("CARGO_BIN_EXE_seatlock")), &variables)
+        let program = std::iter::once(env!("CARGO_BIN_EXE_seatlock"));
+        let command: Vec<_> = program.chain(arguments.iter().copied()).map(Into::into).collect();
+        Process::spawn_command(&command, &variables)
     }
 
     /// A customer of the process with this number, over a connection of its own.

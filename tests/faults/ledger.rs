@@ -117,6 +117,20 @@ impl Ledger {
         }
     }
 
+    /// Takes down a booking that a customer was told of later.
+    pub(crate) fn add(&self, booking: &str) {
+        self.bookings.lock().unwrap().insert(booking.to_owned());
+    }
+
+    /// Takes down a request to the queue, and how long its customer waited to hear that it was taken.
+    pub(crate) fn asked(&self, told: &str, waited: Duration) {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+        let mut longest = self.longest.lock().unwrap();
+        *longest = waited.max(*longest);
+        drop(longest);
+        self.note(told);
+    }
+
     fn judge(&self, order: Open, answer: Option<Answer>) -> Option<Answer> {
         let Some(answer) = answer else {
             self.note("no answer");
@@ -143,7 +157,7 @@ impl Ledger {
         Some(answer)
     }
 
-    fn note(&self, what: &str) {
+    pub(crate) fn note(&self, what: &str) {
         *self.told.lock().unwrap().entry(what.to_owned()).or_default() += 1;
     }
 

@@ -32,6 +32,7 @@ mod holds;
 mod noise;
 mod outages;
 mod processes;
+mod queue;
 mod redis;
 mod rolling;
 mod setup;

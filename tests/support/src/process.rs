@@ -31,8 +31,14 @@ impl Process {
     /// Returns at once; a program that cannot be run ends with exit code 126 or 127.
     #[must_use]
     pub fn spawn(program: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::spawn_command(&[program.into()], environment)
+    }
+
+    /// As [`Process::spawn`], for `command`: a program and its arguments.
+    #[must_use]
+    pub fn spawn_command(command: &[OsString], environment: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
-        let process = Self::spawn_in(folder.path(), &[program.into()], environment);
+        let process = Self::spawn_in(folder.path(), command, environment);
         Self { _folder: Some(folder), ..process }
     }
 

@@ -1,0 +1,154 @@
+//! An on-sale through the queue: processes that serve and do not execute, workers that execute, and the
+//! queue between them, whichever it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::client::Client;
+use crate::database::Database;
+use crate::harness::{LONG, Scene, Service, Setup, calmly, until};
+
+use super::orders::{Ended, Order, Orders};
+
+/// Which queue a scenario runs on.
+#[derive(Clone)]
+pub(crate) struct Backend {
+    /// For the report.
+    pub(crate) name: &'static str,
+    /// `QUEUE_URL` and whatever else the queue needs.
+    pub(crate) variables: Vec<(String, String)>,
+    /// Whether it takes requests while the primary is away.
+    pub(crate) is_apart: bool,
+}
+
+impl Backend {
+    /// The service's own database.
+    pub(crate) fn database() -> Self {
+        let variables = vec![("QUEUE_URL".to_owned(), "db://".to_owned())];
+        Self { name: "db", variables, is_apart: false }
+    }
+}
+
+/// A worker's log says so when it begins to act on a fault.
+const STRUCK: &str = "a fault: Kill";
+
+/// Two processes that serve, and workers.
+pub(crate) struct OnSale {
+    // Processes end before the servers they talk to.
+    pub(crate) workers: Vec<Service>,
+    pub(crate) scene: Scene,
+    pub(crate) backend: Backend,
+    pub(crate) orders: Arc<Orders>,
+    pub(crate) deaths: usize,
+}
+
+impl OnSale {
+    /// Starts two processes that take requests and leave them to others; no workers yet.
+    pub(crate) async fn start(backend: Backend, setup: Setup) -> Self {
+        let setup = setup.set("QUEUE_MODE", "prefer").set("QUEUE_CONSUME", "off");
+        let variables = backend.variables.iter();
+        let setup = variables.fold(setup, |setup, (name, value)| setup.set(name, value));
+        let scene = setup.processes(2).start().await;
+        scene.inject(backend.name);
+        Self { workers: Vec::new(), scene, backend, orders: Arc::default(), deaths: 0 }
+    }
+
+    /// Starts one more worker.
+    pub(crate) async fn add_worker(&mut self, more: &[(&str, &str)]) {
+        let worker = self.scene.launch_as(&["worker"], more).await;
+        self.workers.push(worker);
+    }
+
+    /// Starts a worker in the place of one that has ended.
+    pub(crate) async fn restart_worker(&mut self, number: usize, more: &[(&str, &str)]) {
+        let port = self.workers[number].port;
+        self.workers[number].process = self.scene.spawn_as(&["worker"], port, more);
+        self.workers[number].ready().await;
+    }
+
+    /// Starts workers again that their fault has killed, each with the faults given next; gives how many.
+    pub(crate) async fn bury(&mut self, mut next: impl FnMut() -> String) -> usize {
+        let mut buried = 0;
+        for number in 0..self.workers.len() {
+            if !self.workers[number].process.is_running() {
+                let output = self.workers[number].process.output();
+                assert!(output.contains(STRUCK), "it died by itself: {output}");
+                self.restart_worker(number, &[("SEATLOCK_FAULTS", &next())]).await;
+                buried += 1;
+            }
+        }
+        self.deaths += buried;
+        buried
+    }
+
+    /// The sum of a metric over the workers that run.
+    pub(crate) async fn executed(&self, result: &str) -> f64 {
+        let series = format!("seatlock_queue_executed_total{{result=\"{result}\"}}");
+        let running = self.workers.iter().filter(|worker| worker.process.is_running());
+        join_all(running.map(|worker| worker.client.metric(&series))).await.iter().sum()
+    }
+
+    /// The processes that serve.
+    pub(crate) fn clients(&self) -> [Client; 2] {
+        [self.scene.client(0), self.scene.client(1)]
+    }
+
+    /// Lets many customers order at once, `together` at a time, each with either process; `times` says how
+    /// often each sends its order.
+    pub(crate) async fn crowd(&self, orders: Vec<Order>, together: usize, times: usize) {
+        let clients = self.clients();
+        for some in orders.chunks(together) {
+            let sent = some.iter().map(|order| {
+                let (first, clients) = (fastrand::usize(..2), &clients);
+                async move {
+                    for time in 0..if order.keyed { times } else { 1 } {
+                        let client = &clients[(first + time) % 2];
+                        self.orders.send(client, &self.scene.ledger, order).await;
+                    }
+                }
+            });
+            join_all(sent).await;
+        }
+    }
+
+    /// Waits until the queue is empty and everybody was told, then until no worker believes that it has to
+    /// wait.
+    pub(crate) async fn end(&self) -> Vec<Ended> {
+        let database = Database::postgres(&self.scene.url).await;
+        let ended = self.orders.end(&self.clients(), &self.scene.ledger, &database).await;
+        for worker in self.workers.iter().filter(|worker| worker.process.is_running()) {
+            let paused = || worker.client.metric("seatlock_queue_paused_partitions");
+            until("no partition is paused", LONG, async || paused().await == 0.0).await;
+            let in_flight = || worker.client.metric("seatlock_queue_in_flight");
+            until("nothing is in flight", LONG, async || in_flight().await == 0.0).await;
+            let parked = "seatlock_queue_executed_total{result=\"parked\"}";
+            assert_eq!(worker.client.metric(parked).await, 0.0, "a dead letter");
+        }
+        ended
+    }
+
+    /// Ends the scenario: the workers end in order, the tables are audited, what is free is sold.
+    pub(crate) async fn finish(mut self) {
+        for worker in self.workers.drain(..) {
+            worker.process.terminate();
+            assert_eq!(worker.ended(Duration::from_secs(30)), 0, "{}", worker.process.output());
+        }
+        self.scene.finish().await;
+    }
+
+    /// The primary dies (kill -9) and is started again after a time.
+    pub(crate) async fn primary_dies_for(&self, time: Duration, meanwhile: impl AsyncFnOnce()) {
+        calmly(|| self.scene.primary.kill());
+        let dead = std::time::Instant::now();
+        meanwhile().await;
+        tokio::time::sleep(time.saturating_sub(dead.elapsed())).await;
+        calmly(|| self.scene.primary.restart());
+    }
+}
+
+/// So many labels of one row.
+pub(crate) fn seats(from: u32, count: u32) -> Vec<String> {
+    (from..from + count).map(|seat| format!("A-1-{seat}")).collect()
+}
