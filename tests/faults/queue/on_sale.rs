@@ -48,6 +48,7 @@ impl OnSale {
     /// Starts two processes that take requests and leave them to others; no workers yet.
     pub(crate) async fn start(backend: Backend, setup: Setup) -> Self {
         let setup = setup.set("QUEUE_MODE", "prefer").set("QUEUE_CONSUME", "off");
+        let setup = setup.set("DRAIN_DELAY", "200ms");
         let variables = backend.variables.iter();
         let setup = variables.fold(setup, |setup, (name, value)| setup.set(name, value));
         let scene = setup.processes(2).start().await;
@@ -131,8 +132,10 @@ impl OnSale {
 
     /// Ends the scenario: the workers end in order, the tables are audited, what is free is sold.
     pub(crate) async fn finish(mut self) {
-        for worker in self.workers.drain(..) {
+        for worker in &self.workers {
             worker.process.terminate();
+        }
+        for worker in self.workers.drain(..) {
             assert_eq!(worker.ended(Duration::from_secs(30)), 0, "{}", worker.process.output());
         }
         self.scene.finish().await;

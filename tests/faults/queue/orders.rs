@@ -124,13 +124,16 @@ impl Orders {
 
     /// Waits until every request that was taken is over.
     pub(crate) async fn are_over(&self, client: &Client) {
-        let accounts = self.accounts.lock().unwrap();
-        let taken = accounts.values().flat_map(|account| &account.taken);
-        let paths: Vec<String> = taken.map(|taken| taken.path.clone()).collect();
-        drop(accounts);
+        let paths = self.paths();
         for some in paths.chunks(128) {
             join_all(some.iter().map(|path| outcome_of(client, path))).await;
         }
+    }
+
+    fn paths(&self) -> Vec<String> {
+        let accounts = self.accounts.lock().unwrap();
+        let taken = accounts.values().flat_map(|account| &account.taken);
+        taken.map(|taken| taken.path.clone()).collect()
     }
 
     /// Waits until every request that was taken is over, and holds what was told, by either of two processes
