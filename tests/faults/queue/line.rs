@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use crate::harness::{LONG, SLACK, Setup, calmly, until};
+use crate::harness::{LONG, SLACK, Service, Setup, calmly, until};
 
 use super::on_sale::{Backend, OnSale, seats};
 use super::orders::{Order, first_come_first_served};
@@ -31,7 +31,8 @@ async fn lines(sale: &OnSale, schedules: &[String], of: (&str, u32), seconds: u6
 }
 
 pub(super) async fn t38_nobody_overtakes_whoever_dies(backend: Backend) {
-    let setup = Setup::of("T38 the order of a line").set("BATCH_MAX", "4").own_postgres(&[]);
+    let setup = Setup::of("T38 the order of a line").quick().own_postgres(&[]);
+    let setup = setup.set("BATCH_MAX", "4");
     let mut sale = OnSale::start(backend, setup.set("QUEUE_DEADLINE", "300s")).await;
     let mut schedules = Vec::new();
     for _ in 0..3 {
@@ -41,21 +42,25 @@ pub(super) async fn t38_nobody_overtakes_whoever_dies(backend: Backend) {
     lines(&sale, &schedules, ("early", 1), 2).await;
     let fault = |deed: &str| format!("{deed},{}", slowly(200));
     sale.add_worker(&[("SEATLOCK_FAULTS", &fault("after_commit=kill@6"))]).await;
-    sale.add_worker(&[("SEATLOCK_FAULTS", &fault("before_settle=kill@70"))]).await;
+    // Two batches fail alone, by their time limit, while the next one of the same line waits behind them.
+    let later = fault("before_commit=pause:3s@9,before_commit=pause:3s@26,before_settle=kill@60");
+    sale.add_worker(&[("SEATLOCK_FAULTS", &later)]).await;
     lines(&sale, &schedules, ("later", 51), 4).await;
-    assert_eq!(sale.bury(|| fault("before_settle=kill@70")).await, 1);
+    assert_eq!(sale.bury(|| later.clone()).await, 1);
     let outage = async {
         // Somebody has taken over, and is in the middle of the line.
         tokio::time::sleep(Duration::from_secs(9)).await;
         sale.primary_dies_for(Duration::from_secs(4), async || ()).await;
     };
     tokio::join!(lines(&sale, &schedules, ("last", 101), 16), outage);
-    let end = Instant::now() + LONG;
+    let (mut failed, end) = (0, Instant::now() + LONG);
     while sale.deaths < 2 {
         assert!(Instant::now() < end, "nobody has died before a settlement");
         tokio::time::sleep(Duration::from_millis(200)).await;
+        failed = failed.max(sale.workers.iter().map(failed_batches).sum());
         sale.bury(|| slowly(200)).await;
     }
+    assert!(failed > 0, "no batch has failed alone");
     let ended = sale.end().await;
     sale.bury(String::new).await;
     assert!(ended.iter().all(|one| !one.was_told("expired")));
@@ -64,11 +69,16 @@ pub(super) async fn t38_nobody_overtakes_whoever_dies(backend: Backend) {
     let refused = sale.scene.ledger.told("dependency_unavailable");
     assert!(sale.backend.is_apart || refused > 0, "the queue took requests without its database");
     sale.scene.inject(&format!(
-        "{} deaths after COMMIT and before settlements, kill -9 of the primary for 4 s; {contested} seats \
-         with rivals, each to the first",
+        "{} deaths after COMMIT and before settlements, {failed} batches failed alone, kill -9 of the \
+         primary for 4 s; {contested} seats with rivals, each to the first",
         sale.deaths
     ));
     sale.finish().await;
+}
+
+/// Batches of a worker that have failed by their own time limit.
+fn failed_batches(worker: &Service) -> usize {
+    worker.process.output().matches("it took too long").count()
 }
 
 pub(super) async fn t38_what_waits_longer_than_its_deadline_is_never_sold(backend: Backend) {

@@ -22,6 +22,7 @@ pub(super) async fn t38_a_worker_dies_between_commit_and_settlement(backend: Bac
     let ended = sale.end().await;
     let repeated = sale.executed("repeated").await;
     assert!(ended.iter().filter(|one| one.was_told("succeeded")).count() > 10);
+    assert!(ended.iter().all(|one| !one.was_told("expired")), "a request was lost");
     let buried = sale.bury(String::new).await;
     assert_eq!(buried, 1);
     sale.scene.inject(&format!("death before the settlement, {repeated} of its deliveries again"));
@@ -63,6 +64,7 @@ pub(super) async fn t38_workers_die_again_and_again(backend: Backend) {
     let ended = sale.end().await;
     let (taken, deaths) = (ended.iter().map(|one| one.told.len()).sum::<usize>(), sale.deaths);
     assert!(taken > 300, "only {taken} requests");
+    assert!(ended.iter().all(|one| !one.was_told("expired")), "a request was lost");
     let repeated = sale.executed("repeated").await;
     sale.scene.inject(&format!(
         "{deaths} deaths of two workers at four points, {taken} requests, {repeated} repeated at the end"
