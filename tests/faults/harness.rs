@@ -52,13 +52,8 @@ pub(crate) struct Scene {
 impl Scene {
     /// Starts one more process, with more variables, and waits until it is ready.
     pub(crate) async fn launch(&self, more: &[(&str, &str)]) -> Service {
-        self.launch_as(&[], more).await
-    }
-
-    /// As [`Scene::launch`], with arguments of the program, such as the name of its command.
-    pub(crate) async fn launch_as(&self, arguments: &[&str], more: &[(&str, &str)]) -> Service {
         let port = free_port();
-        let process = self.spawn_as(arguments, port, more);
+        let process = self.spawn(port, more);
         let client = Client::of(([127, 0, 0, 1], port).into());
         let service = Service { process, client, port };
         service.ready().await;

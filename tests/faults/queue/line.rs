@@ -195,7 +195,7 @@ pub(super) async fn t38_more_is_offered_than_can_be_sold_in_time(backend: Backen
     assert!(expired > 20, "only {expired} came too late");
     assert!(full > 20, "only {full} were told that the queue is full");
     sale.scene.inject(&format!(
-        "some 80 requests a second for 8 s on 27: {full} overloaded, {expired} expired, {sold} sold"
+        "{number} requests in 8 s, executed four in 150 ms: {full} overloaded, {expired} expired, {sold} sold"
     ));
     sale.finish().await;
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use reqwest::Method;
+use test_support::free_port;
 
 use crate::client::Client;
 use crate::database::Database;
@@ -58,7 +60,11 @@ impl OnSale {
 
     /// Starts one more worker.
     pub(crate) async fn add_worker(&mut self, more: &[(&str, &str)]) {
-        let worker = self.scene.launch_as(&["worker"], more).await;
+        let port = free_port();
+        let process = self.scene.spawn_as(&["worker"], port, more);
+        let client = Client::of(([127, 0, 0, 1], port).into());
+        let worker = Service { process, client, port };
+        begun(&worker).await;
         self.workers.push(worker);
     }
 
@@ -66,7 +72,7 @@ impl OnSale {
     pub(crate) async fn restart_worker(&mut self, number: usize, more: &[(&str, &str)]) {
         let port = self.workers[number].port;
         self.workers[number].process = self.scene.spawn_as(&["worker"], port, more);
-        self.workers[number].ready().await;
+        begun(&self.workers[number]).await;
     }
 
     /// Starts workers again that their fault has killed, each with the faults given next; gives how many.
@@ -87,8 +93,7 @@ impl OnSale {
     /// The sum of a metric over the workers that run.
     pub(crate) async fn executed(&self, result: &str) -> f64 {
         let series = format!("seatlock_queue_executed_total{{result=\"{result}\"}}");
-        let running = self.workers.iter().filter(|worker| worker.process.is_running());
-        join_all(running.map(|worker| worker.client.metric(&series))).await.iter().sum()
+        join_all(self.workers.iter().map(|worker| told(worker, &series))).await.iter().sum()
     }
 
     /// The processes that serve.
@@ -119,14 +124,13 @@ impl OnSale {
     pub(crate) async fn end(&self) -> Vec<Ended> {
         let database = Database::postgres(&self.scene.url).await;
         let ended = self.orders.end(&self.clients(), &self.scene.ledger, &database).await;
-        for worker in self.workers.iter().filter(|worker| worker.process.is_running()) {
-            let paused = || worker.client.metric("seatlock_queue_paused_partitions");
+        for worker in &self.workers {
+            let paused = || told(worker, "seatlock_queue_paused_partitions");
             until("no partition is paused", LONG, async || paused().await == 0.0).await;
-            let in_flight = || worker.client.metric("seatlock_queue_in_flight");
+            let in_flight = || told(worker, "seatlock_queue_in_flight");
             until("nothing is in flight", LONG, async || in_flight().await == 0.0).await;
-            let parked = "seatlock_queue_executed_total{result=\"parked\"}";
-            assert_eq!(worker.client.metric(parked).await, 0.0, "a dead letter");
         }
+        assert_eq!(self.executed("parked").await, 0.0, "a dead letter");
         ended
     }
 
@@ -149,6 +153,23 @@ impl OnSale {
         tokio::time::sleep(time.saturating_sub(dead.elapsed())).await;
         calmly(|| self.scene.primary.restart());
     }
+}
+
+/// Waits until a worker is ready, or its fault has killed it already.
+async fn begun(worker: &Service) {
+    let ready = async || {
+        let answer = worker.client.try_send(worker.client.request(Method::GET, "/readyz")).await;
+        !worker.process.is_running() || answer.is_some_and(|answer| answer.status == 200)
+    };
+    until("a worker is ready", LONG, ready).await;
+}
+
+/// What a worker tells of a metric; nothing is 0, such as of one that its fault has killed.
+async fn told(worker: &Service, series: &str) -> f64 {
+    let answer = worker.client.try_send(worker.client.request(Method::GET, "/metrics")).await;
+    let text = answer.map(|answer| answer.body).unwrap_or_default();
+    let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+    text.lines().find_map(value).unwrap_or_default()
 }
 
 /// So many labels of one row.

@@ -9,7 +9,7 @@ use super::on_sale::{Backend, OnSale, seats};
 use super::orders::{Order, first_come_first_served};
 use super::{customers, slowly};
 
-/// The short one: a death before the settlement and one after COMMIT.
+/// The short one.
 pub(super) async fn t38_a_worker_dies_between_commit_and_settlement(backend: Backend) {
     let setup = Setup::of("T38 a worker dies before it settles").set("BATCH_MAX", "8");
     let mut sale = OnSale::start(backend, setup).await;
