@@ -5,6 +5,7 @@
 //! 3. Its outcome is recorded with its effect, under its own id, by whoever executes it
 //!    ([`crate::actors::queue_consumer`]). Until it is there, the line tells how the request stands.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,9 +18,10 @@ use crate::domain::command::{Action, Keyed, Queued, RequestKey};
 use crate::domain::effect::RecordedAnswer;
 use crate::domain::failure::StoreError;
 use crate::domain::ids::{RequestId, ScheduleId};
-use crate::queue::gather::Gather;
+use crate::queue::gather::{Gather, Overfull};
 use crate::queue::{
-    Entry, Newcomer, Outcomes, Partition, PublishError, Queue, Request, Standing, WaitingList,
+    Entry, Message, Newcomer, Outcomes, PUBLISH_LIMIT, Partition, PublishError, Queue, Request,
+    Standing, WaitingList,
 };
 use crate::store::Store;
 
@@ -83,9 +85,22 @@ pub enum NotAccepted {
     NotQueued,
 }
 
+/// Requests that share a message, and those of one partition that may wait for it.
+const TOGETHER: (usize, usize) = (128, 8_192);
+
+/// A request on its way into the queue.
+struct Parcel {
+    id: RequestId,
+    line: Vec<u8>,
+    /// Whether it was sent, or given up before; whoever is first decides.
+    settled: Arc<AtomicBool>,
+    confirm: oneshot::Sender<Result<(), PublishError>>,
+}
+
 /// The front of the queue.
 pub struct Requests {
-    queue: Arc<dyn Queue>,
+    /// One for each partition: what came while a message was being confirmed goes with the next.
+    senders: Vec<Gather<Parcel>>,
     waiting: Arc<WaitingList>,
     outcomes: Arc<Outcomes>,
     store: Arc<Store>,
@@ -123,7 +138,12 @@ impl Requests {
     ) -> Self {
         let from = Arc::clone(&store);
         let lookups = Gather::start(LOOKUPS, move |gathered| look_up(Arc::clone(&from), gathered));
-        Self { queue, waiting, outcomes, store, lookups, ids: Mutex::new(ContextV7::new()), limits }
+        let senders = Partition::all(limits.partitions).map(|partition| {
+            let queue = Arc::clone(&queue);
+            Gather::start(TOGETHER, move |parcels| send(Arc::clone(&queue), partition, parcels))
+        });
+        let (senders, ids) = (senders.collect(), Mutex::new(ContextV7::new()));
+        Self { senders, waiting, outcomes, store, lookups, ids, limits }
     }
 
     /// Takes a request to hold, book or confirm into the queue.
@@ -145,8 +165,7 @@ impl Requests {
             Entry::CustomerFull => return Err(NotAccepted::CustomerFull),
             Entry::Full => return Err(NotAccepted::Full),
         };
-        let partition = Partition::of(schedule, self.limits.partitions);
-        let refused = match self.queue.publish(partition, request.message()).await {
+        let refused = match self.publish(&request).await {
             Ok(()) => {
                 let per_second = self.waiting.pace(schedule);
                 let standing = Standing { place, running: false, per_second };
@@ -160,6 +179,24 @@ impl Requests {
         };
         self.waiting.leave(schedule, &[(id, customer)], false).await;
         Err(refused)
+    }
+
+    /// Sends a request to the queue, together with those that come at the same time.
+    async fn publish(&self, request: &Request) -> Result<(), PublishError> {
+        let id = request.queued.id;
+        let partition = Partition::of(id.schedule, self.limits.partitions);
+        let (confirm, confirmed) = oneshot::channel();
+        let settled = Arc::new(AtomicBool::new(false));
+        let parcel = Parcel { id, line: request.line(), settled: Arc::clone(&settled), confirm };
+        let sender = self.senders.get(usize::from(partition.0));
+        let sent = sender.map(|sender| sender.push(parcel));
+        sent.unwrap_or(Err(Overfull)).map_err(|_| PublishError::Full)?;
+        match tokio::time::timeout(PUBLISH_LIMIT, confirmed).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(PublishError::Unknown),
+            Err(_) if settled.swap(true, Ordering::SeqCst) => Err(PublishError::Unknown),
+            Err(_) => Err(PublishError::Away("it has not come to sending it".to_owned())),
+        }
     }
 
     /// How a request stands; none if it cannot be one of ours.
@@ -241,6 +278,18 @@ impl Requests {
         let nanos = u32::try_from(ms % 1_000).unwrap_or(0) * 1_000_000;
         let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         Uuid::new_v7(Timestamp::from_unix(&*ids, ms / 1_000, nanos))
+    }
+}
+
+/// Sends requests of one partition with one message, in their order.
+async fn send(queue: Arc<dyn Queue>, partition: Partition, mut parcels: Vec<Parcel>) {
+    parcels.retain(|parcel| !parcel.settled.swap(true, Ordering::SeqCst));
+    let Some(first) = parcels.first() else { return };
+    let lines: Vec<&[u8]> = parcels.iter().map(|parcel| parcel.line.as_slice()).collect();
+    let message = Message { id: first.id.to_string(), body: lines.join(&b'\n') };
+    let result = queue.publish(partition, message).await;
+    for Parcel { confirm, .. } in parcels {
+        drop(confirm.send(result.clone()));
     }
 }
 

@@ -171,16 +171,22 @@ impl Consumer {
         }
     }
 
-    /// Puts a delivery behind those under way.
+    /// Puts the requests of a message behind those under way. Those behind the first take what places
+    /// there are: a message is not taken apart.
     fn begin(&mut self, flight: &mut Flight, place: OwnedSemaphorePermit, message: Message) {
-        let place = Place::new(place, &self.with.metrics.queue.in_flight);
-        match Request::read(&message.body) {
-            Ok(request) => {
-                self.mark(request.queued.id);
-                flight.push(message, request, place, (&self.with.lanes, self.with.patience));
+        let mut place = Some(place);
+        for (message, request) in Request::read_all(message) {
+            let permit = place.take().or_else(|| Arc::clone(&self.places).try_acquire_owned().ok());
+            let place = Place::new(permit, &self.with.metrics.queue.in_flight);
+            match request {
+                Ok(request) => {
+                    self.mark(request.queued.id);
+                    flight.push(message, request, place, (&self.with.lanes, self.with.patience));
+                }
+                Err(reason) => flight.push_unreadable(message, reason, place),
             }
-            Err(reason) => flight.push_unreadable(message, reason, place),
         }
+        flight.end_message();
     }
 
     /// Says who is being executed, from time to time; nobody waits for it.
@@ -208,7 +214,10 @@ impl Consumer {
             }
         }
         faults::reach(Point::BeforeSettle).await.map_err(QueueError::new)?;
-        deliveries.settle(landed.len()).await?;
+        let messages = landed.iter().filter(|one| one.ends_message).count();
+        if messages > 0 {
+            deliveries.settle(messages).await?;
+        }
         self.rest.end();
         let metrics = &self.with.metrics.queue;
         let now = self.with.store.clock();

@@ -16,7 +16,7 @@ pub struct QueueConfig {
     pub url: QueueUrl,
     /// `QUEUE_NAME`, default `seatlock`: what the names of queues and topics begin with.
     pub name: String,
-    /// `QUEUE_PARTITIONS`, default `16`: each has one consumer at a time, and a schedule's requests share
+    /// `QUEUE_PARTITIONS`, default `4`: each has one consumer at a time, and a schedule's requests share
     /// one.
     pub partitions: u16,
     /// `QUEUE_CONSUME`, default `on`: whether a process that serves also executes what waits.
@@ -115,7 +115,7 @@ impl QueueConfig {
             name,
             partitions: reader.number(
                 "QUEUE_PARTITIONS",
-                16,
+                4,
                 1..=1_024,
                 "partitions of the queue, each with one consumer at a time; the same in every process",
             ),

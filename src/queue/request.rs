@@ -1,4 +1,5 @@
-//! A request as it waits in the queue: JSON, so that a person can read what is parked.
+//! A request as it waits in the queue: JSON, so that a person can read what is parked. A message carries
+//! requests of one partition that came at the same time, a line each, in their order.
 
 use std::time::Duration;
 
@@ -85,9 +86,15 @@ impl Request {
         }
     }
 
-    /// The message that carries it.
+    /// The message that carries it alone.
     #[must_use]
     pub fn message(&self) -> Message {
+        Message { id: self.queued.id.to_string(), body: self.line() }
+    }
+
+    /// What it is in a message: JSON, which has no line ends of its own.
+    #[must_use]
+    pub fn line(&self) -> Vec<u8> {
         let key = self.keyed.as_ref().map(|keyed| WireKey {
             caller: keyed.request.caller.clone(),
             key: keyed.request.key.clone(),
@@ -96,13 +103,29 @@ impl Request {
         let id = self.queued.id.to_string();
         let not_after = self.queued.not_after.0;
         let action = WireAction::of(&self.action);
-        let wire = Wire { v: VERSION, id: id.clone(), not_after, key, action };
-        Message { id, body: serde_json::to_vec(&wire).unwrap_or_default() }
+        serde_json::to_vec(&Wire { v: VERSION, id, not_after, key, action }).unwrap_or_default()
     }
 
-    /// Reads a message; the reason if it is none of ours, or of a later program.
-    pub fn read(body: &[u8]) -> Result<Self, String> {
-        let wire: Wire = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    /// The requests of a message, in their order, each with a message that carries it alone; the reason
+    /// where it is none of ours, or of a later program. Never empty.
+    #[must_use]
+    pub fn read_all(message: Message) -> Vec<(Message, Result<Self, String>)> {
+        let Message { id, body } = message;
+        let lines = body.split(|byte| *byte == b'\n').enumerate();
+        let one = |(place, line): (usize, &[u8])| {
+            let request = Self::read(line);
+            let id = match &request {
+                Ok(request) => request.queued.id.to_string(),
+                Err(_) if place == 0 => id.clone(),
+                Err(_) => format!("{id}.{place}"),
+            };
+            (Message { id, body: line.to_vec() }, request)
+        };
+        lines.map(one).collect()
+    }
+
+    fn read(line: &[u8]) -> Result<Self, String> {
+        let wire: Wire = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         if wire.v != VERSION {
             return Err(format!("it is of version {}, this program knows {VERSION}", wire.v));
         }
@@ -215,6 +238,23 @@ mod tests {
                 assert_eq!(Request::read(&message.body), Ok(request));
             }
         }
+    }
+
+    #[test]
+    fn a_message_carries_several_requests_and_each_is_read_alone() {
+        let id = BookingId { schedule: ScheduleId(7), uuid: Uuid::nil() };
+        let book = |seat| Action::Book { id, seats: vec![SeatNumber(seat)], customer: ada() };
+        let (one, other) = (request(book(1), None), request(book(2), None));
+        let body = [&one.line()[..], b"{}", b"", &other.line()[..]].join(&b'\n');
+        let found = Request::read_all(Message { id: "parcel".to_owned(), body });
+        let ids: Vec<&str> = found.iter().map(|(message, _)| message.id.as_str()).collect();
+        let own = one.queued.id.to_string();
+        assert_eq!(ids, [own.as_str(), "parcel.1", "parcel.2", own.as_str()]);
+        assert_eq!(found[0].1.as_ref(), Ok(&one));
+        assert!(found[1].1.is_err() && found[2].1.is_err());
+        assert_eq!((&found[3].0, found[3].1.as_ref()), (&other.message(), Ok(&other)));
+        let nothing = Request::read_all(Message { id: "x".to_owned(), body: Vec::new() });
+        assert_eq!((nothing.len(), nothing[0].0.id.as_str()), (1, "x"));
     }
 
     #[test]

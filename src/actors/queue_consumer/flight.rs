@@ -21,12 +21,12 @@ use super::executed;
 
 /// A delivery's place in the lanes, counted while it is taken.
 pub(super) struct Place {
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
     taken: IntGauge,
 }
 
 impl Place {
-    pub(super) fn new(permit: OwnedSemaphorePermit, taken: &IntGauge) -> Self {
+    pub(super) fn new(permit: Option<OwnedSemaphorePermit>, taken: &IntGauge) -> Self {
         taken.inc();
         Self { _permit: permit, taken: taken.clone() }
     }
@@ -48,22 +48,27 @@ enum State {
     Landed(Executed),
 }
 
-/// A delivery under way.
+/// A request under way.
 struct Delivery {
+    /// What carries it alone.
     message: Message,
     request: Option<Request>,
     unreadable: Option<String>,
     state: State,
     tries: u32,
+    /// Whether it is the last of its message.
+    ends_message: bool,
     _place: Place,
 }
 
-/// A delivery that is over.
+/// A request that is over.
 pub(super) struct Landed {
     pub(super) message: Message,
     pub(super) request: Option<Request>,
     /// Why nobody can read it, to be parked.
     pub(super) unreadable: Option<String>,
+    /// Whether it is the last of its message, which can be settled then.
+    pub(super) ends_message: bool,
     executed: Executed,
 }
 
@@ -106,7 +111,15 @@ impl Flight {
     ) {
         let state = submit(lanes, &request, &self.chain);
         let (request, unreadable) = (Some(request), None);
-        let delivery = Delivery { message, request, unreadable, state, tries: 1, _place: place };
+        let delivery = Delivery {
+            message,
+            request,
+            unreadable,
+            state,
+            tries: 1,
+            ends_message: false,
+            _place: place,
+        };
         self.deliveries.push_back(delivery);
     }
 
@@ -114,8 +127,23 @@ impl Flight {
     pub(super) fn push_unreadable(&mut self, message: Message, reason: String, place: Place) {
         let (state, unreadable) = (State::Landed(Executed::Parked), Some(reason));
         let request = None;
-        let delivery = Delivery { message, request, unreadable, state, tries: 1, _place: place };
+        let delivery = Delivery {
+            message,
+            request,
+            unreadable,
+            state,
+            tries: 1,
+            ends_message: false,
+            _place: place,
+        };
         self.deliveries.push_back(delivery);
+    }
+
+    /// What was pushed last is the last of its message.
+    pub(super) fn end_message(&mut self) {
+        if let Some(last) = self.deliveries.back_mut() {
+            last.ends_message = true;
+        }
     }
 
     /// Waits for the oldest delivery; breaks with its failure. Giving up waiting changes nothing.
@@ -143,8 +171,8 @@ impl Flight {
                 self.deliveries.push_front(first);
                 break;
             };
-            let Delivery { message, request, unreadable, .. } = first;
-            landed.push(Landed { message, request, unreadable, executed });
+            let Delivery { message, request, unreadable, ends_message, .. } = first;
+            landed.push(Landed { message, request, unreadable, ends_message, executed });
         }
         landed
     }

@@ -11,10 +11,18 @@ while true do
   if not first or tonumber(string.sub(first, 1, 12), 16) + life > now then break end
   redis.call('ZREM', KEYS[1], first)
 end
-redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
-if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[4]) then return -1 end
-if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[5]) then return -2 end
-redis.call('ZADD', KEYS[1], redis.call('INCR', KEYS[2]), ARGV[1])
+local own = redis.call('ZCARD', KEYS[3])
+if own > 0 then own = own - redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now) end
+if own >= tonumber(ARGV[4]) then return -1 end
+local waiting = redis.call('ZCARD', KEYS[1])
+if waiting >= tonumber(ARGV[5]) then return -2 end
+local number = redis.call('INCR', KEYS[2])
+redis.call('ZADD', KEYS[1], number, ARGV[1])
 redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
-for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[6]) end
-return redis.call('ZRANK', KEYS[1], ARGV[1]) + 1
+redis.call('PEXPIRE', KEYS[3], ARGV[6])
+-- The line has a life of its own as long as it is not empty: seldom enough is often enough.
+if waiting == 0 or number % 64 == 0 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[6])
+  redis.call('PEXPIRE', KEYS[2], ARGV[6])
+end
+return waiting + 1
