@@ -178,13 +178,10 @@ impl Consumer {
         for (message, request) in Request::read_all(message) {
             let permit = place.take().or_else(|| Arc::clone(&self.places).try_acquire_owned().ok());
             let place = Place::new(permit, &self.with.metrics.queue.in_flight);
-            match request {
-                Ok(request) => {
-                    self.mark(request.queued.id);
-                    flight.push(message, request, place, (&self.with.lanes, self.with.patience));
-                }
-                Err(reason) => flight.push_unreadable(message, reason, place),
+            if let Ok(request) = &request {
+                self.mark(request.queued.id);
             }
+            flight.push((message, request), place, (&self.with.lanes, self.with.patience));
         }
         flight.end_message();
     }

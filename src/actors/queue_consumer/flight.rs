@@ -101,41 +101,24 @@ impl Flight {
         self.deliveries.len() < self.window && !declined
     }
 
-    /// Submits a request behind the others.
+    /// Submits a request behind the others; what cannot be read only takes its place, to be parked.
     pub(super) fn push(
         &mut self,
-        message: Message,
-        request: Request,
+        (message, request): (Message, Result<Request, String>),
         place: Place,
         lanes: (&Arc<Lanes>, Duration),
     ) {
-        let state = submit(lanes, &request, &self.chain);
-        let (request, unreadable) = (Some(request), None);
-        let delivery = Delivery {
-            message,
-            request,
-            unreadable,
-            state,
-            tries: 1,
-            ends_message: false,
-            _place: place,
+        let (request, unreadable) = match request {
+            Ok(request) => (Some(request), None),
+            Err(reason) => (None, Some(reason)),
         };
-        self.deliveries.push_back(delivery);
-    }
-
-    /// Puts a delivery in its place that is to be parked.
-    pub(super) fn push_unreadable(&mut self, message: Message, reason: String, place: Place) {
-        let (state, unreadable) = (State::Landed(Executed::Parked), Some(reason));
-        let request = None;
-        let delivery = Delivery {
-            message,
-            request,
-            unreadable,
-            state,
-            tries: 1,
-            ends_message: false,
-            _place: place,
+        let state = match &request {
+            Some(request) => submit(lanes, request, &self.chain),
+            None => State::Landed(Executed::Parked),
         };
+        let (tries, ends_message) = (1, false);
+        let delivery =
+            Delivery { message, request, unreadable, state, tries, ends_message, _place: place };
         self.deliveries.push_back(delivery);
     }
 
