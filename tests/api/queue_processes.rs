@@ -11,8 +11,10 @@ use crate::queue::QUEUED;
 
 on_both_stacks![a_restart_loses_no_request_that_was_taken];
 
-/// Requests are taken and nobody executes them.
-const NOBODY_EXECUTES: [(&str, &str); 2] = [("QUEUE_MODE", "prefer"), ("QUEUE_CONSUME", "off")];
+/// Requests are taken and nobody executes them. A busy machine must not make a process fall back on a line of
+/// its own.
+const NOBODY_EXECUTES: [(&str, &str); 3] =
+    [("QUEUE_MODE", "prefer"), ("QUEUE_CONSUME", "off"), ("LOCK_ROUND_TRIP", "450ms")];
 const EXECUTE: [(&str, &str); 1] = [("QUEUE_CONSUME", "on")];
 
 async fn a_restart_loses_no_request_that_was_taken(on: Stack) {
@@ -108,8 +110,7 @@ mod several {
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn a_request_is_not_sold_after_its_time() {
-            let late =
-                [("QUEUE_MODE", "prefer"), ("QUEUE_CONSUME", "off"), ("QUEUE_DEADLINE", "700ms")];
+            let late = [&NOBODY_EXECUTES[..], &[("QUEUE_DEADLINE", "700ms")]].concat();
             let app = Stack::Full.start_with(&late).await;
             let schedule = app.row_of(2).await;
             let place = app.queued(&schedule, &["A-1-1"], "ada").await;
@@ -129,7 +130,7 @@ mod several {
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn a_full_line_says_so() {
-            let few = [("QUEUE_MODE", "prefer"), ("QUEUE_CONSUME", "off"), ("QUEUE_MAX", "3")];
+            let few = [&NOBODY_EXECUTES[..], &[("QUEUE_MAX", "3")]].concat();
             let app = Stack::Full.start_with(&few).await;
             let schedule = app.row_of(10).await;
             for number in 1..=3 {
@@ -143,7 +144,7 @@ mod several {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn under_a_backlog_batches_are_as_large_as_they_may_be() {
             let app = Stack::Full
-                .start_with(&[NOBODY_EXECUTES[0], NOBODY_EXECUTES[1], ("BATCH_MAX", "64")])
+                .start_with(&[&NOBODY_EXECUTES[..], &[("BATCH_MAX", "64")]].concat())
                 .await;
             let schedule = app.schedule(&[("A", 40, 40)], Value::Null).await;
             let requests = (0..1_000).map(|number| {
