@@ -31,8 +31,7 @@ STAND_INS = {
     "write-db-url": "postgres://seatlock@primary/seatlock",
     "read-db-url": "postgres://seatlock@replica/seatlock",
     "redis-password": "hunter2",
-    # What any program takes, with RabbitMQ or without.
-    "queue-url": "db://",
+    "queue-url": "amqp://seatlock:hunter2@rabbitmq:5672/seatlock",
 }
 
 
