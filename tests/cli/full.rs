@@ -7,7 +7,7 @@ mod secrets;
 use serde_json::json;
 use test_support::{Postgres, Redis};
 
-use crate::program::{Workplace, hall};
+use crate::program::Workplace;
 
 #[test]
 fn with_the_specifications_variables_it_uses_postgresql_and_redis() {
@@ -23,10 +23,7 @@ fn with_the_specifications_variables_it_uses_postgresql_and_redis() {
         ("SEAT_LOCK_TIMEOUT", "30"),
     ];
     let place = Workplace::new();
-    let arguments = ["import", &hall(), "--event=A", "--starts-at=2999-01-01T20:00:00Z"];
-    let more = ["--price=100", "--id-from=position"];
-    let imported = place.run_with(&[&arguments[..], &more].concat(), &environment, "");
-    assert_eq!(imported.code, 0, "{imported:?}");
+    place.import_hall(&environment);
 
     let service = place.serve(&environment);
     let hold = json!({"schedule_id": "1", "seats": ["1-1-1"], "customer_id": "ada"});
@@ -106,10 +103,7 @@ fn what_is_broken_in_the_database_is_verified_not_to_be_true() {
     let environment = [("WRITE_DB_URL", database.as_str()), ("READ_DB_URL", &database)];
     let place = Workplace::new();
     for _ in 0..2 {
-        let arguments = ["import", &hall(), "--event=A", "--starts-at=2999-01-01T20:00:00Z"];
-        let more = ["--price=100", "--id-from=position"];
-        let imported = place.run_with(&[&arguments[..], &more].concat(), &environment, "");
-        assert_eq!(imported.code, 0, "{imported:?}");
+        place.import_hall(&environment);
     }
     let verify =
         |arguments: &[&str]| place.run_with(&[&["verify"], arguments].concat(), &environment, "");

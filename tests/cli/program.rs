@@ -59,6 +59,14 @@ impl Workplace {
         run(command.current_dir(self.folder.path()), environment, input)
     }
 
+    /// Puts the small hall on sale as schedule 1, or the next, at 100 a seat; its first seat is `1-1-1`.
+    pub(crate) fn import_hall(&self, environment: &[(&str, &str)]) {
+        let arguments = ["import", &hall(), "--event=A", "--starts-at=2999-01-01T20:00:00Z"];
+        let more = ["--price=100", "--id-from=position"];
+        let imported = self.run_with(&[&arguments[..], &more].concat(), environment, "");
+        assert_eq!(imported.code, 0, "{imported:?}");
+    }
+
     /// Starts the service, as it is started without a command, with this environment on top.
     pub(crate) fn serve(&self, environment: &[(&str, &str)]) -> Service {
         self.start(&[PROGRAM], environment)

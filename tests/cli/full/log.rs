@@ -3,7 +3,7 @@
 use serde_json::Value;
 use test_support::Postgres;
 
-use crate::program::{Workplace, hall, shell};
+use crate::program::{Workplace, shell};
 
 #[test]
 fn a_batch_that_fails_is_told_once_with_its_request_and_the_answer_once() {
@@ -11,9 +11,7 @@ fn a_batch_that_fails_is_told_once_with_its_request_and_the_answer_once() {
     let database = postgres.create_database();
     let environment = [("WRITE_DB_URL", database.as_str()), ("LOG_FORMAT", "json")];
     let place = Workplace::new();
-    let arguments = ["import", &hall(), "--event=A", "--starts-at=2999-01-01T20:00:00Z"];
-    let more = ["--price=100", "--id-from=position"];
-    assert_eq!(place.run_with(&[&arguments[..], &more].concat(), &environment, "").code, 0);
+    place.import_hall(&environment);
     let service = place.serve(&environment);
     // From here on nothing can be booked.
     postgres.psql(&database, "DROP TABLE booking_seat");

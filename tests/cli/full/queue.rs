@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use test_support::{Postgres, Redis};
 
-use crate::program::{PROGRAM, SOON, Service, Workplace, hall};
+use crate::program::{PROGRAM, SOON, Service, Workplace};
 
 /// Asks until a request is over.
 fn outcome(service: &Service, place: &str) -> Value {
@@ -34,10 +34,7 @@ fn workers_execute_what_others_take_and_operators_see_to_the_dead_letters() {
         ("QUEUE_CONSUME", "off"),
     ];
     let place = Workplace::new();
-    let arguments = ["import", &hall(), "--event=A", "--starts-at=2999-01-01T20:00:00Z"];
-    let more = ["--price=100", "--id-from=position"];
-    let imported = place.run_with(&[&arguments[..], &more].concat(), &environment, "");
-    assert_eq!(imported.code, 0, "{imported:?}");
+    place.import_hall(&environment);
     let service = place.serve(&environment);
     let worker = place.start(&[PROGRAM, "worker"], &environment);
     assert_eq!(worker.get("/livez").0, 200);
