@@ -206,7 +206,7 @@ impl Consumer {
             return Ok(());
         }
         for one in &landed {
-            if let Some(reason) = &one.unreadable {
+            if let Err(reason) = &one.request {
                 self.park(one.message.clone(), None, reason).await?;
             }
         }
@@ -221,7 +221,7 @@ impl Consumer {
         let mut left = Vec::with_capacity(landed.len());
         for one in landed {
             metrics.executed(one.result());
-            if let Some(request) = one.request {
+            if let Ok(request) = one.request {
                 let id = request.queued.id;
                 metrics.wait_seconds.observe(now.since(id.made_at()).as_secs_f64());
                 left.push((id, request.customer()));

@@ -52,8 +52,8 @@ enum State {
 struct Delivery {
     /// What carries it alone.
     message: Message,
-    request: Option<Request>,
-    unreadable: Option<String>,
+    /// What it asks for, or why nobody can read it.
+    request: Result<Request, String>,
     state: State,
     tries: u32,
     /// Whether it is the last of its message.
@@ -64,9 +64,8 @@ struct Delivery {
 /// A request that is over.
 pub(super) struct Landed {
     pub(super) message: Message,
-    pub(super) request: Option<Request>,
-    /// Why nobody can read it, to be parked.
-    pub(super) unreadable: Option<String>,
+    /// What it asked for, or why nobody can read it, to be parked.
+    pub(super) request: Result<Request, String>,
     /// Whether it is the last of its message, which can be settled then.
     pub(super) ends_message: bool,
     executed: Executed,
@@ -108,17 +107,12 @@ impl Flight {
         place: Place,
         lanes: (&Arc<Lanes>, Duration),
     ) {
-        let (request, unreadable) = match request {
-            Ok(request) => (Some(request), None),
-            Err(reason) => (None, Some(reason)),
-        };
         let state = match &request {
-            Some(request) => submit(lanes, request, &self.chain),
-            None => State::Landed(Executed::Parked),
+            Ok(request) => submit(lanes, request, &self.chain),
+            Err(_) => State::Landed(Executed::Parked),
         };
         let (tries, ends_message) = (1, false);
-        let delivery =
-            Delivery { message, request, unreadable, state, tries, ends_message, _place: place };
+        let delivery = Delivery { message, request, state, tries, ends_message, _place: place };
         self.deliveries.push_back(delivery);
     }
 
@@ -154,8 +148,8 @@ impl Flight {
                 self.deliveries.push_front(first);
                 break;
             };
-            let Delivery { message, request, unreadable, ends_message, .. } = first;
-            landed.push(Landed { message, request, unreadable, ends_message, executed });
+            let Delivery { message, request, ends_message, .. } = first;
+            landed.push(Landed { message, request, ends_message, executed });
         }
         landed
     }
@@ -164,7 +158,7 @@ impl Flight {
     pub(super) fn begin_again(&mut self, lanes: (&Arc<Lanes>, Duration)) {
         self.chain = Chain::default();
         for delivery in &mut self.deliveries {
-            let Some(request) = &delivery.request else { continue };
+            let Ok(request) = &delivery.request else { continue };
             if !matches!(delivery.state, State::Landed(_)) {
                 delivery.state = submit(lanes, request, &self.chain);
                 delivery.tries = delivery.tries.saturating_add(1);
@@ -175,11 +169,11 @@ impl Flight {
     /// The oldest request with its message.
     pub(super) fn first(&self) -> Option<(Message, RequestId)> {
         let first = self.deliveries.front()?;
-        Some((first.message.clone(), first.request.as_ref()?.queued.id))
+        Some((first.message.clone(), first.request.as_ref().ok()?.queued.id))
     }
 
     pub(super) fn first_queued(&self) -> Option<Queued> {
-        Some(self.deliveries.front()?.request.as_ref()?.queued)
+        Some(self.deliveries.front()?.request.as_ref().ok()?.queued)
     }
 
     pub(super) fn tries_of_first(&self) -> u32 {
