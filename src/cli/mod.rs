@@ -19,7 +19,7 @@ use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use seatlock::config::{Config, ConfigProblems};
 use seatlock::domain::clock::EpochMs;
@@ -99,6 +99,5 @@ fn done<T>(outcome: Result<Once<T>, StoreError>) -> Result<T, String> {
 
 /// The time on this machine's clock, to choose dates by; seats are judged by the database's.
 fn now() -> EpochMs {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    EpochMs(0).plus(since)
+    SystemTime::now().into()
 }

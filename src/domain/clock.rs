@@ -1,10 +1,17 @@
 //! Time as the database tells it, and how an outage stretches a hold.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970-01-01 UTC on the database's clock. No other clock decides anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EpochMs(pub i64);
+
+impl From<SystemTime> for EpochMs {
+    /// The same moment; zero for those before 1970.
+    fn from(time: SystemTime) -> Self {
+        Self(0).plus(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+}
 
 impl EpochMs {
     /// This time plus a duration; stays at the largest time instead of overflowing.

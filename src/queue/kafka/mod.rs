@@ -6,7 +6,7 @@
 //! what of it blocks is called where blocking is allowed.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
@@ -16,7 +16,6 @@ use super::{
     DeadLetter, Deliveries, Fate, Message, PUBLISH_LIMIT, Partition, PublishError, Queue,
     QueueError,
 };
-use crate::domain::clock::EpochMs;
 
 mod client;
 mod deliveries;
@@ -173,7 +172,7 @@ impl Queue for KafkaQueue {
         message: Message,
         reason: String,
     ) -> BoxFuture<'_, Result<(), QueueError>> {
-        let letter = DeadLetter { message, partition, reason, parked_at: now() };
+        let letter = DeadLetter { message, partition, reason, parked_at: SystemTime::now().into() };
         Box::pin(self.send_dead(Record::letter(&self.settings, letter)))
     }
 
@@ -212,10 +211,4 @@ impl Queue for KafkaQueue {
             }
         })
     }
-}
-
-/// By this process's clock.
-fn now() -> EpochMs {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    EpochMs::default().plus(since)
 }

@@ -5,7 +5,7 @@
 //! back everything in any case.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -190,13 +190,12 @@ impl Desk {
 }
 
 fn headers(partition: Partition, reason: &str) -> FieldTable {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let reason: String = reason.chars().take(REASON_CHARS).collect();
     let mut headers = FieldTable::default();
     headers.insert(REASON.into(), AMQPValue::LongString(reason.into()));
     headers.insert(PARTITION.into(), AMQPValue::LongLongInt(partition.0.into()));
-    let now = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-    headers.insert(PARKED_AT.into(), AMQPValue::LongLongInt(now));
+    let now = EpochMs::from(SystemTime::now());
+    headers.insert(PARKED_AT.into(), AMQPValue::LongLongInt(now.0));
     headers
 }
 
