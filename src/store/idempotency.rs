@@ -24,6 +24,15 @@ use super::{ReadFrom, Store, convert};
 /// A key, the answer under it, and until when it is kept.
 pub(crate) type Row = (Keyed, RecordedAnswer, EpochMs);
 
+/// What joins the rows of keys with the answers under them.
+const JOIN: &str = "JOIN idempotency t ON t.caller = r.caller AND t.key = r.key";
+
+fn rows_of<'a>(keys: impl Iterator<Item = &'a RequestKey> + Clone) -> RowSet {
+    RowSet::new()
+        .with("caller", Column::Text(keys.clone().map(|key| key.caller.clone()).collect()))
+        .with("key", Column::Text(keys.map(|key| key.key.clone()).collect()))
+}
+
 /// The unexpired answers under the keys, with their fingerprints.
 pub(crate) async fn find(
     session: &Session<'_>,
@@ -33,11 +42,8 @@ pub(crate) async fn find(
     if keys.clone().next().is_none() {
         return Ok(HashMap::new());
     }
-    let set = RowSet::new()
-        .with("caller", Column::Text(keys.clone().map(|key| key.caller.clone()).collect()))
-        .with("key", Column::Text(keys.map(|key| key.key.clone()).collect()));
-    let after = "JOIN idempotency t ON t.caller = r.caller AND t.key = r.key";
-    let rows = session.rows::<entity::idempotency::Entity>(&set, "SELECT t.* FROM", after).await?;
+    let set = rows_of(keys);
+    let rows = session.rows::<entity::idempotency::Entity>(&set, "SELECT t.* FROM", JOIN).await?;
     let live = rows.into_iter().filter(|row| row.expires_at > now.0);
     live.map(|row| {
         let status = u16::try_from(row.status).map_err(|_| convert::corrupt("status"))?;
@@ -105,15 +111,9 @@ impl Store {
         keys: &[RequestKey],
     ) -> Result<HashMap<RequestKey, RecordedAnswer>, StoreError> {
         let dialect = self.dialect;
-        let set = RowSet::new()
-            .with("caller", Column::Text(keys.iter().map(|key| key.caller.clone()).collect()))
-            .with("key", Column::Text(keys.iter().map(|key| key.key.clone()).collect()));
-        let after = format!(
-            "JOIN idempotency t ON t.caller = r.caller AND t.key = r.key WHERE t.expires_at > {}",
-            dialect.now()
-        );
+        let after = format!("{JOIN} WHERE t.expires_at > {}", dialect.now());
         let before = "SELECT t.caller, t.key, t.status, t.body FROM";
-        let statement = set.statement(dialect, Vec::new(), before, &after);
+        let statement = rows_of(keys.iter()).statement(dialect, Vec::new(), before, &after);
         self.read_from(ReadFrom::Anywhere, move |db| {
             let statement = statement.clone();
             async move {
@@ -144,7 +144,7 @@ impl Store {
             insert(&session, now, &[(keyed, answer, now.plus(ttl))]).await?;
             transaction.commit().await
         };
-        self.bounded(&self.write, self.settings.limits.statement_timeout, work).await
+        self.on_primary(work).await
     }
 
     /// Does `work` in one transaction, once per key: its effect and the answer that `render` makes of it

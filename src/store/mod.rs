@@ -206,6 +206,19 @@ impl Store {
         }
     }
 
+    /// Does work on a connection to the primary, beside the lanes, for as long as a statement may take.
+    pub(crate) async fn on_primary<T, E, F>(
+        &self,
+        work: impl FnOnce(DatabaseConnection) -> F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        E: Into<StoreError> + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        self.bounded(&self.write, self.settings.limits.statement_timeout, work).await
+    }
+
     /// Does work on a connection of the pool, in a task of its own, and waits for it, but not longer than
     /// `limit`. A pool whose work overran may be stuck with a server that is gone, and one whose server
     /// takes no writes any more with a primary that was demoted: it is replaced.

@@ -113,7 +113,7 @@ impl Store {
             let row = db.query_one_raw(statement).await?;
             row.ok_or_else(|| convert::corrupt("queue_counter"))?.try_get_by_index::<i64>(0)
         };
-        self.bounded::<_, DbErr, _>(&self.write, self.settings.limits.statement_timeout, work).await
+        self.on_primary(work).await
     }
 
     /// Makes `owner` the consumer of a partition for `life` from now, if nobody else is, and reads at most
@@ -148,7 +148,7 @@ impl Store {
             };
             rows.iter().map(one).collect::<Result<_, DbErr>>().map(Fetched::Messages)
         };
-        self.bounded(&self.write, self.settings.limits.statement_timeout, work).await
+        self.on_primary(work).await
     }
 
     /// Ends `owner`'s turn as the consumer of a partition.
@@ -163,7 +163,7 @@ impl Store {
             let values = vec![part(partition).into(), owner.into()];
             db.execute_raw(dialect.statement(sql, values)).await.map(drop)
         };
-        self.bounded(&self.write, self.settings.limits.statement_timeout, work).await
+        self.on_primary(work).await
     }
 
     /// Deletes the messages of a partition up to a number.
@@ -184,7 +184,7 @@ impl Store {
             session.execute(dialect.statement(sql, vec![gone.into()])).await?;
             transaction.commit().await
         };
-        self.bounded(&self.write, self.settings.limits.statement_timeout, work).await
+        self.on_primary(work).await
     }
 
     /// Keeps a message as a dead letter. One that is there already under the same id is replaced.
@@ -206,7 +206,7 @@ impl Store {
                 vec![message.id.into(), part(message.partition).into(), body.into(), reason.into()];
             db.execute_raw(dialect.statement(sql, values)).await.map(drop)
         };
-        self.bounded(&self.write, self.settings.limits.statement_timeout, work).await
+        self.on_primary(work).await
     }
 
     /// The dead letters, oldest first: at most `limit`, only that of this id if one is named.
@@ -232,7 +232,7 @@ impl Store {
             };
             rows.iter().map(one).collect::<Result<_, DbErr>>()
         };
-        self.bounded(&self.write, self.settings.limits.statement_timeout, work).await
+        self.on_primary(work).await
     }
 
     /// Deletes a dead letter; false if there is none of this id.
@@ -243,6 +243,6 @@ impl Store {
             let gone = db.execute_raw(dialect.statement(sql, vec![id.into()])).await?;
             Ok::<_, DbErr>(gone.rows_affected() > 0)
         };
-        self.bounded(&self.write, self.settings.limits.statement_timeout, work).await
+        self.on_primary(work).await
     }
 }

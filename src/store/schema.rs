@@ -50,9 +50,7 @@ impl Schema {
 impl Store {
     /// Compares the schema with this program without changing it; needs no right to.
     pub async fn schema(self: &Arc<Self>) -> Result<Schema, StoreError> {
-        let limit = self.settings.limits.statement_timeout;
-        let look = |db: DatabaseConnection| async move { stand_of(&db).await };
-        self.bounded(&self.write, limit, look).await
+        self.on_primary(|db| async move { stand_of(&db).await }).await
     }
 }
 

@@ -50,7 +50,7 @@ impl Store {
             };
             rows.iter().map(one).collect::<Result<Vec<_>, DbErr>>()
         };
-        self.bounded(&self.write, self.settings.limits.statement_timeout, query).await
+        self.on_primary(query).await
     }
 
     /// How many holds have an end that has not come, outages not considered. Counted where reads go, from an
@@ -92,7 +92,7 @@ impl Store {
             let batches = db.execute_raw(dialect.statement(batches, values)).await?.rows_affected();
             Ok::<_, DbErr>(answers + batches)
         };
-        self.bounded(&self.write, self.settings.limits.statement_timeout, work).await
+        self.on_primary(work).await
     }
 }
 
