@@ -129,6 +129,30 @@ mod several {
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_message_that_comes_three_times_has_one_effect() {
+            let app = nobody_executes().await;
+            let schedule = app.row_of(2).await;
+            let place = app.queued(&schedule, &["A-1-1"], "ada").await;
+            app.database
+                .execute(
+                    "UPDATE queue_counter SET last = last + 2, waiting = waiting + 2;
+                     INSERT INTO queue_message (part, number, id, body)
+                     SELECT part, number + more, id, body
+                     FROM queue_message, generate_series(1, 2) AS more",
+                )
+                .await;
+            let executing = app.beside_with(&EXECUTE).await;
+            let booking = app.outcome(&place).await["result"]["id"].clone();
+            let repeated = "seatlock_queue_executed_total{result=\"repeated\"}";
+            executing.metric_above(repeated, 1.0).await;
+            let bookings = app.items(&format!("/api/v1/bookings?schedule_id={schedule}")).await;
+            assert_eq!(bookings.len(), 1, "{bookings:?}");
+            assert_eq!(bookings[0]["id"], booking);
+            assert_eq!(app.states(&schedule).await, "bo av ");
+            app.database.audit().await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn a_full_line_says_so() {
             let few = [&NOBODY_EXECUTES[..], &[("QUEUE_MAX", "3")]].concat();
             let app = Stack::Full.start_with(&few).await;
