@@ -80,14 +80,14 @@ fn assert_same(page: &str, expected: &str, name: &str, remedy: &str) {
 }
 
 #[test]
-fn the_readme_lists_every_variable_as_the_program_does() -> io::Result<()> {
+fn every_variable_is_listed_as_the_program_declares_it() -> io::Result<()> {
     let program = Command::new(env!("CARGO_BIN_EXE_seatlock"))
         .args(["config", "list", "--markdown"])
         .output()?;
     let printed = String::from_utf8_lossy(&program.stdout);
     assert_eq!(rows(&printed).len(), variables().len(), "a row for each variable:\n{printed}");
-    let remedy = "put what `seatlock config list --markdown` prints into README.md";
-    assert_same(between(&page("README.md")?, "variables")?, &printed, "variables", remedy);
+    let remedy = "put what `seatlock config list --markdown` prints into docs/configuration.md";
+    assert_same(between(&page("docs/configuration.md")?, "variables")?, &printed, "variables", remedy);
     Ok(())
 }
 
@@ -114,9 +114,9 @@ fn every_error_code_is_listed_with_its_status_and_remedy() -> io::Result<()> {
 }
 
 #[test]
-fn the_readme_lists_the_routes_of_the_openapi_document_and_no_others() -> io::Result<()> {
-    let readme = page("README.md")?;
-    let cells = rows(between(&readme, "routes")?);
+fn every_route_of_the_openapi_document_is_listed_and_no_other() -> io::Result<()> {
+    let api = page("docs/api.md")?;
+    let cells = rows(between(&api, "routes")?);
     let listed: BTreeSet<String> =
         cells.iter().filter_map(|cells| Some(cells.first()?.replace('`', ""))).collect();
     let document: Value = serde_json::from_str(&openapi::json())?;
@@ -128,8 +128,8 @@ fn the_readme_lists_the_routes_of_the_openapi_document_and_no_others() -> io::Re
     let expected: BTreeSet<String> = described.chain(UNDESCRIBED.map(str::to_owned)).collect();
     let missing: Vec<_> = expected.difference(&listed).collect();
     let stale: Vec<_> = listed.difference(&expected).collect();
-    assert!(missing.is_empty(), "add these rows to the routes of README.md: {missing:#?}");
-    assert!(stale.is_empty(), "take these rows out of the routes of README.md: {stale:#?}");
+    assert!(missing.is_empty(), "add these rows to the routes of docs/api.md: {missing:#?}");
+    assert!(stale.is_empty(), "take these rows out of the routes of docs/api.md: {stale:#?}");
     Ok(())
 }
 
