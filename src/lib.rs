@@ -10,7 +10,7 @@
 //! ```
 //!
 //! In reading order: [`app`], [`http`], [`catalogue`], [`requests`], [`reservation`], [`actors`], [`seat_map`], [`lock`],
-//! [`queue`], [`redis`], [`store`], [`domain`]; [`config`], [`metrics`] and [`cause`] beside them, and [`faults`], which
+//! [`queue`], [`redis`], [`store`], [`domain`]; [`config`], [`metrics`], [`cause`] and `gather` beside them, and [`faults`], which
 //! only tests switch on. Each names only those that come later, which `tests/tidy.rs` checks.
 
 pub mod actors;
@@ -20,6 +20,7 @@ pub mod cause;
 pub mod config;
 pub mod domain;
 pub mod faults;
+mod gather;
 pub mod http;
 pub mod lock;
 pub mod metrics;

@@ -18,7 +18,7 @@ use crate::domain::command::{Action, Keyed, Queued, RequestKey};
 use crate::domain::effect::RecordedAnswer;
 use crate::domain::failure::StoreError;
 use crate::domain::ids::{RequestId, ScheduleId};
-use crate::queue::gather::{Gather, Overfull};
+use crate::gather::{Gather, Overfull};
 use crate::queue::{
     Entry, Message, Newcomer, Outcomes, PUBLISH_LIMIT, Partition, PublishError, Queue, Request,
     Standing, WaitingList,

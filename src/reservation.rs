@@ -10,18 +10,16 @@
 //! The whole runs in a task of its own: a client that leaves does not stop it half way.
 
 mod running;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use sha2::{Digest as _, Sha256};
 
 use crate::actors::booking::{Declined, Lanes};
 use crate::actors::health::Health;
 use crate::actors::seat_lock::SeatLocker;
 use crate::cause;
 use crate::domain::catalogue::{BookingFilter, Page};
-use crate::domain::claims::HoldRow;
 use crate::domain::command::{Action, Command};
 use crate::domain::effect::{BookingView, Effect, HoldView, Outcome};
 use crate::domain::failure::{Failure, StoreError};
@@ -32,6 +30,7 @@ use crate::lock::{LockReply, LockRequest, LockToken};
 use crate::seat_map::SeatMaps;
 use crate::store::Store;
 use running::{Running, RunningKeys};
+use tokens::{hold_token, reason_of, request_token};
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,9 +56,6 @@ pub struct Reservation {
     seat_lock_ttl: Duration,
 }
 
-/// The top bit of a token's prefix says that a hold stands behind the lock, not a request.
-const HOLD_BIT: u64 = 1 << 63;
-
 /// A hold's lock ends this much before the hold, so that it never refuses a seat that is free again.
 const LOCK_ENDS_EARLIER: Duration = Duration::from_millis(100);
 
@@ -78,16 +74,19 @@ impl Reservation {
         Self { lanes, locker, health, seat_maps, store, running, seat_lock_ttl }
     }
 
-    /// Takes a command to its outcome, or to the reason why there is none, before `deadline`.
+    /// Takes a command to its outcome, or to the reason why there is none, before `deadline`. No map older than
+    /// `at_least`, a version that the caller has seen, refuses it.
     pub async fn reserve(
         self: &Arc<Self>,
         command: Command,
+        at_least: i64,
         deadline: Instant,
     ) -> Result<Reserved, Declined> {
         if !self.health.writable() {
             return Err(Failure::ReadOnly.into());
         }
-        let gone = self.seat_maps.refusals(command.schedule, command.action.taken_seats());
+        let seats = command.action.taken_seats();
+        let gone = self.seat_maps.refusals(command.schedule, seats, at_least).await;
         if !gone.is_empty() && command.keyed.is_none() {
             return Ok(Reserved::Known(gone));
         }
@@ -117,6 +116,7 @@ impl Reservation {
         let locked = match self.lock(&command).await {
             Locking::Locked(token) => Some(token),
             Locking::NoHelp => None,
+            Locking::Busy(seats) if self.are_left_over(&command, &seats).await => None,
             Locking::Busy(seats) => {
                 let refused = Reserved::Contended(seats);
                 return self.unless_recorded(command, refused, deadline).await;
@@ -127,10 +127,17 @@ impl Reservation {
         }
         command.locked = locked.is_some();
         let (schedule, seats) = (command.schedule, command.action.taken_seats().to_vec());
+        let gives_back = command.action.gives_back();
         let result = self.lanes.execute(command, deadline).await;
         faults::pass(Point::BeforeUnlock).await;
         match &result {
-            Ok(outcome) => self.settle_locks(schedule, seats, locked, outcome).await,
+            Ok(outcome) => {
+                self.settle_locks(schedule, seats, locked, outcome).await;
+                if gives_back {
+                    // Locks of earlier requests for the same seats may still be on their way out.
+                    self.locker.caught_up().await;
+                }
+            }
             // The seats may be taken: until that is known, nobody else should try for them.
             Err(Declined::Failed(Failure::Unknown)) => {}
             Err(_) => self.unlock(schedule, seats, locked),
@@ -167,6 +174,18 @@ impl Reservation {
         }
     }
 
+    /// Whether the locks in the way are those of holds that have ended: a process that could not reach Redis may
+    /// not have released them.
+    async fn are_left_over(
+        &self,
+        command: &Command,
+        busy: &[(SeatNumber, ConflictReason)],
+    ) -> bool {
+        let of_holds = busy.iter().all(|(_, reason)| *reason == ConflictReason::Held);
+        let seats: Vec<SeatNumber> = busy.iter().map(|(seat, _)| *seat).collect();
+        of_holds && self.seat_maps.are_free_now(command.schedule, &seats).await
+    }
+
     /// A key that has had its effect answers with it, even if its seats are taken by now: perhaps by this
     /// very request.
     async fn unless_recorded(
@@ -198,10 +217,10 @@ impl Reservation {
                 return;
             }
             Outcome::Done(Effect::Extended(hold)) => self.give_to_hold(hold, None).await,
-            Outcome::Done(Effect::Released(hold)) => self.release_hold(hold).await,
+            Outcome::Done(Effect::Released(hold)) => self.release_hold(hold.id, &hold.seats).await,
             Outcome::Done(Effect::Confirmed(booking)) => {
                 if let Some(hold) = booking.row.hold {
-                    self.unlock(schedule, booking.row.seats.clone(), Some(hold_token(hold)));
+                    self.release_hold(hold, &booking.row.seats).await;
                 }
             }
             _ => {}
@@ -227,12 +246,12 @@ impl Reservation {
         }
     }
 
-    /// Waits for the answer: the owner may want one of the seats again, on another replica.
-    async fn release_hold(&self, hold: &HoldRow) {
-        let (schedule, token) = (hold.id.schedule, hold_token(hold.id));
-        let request = LockRequest::Release { schedule, seats: hold.seats.clone(), token };
+    /// Waits for the answer: somebody may want one of the seats next, on another replica.
+    async fn release_hold(&self, hold: HoldId, seats: &[SeatNumber]) {
+        let (schedule, token) = (hold.schedule, hold_token(hold));
+        let request = LockRequest::Release { schedule, seats: seats.to_vec(), token };
         if let Err(error) = self.locker.ask(request).await {
-            log::debug!("the locks of a released hold are left to their own end: {error}");
+            log::debug!("the locks of a hold that is over are left to their own end: {error}");
         }
     }
 
@@ -245,23 +264,29 @@ impl Reservation {
         }
     }
 
-    /// One hold as it stands.
-    pub async fn hold(&self, id: HoldId) -> Result<Option<HoldView>, StoreError> {
-        self.store.hold(id).await
+    /// One hold as it stands at the version `at_least` of its schedule or later.
+    pub async fn hold(&self, id: HoldId, at_least: i64) -> Result<Option<HoldView>, StoreError> {
+        self.store.hold(id, at_least).await
     }
 
-    /// One booking as it stands.
-    pub async fn booking(&self, id: BookingId) -> Result<Option<BookingView>, StoreError> {
-        self.store.booking(id).await
+    /// One booking as it stands at the version `at_least` of its schedule or later.
+    pub async fn booking(
+        &self,
+        id: BookingId,
+        at_least: i64,
+    ) -> Result<Option<BookingView>, StoreError> {
+        self.store.booking(id, at_least).await
     }
 
-    /// Bookings by customer, schedule or both, in the order of their creation.
+    /// Bookings by customer, schedule or both, in the order of their creation, as they stand at the version
+    /// `at_least` of the schedule or later.
     pub async fn bookings(
         &self,
         filter: BookingFilter,
+        at_least: i64,
         limit: usize,
     ) -> Result<Page<BookingView>, StoreError> {
-        self.store.bookings(filter, limit).await
+        self.store.bookings(filter, at_least, limit).await
     }
 }
 
@@ -269,65 +294,4 @@ enum Locking {
     Locked(LockToken),
     NoHelp,
     Busy(Vec<(SeatNumber, ConflictReason)>),
-}
-
-fn reason_of(holder: LockToken) -> ConflictReason {
-    if holder.prefix & HOLD_BIT == 0 { ConflictReason::Contended } else { ConflictReason::Held }
-}
-
-fn request_token(command: &Command) -> LockToken {
-    let prefix = match &command.keyed {
-        Some(keyed) => {
-            let mut hash = Sha256::new();
-            hash.update(keyed.request.caller.as_bytes());
-            hash.update([0]);
-            hash.update(keyed.request.key.as_bytes());
-            hash.finalize().iter().take(8).fold(0, |value, byte| value << 8 | u64::from(*byte))
-        }
-        None => fastrand::u64(..),
-    };
-    LockToken { prefix: prefix & !HOLD_BIT, attempt: fastrand::u64(..) }
-}
-
-/// The same on every replica, so that whoever ends the hold can release its locks.
-fn hold_token(hold: HoldId) -> LockToken {
-    let (high, low) = hold.uuid.as_u64_pair();
-    LockToken { prefix: high | HOLD_BIT, attempt: low }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::command::{Keyed, RequestKey};
-
-    fn command(key: Option<&str>) -> Command {
-        let keyed = key.map(|key| Keyed {
-            request: RequestKey { caller: "shop".to_owned(), key: key.to_owned() },
-            fingerprint: String::new(),
-        });
-        Command {
-            schedule: ScheduleId(1),
-            action: Action::Lookup,
-            keyed,
-            locked: false,
-            queued: None,
-        }
-    }
-
-    #[test]
-    fn attempts_of_one_request_share_a_prefix_and_nothing_else_does() {
-        let (one, again) = (request_token(&command(Some("k"))), request_token(&command(Some("k"))));
-        assert_eq!(one.prefix, again.prefix);
-        assert_ne!(one.attempt, again.attempt);
-        assert_ne!(one.prefix, request_token(&command(Some("other"))).prefix);
-        assert_ne!(request_token(&command(None)).prefix, request_token(&command(None)).prefix);
-    }
-
-    #[test]
-    fn a_lock_tells_a_hold_from_a_request() {
-        let hold = HoldId { schedule: ScheduleId(1), uuid: uuid::Uuid::now_v7() };
-        assert_eq!(hold_token(hold), hold_token(hold));
-        assert_eq!(reason_of(hold_token(hold)), ConflictReason::Held);
-        assert_eq!(reason_of(request_token(&command(Some("k")))), ConflictReason::Contended);
-    }
 }

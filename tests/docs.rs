@@ -87,7 +87,12 @@ fn every_variable_is_listed_as_the_program_declares_it() -> io::Result<()> {
     let printed = String::from_utf8_lossy(&program.stdout);
     assert_eq!(rows(&printed).len(), variables().len(), "a row for each variable:\n{printed}");
     let remedy = "put what `seatlock config list --markdown` prints into docs/configuration.md";
-    assert_same(between(&page("docs/configuration.md")?, "variables")?, &printed, "variables", remedy);
+    assert_same(
+        between(&page("docs/configuration.md")?, "variables")?,
+        &printed,
+        "variables",
+        remedy,
+    );
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use actix::prelude::*;
 use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::cause::Cause;
+use crate::cause::{self, Cause};
 use crate::domain::command::Command;
 use crate::domain::effect::Outcome;
 use crate::domain::failure::Failure;
@@ -79,16 +79,27 @@ impl Work for Lane {
             let report = cause.during(work).await;
             faults::pass(Point::BeforeSnapshot).await;
             // Before the answers leave: who has just booked sees it.
-            self.seat_maps.committed(&report.journal);
-            for (((reply, _place), ticket), result) in
-                replies.into_iter().zip(tickets).zip(report.results)
-            {
-                // Before the next batch takes what stands behind it.
+            let must_tell = self.seat_maps.committed(&report.journal, &report.freed);
+            // Before the next batch takes what stands behind it.
+            for (ticket, result) in tickets.iter().zip(&report.results) {
                 if result.as_ref().is_err_and(Failure::may_pass) {
                     ticket.fail();
                 }
-                drop(reply.send(result));
             }
+            let answer = move || {
+                for ((reply, _place), result) in replies.into_iter().zip(report.results) {
+                    drop(reply.send(result));
+                }
+            };
+            if !must_tell {
+                return answer();
+            }
+            // The next batch does not wait for this.
+            let seat_maps = Arc::clone(&self.seat_maps);
+            cause::spawn(async move {
+                seat_maps.given_back(&report.freed).await;
+                answer();
+            });
         })
     }
 }

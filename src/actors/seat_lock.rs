@@ -16,7 +16,8 @@ use super::replaceable::Replaceable;
 
 /// A request on its way, holding its place in the bounded queue.
 pub(crate) struct Job {
-    request: LockRequest,
+    /// None if only what was asked before is waited for.
+    request: Option<LockRequest>,
     cause: Cause,
     reply: oneshot::Sender<Result<LockReply, LockError>>,
     _place: OwnedSemaphorePermit,
@@ -39,12 +40,17 @@ impl Work for Locker {
 
     fn run(self: Arc<Self>, jobs: Vec<Job>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
+            let cause = Cause::all(jobs.iter().map(|job| job.cause.clone()));
+            let (jobs, waiting): (Vec<Job>, Vec<Job>) =
+                jobs.into_iter().partition(|job| job.request.is_some());
             let mut requests = Vec::with_capacity(jobs.len());
             let mut replies = Vec::with_capacity(jobs.len());
-            let cause = Cause::all(jobs.iter().map(|job| job.cause.clone()));
             for job in jobs {
-                requests.push(job.request);
+                requests.extend(job.request);
                 replies.push((job.reply, job._place));
+            }
+            if requests.is_empty() {
+                return;
             }
             match cause.during(self.locks.run(&requests)).await {
                 Ok(answers) => {
@@ -58,6 +64,8 @@ impl Work for Locker {
                     }
                 }
             }
+            // They hear of it by being dropped.
+            drop(waiting);
         })
     }
 }
@@ -93,7 +101,7 @@ impl SeatLocker {
 
     /// Asks. An error means that the locks are of no help now, not that a seat is taken.
     pub async fn ask(&self, request: LockRequest) -> Result<LockReply, LockError> {
-        match self.submit(request)?.await {
+        match self.submit(Some(request))?.await {
             Ok(answer) => answer,
             Err(_) => Err(LockError::Backend("the seat-lock actor died".to_owned())),
         }
@@ -101,8 +109,15 @@ impl SeatLocker {
 
     /// Asks without waiting for the answer, behind everything asked before.
     pub fn tell(&self, request: LockRequest) {
-        if let Err(error) = self.submit(request) {
+        if let Err(error) = self.submit(Some(request)) {
             log::debug!("a seat lock is left to its own end: {error}");
+        }
+    }
+
+    /// Waits until everything asked before was executed, or has failed.
+    pub async fn caught_up(&self) {
+        if let Ok(answer) = self.submit(None) {
+            drop(answer.await);
         }
     }
 
@@ -114,7 +129,7 @@ impl SeatLocker {
 
     fn submit(
         &self,
-        request: LockRequest,
+        request: Option<LockRequest>,
     ) -> Result<oneshot::Receiver<Result<LockReply, LockError>>, LockError> {
         let Ok(place) = Arc::clone(&self.door).try_acquire_owned() else {
             self.metrics.actor.overloaded(ActorName::SeatLock);

@@ -146,4 +146,10 @@ impl Action {
             _ => &[],
         }
     }
+
+    /// Whether its success means that a caller gave seats back, which then are free.
+    #[must_use]
+    pub fn gives_back(&self) -> bool {
+        matches!(self, Self::Release { .. } | Self::Cancel { .. } | Self::Unblock { .. })
+    }
 }

@@ -111,6 +111,14 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
+impl Outcome {
+    /// Whether the command has had its effect, now or before.
+    #[must_use]
+    pub fn has_effect(&self) -> bool {
+        matches!(self, Self::Done(_) | Self::Repeated(_) | Self::Replayed(_))
+    }
+}
+
 /// What came of work that is done once per key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Once<T> {

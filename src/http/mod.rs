@@ -22,6 +22,7 @@ mod reply;
 pub mod routes;
 pub mod time;
 mod trace;
+mod version;
 
 use std::sync::Arc;
 use std::time::Duration;

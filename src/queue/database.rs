@@ -16,11 +16,11 @@ use crate::domain::clock::EpochMs;
 use crate::domain::failure::StoreError;
 use crate::store::{Fetched, Store, StoredLetter, StoredMessage};
 
-use super::gather::Gather;
 use super::{
     DeadLetter, Deliveries, Fate, Message, PUBLISH_LIMIT, Partition, PublishError, Queue,
     QueueError, UNSETTLED_MAX,
 };
+use crate::gather::Gather;
 
 /// Messages appended in one transaction, and those that may wait for it.
 const APPEND_MAX: usize = 512;

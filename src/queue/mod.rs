@@ -6,7 +6,6 @@
 //! letters, for a person to look at.
 
 mod database;
-pub(crate) mod gather;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod outcomes;

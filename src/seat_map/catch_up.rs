@@ -81,9 +81,10 @@ impl LoadedSchedule {
         let Some(journal) = journal.filter(|journal| fits && !is_behind(store, journal)) else {
             return Ok(false);
         };
-        let mut from_there = Current { known, confirmed: asked };
+        let mut from_there = Current { known, confirmed: asked, by_primary: None };
         let mut current = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let floor = self.floor.load(Ordering::SeqCst).max(wanted);
+        let asked = (asked, !store.has_replica());
         let led_on = matches!(from_there.take_all(&journal, floor, asked), Followed::Confirmed);
         let newest = |c: &Current| c.known.states.version <= from_there.known.states.version;
         if led_on && current.as_ref().is_none_or(newest) {
@@ -94,9 +95,14 @@ impl LoadedSchedule {
 
     /// Reads the journal from what is known on, or all seats if that leads nowhere. False if the database
     /// asked is behind, and what it tells is not the newest.
-    async fn follow(&self, store: &Arc<Store>, from: ReadFrom) -> Result<bool, StoreError> {
+    pub(super) async fn follow(
+        &self,
+        store: &Arc<Store>,
+        from: ReadFrom,
+    ) -> Result<bool, StoreError> {
         let id = self.schedule.id;
         let asked = Instant::now();
+        let is_primary = from == ReadFrom::Primary || !store.has_replica();
         if let Some((states, _)) = self.look(0)
             && !Mutant::UnversionedMap.is_on()
             && let Some(journal) = store.journal_after(id, states.version, from).await?
@@ -107,7 +113,7 @@ impl LoadedSchedule {
             let followed = {
                 let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
                 let floor = self.floor.load(Ordering::SeqCst);
-                known.as_mut().map(|current| current.take_all(&journal, floor, asked))
+                known.as_mut().map(|current| current.take_all(&journal, floor, (asked, is_primary)))
             };
             match followed.unwrap_or(Followed::Astray) {
                 Followed::Confirmed => return Ok(true),
@@ -133,15 +139,22 @@ impl LoadedSchedule {
         // A lagging replica is not believed: the version never goes back.
         let believed = newer && (snapshot.version >= floor || from == ReadFrom::Primary);
         if believed || Mutant::UnversionedMap.is_on() {
-            *current = Some(Current { known, confirmed: asked });
+            let by_primary = is_primary.then_some(asked);
+            *current = Some(Current { known, confirmed: asked, by_primary });
         }
         Ok(believed)
     }
 }
 
 impl Current {
-    /// Applies what the journal tells; `floor` is what it must lead to at least.
-    fn take_all(&mut self, journal: &Journal, floor: i64, asked: Instant) -> Followed {
+    /// Applies what the journal tells, which was asked for at a time, of the primary or not; `floor` is what it
+    /// must lead to at least.
+    fn take_all(
+        &mut self,
+        journal: &Journal,
+        floor: i64,
+        (asked, is_primary): (Instant, bool),
+    ) -> Followed {
         for entry in &journal.entries {
             if entry.version > self.known.states.version && !self.known.apply(entry) {
                 return Followed::Astray;
@@ -156,6 +169,9 @@ impl Current {
             return Followed::Behind;
         }
         self.confirmed = asked;
+        if is_primary {
+            self.by_primary = Some(asked);
+        }
         Followed::Confirmed
     }
 }

@@ -16,7 +16,7 @@ use crate::domain::failure::StoreError;
 use crate::domain::ids::SeatNumber;
 use crate::domain::refusal::ConflictReason;
 use crate::domain::rows::JournalEntry;
-use crate::store::Store;
+use crate::store::{ReadFrom, Store};
 
 use super::catch_up::Sources;
 use super::encoded::Answers;
@@ -34,7 +34,7 @@ const NEWS_REST: Duration = Duration::from_millis(20);
 const SHARE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What was learned longer ago than this is not answered without asking again.
-const STALE: Duration = Duration::from_millis(450);
+pub(super) const STALE: Duration = Duration::from_millis(450);
 
 /// How long one who has something to answer with waits for the databases.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -87,6 +87,18 @@ pub(super) struct Current {
     pub(super) known: Known,
     /// When this was last known to be the newest.
     pub(super) confirmed: Instant,
+    /// The same by the word of the primary, which is never behind.
+    pub(super) by_primary: Option<Instant>,
+}
+
+/// Which of some seats are not to be had by what is known, and how well that is known.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    pub(super) seats: Vec<(SeatNumber, ConflictReason)>,
+    /// The version that the states are at.
+    pub(super) version: i64,
+    /// When the primary last said that they were the newest.
+    pub(super) confirmed: Option<Instant>,
 }
 
 impl LoadedSchedule {
@@ -178,27 +190,61 @@ impl LoadedSchedule {
         age < FRESH && !news
     }
 
-    /// Whether what is known should be confirmed, and nobody is doing so.
+    /// Whether the primary should confirm what is known, and nobody is asking it.
     pub(super) fn is_due(&self) -> bool {
-        self.look(0).is_none_or(|(states, age)| !self.is_fresh(&states, age))
-            && !self.is_resting()
-            && self.asking.try_lock().is_ok()
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let is_fresh = |current: &Current| {
+            let age = current.by_primary.map(|at| at.elapsed());
+            age.is_some_and(|age| self.is_fresh(&current.known.states, age))
+        };
+        let due = !known.as_ref().is_some_and(is_fresh);
+        drop(known);
+        due && !self.is_resting() && self.asking.try_lock().is_ok()
     }
 
-    /// Confirms what is known if nobody else is doing so, for those who refuse by it.
+    /// Has what is known confirmed, for those who refuse by it.
     pub(super) async fn refresh(&self, sources: &Sources) {
-        if self.is_due()
-            && let Ok(asking) = self.asking.try_lock()
-            && let Err(error) = self.ask(sources, 0, asking).await
-        {
+        let refreshed = match self.look(0) {
+            Some(_) => self.confirm(sources, Instant::now()).await,
+            None => self.fresh(sources, 0).await.map(drop),
+        };
+        if let Err(error) = refreshed {
             log::debug!("a map is not confirmed: {error}");
         }
+    }
+
+    /// Asks the primary what is the newest, unless it was asked after `since`. One asks for all who wait.
+    pub(super) async fn confirm(
+        &self,
+        sources: &Sources,
+        since: Instant,
+    ) -> Result<(), StoreError> {
+        let _asking = self.asking.lock().await;
+        if self.confirmed_by_primary().is_some_and(|at| at >= since) {
+            return Ok(());
+        }
+        if self.is_resting() {
+            return Err(StoreError::Unavailable("the database did not answer a moment ago".into()));
+        }
+        let followed = self.follow(&sources.store, ReadFrom::Primary).await;
+        self.note_failure(followed.is_err());
+        followed.map(drop)
     }
 
     /// Whether the databases have just failed to answer: everybody would only wait to learn that again.
     fn is_resting(&self) -> bool {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.is_some_and(|at| at.elapsed() < REST)
+    }
+
+    fn confirmed_by_primary(&self) -> Option<Instant> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().and_then(|current| current.by_primary)
+    }
+
+    fn note_failure(&self, has_failed: bool) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        *failed = has_failed.then(Instant::now);
     }
 
     /// What is known, however old, if it is what the reader needs.
@@ -209,15 +255,12 @@ impl LoadedSchedule {
         }
     }
 
-    /// Which of the seats are surely not to be had now; `None` if what is known is too old to say.
-    pub(super) fn refusals(
-        &self,
-        store: &Store,
-        seats: &[SeatNumber],
-    ) -> Option<Vec<(SeatNumber, ConflictReason)>> {
+    /// Which of the seats are not to be had by what is known; `None` if nothing is.
+    pub(super) fn gone(&self, store: &Store, seats: &[SeatNumber]) -> Option<Gone> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let current = known.as_ref().filter(|current| current.confirmed.elapsed() < STALE)?;
-        Some(current.known.refusals(seats, store.clock()))
+        let Current { known, by_primary, .. } = known.as_ref()?;
+        let seats = known.refusals(seats, store.clock());
+        Some(Gone { seats, version: known.states.version, confirmed: *by_primary })
     }
 
     pub(super) fn look(&self, at_least: i64) -> Option<(Arc<SeatStates>, Duration)> {
@@ -245,9 +288,7 @@ impl LoadedSchedule {
                 .await
                 .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned()))),
         };
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        *failed = caught_up.is_err().then(Instant::now);
-        drop(failed);
+        self.note_failure(caught_up.is_err());
         if let Err(error) = caught_up {
             return self.without_asking(at_least).map_err(|_| error);
         }

@@ -7,10 +7,13 @@
 mod catch_up;
 mod channel;
 mod encoded;
+mod freed;
 mod layout;
+mod link;
 mod loaded;
 mod past;
 mod recent;
+mod refusing;
 mod shared;
 mod states;
 mod streams;
@@ -30,10 +33,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 
-use crate::cause;
 use crate::domain::failure::StoreError;
-use crate::domain::ids::{ScheduleId, SeatNumber};
-use crate::domain::refusal::ConflictReason;
+use crate::domain::ids::ScheduleId;
 use crate::domain::rows::JournalEntry;
 use crate::metrics::Metrics;
 use crate::redis::RedisFailure;
@@ -57,6 +58,8 @@ pub struct SeatMaps {
     schedules: Mutex<Recent<ScheduleId, Arc<LoadedSchedule>>>,
     /// The newest version of each schedule that this process has committed or answered.
     versions: Mutex<Recent<ScheduleId, i64>>,
+    /// The newest version of each schedule at which this process gave seats back.
+    freed: Mutex<Recent<ScheduleId, i64>>,
     /// One loader at a time for a schedule (and for those that share its place): a stampede on a cold map
     /// costs one query.
     loading: [tokio::sync::Mutex<()>; LOADERS],
@@ -81,6 +84,7 @@ impl SeatMaps {
             sources: Sources { store, shared, metrics },
             schedules: Mutex::new(Recent::new(BYTES_KEPT)),
             versions: Mutex::new(Recent::new(VERSIONS_KEPT)),
+            freed: Mutex::new(Recent::new(VERSIONS_KEPT)),
             loading: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             untold: Mutex::default(),
         }
@@ -137,8 +141,13 @@ impl SeatMaps {
         Ok(MapAnswer { encoded, stale: fresh.stale.map(|age| age.as_secs().max(1)) })
     }
 
-    /// What has just been committed here; call it before the answers leave.
-    pub fn committed(&self, entries: &[JournalEntry]) {
+    /// What has just been committed here, and the versions at which seats were given back with it; call it before
+    /// the answers leave. If true, [`SeatMaps::given_back`] has to be awaited before they do.
+    #[must_use]
+    pub fn committed(&self, entries: &[JournalEntry], freed: &[(ScheduleId, i64)]) -> bool {
+        for (schedule, version) in freed {
+            raise(&self.freed, *schedule, *version);
+        }
         for entry in entries {
             self.note_version(entry.schedule, entry.version);
             if self.sources.shared.is_some() {
@@ -148,6 +157,7 @@ impl SeatMaps {
                 loaded.take(entry);
             }
         }
+        self.sources.shared.is_some() && !freed.is_empty()
     }
 
     /// Tells other processes what this one has committed since it told them last, and offers them maps to
@@ -194,33 +204,7 @@ impl SeatMaps {
     /// The newest version of a schedule that this process has seen.
     #[must_use]
     pub fn version(&self, id: ScheduleId) -> Option<i64> {
-        self.versions().get(&id)
-    }
-
-    /// Which of the seats are surely not to be had: sold, blocked, or held by a hold that is alive. A
-    /// refusal may be half a second behind other replicas; a grant never comes from here.
-    pub fn refusals(
-        self: &Arc<Self>,
-        id: ScheduleId,
-        seats: &[SeatNumber],
-    ) -> Vec<(SeatNumber, ConflictReason)> {
-        if seats.is_empty() {
-            return Vec::new();
-        }
-        let Some(loaded) = self.loaded(id) else { return Vec::new() };
-        let refused = loaded.refusals(&self.sources.store, seats).unwrap_or_default();
-        if loaded.is_due() {
-            let maps = Arc::clone(self);
-            cause::spawn(async move { loaded.refresh(&maps.sources).await });
-        }
-        refused
-    }
-
-    /// Whether this process knows for sure that all of the seats are to be had.
-    #[must_use]
-    pub fn are_free(&self, id: ScheduleId, seats: &[SeatNumber]) -> bool {
-        let refusals = self.loaded(id).and_then(|map| map.refusals(&self.sources.store, seats));
-        refusals.is_some_and(|refusals| refusals.is_empty())
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner).get(&id)
     }
 
     /// A schedule with its layout; `None` if there is none by this id.
@@ -267,10 +251,12 @@ impl SeatMaps {
     }
 
     fn note_version(&self, id: ScheduleId, version: i64) {
-        let mut versions = self.versions();
-        if versions.get(&id).is_none_or(|newest| newest < version) {
-            versions.put(id, version, 1);
-        }
+        raise(&self.versions, id, version);
+    }
+
+    /// The newest version at which this process gave seats of a schedule back; 0 if it never did.
+    fn freed_here(&self, id: ScheduleId) -> i64 {
+        self.freed.lock().unwrap_or_else(PoisonError::into_inner).get(&id).unwrap_or(0)
     }
 
     fn schedules(&self) -> MutexGuard<'_, Recent<ScheduleId, Arc<LoadedSchedule>>> {
@@ -280,8 +266,12 @@ impl SeatMaps {
     fn untold(&self) -> MutexGuard<'_, HashMap<ScheduleId, i64>> {
         self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn versions(&self) -> MutexGuard<'_, Recent<ScheduleId, i64>> {
-        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
+/// Notes a version of a schedule, unless a newer one is noted.
+fn raise(versions: &Mutex<Recent<ScheduleId, i64>>, id: ScheduleId, version: i64) {
+    let mut versions = versions.lock().unwrap_or_else(PoisonError::into_inner);
+    if versions.get(&id).is_none_or(|newest| newest < version) {
+        versions.put(id, version, 1);
     }
 }

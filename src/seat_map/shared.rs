@@ -4,8 +4,9 @@
 //! has led on from it to the newest version. News make a process ask the journal at once instead of a fifth
 //! of a second later.
 //!
-//! Keys: `{sch:42}:map` (hash: epoch, version, whose it is, the map) and `{sch:42}:map:told` (the newest
-//! version told of, below which no map is kept: a slow reader cannot put an old map back). What is told
+//! Keys: `{sch:42}:map` (hash: epoch, version, whose it is, the map), `{sch:42}:map:told` (the newest
+//! version told of, below which no map is kept: a slow reader cannot put an old map back) and
+//! `{sch:42}:map:freed` (the newest version at which seats were given back: `freed.rs`). What is told
 //! while Redis is bypassed is lost, so when the breaker closes a new epoch begins, in which the maps of
 //! earlier ones do not count.
 
@@ -23,6 +24,8 @@ use crate::metrics::cache::{CacheLook, CacheShare};
 use crate::metrics::lock::BreakerState;
 use crate::redis::{Cmd, Redis, RedisFailure, Script, Value, cmd};
 
+use super::freed::Freed;
+use super::link::{Link, get, number, text};
 use super::wire::{self, Seats};
 
 const EPOCH: &str = "seatlock:map-epoch";
@@ -30,13 +33,12 @@ const CHANNEL: &str = "seatlock:maps";
 
 /// Maps shared in a Redis.
 pub struct SharedMaps {
-    redis: Redis,
-    /// While it is not closed nothing is asked.
-    breaker: watch::Receiver<BreakerState>,
+    link: Link,
     life: Duration,
     channel: String,
     share: Script,
     moved: Script,
+    freed: Freed,
     metrics: Arc<Metrics>,
 }
 
@@ -53,7 +55,7 @@ pub struct Shared {
 
 impl SharedMaps {
     /// Maps in this Redis, which live for `life`, give or take a tenth. Pub/sub knows no database numbers,
-    /// so the number is part of the channel's name.
+    /// so the number is part of the channel's name. Must be called inside a tokio runtime.
     #[must_use]
     pub fn new(
         redis: Redis,
@@ -62,9 +64,10 @@ impl SharedMaps {
         life: Duration,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let link = Link::new(redis, breaker);
         Self {
-            redis,
-            breaker,
+            freed: Freed::new(link.clone()),
+            link,
             life,
             channel: format!("{CHANNEL}:{database}"),
             share: Script::new(include_str!("scripts/share.lua")),
@@ -93,7 +96,7 @@ impl SharedMaps {
     async fn find(&self, schedule: &Schedule) -> Option<Shared> {
         let mut map = cmd("HMGET");
         map.arg(map_key(schedule.id)).arg("epoch").arg("version").arg("of").arg("map");
-        let answers = self.ask(&[get(EPOCH), get(&told_key(schedule.id)), map], &[]).await?;
+        let answers = self.link.ask(&[get(EPOCH), get(&told_key(schedule.id)), map], &[]).await?;
         let [epoch, told, map] = answers.as_slice() else { return None };
         let epoch = number(epoch).unwrap_or(0);
         let map = match map {
@@ -123,7 +126,7 @@ impl SharedMaps {
         let mut call = self.share.call(keys.into_iter());
         call.arg(epoch).arg(version).arg(owner(schedule)).arg(wire::encode(seats));
         call.arg(self.jittered_ms());
-        let kept = match self.ask(&[call], &[&self.share]).await.as_deref() {
+        let kept = match self.link.ask(&[call], &[&self.share]).await.as_deref() {
             Some([Value::Int(1)]) => CacheShare::Kept,
             Some(_) => CacheShare::Refused,
             None => CacheShare::Failed,
@@ -134,29 +137,46 @@ impl SharedMaps {
 
     /// The epoch now; `None` if that cannot be learned.
     pub async fn epoch(&self) -> Option<u64> {
-        let answers = self.ask(&[get(EPOCH)], &[]).await?;
+        let answers = self.link.ask(&[get(EPOCH)], &[]).await?;
         Some(answers.first().and_then(number).unwrap_or(0))
     }
 
     /// Tells of commits, each schedule with its newest version.
     pub async fn tell(&self, moved: &[(ScheduleId, i64)]) {
-        let call = |(id, version): &(ScheduleId, i64)| {
-            let mut call = self.moved.call([told_key(*id)].into_iter());
-            // A tenth longer than any map lives.
-            let memory = self.life.mul_f64(1.2).as_millis();
-            call.arg(version).arg(u64::try_from(memory).unwrap_or(u64::MAX));
-            call.arg(&self.channel).arg(format!("{id}:{version}"));
-            call
-        };
-        let calls: Vec<Cmd> = moved.iter().map(call).collect();
-        drop(self.ask(&calls, &[&self.moved]).await);
+        let calls: Vec<Cmd> = moved.iter().map(|moved| self.news_of(*moved)).collect();
+        drop(self.link.ask(&calls, &[&self.moved]).await);
+    }
+
+    /// Tells of commits that gave seats back. False if it is not known that every process can learn of all of
+    /// them from [`Self::freed`] from now on.
+    pub async fn tell_freed(&self, freed: &[(ScheduleId, i64)]) -> bool {
+        let calls = freed.iter().flat_map(|(schedule, version)| {
+            [self.freed.note(*schedule, *version), self.news_of((*schedule, *version))]
+        });
+        let calls: Vec<Cmd> = calls.collect();
+        self.link.ask(&calls, &[&self.freed.script, &self.moved]).await.is_some()
+    }
+
+    /// The newest version at which a process gave seats of a schedule back, asked for from now on; 0 if none did
+    /// lately, `None` if that cannot be learned.
+    pub async fn freed(&self, schedule: ScheduleId) -> Option<i64> {
+        self.freed.newest(schedule).await
+    }
+
+    fn news_of(&self, (schedule, version): (ScheduleId, i64)) -> Cmd {
+        let mut call = self.moved.call([told_key(schedule)].into_iter());
+        // A tenth longer than any map lives.
+        let memory = self.life.mul_f64(1.2).as_millis();
+        call.arg(version).arg(u64::try_from(memory).unwrap_or(u64::MAX));
+        call.arg(&self.channel).arg(format!("{schedule}:{version}"));
+        call
     }
 
     /// Other processes' commits from now on; ends when the connection does.
     pub async fn news(
         &self,
     ) -> Result<impl Stream<Item = (ScheduleId, i64)> + Unpin + use<>, RedisFailure> {
-        let messages = self.redis.subscribe(&self.channel).await?;
+        let messages = self.link.redis.subscribe(&self.channel).await?;
         let metrics = Arc::clone(&self.metrics);
         Ok(messages.filter_map(move |message| {
             let news = parse(&message);
@@ -169,35 +189,18 @@ impl SharedMaps {
 
     /// Waits until the breaker has closed again after it was open. False if there is no breaker any more.
     pub async fn recovered(&self) -> bool {
-        let mut breaker = self.breaker.clone();
-        let opened = breaker.wait_for(|state| *state != BreakerState::Closed).await.is_ok();
-        opened && breaker.wait_for(|state| *state == BreakerState::Closed).await.is_ok()
+        self.link.recovered().await
     }
 
     /// Begins a new epoch: no map shared so far counts any more. False if Redis did not take it.
     pub async fn begin_epoch(&self) -> bool {
         let mut count = cmd("INCR");
         count.arg(EPOCH);
-        let begun = self.ask(&[count], &[]).await.is_some();
+        let begun = self.link.ask(&[count], &[]).await.is_some();
         if begun {
             self.metrics.cache.epochs_total.inc();
         }
         begun
-    }
-
-    /// The answers, unless Redis is bypassed, away, or answers with an error.
-    async fn ask(&self, commands: &[Cmd], scripts: &[&Script]) -> Option<Vec<Value>> {
-        if *self.breaker.borrow() != BreakerState::Closed {
-            return None;
-        }
-        match self.redis.send_with(commands, scripts).await {
-            Ok(answers) => answers.into_iter().collect::<Result<_, _>>().ok(),
-            Err(error) => {
-                // The locks say so already, and judge.
-                log::debug!("maps are not shared now: {error}");
-                None
-            }
-        }
     }
 
     /// Ends spread out, so that not all maps end at once.
@@ -215,27 +218,10 @@ fn told_key(id: ScheduleId) -> String {
     format!("{{sch:{id}}}:map:told")
 }
 
-fn get(key: &str) -> Cmd {
-    let mut command = cmd("GET");
-    command.arg(key);
-    command
-}
-
 /// Tells schedules of one number in two databases apart, such as one before and one after it was made
 /// anew.
 fn owner(schedule: &Schedule) -> String {
     format!("{}/{}", schedule.created_at.0, schedule.plan.id)
-}
-
-fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        _ => None,
-    }
-}
-
-fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
-    text(value)?.parse().ok()
 }
 
 fn parse(message: &[u8]) -> Option<(ScheduleId, i64)> {

@@ -15,15 +15,16 @@ use crate::domain::effect::{BookingView, PricedSeat};
 use crate::domain::failure::StoreError;
 use crate::domain::ids::{BookingId, ScheduleId, SeatNumber};
 
-use super::{ReadFrom, Store, convert};
+use super::{Store, convert};
 
 impl Store {
-    /// One booking.
+    /// One booking, read at the version `at_least` of its schedule or later.
     pub async fn booking(
         self: &Arc<Self>,
         id: BookingId,
+        at_least: i64,
     ) -> Result<Option<BookingView>, StoreError> {
-        self.find(move |db| async move {
+        self.find_since((Some(id.schedule), at_least), move |db| async move {
             let row = booking::Entity::find_by_id((id.schedule.0, id.uuid)).one(&db).await?;
             let Some(row) = row else { return Ok(None) };
             Ok(views(&db, vec![convert::booking(row)?]).await?.pop())
@@ -31,15 +32,16 @@ impl Store {
         .await
     }
 
-    /// At most `limit` bookings by creation.
+    /// At most `limit` bookings by creation, read at the version `at_least` of their schedule or later.
     pub async fn bookings(
         self: &Arc<Self>,
         filter: BookingFilter,
+        at_least: i64,
         limit: usize,
     ) -> Result<Page<BookingView>, StoreError> {
         let filter = Arc::new(filter);
         let rows = self
-            .read_from(ReadFrom::Anywhere, |db| {
+            .read_since((filter.schedule, at_least), |db| {
                 let filter = Arc::clone(&filter);
                 async move {
                     let rows = select(&filter).limit(limit as u64 + 1).all(&db).await?;

@@ -20,9 +20,15 @@ use super::{Store, convert};
 impl Store {
     /// One hold as it stands now; a hold that time has ended is shown with its written status, and its
     /// `ends_at` not after `now` tells the rest.
-    pub async fn hold(self: &Arc<Self>, id: HoldId) -> Result<Option<HoldView>, StoreError> {
+    /// Read at the version `at_least` of its schedule or later.
+    pub async fn hold(
+        self: &Arc<Self>,
+        id: HoldId,
+        at_least: i64,
+    ) -> Result<Option<HoldView>, StoreError> {
         let (dialect, grace) = (self.dialect, self.settings.policy.outage_grace);
-        self.find(move |db| async move {
+        let seen = (Some(id.schedule), at_least);
+        self.find_since(seen, move |db| async move {
             let Some(row) = hold::Entity::find_by_id((id.schedule.0, id.uuid)).one(&db).await?
             else {
                 return Ok(None);

@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
 use tokio::sync::Semaphore;
 
 use crate::domain::clock::EpochMs;
 use crate::domain::failure::StoreError;
+use crate::domain::ids::ScheduleId;
 
 use super::Store;
 use super::connect::Connections;
+use super::dialect::Dialect;
 use super::failure::lost_connection;
 
 /// A replica whose newest heartbeat is older than this is behind, and what it tells is not news: beats come
@@ -77,6 +79,12 @@ impl Store {
     #[must_use]
     pub fn has_replica(&self) -> bool {
         self.settings.target.has_replica()
+    }
+
+    /// Whether the database is a file on this machine, and not a server that processes elsewhere may use.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        self.dialect == Dialect::Sqlite
     }
 
     /// What the database's clock says by now, as far as the last heartbeat can tell. Good enough to leave
@@ -159,6 +167,37 @@ impl Store {
         self.bounded(pool, limit, &query).await
     }
 
+    /// Reads where reads go, but not from a replica that has not come as far as the caller: to a version of a
+    /// schedule, or of one that is not named.
+    pub(crate) async fn read_since<T, F, W>(
+        self: &Arc<Self>,
+        (schedule, at_least): (Option<ScheduleId>, i64),
+        query: W,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, DbErr>> + Send + 'static,
+        W: Fn(DatabaseConnection) -> F,
+    {
+        let from = match schedule {
+            _ if at_least <= 0 || !self.has_replica() => ReadFrom::Anywhere,
+            Some(schedule) if self.replica_is_at(schedule, at_least).await => ReadFrom::Anywhere,
+            _ => ReadFrom::Primary,
+        };
+        self.read_from(from, query).await
+    }
+
+    /// Whether the replica has come to this version of a schedule.
+    async fn replica_is_at(self: &Arc<Self>, schedule: ScheduleId, version: i64) -> bool {
+        let dialect = self.dialect;
+        let sql = "SELECT version FROM schedule_version WHERE schedule_id = $1";
+        let found = self.read_from(ReadFrom::Anywhere, move |db| async move {
+            let row = db.query_one_raw(dialect.statement(sql, vec![schedule.0.into()])).await?;
+            row.map(|row| row.try_get_by_index::<i64>(0)).transpose()
+        });
+        found.await.ok().flatten().is_some_and(|found| found >= version)
+    }
+
     /// Reads one thing where reads go. What a lagging replica does not have is asked of the primary before
     /// it counts as absent.
     pub(crate) async fn find<T, F, W>(self: &Arc<Self>, query: W) -> Result<Option<T>, StoreError>
@@ -167,8 +206,22 @@ impl Store {
         F: Future<Output = Result<Option<T>, DbErr>> + Send + 'static,
         W: Fn(DatabaseConnection) -> F,
     {
-        let found = self.read_from(ReadFrom::Anywhere, &query).await?;
-        if found.is_some() || !self.settings.target.has_replica() {
+        self.find_since((None, 0), query).await
+    }
+
+    /// The same, with what the caller has seen as in [`Self::read_since`].
+    pub(crate) async fn find_since<T, F, W>(
+        self: &Arc<Self>,
+        seen: (Option<ScheduleId>, i64),
+        query: W,
+    ) -> Result<Option<T>, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<Option<T>, DbErr>> + Send + 'static,
+        W: Fn(DatabaseConnection) -> F,
+    {
+        let found = self.read_since(seen, &query).await?;
+        if found.is_some() || !self.has_replica() {
             return Ok(found);
         }
         self.read_from(ReadFrom::Primary, &query).await

@@ -44,6 +44,18 @@ mod full {
         let later = app.row_of(2).await;
         app.book(&later, &["A-1-2"], "ben").await.expect(200);
         assert_eq!(app.states(&later).await, "av bo ");
+        // Whoever has seen a version reads claims as they are at it.
+        let cancelled = app.cancel(&booking, None).await;
+        let version = cancelled.header("x-seatlock-version").unwrap().to_owned();
+        let path = format!("/api/v1/bookings/{booking}");
+        let read = app.get(&format!("{path}?min_version={version}")).await;
+        assert_eq!(read.expect(200)["status"], "cancelled");
+        let request = app.request(reqwest::Method::GET, &path);
+        let request = request.header("x-seatlock-min-version", &version);
+        assert_eq!(app.send(request).await.expect(200)["status"], "cancelled");
+        let list = format!("/api/v1/bookings?schedule_id={schedule}&min_version={version}");
+        assert_eq!(app.get(&list).await.expect(200)["items"][0]["status"], "cancelled");
+        let booking = app.book(&schedule, &["A-1-1"], "anna").await.id(200);
         app.metric_above("seatlock_replica_lag_seconds", 2.5).await;
         let told = |answer: &Answer| answer.json()["reasons"].to_string().contains("s behind");
         assert_eq!(app.wait_until("/readyz", told).await.json()["status"], "degraded");

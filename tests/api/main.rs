@@ -43,6 +43,7 @@ mod concurrency;
 mod database;
 mod databases;
 mod events;
+mod giving_back;
 mod holds;
 mod idempotency;
 mod listener;

@@ -122,6 +122,25 @@ mod full {
     }
 
     #[tokio::test]
+    async fn the_newest_version_at_which_seats_were_given_back_is_known_to_every_process() {
+        let (one, hall) = (fresh(), schedule(7).id);
+        let other = process(one.number);
+        assert_eq!(other.maps.freed(hall).await, Some(0));
+        assert!(one.maps.tell_freed(&[(hall, 6), (ScheduleId(43), 9)]).await);
+        assert_eq!(other.maps.freed(hall).await, Some(6));
+        assert!(other.maps.tell_freed(&[(hall, 5)]).await);
+        assert_eq!(one.maps.freed(hall).await, Some(6), "an older version takes nothing back");
+        assert_eq!(one.maps.look(&schedule(7)).await.unwrap().told, 6, "it is news as well");
+        let asked = (0..100).map(|_| one.maps.freed(ScheduleId(43)));
+        let answers = futures_util::future::join_all(asked).await;
+        assert_eq!(answers, [Some(9); 100]);
+        one.breaker.send(BreakerState::Open).unwrap();
+        assert_eq!(one.maps.freed(hall).await, None);
+        assert!(!one.maps.tell_freed(&[(hall, 8)]).await);
+        assert_eq!(other.maps.freed(hall).await, Some(6));
+    }
+
+    #[tokio::test]
     async fn while_redis_is_bypassed_nothing_is_asked_and_its_return_is_told() {
         let (process, hall) = (fresh(), schedule(7));
         assert!(process.maps.share(&hall, 0, 5, &seats(0)).await);

@@ -10,6 +10,7 @@ mod working;
 use super::clock::EpochMs;
 use super::command::{Action, Command, Keyed, Queued};
 use super::effect::{Answer, Effect, Outcome};
+use super::ids::ScheduleId;
 use super::refusal::Refusal;
 use super::rows::{Changes, JournalEntry, KnownAnswer, NewAnswer, Rows};
 use super::rules::Policy;
@@ -24,6 +25,9 @@ pub struct Decision {
     pub changes: Changes,
     /// One entry per schedule whose seats were written, ascending by schedule.
     pub journal: Vec<JournalEntry>,
+    /// The schedules of which an outcome says that seats were given back, now or before, ascending; each with
+    /// a version at which those seats are free.
+    pub freed: Vec<(ScheduleId, i64)>,
     /// Seats that two commands of this batch both held locked: the seat locks failed, the rows did not.
     pub row_lock_saves: u64,
 }
@@ -33,8 +37,15 @@ pub struct Decision {
 #[must_use]
 pub fn decide(now: EpochMs, policy: &Policy, rows: Rows, commands: &[Command]) -> Decision {
     let mut working = Working::new(now, *policy, rows);
-    let outcomes = commands.iter().map(|command| one(&mut working, command)).collect();
-    working.finish(outcomes)
+    let outcomes: Vec<Outcome> =
+        commands.iter().map(|command| one(&mut working, command)).collect();
+    let given_back = commands
+        .iter()
+        .zip(&outcomes)
+        .filter(|(command, outcome)| command.action.gives_back() && outcome.has_effect())
+        .map(|(command, _)| command.schedule)
+        .collect();
+    working.finish(outcomes, given_back)
 }
 
 /// Decides one command. A request that came through the queue is decided once: its outcome, whatever it is,

@@ -1,7 +1,7 @@
 //! The rows of a batch while it is being decided: every write goes through here, so that the rows that
 //! later commands see and the changes that are written cannot differ.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -29,19 +29,35 @@ impl Working {
         Self { now, policy, rows, changes: Changes::default(), row_lock_saves: 0 }
     }
 
-    pub(super) fn finish(self, outcomes: Vec<Outcome>) -> Decision {
+    /// Ends the batch; `given_back` are the schedules of which an outcome says that seats are free.
+    pub(super) fn finish(
+        self,
+        outcomes: Vec<Outcome>,
+        given_back: BTreeSet<ScheduleId>,
+    ) -> Decision {
         let mut by_schedule: BTreeMap<ScheduleId, Vec<(SeatNumber, SeatState)>> = BTreeMap::new();
         for ((schedule, number), state) in &self.changes.seats {
             by_schedule.entry(*schedule).or_default().push((*number, *state));
         }
+        let version_after = |schedule: ScheduleId, is_written: bool| {
+            Some(self.rows.schedules.get(&schedule)?.version + i64::from(is_written))
+        };
+        let freed = given_back
+            .into_iter()
+            .filter_map(|schedule| {
+                let is_written = by_schedule.contains_key(&schedule);
+                Some((schedule, version_after(schedule, is_written)?))
+            })
+            .collect();
         let journal = by_schedule
             .into_iter()
             .filter_map(|(schedule, changes)| {
-                let version = self.rows.schedules.get(&schedule)?.version + 1;
+                let version = version_after(schedule, true)?;
                 Some(JournalEntry { schedule, version, changes })
             })
             .collect();
-        Decision { outcomes, changes: self.changes, journal, row_lock_saves: self.row_lock_saves }
+        let row_lock_saves = self.row_lock_saves;
+        Decision { outcomes, changes: self.changes, journal, freed, row_lock_saves }
     }
 
     pub(super) fn rules(&self, schedule: ScheduleId) -> Result<&ScheduleRules, Refusal> {

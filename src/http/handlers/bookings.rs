@@ -13,9 +13,10 @@ use crate::http::answers::{BookingBody, PageBody};
 use crate::http::fields::{Fields, IdText};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::reply::{self, Place};
+use crate::http::version;
 
 use super::requests::RequestBody;
-use super::{in_time, new_uuid, page_limit, path_id, query, reserve, schedule, take};
+use super::{in_time, new_uuid, page_limit, path_id, query, reserve, schedule, take, version_seen};
 
 /// A new booking: seats of a schedule for a customer, or a hold to be confirmed.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -49,6 +50,7 @@ struct BookingsQuery {
     schedule_id: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
+    min_version: Option<String>,
 }
 
 const PLACE: Place = Place::ContentLocation("/api/v1/bookings/");
@@ -137,12 +139,14 @@ async fn confirm(
 }
 
 /// One booking.
-#[utoipa::path(get, path = "/api/v1/bookings/{id}", tag = "customers", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/bookings/{id}", tag = "customers",
+    params(("id" = String, Path), ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = BookingBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let id: BookingId = path_id(&request, "id", "booking")?;
-    let booking = services.reservation.booking(id).await?;
+    let at_least = version_seen(&request)?;
+    let booking = services.reservation.booking(id, at_least).await?;
     let booking = booking.ok_or_else(|| Problem::not_found("booking"))?;
     Ok(reply::json(&BookingBody::from(booking)))
 }
@@ -150,7 +154,7 @@ pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<Http
 /// Bookings of a customer, of a schedule or of both, by creation.
 #[utoipa::path(get, path = "/api/v1/bookings", tag = "customers",
     params(("customer_id" = Option<String>, Query), ("schedule_id" = Option<String>, Query),
-        ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+        ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = PageBody<BookingBody>),
         (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
@@ -164,11 +168,12 @@ pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<Http
         schedule: schedule.map_err(wrong("schedule_id"))?,
         after: super::cursor(asked.cursor.as_deref())?,
     };
+    let at_least = version::at_least(&request, asked.min_version.as_deref())?;
     if filter.customer.is_none() && filter.schedule.is_none() {
         let message = "give customer_id, schedule_id or both: a list of all bookings has no index";
         return Err(Problem::parameter("customer_id", message));
     }
-    let page = services.reservation.bookings(filter, limit).await?;
+    let page = services.reservation.bookings(filter, at_least, limit).await?;
     let items = page.items.into_iter().map(BookingBody::from).collect();
     Ok(reply::json(&PageBody { items, next_cursor: page.next_cursor }))
 }

@@ -14,7 +14,7 @@ use crate::http::problem::{Problem, ProblemBody};
 use crate::http::reply::{self, Place};
 
 use super::requests::RequestBody;
-use super::{new_uuid, path_id, reserve, schedule, take};
+use super::{new_uuid, path_id, reserve, schedule, take, version_seen};
 
 /// A new hold.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -71,12 +71,14 @@ pub async fn create(
 }
 
 /// One hold.
-#[utoipa::path(get, path = "/api/v1/holds/{id}", tag = "customers", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/holds/{id}", tag = "customers",
+    params(("id" = String, Path), ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = HoldBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let id: HoldId = path_id(&request, "id", "hold")?;
-    let hold = services.reservation.hold(id).await?;
+    let at_least = version_seen(&request)?;
+    let hold = services.reservation.hold(id, at_least).await?;
     let hold = hold.ok_or_else(|| Problem::not_found("hold"))?;
     Ok(reply::json(&HoldBody::from(hold)))
 }

@@ -33,6 +33,7 @@ use super::Services;
 use super::edge::Deadline;
 use super::problem::{Code, Problem};
 use super::reply::{self, Place};
+use super::version;
 
 /// The most items of a page, and how many there are if nobody asks.
 const PAGE_MAX: usize = 200;
@@ -69,6 +70,19 @@ fn page_limit(text: Option<&str>, default: usize, max: usize) -> Result<usize, P
 fn cursor<T: FromStr>(text: Option<&str>) -> Result<Option<T>, Problem> {
     let wrong = |_| Problem::parameter("cursor", "must be the next_cursor of the page before");
     text.map(|text| text.parse().map_err(wrong)).transpose()
+}
+
+/// The query of a request about a schedule's seats that knows no other parameter.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VersionQuery {
+    min_version: Option<String>,
+}
+
+/// The version that the caller of such a request has seen.
+fn version_seen(request: &HttpRequest) -> Result<i64, Problem> {
+    let asked: VersionQuery = query(request)?;
+    version::at_least(request, asked.min_version.as_deref())
 }
 
 /// The query of a request; what is not understood is refused, not ignored.
@@ -128,10 +142,12 @@ async fn take(
 /// Refuses seats that the map in memory knows to be gone.
 async fn unless_known(
     services: &Services,
+    request: &HttpRequest,
     schedule: ScheduleId,
     action: &Action,
 ) -> Result<(), Problem> {
-    let gone = services.seat_maps.refusals(schedule, action.taken_seats());
+    let at_least = version_seen(request)?;
+    let gone = services.seat_maps.refusals(schedule, action.taken_seats(), at_least).await;
     if gone.is_empty() {
         return Ok(());
     }
@@ -148,9 +164,10 @@ async fn reserve(
     keyed: Option<Keyed>,
     place: Place,
 ) -> Result<HttpResponse, Problem> {
+    let at_least = version_seen(request)?;
     let command = Command { schedule, action, keyed, locked: false, queued: None };
     let deadline: Instant = Deadline::of(request);
-    let reserved = services.reservation.reserve(command, deadline).await;
+    let reserved = services.reservation.reserve(command, at_least, deadline).await;
     note_early_refusal(services, schedule, &reserved);
     match reserved? {
         Reserved::Outcome(outcome) => {

@@ -113,7 +113,7 @@ pub(super) async fn enqueue(
 ) -> Result<HttpResponse, Problem> {
     // With a key it may have had its effect already, which whoever executes it will see.
     if keyed.is_none() {
-        unless_known(services, schedule, &action).await?;
+        unless_known(services, request, schedule, &action).await?;
     }
     let accepted = front.accept(schedule, action, keyed).await;
     services.metrics.queue.accepted(match &accepted {

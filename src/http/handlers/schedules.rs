@@ -18,8 +18,7 @@ use crate::http::reply::{self, Place};
 use crate::http::{Services, plan_problem};
 
 use super::plans::SectionBody;
-use super::seats::{VersionQuery, min_version};
-use super::{PageQuery, in_time, path_id, query, schedule};
+use super::{PageQuery, in_time, path_id, query, schedule, version_seen};
 
 /// Where the seats come from: sections, or a stored plan by id.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -168,8 +167,7 @@ fn plan_source(fields: &mut Fields, plan: SeatPlanField) -> Result<PlanSource, P
 pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
     let loaded = schedule(&services, id).await?;
-    let asked: VersionQuery = query(&request)?;
-    let at_least = min_version(asked.min_version.as_deref())?;
+    let at_least = version_seen(&request)?;
     let states = in_time(&services, services.seat_maps.states(&loaded, at_least)).await?.states;
     let body = ScheduleBody {
         version: Some(states.version),

@@ -14,10 +14,10 @@ use crate::domain::seat::status_name;
 use crate::http::Services;
 use crate::http::answers::CountsBody;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::{negotiate, reply};
+use crate::http::{negotiate, reply, version};
 use crate::seat_map::{Form, Layout, LoadedSchedule, SeatStates};
 
-use super::{cursor, in_time, page_limit, path_id, query, schedule};
+use super::{cursor, in_time, page_limit, path_id, query, schedule, version_seen};
 
 /// Seats of one page.
 const SEATS_PAGE_MAX: usize = 1_000;
@@ -76,12 +76,6 @@ struct SeatsQuery {
     min_version: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct VersionQuery {
-    pub(super) min_version: Option<String>,
-}
-
 impl SeatsQuery {
     /// Whether all seats are wanted, which is the answer that readers share.
     fn is_whole(&self) -> bool {
@@ -111,7 +105,7 @@ impl SeatsQuery {
 pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
     let asked: SeatsQuery = query(&request)?;
-    let at_least = min_version(asked.min_version.as_deref())?;
+    let at_least = version::at_least(&request, asked.min_version.as_deref())?;
     let status = asked.status_code()?;
     let page = match &asked.limit {
         Some(text) => Some(page_limit(Some(text), SEATS_PAGE_MAX, SEATS_PAGE_MAX)?),
@@ -154,11 +148,6 @@ async fn shared(
         None => in_time(services, maps.answer(loaded, (form, coding), at_least, write)).await?,
     };
     Ok(reply::map(request, &answer, coding))
-}
-
-pub(super) fn min_version(text: Option<&str>) -> Result<i64, Problem> {
-    let wrong = |_| Problem::parameter("min_version", "must be a version, a whole number");
-    text.map_or(Ok(0), |text| text.parse().map_err(wrong))
 }
 
 fn write_seats(loaded: &LoadedSchedule, states: &SeatStates) -> Vec<u8> {
@@ -219,8 +208,7 @@ pub async fn availability(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
-    let asked: VersionQuery = query(&request)?;
-    let at_least = min_version(asked.min_version.as_deref())?;
+    let at_least = version_seen(&request)?;
     let loaded = schedule(&services, id).await?;
     shared(&services, &request, &loaded, Form::Availability, at_least).await
 }

@@ -13,7 +13,7 @@ use crate::domain::ids::{RequestId, ScheduleId};
 use crate::metrics::lock::BreakerState;
 use crate::redis::{Cmd, Redis, Script, Value, cmd};
 
-use crate::queue::gather::Gather;
+use crate::gather::Gather;
 
 use super::{Entry, LineLimits, Newcomer, Standing};
 

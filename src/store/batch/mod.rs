@@ -22,7 +22,7 @@ use crate::domain::command::{Action, Command};
 use crate::domain::decide::Decision;
 use crate::domain::effect::Outcome;
 use crate::domain::failure::Failure;
-use crate::domain::ids::BatchId;
+use crate::domain::ids::{BatchId, ScheduleId};
 use crate::domain::rows::JournalEntry;
 use crate::metrics::batch::{BatchOutcome, CommandKind, CommandOutcome, Guard};
 
@@ -42,6 +42,9 @@ pub struct BatchReport {
     pub results: Vec<CommandResult>,
     /// What was committed, in order.
     pub journal: Vec<JournalEntry>,
+    /// Where results say that seats were given back: the schedules, each with a version at which those seats
+    /// are free.
+    pub freed: Vec<(ScheduleId, i64)>,
 }
 
 /// Says whether the command at this place in the batch is still wanted; asked before every run.
@@ -74,6 +77,7 @@ struct Work<'a> {
     wanted: StillWanted<'a>,
     results: Vec<Option<CommandResult>>,
     journal: Vec<JournalEntry>,
+    freed: Vec<(ScheduleId, i64)>,
     parts: VecDeque<Part>,
 }
 
@@ -89,12 +93,12 @@ impl Store {
         let Some(lane) = self.lanes.get(lane % self.lanes.len().max(1)) else {
             let away = Failure::Unavailable("there is no write connection".to_owned());
             let results = commands.iter().map(|_| Err(away.clone())).collect();
-            return BatchReport { results, journal: Vec::new() };
+            return BatchReport { results, journal: Vec::new(), freed: Vec::new() };
         };
         let results = commands.iter().map(|_| None).collect();
         let parts = VecDeque::from([Part::new((0..commands.len()).collect())]);
-        let journal = Vec::new();
-        let mut work = Work { store: self, lane, commands, wanted, results, journal, parts };
+        let (journal, freed) = (Vec::new(), Vec::new());
+        let mut work = Work { store: self, lane, commands, wanted, results, journal, freed, parts };
         let started = Instant::now();
         while let Some(part) = work.parts.pop_front() {
             work.finish(part).await;
@@ -250,6 +254,7 @@ impl Work<'_> {
             self.store.metrics.batch.saved_by(Guard::RowLock);
         }
         self.journal.extend(decision.journal);
+        self.freed.extend(decision.freed);
         for (place, outcome) in places.into_iter().zip(decision.outcomes) {
             if let Some(result) = self.results.get_mut(place) {
                 *result = Some(Ok(outcome));
@@ -309,7 +314,7 @@ impl Work<'_> {
             };
             self.store.metrics.batch.command(kind(&command.action), outcome);
         }
-        BatchReport { results, journal: self.journal }
+        BatchReport { results, journal: self.journal, freed: self.freed }
     }
 }
 

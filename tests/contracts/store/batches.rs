@@ -43,9 +43,9 @@ async fn a_batch_does_what_was_decided_and_another_store_reads_it(stage: Stage) 
 
     let other = stage.another_store().await;
     for booking in [anna, dora] {
-        assert_eq!(other.booking(booking.row.id).await.unwrap(), Some(booking));
+        assert_eq!(other.booking(booking.row.id, 0).await.unwrap(), Some(booking));
     }
-    let read = other.hold(ben.row.id).await.unwrap().unwrap();
+    let read = other.hold(ben.row.id, 0).await.unwrap().unwrap();
     assert_eq!((read.row, read.seats, read.ends_at), (ben.row, ben.seats, ben.ends_at));
     let snapshot = other.seats(schedule, ReadFrom::Primary).await.unwrap().unwrap();
     assert_eq!(snapshot.version, 2);

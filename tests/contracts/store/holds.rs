@@ -42,7 +42,7 @@ impl Stage {
     }
 
     async fn hold(&self, id: HoldId) -> HoldView {
-        self.store.hold(id).await.unwrap().unwrap()
+        self.store.hold(id, 0).await.unwrap().unwrap()
     }
 }
 

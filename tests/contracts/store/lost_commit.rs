@@ -37,7 +37,7 @@ mod full {
                 assert!(relay.has_struck());
                 assert!(is_done(&result), "{result:?}");
                 let booking = booked(&result);
-                assert_eq!(stage.store.booking(booking.row.id).await, Ok(Some(booking)));
+                assert_eq!(stage.store.booking(booking.row.id, 0).await, Ok(Some(booking)));
             }
             assert_eq!(stage.states(schedule).await, "2222");
             assert_eq!(stage.version(schedule).await, 3);

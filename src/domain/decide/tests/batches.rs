@@ -108,3 +108,17 @@ fn a_repeated_key_is_no_failed_lock() {
     let same = |id| locked(keyed("k", "f", book(id, "ada", &[0])));
     assert_eq!(world.batch(&[same(1), same(2)]).row_lock_saves, 0);
 }
+
+#[test]
+fn what_was_given_back_is_told_with_a_version_at_which_it_is_free() {
+    let mut world = World::new();
+    world.batch(&[book(1, "ada", &[0, 1]), hold(2, "ben", &[2]), block(3, &[3])]);
+    for (command, version) in [(cancel_seats(1, &[0]), 2), (release(2), 3), (unblock(3), 4)] {
+        assert_eq!(world.batch(&[command]).freed, [(ScheduleId(1), version)]);
+    }
+    let repeated = world.batch(&[cancel_seats(1, &[0]), unblock(3)]);
+    assert!(repeated.changes.is_empty());
+    assert_eq!(repeated.freed, [(ScheduleId(1), 4)], "they have been free since 2 and 4");
+    let others = world.batch(&[book(4, "cleo", &[0]), cancel(9), release(9), expire(2)]);
+    assert_eq!(others.freed, []);
+}

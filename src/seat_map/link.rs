@@ -1,0 +1,69 @@
+//! The way to the Redis that processes share, as long as its breaker lets calls through.
+
+use tokio::sync::watch;
+
+use crate::metrics::lock::BreakerState;
+use crate::redis::{Cmd, Redis, Script, Value, cmd};
+
+/// A Redis and the breaker in front of it. Clones share both.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) redis: Redis,
+    /// While it is not closed nothing is asked.
+    breaker: watch::Receiver<BreakerState>,
+}
+
+impl Link {
+    pub(super) fn new(redis: Redis, breaker: watch::Receiver<BreakerState>) -> Self {
+        Self { redis, breaker }
+    }
+
+    /// The answer to each command; `None` for one that failed, and for all while Redis is bypassed or away.
+    pub(super) async fn ask_each(
+        &self,
+        commands: &[Cmd],
+        scripts: &[&Script],
+    ) -> Vec<Option<Value>> {
+        let nothing = || commands.iter().map(|_| None).collect();
+        if *self.breaker.borrow() != BreakerState::Closed {
+            return nothing();
+        }
+        match self.redis.send_with(commands, scripts).await {
+            Ok(answers) => answers.into_iter().map(Result::ok).collect(),
+            Err(error) => {
+                // The seat locks use the same Redis. They log its failures and open the breaker.
+                log::debug!("maps are not shared now: {error}");
+                nothing()
+            }
+        }
+    }
+
+    /// The answers to all commands; `None` if one of them failed.
+    pub(super) async fn ask(&self, commands: &[Cmd], scripts: &[&Script]) -> Option<Vec<Value>> {
+        self.ask_each(commands, scripts).await.into_iter().collect()
+    }
+
+    /// Waits until the breaker has closed again after it was open. False if there is no breaker any more.
+    pub(super) async fn recovered(&self) -> bool {
+        let mut breaker = self.breaker.clone();
+        let opened = breaker.wait_for(|state| *state != BreakerState::Closed).await.is_ok();
+        opened && breaker.wait_for(|state| *state == BreakerState::Closed).await.is_ok()
+    }
+}
+
+pub(super) fn get(key: &str) -> Cmd {
+    let mut command = cmd("GET");
+    command.arg(key);
+    command
+}
+
+pub(super) fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        _ => None,
+    }
+}
+
+pub(super) fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
+    text(value)?.parse().ok()
+}
