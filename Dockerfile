@@ -84,7 +84,7 @@ EXPOSE 8080
 # Serving ends within DRAIN_DELAY + DRAIN_TIMEOUT, 20 seconds: give it 30 (`docker stop --time 30`).
 STOPSIGNAL SIGTERM
 
-# Alive, not ready: whoever restarts a container by this must not do so because a database is away.
+# Liveness, not readiness: a container must not be restarted because a database is unavailable.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
     CMD ["/usr/local/bin/seatlock", "healthcheck"]
 
