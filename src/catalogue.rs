@@ -6,7 +6,7 @@ use crate::domain::catalogue::{Event, NewSchedule, Page, PlanSource, PlanVersion
 use crate::domain::command::Keyed;
 use crate::domain::effect::{Once, RecordedAnswer};
 use crate::domain::failure::StoreError;
-use crate::domain::ids::{EventId, ScheduleId};
+use crate::domain::ids::{EventId, InHistory, ScheduleId};
 use crate::domain::plan::SeatPlan;
 use crate::store::{Store, StoredPlan};
 
@@ -40,7 +40,7 @@ impl Catalogue {
     /// At most `limit` events after `after`, by id.
     pub async fn events(
         &self,
-        after: Option<EventId>,
+        after: Option<InHistory<EventId>>,
         limit: usize,
     ) -> Result<Page<Event>, StoreError> {
         self.store.events(after, limit).await
@@ -61,7 +61,7 @@ impl Catalogue {
     pub async fn schedules(
         &self,
         event: EventId,
-        after: Option<ScheduleId>,
+        after: Option<InHistory<ScheduleId>>,
         limit: usize,
     ) -> Result<Option<Page<Schedule>>, StoreError> {
         if self.store.event(event).await?.is_none() {

@@ -1,7 +1,7 @@
 //! What the box office writes and everybody reads: events, schedules, counts, pages.
 
 use super::clock::EpochMs;
-use super::ids::{BookingId, CustomerId, EventId, ScheduleId};
+use super::ids::{BookingId, CustomerId, EventId, HistoryId, InHistory, ScheduleId};
 use super::plan::SeatPlan;
 use super::rules::ScheduleRules;
 
@@ -106,12 +106,18 @@ pub struct Page<T> {
 
 impl<T> Page<T> {
     /// A page of at most `limit` of the rows; `limit + 1` must have been read, so that the last page is
-    /// known. `cursor` names the last item of a page.
+    /// known. `id` names the last item of a page in the history that it was read in.
     #[must_use]
-    pub fn of(mut rows: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
+    pub fn of<I: std::fmt::Display>(
+        history: HistoryId,
+        mut rows: Vec<T>,
+        limit: usize,
+        id: impl Fn(&T) -> I,
+    ) -> Self {
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let next_cursor = if more { rows.last().map(cursor) } else { None };
+        let last = if more { rows.last() } else { None };
+        let next_cursor = last.map(|last| InHistory { history, at: id(last) }.to_string());
         Self { items: rows, next_cursor }
     }
 }
@@ -138,5 +144,5 @@ pub struct BookingFilter {
     /// Only of this schedule.
     pub schedule: Option<ScheduleId>,
     /// Only those after this one, by creation.
-    pub after: Option<BookingId>,
+    pub after: Option<InHistory<BookingId>>,
 }

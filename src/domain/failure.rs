@@ -46,4 +46,7 @@ pub enum StoreError {
     /// A row or a statement is wrong: a fault of this program or of somebody's hand in the database.
     #[error("the database holds what it should not: {0}")]
     Corrupt(String),
+    /// The cursor was made in another history of the database.
+    #[error("the cursor is of another history of the database")]
+    OtherHistory,
 }

@@ -131,6 +131,57 @@ impl CustomerId {
     }
 }
 
+/// The random name of a history of the database: a new one with each database, and with each failover or restore.
+/// Eight letters or digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HistoryId([u8; 8]);
+
+impl HistoryId {
+    /// A history for tests of what carries one.
+    #[cfg(test)]
+    pub(crate) const TEST: Self = Self(*b"5ea71ock");
+}
+
+impl fmt::Display for HistoryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|letter| write!(f, "{}", char::from(*letter)))
+    }
+}
+
+impl FromStr for HistoryId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let letters = <[u8; 8]>::try_from(text.as_bytes()).map_err(|_| InvalidId)?;
+        letters.iter().all(u8::is_ascii_alphanumeric).then_some(Self(letters)).ok_or(InvalidId)
+    }
+}
+
+/// A place in something that another history has not, or has with another meaning: a version, or an item of a list.
+/// Written `5ea71ock.17`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InHistory<T> {
+    /// Which history.
+    pub history: HistoryId,
+    /// Where in it.
+    pub at: T,
+}
+
+impl<T: fmt::Display> fmt::Display for InHistory<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.history, self.at)
+    }
+}
+
+impl<T: FromStr> FromStr for InHistory<T> {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let (history, at) = text.split_once('.').ok_or(InvalidId)?;
+        Ok(Self { history: history.parse()?, at: at.parse().map_err(|_| InvalidId)? })
+    }
+}
+
 /// One run of the booking transaction; what an unknown COMMIT is asked for by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BatchId(pub Uuid);
@@ -156,6 +207,18 @@ mod tests {
             assert_eq!(wrong.parse::<HoldId>(), Err(InvalidId), "{wrong:?}");
         }
         assert_eq!("7-ABCDEF00000000000000000000000005".parse::<HoldId>(), Err(InvalidId));
+    }
+
+    #[test]
+    fn a_place_in_a_history_is_read_as_it_is_written() {
+        let place = InHistory { history: HistoryId::TEST, at: ScheduleId(17) };
+        assert_eq!(place.to_string(), "5ea71ock.17");
+        assert_eq!(place.to_string().parse(), Ok(place));
+        for wrong in
+            ["17", "5ea71ock", "5ea71ock.", ".17", "5ea71oc.17", "5ea71oc-.17", "5ea71ock.x"]
+        {
+            assert_eq!(wrong.parse::<InHistory<ScheduleId>>(), Err(InvalidId), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -94,11 +94,18 @@ impl From<StoreError> for Problem {
                 ..Self::new(Code::DependencyUnavailable, "the database did not answer in time")
             },
             StoreError::ReadOnly => Self::new(Code::ReadOnly, "the database takes no writes"),
+            StoreError::OtherHistory => other_history(),
             StoreError::Corrupt(_) => {
                 Self::new(Code::Internal, "the request could not be answered").because(error)
             }
         }
     }
+}
+
+/// A cursor of another history of the database leads nowhere in this one.
+pub(super) fn other_history() -> Problem {
+    let message = "the database was replaced since the page before, by a failover or a restore; read the list from its beginning, without a cursor";
+    Problem::parameter("cursor", message)
 }
 
 /// The problems of a plan that stands in a body under `base` (a JSON pointer, perhaps empty).

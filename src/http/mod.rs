@@ -44,6 +44,7 @@ pub use limit::RateLimit;
 
 use auth::ApiKey;
 use problem::Problem;
+use reply::Readers;
 
 /// What handlers work with.
 pub struct Services {
@@ -84,6 +85,11 @@ pub struct Services {
 }
 
 impl Services {
+    /// Who may read what is not one caller's own.
+    fn readers(&self) -> Readers {
+        if self.api_key.is_some() { Readers::KeyHolders } else { Readers::Anybody }
+    }
+
     /// Reads a JSON body of ordinary size, and the Idempotency-Key it came with.
     pub(crate) async fn json<T: DeserializeOwned>(
         &self,

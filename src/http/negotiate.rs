@@ -3,6 +3,7 @@
 use actix_web::HttpRequest;
 use actix_web::http::header;
 
+use crate::domain::ids::InHistory;
 use crate::seat_map::Coding;
 
 /// The codings there are, the smallest answer first.
@@ -39,13 +40,16 @@ pub(super) fn coding(request: &HttpRequest) -> Coding {
     best.0
 }
 
-/// The version that a tag of ours begins with; a reader who has it must not get an older one.
+/// The version that a tag of ours begins with, after the history that it counts in; a reader who has it must not
+/// get an older one. Of a history that this process has not heard of yet, too: such a version is far higher.
 pub(super) fn tagged_version(request: &HttpRequest) -> i64 {
     let values = request.headers().get_all(header::IF_NONE_MATCH);
     let tags = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     let version = |tag: &str| {
         let tag = tag.trim();
-        tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"').split('-').next()?.parse().ok()
+        let tag = tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"');
+        let place: InHistory<i64> = tag.split('-').next()?.parse().ok()?;
+        Some(place.at)
     };
     tags.filter_map(version).max().unwrap_or(0)
 }
@@ -79,8 +83,9 @@ mod tests {
             let request = TestRequest::default().insert_header((header::IF_NONE_MATCH, tag));
             tagged_version(&request.to_http_request())
         };
-        assert_eq!(asks("\"17-seats-gzip\""), 17);
-        assert_eq!(asks("W/\"3-seats-br\", \"9-availability-identity\""), 9);
+        assert_eq!(asks("\"5ea71ock.17-seats-gzip\""), 17);
+        assert_eq!(asks("W/\"5ea71ock.3-seats-br\", \"00000000.9-availability-identity\""), 9);
+        assert_eq!(asks("\"17-seats-gzip\""), 0, "without a history");
         assert_eq!(asks("*"), 0);
         assert_eq!(asks("\"somebody else's\""), 0);
     }

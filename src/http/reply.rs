@@ -1,5 +1,7 @@
 //! Answers to HTTP responses: headers that point at what was made, and conditional reads.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
@@ -20,8 +22,34 @@ const VERSION: HeaderName = HeaderName::from_static("x-seatlock-version");
 /// How many seconds old a map is, while nobody can be asked for a newer one.
 const STALE: HeaderName = HeaderName::from_static("x-seatlock-stale");
 
-/// A map may be kept for a moment, and be stale for a moment more while it is fetched anew (RFC 5861).
-const MAP_CACHE: &str = "public, max-age=1, stale-while-revalidate=5";
+/// How long an answer may be kept (RFC 9111 §5.2.2).
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Keep {
+    /// A map: for a moment, and stale for a moment more while it is fetched anew (RFC 5861).
+    Moment,
+    /// A version of a plan: it never changes.
+    Always,
+}
+
+/// Who may keep answers: caches that serve anybody only if anybody may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readers {
+    /// No key is needed.
+    Anybody,
+    /// A key is needed.
+    KeyHolders,
+}
+
+impl Keep {
+    fn by(self, readers: Readers) -> &'static str {
+        match (readers, self) {
+            (Readers::Anybody, Self::Moment) => "public, max-age=1, stale-while-revalidate=5",
+            (Readers::KeyHolders, Self::Moment) => "private, max-age=1, stale-while-revalidate=5",
+            (Readers::Anybody, Self::Always) => "public, max-age=31536000, immutable",
+            (Readers::KeyHolders, Self::Always) => "private, max-age=31536000, immutable",
+        }
+    }
+}
 
 /// Where the thing that an answer speaks of can be read: a path that the thing's id completes.
 #[derive(Debug, Clone, Copy)]
@@ -100,9 +128,14 @@ pub(super) fn versioned(mut response: HttpResponse, version: Option<i64>) -> Htt
 }
 
 /// A shared answer of a map: 304 if the caller has it, its bytes otherwise.
-pub(super) fn map(request: &HttpRequest, answer: &MapAnswer, coding: Coding) -> HttpResponse {
+pub(super) fn map(
+    request: &HttpRequest,
+    answer: &MapAnswer,
+    coding: Coding,
+    readers: Readers,
+) -> HttpResponse {
     let encoded = &answer.encoded;
-    let mut response = conditional(request, &encoded.tag, MAP_CACHE, || {
+    let mut response = conditional(request, &encoded.tag, (Keep::Moment, readers), || {
         let mut response = HttpResponse::Ok();
         response.insert_header(header::ContentType::json());
         if coding != Coding::Identity {
@@ -110,12 +143,16 @@ pub(super) fn map(request: &HttpRequest, answer: &MapAnswer, coding: Coding) -> 
         }
         response.body(encoded.body.clone())
     });
-    let headers = response.headers_mut();
-    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    if let Some(seconds) = answer.stale {
-        headers.insert(STALE, HeaderValue::from(seconds));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    versioned(aged(response, answer.stale), Some(encoded.at.at))
+}
+
+/// Says how old the states of an answer are, if nobody could be asked for newer ones.
+pub(super) fn aged(mut response: HttpResponse, stale: Option<Duration>) -> HttpResponse {
+    if let Some(age) = stale {
+        response.headers_mut().insert(STALE, HeaderValue::from(age.as_secs().max(1)));
     }
-    versioned(response, Some(encoded.version))
+    response
 }
 
 /// A JSON response for one caller only.
@@ -137,7 +174,7 @@ pub(super) fn matches(request: &HttpRequest, tag: &str) -> bool {
 pub(super) fn conditional(
     request: &HttpRequest,
     tag: &str,
-    cache: &'static str,
+    (keep, readers): (Keep, Readers),
     body: impl FnOnce() -> HttpResponse,
 ) -> HttpResponse {
     let mut response =
@@ -146,7 +183,7 @@ pub(super) fn conditional(
     if let Ok(value) = HeaderValue::from_str(tag) {
         headers.insert(header::ETAG, value);
     }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(keep.by(readers)));
     response
 }
 
@@ -155,6 +192,15 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+
+    #[test]
+    fn what_needs_a_key_is_kept_by_no_shared_cache() {
+        for keep in [Keep::Moment, Keep::Always] {
+            let (anybody, holders) = (keep.by(Readers::Anybody), keep.by(Readers::KeyHolders));
+            assert_eq!(anybody.replacen("public", "private", 1), holders);
+            assert!(anybody.starts_with("public, max-age="), "{anybody}");
+        }
+    }
 
     #[test]
     fn a_tag_matches_in_a_list_and_weakly() {

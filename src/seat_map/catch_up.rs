@@ -35,8 +35,8 @@ impl LoadedSchedule {
             && let Some(found) = shared.look(&self.schedule).await
         {
             epoch = Some(found.epoch);
-            if let Some((version, seats)) = found.map {
-                let known = Known::new(version, &seats);
+            if let Some((at, seats)) = found.map {
+                let known = Known::new(at, &seats);
                 let led_on = self.lead_on(store, known, wanted.max(found.told)).await?;
                 shared.used(led_on);
                 if led_on {
@@ -58,10 +58,10 @@ impl LoadedSchedule {
             sources.metrics.map.behind_versions.observe(behind as f64);
         }
         if let (Some(epoch), Some(shared)) = (epoch, &sources.shared)
-            && let Some((version, seats)) = self.to_offer()
+            && let Some((at, seats)) = self.to_offer()
         {
             let (shared, schedule) = (Arc::clone(shared), self.schedule.clone());
-            cause::spawn(async move { shared.share(&schedule, epoch, version, &seats).await });
+            cause::spawn(async move { shared.share(&schedule, epoch, at, &seats).await });
         }
         Ok(())
     }
@@ -124,20 +124,21 @@ impl LoadedSchedule {
         let Some(snapshot) = store.seats(id, from).await? else { return Ok(false) };
         if from == ReadFrom::Anywhere && store.has_replica() {
             // All seats are large, so their statement does not say how old they are; this one does.
-            let journal = store.journal_after(id, snapshot.version, from).await?;
-            if journal.is_none_or(|journal| is_behind(store, &journal)) {
+            let journal = store.journal_after(id, snapshot.at.at, from).await?;
+            let is_same = |journal: &Journal| journal.history == snapshot.at.history;
+            if journal.is_none_or(|journal| !is_same(&journal) || is_behind(store, &journal)) {
                 return Ok(false);
             }
         }
         if Mutant::UnversionedMap.is_on() {
             tokio::time::sleep(FRESH).await;
         }
-        let known = Known::new(snapshot.version, &snapshot.states);
+        let known = Known::new(snapshot.at, &snapshot.states);
         let mut current = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let floor = self.floor.load(Ordering::SeqCst);
-        let newer = current.as_ref().is_none_or(|c| c.known.states.version <= snapshot.version);
+        let newer = current.as_ref().is_none_or(|c| c.known.states.version <= snapshot.at.at);
         // A lagging replica is not believed: the version never goes back.
-        let believed = newer && (snapshot.version >= floor || from == ReadFrom::Primary);
+        let believed = newer && (snapshot.at.at >= floor || from == ReadFrom::Primary);
         if believed || Mutant::UnversionedMap.is_on() {
             let by_primary = is_primary.then_some(asked);
             *current = Some(Current { known, confirmed: asked, by_primary });
@@ -155,6 +156,9 @@ impl Current {
         floor: i64,
         (asked, is_primary): (Instant, bool),
     ) -> Followed {
+        if journal.history != self.known.states.history {
+            return Followed::Astray;
+        }
         for entry in &journal.entries {
             if entry.version > self.known.states.version && !self.known.apply(entry) {
                 return Followed::Astray;

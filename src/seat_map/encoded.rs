@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use actix_web::web::Bytes;
 
 use crate::domain::failure::StoreError;
+use crate::domain::ids::InHistory;
 use crate::faults::mutants::Mutant;
 
 use super::states::SeatStates;
@@ -84,12 +85,19 @@ fn brotli(body: &[u8]) -> std::io::Result<Vec<u8>> {
 /// An answer, ready to be sent any number of times.
 #[derive(Debug)]
 pub struct Encoded {
-    /// The version of its states.
-    pub version: i64,
+    /// The version of its states, in its history.
+    pub at: InHistory<i64>,
     /// Its strong entity tag, of its own per form and coding.
     pub tag: String,
     /// What is sent.
     pub body: Bytes,
+}
+
+impl Encoded {
+    /// Whether it is made of these states, or of newer ones of their history.
+    fn reaches(&self, states: &SeatStates) -> bool {
+        self.at.history == states.history && self.at.at >= states.version
+    }
 }
 
 type Slot = tokio::sync::Mutex<Option<Arc<Encoded>>>;
@@ -131,7 +139,10 @@ impl Answers {
                 let due = newest.codes.len() <= CHEAP_SEATS
                     || last.at.elapsed() >= INTERVAL
                     || last.states.version < at_least;
-                let newer = newest.version > last.states.version || Mutant::UnversionedMap.is_on();
+                let newer = newest.version > last.states.version
+                    || newest.version == last.states.version
+                        && newest.history != last.states.history
+                    || Mutant::UnversionedMap.is_on();
                 if due && newer {
                     last.states = Arc::clone(newest);
                     last.at = Instant::now();
@@ -141,10 +152,15 @@ impl Answers {
         }
     }
 
-    /// The answer of this version or a newer one, if it is made.
-    pub(super) fn at_hand(&self, form: Form, coding: Coding, version: i64) -> Option<Arc<Encoded>> {
+    /// The answer of these states or newer ones, if it is made.
+    pub(super) fn at_hand(
+        &self,
+        form: Form,
+        coding: Coding,
+        states: &SeatStates,
+    ) -> Option<Arc<Encoded>> {
         let slot = self.slot(form, coding).try_lock().ok()?;
-        slot.as_ref().filter(|made| made.version >= version).map(Arc::clone)
+        slot.as_ref().filter(|made| made.reaches(states)).map(Arc::clone)
     }
 
     fn slot(&self, form: Form, coding: Coding) -> &Slot {
@@ -171,18 +187,18 @@ impl Answers {
     ) -> Result<Arc<Encoded>, StoreError> {
         let mut slot = self.slot(form, coding).lock().await;
         if let Some(known) = &*slot
-            && (known.version == states.version
-                || known.version > states.version && !Mutant::UnversionedMap.is_on())
+            && known.reaches(states)
+            && !(known.at.at > states.version && Mutant::UnversionedMap.is_on())
         {
             return Ok(Arc::clone(known));
         }
         let body = tokio::task::spawn_blocking(move || coding.compress(make())).await;
         let body = body.map_err(std::io::Error::other).flatten();
         let body = body.map_err(|error| StoreError::Corrupt(format!("a map's answer: {error}")))?;
-        let tag = format!("\"{}-{:?}-{}\"", states.version, form, coding.name()).to_lowercase();
+        let tag = format!("\"{}-{:?}-{}\"", states.at(), form, coding.name()).to_lowercase();
         // A copy of its exact size: what grew while it was written may be twice as large.
         let body = Bytes::copy_from_slice(&body);
-        let made = Arc::new(Encoded { version: states.version, tag, body });
+        let made = Arc::new(Encoded { at: states.at(), tag, body });
         *slot = Some(Arc::clone(&made));
         Ok(made)
     }
@@ -191,9 +207,11 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ids::HistoryId;
 
     fn states(version: i64, seats: usize) -> Arc<SeatStates> {
-        Arc::new(SeatStates::new(version, vec![0; seats]))
+        let at = InHistory { history: HistoryId::TEST, at: version };
+        Arc::new(SeatStates::new(at, vec![0; seats]))
     }
 
     #[test]
@@ -247,6 +265,22 @@ mod tests {
         });
         let tags = futures_util::future::join_all(asks).await;
         assert_eq!(made.load(std::sync::atomic::Ordering::SeqCst), 1);
-        assert!(tags.iter().all(|tag| tag == "\"7-seats-gzip\""), "{tags:?}");
+        assert!(tags.iter().all(|tag| tag == "\"5ea71ock.7-seats-gzip\""), "{tags:?}");
+    }
+
+    #[tokio::test]
+    async fn the_same_version_of_another_history_is_another_answer() {
+        let answers = Answers::default();
+        let one = states(7, 4);
+        let at = InHistory { history: "00000000".parse().unwrap(), at: 7 };
+        let other = Arc::new(SeatStates::new(at, vec![2; 4]));
+        let make = |body: &'static [u8]| move || body.to_vec();
+        let (form, coding) = (Form::Seats, Coding::Identity);
+        let first = answers.encoded(form, coding, &one, make(b"one")).await.unwrap();
+        assert!(answers.at_hand(form, coding, &one).is_some());
+        assert!(answers.at_hand(form, coding, &other).is_none());
+        let second = answers.encoded(form, coding, &other, make(b"other")).await.unwrap();
+        assert_eq!((&first.body[..], &second.body[..]), (&b"one"[..], &b"other"[..]));
+        assert_eq!(second.tag, "\"00000000.7-seats-identity\"");
     }
 }

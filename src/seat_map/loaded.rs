@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use crate::domain::catalogue::Schedule;
 use crate::domain::failure::StoreError;
-use crate::domain::ids::SeatNumber;
+use crate::domain::ids::{InHistory, SeatNumber};
 use crate::domain::refusal::ConflictReason;
 use crate::domain::rows::JournalEntry;
 use crate::store::{ReadFrom, Store};
@@ -303,7 +303,7 @@ impl LoadedSchedule {
     }
 
     /// The newest states known, if it is time to share them with other processes.
-    pub(super) fn to_offer(&self) -> Option<(i64, Seats)> {
+    pub(super) fn to_offer(&self) -> Option<(InHistory<i64>, Seats)> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let known = &known.as_ref()?.known;
         let version = known.states.version;
@@ -312,6 +312,6 @@ impl LoadedSchedule {
             return None;
         }
         *offered = Some((Instant::now(), version));
-        Some((version, known.seats()))
+        Some((known.states.at(), known.seats()))
     }
 }

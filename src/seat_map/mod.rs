@@ -19,7 +19,7 @@ mod states;
 mod streams;
 mod wire;
 
-pub use channel::{Listener, News, Update};
+pub use channel::{LastSeen, Listener, News, Update};
 pub use encoded::{Coding, Encoded, Form};
 pub use layout::{Layout, LayoutSeat};
 pub use loaded::{FreshStates, LoadedSchedule};
@@ -72,8 +72,8 @@ pub struct SeatMaps {
 pub struct MapAnswer {
     /// The answer.
     pub encoded: Arc<Encoded>,
-    /// Seconds since its states were known to be the newest, while the databases are away.
-    pub stale: Option<u64>,
+    /// How long ago its states were known to be the newest, while the databases are away.
+    pub stale: Option<Duration>,
 }
 
 impl SeatMaps {
@@ -108,7 +108,7 @@ impl SeatMaps {
         let seen = self.version(schedule.schedule.id).unwrap_or(0);
         let (newest, age) = schedule.believed(at_least.max(seen))?;
         let states = self.publish(schedule, &newest, at_least);
-        let encoded = schedule.answers.at_hand(form, coding, states.version)?;
+        let encoded = schedule.answers.at_hand(form, coding, &states)?;
         self.note_age(age);
         Some(MapAnswer { encoded, stale: None })
     }
@@ -138,7 +138,7 @@ impl SeatMaps {
         let (source, states) = (Arc::clone(schedule), Arc::clone(&fresh.states));
         let write = move || make(&source, &states);
         let encoded = schedule.answers.encoded(form, coding, &fresh.states, write).await?;
-        Ok(MapAnswer { encoded, stale: fresh.stale.map(|age| age.as_secs().max(1)) })
+        Ok(MapAnswer { encoded, stale: fresh.stale })
     }
 
     /// What has just been committed here, and the versions at which seats were given back with it; call it before
@@ -178,8 +178,8 @@ impl SeatMaps {
             return;
         }
         let Some(epoch) = shared.epoch().await else { return };
-        for ((version, seats), loaded) in offers {
-            shared.share(&loaded.schedule, epoch, version, &seats).await;
+        for ((at, seats), loaded) in offers {
+            shared.share(&loaded.schedule, epoch, at, &seats).await;
         }
     }
 

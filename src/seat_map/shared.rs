@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::domain::catalogue::Schedule;
 use crate::domain::clock::EpochMs;
-use crate::domain::ids::ScheduleId;
+use crate::domain::ids::{HistoryId, InHistory, ScheduleId};
 use crate::metrics::Metrics;
 use crate::metrics::cache::{CacheLook, CacheShare};
 use crate::metrics::lock::BreakerState;
@@ -49,8 +49,8 @@ pub struct Shared {
     pub epoch: u64,
     /// The newest version that somebody has told of; 0 if nobody has.
     pub told: i64,
-    /// A map of this epoch, with its version.
-    pub map: Option<(i64, Seats)>,
+    /// A map of this epoch, with its version in the history that it was read in.
+    pub map: Option<(InHistory<i64>, Seats)>,
 }
 
 impl SharedMaps {
@@ -102,9 +102,12 @@ impl SharedMaps {
         let map = match map {
             Value::Array(fields) => match fields.as_slice() {
                 [of_epoch, version, of, Value::BulkString(map)]
-                    if number(of_epoch) == Some(epoch) && text(of) == Some(&owner(schedule)) =>
+                    if number(of_epoch) == Some(epoch) =>
                 {
-                    number(version).zip(wire::decode(map))
+                    let history = history_of(text(of), schedule);
+                    let at = history.zip(number(version));
+                    let at = at.map(|(history, at)| InHistory { history, at });
+                    at.zip(wire::decode(map))
                 }
                 _ => None,
             },
@@ -119,12 +122,13 @@ impl SharedMaps {
         &self,
         schedule: &Schedule,
         epoch: u64,
-        version: i64,
+        at: InHistory<i64>,
         seats: &[(u8, Option<EpochMs>)],
     ) -> bool {
         let keys = [map_key(schedule.id), told_key(schedule.id)];
         let mut call = self.share.call(keys.into_iter());
-        call.arg(epoch).arg(version).arg(owner(schedule)).arg(wire::encode(seats));
+        let of = format!("{}{}", owner(schedule), at.history);
+        call.arg(epoch).arg(at.at).arg(of).arg(wire::encode(seats));
         call.arg(self.jittered_ms());
         let kept = match self.link.ask(&[call], &[&self.share]).await.as_deref() {
             Some([Value::Int(1)]) => CacheShare::Kept,
@@ -221,7 +225,12 @@ fn told_key(id: ScheduleId) -> String {
 /// Tells schedules of one number in two databases apart, such as one before and one after it was made
 /// anew.
 fn owner(schedule: &Schedule) -> String {
-    format!("{}/{}", schedule.created_at.0, schedule.plan.id)
+    format!("{}/{}/", schedule.created_at.0, schedule.plan.id)
+}
+
+/// The history in which a map of this schedule was read, if it is one of this schedule.
+fn history_of(of: Option<&str>, schedule: &Schedule) -> Option<HistoryId> {
+    of?.strip_prefix(&owner(schedule))?.parse().ok()
 }
 
 fn parse(message: &[u8]) -> Option<(ScheduleId, i64)> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::domain::catalogue::Counts;
 use crate::domain::clock::EpochMs;
-use crate::domain::ids::SeatNumber;
+use crate::domain::ids::{HistoryId, InHistory, SeatNumber};
 use crate::domain::refusal::ConflictReason;
 use crate::domain::rows::JournalEntry;
 use crate::domain::seat::SeatState;
@@ -15,6 +15,8 @@ use super::wire::Seats;
 /// The states of all seats of a schedule at one version; never changed once made.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SeatStates {
+    /// The history of the database that the version counts in.
+    pub history: HistoryId,
     /// The version.
     pub version: i64,
     /// By number: 0 available, 1 held, 2 booked, 3 blocked.
@@ -24,9 +26,15 @@ pub struct SeatStates {
 }
 
 impl SeatStates {
-    pub(crate) fn new(version: i64, codes: Vec<u8>) -> Self {
+    pub(crate) fn new(at: InHistory<i64>, codes: Vec<u8>) -> Self {
         let counts = Counts::of(codes.iter().copied());
-        Self { version, codes, counts }
+        Self { history: at.history, version: at.at, codes, counts }
+    }
+
+    /// The version in its history, as tags and ids of events say it.
+    #[must_use]
+    pub fn at(&self) -> InHistory<i64> {
+        InHistory { history: self.history, at: self.version }
     }
 
     /// Two bits a seat in plan order: seat i in byte i/4, bits 2(i mod 4).
@@ -46,10 +54,10 @@ pub(super) struct Known {
 
 impl Known {
     /// From all seats at a version: each one's state number, and the end of its hold if it has one.
-    pub(super) fn new(version: i64, seats: &[(u8, Option<EpochMs>)]) -> Self {
+    pub(super) fn new(at: InHistory<i64>, seats: &[(u8, Option<EpochMs>)]) -> Self {
         let codes = seats.iter().map(|(code, _)| *code).collect();
         let held = (0..).zip(seats).filter_map(|(n, (_, until))| Some((SeatNumber(n), (*until)?)));
-        Self { states: std::sync::Arc::new(SeatStates::new(version, codes)), until: held.collect() }
+        Self { states: std::sync::Arc::new(SeatStates::new(at, codes)), until: held.collect() }
     }
 
     /// All seats as [`Known::new`] takes them.
@@ -75,7 +83,8 @@ impl Known {
                 _ => self.until.remove(number),
             };
         }
-        self.states = std::sync::Arc::new(SeatStates { version: entry.version, codes, counts });
+        let (history, version) = (self.states.history, entry.version);
+        self.states = std::sync::Arc::new(SeatStates { history, version, codes, counts });
         true
     }
 
@@ -105,20 +114,24 @@ mod tests {
     use super::*;
     use crate::domain::ids::ScheduleId;
 
+    fn at(version: i64) -> InHistory<i64> {
+        InHistory { history: HistoryId::TEST, at: version }
+    }
+
     fn entry(version: i64, changes: Vec<(SeatNumber, SeatState)>) -> JournalEntry {
         JournalEntry { schedule: ScheduleId(1), version, changes }
     }
 
     #[test]
     fn seat_i_is_in_byte_i_over_4_at_bits_2_times_i_mod_4() {
-        let states = SeatStates::new(1, vec![0, 1, 2, 3, 1]);
+        let states = SeatStates::new(at(1), vec![0, 1, 2, 3, 1]);
         assert_eq!(states.packed(), [0b11_10_01_00, 0b01]);
         assert_eq!(states.counts, Counts { available: 1, held: 2, booked: 1, blocked: 1 });
     }
 
     #[test]
     fn only_the_very_next_version_is_applied() {
-        let mut known = Known::new(5, &[(0, None), (0, None)]);
+        let mut known = Known::new(at(5), &[(0, None), (0, None)]);
         let booked = SeatState::Booked { booking: Uuid::nil() };
         assert!(!known.apply(&entry(7, vec![(SeatNumber(0), booked)])));
         assert!(!known.apply(&entry(5, vec![(SeatNumber(0), booked)])));
@@ -130,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_seat_is_refused_while_it_is_sold_blocked_or_held_and_never_past_the_holds_end() {
-        let known = Known::new(1, &[(0, None), (1, Some(EpochMs(50))), (2, None), (3, None)]);
+        let known = Known::new(at(1), &[(0, None), (1, Some(EpochMs(50))), (2, None), (3, None)]);
         let all: Vec<SeatNumber> = (0..5).map(SeatNumber).collect();
         let reasons = |now| -> Vec<_> {
             known.refusals(&all, EpochMs(now)).into_iter().map(|(seat, r)| (seat.0, r)).collect()
@@ -142,7 +155,7 @@ mod tests {
 
     #[test]
     fn an_extension_moves_the_end_and_a_release_forgets_it() {
-        let mut known = Known::new(1, &[(1, Some(EpochMs(50)))]);
+        let mut known = Known::new(at(1), &[(1, Some(EpochMs(50)))]);
         let held = SeatState::Held { hold: Uuid::nil(), until: EpochMs(90) };
         assert!(known.apply(&entry(2, vec![(SeatNumber(0), held)])));
         assert_eq!(known.refusals(&[SeatNumber(0)], EpochMs(60)).len(), 1);

@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::domain::failure::StoreError;
-use crate::domain::ids::{ScheduleId, SeatNumber};
+use crate::domain::ids::{InHistory, ScheduleId, SeatNumber};
 use crate::store::ReadFrom;
 
-use super::channel::{Channel, Listener};
+use super::channel::{Channel, LastSeen, Listener, Missed};
 use super::{LoadedSchedule, SeatMaps};
 
 /// The live streams.
@@ -61,23 +62,25 @@ impl Streams {
         }
     }
 
-    /// Listens to a schedule: from now on, or on from the version `after`. Keep the place as long as the
-    /// listener.
+    /// Listens to a schedule: from now on, or on from what the listener has seen last, and in both cases not from
+    /// before the version `at_least`. Keep the place as long as the listener. Says as well how old the states are that it begins with, if nobody could be asked.
     pub async fn listen(
         &self,
         schedule: &LoadedSchedule,
-        after: Option<i64>,
-    ) -> Result<(Listener, Place), NoStream> {
+        last: Option<LastSeen>,
+        at_least: i64,
+    ) -> Result<(Listener, Place, Option<Duration>), NoStream> {
         let place = self.place()?;
-        let fresh = self.maps.states(schedule, after.unwrap_or(0)).await?;
+        let at_least = last.map_or(at_least, |last| last.version.max(at_least));
+        let fresh = self.maps.states(schedule, at_least).await?;
         let id = schedule.schedule.id;
         loop {
             let begin = || Arc::new(Channel::new(Arc::clone(&fresh.states)));
             let channel = Arc::clone(self.channels().entry(id).or_insert_with(begin));
             channel.advance(&fresh.states);
-            let listener = match after {
+            let listener = match last {
                 None => channel.listen(),
-                Some(version) => self.resume(&channel, id, version).await?,
+                Some(last) => self.resume(&channel, id, last).await?,
             };
             // Meanwhile it may have been forgotten, since nobody listened to it, or closed.
             let channels = self.channels();
@@ -85,7 +88,7 @@ impl Streams {
                 return Err(NoStream::Closed);
             }
             if channels.get(&id).is_some_and(|current| Arc::ptr_eq(current, &channel)) {
-                return Ok((listener, place));
+                return Ok((listener, place, fresh.stale));
             }
         }
     }
@@ -96,18 +99,18 @@ impl Streams {
         &self,
         channel: &Channel,
         id: ScheduleId,
-        version: i64,
+        last: LastSeen,
     ) -> Result<Listener, StoreError> {
-        if let Ok(listener) = channel.resume(version) {
+        if let Ok(listener) = channel.resume(last) {
             return Ok(listener);
         }
         let _recalling = channel.recalling.lock().await;
-        let missed = match channel.resume(version) {
+        let Missed { newest } = match channel.resume(last) {
             Ok(listener) => return Ok(listener),
             Err(missed) => missed,
         };
-        Ok(match self.changed(id, version, missed.newest).await? {
-            Some(touched) => channel.resume_with(version, missed.newest, touched),
+        Ok(match self.changed(id, last.version, newest).await? {
+            Some(touched) => channel.resume_with(last.version, newest.at, touched),
             None => channel.listen(),
         })
     }
@@ -117,13 +120,14 @@ impl Streams {
         &self,
         id: ScheduleId,
         after: i64,
-        until: i64,
+        until: InHistory<i64>,
     ) -> Result<Option<Vec<SeatNumber>>, StoreError> {
         let journal = self.maps.sources.store.journal_after(id, after, ReadFrom::Anywhere).await?;
+        let journal = journal.filter(|journal| journal.history == until.history);
         let Some(journal) = journal else { return Ok(None) };
         let gapless =
             journal.entries.iter().zip(after + 1..).all(|(entry, next)| entry.version == next);
-        let reaches = journal.entries.last().is_some_and(|last| last.version >= until);
+        let reaches = journal.entries.last().is_some_and(|last| last.version >= until.at);
         let seats = journal.entries.iter().flat_map(|entry| &entry.changes);
         Ok((gapless && reaches).then(|| seats.map(|(seat, _)| *seat).collect()))
     }

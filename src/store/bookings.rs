@@ -40,8 +40,10 @@ impl Store {
         limit: usize,
     ) -> Result<Page<BookingView>, StoreError> {
         let filter = Arc::new(filter);
+        let cursor = filter.after.map(|after| after.history);
+        let (history, from) = self.history_of_page(cursor).await?;
         let rows = self
-            .read_since((filter.schedule, at_least), |db| {
+            .read_since(from, (filter.schedule, at_least), |db| {
                 let filter = Arc::clone(&filter);
                 async move {
                     let rows = select(&filter).limit(limit as u64 + 1).all(&db).await?;
@@ -51,7 +53,7 @@ impl Store {
                 }
             })
             .await?;
-        Ok(Page::of(rows, limit, |booking| booking.row.id.to_string()))
+        Ok(Page::of(history, rows, limit, |booking| booking.row.id))
     }
 }
 
@@ -64,7 +66,7 @@ fn select(filter: &BookingFilter) -> sea_orm::Select<booking::Entity> {
         select = select.filter(booking::Column::CustomerId.eq(customer.as_str()));
     }
     if let Some(after) = filter.after {
-        select = select.filter(booking::Column::Id.gt(after.uuid));
+        select = select.filter(booking::Column::Id.gt(after.at.uuid));
     }
     select
 }

@@ -12,9 +12,9 @@ use crate::domain::catalogue::{Event, Page};
 use crate::domain::command::Keyed;
 use crate::domain::effect::{Once, RecordedAnswer};
 use crate::domain::failure::StoreError;
-use crate::domain::ids::EventId;
+use crate::domain::ids::{EventId, InHistory};
 
-use super::{ReadFrom, Store, convert};
+use super::{Store, convert};
 
 impl Store {
     /// Enters an event, once per key.
@@ -50,13 +50,14 @@ impl Store {
     /// At most `limit` events by id, those after `after`.
     pub async fn events(
         self: &Arc<Self>,
-        after: Option<EventId>,
+        after: Option<InHistory<EventId>>,
         limit: usize,
     ) -> Result<Page<Event>, StoreError> {
+        let (history, from) = self.history_of_page(after.map(|after| after.history)).await?;
         let rows = self
-            .read_from(ReadFrom::Anywhere, move |db| async move {
+            .read_from(from, move |db| async move {
                 let rows = event::Entity::find()
-                    .filter(event::Column::Id.gt(after.map_or(0, |id| id.0)))
+                    .filter(event::Column::Id.gt(after.map_or(0, |after| after.at.0)))
                     .order_by_asc(event::Column::Id)
                     .limit(limit as u64 + 1)
                     .all(&db)
@@ -64,6 +65,6 @@ impl Store {
                 Ok(rows.into_iter().map(convert::event).collect::<Vec<Event>>())
             })
             .await?;
-        Ok(Page::of(rows, limit, |event| event.id.to_string()))
+        Ok(Page::of(history, rows, limit, |event| event.id))
     }
 }

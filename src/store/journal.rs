@@ -8,11 +8,12 @@ use uuid::Uuid;
 
 use crate::domain::clock::EpochMs;
 use crate::domain::failure::StoreError;
-use crate::domain::ids::{ScheduleId, SeatNumber};
+use crate::domain::ids::{HistoryId, ScheduleId, SeatNumber};
 use crate::domain::rows::JournalEntry;
 use crate::domain::seat::SeatState;
 
 use super::dialect::Dialect;
+use super::lineage::{self, HISTORY};
 use super::{ReadFrom, Store, convert};
 
 /// More entries than this are not read: a snapshot is cheaper then.
@@ -21,6 +22,8 @@ const ENTRIES_MAX: i64 = 1_000;
 /// What a database knows of a schedule after a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journal {
+    /// The history that all of it is of.
+    pub history: HistoryId,
     /// The version that the schedule is at there. Higher than the last entry leads to, it means that the
     /// entries are not all, or that the history was replaced: only a snapshot helps.
     pub head: i64,
@@ -52,7 +55,8 @@ async fn read(
     version: i64,
 ) -> Result<Option<Journal>, DbErr> {
     let sql = format!(
-        "SELECT v.version, (SELECT {} - beat_at FROM heartbeat WHERE id = 1), j.version, j.changes
+        "SELECT v.version, (SELECT {} - beat_at FROM heartbeat WHERE id = 1), j.version, j.changes,
+             {HISTORY}
          FROM schedule_version v
          LEFT JOIN journal j ON j.schedule_id = v.schedule_id AND j.version > $2
          WHERE v.schedule_id = $1 ORDER BY j.version LIMIT $3",
@@ -61,10 +65,16 @@ async fn read(
     let values = vec![schedule.0.into(), version.into(), ENTRIES_MAX.into()];
     let mut journal: Option<Journal> = None;
     for row in db.query_all_raw(dialect.statement(sql, values)).await? {
-        let (head, behind, version, changes) =
-            row.try_get_many_by_index::<(i64, i64, Option<i64>, Option<String>)>()?;
+        let (head, behind, version, changes, history) =
+            row.try_get_many_by_index::<(i64, i64, Option<i64>, Option<String>, String)>()?;
         let behind = Duration::from_millis(u64::try_from(behind).unwrap_or(0));
-        let journal = journal.get_or_insert_with(|| Journal { head, entries: Vec::new(), behind });
+        let journal = match &mut journal {
+            Some(journal) => journal,
+            none => {
+                let history = lineage::history(&history)?;
+                none.insert(Journal { history, head, entries: Vec::new(), behind })
+            }
+        };
         if let (Some(version), Some(changes)) = (version, changes) {
             journal.entries.push(JournalEntry { schedule, version, changes: parse(&changes)? });
         }

@@ -2,16 +2,27 @@
 //! nothing cached, streamed or tagged from a history that was lost may match the new one, be it that of a
 //! promoted standby or of a backup.
 //!
+//! Each history has a random name, which is written in the same transaction as the versions that it begins with.
+//! Whoever reads a state reads the name with the same statement.
+//!
 //! A history is new where PostgreSQL's cluster, its timeline, or the table that says so is another one than
 //! before, or where somebody has said so: `UPDATE lineage SET system_id = 'restored'`, as `seatlock backup`
 //! does in its copies. (A copy of a cluster's files that is started without `recovery.signal` cannot be told
 //! from the original: docs/operations.md.)
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sea_orm::sqlx::{self, AssertSqlSafe, Executor as _, PgConnection, SqliteConnection};
+use sea_orm::{ConnectionTrait as _, DbErr};
 
 use crate::domain::audit::HISTORY_JUMP;
+use crate::domain::failure::StoreError;
+use crate::domain::ids::HistoryId;
+
+use super::{ReadFrom, Store, convert};
+
+/// The history that a database is at, as part of a statement: what the statement reads besides is of that history.
+pub(super) const HISTORY: &str = "(SELECT history FROM lineage WHERE id = 1)";
 
 /// The newest history that this process has written to.
 #[derive(Debug, Default)]
@@ -79,6 +90,10 @@ fn adopt(found: &History) -> String {
              IF FOUND AND known.system_id <> '' AND NOT (known.system_id = '{system}'
                  AND known.timeline = {timeline} AND known.table_oid IS NULL) THEN
                  UPDATE schedule_version SET version = {version};
+                 PERFORM 1 FROM pg_attribute WHERE attrelid = place AND attname = 'history';
+                 IF FOUND THEN
+                     UPDATE lineage SET history = left(gen_random_uuid()::text, 8);
+                 END IF;
                  PERFORM nextval(pg_get_serial_sequence('event', 'id')),
                      nextval(pg_get_serial_sequence('schedule', 'id')) FROM generate_series(1, {IDS});
              END IF;
@@ -123,8 +138,44 @@ async fn adopt_copy(connection: &mut SqliteConnection) -> Result<(), sqlx::Error
              UPDATE lineage SET system_id = ''"
         );
         connection.execute(AssertSqlSafe(adopt)).await?;
+        if connection.fetch_optional(HAS_NAME).await?.is_some() {
+            connection.execute("UPDATE lineage SET history = lower(hex(randomblob(4)))").await?;
+        }
     }
     Ok(())
+}
+
+/// Whether histories have names yet: a copy may be older than the step that adds them.
+const HAS_NAME: &str = "SELECT 1 FROM pragma_table_info('lineage') WHERE name = 'history'";
+
+/// Reads the column of [`HISTORY`].
+pub(super) fn history(column: &str) -> Result<HistoryId, DbErr> {
+    column.parse().map_err(|_| convert::corrupt("name of the history"))
+}
+
+impl Store {
+    /// Where a page that begins at a cursor is read, and in which history; an error if the cursor is of another
+    /// one than the newest.
+    pub(super) async fn history_of_page(
+        self: &Arc<Self>,
+        cursor: Option<HistoryId>,
+    ) -> Result<(HistoryId, ReadFrom), StoreError> {
+        let dialect = self.dialect;
+        for from in [ReadFrom::Anywhere, ReadFrom::Primary] {
+            let read = move |db: sea_orm::DatabaseConnection| async move {
+                let sql = format!("SELECT {HISTORY}");
+                let row = db.query_one_raw(dialect.statement(&sql, Vec::new())).await?;
+                let row = row.ok_or_else(|| convert::corrupt("name of the history"))?;
+                history(&row.try_get_by_index::<String>(0)?)
+            };
+            let found = self.read_from(from, read).await?;
+            if cursor.is_none_or(|cursor| cursor == found) {
+                return Ok((found, from));
+            }
+            // A replica may not have heard of the newest history yet.
+        }
+        Err(StoreError::OtherHistory)
+    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use entity::seat_plan;
+use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, DatabaseConnection, DbErr, EntityTrait as _,
-    QueryFilter as _, QueryOrder as _, Set,
+    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, DatabaseConnection, DbErr,
+    EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
 };
 
 use crate::domain::catalogue::PlanVersion;
@@ -13,9 +14,11 @@ use crate::domain::clock::EpochMs;
 use crate::domain::command::Keyed;
 use crate::domain::effect::{Once, RecordedAnswer};
 use crate::domain::failure::StoreError;
+use crate::domain::ids::HistoryId;
 use crate::domain::plan::SeatPlan;
 
 use super::batch::session::Session;
+use super::lineage::{self, HISTORY};
 use super::{Store, convert};
 
 /// A stored plan.
@@ -25,6 +28,8 @@ pub struct StoredPlan {
     pub version: PlanVersion,
     /// The layout.
     pub plan: SeatPlan,
+    /// The history that it was read in.
+    pub history: HistoryId,
 }
 
 impl Store {
@@ -62,8 +67,7 @@ pub(crate) async fn find(
     id: String,
     version: Option<i32>,
 ) -> Result<Option<StoredPlan>, DbErr> {
-    let row = newest(id, version).one(&db).await?;
-    row.map(stored).transpose()
+    read(id, version, &db).await
 }
 
 /// Reads a plan inside a transaction.
@@ -72,8 +76,7 @@ pub(crate) async fn find_in(
     id: String,
     version: Option<i32>,
 ) -> Result<Option<StoredPlan>, DbErr> {
-    let row = newest(id, version).one(session.transaction).await?;
-    row.map(stored).transpose()
+    read(id, version, session.transaction).await
 }
 
 /// Stores the next version of a plan inside a transaction.
@@ -109,7 +112,23 @@ fn newest(id: String, version: Option<i32>) -> sea_orm::Select<seat_plan::Entity
     }
 }
 
-fn stored(row: seat_plan::Model) -> Result<StoredPlan, DbErr> {
+/// A plan's row, and the name of the history.
+#[derive(FromQueryResult)]
+struct PlanRow {
+    id: String,
+    version: i32,
+    layout: String,
+    history: String,
+}
+
+async fn read(
+    id: String,
+    version: Option<i32>,
+    db: &impl ConnectionTrait,
+) -> Result<Option<StoredPlan>, DbErr> {
+    let select = newest(id, version).expr_as(Expr::cust(HISTORY), "history");
+    let Some(row) = select.into_model::<PlanRow>().one(db).await? else { return Ok(None) };
     let plan = serde_json::from_str(&row.layout).map_err(|_| convert::corrupt("seat plan"))?;
-    Ok(StoredPlan { version: PlanVersion { id: row.id, version: row.version }, plan })
+    let version = PlanVersion { id: row.id, version: row.version };
+    Ok(Some(StoredPlan { version, plan, history: lineage::history(&row.history)? }))
 }

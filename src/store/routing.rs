@@ -171,6 +171,7 @@ impl Store {
     /// schedule, or of one that is not named.
     pub(crate) async fn read_since<T, F, W>(
         self: &Arc<Self>,
+        from: ReadFrom,
         (schedule, at_least): (Option<ScheduleId>, i64),
         query: W,
     ) -> Result<T, StoreError>
@@ -180,8 +181,8 @@ impl Store {
         W: Fn(DatabaseConnection) -> F,
     {
         let from = match schedule {
-            _ if at_least <= 0 || !self.has_replica() => ReadFrom::Anywhere,
-            Some(schedule) if self.replica_is_at(schedule, at_least).await => ReadFrom::Anywhere,
+            _ if at_least <= 0 || !self.has_replica() => from,
+            Some(schedule) if self.replica_is_at(schedule, at_least).await => from,
             _ => ReadFrom::Primary,
         };
         self.read_from(from, query).await
@@ -220,7 +221,7 @@ impl Store {
         F: Future<Output = Result<Option<T>, DbErr>> + Send + 'static,
         W: Fn(DatabaseConnection) -> F,
     {
-        let found = self.read_since(seen, &query).await?;
+        let found = self.read_since(ReadFrom::Anywhere, seen, &query).await?;
         if found.is_some() || !self.has_replica() {
             return Ok(found);
         }

@@ -14,13 +14,13 @@ use crate::domain::clock::EpochMs;
 use crate::domain::command::Keyed;
 use crate::domain::effect::{Once, RecordedAnswer};
 use crate::domain::failure::StoreError;
-use crate::domain::ids::{EventId, ScheduleId};
+use crate::domain::ids::{EventId, InHistory, ScheduleId};
 use crate::domain::plan::SeatPlan;
 use crate::domain::refusal::Refusal;
 
 use super::batch::session::Session;
 use super::dialect::{Column, RowSet};
-use super::{ReadFrom, Store, convert, plans};
+use super::{Store, convert, plans};
 
 /// Seats in one statement; bounds the memory of a statement, not its speed.
 const SEATS_PER_STATEMENT: usize = 10_000;
@@ -60,14 +60,15 @@ impl Store {
     pub async fn schedules(
         self: &Arc<Self>,
         event: EventId,
-        after: Option<ScheduleId>,
+        after: Option<InHistory<ScheduleId>>,
         limit: usize,
     ) -> Result<Page<Schedule>, StoreError> {
+        let (history, from) = self.history_of_page(after.map(|after| after.history)).await?;
         let rows = self
-            .read_from(ReadFrom::Anywhere, move |db| async move {
+            .read_from(from, move |db| async move {
                 let rows = schedule::Entity::find()
                     .filter(schedule::Column::EventId.eq(event.0))
-                    .filter(schedule::Column::Id.gt(after.map_or(0, |id| id.0)))
+                    .filter(schedule::Column::Id.gt(after.map_or(0, |after| after.at.0)))
                     .order_by_asc(schedule::Column::Id)
                     .limit(limit as u64 + 1)
                     .all(&db)
@@ -75,7 +76,7 @@ impl Store {
                 rows.into_iter().map(convert::schedule).collect::<Result<Vec<Schedule>, DbErr>>()
             })
             .await?;
-        Ok(Page::of(rows, limit, |schedule| schedule.id.to_string()))
+        Ok(Page::of(history, rows, limit, |schedule| schedule.id))
     }
 }
 

@@ -6,16 +6,17 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
 
 use crate::domain::clock::EpochMs;
 use crate::domain::failure::StoreError;
-use crate::domain::ids::ScheduleId;
+use crate::domain::ids::{InHistory, ScheduleId};
 
 use super::dialect::Dialect;
+use super::lineage::{self, HISTORY};
 use super::{ReadFrom, Store, convert};
 
 /// The seats of a schedule at a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The version.
-    pub version: i64,
+    /// The version, in the history that it was read in.
+    pub at: InHistory<i64>,
     /// By number: the state's wire number, and the written end of a hold.
     pub states: Vec<(u8, Option<EpochMs>)>,
 }
@@ -37,16 +38,25 @@ async fn read(
     dialect: Dialect,
     schedule: ScheduleId,
 ) -> Result<Option<Snapshot>, DbErr> {
-    let sql = "SELECT v.version, s.number, s.state, s.held_until
+    // The history is said once, with the first seat.
+    let sql = format!(
+        "SELECT v.version, s.number, s.state, s.held_until,
+             CASE s.number WHEN 0 THEN {HISTORY} ELSE '' END
          FROM schedule_version v JOIN seat s ON s.schedule_id = v.schedule_id
-         WHERE v.schedule_id = $1 ORDER BY s.number";
-    let rows = db.query_all_raw(dialect.statement(sql, vec![schedule.0.into()])).await?;
+         WHERE v.schedule_id = $1 ORDER BY s.number"
+    );
+    let rows = db.query_all_raw(dialect.statement(&sql, vec![schedule.0.into()])).await?;
     let mut snapshot: Option<Snapshot> = None;
     for row in &rows {
-        let (version, number, state, until) =
-            row.try_get_many_by_index::<(i64, i32, i16, Option<i64>)>()?;
-        let snapshot = snapshot
-            .get_or_insert_with(|| Snapshot { version, states: Vec::with_capacity(rows.len()) });
+        let (version, number, state, until, history) =
+            row.try_get_many_by_index::<(i64, i32, i16, Option<i64>, String)>()?;
+        let snapshot = match &mut snapshot {
+            Some(snapshot) => snapshot,
+            none => {
+                let at = InHistory { history: lineage::history(&history)?, at: version };
+                none.insert(Snapshot { at, states: Vec::with_capacity(rows.len()) })
+            }
+        };
         if convert::seat_number(number)?.0 as usize != snapshot.states.len() {
             return Err(convert::corrupt("gap in the seat numbers"));
         }

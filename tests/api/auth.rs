@@ -8,6 +8,7 @@ use crate::openapi::operations;
 on_both_stacks![
     without_the_key_nothing_of_the_api_answers,
     without_a_configured_key_everybody_on_this_machine_may_call,
+    what_needs_a_key_is_kept_by_no_shared_cache,
 ];
 
 const KEY: &str = "correct-horse-battery-staple";
@@ -65,4 +66,30 @@ async fn without_a_configured_key_everybody_on_this_machine_may_call(on: Stack) 
     let app = on.start().await;
     app.get("/api/v1/events").await.expect(200);
     app.client_with_key(KEY).get("/api/v1/events").await.expect(200);
+}
+
+async fn what_needs_a_key_is_kept_by_no_shared_cache(on: Stack) {
+    for (variables, kept) in [(&[("ADMIN_API_KEY", KEY)][..], "private"), (&[], "public")] {
+        let app = on.start_with(variables).await;
+        let office = app.client_with_key(KEY);
+        let schedule = office.row_of(1).await;
+        let read = office.get(&format!("/api/v1/schedules/{schedule}")).await.expect(200);
+        let plan = read["seat_plan"]["id"].as_str().unwrap().to_owned();
+        let map = format!("/api/v1/schedules/{schedule}");
+        for path in [
+            format!("{map}/seats"),
+            format!("{map}/availability"),
+            format!("/api/v1/seat-plans/{plan}/versions/1"),
+        ] {
+            let whole = office.get(&path).await;
+            let tag = whole.header("etag").unwrap();
+            let request = office.request(Method::GET, &path).header("if-none-match", tag);
+            let same = office.send(request).await;
+            assert_eq!((whole.status, same.status), (200, 304), "{path}");
+            for answer in [&whole, &same] {
+                let cache = answer.header("cache-control").unwrap();
+                assert!(cache.starts_with(&format!("{kept}, max-age=")), "{path}: {cache}");
+            }
+        }
+    }
 }

@@ -171,7 +171,14 @@ mod full {
         assert!(app.metric("seatlock_booking_requests_total{result=\"failed\"}").await > 0.0);
         assert!(app.metric("seatlock_early_refusals_total{reason=\"read_only\"}").await > 0.0);
         let map = app.map(&schedule, "seats").await;
-        assert!(map.header("x-seatlock-stale").is_some(), "{map:?}");
+        let path = format!("/api/v1/schedules/{schedule}");
+        for rest in ["", "/seats", "/availability", "/seats?limit=2", "/seats?section=A"] {
+            let answer = app.get(&format!("{path}{rest}")).await;
+            let stale = answer.header("x-seatlock-stale").map(|age| age.parse::<u32>().unwrap());
+            assert!(answer.status == 200 && stale >= Some(1), "{rest}: {answer:?}");
+        }
+        let stream = app.request(reqwest::Method::GET, &format!("{path}/stream"));
+        assert!(app.open(stream).await.headers().contains_key("x-seatlock-stale"));
         assert_eq!(map.expect(200)["seats"][1]["status"], "held");
         app.get(&format!("/api/v1/schedules/{schedule}/seats?min_version=99"))
             .await

@@ -13,7 +13,10 @@ use crate::client::{Client, SOON};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Event {
     pub(crate) name: String,
+    /// The version that its id says.
     pub(crate) id: Option<i64>,
+    /// The whole id, behind the name of the history.
+    pub(crate) whole_id: Option<String>,
     pub(crate) data: Value,
 }
 
@@ -21,8 +24,10 @@ pub(crate) struct Event {
 pub(crate) struct Listener {
     response: Response,
     unread: Vec<u8>,
-    /// The newest id: what the listener would come back with.
+    /// The version of the newest id.
     pub(crate) version: i64,
+    /// The newest id: what the listener comes back with.
+    pub(crate) last_id: Option<String>,
     /// By number: 0 available, 1 held, 2 booked, 3 blocked.
     pub(crate) codes: Vec<u8>,
     /// The newest counts, and the version they are of.
@@ -38,25 +43,32 @@ impl Listener {
 
     /// Goes on with the map it has, perhaps at another process.
     pub(crate) async fn come_back(self, client: &Client, schedule: &str) -> Self {
-        let Self { version, codes, response, .. } = self;
+        let Self { last_id, codes, response, .. } = self;
         drop(response);
-        Self::open(client, schedule, Some(version), codes).await
+        Self::open(client, schedule, last_id, codes).await
     }
 
-    async fn open(client: &Client, schedule: &str, after: Option<i64>, codes: Vec<u8>) -> Self {
+    /// Listens after an id.
+    pub(crate) async fn open(
+        client: &Client,
+        schedule: &str,
+        last_id: Option<String>,
+        codes: Vec<u8>,
+    ) -> Self {
         let path = format!("/api/v1/schedules/{schedule}/stream");
         // A stream has no end to wait for.
         let request = client.request(Method::GET, &path).timeout(Duration::from_secs(3_600));
-        let request = match after {
-            Some(version) => request.header("last-event-id", version),
+        let request = match &last_id {
+            Some(id) => request.header("last-event-id", id),
             None => request,
         };
         let response = client.open(request).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["cache-control"], "no-store");
-        let version = after.unwrap_or(0);
-        Self { response, unread: Vec::new(), version, codes, counts: Value::Null, counted: 0 }
+        let version = last_id.as_deref().and_then(version_of).unwrap_or(0);
+        let (unread, counts, counted) = (Vec::new(), Value::Null, 0);
+        Self { response, unread, version, last_id, codes, counts, counted }
     }
 
     /// The next event; `None` when the stream has ended. Comments and `retry` are passed over.
@@ -102,6 +114,7 @@ impl Listener {
         if let Some(id) = event.id {
             assert!(id >= self.version, "{} after {}", id, self.version);
             self.version = id;
+            self.last_id.clone_from(&event.whole_id);
         }
         match event.name.as_str() {
             "snapshot" => {
@@ -146,7 +159,13 @@ fn parse(block: &str) -> Option<Event> {
         lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned))
     };
     let name = field("event")?;
-    let id = field("id").map(|id| id.parse().unwrap());
+    let whole_id = field("id");
+    let id = whole_id.as_deref().map(|id| version_of(id).unwrap());
     let data = serde_json::from_str(&field("data").unwrap()).unwrap();
-    Some(Event { name, id, data })
+    Some(Event { name, id, whole_id, data })
+}
+
+/// The version that an id says behind the name of its history.
+fn version_of(id: &str) -> Option<i64> {
+    id.split_once('.')?.1.parse().ok()
 }

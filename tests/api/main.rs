@@ -44,6 +44,7 @@ mod database;
 mod databases;
 mod events;
 mod giving_back;
+mod histories;
 mod holds;
 mod idempotency;
 mod listener;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use seatlock::domain::catalogue::{PlanVersion, Schedule};
 use seatlock::domain::clock::EpochMs;
-use seatlock::domain::ids::{EventId, ScheduleId};
+use seatlock::domain::ids::{EventId, InHistory, ScheduleId};
 use seatlock::metrics::Metrics;
 use seatlock::metrics::lock::BreakerState;
 use seatlock::redis::{Address, Form, Redis, RedisSettings};
@@ -59,6 +59,11 @@ fn schedule(created_at: i64) -> Schedule {
     }
 }
 
+/// A version in a history.
+fn at(version: i64) -> InHistory<i64> {
+    InHistory { history: "5ea71ock".parse().unwrap(), at: version }
+}
+
 fn seats(booked: u8) -> Seats {
     vec![(booked, None), (1, Some(EpochMs(77))), (3, None)]
 }
@@ -73,8 +78,8 @@ mod full {
         let hall = schedule(7);
         let nothing = other.maps.look(&hall).await.unwrap();
         assert_eq!((nothing.epoch, nothing.told, nothing.map), (0, 0, None));
-        assert!(one.maps.share(&hall, 0, 5, &seats(2)).await);
-        assert_eq!(other.maps.look(&hall).await.unwrap().map, Some((5, seats(2))));
+        assert!(one.maps.share(&hall, 0, at(5), &seats(2)).await);
+        assert_eq!(other.maps.look(&hall).await.unwrap().map, Some((at(5), seats(2))));
         let number = one.number.to_string();
         let left = test_support::Redis::shared().cli(&["-n", &number, "PTTL", "{sch:42}:map"]);
         let left: u64 = left.trim().parse().unwrap();
@@ -89,36 +94,39 @@ mod full {
         let looked = slow.maps.look(&hall).await.unwrap();
         let read = (5, seats(0));
         booker.maps.tell(&[(hall.id, 6)]).await;
-        assert!(!slow.maps.share(&hall, looked.epoch, read.0, &read.1).await);
+        assert!(!slow.maps.share(&hall, looked.epoch, at(read.0), &read.1).await);
         assert_eq!(slow.maps.look(&hall).await.unwrap().map, None);
-        assert!(booker.maps.share(&hall, 0, 6, &seats(2)).await);
-        assert!(!slow.maps.share(&hall, looked.epoch, read.0, &read.1).await);
+        assert!(booker.maps.share(&hall, 0, at(6), &seats(2)).await);
+        assert!(!slow.maps.share(&hall, looked.epoch, at(read.0), &read.1).await);
         // News that come late take nothing back.
         booker.maps.tell(&[(hall.id, 4)]).await;
         let found = slow.maps.look(&hall).await.unwrap();
-        assert_eq!((found.told, found.map), (6, Some((6, seats(2)))));
+        assert_eq!((found.told, found.map), (6, Some((at(6), seats(2)))));
     }
 
     #[tokio::test]
     async fn a_map_of_an_earlier_epoch_counts_no_more_and_cannot_come_back() {
         let (process, hall) = (fresh(), schedule(7));
-        assert!(process.maps.share(&hall, 0, 5, &seats(0)).await);
+        assert!(process.maps.share(&hall, 0, at(5), &seats(0)).await);
         assert!(process.maps.begin_epoch().await);
         let found = process.maps.look(&hall).await.unwrap();
         assert_eq!((found.epoch, found.map), (1, None));
         assert_eq!(process.maps.epoch().await, Some(1));
-        assert!(process.maps.share(&hall, 1, 5, &seats(2)).await, "an older epoch's is replaced");
-        assert!(!process.maps.share(&hall, 0, 9, &seats(0)).await, "it was read before");
-        assert_eq!(process.maps.look(&hall).await.unwrap().map, Some((5, seats(2))));
+        assert!(
+            process.maps.share(&hall, 1, at(5), &seats(2)).await,
+            "an older epoch's is replaced"
+        );
+        assert!(!process.maps.share(&hall, 0, at(9), &seats(0)).await, "it was read before");
+        assert_eq!(process.maps.look(&hall).await.unwrap().map, Some((at(5), seats(2))));
     }
 
     #[tokio::test]
     async fn a_schedule_made_anew_under_the_same_number_has_no_map_of_the_old_one() {
         let process = fresh();
-        assert!(process.maps.share(&schedule(7), 0, 50, &seats(2)).await);
+        assert!(process.maps.share(&schedule(7), 0, at(50), &seats(2)).await);
         assert_eq!(process.maps.look(&schedule(8)).await.unwrap().map, None);
-        assert!(process.maps.share(&schedule(8), 0, 1, &seats(0)).await);
-        assert_eq!(process.maps.look(&schedule(8)).await.unwrap().map, Some((1, seats(0))));
+        assert!(process.maps.share(&schedule(8), 0, at(1), &seats(0)).await);
+        assert_eq!(process.maps.look(&schedule(8)).await.unwrap().map, Some((at(1), seats(0))));
     }
 
     #[tokio::test]
@@ -143,7 +151,7 @@ mod full {
     #[tokio::test]
     async fn while_redis_is_bypassed_nothing_is_asked_and_its_return_is_told() {
         let (process, hall) = (fresh(), schedule(7));
-        assert!(process.maps.share(&hall, 0, 5, &seats(0)).await);
+        assert!(process.maps.share(&hall, 0, at(5), &seats(0)).await);
         let Process { maps, breaker, .. } = process;
         let maps = Arc::new(maps);
         let waiting = tokio::spawn({
@@ -152,10 +160,10 @@ mod full {
         });
         breaker.send(BreakerState::Open).unwrap();
         assert_eq!(maps.look(&hall).await, None);
-        assert!(!maps.share(&hall, 0, 6, &seats(2)).await);
+        assert!(!maps.share(&hall, 0, at(6), &seats(2)).await);
         tokio::task::yield_now().await;
         breaker.send(BreakerState::Closed).unwrap();
         assert!(waiting.await.unwrap());
-        assert_eq!(maps.look(&hall).await.unwrap().map, Some((5, seats(0))));
+        assert_eq!(maps.look(&hall).await.unwrap().map, Some((at(5), seats(0))));
     }
 }

@@ -32,7 +32,8 @@ pub struct NewBlock {
 
 /// Takes seats out of sale.
 #[utoipa::path(post, path = "/api/v1/schedules/{id}/blocks", tag = "box office", request_body = NewBlock,
-    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    params(("id" = String, Path), ("min_version" = Option<i64>, Query),
+        ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 201, body = BlockBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "seats_unavailable"),

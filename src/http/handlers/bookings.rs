@@ -58,7 +58,8 @@ const PLACE: Place = Place::ContentLocation("/api/v1/bookings/");
 /// Books seats, or confirms a hold. A confirmed booking is durable when this answers 200; 202 tells where to
 /// ask for a request that was queued.
 #[utoipa::path(post, path = "/api/v1/bookings", tag = "customers", request_body = NewBooking,
-    params(("Idempotency-Key" = Option<String>, Header),
+    params(("min_version" = Option<i64>, Query),
+        ("Idempotency-Key" = Option<String>, Header),
         ("Prefer" = Option<String>, Header, description = "`respond-async` (RFC 7240)")),
     responses((status = 200, body = BookingBody, headers(("Content-Location" = String))),
         (status = 202, body = RequestBody, headers(("Location" = String))),

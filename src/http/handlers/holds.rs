@@ -42,7 +42,8 @@ pub struct Extension {
 
 /// Holds seats for a while.
 #[utoipa::path(post, path = "/api/v1/holds", tag = "customers", request_body = NewHold,
-    params(("Idempotency-Key" = Option<String>, Header),
+    params(("min_version" = Option<i64>, Query),
+        ("Idempotency-Key" = Option<String>, Header),
         ("Prefer" = Option<String>, Header, description = "`respond-async` (RFC 7240)")),
     responses((status = 201, body = HoldBody, headers(("Location" = String))),
         (status = 202, body = RequestBody, headers(("Location" = String))),

@@ -16,7 +16,7 @@ use crate::http::answers::{PlanVersionBody, render_plan};
 use crate::http::fields::Fields;
 use crate::http::media::{CSV, PlanMedia};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::reply::{self, Place};
+use crate::http::reply::{self, Keep, Place};
 use crate::http::{Services, body, key, plan_problem};
 
 use super::path_id;
@@ -154,13 +154,13 @@ pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<Http
     let found = services.catalogue.plan(id, version).await?;
     let found = found.ok_or_else(|| Problem::not_found("seat plan"))?;
     let PlanVersion { id, version } = &found.version;
-    let cache = "public, max-age=31536000, immutable";
     let media = PlanMedia::wanted(&request);
     let tag = match media {
-        PlanMedia::Json => format!("\"plan-{version}\""),
-        PlanMedia::Csv => format!("\"plan-{version}-csv\""),
+        PlanMedia::Json => format!("\"{}.plan-{version}\"", found.history),
+        PlanMedia::Csv => format!("\"{}.plan-{version}-csv\"", found.history),
     };
-    let mut response = reply::conditional(&request, &tag, cache, || match media {
+    let kept = (Keep::Always, services.readers());
+    let mut response = reply::conditional(&request, &tag, kept, || match media {
         PlanMedia::Json => {
             let layout = LayoutBody { id, version: *version, plan: &found.plan };
             HttpResponse::Ok()

@@ -168,13 +168,14 @@ pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<Http
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
     let loaded = schedule(&services, id).await?;
     let at_least = version_seen(&request)?;
-    let states = in_time(&services, services.seat_maps.states(&loaded, at_least)).await?.states;
+    let fresh = in_time(&services, services.seat_maps.states(&loaded, at_least)).await?;
+    let states = fresh.states;
     let body = ScheduleBody {
         version: Some(states.version),
         counts: Some(states.counts.into()),
         ..ScheduleBody::from(loaded.schedule.clone())
     };
-    Ok(reply::versioned(reply::json(&body), Some(states.version)))
+    Ok(reply::versioned(reply::aged(reply::json(&body), fresh.stale), Some(states.version)))
 }
 
 /// The schedules of an event by id.

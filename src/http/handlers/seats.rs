@@ -9,10 +9,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::ids::ScheduleId;
+use crate::domain::ids::{InHistory, ScheduleId};
 use crate::domain::seat::status_name;
 use crate::http::Services;
 use crate::http::answers::CountsBody;
+use crate::http::convert::other_history;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::{negotiate, reply, version};
 use crate::seat_map::{Form, Layout, LoadedSchedule, SeatStates};
@@ -111,21 +112,26 @@ pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<Http
         Some(text) => Some(page_limit(Some(text), SEATS_PAGE_MAX, SEATS_PAGE_MAX)?),
         None => None,
     };
-    let from: u32 = cursor::<u32>(asked.cursor.as_deref())?.unwrap_or(0);
+    let from: Option<InHistory<u32>> = cursor(asked.cursor.as_deref())?;
     let loaded = schedule(&services, id).await?;
     if asked.is_whole() {
         return shared(&services, &request, &loaded, Form::Seats, at_least).await;
     }
-    let states = in_time(&services, services.seat_maps.states(&loaded, at_least)).await?.states;
+    let fresh = in_time(&services, services.seat_maps.states(&loaded, at_least)).await?;
+    let states = fresh.states;
+    if from.is_some_and(|from| from.history != states.history) {
+        return Err(other_history());
+    }
     let wanted = |seat: &MapSeat<'_>, code: u8| {
         asked.section.as_deref().is_none_or(|section| section == seat.section)
             && status.is_none_or(|status| status == code)
     };
-    let (seats, next) = select(&loaded.layout, &states, from, page, wanted);
+    let (seats, next) =
+        select(&loaded.layout, &states, from.map_or(0, |from| from.at), page, wanted);
     let next_cursor = page.map(|_| next);
     let version = states.version;
     let body = MapBody { schedule_id: id.to_string(), version, seats, next_cursor };
-    Ok(reply::versioned(reply::json(&body), Some(version)))
+    Ok(reply::versioned(reply::aged(reply::json(&body), fresh.stale), Some(version)))
 }
 
 /// The answer that all readers of a form share, in the coding that this one likes best.
@@ -147,7 +153,7 @@ async fn shared(
         Some(answer) => answer,
         None => in_time(services, maps.answer(loaded, (form, coding), at_least, write)).await?,
     };
-    Ok(reply::map(request, &answer, coding))
+    Ok(reply::map(request, &answer, coding, services.readers()))
 }
 
 fn write_seats(loaded: &LoadedSchedule, states: &SeatStates) -> Vec<u8> {
@@ -190,7 +196,8 @@ fn select<'a>(
             continue;
         }
         if page.is_some_and(|page| seats.len() == page) {
-            return (seats, Some(number.0.to_string()));
+            let next = InHistory { history: states.history, at: number.0 };
+            return (seats, Some(next.to_string()));
         }
         seats.push(seat);
     }

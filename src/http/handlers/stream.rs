@@ -10,16 +10,17 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::stream;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::domain::ids::{ScheduleId, SeatNumber};
+use crate::domain::ids::{InHistory, ScheduleId, SeatNumber};
 use crate::http::Services;
 use crate::http::answers::CountsBody;
 use crate::http::problem::{Code, Problem, ProblemBody};
+use crate::http::reply;
 use crate::metrics::Metrics;
 use crate::metrics::stream::StreamEnd;
-use crate::seat_map::{Listener, News, NoStream, Place, SeatStates};
+use crate::seat_map::{LastSeen, Listener, News, NoStream, Place, SeatStates};
 
 use super::seats::write_availability;
-use super::{in_time, path_id, schedule};
+use super::{in_time, path_id, schedule, version_seen};
 
 /// What the client has seen last (a browser sends it by itself when it comes back).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -36,10 +37,11 @@ const SIGN_OF_LIFE: &[u8] = b":\n\n";
 
 /// The seats of a schedule as they change. `snapshot` has the states of all seats, `delta` those that have
 /// changed as `{"c":[[number,state],…]}`, `counts` how many seats are in each state, `bye` the reason why the
-/// stream ends. The id of an event is the version that the map is at with it.
+/// stream ends. The id of an event is the version that the map is at with it,
+/// behind the name of the database's history: `5ea71ock.17`.
 #[utoipa::path(get, path = "/api/v1/schedules/{id}/stream", tag = "map",
-    params(("id" = String, Path),
-        ("Last-Event-ID" = Option<i64>, Header, description = "go on after this version")),
+    params(("id" = String, Path), ("min_version" = Option<i64>, Query),
+        ("Last-Event-ID" = Option<String>, Header, description = "go on after this event; of another history, it begins anew with a snapshot")),
     responses((status = 200, description = "events", content_type = "text/event-stream", body = String),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
@@ -48,15 +50,15 @@ pub async fn listen(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
-    let after = last_event_id(&request)?;
+    let (last, at_least) = (last_event_id(&request)?, version_seen(&request)?);
     let loaded = schedule(&services, id).await?;
-    let listening = async { Ok(services.streams.listen(&loaded, after).await) };
-    let (listener, place) = in_time(&services, listening).await?.map_err(no_stream)?;
-    let events = Events::begin(listener, place, after.is_some(), &services.metrics);
+    let listening = async { Ok(services.streams.listen(&loaded, last, at_least).await) };
+    let (listener, place, stale) = in_time(&services, listening).await?.map_err(no_stream)?;
+    let events = Events::begin(listener, place, last.is_some(), &services.metrics);
     let events = stream::unfold(events, |mut events| async {
         events.next().await.map(|frame| (Ok::<_, actix_web::Error>(frame), events))
     });
-    Ok(self::events().streaming(events))
+    Ok(reply::aged(self::events().streaming(events), stale))
 }
 
 /// A response of events, which are still to come.
@@ -70,11 +72,15 @@ pub(super) fn events() -> HttpResponseBuilder {
     response
 }
 
-fn last_event_id(request: &HttpRequest) -> Result<Option<i64>, Problem> {
+/// What the client has seen last. Ids were plain versions once: those say nothing of their history.
+fn last_event_id(request: &HttpRequest) -> Result<Option<LastSeen>, Problem> {
     let Some(value) = request.headers().get(LAST_EVENT_ID) else { return Ok(None) };
-    let version = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    let text = value.to_str().unwrap_or_default().trim();
+    let place = text.parse::<InHistory<i64>>();
+    let place = place.map(|place| LastSeen { history: Some(place.history), version: place.at });
+    let last = place.ok().or_else(|| Some(LastSeen { history: None, version: text.parse().ok()? }));
     let wrong = || Problem::parameter("Last-Event-ID", "must be the id of an event of this stream");
-    version.map(Some).ok_or_else(wrong)
+    last.map(Some).ok_or_else(wrong)
 }
 
 fn no_stream(error: NoStream) -> Problem {
@@ -145,15 +151,15 @@ impl Drop for Events {
 
 fn write(news: &News) -> Vec<u8> {
     match news {
-        News::Snapshot(states) => event("snapshot", states.version, &write_availability(states)),
+        News::Snapshot(states) => event("snapshot", states, &write_availability(states)),
         News::Changes(seats, states) => {
             let mut frame = if seats.is_empty() {
                 Vec::new()
             } else {
-                event("delta", states.version, &delta(seats, states))
+                event("delta", states, &delta(seats, states))
             };
             let counts = serde_json::to_vec(&CountsBody::from(states.counts)).unwrap_or_default();
-            frame.extend(event("counts", states.version, &counts));
+            frame.extend(event("counts", states, &counts));
             frame
         }
         News::SignOfLife => SIGN_OF_LIFE.to_vec(),
@@ -161,8 +167,8 @@ fn write(news: &News) -> Vec<u8> {
     }
 }
 
-fn event(name: &str, version: i64, data: &[u8]) -> Vec<u8> {
-    let mut frame = format!("event: {name}\nid: {version}\ndata: ").into_bytes();
+fn event(name: &str, states: &SeatStates, data: &[u8]) -> Vec<u8> {
+    let mut frame = format!("event: {name}\nid: {}\ndata: ", states.at()).into_bytes();
     frame.extend_from_slice(data);
     frame.extend_from_slice(b"\n\n");
     frame
@@ -188,9 +194,13 @@ fn bye(end: StreamEnd) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ids::HistoryId;
 
     fn states() -> Arc<SeatStates> {
-        Arc::new(SeatStates::new(7, vec![0, 1, 2, 3, 2]))
+        Arc::new(SeatStates::new(
+            InHistory { history: HistoryId::TEST, at: 7 },
+            vec![0, 1, 2, 3, 2],
+        ))
     }
 
     fn text(news: &News) -> String {
@@ -201,7 +211,7 @@ mod tests {
     fn a_snapshot_is_what_availability_answers() {
         let text = text(&News::Snapshot(states()));
         let data = String::from_utf8(write_availability(&states())).unwrap();
-        assert_eq!(text, format!("event: snapshot\nid: 7\ndata: {data}\n\n"));
+        assert_eq!(text, format!("event: snapshot\nid: 5ea71ock.7\ndata: {data}\n\n"));
     }
 
     #[test]
@@ -209,12 +219,12 @@ mod tests {
         let changed = vec![SeatNumber(1), SeatNumber(4)];
         assert_eq!(
             text(&News::Changes(changed, states())),
-            "event: delta\nid: 7\ndata: {\"c\":[[1,1],[4,2]]}\n\n\
-             event: counts\nid: 7\ndata: \
+            "event: delta\nid: 5ea71ock.7\ndata: {\"c\":[[1,1],[4,2]]}\n\n\
+             event: counts\nid: 5ea71ock.7\ndata: \
              {\"available\":1,\"held\":1,\"booked\":2,\"blocked\":1}\n\n"
         );
         let nothing = text(&News::Changes(Vec::new(), states()));
-        assert!(nothing.starts_with("event: counts\nid: 7\n"), "{nothing}");
+        assert!(nothing.starts_with("event: counts\nid: 5ea71ock.7\n"), "{nothing}");
     }
 
     #[test]

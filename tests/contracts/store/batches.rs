@@ -48,7 +48,7 @@ async fn a_batch_does_what_was_decided_and_another_store_reads_it(stage: Stage) 
     let read = other.hold(ben.row.id, 0).await.unwrap().unwrap();
     assert_eq!((read.row, read.seats, read.ends_at), (ben.row, ben.seats, ben.ends_at));
     let snapshot = other.seats(schedule, ReadFrom::Primary).await.unwrap().unwrap();
-    assert_eq!(snapshot.version, 2);
+    assert_eq!(snapshot.at.at, 2);
     assert_eq!(stage.states(schedule).await, "221200");
     stage.database.audit().await;
 }

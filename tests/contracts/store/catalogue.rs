@@ -8,7 +8,7 @@ use seatlock::domain::clock::EpochMs;
 use seatlock::domain::command::Keyed;
 use seatlock::domain::effect::Once;
 use seatlock::domain::failure::StoreError;
-use seatlock::domain::ids::EventId;
+use seatlock::domain::ids::{EventId, InHistory};
 use seatlock::domain::refusal::Refusal;
 use seatlock::http::answers::{render_event, render_plan, render_schedule};
 use seatlock::store::{Schema, Store};
@@ -44,9 +44,12 @@ async fn an_event_is_entered_once_per_key(stage: Stage) {
     assert!(matches!(unkeyed, Once::Done(second) if second.id != event.id));
 
     let page = stage.store.events(None, 1).await.unwrap();
-    assert_eq!(page.next_cursor, Some(event.id.to_string()));
-    let page = stage.store.events(Some(event.id), 1).await.unwrap();
+    let cursor: InHistory<EventId> = page.next_cursor.unwrap().parse().unwrap();
+    assert_eq!(cursor.at, event.id);
+    let page = stage.store.events(Some(cursor), 1).await.unwrap();
     assert_eq!((page.items.len(), page.next_cursor), (1, None));
+    let other = InHistory { history: "00000000".parse().unwrap(), at: event.id };
+    assert_eq!(stage.store.events(Some(other), 1).await, Err(StoreError::OtherHistory));
 }
 
 async fn enter(

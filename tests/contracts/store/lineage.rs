@@ -1,26 +1,56 @@
-//! Another history of PostgreSQL: what was cached of the lost one must match nothing any more.
+//! Another history of the database: what was cached of the lost one must match nothing any more.
 
-mod full {
-    use crate::store::commands::book;
-    use crate::store::stage::{Stage, run};
+use seatlock::domain::ids::HistoryId;
+use seatlock::store::ReadFrom;
 
-    const VERSIONS: &str = "SELECT max(version) FROM schedule_version";
+use super::commands::book;
+use super::on_both_databases;
+use super::stage::{Stage, run};
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn the_first_writer_on_another_history_moves_every_version_on_and_the_second_does_not() {
-        let stage = Stage::full().await;
-        let schedule = stage.schedule(10).await;
-        run(&stage.store, vec![book(schedule, &[0], "c")]).await;
-        assert_eq!(stage.database.number(VERSIONS).await, 2);
-        stage.database.execute("UPDATE lineage SET system_id = '12'").await;
-        let after_failover = stage.another_store().await;
-        run(&after_failover, vec![book(schedule, &[1], "c")]).await;
-        let moved = stage.database.number(VERSIONS).await;
-        assert!(moved > 1_000_000 && moved % 1_000_000 == 3, "{moved}");
-        let another = stage.another_store().await;
-        run(&another, vec![book(schedule, &[2], "c")]).await;
-        assert_eq!(stage.database.number(VERSIONS).await, moved + 1);
-        let journal = "SELECT max(version) FROM journal";
-        assert_eq!(stage.database.number(journal).await, moved + 1);
-    }
+on_both_databases![
+    a_database_has_a_history_that_another_one_has_not,
+    the_first_writer_on_another_history_moves_every_version_on_and_the_second_does_not,
+];
+
+const VERSIONS: &str = "SELECT max(version) FROM schedule_version";
+
+/// The name of the history, as the states of a schedule's seats and its journal say it.
+async fn history(stage: &Stage, schedule: seatlock::domain::ids::ScheduleId) -> HistoryId {
+    let snapshot = stage.store.seats(schedule, ReadFrom::Primary).await.unwrap().unwrap();
+    let journal = stage.store.journal_after(schedule, 0, ReadFrom::Primary).await.unwrap().unwrap();
+    assert_eq!(snapshot.at.history, journal.history);
+    assert_eq!(snapshot.at.at, journal.head);
+    journal.history
+}
+
+async fn a_database_has_a_history_that_another_one_has_not(stage: Stage) {
+    let schedule = stage.schedule(10).await;
+    let before = history(&stage, schedule).await;
+    run(&stage.store, vec![book(schedule, &[0], "c")]).await;
+    assert_eq!(history(&stage, schedule).await, before);
+    let other = Stage::embedded().await;
+    let schedule = other.schedule(10).await;
+    assert_ne!(history(&other, schedule).await, before);
+}
+
+async fn the_first_writer_on_another_history_moves_every_version_on_and_the_second_does_not(
+    stage: Stage,
+) {
+    let schedule = stage.schedule(10).await;
+    run(&stage.store, vec![book(schedule, &[0], "c")]).await;
+    assert_eq!(stage.database.number(VERSIONS).await, 2);
+    let before = history(&stage, schedule).await;
+    stage.database.execute("UPDATE lineage SET system_id = '12'").await;
+    let after_failover = stage.another_store().await;
+    run(&after_failover, vec![book(schedule, &[1], "c")]).await;
+    let moved = stage.database.number(VERSIONS).await;
+    assert!(moved > 1_000_000 && moved % 1_000_000 == 3, "{moved}");
+    let after = history(&stage, schedule).await;
+    assert_ne!(after, before);
+    let another = stage.another_store().await;
+    run(&another, vec![book(schedule, &[2], "c")]).await;
+    assert_eq!(stage.database.number(VERSIONS).await, moved + 1);
+    assert_eq!(history(&stage, schedule).await, after);
+    let journal = "SELECT max(version) FROM journal";
+    assert_eq!(stage.database.number(journal).await, moved + 1);
 }

@@ -117,7 +117,7 @@ impl Stage {
 
     /// The version that a schedule is at.
     pub(crate) async fn version(&self, schedule: ScheduleId) -> i64 {
-        self.store.seats(schedule, ReadFrom::Primary).await.unwrap().unwrap().version
+        self.store.seats(schedule, ReadFrom::Primary).await.unwrap().unwrap().at.at
     }
 
     /// The states of a schedule's seats as digits: `0` available, `1` held, `2` booked, `3` blocked.
