@@ -58,13 +58,14 @@ test-kafka: ## the queue in Kafka against a broker process, tansu (the first tim
 	SEATLOCK_TEST_TANSU=$(abspath $(TANSU)) \
 		$(CARGO) test --locked --features $(QUEUES) --test contracts -- --ignored queue::kafka::tansu
 
-check: ## format, lints, house rules, and what dependencies may bring in
+check: ## format, lints, house rules, what dependencies may bring in, and known faults in them
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy --all-targets --features faults,$(QUEUES) --locked -- -D warnings
 	$(CARGO) test --locked --test tidy --test docs
 	$(MAKE) --no-print-directory $(DENY)
 	$(DENY) --locked check licenses bans sources
+	scripts/check-advisories $(DENY)
 
 bench: ## measure, and compare with the peers
 	benches/run
