@@ -177,13 +177,13 @@ fn the_number_of_pods_is_one_that_the_program_was_told_of() {
 }
 
 #[test]
-fn the_ingress_leads_to_the_api_and_neither_to_health_nor_to_metrics() {
+fn the_ingress_leads_to_the_api_and_not_to_health_metrics_or_documents() {
     let ingress = manifest("k8s/components/ingress/ingress.yaml", "Ingress");
     let led: Vec<&str> = all(&ingress, "paths").iter().map(|path| text(&path["path"])).collect();
     for path in &led {
         assert!(is_served(path), "nobody answers {path}");
     }
-    for hidden in ["/metrics", "/livez", "/readyz"] {
+    for hidden in ["/metrics", "/livez", "/readyz", "/docs/", "/openapi.json"] {
         assert!(!led.iter().any(|path| hidden.starts_with(path)), "{hidden} by {led:?}");
     }
     for api in paths().iter().filter(|path| path.starts_with("/api/")) {

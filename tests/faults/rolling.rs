@@ -193,7 +193,7 @@ pub(crate) mod smoke {
         let schedule = scene.schedule(1, 200).await;
         let balancer = balancer(&scene);
         let through = Client::of(([127, 0, 0, 1], balancer.port()).into());
-        through.wait_until("/readyz", |answer| answer.status == 200).await;
+        through.wait_until("/problems/internal", |answer| answer.status == 200).await;
         let load = Load::through(&scene, balancer.port(), &schedule, 200);
         assert_eq!(later_steps(&scene), "0");
         let mut slowest = Duration::ZERO;
