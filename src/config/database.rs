@@ -128,7 +128,7 @@ fn read_sqlite_path(reader: &mut Reader<'_>) -> PathBuf {
     let form = Form::new("the path of a file (no URL, and not :memory:, which is lost)", default);
     let help = "file of the SQLite database that serves if WRITE_DB_URL is not set";
     reader.setting("SQLITE_PATH", (PathBuf::from(default), default), help, form, |text| {
-        let url = ["sqlite:", "file:", ":memory:"].iter().any(|start| text.starts_with(start));
+        let url = ["sqlite:", ":memory:"].iter().any(|start| text.starts_with(start));
         (!url && !text.contains("://")).then(|| PathBuf::from(text))
     })
 }
@@ -167,13 +167,15 @@ mod tests {
 
     #[test]
     fn sqlite_needs_a_file() {
-        for path in [":memory:", "sqlite://x.db", "file:x.db", "postgres://db/s"] {
+        for path in [":memory:", "sqlite:x.db", "sqlite://x.db", "postgres://db/s"] {
             assert_eq!(problems(&[("SQLITE_PATH", path)]).len(), 1, "{path}");
         }
-        let Database::Sqlite { path } = config(&[("SQLITE_PATH", "/data/s.db")]).database.backend
-        else {
-            panic!("WRITE_DB_URL is not set");
-        };
-        assert_eq!(path, PathBuf::from("/data/s.db"));
+        for name in ["/data/s.db", "file:x.db", "s.db?mode=memory", "50%25.db"] {
+            let Database::Sqlite { path } = config(&[("SQLITE_PATH", name)]).database.backend
+            else {
+                panic!("WRITE_DB_URL is not set");
+            };
+            assert_eq!(path, PathBuf::from(name));
+        }
     }
 }

@@ -106,7 +106,7 @@ impl Config {
         dotenv: Option<&Path>,
     ) -> Result<Self, ConfigProblems> {
         let (vars, mut problems) = source::merge(env, dotenv, &variables());
-        let (config, more) = Self::build(&vars, &|path| std::fs::read_to_string(path));
+        let (config, more) = Self::build(&vars, &source::read_text);
         problems.extend(more);
         if problems.is_empty() { Ok(config) } else { Err(problems.into()) }
     }

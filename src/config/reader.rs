@@ -18,6 +18,7 @@ use super::duration;
 use super::problem::ConfigProblem;
 use super::secret::{REDACTED, without_credentials};
 use super::service_link::is_service_link;
+use super::source::READABLE_FILE;
 
 /// A variable as it is documented.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -318,7 +319,7 @@ impl<'a> Reader<'a> {
                 None
             }
             Err(error) => {
-                let expected = format!("a readable text file, but: {}", error.kind());
+                let expected = format!("{READABLE_FILE}, but: {}", error.kind());
                 self.add_problem(&file, path_shown, expected, example);
                 None
             }

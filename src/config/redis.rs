@@ -107,7 +107,10 @@ fn read_tls(reader: &mut Reader<'_>) -> (bool, Option<String>) {
     let ca = reader.optional(
         "REDIS_TLS_CA",
         "file of certificates (PEM) of authorities that may vouch for Redis, beside the system's",
-        Form::new("a readable file of certificates in PEM form", "/etc/ssl/redis-ca.pem"),
+        Form::new(
+            "a readable file of certificates in PEM form, of at most 1 MiB",
+            "/etc/ssl/redis-ca.pem",
+        ),
         |path| read_file(Path::new(path)).ok().filter(|text| text.contains(BEGIN_CERTIFICATE)),
     );
     if ca.is_some() && !tls {

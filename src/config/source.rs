@@ -1,6 +1,8 @@
 //! Where variables come from: the process environment, and below it a `.env` file.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use dotenvy::Error;
@@ -45,13 +47,35 @@ pub(super) fn merge(
     (vars, problems)
 }
 
+/// The most bytes of a file that the configuration names: keys, certificates and variables are far smaller.
+const FILE_MAX: u64 = 1 << 20;
+
+/// What a file must be that a variable names, for problems.
+pub(super) const READABLE_FILE: &str = "a readable text file of at most 1 MiB";
+
+/// A file as text, if it is no longer than [`FILE_MAX`]; a device without an end is read no further.
+pub(super) fn read_text(path: &Path) -> io::Result<String> {
+    let not_text = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    String::from_utf8(read_bounded(path)?).map_err(not_text)
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
+}
+
 fn read_file(path: &Path) -> (BTreeMap<String, String>, Vec<ConfigProblem>) {
     let (mut vars, mut problems) = (BTreeMap::new(), Vec::new());
-    let pairs = match dotenvy::from_path_iter(path) {
-        Ok(pairs) => pairs,
-        Err(error) if error.not_found() => return (vars, problems),
-        Err(error) => return (vars, vec![problem(path, &error, None)]),
+    let bytes = match read_bounded(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return (vars, problems),
+        Err(error) => return (vars, vec![problem(path, &Error::Io(error), None)]),
     };
+    let pairs = dotenvy::from_read_iter(bytes.as_slice());
     let mut last = None;
     for pair in pairs {
         match pair {
@@ -76,7 +100,7 @@ fn read_file(path: &Path) -> (BTreeMap<String, String>, Vec<ConfigProblem>) {
 fn problem(path: &Path, error: &Error, last: Option<&str>) -> ConfigProblem {
     let place = last.map_or_else(|| "at the start".to_owned(), |name| format!("below {name}"));
     let expected = match error {
-        Error::Io(error) => format!("a readable text file, but: {}", error.kind()),
+        Error::Io(error) => format!("{READABLE_FILE}, but: {}", error.kind()),
         _ => format!("lines like NAME=value {place} (a value with spaces in single quotes)"),
     };
     ConfigProblem {

@@ -147,7 +147,7 @@ fn a_secret_may_be_in_a_file() {
     assert_eq!(config.http.admin_api_key.unwrap().expose(), "0123456789abcdef");
     assert_eq!(
         found(&[("ADMIN_API_KEY_FILE", "/run/none"), ("BIND", "[::]:80")]),
-        "ADMIN_API_KEY_FILE=\"/run/none\": expected a readable text file, but: entity not found; \
+        "ADMIN_API_KEY_FILE=\"/run/none\": expected a readable text file of at most 1 MiB, but: entity not found; \
          for example ADMIN_API_KEY_FILE=/run/secrets/admin_api_key"
     );
     assert!(found(&[("REDIS_PASSWORD_FILE", "/run/empty")]).contains("but it is empty"));

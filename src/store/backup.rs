@@ -9,7 +9,7 @@ use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executo
 
 use crate::domain::failure::StoreError;
 
-use super::connect::Target;
+use super::connect::{Target, literal};
 use super::{Settings, Store};
 
 impl Store {
@@ -45,8 +45,9 @@ impl Store {
 }
 
 async fn copy(from: &Path, to: &Path) -> Result<(), sea_orm::sqlx::Error> {
-    let source = SqliteConnectOptions::new().filename(from).read_only(true);
+    let source = SqliteConnectOptions::new().filename(literal(from)).read_only(true);
     let mut source: SqliteConnection = source.connect().await?;
+    let to = literal(to);
     let name = to.to_string_lossy().replace('\'', "''");
     source.execute(AssertSqlSafe(format!("VACUUM INTO '{name}'"))).await?;
     source.close().await?;

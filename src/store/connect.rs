@@ -1,6 +1,6 @@
 //! Connections to either database, and what each must promise before it is used.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -160,10 +160,9 @@ fn reader_session(limits: &Limits) -> String {
     )
 }
 
-fn sqlite(path: &std::path::Path, limits: &Limits, connections: u32, read: bool) -> ConnectOptions {
-    let mode = if read { "ro" } else { "rwc" };
-    let url = format!("sqlite://{}?mode={mode}", path.display());
-    let mut options = pooled(url, limits, connections);
+fn sqlite(path: &Path, limits: &Limits, connections: u32, read: bool) -> ConnectOptions {
+    // The path is not part of the URL, in which `?`, `%` and `#` would mean something.
+    let mut options = pooled("sqlite:".to_owned(), limits, connections);
     options.map_sqlx_sqlite_pool_opts(move |pool| {
         pool.after_connect(move |connection, _| {
             Box::pin(async move {
@@ -175,16 +174,23 @@ fn sqlite(path: &std::path::Path, limits: &Limits, connections: u32, read: bool)
             })
         })
     });
-    let wait = limits.lock_timeout;
+    let (wait, path) = (limits.lock_timeout, literal(path));
     options.map_sqlx_sqlite_opts(move |options| {
-        let options = options.busy_timeout(wait).foreign_keys(true);
+        let options = options.filename(&path).busy_timeout(wait).foreign_keys(true);
         if read {
-            return options;
+            return options.read_only(true);
         }
+        let options = options.create_if_missing(true);
         // FULL: the answer leaves after the commit is on the disk, and so it must be.
         options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full)
     });
     options
+}
+
+/// The same path in a form that SQLite takes literally. It reads a name that begins with `file:` as a URL, and
+/// `:memory:` as no file at all.
+pub(super) fn literal(path: &Path) -> PathBuf {
+    if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
 }
 
 /// Refuses a PostgreSQL that may forget what it has acknowledged.

@@ -4,9 +4,9 @@
 //! because lapin gives each connection a thread of its own, which would wait for ever for a broker that
 //! has stopped answering.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -23,10 +23,14 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::queue::QueueError;
+
+/// The most bytes of a file of certificates.
+const FILE_MAX: u64 = 1 << 20;
 
 /// How connections are encrypted: whom to believe, and who the other side has to be.
 #[derive(Clone)]
@@ -41,17 +45,17 @@ impl Encryption {
     pub(super) fn of(host: &str, file: Option<&str>) -> Result<Self, QueueError> {
         let server = ServerName::try_from(host.to_owned()).map_err(QueueError::new)?;
         let mut authorities = RootCertStore::empty();
-        let (found, place) = match file {
-            Some(file) => {
-                let path = Some(Path::new(file));
-                (rustls_native_certs::load_certs_from_paths(path, None), file)
+        let (certificates, place) = match file {
+            Some(file) => (in_file(file)?, file),
+            None => {
+                let found = rustls_native_certs::load_native_certs();
+                for error in found.errors {
+                    log::warn!("a certificate of the system is left out: {error}");
+                }
+                (found.certs, "the system")
             }
-            None => (rustls_native_certs::load_native_certs(), "the system"),
         };
-        for error in found.errors {
-            log::warn!("a certificate of {place} is left out: {error}");
-        }
-        let (taken, _) = authorities.add_parsable_certificates(found.certs);
+        let (taken, _) = authorities.add_parsable_certificates(certificates);
         if taken == 0 {
             let remedy = "install the system's ca-certificates, or add ?cacertfile=PATH to the URL";
             return Err(QueueError(format!("{place} has no certificates to believe; {remedy}")));
@@ -63,6 +67,25 @@ impl Encryption {
             .with_no_client_auth();
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), server })
     }
+}
+
+/// The certificates in a file in PEM form; what is not one of them is left out with a warning.
+fn in_file(file: &str) -> Result<Vec<CertificateDer<'static>>, QueueError> {
+    let unreadable = |why: &dyn std::fmt::Display| QueueError(format!("{file}: {why}"));
+    let mut pem = Vec::new();
+    let opened = File::open(file).map_err(|error| unreadable(&error))?;
+    opened.take(FILE_MAX + 1).read_to_end(&mut pem).map_err(|error| unreadable(&error))?;
+    if pem.len() as u64 > FILE_MAX {
+        return Err(unreadable(&"larger than 1 MiB, which no file of certificates is"));
+    }
+    let mut certificates = Vec::new();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        match certificate {
+            Ok(certificate) => certificates.push(certificate),
+            Err(error) => log::warn!("a certificate of {file} is left out: {error}"),
+        }
+    }
+    Ok(certificates)
 }
 
 /// Ends a connection from outside.

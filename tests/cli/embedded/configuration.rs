@@ -32,6 +32,50 @@ fn a_check_of_a_good_configuration_prints_what_is_in_effect_and_touches_nothing(
 }
 
 #[test]
+fn a_file_that_is_no_key_is_refused_by_its_size() {
+    let place = Workplace::new();
+    place.write("large", &"x".repeat((1 << 20) + 1));
+    for (name, file) in [
+        ("ADMIN_API_KEY_FILE", "large"),
+        ("ADMIN_API_KEY_FILE", "/dev/zero"),
+        ("WRITE_DB_URL_FILE", "/dev/zero"),
+        ("REDIS_TLS_CA", "/dev/zero"),
+    ] {
+        let variables = [(name, file), ("REDIS_TLS", "on"), ("REDIS_HOST", "127.0.0.1")];
+        let ended = place.run_with(&["config", "check"], &variables, "");
+        assert_eq!(ended.code, 78, "{name}={file}: {ended:?}");
+        let named = format!("{name}=\"{file}\": expected");
+        assert!(ended.stderr.contains(&named) && ended.stderr.contains("1 MiB"), "{ended:?}");
+    }
+    place.write(".env", &"# \n".repeat(1 << 19));
+    let ended = place.run_with(&["config", "check"], &[], "");
+    assert!(ended.code == 78 && ended.stderr.contains("at most 1 MiB"), "{ended:?}");
+}
+
+#[test]
+fn the_path_of_the_database_is_a_name_and_no_url() {
+    for name in ["s.db?mode=memory", "50%25.db", "file:s.db", "a#b.db", "file:s.db?mode=memory"] {
+        let place = Workplace::new();
+        let ended = place.run_with(&["migrate"], &[("SQLITE_PATH", name)], "");
+        assert_eq!(ended.code, 0, "{name}: {ended:?}");
+        assert!(place.files().iter().any(|file| file == name), "{name}: {:?}", place.files());
+        let backup = format!("copy of {name}");
+        let ended = place.run_with(&["backup", &backup], &[("SQLITE_PATH", name)], "");
+        assert_eq!(ended.code, 0, "{name}: {ended:?}");
+        assert!(place.files().contains(&backup), "{name}: {:?}", place.files());
+        let ended = place.run_with(&["backup", "file:copy.db"], &[("SQLITE_PATH", name)], "");
+        assert_eq!(ended.code, 0, "{name}: {ended:?}");
+        assert!(place.files().contains(&"file:copy.db".to_owned()), "{:?}", place.files());
+    }
+    let place = Workplace::new();
+    for url in [":memory:", "sqlite:s.db", "sqlite://s.db"] {
+        let ended = place.run_with(&["migrate"], &[("SQLITE_PATH", url)], "");
+        assert_eq!(ended.code, 78, "{url}: {ended:?}");
+    }
+    assert_eq!(place.files(), [""; 0]);
+}
+
+#[test]
 fn a_check_shows_what_is_suspicious() {
     let ended = Workplace::new().run_with(&["config", "check"], &[("HOLD_TLL", "5m")], "");
     assert_eq!(ended.code, 0);
