@@ -17,11 +17,11 @@ use crate::actors::hold_sweeper::HoldSweeper;
 use crate::actors::seat_lock::SeatLocker;
 use crate::actors::seat_map::SeatMapFollower;
 use crate::catalogue::Catalogue;
-use crate::config::{Config, QueueMode};
+use crate::config::{Config, QueueMode, is_loopback_host};
 use crate::domain::failure::StoreError;
 use crate::http::auth::ApiKey;
 use crate::http::problem::Code;
-use crate::http::{RateLimit, Services, routes};
+use crate::http::{Budget, Documents, Hosts, RateLimit, Services, routes};
 use crate::metrics::Metrics;
 use crate::queue::QueueError;
 use crate::redis::RedisFailure;
@@ -326,5 +326,12 @@ fn services(
         hold_ttl: config.reservation.hold_ttl,
         hold_ttl_max: config.reservation.hold_ttl_max,
         serve_metrics: http.metrics_bind.is_none(),
+        documents: http.docs.then(Documents::default),
+        hosts: Hosts {
+            any: http.admin_api_key.is_some(),
+            is_loopback: is_loopback_host,
+            allowed: http.allowed_hosts.clone(),
+        },
+        budget: Budget::default(),
     }
 }

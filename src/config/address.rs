@@ -30,10 +30,16 @@ impl HostPort {
     /// Whether only this machine can reach it: 127.0.0.0/8, `::1` or `localhost`.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        match self.host.parse::<IpAddr>() {
-            Ok(address) => address.to_canonical().is_loopback(),
-            Err(_) => self.host.eq_ignore_ascii_case("localhost"),
-        }
+        is_loopback_host(&self.host)
+    }
+}
+
+/// Whether a host is this machine itself: 127.0.0.0/8, `::1` (without brackets) or `localhost`.
+#[must_use]
+pub fn is_loopback_host(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
     }
 }
 

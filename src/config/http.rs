@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::address::HostPort;
+use super::address::{HostPort, parse_host};
 use super::reader::{Form, Reader};
 use super::secret::Secret;
 
@@ -18,6 +18,10 @@ pub struct HttpConfig {
     pub metrics_bind: Option<HostPort>,
     /// `ADMIN_API_KEY`, no default, secret: what an administrator's request must carry.
     pub admin_api_key: Option<Secret>,
+    /// `ALLOWED_HOSTS`, no default: further names by which the service may be addressed, in lower case.
+    pub allowed_hosts: Vec<String>,
+    /// `DOCS`, default `on`: whether `/docs/` and `/openapi.json` are served.
+    pub docs: bool,
     /// `REQUEST_TIMEOUT`, default `12s`: the deadline of a request.
     pub request_timeout: Duration,
     /// `BODY_LIMIT`, default `1048576`: the largest request body in bytes.
@@ -56,6 +60,8 @@ impl HttpConfig {
             metrics_bind: read_metrics_bind(reader, &bind),
             bind,
             admin_api_key: read_admin_api_key(reader),
+            allowed_hosts: read_allowed_hosts(reader),
+            docs: reader.flag("DOCS", true, "whether /docs/ and /openapi.json are served"),
             request_timeout: reader.duration(
                 "REQUEST_TIMEOUT",
                 Duration::from_secs(12),
@@ -97,12 +103,7 @@ impl HttpConfig {
             ),
             streams_max: read_streams_max(reader),
             send_timeout: read_send_timeout(reader),
-            rate_limit: reader.optional_number(
-                "RATE_LIMIT",
-                100,
-                1..=1_000_000,
-                "requests per second and client address; no limit if not set",
-            ),
+            rate_limit: read_rate_limit(reader),
             drain_delay: read_drain_delay(reader),
             drain_timeout: reader.duration(
                 "DRAIN_TIMEOUT",
@@ -187,9 +188,26 @@ fn read_send_timeout(reader: &mut Reader<'_>) -> Duration {
     reader.duration("SEND_TIMEOUT", Duration::from_secs(20), help)
 }
 
+fn read_rate_limit(reader: &mut Reader<'_>) -> Option<u32> {
+    let help = "requests per second and client address; no limit if not set";
+    reader.optional_number("RATE_LIMIT", 100, 1..=1_000_000, help)
+}
+
 fn read_drain_delay(reader: &mut Reader<'_>) -> Duration {
     let help = "how long requests are still welcome after SIGTERM has turned readiness off";
     reader.duration("DRAIN_DELAY", Duration::from_secs(5), help)
+}
+
+fn read_allowed_hosts(reader: &mut Reader<'_>) -> Vec<String> {
+    let form =
+        Form::new("host names or addresses without ports, divided by commas", "box-office.example");
+    let help = "names beside loopback ones by which the service may be addressed without ADMIN_API_KEY, and \
+                whose pages may write";
+    let hosts = reader.optional("ALLOWED_HOSTS", help, form, |text| {
+        let host = |host: &str| Some(parse_host(host.trim())?.to_ascii_lowercase());
+        text.split(',').map(host).collect()
+    });
+    hosts.unwrap_or_default()
 }
 
 fn read_admin_api_key(reader: &mut Reader<'_>) -> Option<Secret> {
@@ -259,6 +277,16 @@ mod tests {
               for example STREAMS_MAX=5000"
             ]
         );
+    }
+
+    #[test]
+    fn allowed_hosts_are_names_without_ports() {
+        assert!(config(&[]).http.allowed_hosts.is_empty());
+        let listed = config(&[("ALLOWED_HOSTS", "Box-Office.example, 10.0.0.7,[fd00::1]")]).http;
+        assert_eq!(listed.allowed_hosts, ["box-office.example", "10.0.0.7", "fd00::1"]);
+        for wrong in ["a,,b", "a:80", "http://a", "*", "a b"] {
+            assert_eq!(problems(&[("ALLOWED_HOSTS", wrong)]).len(), 1, "{wrong}");
+        }
     }
 
     #[test]

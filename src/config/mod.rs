@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-pub use address::HostPort;
+pub use address::{HostPort, is_loopback_host};
 pub use audit::AuditConfig;
 pub use database::{Database, DatabaseConfig};
 pub use database_url::DatabaseUrl;

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::Method;
@@ -21,16 +21,16 @@ use socket2::SockRef;
 use crate::cause::{Cause, Request};
 use crate::metrics::http::HttpMethod;
 
-use super::Services;
+use super::outgoing::Outgoing;
 use super::problem::{Code, Problem};
-use super::trace;
+use super::{Services, guard, trace};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Bytes that the system keeps of an answer that is not on its way yet: more would be memory that slow
 /// clients hold, and hide from the streams that they are slow.
 #[cfg(target_os = "linux")]
-const UNSENT_MAX: u32 = 128 * 1024;
+const UNSENT_MAX: u32 = 64 * 1024;
 
 /// Has the system cut a connection off whose client takes nothing of what is sent for this long: such a
 /// client holds memory, and one that is gone without a word would hold it for hours (RFC 5482).
@@ -67,7 +67,7 @@ pub async fn edge<B: MessageBody + 'static>(
     services: web::Data<Services>,
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, actix_web::Error> {
+) -> Result<ServiceResponse<Outgoing>, actix_web::Error> {
     let arrival = Arrival {
         began: Instant::now(),
         method: HttpMethod::of(request.method().as_str()),
@@ -94,18 +94,23 @@ async fn answer<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
     arrival: Arrival,
-) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, actix_web::Error> {
+) -> Result<ServiceResponse<Outgoing>, actix_web::Error> {
     let id = arrival.request.id.as_str();
     request.extensions_mut().insert(Deadline(arrival.began + services.request_timeout));
     let in_flight = InFlight::begin(&services);
     // actix lends the request mutably to the router, so nobody may keep a copy of it here.
-    let answered = match AssertUnwindSafe(next.call(request)).catch_unwind().await {
-        Ok(response) => response?,
-        Err(_) => return Err(panicked(&services, &arrival)),
+    let answered = match guard::admit(&services, &request) {
+        Err(problem) => request.error_response(problem),
+        Ok(()) => match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+            Ok(response) => response?.map_into_boxed_body(),
+            Err(_) => return Err(panicked(&services, &arrival)),
+        },
     };
-    let (mut response, problem) = in_problem_form(answered, id);
+    let (answered, problem) = in_problem_form(answered, id);
+    let (mut response, problem) = outgoing(&services, answered, problem, id);
     drop(in_flight);
     put_names(response.headers_mut(), &arrival.request);
+    guard::protect(response.headers_mut());
     if services.health.is_draining() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -153,6 +158,7 @@ fn panicked(services: &Services, arrival: &Arrival) -> actix_web::Error {
     count(services, arrival, (None, problem.code.status()), Some(&problem));
     let mut response = problem_response(&problem, &arrival.request.id);
     put_names(response.headers_mut(), &arrival.request);
+    guard::protect(response.headers_mut());
     InternalError::from_response(problem, response).into()
 }
 
@@ -168,26 +174,42 @@ fn request_id(given: Option<&HeaderValue>) -> String {
 }
 
 /// A response that failed without a problem's body, from a handler or from actix itself, gets one.
-fn in_problem_form<B: MessageBody + 'static>(
-    response: ServiceResponse<B>,
-    id: &str,
-) -> (ServiceResponse<EitherBody<B, BoxBody>>, Option<Problem>) {
+fn in_problem_form(response: ServiceResponse, id: &str) -> (ServiceResponse, Option<Problem>) {
     if !response.status().is_client_error() && !response.status().is_server_error() {
-        return (response.map_into_left_body(), None);
+        return (response, None);
     }
     let problem = match response.response().error() {
         Some(error) => of(error),
-        None if has_body(&response) => return (response.map_into_left_body(), None),
+        None if has_body(&response) => return (response, None),
         None => by_status(response.status().as_u16(), ""),
     };
-    let (request, _) = response.into_parts();
-    let response = ServiceResponse::new(request, problem_response(&problem, id));
-    (response.map_into_right_body(), Some(problem))
+    (response.into_response(problem_response(&problem, id)), Some(problem))
 }
 
-fn has_body<B: MessageBody>(response: &ServiceResponse<B>) -> bool {
-    !matches!(response.response().body().size(), actix_web::body::BodySize::None)
+fn has_body(response: &ServiceResponse) -> bool {
+    !matches!(response.response().body().size(), BodySize::None)
         && response.headers().contains_key(header::CONTENT_TYPE)
+}
+
+/// The response with its body as it leaves; a problem in its place if there is no room for it.
+fn outgoing(
+    services: &Services,
+    response: ServiceResponse,
+    problem: Option<Problem>,
+    id: &str,
+) -> (ServiceResponse<Outgoing>, Option<Problem>) {
+    let (request, response) = response.into_parts();
+    let (head, body) = response.into_parts();
+    let (response, problem) = match services.budget.admit((request.method(), request.path()), body)
+    {
+        Ok(body) => (head.set_body(body), problem),
+        Err(full) => {
+            let response =
+                problem_response(&full, id).map_body(|_, body| Outgoing::uncounted(body));
+            (response, Some(full))
+        }
+    };
+    (ServiceResponse::new(request, response), problem)
 }
 
 /// The problem behind an error; actix's own errors are told by their status.

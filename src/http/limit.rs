@@ -4,10 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::middleware::Next;
-use actix_web::web;
+use actix_web::dev::ServiceRequest;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
@@ -44,21 +41,14 @@ impl RateLimit {
 }
 
 /// Refuses a request whose client address has used up its quota.
-pub(super) async fn limit(
-    services: web::Data<Services>,
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    if let Some(limit) = &services.rate_limit
-        && let Some(address) = request.peer_addr()
-        && let Err(seconds) = limit.check(address.ip())
-    {
+pub(super) fn check(services: &Services, request: &ServiceRequest) -> Result<(), Problem> {
+    let (Some(limit), Some(address)) = (&services.rate_limit, request.peer_addr()) else {
+        return Ok(());
+    };
+    limit.check(address.ip()).map_err(|seconds| {
         let detail = "this address sends more requests than it may";
-        let problem =
-            Problem { retry_after: Some(seconds), ..Problem::new(Code::RateLimited, detail) };
-        return Ok(request.error_response(problem).map_into_right_body());
-    }
-    Ok(next.call(request).await?.map_into_left_body())
+        Problem { retry_after: Some(seconds), ..Problem::new(Code::RateLimited, detail) }
+    })
 }
 
 #[cfg(test)]

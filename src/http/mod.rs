@@ -7,14 +7,17 @@ pub mod answers;
 pub mod auth;
 pub mod body;
 mod convert;
+mod documents;
 pub mod edge;
 pub mod fields;
+mod guard;
 pub mod handlers;
 mod key;
 mod limit;
 mod media;
 mod negotiate;
 pub mod openapi;
+mod outgoing;
 mod prefer;
 pub mod problem;
 pub mod recorded;
@@ -28,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
+use actix_web::http::header;
 use actix_web::web::Payload;
 use serde::de::DeserializeOwned;
 
@@ -40,7 +44,10 @@ use crate::reservation::Reservation;
 use crate::seat_map::{SeatMaps, Streams};
 
 pub use convert::plan_problem;
+pub use documents::Documents;
+pub use guard::Hosts;
 pub use limit::RateLimit;
+pub use outgoing::Budget;
 
 use auth::ApiKey;
 use problem::Problem;
@@ -82,6 +89,12 @@ pub struct Services {
     pub hold_ttl_max: Duration,
     /// Whether `/metrics` is served here or elsewhere.
     pub serve_metrics: bool,
+    /// The API's document and its page, unless they are switched off.
+    pub documents: Option<Documents>,
+    /// By which names the service may be addressed.
+    pub hosts: Hosts,
+    /// Room for answers on their way.
+    pub budget: Budget,
 }
 
 impl Services {
@@ -116,10 +129,14 @@ impl Services {
     ) -> Result<(T, Option<Keyed>), Problem> {
         let body = body::read(request, payload, self.body_limit, self.body_timeout).await?;
         let keyed = key::keyed(request, &body)?;
+        // An empty body needs no type. If it has one, the type must be right: a browser sends an empty form
+        // for any page, without asking first.
+        if !body.is_empty() || request.headers().contains_key(header::CONTENT_TYPE) {
+            body::expect_json(request)?;
+        }
         if body.is_empty() {
             return Ok((T::default(), keyed));
         }
-        body::expect_json(request)?;
         Ok((body::parse(&body)?, keyed))
     }
 

@@ -1,9 +1,7 @@
-//! The API as an OpenAPI 3.1 document, made from the handlers, and a page to read it.
+//! The API as an OpenAPI 3.1 document, made from the handlers.
 
-use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
-use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::handlers::{
     blocks, bookings, events, holds, operations, plans, requests, schedules, seats, stream,
@@ -44,15 +42,4 @@ impl Modify for ApiKeyScheme {
 #[must_use]
 pub fn json() -> String {
     Api::openapi().to_pretty_json().unwrap_or_default()
-}
-
-/// Answers with the document.
-pub async fn document() -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(json())
-}
-
-/// The page at `/docs/`, served whole from this binary.
-#[must_use]
-pub fn page() -> SwaggerUi {
-    SwaggerUi::new("/docs/{_:.*}").config(Config::from("/openapi.json"))
 }

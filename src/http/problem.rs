@@ -57,6 +57,8 @@ problem_codes! {
     BadRequest = "bad_request", 400, "The request is not valid",
     /// Send `Authorization: Bearer` with the key of this installation.
     Unauthenticated = "unauthenticated", 401, "An API key is needed",
+    /// Send it from a backend or from a page of this service. If a proxy changes `Host`, add the public host to `ALLOWED_HOSTS`.
+    OriginNotAllowed = "origin_not_allowed", 403, "Pages of another origin may not write",
     /// Nothing there, or not yours to see. Check the id.
     NotFound = "not_found", 404, "Not found",
     /// Use one of the methods in `Allow`.
@@ -79,6 +81,8 @@ problem_codes! {
     PayloadTooLarge = "payload_too_large", 413, "The body is too large",
     /// Send `Content-Type: application/json`; a seat plan may be `text/csv`, too.
     UnsupportedMediaType = "unsupported_media_type", 415, "The body is of another type",
+    /// Use `localhost` or a loopback address, add the name to `ALLOWED_HOSTS`, or set `ADMIN_API_KEY`.
+    HostNotAllowed = "host_not_allowed", 421, "The service does not answer to this host name",
     /// Correct the fields in `errors`.
     ValidationFailed = "validation_failed", 422, "The request is not valid",
     /// Use a new Idempotency-Key for another request.

@@ -29,6 +29,8 @@ pub(super) enum Keep {
     Moment,
     /// A version of a plan: it never changes.
     Always,
+    /// What an upgrade of the service changes: asked for again each time. It needs no key.
+    Confirmed,
 }
 
 /// Who may keep answers: caches that serve anybody only if anybody may read.
@@ -47,6 +49,7 @@ impl Keep {
             (Readers::KeyHolders, Self::Moment) => "private, max-age=1, stale-while-revalidate=5",
             (Readers::Anybody, Self::Always) => "public, max-age=31536000, immutable",
             (Readers::KeyHolders, Self::Always) => "private, max-age=31536000, immutable",
+            (_, Self::Confirmed) => "no-cache",
         }
     }
 }

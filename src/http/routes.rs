@@ -4,11 +4,12 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, Resource, Route};
 
+use super::guard::Unlimited;
 use super::handlers::{
     blocks, bookings, events, holds, operations, plans, requests, schedules, seats, stream,
 };
 use super::problem::{Code, Problem};
-use super::{auth, limit, openapi};
+use super::{auth, documents};
 
 /// Every route. `/api` is for callers with the key; the rest is for whoever can reach the port. They are
 /// tried in this order, so the busiest come first.
@@ -20,7 +21,6 @@ fn api(config: &mut ServiceConfig) {
     config.service(
         web::scope("/api/v1")
             .wrap(from_fn(auth::authenticate))
-            .wrap(from_fn(limit::limit))
             // customers
             .service(at("/holds", "POST", [web::post().to(holds::create)]))
             .service(at(
@@ -78,14 +78,15 @@ fn beside_the_api(config: &mut ServiceConfig) {
         .service(at("/readyz", "GET", [web::get().to(operations::ready)]))
         .service(at("/metrics", "GET", [web::get().to(operations::metrics)]))
         .service(at("/problems/{code}", "GET", [web::get().to(operations::problem)]))
-        .service(at("/openapi.json", "GET", [web::get().to(openapi::document)]))
-        .service(web::redirect("/docs", "/docs/"))
-        .service(openapi::page());
+        .service(at("/openapi.json", "GET", [web::get().to(documents::document)]))
+        .service(at("/docs", "GET", [web::get().to(documents::entrance)]))
+        .service(at("/docs/{file:.*}", "GET", [web::get().to(documents::file)]));
 }
 
 /// Only what operators scrape, for a port of its own.
 pub fn metrics_routes(config: &mut ServiceConfig) {
     config
+        .app_data(Unlimited)
         .service(at("/metrics", "GET", [web::get().to(operations::metrics_apart)]))
         .service(at("/livez", "GET", [web::get().to(operations::live)]))
         .service(at("/readyz", "GET", [web::get().to(operations::ready)]))

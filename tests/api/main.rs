@@ -42,6 +42,7 @@ mod concurrency;
 #[path = "../database/mod.rs"]
 mod database;
 mod databases;
+mod edge;
 mod events;
 mod giving_back;
 mod histories;
@@ -65,6 +66,7 @@ mod schedules;
 mod seats;
 mod service;
 mod sharing;
+mod slow_readers;
 mod stadium;
 mod stream_processes;
 mod streams;

@@ -86,7 +86,7 @@ async fn a_body_that_is_too_large_is_refused(on: Stack) {
     app.post("/api/v1/events/1/schedules", &long(3_000)).await.problem(422, "validation_failed");
     // Of unknown length, piece by piece.
     let pieces = format!("{:x}\r\n{}\r\n0\r\n\r\n", 3_000, " ".repeat(3_000));
-    let head = "POST /api/v1/events HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+    let head = "POST /api/v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
                 connection: close\r\ntransfer-encoding: chunked\r\n\r\n";
     let answer = raw(&app, &format!("{head}{pieces}")).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
@@ -96,7 +96,7 @@ async fn a_body_that_is_too_large_is_refused(on: Stack) {
 
 async fn a_body_that_comes_too_slowly_is_refused(on: Stack) {
     let app = on.start_with(&[("BODY_TIMEOUT", "300ms")]).await;
-    let head = "POST /api/v1/events HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+    let head = "POST /api/v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
                 connection: close\r\ncontent-length: 100\r\n\r\n";
     let answer = raw(&app, &format!("{head}{{\"name\"")).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
@@ -106,7 +106,10 @@ async fn a_body_that_comes_too_slowly_is_refused(on: Stack) {
 
 async fn a_head_that_is_too_large_is_refused(on: Stack) {
     let app = on.start().await;
-    let head = format!("GET /livez HTTP/1.1\r\nhost: a\r\nx-long: {}\r\n\r\n", "x".repeat(300_000));
+    let head = format!(
+        "GET /livez HTTP/1.1\r\nhost: localhost\r\nx-long: {}\r\n\r\n",
+        "x".repeat(300_000)
+    );
     let answer = raw(&app, &head).await;
     assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
     app.get("/livez").await;

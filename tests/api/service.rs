@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use test_support::{Postgres, Process, Redis};
+use test_support::{Folder, Postgres, Process, Redis};
 
 use crate::client::Client;
 
@@ -13,6 +13,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Service {
     process: Process,
     client: Client,
+    /// Of a process that has its database for itself.
+    _folder: Option<Folder>,
 }
 
 /// What several processes of the service share.
@@ -81,11 +83,47 @@ impl Starting {
         let address = line.split_once(said).unwrap().1.trim();
         let client = Client::of(address.parse().unwrap());
         client.wait_until("/readyz", |answer| answer.status == 200).await;
-        Service { process: self.0, client }
+        Service { process: self.0, client, _folder: None }
     }
 }
 
 impl Service {
+    /// A process on an SQLite file of its own, with these variables more.
+    pub(crate) async fn embedded(more: &[(&str, &str)]) -> Self {
+        let folder = Folder::new();
+        let path = folder.path().join("seatlock.db");
+        let usual = [
+            ("SQLITE_PATH", &*path.to_string_lossy()),
+            ("BIND", "127.0.0.1:0"),
+            ("LOG_FORMAT", "text"),
+        ];
+        let variables: Vec<_> = usual.into_iter().chain(more.iter().copied()).collect();
+        let process = Process::spawn(Path::new(env!("CARGO_BIN_EXE_seatlock")), &variables);
+        Self { _folder: Some(folder), ..Starting(process).up().await }
+    }
+
+    /// The memory that the process holds, in kB.
+    pub(crate) fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory that it has held since the peak was forgotten, in kB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// Lets the peak begin anew (proc(5), `clear_refs`).
+    pub(crate) fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.process.pid()), "5").unwrap();
+    }
+
+    fn status(&self, name: &str) -> u64 {
+        let status = format!("/proc/{}/status", self.process.pid());
+        let status = std::fs::read_to_string(status).unwrap();
+        let value = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        value.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// What customers of one of the two have seen, those of the other expect to see as well.
     pub(crate) fn shares_customers_with(&mut self, other: &Self) {
         self.client.shares_versions_with(&other.client);

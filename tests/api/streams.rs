@@ -105,7 +105,7 @@ async fn open_and_do_not_read(client: &Client, schedule: &str) -> tokio::net::Tc
     socket.set_recv_buffer_size(4_096).unwrap();
     let mut stream = socket.connect(client.address()).await.unwrap();
     let path = format!("/api/v1/schedules/{schedule}/stream");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: seatlock\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     stream
 }

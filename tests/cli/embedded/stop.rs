@@ -12,7 +12,8 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 /// A connection whose request is half sent, and therefore in flight.
 fn busy(service: &Service) -> TcpStream {
     let mut connection = TcpStream::connect(&service.address["http://".len()..]).unwrap();
-    let head = "POST /api/v1/holds HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+    let head =
+        "POST /api/v1/holds HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     write!(connection, "{head}Content-Length: 100\r\n\r\n{{").unwrap();
     // The request is there when a later one on another connection has been answered.
     assert_eq!(service.get("/livez").0, 200);

@@ -1,0 +1,281 @@
+//! What every request must pass before its resource is looked for, and the headers that keep a browser from
+//! misusing an answer.
+//!
+//! A browser sends requests for any page that it shows. It never has the API key, so with a key such a
+//! request fails. Without a key the service listens on a loopback address, and three things keep foreign
+//! pages out: the name by which the service is addressed (a foreign name that resolves to 127.0.0.1 is DNS
+//! rebinding), the origin of a request that writes, and the content type of its body (`src/http/body.rs`).
+
+use actix_web::dev::ServiceRequest;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::uri::Authority;
+use actix_web::http::{Method, Version};
+
+use super::problem::{Code, Problem};
+use super::{Services, limit};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Headers of which two would be read differently by two readers.
+const SINGLE: [HeaderName; 6] = [
+    header::HOST,
+    header::AUTHORIZATION,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::ORIGIN,
+    SEC_FETCH_SITE,
+];
+
+/// Paths that a rate limit leaves out: whoever supervises the process must always get an answer.
+const UNLIMITED: [&str; 2] = ["/livez", "/readyz"];
+
+/// The policy of answers that are no pages: nothing may be loaded, and nobody may frame them.
+const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// The names by which the service may be addressed.
+pub struct Hosts {
+    /// Whether any name will do, since callers need a key.
+    pub any: bool,
+    /// Whether a host is this machine itself.
+    pub is_loopback: fn(&str) -> bool,
+    /// `ALLOWED_HOSTS`, in lower case.
+    pub allowed: Vec<String>,
+}
+
+/// Says of a server that its requests are not limited: it is for operators alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unlimited;
+
+/// Refuses a request that must not reach its resource, whatever the resource is.
+pub(super) fn admit(services: &Services, request: &ServiceRequest) -> Result<(), Problem> {
+    if !UNLIMITED.contains(&request.path()) && request.app_data::<Unlimited>().is_none() {
+        limit::check(services, request)?;
+    }
+    let headers = request.headers();
+    refuse_repeated(headers)?;
+    let host = addressed_host(request)?;
+    services.hosts.admit_host(host.as_ref())?;
+    services.hosts.admit_origin(request.method(), headers, host.as_ref())
+}
+
+fn refuse_repeated(headers: &HeaderMap) -> Result<(), Problem> {
+    match SINGLE.iter().find(|name| headers.get_all(*name).nth(1).is_some()) {
+        Some(name) => Err(Problem::parameter(name.as_str(), "must be sent once")),
+        None => Ok(()),
+    }
+}
+
+/// The host that a request is for: that of its target, or else that of `Host` (RFC 9112 §3.2). HTTP/1.0 may
+/// do without.
+fn addressed_host(request: &ServiceRequest) -> Result<Option<Authority>, Problem> {
+    if let Some(authority) = request.uri().authority() {
+        return Ok(Some(authority.clone()));
+    }
+    let wrong = |message: &str| Err(Problem::parameter("Host", message));
+    match request.headers().get(header::HOST) {
+        Some(value) => match value.to_str().ok().and_then(authority) {
+            Some(authority) => Ok(Some(authority)),
+            None => wrong("must be a host name or address, with a port if it is not the usual one"),
+        },
+        None if request.version() > Version::HTTP_10 => wrong("must be sent (RFC 9112 §3.2)"),
+        None => Ok(None),
+    }
+}
+
+/// A host with or without a port, and nothing else.
+fn authority(text: &str) -> Option<Authority> {
+    let authority: Authority = text.parse().ok()?;
+    let (host, port) = (authority.host(), authority.port_u16());
+    let is_whole = host.len() == text.len() || port.is_some();
+    (!text.contains('@') && !host.is_empty() && is_whole).then_some(authority)
+}
+
+/// A host for comparison: without the brackets of an IPv6 address and without the dot that ends a full name.
+fn plain(host: &str) -> &str {
+    let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+impl Hosts {
+    fn lists(&self, host: &str) -> bool {
+        self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(plain(host)))
+    }
+
+    /// Without a host there was no name that could have been rebound.
+    fn admit_host(&self, host: Option<&Authority>) -> Result<(), Problem> {
+        let Some(host) = host.map(Authority::host) else { return Ok(()) };
+        if self.any || (self.is_loopback)(plain(host)) || self.lists(host) {
+            return Ok(());
+        }
+        let detail = format!(
+            "without ADMIN_API_KEY this service answers to localhost and loopback addresses only, not to \
+             {host}; use one of those, add the name to ALLOWED_HOSTS, or set ADMIN_API_KEY"
+        );
+        Err(Problem::new(Code::HostNotAllowed, detail))
+    }
+
+    /// A browser says where a request comes from in `Sec-Fetch-Site`, older ones in `Origin` alone; pages can
+    /// set neither. `same-site` is refused too: it includes other ports of this machine and other hosts of
+    /// the domain. Other clients send neither header and are admitted.
+    fn admit_origin(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        host: Option<&Authority>,
+    ) -> Result<(), Problem> {
+        if method.is_safe() {
+            return Ok(());
+        }
+        let own = match (headers.get(SEC_FETCH_SITE), headers.get(header::ORIGIN)) {
+            (Some(site), _) => matches!(site.as_bytes(), b"same-origin" | b"none"),
+            (None, Some(origin)) => self.is_own(origin, host),
+            (None, None) => true,
+        };
+        if own {
+            return Ok(());
+        }
+        let detail = "a page of another origin must not send requests that write; send them from a \
+                      backend, or name the host of the page in ALLOWED_HOSTS if it is this service's \
+                      own behind a proxy that changes Host";
+        Err(Problem::new(Code::OriginNotAllowed, detail))
+    }
+
+    /// Whether an origin is the service itself: the host that the request is for, or one of `ALLOWED_HOSTS`.
+    fn is_own(&self, origin: &HeaderValue, host: Option<&Authority>) -> bool {
+        let origin = origin.to_str().ok().and_then(|text| text.split_once("://"));
+        let Some((scheme, origin)) = origin else { return false };
+        let Some(origin) = authority(origin) else { return false };
+        let usual = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
+        let port = |authority: &Authority| authority.port_u16().unwrap_or(usual);
+        let same = |host: &Authority| {
+            plain(host.host()).eq_ignore_ascii_case(plain(origin.host()))
+                && port(host) == port(&origin)
+        };
+        host.is_some_and(same) || self.lists(origin.host())
+    }
+}
+
+/// Adds the headers that every answer has; a page has said its own policy.
+pub(super) fn protect(headers: &mut HeaderMap) {
+    let always =
+        [(header::X_CONTENT_TYPE_OPTIONS, "nosniff"), (header::REFERRER_POLICY, "no-referrer")];
+    for (name, value) in always {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(NO_PAGE));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn hosts(any: bool) -> Hosts {
+        let is_loopback = |host: &str| ["localhost", "127.0.0.1", "::1"].contains(&host);
+        Hosts { any, is_loopback, allowed: vec!["box-office.example".to_owned()] }
+    }
+
+    fn code(result: Result<(), Problem>) -> Option<Code> {
+        result.err().map(|problem| problem.code)
+    }
+
+    #[test]
+    fn without_a_key_only_names_of_this_machine_and_allowed_ones_are_served() {
+        let admitted = |host: &str| code(hosts(false).admit_host(authority(host).as_ref()));
+        for own in
+            ["localhost", "127.0.0.1:8080", "[::1]:9", "localhost.:80", "Box-Office.example:1"]
+        {
+            assert_eq!(admitted(own), None, "{own}");
+        }
+        for foreign in ["evil.example", "127.0.0.1.evil.example", "10.0.0.1:8080", "localhost.evil"]
+        {
+            assert_eq!(admitted(foreign), Some(Code::HostNotAllowed), "{foreign}");
+            assert_eq!(
+                code(hosts(true).admit_host(authority(foreign).as_ref())),
+                None,
+                "{foreign}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_host_is_read_from_the_target_or_from_its_header_and_must_be_one() {
+        let host = |request: TestRequest| {
+            addressed_host(&request.to_srv_request()).map(|host| host.map(|host| host.to_string()))
+        };
+        let sent = |value: &str| host(TestRequest::get().insert_header((header::HOST, value)));
+        assert_eq!(sent("a:1").unwrap().unwrap(), "a:1");
+        let target = TestRequest::get().uri("http://b/livez").insert_header((header::HOST, "a"));
+        assert_eq!(host(target).unwrap().unwrap(), "b");
+        assert_eq!(host(TestRequest::get().version(Version::HTTP_10)).unwrap(), None);
+        assert!(host(TestRequest::get()).is_err(), "HTTP/1.1 needs a host");
+        for wrong in ["", "a b", "user@a", "a/b", "a:", "a:x", "a:65536"] {
+            assert!(sent(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    /// What becomes of a request to `seats.example:8080` with these headers.
+    fn from(method: &Method, site: Option<&'static str>, origin: Option<&'static str>) -> bool {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [(SEC_FETCH_SITE, site), (header::ORIGIN, origin)] {
+            if let Some(value) = value {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+        }
+        let host = authority("seats.example:8080");
+        hosts(true).admit_origin(method, &headers, host.as_ref()).is_ok()
+    }
+
+    #[test]
+    fn a_foreign_page_writes_nothing() {
+        for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            for site in ["cross-site", "same-site", "nonsense"] {
+                assert!(!from(&method, Some(site), None), "{method} {site}");
+                assert!(!from(&method, Some(site), Some("http://seats.example:8080")), "{site}");
+            }
+            for foreign in [
+                "http://evil.example",
+                "http://seats.example",
+                "http://seats.example:8081",
+                "https://seats.example.evil:8080",
+                "null",
+                "seats.example:8080",
+                "",
+            ] {
+                assert!(!from(&method, None, Some(foreign)), "{method} {foreign}");
+            }
+        }
+    }
+
+    #[test]
+    fn own_pages_and_clients_that_are_no_browsers_write_and_anybody_reads() {
+        for own in
+            ["http://seats.example:8080", "http://SEATS.example:8080", "https://box-office.example"]
+        {
+            assert!(from(&Method::POST, None, Some(own)), "{own}");
+        }
+        assert!(from(&Method::POST, None, None));
+        // The browser vouches for it; a proxy may have changed `Host`.
+        assert!(from(&Method::POST, Some("same-origin"), Some("https://shop.example")));
+        assert!(from(&Method::POST, Some("none"), None));
+        for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+            assert!(from(&method, Some("cross-site"), Some("http://evil.example")), "{method}");
+        }
+    }
+
+    #[test]
+    fn a_page_keeps_its_own_policy() {
+        let mut headers = HeaderMap::new();
+        protect(&mut headers);
+        assert_eq!(headers.get("content-security-policy").unwrap(), NO_PAGE);
+        let own = HeaderValue::from_static("default-src 'self'");
+        headers.insert(header::CONTENT_SECURITY_POLICY, own.clone());
+        protect(&mut headers);
+        assert_eq!(headers.get("content-security-policy").unwrap(), own);
+        assert_eq!(headers.get("x-content-type-options").unwrap(), "nosniff");
+        assert_eq!(headers.get("referrer-policy").unwrap(), "no-referrer");
+    }
+}

@@ -1,0 +1,81 @@
+//! Readers that read nothing: each makes the process hold a slice of its answer, not the answer.
+
+mod embedded {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpSocket, TcpStream};
+
+    use crate::client::Client;
+    use crate::service::Service;
+
+    const READERS: usize = 1_000;
+
+    /// What a process may grow by, in kB, while that many readers read nothing.
+    const GROWTH_MAX: u64 = 150_000;
+
+    /// A request whose answer is not read: a small window, and nothing taken from it.
+    async fn ask_and_read_nothing(client: &Client, (path, coding): (&str, &str)) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let mut stream = socket.connect(client.address()).await.unwrap();
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\naccept-encoding: {coding}\r\n\
+             connection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// The body of an answer, read to its end; its length has been announced.
+    async fn body(mut reader: TcpStream) -> Vec<u8> {
+        let mut answer = Vec::new();
+        reader.read_to_end(&mut answer).await.unwrap();
+        let end = answer.windows(4).position(|part| part == b"\r\n\r\n").unwrap() + 4;
+        let body = answer.split_off(end);
+        let head = String::from_utf8(answer).unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
+        body
+    }
+
+    /// So many readers that read nothing, each with an answer that has begun.
+    async fn stalled(client: &Client, asked: (&str, &str)) -> Vec<TcpStream> {
+        let mut readers = Vec::new();
+        for _ in 0..READERS {
+            readers.push(ask_and_read_nothing(client, asked).await);
+        }
+        for reader in &readers {
+            let mut first = [0; 12];
+            assert_eq!(reader.peek(&mut first).await.unwrap(), first.len());
+            assert_eq!(&first, b"HTTP/1.1 200");
+        }
+        // The server goes on filling what room it has for each of them.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        readers
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_thousand_readers_that_read_nothing_cost_a_slice_each() {
+        rlimit::increase_nofile_limit(u64::MAX).unwrap();
+        let service = Service::embedded(&[("SEND_TIMEOUT", "300s")]).await;
+        let client = service.client();
+        let schedule = client.schedule(&[("A", 500, 100)], Value::Null).await;
+        let map = format!("/api/v1/schedules/{schedule}/seats");
+        let bundle = "/docs/swagger-ui-bundle.js";
+        for asked in [(&*map, "identity"), (bundle, "identity"), (bundle, "gzip")] {
+            let whole = body(ask_and_read_nothing(client, asked).await).await;
+            assert!(whole.len() > 400_000, "{asked:?}: {}", whole.len());
+            let before = service.memory();
+            service.forget_peak();
+            let mut readers = stalled(client, asked).await;
+            let growth = service.peak_memory().saturating_sub(before);
+            println!("{READERS} readers of {asked:?} ({} bytes): {growth} kB", whole.len());
+            assert!(growth < GROWTH_MAX, "{asked:?}: {growth} kB");
+            // Others are served meanwhile, and whoever reads after all gets the whole answer.
+            client.post("/api/v1/events", &json!({"name": "Hamlet"})).await.expect(201);
+            assert!(body(readers.pop().unwrap()).await == whole, "{asked:?}");
+        }
+    }
+}
