@@ -41,7 +41,7 @@ use crate::domain::rules::Policy;
 use crate::metrics::Metrics;
 use crate::metrics::pool::Pool;
 
-pub use audit::{AnswerReader, AuditScope, Audited};
+pub use audit::{ANSWERS_AT_A_TIME, AnswerReader, AuditScope, Audited, Pace};
 pub use batch::write::Renderer;
 pub use batch::{BatchReport, CommandResult, StillWanted};
 pub use connect::{Limits, Target};
