@@ -43,6 +43,7 @@ impl Store {
     /// Takes the missing steps on a connection of its own, under an advisory lock (sea-orm-migration takes
     /// none: replicas that start together would fail on each other's tables). Takes as long as it takes.
     pub async fn migrate(target: &Target, limits: &Limits) -> Result<usize, StoreError> {
+        target.prepare()?;
         let mut options = target.writer(limits, 1, &Arc::default());
         options.connect_lazy(false);
         let connection = connect(options).await?;
