@@ -1,7 +1,7 @@
 //! A schedule's sales and claims, page by page in the order of their keys.
 //!
 //! Every row is read once, and every list of seats is read once: the work grows with what is stored, and
-//! not with its square. A page of claims has a bound in bytes, since one claim may list every seat.
+//! not with its square.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -20,10 +20,12 @@ use crate::domain::rows::BookedSeat;
 use crate::store::convert;
 use crate::store::dialect::{Column, RowSet};
 
+use super::page::Pages;
 use super::{Auditor, PAGE};
 
-/// Seat lists of one page of claims, in bytes of their text: some 40,000 seats.
-const PAGE_BYTES: u64 = 256 * 1_024;
+const BOOKINGS: Pages = Pages { table: "booking", key: "id", list: "seats" };
+const HOLDS: Pages = Pages { table: "hold", key: "id", list: "seats" };
+const BLOCKS: Pages = Pages { table: "block", key: "id", list: "seats" };
 
 /// Sales of one page when those are looked for that no booking lists: each may need a list of its own.
 const SEARCH_PAGE: u64 = 200;
@@ -125,22 +127,6 @@ impl Auditor {
         self.transaction.query_all_raw(statement).await?.into_iter().map(list).collect()
     }
 
-    /// The last id of the next page of a table of claims, if there is one.
-    async fn end_of_page(
-        &self,
-        table: &str,
-        id: ScheduleId,
-        after: Uuid,
-    ) -> Result<Option<Uuid>, DbErr> {
-        let sql = format!(
-            "SELECT id, length(seats) FROM {table} WHERE schedule_id = $1 AND id > $2
-             ORDER BY id LIMIT $3"
-        );
-        let rows = self.rows(&sql, vec![id.0.into(), after.into(), PAGE.into()]).await?;
-        let sizes = rows.iter().map(QueryResult::try_get_many_by_index::<(Uuid, i32)>);
-        Ok(last_that_fits(&sizes.collect::<Result<Vec<_>, _>>()?))
-    }
-
     pub(super) async fn bookings(
         &mut self,
         id: ScheduleId,
@@ -150,7 +136,7 @@ impl Auditor {
              LEFT JOIN hold h ON h.schedule_id = b.schedule_id AND h.id = b.hold_id
              WHERE b.schedule_id = $1 AND b.id > $2 AND b.id <= $3 ORDER BY b.id";
         let mut after = Uuid::nil();
-        while let Some(last) = self.end_of_page("booking", id, after).await? {
+        while let Some(last) = self.end_of_page(BOOKINGS, id, after).await? {
             let page = self.rows(sql, vec![id.0.into(), after.into(), last.into()]).await?;
             after = last;
             let mut bookings: Vec<(BookingRow, Option<BookingId>)> = Vec::new();
@@ -209,7 +195,7 @@ impl Auditor {
         audit: &mut ScheduleAudit,
     ) -> Result<(), DbErr> {
         let mut after = Uuid::nil();
-        while let Some(last) = self.end_of_page("hold", id, after).await? {
+        while let Some(last) = self.end_of_page(HOLDS, id, after).await? {
             let page = hold::Entity::find()
                 .filter(hold::Column::ScheduleId.eq(id.0))
                 .filter(hold::Column::Id.gt(after))
@@ -258,7 +244,7 @@ impl Auditor {
         audit: &mut ScheduleAudit,
     ) -> Result<(), DbErr> {
         let mut after = Uuid::nil();
-        while let Some(last) = self.end_of_page("block", id, after).await? {
+        while let Some(last) = self.end_of_page(BLOCKS, id, after).await? {
             let page = block::Entity::find()
                 .filter(block::Column::ScheduleId.eq(id.0))
                 .filter(block::Column::Id.gt(after))
@@ -277,33 +263,5 @@ impl Auditor {
             self.page_done(audit).await;
         }
         Ok(())
-    }
-}
-
-/// The last row of a page that begins with these rows (id, bytes of its seat list): as many as fit, and at
-/// least one.
-fn last_that_fits(rows: &[(Uuid, i32)]) -> Option<Uuid> {
-    let mut bytes = 0;
-    let fits = |(_, size): &&(Uuid, i32)| {
-        bytes += u64::try_from(*size).unwrap_or(0);
-        bytes <= PAGE_BYTES
-    };
-    rows.iter().take_while(fits).last().or_else(|| rows.first()).map(|(id, _)| *id)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_of_claims_is_bounded_by_the_bytes_of_their_lists() {
-        let rows = |sizes: &[i32]| -> Vec<(Uuid, i32)> {
-            (1..).map(Uuid::from_u128).zip(sizes.iter().copied()).collect()
-        };
-        let end = |sizes: &[i32]| last_that_fits(&rows(sizes)).map(|id| id.as_u128());
-        assert_eq!(end(&[]), None);
-        assert_eq!(end(&[9, 9, 9]), Some(3));
-        assert_eq!(end(&[200_000, 60_000, 60_000]), Some(2));
-        assert_eq!(end(&[700_000, 1]), Some(1), "a list that is too long for a page has one alone");
     }
 }

@@ -6,6 +6,7 @@
 mod answers;
 mod claims;
 mod pace;
+mod page;
 mod schedule;
 
 pub use answers::ANSWERS_AT_A_TIME;

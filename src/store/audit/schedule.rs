@@ -14,7 +14,10 @@ use crate::domain::ids::{CustomerId, ScheduleId, SeatNumber};
 use crate::domain::seat::{SeatRow, SeatState};
 use crate::store::{convert, journal, sweep};
 
+use super::page::Pages;
 use super::{Auditor, PAGE};
+
+const JOURNAL: Pages = Pages { table: "journal", key: "version", list: "changes" };
 
 /// A record of a batch as old as this may be being purged right now.
 const PURGE_MARGIN_MS: i64 = 3_600_000;
@@ -98,14 +101,14 @@ impl Auditor {
         let kept = sweep::first_uuid_of(kept_ms);
         let sql = "SELECT j.version, j.batch_id, j.changes, b.attempt FROM journal j
              LEFT JOIN batch b ON b.id = j.batch_id
-             WHERE j.schedule_id = $1 AND j.version > $2 ORDER BY j.version LIMIT $3";
+             WHERE j.schedule_id = $1 AND j.version > $2 AND j.version <= $3 ORDER BY j.version";
         let mut after = i64::MIN;
-        loop {
-            let page = self.rows(sql, vec![id.0.into(), after.into(), PAGE.into()]).await?;
+        while let Some(last) = self.end_of_page(JOURNAL, id, after).await? {
+            let page = self.rows(sql, vec![id.0.into(), after.into(), last.into()]).await?;
+            after = last;
             for row in &page {
                 let (version, batch, changes, attempt) =
                     row.try_get_many_by_index::<(i64, Uuid, String, Option<i16>)>()?;
-                after = version;
                 let place = ("journal", Some(id), version.to_string());
                 let changes = self.readable(place, journal::parse(&changes)).await;
                 let changes = changes.unwrap_or_default();
@@ -115,10 +118,8 @@ impl Auditor {
             }
             self.audited.journal += page.len() as u64;
             self.page_done(audit).await;
-            if (page.len() as u64) < PAGE {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     /// Customers above the schedule's limit. A hold that an outage touched is left out, and what became of
