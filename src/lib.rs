@@ -10,8 +10,9 @@
 //! ```
 //!
 //! In reading order: [`app`], [`http`], [`catalogue`], [`requests`], [`reservation`], [`actors`], [`seat_map`], [`lock`],
-//! [`queue`], [`redis`], [`store`], [`domain`]; [`config`], [`metrics`], [`cause`] and `gather` beside them, and [`faults`], which
-//! only tests switch on. Each names only those that come later, which `tests/tidy.rs` checks.
+//! [`queue`], [`redis`], [`store`], [`domain`]; [`config`], [`metrics`], [`cause`], [`redaction`] and `gather` beside
+//! them, and [`faults`], which only tests switch on. Each names only those that come later, which `tests/tidy.rs`
+//! checks.
 
 pub mod actors;
 pub mod app;
@@ -25,6 +26,7 @@ pub mod http;
 pub mod lock;
 pub mod metrics;
 pub mod queue;
+pub mod redaction;
 pub mod redis;
 pub mod requests;
 pub mod reservation;

@@ -6,11 +6,13 @@
 //! older program refuses to work on what it leaves (`src/store/schema.rs`, CONTRIBUTING.md).
 
 use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::{DbBackend, Statement};
 
 mod m20261122_000001_create_catalogue;
 mod m20261122_000002_create_reservations;
 mod m20261122_000003_create_queue;
 mod m20261122_000005_know_restored_copies;
+mod m20261128_000001_find_live_claims_of_a_customer;
 mod m20261128_000010_name_the_history;
 #[cfg(feature = "rehearsal")]
 pub mod rehearsal;
@@ -27,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000002_create_reservations::Migration),
             Box::new(m20261122_000003_create_queue::Migration),
             Box::new(m20261122_000005_know_restored_copies::Migration),
+            Box::new(m20261128_000001_find_live_claims_of_a_customer::Migration),
             Box::new(m20261128_000010_name_the_history::Migration),
         ]
     }
@@ -35,8 +38,7 @@ impl MigratorTrait for Migrator {
 /// Runs the statements, written once for both databases: `{id}`, `{uuid}`, `{small}` and the storage
 /// options are the only words in which their schemas differ.
 async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbErr> {
-    let postgres =
-        manager.get_database_backend() == sea_orm_migration::sea_orm::DbBackend::Postgres;
+    let postgres = manager.get_database_backend() == DbBackend::Postgres;
     let words: [(&str, &str, &str); 7] = [
         (
             "{id}",
@@ -58,4 +60,34 @@ async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbE
         manager.get_connection().execute_unprepared(&sql).await?;
     }
     Ok(())
+}
+
+/// How long the creation of an index waits for the transactions that began before it, a backup perhaps.
+/// Nobody waits behind it.
+const INDEX_WAIT: &str = "SET lock_timeout = '10min'";
+
+/// Creates an index on a table that others write to meanwhile. The step must not run in a transaction.
+///
+/// PostgreSQL leaves an invalid index behind when this is interrupted. The next try drops it first.
+async fn create_index(manager: &SchemaManager<'_>, name: &str, on: &str) -> Result<(), DbErr> {
+    let db = manager.get_connection();
+    if manager.get_database_backend() != DbBackend::Postgres {
+        db.execute_unprepared(&format!("CREATE INDEX {name} ON {on}")).await?;
+        return Ok(());
+    }
+    let state = format!(
+        "SELECT current_setting('lock_timeout'),
+         coalesce((SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass('{name}')), false)"
+    );
+    let state = db.query_one_raw(Statement::from_string(DbBackend::Postgres, state)).await?;
+    let state = state.ok_or_else(|| DbErr::Custom("PostgreSQL gave no settings".to_owned()))?;
+    let (lock_timeout, invalid) = state.try_get_many_by_index::<(String, bool)>()?;
+    if invalid {
+        db.execute_unprepared(&format!("DROP INDEX {name}")).await?;
+    }
+    db.execute_unprepared(INDEX_WAIT).await?;
+    let create = format!("CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {on}");
+    let created = db.execute_unprepared(&create).await;
+    db.execute_unprepared(&format!("SET lock_timeout = '{lock_timeout}'")).await?;
+    created.map(|_| ())
 }

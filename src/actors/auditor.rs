@@ -1,9 +1,12 @@
 //! The auditor: looks for broken promises in the background, one schedule at a time and only those that
 //! changed, so that it never hurts selling.
+//!
+//! A round is every schedule that changed, and the answers given since. It is worked on in turns: when the
+//! time of a turn is over, the next one goes on where it ended.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tokio::sync::mpsc;
@@ -13,16 +16,25 @@ use crate::domain::clock::EpochMs;
 use crate::domain::failure::StoreError;
 use crate::domain::ids::ScheduleId;
 use crate::metrics::Metrics;
-use crate::store::{AuditScope, Audited, Store};
+use crate::store::{ANSWERS_AT_A_TIME, AuditScope, Audited, Pace, Store};
 
 /// Between two schedules: others want to read, too.
 const BREATH: Duration = Duration::from_millis(50);
 
+/// The part of the interval that a turn may take. The schedule under way when it is over is finished.
+const TURN: f64 = 0.25;
+
 /// Schedules whose last audit is remembered; those beyond are audited each time.
 const REMEMBERED: usize = 100_000;
 
-/// Violations written to the log in one round; the command tells them all.
+/// Violations written to the log in one turn; the command tells them all.
 const LOGGED: u64 = 10;
+
+/// No schedule is at this version.
+const UNAUDITED: i64 = i64::MIN;
+
+/// Before every schedule.
+const FIRST: ScheduleId = ScheduleId(i64::MIN);
 
 /// The auditing actor. Every replica has one; they look at the same rows at different times.
 pub struct Auditor {
@@ -39,6 +51,9 @@ struct Rounds {
     metrics: Arc<Metrics>,
     /// The version last audited.
     audited: HashMap<ScheduleId, i64>,
+    /// The round under way: where it goes on, and the versions that it has audited or found unchanged.
+    after: ScheduleId,
+    seen: HashMap<ScheduleId, i64>,
     /// Schedules with violations.
     broken: HashMap<ScheduleId, Counts>,
     /// Answers are given once, so each is audited once.
@@ -48,7 +63,7 @@ struct Rounds {
 }
 
 impl Auditor {
-    /// Starts it on the arbiter given, beginning a round about every `interval`. Answers that end before
+    /// Starts it on the arbiter given, beginning a turn about every `interval`. Answers that end before
     /// `answers_from` are taken on trust: they were given before this process began.
     pub fn start_in(
         arbiter: &ArbiterHandle,
@@ -61,6 +76,8 @@ impl Auditor {
             store,
             metrics,
             audited: HashMap::new(),
+            after: FIRST,
+            seen: HashMap::new(),
             broken: HashMap::new(),
             answers: Counts::new(),
             answers_until: answers_from,
@@ -76,8 +93,9 @@ impl Auditor {
 
     fn look(&mut self, ctx: &mut Context<Self>) {
         let Some(mut rounds) = self.rounds.take() else { return };
+        let end = Instant::now() + self.interval.mul_f64(TURN);
         let task = async move {
-            if let Err(error) = rounds.run().await {
+            if let Err(error) = rounds.turn(end).await {
                 rounds.metrics.audit.failures_total.inc();
                 log::warn!("the database could not be audited: {error}");
             }
@@ -100,30 +118,46 @@ impl Actor for Auditor {
 }
 
 impl Rounds {
-    async fn run(&mut self) -> Result<(), StoreError> {
+    /// Works until the round is finished or the time is over.
+    async fn turn(&mut self, end: Instant) -> Result<(), StoreError> {
         self.logged = 0;
-        let mut seen = HashMap::new();
-        let mut after = ScheduleId(i64::MIN);
+        if self.schedules(end).await? && self.answers(end).await? {
+            self.broken.retain(|schedule, _| self.seen.contains_key(schedule));
+            self.audited = std::mem::take(&mut self.seen);
+            self.after = FIRST;
+            self.metrics.audit.rounds_total.inc();
+        }
+        self.report();
+        Ok(())
+    }
+
+    /// Says whether every schedule was seen in this round.
+    async fn schedules(&mut self, end: Instant) -> Result<bool, StoreError> {
         loop {
-            let page = self.store.versions(after).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = *last;
+            let page = self.store.versions(self.after).await?;
+            if page.is_empty() {
+                return Ok(true);
+            }
             for (schedule, version) in page {
+                self.after = schedule;
                 if self.audited.get(&schedule) != Some(&version) {
+                    // If this fails, the next turn goes on behind it, and the next round tries again.
+                    self.see(schedule, UNAUDITED);
                     self.schedule(schedule).await?;
                     tokio::time::sleep(BREATH).await;
                 }
-                if seen.len() < REMEMBERED {
-                    seen.insert(schedule, version);
+                self.see(schedule, version);
+                if Instant::now() >= end {
+                    return Ok(false);
                 }
             }
         }
-        self.broken.retain(|schedule, _| seen.contains_key(schedule));
-        self.audited = seen;
-        self.answers().await?;
-        self.report();
-        self.metrics.audit.rounds_total.inc();
-        Ok(())
+    }
+
+    fn see(&mut self, schedule: ScheduleId, version: i64) {
+        if self.seen.len() < REMEMBERED || self.seen.contains_key(&schedule) {
+            self.seen.insert(schedule, version);
+        }
     }
 
     async fn schedule(&mut self, schedule: ScheduleId) -> Result<(), StoreError> {
@@ -139,14 +173,22 @@ impl Rounds {
         Ok(())
     }
 
-    async fn answers(&mut self) -> Result<(), StoreError> {
-        let scope = AuditScope::AnswersSince(self.answers_until);
-        let (audited, counts) = self.audit(scope).await?;
-        for (invariant, count) in counts {
-            *self.answers.entry(invariant).or_default() += count;
+    /// Says whether all answers were seen that have settled.
+    async fn answers(&mut self, end: Instant) -> Result<bool, StoreError> {
+        loop {
+            let scope = AuditScope::AnswersSince(self.answers_until);
+            let (audited, counts) = self.audit(scope).await?;
+            for (invariant, count) in counts {
+                *self.answers.entry(invariant).or_default() += count;
+            }
+            self.answers_until = audited.answers_until.unwrap_or(self.answers_until);
+            if audited.answers < ANSWERS_AT_A_TIME {
+                return Ok(true);
+            }
+            if Instant::now() >= end {
+                return Ok(false);
+            }
         }
-        self.answers_until = audited.answers_until.unwrap_or(self.answers_until);
-        Ok(())
     }
 
     async fn audit(&mut self, scope: AuditScope) -> Result<(Audited, Counts), StoreError> {
@@ -161,7 +203,7 @@ impl Rounds {
                 }
             }
         };
-        let (audited, ()) = tokio::join!(self.store.audit(scope, sender), count);
+        let (audited, ()) = tokio::join!(self.store.audit(scope, Pace::Background, sender), count);
         Ok((audited?, counts))
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::domain::failure::StoreError;
 use crate::metrics::health::{HealthCheck, HealthMetrics};
 use crate::metrics::lock::BreakerState;
+use crate::redaction::redact;
 use crate::store::{REPLICA_BEHIND, Schema, Store};
 
 use super::booking::Lanes;
@@ -277,7 +278,10 @@ impl Probes {
             true => self.store.schema().await.ok(),
             false => None,
         };
-        let check = |name, problem| Check { name, problem };
+        let check = |name, problem: Option<String>| {
+            let problem = problem.map(|text| redact(&text).into_owned());
+            Check { name, problem }
+        };
         let checks = vec![
             check(HealthCheck::WriteDatabase, beat.err().map(|error| error.to_string())),
             check(HealthCheck::ReadDatabase, problem_of_reads(ping)),

@@ -51,6 +51,9 @@ pub async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<S
     }
     let store = Store::open(settings, Arc::clone(metrics)).await?;
     store.check_durability().await?;
+    for warning in store.file_warnings() {
+        log::warn!("{warning}");
+    }
     match store.schema().await? {
         Schema::Current => Ok(store),
         Schema::Newer(steps) => {

@@ -48,12 +48,16 @@ struct Url {
 
 impl Url {
     fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no URL like http://127.0.0.1:8080");
+        // Not shown: somebody may have written a password into it.
+        let wrong = || "the URL is not like http://127.0.0.1:8080".to_owned();
         let rest = text.strip_prefix("http://").ok_or_else(wrong)?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let path = if path.is_empty() { PATH.to_owned() } else { format!("/{path}") };
         // The request is written as text, so nothing may end its line.
-        if authority.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if authority.is_empty()
+            || authority.contains('@')
+            || !text.bytes().all(|byte| byte.is_ascii_graphic())
+        {
             return Err(wrong());
         }
         let after_host = authority.rsplit(']').next().unwrap_or_default();
@@ -125,7 +129,9 @@ mod tests {
         assert_eq!(Url::parse("http://a"), url("a:80", "/livez"));
         assert_eq!(Url::parse("http://[::1]"), url("[::1]:80", "/livez"));
         assert_eq!(Url::parse("http://[::1]:8080"), url("[::1]:8080", "/livez"));
-        for wrong in ["a:1", "https://a:1", "http://", "http:///livez", "http://a/\r\nX: y"] {
+        for wrong in
+            ["a:1", "https://a:1", "http://", "http:///livez", "http://u:p@a", "http://a/\r\nX: y"]
+        {
             assert!(Url::parse(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -5,10 +5,11 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use env_logger::Builder;
 use env_logger::fmt::Formatter;
+use log::Record;
 use log::kv::{self, Key, VisitSource, VisitValue};
-use log::{Level, Record};
 use seatlock::cause::Cause;
 use seatlock::config::{LogConfig, LogFormat};
+use seatlock::redaction::redact;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
@@ -25,7 +26,6 @@ pub(crate) fn init(config: &LogConfig) {
     let mut builder = Builder::new();
     builder.parse_filters(&config.filter);
     builder.format(move |line, record| match json {
-        _ if tells_secrets(record) => Ok(()),
         true => writeln!(line, "{}", json_line(&timestamp(), record)),
         false => write_text(line, &timestamp(), record),
     });
@@ -37,11 +37,6 @@ pub(crate) fn init(config: &LogConfig) {
             _ => log::error!(target: "panic", "{panic}"),
         }
     }));
-}
-
-/// Whether a line of a library is kept back: sea-orm traces the URL that it connects to, password and all.
-fn tells_secrets(record: &Record<'_>) -> bool {
-    record.level() == Level::Trace && record.target().starts_with("sea_orm::")
 }
 
 /// The time in UTC as RFC 3339 has it, always with three digits of milliseconds.
@@ -67,7 +62,7 @@ fn json_line(timestamp: &str, record: &Record<'_>) -> String {
         ts: timestamp,
         level: record.level().as_str(),
         target: record.target(),
-        msg: record.args().to_string(),
+        msg: redact(&record.args().to_string()).into_owned(),
         pairs: pairs(record).collect(),
     };
     serde_json::to_string(&line).unwrap_or_default()
@@ -75,7 +70,9 @@ fn json_line(timestamp: &str, record: &Record<'_>) -> String {
 
 /// `time LEVEL target: message name=value`, the level in its colour where colours are shown.
 fn write_text(line: &mut Formatter, timestamp: &str, record: &Record<'_>) -> io::Result<()> {
-    let (level, target, message) = (record.level(), record.target(), record.args());
+    let (level, target) = (record.level(), record.target());
+    let message = record.args().to_string();
+    let message = redact(&message);
     let style = line.default_level_style(level);
     write!(line, "{timestamp} {style}{level:5}{style:#} {target}: {message}")?;
     for (name, value) in pairs(record) {
@@ -135,7 +132,7 @@ struct Json(Value);
 
 impl VisitValue<'_> for Json {
     fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
-        self.0 = Value::String(value.to_string());
+        self.0 = Value::String(redact(&value.to_string()).into_owned());
         Ok(())
     }
 
@@ -167,6 +164,7 @@ impl VisitValue<'_> for Json {
 
 #[cfg(test)]
 mod tests {
+    use log::Level;
     use seatlock::cause::{Request, Trace};
 
     use super::*;

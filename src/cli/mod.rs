@@ -26,6 +26,7 @@ use seatlock::domain::clock::EpochMs;
 use seatlock::domain::effect::Once;
 use seatlock::domain::failure::StoreError;
 use seatlock::domain::refusal::Refusal;
+use seatlock::redaction::redact;
 
 /// `EX_USAGE` would be 64 (sysexits.h), but clap and most shells say 2.
 const USAGE: u8 = 2;
@@ -62,7 +63,7 @@ impl Failed {
             Self::Logged => return ExitCode::FAILURE,
         };
         // Nobody is left to be told when the standard error is closed.
-        let _ = writeln!(io::stderr(), "seatlock: {text}");
+        let _ = writeln!(io::stderr(), "seatlock: {}", redact(&text));
         code
     }
 }
@@ -77,7 +78,7 @@ fn read_config() -> Result<Config, Failed> {
 /// Writes a command's answer to the standard output.
 fn print(text: &str) -> Result<(), Failed> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(redact(text).as_bytes()).and_then(|()| stdout.flush()) {
         // A reader that has read enough, such as `head`, is no failure.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failed::Work(format!("cannot write to the standard output: {error}")))

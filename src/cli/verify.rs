@@ -10,7 +10,7 @@ use seatlock::domain::audit::Violation;
 use seatlock::domain::failure::StoreError;
 use seatlock::domain::ids::ScheduleId;
 use seatlock::metrics::Metrics;
-use seatlock::store::{AuditScope, Audited, Store, Target};
+use seatlock::store::{AuditScope, Audited, Pace, Store, Target};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -63,7 +63,8 @@ async fn verify(config: &Config, arguments: &Arguments) -> Result<u64, Failed> {
     let store = Store::open_to_read(settings, metrics.into()).await.map_err(away)?;
     let scope = arguments.schedule.map_or(AuditScope::Everything, AuditScope::Schedule);
     let (sender, found) = mpsc::channel(UNDER_WAY);
-    let (audited, told) = tokio::join!(store.audit(scope, sender), tell(arguments.format, found));
+    let (audited, told) =
+        tokio::join!(store.audit(scope, Pace::Full, sender), tell(arguments.format, found));
     store.close().await;
     let (audited, count) = (audited.map_err(away)?, told?);
     if let Some(schedule) = arguments.schedule

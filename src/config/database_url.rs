@@ -1,8 +1,11 @@
-//! PostgreSQL URLs: checked far enough that their password can be told from the rest.
+//! PostgreSQL URLs: read by the driver's own parser, and checked so far that their password can be told from
+//! the rest.
 
 use std::fmt;
 
-use super::secret::REDACTED;
+use sea_orm::sqlx::postgres::PgConnectOptions;
+
+use crate::redaction::REDACTED;
 
 /// What a database URL must look like, for problems.
 pub(super) const EXPECTED: &str =
@@ -44,6 +47,8 @@ impl DatabaseUrl {
         if !elsewhere && !is_address(address) {
             return None;
         }
+        // What the driver cannot read would fail when it connects.
+        whole.parse::<PgConnectOptions>().ok()?;
         let user = user.map_or_else(String::new, |user| match user.split_once(':') {
             Some((name, _)) => format!("{name}:{REDACTED}@"),
             None => format!("{user}@"),
@@ -115,6 +120,21 @@ mod tests {
             "postgres://u:hun#ter2@db/s",
             "postgres://u:hunter2",
             "postgres://u:hun ter2@db/s",
+        ] {
+            assert!(DatabaseUrl::parse(url).is_none(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_the_driver_cannot_read_is_refused() {
+        for url in [
+            "postgres://u:hunter2@<host>/s",
+            "postgres://u:hunter2@[fe80::1%eth0]/s",
+            "postgres://u:hunter2@db^1/s",
+            "postgres://u:hunter2@[::1/s",
+            "postgres://db/s?sslmode=perhaps",
+            "postgres://db/s?port=many",
+            "postgres://u:%ff@db/s",
         ] {
             assert!(DatabaseUrl::parse(url).is_none(), "{url}");
         }

@@ -45,6 +45,8 @@ pub use seat_lock::SeatLockConfig;
 pub use secret::Secret;
 pub use source::load;
 
+use crate::redaction;
+
 use reader::{ReadFile, Reader};
 
 /// The whole configuration, checked. `Debug` shows no secret.
@@ -92,12 +94,13 @@ impl Config {
         vars: &BTreeMap<String, String>,
         read_file: &dyn Fn(&Path) -> io::Result<String>,
     ) -> Result<Self, Vec<ConfigProblem>> {
-        let (config, problems) = Self::build(vars, read_file);
+        let (config, problems, _) = Self::build(vars, read_file);
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
     /// Reads the configuration from the process environment, handed in as pairs, over a `.env` file
-    /// (see [`load`]), and secrets from the files that `*_FILE` names.
+    /// (see [`load`]), and secrets from the files that `*_FILE` names. From then on [`redaction`] knows
+    /// the secrets, also those of a configuration that is refused.
     ///
     /// # Errors
     /// Every problem of the `.env` file, the secrets' files and the variables.
@@ -106,7 +109,8 @@ impl Config {
         dotenv: Option<&Path>,
     ) -> Result<Self, ConfigProblems> {
         let (vars, mut problems) = source::merge(env, dotenv, &variables());
-        let (config, more) = Self::build(&vars, &source::read_text);
+        let (config, more, secrets) = Self::build(&vars, &source::read_text);
+        secrets.iter().for_each(|secret| redaction::learn(secret.expose()));
         problems.extend(more);
         if problems.is_empty() { Ok(config) } else { Err(problems.into()) }
     }
@@ -145,7 +149,7 @@ impl Config {
     fn build(
         vars: &BTreeMap<String, String>,
         read_file: ReadFile<'_>,
-    ) -> (Self, Vec<ConfigProblem>) {
+    ) -> (Self, Vec<ConfigProblem>, Vec<Secret>) {
         let mut reader = Reader::new(vars, read_file);
         let mut config = Self::read_sections(&mut reader);
         replicas::check(&config, &mut reader);
@@ -154,7 +158,7 @@ impl Config {
         config.warnings = spelling::warnings(vars, &reader.variables);
         config.warnings.append(&mut reader.warnings);
         config.settings = reader.settings;
-        (config, reader.problems)
+        (config, reader.problems, reader.secrets)
     }
 
     fn read_sections(reader: &mut Reader<'_>) -> Self {

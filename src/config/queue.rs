@@ -65,12 +65,27 @@ impl std::fmt::Display for QueueUrl {
     }
 }
 
+/// Whether the client of RabbitMQ can read the URL.
+#[cfg(feature = "rabbitmq")]
+fn is_amqp(text: &str) -> bool {
+    text.parse::<lapin::uri::AMQPUri>().is_ok()
+}
+
+/// A program without that client refuses the URL in the end.
+#[cfg(not(feature = "rabbitmq"))]
+fn is_amqp(_: &str) -> bool {
+    true
+}
+
 fn parse_url(text: &str) -> Option<QueueUrl> {
     let text = text.trim();
     let (scheme, rest) = text.split_once("://")?;
     match scheme {
         "db" => rest.is_empty().then_some(QueueUrl::Database),
-        "amqp" | "amqps" => (!rest.is_empty()).then(|| QueueUrl::Rabbit(Secret::new(text))),
+        "amqp" | "amqps" => {
+            let fits = !rest.is_empty() && is_amqp(text);
+            fits.then(|| QueueUrl::Rabbit(Secret::new(text)))
+        }
         "kafka" => {
             let is_broker = |broker: &str| HostPort::parse(broker).is_some();
             let brokers = rest.trim_end_matches('/');
@@ -187,6 +202,13 @@ mod tests {
         assert!(matches!(found, Some(QueueUrl::Kafka(brokers)) if brokers == "one:9092,two:9092"));
         let found = parse_url("amqps://u:hunter2@mq:5671/seats");
         assert!(matches!(found, Some(QueueUrl::Rabbit(_))));
+        if cfg!(feature = "rabbitmq") {
+            for wrong in
+                ["amqp://u:hunter2@<host>/", "amqp://u:p@mq:99999", "amqp://mq/?heartbeat=x"]
+            {
+                assert!(parse_url(wrong).is_none(), "{wrong:?}");
+            }
+        }
         for wrong in ["", "db", "db://x", "amqp://", "kafka://", "kafka://one", "nats://u@mq"] {
             assert!(parse_url(wrong).is_none(), "{wrong:?}");
         }

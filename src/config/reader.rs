@@ -16,9 +16,10 @@ use std::time::Duration;
 
 use super::duration;
 use super::problem::ConfigProblem;
-use super::secret::{REDACTED, without_credentials};
+use super::secret::{Secret, without_credentials};
 use super::service_link::is_service_link;
 use super::source::READABLE_FILE;
+use crate::redaction::REDACTED;
 
 /// A variable as it is documented.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub(super) struct Reader<'a> {
     pub(super) problems: Vec<ConfigProblem>,
     /// What is suspicious but no reason to stop.
     pub(super) warnings: Vec<String>,
+    /// Every secret that was read, also those that are refused.
+    pub(super) secrets: Vec<Secret>,
 }
 
 impl<'a> Reader<'a> {
@@ -86,6 +89,7 @@ impl<'a> Reader<'a> {
             settings: Vec::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
+            secrets: Vec::new(),
         }
     }
 
@@ -200,6 +204,7 @@ impl<'a> Reader<'a> {
     ) -> Option<T> {
         self.declare(Variable { name, default: None, help, secret: true });
         let text = self.secret_text(name)?;
+        self.secrets.push(Secret::new(text.as_str()));
         let value = parse(&text);
         match &value {
             Some(value) => self.in_effect(name, value.to_string()),
@@ -247,7 +252,6 @@ impl<'a> Reader<'a> {
         assignments.join(" ")
     }
 
-    /// Adds a warning.
     pub(super) fn warn(&mut self, warning: impl Into<String>) {
         self.warnings.push(warning.into());
     }

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-/// What is shown in place of a secret.
-pub(super) const REDACTED: &str = "[redacted]";
+use crate::redaction::REDACTED;
 
 /// A password or key. `Debug` and `Display` show `[redacted]`; only [`Secret::expose`] gives the
 /// text.

@@ -10,12 +10,12 @@ use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executo
 use crate::domain::failure::StoreError;
 
 use super::connect::{Target, literal};
-use super::{Settings, Store};
+use super::{Settings, Store, files};
 
 impl Store {
     /// Copies the database to a new file: all that was committed when it began, and flushed to the disk when
     /// it returns. The copy knows that it is one: whoever serves it begins a new history. A file of that name
-    /// is only there once it is complete. Gives its size in bytes.
+    /// is only there once it is complete, and only its owner may read it. Gives its size in bytes.
     ///
     /// # Errors
     /// [`StoreError::Unfit`] for PostgreSQL, for a file that is there already, for one that cannot be written.
@@ -34,7 +34,7 @@ impl Store {
         let mut partial = OsString::from(to);
         partial.push(".partial");
         let partial = PathBuf::from(partial);
-        forget(&partial).map_err(|error| unfit(&error))?;
+        forget(&partial).and_then(|()| files::create(&partial)).map_err(|error| unfit(&error))?;
         if let Err(error) = copy(path, &partial).await {
             // What is left of it is of no use to anybody.
             let _ = forget(&partial);

@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::metrics::pool::Pool;
 
 use super::dialect::Dialect;
+use super::files;
 use super::lineage::{Lineage, admit_sqlite};
 use super::pool::{self, Waiting};
 
@@ -58,6 +59,14 @@ impl Target {
             Self::Postgres { .. } => Dialect::Postgres,
             Self::Sqlite { .. } => Dialect::Sqlite,
         }
+    }
+
+    /// Creates a missing SQLite file, for its owner alone.
+    pub(crate) fn prepare(&self) -> Result<(), StoreError> {
+        let Self::Sqlite { path } = self else { return Ok(()) };
+        files::create(path).map_err(|error| {
+            StoreError::Unfit(format!("the file {} cannot be created: {error}", path.display()))
+        })
     }
 
     /// Whether reads go to a database that may lag behind the primary.

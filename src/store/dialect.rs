@@ -42,6 +42,20 @@ impl Dialect {
         }
     }
 
+    /// Joins a set of rows `r` with those of `table`, named `t`, that meet a condition; they are looked up for
+    /// one row of the set after the other. From a plain join PostgreSQL may make a scan of the whole index, if
+    /// it plans while the table is small, and keep that plan. `OFFSET 0` keeps the sub-select a sub-select.
+    pub(crate) fn look_up(self, table: &str, condition: &str) -> String {
+        match self {
+            Self::Postgres => {
+                format!(
+                    "JOIN LATERAL (SELECT * FROM {table} t WHERE {condition} OFFSET 0) t ON true"
+                )
+            }
+            Self::Sqlite => format!("JOIN {table} t ON {condition}"),
+        }
+    }
+
     /// How a writing transaction begins: SQLite takes its one write lock at once, since a transaction that
     /// reads first and writes later fails as soon as another has written in between.
     pub(crate) fn begin(self) -> TransactionOptions {
@@ -99,7 +113,9 @@ impl RowSet {
     }
 
     /// The statement made of `before`, the rows and `after`. `values` are its parameters `$1` to `$n`;
-    /// those of the rows follow them.
+    /// those of the rows follow them. An `after` that begins with `JOIN` is read from the rows: in SQLite,
+    /// which keeps the order of a `CROSS JOIN`, the document would otherwise be read again for each row of
+    /// the table.
     pub(crate) fn statement(
         &self,
         dialect: Dialect,
@@ -118,7 +134,11 @@ impl RowSet {
                 self.json_each(first)
             }
         };
-        dialect.statement(format!("{before} {source} {after}"), values)
+        let order = match dialect {
+            Dialect::Sqlite if after.starts_with("JOIN") => "CROSS ",
+            _ => "",
+        };
+        dialect.statement(format!("{before} {source} {order}{after}"), values)
     }
 
     fn unnest(&self, first: usize) -> String {
@@ -254,6 +274,8 @@ mod tests {
         assert!(statement.sql.contains("unnest($2::integer[], $3::uuid[])"), "{}", statement.sql);
         let statement = rows().statement(Dialect::Sqlite, vec![1.into()], "SELECT * FROM", "");
         assert!(statement.sql.contains("json_each($2)"), "{}", statement.sql);
+        let joined = rows().statement(Dialect::Sqlite, Vec::new(), "SELECT * FROM", "JOIN seat s");
+        assert!(joined.sql.ends_with("AS r CROSS JOIN seat s"), "{}", joined.sql);
         let document = r#"[[7,null],[8,"00000000000000000000000000000001"]]"#;
         assert_eq!(statement.values.unwrap().0.last(), Some(&Value::from(document)));
     }

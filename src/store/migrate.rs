@@ -1,7 +1,7 @@
 //! Brings the schema up to date, safely from many replicas at once.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr};
 use sea_orm_migration::MigratorTrait as _;
@@ -32,13 +32,18 @@ const TABLE_WAIT: Duration = Duration::from_millis(200);
 /// Between two tries to get hold of a table.
 const TABLE_PAUSE: Duration = Duration::from_millis(800);
 
-/// Tries before somebody has to look who uses the table: ten minutes.
-const TABLE_TRIES: u32 = 600;
+/// After this time somebody has to look who uses the table.
+const TABLE_PATIENCE: Duration = Duration::from_secs(600);
+
+/// Between two tries to get the advisory lock. Replicas do not wait for it inside PostgreSQL: their
+/// waiting statements would count as transactions that the creation of an index has to wait for.
+const TURN_PAUSE: Duration = Duration::from_millis(200);
 
 impl Store {
     /// Takes the missing steps on a connection of its own, under an advisory lock (sea-orm-migration takes
     /// none: replicas that start together would fail on each other's tables). Takes as long as it takes.
     pub async fn migrate(target: &Target, limits: &Limits) -> Result<usize, StoreError> {
+        target.prepare()?;
         let mut options = target.writer(limits, 1, &Arc::default());
         options.connect_lazy(false);
         let connection = connect(options).await?;
@@ -83,23 +88,31 @@ async fn up(connection: &DatabaseConnection) -> Result<usize, DbErr> {
 }
 
 async fn locked(connection: &DatabaseConnection) -> Result<usize, DbErr> {
-    let lock = format!(
-        "SET statement_timeout = 0; SET lock_timeout = 0; SELECT pg_advisory_lock({ADVISORY_LOCK});
-         SET lock_timeout = {wait}",
-        wait = TABLE_WAIT.as_millis()
-    );
-    connection.execute_unprepared(&lock).await?;
+    let patience =
+        format!("SET statement_timeout = 0; SET lock_timeout = {}", TABLE_WAIT.as_millis());
+    connection.execute_unprepared(&patience).await?;
+    while !has_turn(connection).await? {
+        tokio::time::sleep(TURN_PAUSE).await;
+    }
     let steps = patiently(connection).await;
     let unlock = format!("SELECT pg_advisory_unlock({ADVISORY_LOCK})");
     connection.execute_unprepared(&unlock).await?;
     steps
 }
 
+/// Takes the advisory lock if nobody has it.
+async fn has_turn(connection: &DatabaseConnection) -> Result<bool, DbErr> {
+    let sql = format!("SELECT pg_try_advisory_lock({ADVISORY_LOCK})");
+    let row = connection.query_one_raw(Dialect::Postgres.statement(sql, Vec::new())).await?;
+    row.map_or(Ok(false), |row| row.try_get_by_index(0))
+}
+
 /// Tries until every step has found its tables free for a moment; one that has not is undone whole.
 async fn patiently(connection: &DatabaseConnection) -> Result<usize, DbErr> {
     let mut steps = 0;
     let mut in_use = None;
-    for _ in 0..TABLE_TRIES {
+    let began = Instant::now();
+    while began.elapsed() < TABLE_PATIENCE {
         let missing = stand_of(connection).await?;
         match up(connection).await {
             Err(error) if timed_out(&error) || meaning(&error) == Meaning::Again => {

@@ -13,6 +13,7 @@ mod convert;
 pub(crate) mod dialect;
 mod events;
 mod failure;
+mod files;
 mod heartbeat;
 mod holds;
 mod idempotency;
@@ -41,7 +42,7 @@ use crate::domain::rules::Policy;
 use crate::metrics::Metrics;
 use crate::metrics::pool::Pool;
 
-pub use audit::{AnswerReader, AuditScope, Audited};
+pub use audit::{ANSWERS_AT_A_TIME, AnswerReader, AuditScope, Audited, Pace};
 pub use batch::write::Renderer;
 pub use batch::{BatchReport, CommandResult, StillWanted};
 pub use connect::{Limits, Target};
@@ -112,8 +113,9 @@ pub struct Store {
 const OFFICE_CONNECTIONS: u32 = 3;
 
 impl Store {
-    /// Opens the pools without connecting. SQLite has one writer, so one lane.
+    /// Opens the pools without connecting; a missing SQLite file is created. SQLite has one writer, so one lane.
     pub async fn open(settings: Settings, metrics: Arc<Metrics>) -> Result<Arc<Self>, StoreError> {
+        settings.target.prepare()?;
         let dialect = settings.target.dialect();
         let (lane_count, office) = match dialect {
             Dialect::Postgres => (settings.limits.lanes.max(1), OFFICE_CONNECTIONS),
@@ -152,6 +154,16 @@ impl Store {
         let store =
             Self { settings, dialect, metrics, read, write, beat, routing, committed_at, lanes };
         Ok(Arc::new(store))
+    }
+
+    /// A line for each file of the database that other users of this machine may read or replace; what is
+    /// wrong and the remedy.
+    #[must_use]
+    pub fn file_warnings(&self) -> Vec<String> {
+        match &self.settings.target {
+            Target::Sqlite { path } => files::warnings(path),
+            Target::Postgres { .. } => Vec::new(),
+        }
     }
 
     /// How many batches can run at once.

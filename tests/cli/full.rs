@@ -1,5 +1,6 @@
 //! The commands on the specification's own backends: PostgreSQL and Redis.
 
+mod failing_secrets;
 mod log;
 mod queue;
 mod secrets;

@@ -16,6 +16,7 @@ mod embedded {
     mod backup;
     mod commands;
     mod configuration;
+    mod files;
     mod import;
     mod import_csv;
     mod log;

@@ -9,6 +9,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod auditor;
 #[path = "../database/mod.rs"]
 mod database;
 mod locks;

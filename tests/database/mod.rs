@@ -10,7 +10,7 @@ use seatlock::config::Config;
 use seatlock::domain::audit::Violation;
 use seatlock::domain::failure::StoreError;
 use seatlock::metrics::Metrics;
-use seatlock::store::{AuditScope, Store};
+use seatlock::store::{AuditScope, Pace, Store};
 use tokio::sync::mpsc;
 
 /// Rows that come and go by themselves while a service runs.
@@ -136,7 +136,7 @@ impl Database {
             }
             found
         };
-        let (audited, found) = tokio::join!(store.audit(scope, sender), found);
+        let (audited, found) = tokio::join!(store.audit(scope, Pace::Full, sender), found);
         store.close().await;
         audited.map(|_| found)
     }

@@ -8,7 +8,8 @@ use super::schedule::ScheduleAudit;
 use super::{Invariant, Subject};
 
 impl ScheduleAudit {
-    /// Takes a booking, with its sales (seat, whether live), and with the booking that its hold names.
+    /// Takes a booking, with the sales of the seats that it lists (seat, whether live), and with the booking
+    /// that its hold names. The sales are in ascending order.
     pub fn booking(
         &mut self,
         row: &BookingRow,
@@ -18,26 +19,22 @@ impl ScheduleAudit {
         let subject = || Subject::Booking(row.id);
         self.check_size(&row.seats, subject);
         let live = sales.iter().filter(|(_, live)| *live).count();
-        let expected = format!("live_seats {live} by its sales");
+        self.count_listed(sales.len());
         let counts = row.live_seats as usize == live;
-        let found = format!("live_seats {}", row.live_seats);
-        self.require(counts, Invariant::BookingHasItsSeats, subject, expected, found);
+        self.require(counts, Invariant::BookingHasItsSeats, subject, || {
+            (format!("live_seats {live} by its sales"), format!("live_seats {}", row.live_seats))
+        });
         let cancelled = row.status == BookingStatus::Cancelled;
         let ended = cancelled == (row.live_seats == 0) && cancelled == row.cancelled_at.is_some();
-        let expected = "cancelled with its last seat and not before".to_owned();
-        let found = format!(
-            "status {:?}, {} live seats, cancelled at {:?}",
-            row.status,
-            row.live_seats,
-            row.cancelled_at.map(|at| at.0)
-        );
-        self.require(ended, Invariant::BookingHasItsSeats, subject, expected, found);
-        for number in &row.seats {
-            if !sales.iter().any(|(sold, _)| sold == number) {
-                let expected = format!("a sale of it to {}, which lists it", row.id);
-                let found = "none, live or ended".to_owned();
-                self.seat_note(Invariant::BookingHasItsSeats, *number, expected, found);
-            }
+        self.require(ended, Invariant::BookingHasItsSeats, subject, || {
+            let expected = "cancelled with its last seat and not before".to_owned();
+            let (status, live, at) = (row.status, row.live_seats, row.cancelled_at.map(|at| at.0));
+            (expected, format!("status {status:?}, {live} live seats, cancelled at {at:?}"))
+        });
+        for number in unsold(sorted(&row.seats), sales.iter().map(|(number, _)| *number)) {
+            let expected = format!("a sale of it to {}, which lists it", row.id);
+            let found = "none, live or ended".to_owned();
+            self.seat_note(Invariant::BookingHasItsSeats, number, expected, found);
         }
         for (number, _) in sales.iter().filter(|(_, live)| *live) {
             self.explain(*number, |state| state.names_booking(row.id.uuid));
@@ -59,8 +56,9 @@ impl ScheduleAudit {
         let subject = || Subject::Hold(row.id);
         self.check_size(&row.seats, subject);
         let counts = seat_count as usize == row.seats.len();
-        let (expected, found) = (format!("seat_count {}", row.seats.len()), seat_count.to_string());
-        self.require(counts, Invariant::HoldHasItsSeats, subject, expected, found);
+        self.require(counts, Invariant::HoldHasItsSeats, subject, || {
+            (format!("seat_count {}", row.seats.len()), seat_count.to_string())
+        });
         self.check_end(row, booking);
         if row.status != HoldStatus::Held {
             return;
@@ -82,27 +80,29 @@ impl ScheduleAudit {
     fn check_end(&mut self, row: &HoldRow, booking: Option<&BookingRow>) {
         let subject = || Subject::Hold(row.id);
         let became = row.booking.is_some();
-        let found = format!("status {:?}, booking {:?}", row.status, row.booking);
-        let expected = "a booking if and only if it was confirmed".to_owned();
         let confirmed = row.status == HoldStatus::Confirmed;
-        self.require(confirmed == became, Invariant::HoldEndsOnce, subject, expected, found);
+        self.require(confirmed == became, Invariant::HoldEndsOnce, subject, || {
+            let expected = "a booking if and only if it was confirmed".to_owned();
+            (expected, format!("status {:?}, booking {:?}", row.status, row.booking))
+        });
         let Some(id) = row.booking else { return };
         let same = booking.is_some_and(|booking| {
             booking.hold == Some(row.id)
                 && booking.seats == row.seats
                 && booking.customer == row.customer
         });
-        let expected = format!("booking {id} of this hold, its seats and its customer");
-        let found = match booking {
-            None => "no such booking".to_owned(),
-            Some(booking) => format!(
-                "a booking of {:?} for {}, seats {:?}",
-                booking.hold,
-                booking.customer.as_str(),
-                numbers(&booking.seats)
-            ),
-        };
-        self.require(same, Invariant::HoldEndsOnce, subject, expected, found);
+        self.require(same, Invariant::HoldEndsOnce, subject, || {
+            let found = match booking {
+                None => "no such booking".to_owned(),
+                Some(booking) => format!(
+                    "a booking of {:?} for {}, seats {:?}",
+                    booking.hold,
+                    booking.customer.as_str(),
+                    numbers(&booking.seats)
+                ),
+            };
+            (format!("booking {id} of this hold, its seats and its customer"), found)
+        });
     }
 
     /// Takes a block.
@@ -125,11 +125,79 @@ impl ScheduleAudit {
     fn check_size(&mut self, seats: &[SeatNumber], subject: impl Fn() -> Subject) {
         let max = self.facts.max_seats_per_booking as usize;
         let kept = (1..=max).contains(&seats.len());
-        let (expected, found) = (format!("1 to {max} seats"), format!("{}", seats.len()));
-        self.require(kept, Invariant::SizeLimitIsKept, subject, expected, found);
+        self.require(kept, Invariant::SizeLimitIsKept, subject, || {
+            (format!("1 to {max} seats"), seats.len().to_string())
+        });
     }
 }
 
 fn numbers(seats: &[SeatNumber]) -> Vec<u32> {
     seats.iter().map(|seat| seat.0).collect()
+}
+
+/// A list in ascending order without repeats. It was written so; a list that somebody has changed by hand
+/// may be otherwise.
+fn sorted(seats: &[SeatNumber]) -> impl Iterator<Item = SeatNumber> {
+    let mut sorted = seats.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted.into_iter()
+}
+
+/// The seats listed that were not sold. Both lists are ascending, and each is walked through once.
+fn unsold(
+    listed: impl Iterator<Item = SeatNumber>,
+    sold: impl Iterator<Item = SeatNumber>,
+) -> Vec<SeatNumber> {
+    let mut sold = sold.peekable();
+    let mut missing = Vec::new();
+    for number in listed {
+        while sold.next_if(|next| *next < number).is_some() {}
+        if sold.peek() != Some(&number) {
+            missing.push(number);
+        }
+    }
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn numbers(seats: &[u32]) -> impl Iterator<Item = SeatNumber> {
+        seats.iter().copied().map(SeatNumber)
+    }
+
+    #[test]
+    fn a_seat_without_its_sale_is_found() {
+        let missing = |listed: &[u32], sold: &[u32]| -> Vec<u32> {
+            let missing = unsold(numbers(listed), numbers(sold));
+            missing.into_iter().map(|number| number.0).collect()
+        };
+        assert_eq!(missing(&[1, 2, 5], &[1, 2, 5]), [0; 0]);
+        assert_eq!(missing(&[1, 2, 5], &[2]), [1, 5]);
+        assert_eq!(missing(&[1, 2, 5], &[0, 1, 3, 5, 9]), [2]);
+        assert_eq!(missing(&[1, 2], &[]), [1, 2]);
+        assert_eq!(missing(&[], &[1]), [0; 0]);
+    }
+
+    #[test]
+    fn ten_times_the_seats_are_ten_times_the_steps() {
+        let steps = |seats: u32| {
+            let steps = Cell::new(0);
+            let counted = || (0..seats).map(SeatNumber).inspect(|_| steps.set(steps.get() + 1));
+            assert_eq!(unsold(counted(), counted()).len(), 0);
+            steps.get()
+        };
+        assert_eq!(steps(1_000), 2 * 1_000);
+        assert_eq!(steps(10_000), 10 * steps(1_000));
+    }
+
+    #[test]
+    fn a_list_changed_by_hand_is_put_in_order() {
+        let seats: Vec<SeatNumber> = numbers(&[3, 1, 3, 2]).collect();
+        assert_eq!(sorted(&seats).map(|number| number.0).collect::<Vec<_>>(), [1, 2, 3]);
+    }
 }

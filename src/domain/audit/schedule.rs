@@ -1,6 +1,8 @@
 //! The audit of one schedule. Its seats are kept, a hundred thousand at most; its claims and its journal
 //! pass by page after page.
 
+use uuid::Uuid;
+
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::{BookingId, ScheduleId, SeatNumber};
 use crate::domain::rows::BookedSeat;
@@ -42,6 +44,9 @@ pub struct ScheduleAudit {
     pub(super) seats: Vec<Seat>,
     replay: Replay,
     found: Vec<Violation>,
+    /// Sales shown, and those of them that their bookings list.
+    sales: u64,
+    sales_listed: u64,
 }
 
 pub(super) struct Seat {
@@ -58,7 +63,7 @@ impl ScheduleAudit {
     #[must_use]
     pub fn new(facts: ScheduleFacts) -> Self {
         let replay = Replay::new(facts.seats as usize);
-        Self { facts, seats: Vec::new(), replay, found: Vec::new() }
+        Self { facts, seats: Vec::new(), replay, found: Vec::new(), sales: 0, sales_listed: 0 }
     }
 
     /// What was found since this was last asked.
@@ -86,19 +91,11 @@ impl ScheduleAudit {
         self.seats.push(Seat { label: row.label, state: row.state, sales: 0, explained: false });
     }
 
-    /// Takes a sale, with the seats that its booking lists, if there is such a booking.
-    pub fn sale(&mut self, sale: BookedSeat, listed: Option<&[SeatNumber]>) {
+    /// Takes a sale.
+    pub fn sale(&mut self, sale: BookedSeat) {
+        self.sales += 1;
         let number = sale.seat.1;
         let booking = BookingId { schedule: self.facts.id, uuid: sale.booking };
-        let listed_or_not = match listed {
-            None => Some("no such booking"),
-            Some(listed) if !listed.contains(&number) => Some("a booking that does not list it"),
-            Some(_) => None,
-        };
-        if let Some(found) = listed_or_not {
-            let expected = format!("booking {booking} to list it");
-            self.seat_note(Invariant::BookingHasItsSeats, number, expected, found.to_owned());
-        }
         if sale.released_at.is_some() {
             return;
         }
@@ -122,26 +119,48 @@ impl ScheduleAudit {
         }
     }
 
+    /// How many sales are listed by no booking, once all sales and bookings were shown. Whoever reads the
+    /// rows has to look for them only if there are any.
+    #[must_use]
+    pub fn unlisted_sales(&self) -> u64 {
+        self.sales.saturating_sub(self.sales_listed)
+    }
+
+    pub(super) fn count_listed(&mut self, sales: usize) {
+        self.sales_listed += sales as u64;
+    }
+
+    /// Takes a sale that its booking does not list, and whether there is such a booking.
+    pub fn unlisted_sale(&mut self, (number, booking): (SeatNumber, Uuid), exists: bool) {
+        let booking = BookingId { schedule: self.facts.id, uuid: booking };
+        let expected = format!("booking {booking} to list it");
+        let found = if exists { "a booking that does not list it" } else { "no such booking" };
+        self.seat_note(Invariant::BookingHasItsSeats, number, expected, found.to_owned());
+    }
+
     /// Takes the next entry of the journal, in the order of the versions.
     pub fn journal(&mut self, entry: &JournalFact) {
         let before = self.replay.version();
         let subject = || Subject::Journal(entry.version);
         let follows = self.replay.take(entry.version, &entry.changes);
-        let (expected, found) =
-            (format!("version {} next", before + 1), format!("version {}", entry.version));
-        self.require(follows, Invariant::JournalIsGapless, subject, expected, found);
-        let (expected, found) = ("its batch on record".to_owned(), "no such batch".to_owned());
+        self.require(follows, Invariant::JournalIsGapless, subject, || {
+            (format!("version {} next", before + 1), format!("version {}", entry.version))
+        });
         let known = entry.has_batch != Some(false);
-        self.require(known, Invariant::JournalHasItsBatch, subject, expected, found);
+        self.require(known, Invariant::JournalHasItsBatch, subject, || {
+            ("its batch on record".to_owned(), "no such batch".to_owned())
+        });
     }
 
     /// Compares what has passed by with the seats.
     pub fn finish(&mut self) {
         let count = self.seats.len();
-        let complete = count == self.facts.seats as usize;
-        let (expected, found) = (format!("{} seats", self.facts.seats), count.to_string());
+        let seats = self.facts.seats;
+        let complete = count == seats as usize;
         let schedule = || Subject::Schedule;
-        self.require(complete, Invariant::ScheduleIsComplete, schedule, expected, found);
+        self.require(complete, Invariant::ScheduleIsComplete, schedule, || {
+            (format!("{seats} seats"), count.to_string())
+        });
         self.finish_versions();
         for number in 0..count {
             let Some(seat) = self.seats.get(number) else { continue };
@@ -203,10 +222,10 @@ impl ScheduleAudit {
         holds: bool,
         invariant: Invariant,
         subject: impl Fn() -> Subject,
-        expected: String,
-        found: String,
+        expected_and_found: impl FnOnce() -> (String, String),
     ) {
         if !holds {
+            let (expected, found) = expected_and_found();
             self.note(invariant, subject(), expected, found);
         }
     }

@@ -1,6 +1,6 @@
 //! Recorded answers, page by page in the order of their ends, against what they tell of.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use entity::{event, idempotency, schedule, seat_plan};
 use sea_orm::{
@@ -21,7 +21,11 @@ use crate::store::dialect::{Column, RowSet};
 use super::Auditor;
 
 /// Answers of one page: each brings up to as many seats as a booking may have.
-const PAGE: usize = 500;
+const PAGE: usize = 200;
+
+/// How many of the answers since some time are audited at a time, besides those that end in the same
+/// millisecond as the last.
+pub const ANSWERS_AT_A_TIME: u64 = 10_000;
 
 /// What the database has of a page of answers.
 #[derive(Default)]
@@ -35,6 +39,21 @@ struct Known {
 }
 
 impl Auditor {
+    /// Audits some of the answers that end after `since` and not after `until`: [`ANSWERS_AT_A_TIME`],
+    /// and `answers_until` says how far that went.
+    pub(super) async fn some_answers(
+        &mut self,
+        since: EpochMs,
+        until: EpochMs,
+    ) -> Result<(), DbErr> {
+        let sql = "SELECT expires_at FROM idempotency WHERE expires_at > $1 AND expires_at <= $2
+             ORDER BY expires_at LIMIT 1 OFFSET $3";
+        let values = vec![since.0.into(), until.0.into(), ANSWERS_AT_A_TIME.into()];
+        let end = self.rows(sql, values).await?;
+        let end = end.first().map(|row| row.try_get_by_index(0)).transpose()?;
+        self.answers((since, end.map_or(until, EpochMs)), None).await
+    }
+
     /// Audits the answers that end after `since` and not after `until`, those of one schedule if one is
     /// named.
     pub(super) async fn answers(
@@ -73,6 +92,7 @@ impl Auditor {
                 self.tell(violation.into_iter().collect()).await;
             }
             self.audited.answers += page.len() as u64;
+            self.rests.rest().await;
             if rows.len() < PAGE {
                 return Ok(());
             }
@@ -131,13 +151,14 @@ impl Auditor {
     }
 
     async fn priced(&self, known: &mut Known) -> Result<(), DbErr> {
-        let listed = || {
-            let claims = known.claims.iter();
-            claims.flat_map(|((schedule, _), seats)| seats.iter().map(|seat| (*schedule, *seat)))
-        };
+        let claims = known.claims.iter();
+        // Seats that several claims list are read once.
+        let listed: BTreeSet<(i64, i32)> = claims
+            .flat_map(|((schedule, _), seats)| seats.iter().map(|seat| (*schedule, *seat)))
+            .collect();
         let set = RowSet::new()
-            .with("schedule_id", Column::BigInt(listed().map(|(schedule, _)| schedule).collect()))
-            .with("number", Column::Int(listed().map(|(_, number)| number).collect()));
+            .with("schedule_id", Column::BigInt(listed.iter().map(|(id, _)| *id).collect()))
+            .with("number", Column::Int(listed.iter().map(|(_, number)| *number).collect()));
         let before = "SELECT s.schedule_id, s.number, s.label, s.price FROM";
         let after = "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number";
         for row in self.join(&set, before, after).await? {

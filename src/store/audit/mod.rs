@@ -4,7 +4,13 @@
 //! of one schedule and a page of everything else.
 
 mod answers;
+mod claims;
+mod pace;
+mod page;
 mod schedule;
+
+pub use answers::ANSWERS_AT_A_TIME;
+pub use pace::Pace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +24,7 @@ use sea_orm::{
 use tokio::sync::mpsc;
 
 use crate::domain::audit::answer::Told;
+use crate::domain::audit::schedule::ScheduleAudit;
 use crate::domain::audit::{Invariant, Subject, Violation};
 use crate::domain::clock::EpochMs;
 use crate::domain::effect::RecordedAnswer;
@@ -40,6 +47,11 @@ const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 /// The ends of all answers.
 const ALL: (EpochMs, EpochMs) = (EpochMs(i64::MIN), EpochMs(i64::MAX));
 
+/// Each page is read from an index, in its order. On tables that it does not know yet PostgreSQL would sort
+/// all the rest for each page.
+const IN_ORDER_OF_KEYS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;
+     SET LOCAL enable_sort = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
+
 /// Longer than any transaction that records an answer.
 const UNSETTLED_MS: i64 = 120_000;
 
@@ -52,8 +64,8 @@ pub enum AuditScope {
     Schedule(ScheduleId),
     /// One schedule without its answers.
     ScheduleAlone(ScheduleId),
-    /// The answers that end after this time: those given since answers were last audited. The very last
-    /// are left for the next time, since a transaction that began before them may still commit.
+    /// At most [`ANSWERS_AT_A_TIME`] of the answers that end after this time, and those that end with the last
+    /// of them: those given since answers were last audited. The very last are left for the next time, since a transaction that began before them may still commit.
     AnswersSince(EpochMs),
 }
 
@@ -84,25 +96,30 @@ struct Auditor {
     policy: Policy,
     found: mpsc::Sender<Violation>,
     audited: Audited,
+    rests: pace::Rests,
 }
 
 impl Store {
     /// Audits one snapshot of the database where reads go, changing nothing. Violations are sent as they
-    /// are found; a slow receiver slows the audit down, one that is gone hears nothing more.
+    /// are found; a slow receiver slows the audit down, one that is gone hears nothing more. The work grows
+    /// with what is stored in the scope, and the memory with the seats of one schedule.
     ///
     /// # Errors
     /// Any failure of the database; what was sent until then is true.
     pub async fn audit(
         self: &Arc<Self>,
         scope: AuditScope,
+        pace: Pace,
         found: mpsc::Sender<Violation>,
     ) -> Result<Audited, StoreError> {
         let (dialect, read_answer) = (self.dialect, self.settings.read_answer);
         let policy = self.settings.policy;
+        let rests = pace::Rests::new(pace, self.settings.limits.statement_timeout);
         let work = move |db: DatabaseConnection| async move {
             let transaction = db.begin_with_options(dialect.snapshot()).await?;
             let audited = Audited::default();
-            let mut auditor = Auditor { transaction, dialect, read_answer, policy, found, audited };
+            let mut auditor =
+                Auditor { transaction, dialect, read_answer, policy, found, audited, rests };
             let done = auditor.run(scope).await;
             // Nothing was written; what counts is that the snapshot is given back.
             auditor.transaction.rollback().await?;
@@ -131,6 +148,9 @@ impl Store {
 
 impl Auditor {
     async fn run(&mut self, scope: AuditScope) -> Result<(), DbErr> {
+        if self.dialect == Dialect::Postgres {
+            self.transaction.execute_unprepared(IN_ORDER_OF_KEYS).await?;
+        }
         // The first read takes the snapshot, so the clock is not behind anything in it.
         let sql = format!("SELECT {} FROM heartbeat WHERE id = 1", self.dialect.now());
         let statement = self.dialect.statement(sql, Vec::new());
@@ -150,7 +170,7 @@ impl Auditor {
             AuditScope::AnswersSince(since) => {
                 let settled = self.audited.at.0.saturating_sub(UNSETTLED_MS);
                 let until = EpochMs(settled).plus(self.policy.idempotency_ttl);
-                self.answers((since, until.max(since)), None).await
+                self.some_answers(since, until.max(since)).await
             }
         }
     }
@@ -173,6 +193,12 @@ impl Auditor {
                 return Ok(());
             }
         }
+    }
+
+    /// After each page: says what was found, and rests as the pace wants it.
+    async fn page_done(&mut self, audit: &mut ScheduleAudit) {
+        self.tell(audit.take_found()).await;
+        self.rests.rest().await;
     }
 
     async fn tell(&self, violations: Vec<Violation>) {

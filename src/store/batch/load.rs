@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use entity::{block, booking, hold, schedule};
-use sea_orm::DbErr;
+use sea_orm::{DbErr, Statement};
 use uuid::Uuid;
 
 use crate::domain::clock::{EpochMs, Outage};
@@ -20,7 +20,7 @@ use crate::domain::seat::SeatRow;
 use crate::faults::mutants::Mutant;
 use crate::faults::{self, Injected, Point};
 use crate::store::convert;
-use crate::store::dialect::{Column, RowSet};
+use crate::store::dialect::{Column, Dialect, RowSet};
 use crate::store::heartbeat;
 use crate::store::idempotency;
 
@@ -216,6 +216,11 @@ async fn load_schedules(
     Ok(())
 }
 
+/// The keys of `booking_live_of_customer` and `hold_live_of_customer`. No other index has them, so none other
+/// can be chosen, whatever the database knows about the tables.
+const LIVE_CLAIMS: &str =
+    "t.schedule_id + 0 = r.schedule_id AND t.customer_id || '' = r.customer_id";
+
 /// Counted only where a schedule limits them, and only behind its version row: counted before, two
 /// replicas could exceed the limit together.
 async fn load_customers(
@@ -241,26 +246,12 @@ async fn load_customers(
         let customer = CustomerId::parse(customer).map_err(|_| convert::corrupt("customer"))?;
         Ok::<_, DbErr>((ScheduleId(schedule), customer))
     };
-    let booked = set.statement(
-        session.dialect,
-        Vec::new(),
-        "SELECT b.schedule_id, b.customer_id, CAST(sum(b.live_seats) AS BIGINT) FROM",
-        "JOIN booking b ON b.customer_id = r.customer_id AND b.schedule_id = r.schedule_id
-         GROUP BY b.schedule_id, b.customer_id",
-    );
-    for row in session.query(booked).await? {
+    for row in session.query(live_bookings(session.dialect, &set)).await? {
         let (schedule, customer, seats) = row.try_get_many_by_index::<(i64, String, i64)>()?;
         let entry = rows.customers.entry(key(schedule, customer)?).or_default();
         entry.booked = u32::try_from(seats).map_err(|_| convert::corrupt("count"))?;
     }
-    let held = set.statement(
-        session.dialect,
-        Vec::new(),
-        "SELECT h.schedule_id, h.customer_id, h.id, h.held_until, h.seat_count FROM",
-        "JOIN hold h ON h.customer_id = r.customer_id AND h.schedule_id = r.schedule_id
-         WHERE h.status = 0",
-    );
-    for row in session.query(held).await? {
+    for row in session.query(live_holds(session.dialect, &set)).await? {
         let (schedule, customer, id, until, seats) =
             row.try_get_many_by_index::<(i64, String, Uuid, i64, i32)>()?;
         let seats = u32::try_from(seats).map_err(|_| convert::corrupt("count"))?;
@@ -268,6 +259,19 @@ async fn load_customers(
         entry.holds.push((id, EpochMs(until), seats));
     }
     Ok(())
+}
+
+fn live_bookings(dialect: Dialect, customers: &RowSet) -> Statement {
+    let before = "SELECT t.schedule_id, t.customer_id, CAST(sum(t.live_seats) AS BIGINT) FROM";
+    let live = dialect.look_up("booking", &format!("{LIVE_CLAIMS} AND t.live_seats > 0"));
+    let after = format!("{live} GROUP BY t.schedule_id, t.customer_id");
+    customers.statement(dialect, Vec::new(), before, &after)
+}
+
+fn live_holds(dialect: Dialect, customers: &RowSet) -> Statement {
+    let before = "SELECT t.schedule_id, t.customer_id, t.id, t.held_until, t.seat_count FROM";
+    let live = dialect.look_up("hold", &format!("{LIVE_CLAIMS} AND t.status + 0 = 0"));
+    customers.statement(dialect, Vec::new(), before, &live)
 }
 
 /// Reads `began:ended,began:ended` as the context statement aggregates it.
@@ -281,4 +285,36 @@ pub(crate) fn outages(text: &str) -> Result<Vec<Outage>, DbErr> {
         pairs.map(one).collect::<Option<_>>().ok_or_else(|| convert::corrupt("outage"))?;
     outages.sort_by_key(|outage| outage.began);
     Ok(outages)
+}
+
+#[cfg(test)]
+mod tests {
+    use migration::Migrator;
+    use sea_orm::{ConnectOptions, ConnectionTrait as _, Database};
+    use sea_orm_migration::MigratorTrait as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn sqlite_looks_up_live_claims_customer_by_customer_in_their_own_indexes() {
+        let mut options = ConnectOptions::new("sqlite::memory:");
+        options.max_connections(1);
+        let db = Database::connect(options).await.unwrap();
+        Migrator::up(&db, None).await.unwrap();
+        let set = RowSet::new()
+            .with("schedule_id", Column::BigInt(vec![1]))
+            .with("customer_id", Column::Text(vec!["ada".to_owned()]));
+        for (statement, index) in [
+            (live_bookings(Dialect::Sqlite, &set), "booking_live_of_customer"),
+            (live_holds(Dialect::Sqlite, &set), "hold_live_of_customer"),
+        ] {
+            let plan = format!("EXPLAIN QUERY PLAN {}", statement.sql);
+            let rows = db.query_all_raw(Statement { sql: plan, ..statement }).await.unwrap();
+            let steps: Vec<String> =
+                rows.iter().map(|row| row.try_get("", "detail").unwrap()).collect();
+            assert!(steps[0].starts_with("SCAN json_each"), "{steps:?}");
+            let by_both = format!("SEARCH t USING INDEX {index} (<expr>=? AND <expr>=?)");
+            assert_eq!(steps[1], by_both);
+        }
+    }
 }

@@ -97,10 +97,12 @@ async fn answers(
 async fn end_claims(session: &Session<'_>, changes: &Changes) -> Result<(), WriteError> {
     if !changes.released_seats.is_empty() {
         let rows = booked_seats(changes.released_seats.values().copied());
+        // The last condition is true of live sales. It speaks of both sides, so that PostgreSQL cannot begin
+        // with all live sales there are.
         let before = "UPDATE booking_seat SET released_at = r.released_at FROM";
         let after = "WHERE booking_seat.schedule_id = r.schedule_id
              AND booking_seat.number = r.number AND booking_seat.booking_id = r.booking_id
-             AND booking_seat.released_at IS NULL";
+             AND (booking_seat.released_at IS NULL) = (r.released_at IS NOT NULL)";
         let count = changes.released_seats.len();
         exactly(session, "booking_seat", count, &rows, before, after).await?;
     }

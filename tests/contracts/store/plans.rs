@@ -1,14 +1,22 @@
 //! The plans that PostgreSQL makes for bookings on tables that it knows nothing about yet.
 //!
 //! A foreign key would be checked by a plan cached while its table was empty, which scans the table when
-//! it has grown; so would a query that goes without an index.
+//! it has grown; so would a query that goes without an index. A query that goes by the wrong index reads
+//! as many rows as a scan. So the rows are counted that each statement of a batch really touched.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use seatlock::domain::command::{Action, Command};
+use seatlock::domain::ids::ScheduleId;
+use seatlock::domain::rules::ScheduleRules;
+use seatlock::store::{AuditScope, CommandResult};
 use test_support::Postgres;
 
-use super::commands::{book, is_done, keyed};
-use super::stage::Stage;
+use super::commands::{
+    block, blocked, book, booked, cancel, command, confirm, held, hold, is_done, keyed,
+};
+use super::stage::{Stage, usual_rules};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -17,8 +25,20 @@ const BATCHES: u32 = 50;
 const BATCH: u32 = 60;
 
 /// Tables that grow with every booking.
-const GROWING: [&str; 7] =
-    ["seat", "booking", "booking_seat", "hold", "idempotency", "batch", "journal"];
+const GROWING: [&str; 8] =
+    ["seat", "booking", "booking_seat", "hold", "block", "idempotency", "batch", "journal"];
+
+/// Customers who buy again and again under a limit; a batch has a command of each.
+const CUSTOMERS: u32 = 20;
+
+/// After five executions PostgreSQL plans a prepared statement once more, for all times.
+const ROUNDS: u32 = 7;
+
+/// Rows that a statement may touch for each command of its batch, counted in every node of its plan.
+const ROWS_PER_COMMAND: f64 = 20.0;
+
+/// Rows that are added to each table that grows: a thousand for each command of a batch.
+const GROWTH: u32 = 1_000 * CUSTOMERS;
 
 /// Logs the plan of every statement, those of triggers and functions too, and the time of triggers.
 const EXPLAIN: [(&str, &str); 6] = [
@@ -53,8 +73,186 @@ fn is_wrong(line: &str) -> bool {
     line.trim_start().starts_with("Trigger ") || GROWING.iter().any(|table| scanned(table))
 }
 
+/// A statement as it was executed.
+struct Executed {
+    text: String,
+    /// Rows that came out of the nodes of its plan, and rows that a filter removed there.
+    rows: f64,
+}
+
+/// The number that follows `name` in a line.
+fn number_after(line: &str, name: &str) -> Option<f64> {
+    let (_, rest) = line.split_once(name)?;
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}
+
+/// The statements whose plans are in these lines.
+fn executed(lines: &[&str]) -> Vec<Executed> {
+    let mut statements: Vec<Executed> = Vec::new();
+    let mut loops = 0.0;
+    for line in lines {
+        if line.contains("LOG:  duration:") && line.ends_with("plan:") {
+            statements.push(Executed { text: String::new(), rows: 0.0 });
+        }
+        let Some(statement) = statements.last_mut() else { continue };
+        if let Some((_, actual)) = line.split_once("(actual ") {
+            loops = number_after(actual, "loops=").unwrap();
+            statement.rows += number_after(actual, "rows=").unwrap() * loops;
+        } else if let Some(removed) = number_after(line, "Rows Removed by Filter: ") {
+            statement.rows += removed * loops;
+        }
+        statement.text.push_str(line);
+        statement.text.push('\n');
+    }
+    statements
+}
+
+/// Runs these commands as one batch.
+async fn batch(stage: &Stage, commands: impl Iterator<Item = Command>) -> Vec<CommandResult> {
+    stage.run(commands.collect()).await
+}
+
+/// Every kind of command, a batch of each, under a limit per customer and mostly under keys. In the end
+/// all seats are free again.
+async fn round(stage: &Stage, schedule: ScheduleId, name: &str) {
+    let customer = |n: u32| format!("customer {n}");
+    let key = |kind: &str, n: u32| format!("{name} {kind} {n}");
+    let all = || 0..CUSTOMERS;
+    let bought = batch(
+        stage,
+        all().map(|n| keyed(book(schedule, &[4 * n, 4 * n + 1], &customer(n)), &key("book", n))),
+    )
+    .await;
+    let bookings: Vec<_> = bought.iter().map(|result| booked(result).row.id).collect();
+    let taken = batch(
+        stage,
+        all().map(|n| keyed(hold(schedule, &[4 * n + 2], &customer(n)), &key("hold", n))),
+    )
+    .await;
+    let holds: Vec<_> = taken.iter().map(|result| held(result).row.id).collect();
+    let put = batch(stage, all().map(|n| block(schedule, &[4 * n + 3]))).await;
+    let blocks: Vec<_> = put.iter().map(|result| blocked(result).row.id).collect();
+
+    let extend = |hold| command(schedule, Action::Extend { hold, ttl: None });
+    assert!(batch(stage, holds.iter().map(|id| extend(*id))).await.iter().all(is_done));
+    batch(stage, holds.iter().map(|id| command(schedule, Action::Expire { hold: *id }))).await;
+    let (confirmed, released) = holds.split_at(holds.len() / 2);
+    let sold = confirmed.iter().zip(0..).map(|(id, n)| keyed(confirm(*id), &key("confirm", n)));
+    let sold = batch(stage, sold).await;
+    let release = |hold| command(schedule, Action::Release { hold });
+    assert!(batch(stage, released.iter().map(|id| release(*id))).await.iter().all(is_done));
+    batch(stage, all().map(|n| keyed(command(schedule, Action::Lookup), &key("book", n)))).await;
+
+    let part = bookings.iter().zip(0..).map(|(id, n)| cancel(*id, Some(&[4 * n])));
+    assert!(batch(stage, part).await.iter().all(is_done));
+    let whole = bookings.iter().copied().chain(sold.iter().map(|result| booked(result).row.id));
+    assert!(batch(stage, whole.map(|id| cancel(id, None))).await.iter().all(is_done));
+    let unblock = |block| command(schedule, Action::Unblock { block });
+    assert!(batch(stage, blocks.iter().map(|id| unblock(*id))).await.iter().all(is_done));
+}
+
+/// Runs rounds, and checks that no statement touched more rows than its batch explains.
+async fn rows_stay_few(server: &Postgres, stage: &Stage, schedule: ScheduleId, name: &str) {
+    mark(server, stage, &format!("{name} begins")).await;
+    for n in 0..ROUNDS {
+        round(stage, schedule, &format!("{name} {n}")).await;
+    }
+    mark(server, stage, &format!("{name} ends")).await;
+    let log = server.log();
+    let statements = executed(&between(&log, &format!("{name} begins"), &format!("{name} ends")));
+    let counts = statements.iter().filter(|one| one.text.contains("sum(t.live_seats)")).count();
+    assert!(counts >= 2 * ROUNDS as usize, "{name}: the limit was asked for {counts} times");
+    let most = f64::from(CUSTOMERS) * ROWS_PER_COMMAND;
+    let wrong = statements.iter().filter(|one| one.rows > most);
+    // Each statement once, by the beginning of its text.
+    let query = |text: &str| -> String {
+        text.split("Query Text: ").nth(1).unwrap().chars().take(60).collect()
+    };
+    let wrong: BTreeMap<String, &str> = wrong.map(|one| (query(&one.text), &*one.text)).collect();
+    assert!(wrong.is_empty(), "{name}: {}", wrong.into_values().collect::<Vec<_>>().join("\n"));
+}
+
+/// The schedule grows, and so does everything elsewhere. The customers have thousands of bookings, live
+/// elsewhere and cancelled here.
+async fn grow(stage: &Stage, schedule: ScheduleId) {
+    let elsewhere = schedule.0 + 1_000_000;
+    let statements = [
+        "INSERT INTO booking SELECT {s}, gen_random_uuid(), 'stranger ' || n, '[0]', 1, 0, NULL, 0, NULL",
+        "INSERT INTO booking SELECT {s}, gen_random_uuid(), 'customer ' || n % {c}, '[0]', 0, 1, NULL, 0, 0",
+        "INSERT INTO booking SELECT {e}, gen_random_uuid(), 'customer ' || n % {c}, '[0]', 1, 0, NULL, 0, NULL",
+        "INSERT INTO hold SELECT {s}, gen_random_uuid(), 'stranger ' || n, '[0]', 1, 0, 0, 99999999999999, NULL",
+        "INSERT INTO hold SELECT {s}, gen_random_uuid(), 'customer ' || n % {c}, '[0]', 1, 3, 0, 0, NULL",
+        "INSERT INTO hold SELECT {e}, gen_random_uuid(), 'customer ' || n % {c}, '[0]', 1, 0, 0, 99999999999999, NULL",
+        "INSERT INTO block SELECT {s}, gen_random_uuid(), '[0]', 'camera', true, 0",
+        "INSERT INTO seat SELECT {e}, n, 'A-' || n, 0, 0, NULL, NULL, NULL, NULL",
+        "INSERT INTO booking_seat SELECT {s}, n % (4 * {c}), gen_random_uuid(), 0",
+        "INSERT INTO journal SELECT {s}, -n, gen_random_uuid(), 0, '[]'",
+        "INSERT INTO batch SELECT gen_random_uuid(), 1, 0",
+        "INSERT INTO idempotency SELECT 'shop', 'old ' || n, 'f', 200, '{}', 99999999999999",
+        "INSERT INTO schedule_version SELECT {e} + n, 1",
+    ];
+    for statement in statements {
+        let values = [("{s}", schedule.0), ("{e}", elsewhere), ("{c}", i64::from(CUSTOMERS))];
+        let sql = values
+            .iter()
+            .fold(statement.to_owned(), |sql, (word, value)| sql.replace(word, &value.to_string()));
+        stage
+            .database
+            .execute(&format!(
+                "{sql} FROM generate_series(1, {GROWTH}) AS n ON CONFLICT DO NOTHING"
+            ))
+            .await;
+    }
+}
+
+/// A schedule that limits its customers, and nothing else in the database.
+async fn limited(stage: &Stage) -> ScheduleId {
+    let rules = ScheduleRules { max_seats_per_customer: Some(10), ..usual_rules() };
+    stage.schedule_with(4 * CUSTOMERS, rules).await.id
+}
+
 mod full {
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_batch_under_a_limit_touches_rows_in_proportion_whatever_has_grown() {
+        let server = Postgres::start(&EXPLAIN);
+        let stage = Stage::on_postgres(&server).await;
+        let schedule = limited(&stage).await;
+        rows_stay_few(&server, &stage, schedule, "cold").await;
+        grow(&stage, schedule).await;
+        rows_stay_few(&server, &stage, schedule, "grown").await;
+        stage.database.execute("ANALYZE").await;
+        rows_stay_few(&server, &stage, schedule, "analyzed").await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_batch_under_a_limit_touches_rows_in_proportion_on_statistics_that_mislead() {
+        let server = Postgres::start(&EXPLAIN);
+        let stage = Stage::on_postgres(&server).await;
+        let schedule = limited(&stage).await;
+        // Tables of few rows: to every index they look alike.
+        round(&stage, schedule, "first").await;
+        stage.database.execute("ANALYZE").await;
+        rows_stay_few(&server, &stage, schedule, "small").await;
+        grow(&stage, schedule).await;
+        rows_stay_few(&server, &stage, schedule, "small, then grown").await;
+        // One booking and one hold in each of many schedules: the schedule seems to be enough to find one.
+        for sql in [
+            "TRUNCATE booking, hold, booking_seat",
+            "INSERT INTO booking SELECT 5000000 + n, gen_random_uuid(), 'reseller', '[0]', 1, 0, NULL, 0, NULL
+             FROM generate_series(1, 60000) AS n",
+            "INSERT INTO hold SELECT 5000000 + n, gen_random_uuid(), 'reseller', '[0]', 1, 0, 0, 99999999999999, NULL
+             FROM generate_series(1, 60000) AS n",
+            "ANALYZE",
+        ] {
+            stage.database.execute(sql).await;
+        }
+        rows_stay_few(&server, &stage, schedule, "one each").await;
+        grow(&stage, schedule).await;
+        rows_stay_few(&server, &stage, schedule, "one each, then grown").await;
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn bookings_on_cold_tables_run_no_trigger_and_scan_no_growing_table() {
@@ -77,6 +275,34 @@ mod full {
         assert!(plans >= BATCHES as usize, "the plans of the bookings are in the log: {plans}");
         let wrong: Vec<_> = lines.iter().filter(|line| is_wrong(line)).collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    /// Bookings of this many seats, so that work in proportion to the square of their lists would be seen.
+    const GROUP: u32 = 100;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_audit_of_ten_times_the_bookings_touches_ten_times_the_rows() {
+        let server = Postgres::start(&EXPLAIN);
+        let stage = Stage::on_postgres(&server).await;
+        let mut rows = Vec::new();
+        for groups in [4, 40] {
+            let rules = ScheduleRules { max_seats_per_booking: GROUP, ..usual_rules() };
+            let schedule = stage.schedule_with(groups * GROUP, rules).await.id;
+            for group in 0..groups {
+                let seats: Vec<u32> = (group * GROUP..(group + 1) * GROUP).collect();
+                assert!(is_done(&stage.run_one(book(schedule, &seats, "a group")).await));
+            }
+            let (begins, ends) = (format!("{groups} begin"), format!("{groups} end"));
+            mark(&server, &stage, &begins).await;
+            let found = stage.database.violations(AuditScope::ScheduleAlone(schedule)).await;
+            assert!(found.is_empty(), "{found:?}");
+            mark(&server, &stage, &ends).await;
+            let log = server.log();
+            let statements = executed(&between(&log, &begins, &ends));
+            rows.push(statements.iter().map(|one| one.rows).sum::<f64>());
+        }
+        assert!(rows[0] > f64::from(4 * GROUP), "the audit is in the log: {rows:?}");
+        assert!(rows[1] < 11.0 * rows[0], "{rows:?}");
     }
 
     #[tokio::test(flavor = "multi_thread")]

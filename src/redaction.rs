@@ -1,0 +1,181 @@
+//! The one place where secrets are removed from text that leaves the process.
+//!
+//! The configuration names every secret that it reads, before anything uses one. Log lines, what the commands
+//! print, and the reasons of `/readyz` pass through [`redact`]: an error of a driver may quote the URL
+//! that the driver was given.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::{PoisonError, RwLock};
+
+/// What is shown in place of a secret.
+pub const REDACTED: &str = "[redacted]";
+
+/// Shorter texts are in every second word, and no secrets.
+const LENGTH_MIN: usize = 4;
+
+/// Parameters of URLs whose values are no secrets, and stand in other texts as well.
+const HARMLESS: [&str; 12] = [
+    "application_name",
+    "channel_max",
+    "connection_timeout",
+    "dbname",
+    "frame_max",
+    "heartbeat",
+    "host",
+    "hostaddr",
+    "options",
+    "port",
+    "statement-cache-capacity",
+    "user",
+];
+
+/// Texts to remove, the longest first.
+static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
+
+/// From now on this secret is removed from every text, in each form that it may have there.
+pub fn learn(secret: &str) {
+    let mut secrets = SECRETS.write().unwrap_or_else(PoisonError::into_inner);
+    secrets.extend(forms(secret));
+    secrets.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    secrets.dedup();
+}
+
+/// The text without any secret that was learnt.
+#[must_use]
+pub fn redact(text: &str) -> Cow<'_, str> {
+    let secrets = SECRETS.read().unwrap_or_else(PoisonError::into_inner);
+    without(text, &secrets)
+}
+
+fn without<'a>(text: &'a str, secrets: &[String]) -> Cow<'a, str> {
+    secrets.iter().fold(Cow::Borrowed(text), |text, secret| match text.contains(secret) {
+        true => Cow::Owned(text.replace(secret, REDACTED)),
+        false => text,
+    })
+}
+
+/// The forms in which a secret may be printed: as it was given, decoded, and as `Debug` shows either; of a
+/// URL as a whole, its password and the values of its parameters.
+fn forms(secret: &str) -> BTreeSet<String> {
+    let mut parts = vec![secret.trim().to_owned()];
+    if let Some((_, rest)) = secret.split_once("://") {
+        match url_parts(rest) {
+            Some(secret) => parts.extend(secret),
+            None => parts.clear(),
+        }
+    }
+    let decoded: Vec<String> = parts.iter().map(|part| percent_decoded(part)).collect();
+    let plain = parts.into_iter().chain(decoded);
+    let forms = plain.flat_map(|part| [part.escape_debug().to_string(), part]);
+    forms.filter(|form| form.len() >= LENGTH_MIN).collect()
+}
+
+/// What is secret in a URL, behind its scheme; `None` if nothing is. What stands before the last `@` is read as user and password,
+/// since a password may hold any character that should have been encoded.
+fn url_parts(rest: &str) -> Option<Vec<String>> {
+    let mut parts = Vec::new();
+    let mut has_password = false;
+    if let Some((login, address)) = rest.rsplit_once('@')
+        && let Some((user, password)) = login.split_once(':')
+    {
+        has_password = true;
+        // A password that is the name of the user or of the database cannot be kept from being printed.
+        let database = address.rsplit('/').next().and_then(|path| path.split('?').next());
+        if password != user && Some(password) != database {
+            parts.push(password.to_owned());
+        }
+    }
+    let query = rest.split_once('?').map_or("", |(_, query)| query);
+    for parameter in query.split('&') {
+        let (name, value) = parameter.split_once('=').unwrap_or(("", parameter));
+        if !value.is_empty() && !HARMLESS.contains(&name) && name != "sslmode" {
+            parts.push(value.to_owned());
+            parts.push(value.replace('+', " "));
+        }
+    }
+    (has_password || !parts.is_empty()).then_some(parts)
+}
+
+/// Decodes `%XX` (RFC 3986 §2.1); what is no such triplet is left as it is.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex =
+            tail.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(secret: &str, text: &str) -> String {
+        let mut secrets: Vec<String> = forms(secret).into_iter().collect();
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        without(text, &secrets).into_owned()
+    }
+
+    #[test]
+    fn a_url_is_removed_as_a_whole_and_so_is_its_password_in_every_form() {
+        let url = "postgres://shop:hunter%2F2%22x@db/seats?password=open%20sesame&sslmode=require";
+        for (text, expected) in [
+            (format!("cannot parse '{url}'"), "cannot parse '[redacted]'"),
+            ("login by hunter%2F2%22x".to_owned(), "login by [redacted]"),
+            ("login by hunter/2\"x".to_owned(), "login by [redacted]"),
+            (format!("password: {:?}", "hunter/2\"x"), "password: \"[redacted]\""),
+            ("open sesame, open%20sesame".to_owned(), "[redacted], [redacted]"),
+            ("user shop, sslmode require".to_owned(), "user shop, sslmode require"),
+        ] {
+            assert_eq!(shown(url, &text), expected);
+        }
+    }
+
+    #[test]
+    fn a_url_that_nobody_can_parse_is_removed_too() {
+        for url in
+            ["postgres://u:hun/ter2@<host>/db", "amqp://u:hun@ter2@mq", "u:hunter2@db", "hun ter2"]
+        {
+            assert_eq!(shown(url, &format!("bad: {url}!")), "bad: [redacted]!");
+        }
+        assert_eq!(shown("amqp://u:hun@ter2@mq", "hun@ter2"), "[redacted]");
+    }
+
+    #[test]
+    fn a_url_without_a_secret_is_shown() {
+        for url in ["db://", "postgres://shop@db/seats?host=/run/db", "kafka://one:9092"] {
+            assert_eq!(shown(url, url), url);
+        }
+    }
+
+    #[test]
+    fn words_that_stand_everywhere_stay() {
+        let text = "seatlock: 5432 on";
+        assert_eq!(shown("postgres://seatlock:seatlock@db:5432/x?port=5432", text), text);
+        assert_eq!(shown("on", text), text, "too short to be told from the rest");
+    }
+
+    #[test]
+    fn what_was_learnt_is_removed_from_then_on() {
+        assert_eq!(redact("learnt-in-this-test"), "learnt-in-this-test");
+        learn("learnt-in-this-test");
+        assert_eq!(redact("a learnt-in-this-test b"), "a [redacted] b");
+    }
+
+    #[test]
+    fn only_whole_triplets_are_decoded() {
+        assert_eq!(percent_decoded("a%2Fb%zz%4"), "a/b%zz%4");
+    }
+}

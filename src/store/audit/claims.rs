@@ -1,0 +1,267 @@
+//! A schedule's sales and claims, page by page in the order of their keys.
+//!
+//! Every row is read once, and every list of seats is read once: the work grows with what is stored, and
+//! not with its square.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use entity::{block, booking, hold};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait as _, DbErr, EntityTrait as _, FromQueryResult as _,
+    QueryFilter as _, QueryOrder as _, QueryResult,
+};
+use uuid::Uuid;
+
+use crate::domain::audit::schedule::ScheduleAudit;
+use crate::domain::claims::BookingRow;
+use crate::domain::clock::EpochMs;
+use crate::domain::ids::{BookingId, ScheduleId, SeatNumber};
+use crate::domain::rows::BookedSeat;
+use crate::store::convert;
+use crate::store::dialect::{Column, RowSet};
+
+use super::page::Pages;
+use super::{Auditor, PAGE};
+
+const BOOKINGS: Pages = Pages { table: "booking", key: "id", list: "seats" };
+const HOLDS: Pages = Pages { table: "hold", key: "id", list: "seats" };
+const BLOCKS: Pages = Pages { table: "block", key: "id", list: "seats" };
+
+/// Sales of one page when those are looked for that no booking lists: each may need a list of its own.
+const SEARCH_PAGE: u64 = 200;
+
+/// A sale's place in their order: seat number and booking.
+type SaleKey = (i32, Uuid);
+
+/// Before the first sale.
+const FIRST_SALE: SaleKey = (-1, Uuid::nil());
+
+/// A sale: its key, and when it was given back.
+type Sale = (SaleKey, Option<i64>);
+
+/// The seats of bookings by their ids; none of a booking whose list cannot be read.
+type Lists = HashMap<Uuid, Option<List>>;
+
+type List = HashSet<SeatNumber>;
+
+impl Auditor {
+    pub(super) async fn sales(
+        &mut self,
+        id: ScheduleId,
+        audit: &mut ScheduleAudit,
+    ) -> Result<(), DbErr> {
+        let mut after = FIRST_SALE;
+        loop {
+            let page = self.page_of_sales(id, after, PAGE).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = *last;
+            for ((number, booking), released) in page {
+                let seat = (id, convert::seat_number(number)?);
+                audit.sale(BookedSeat { seat, booking, released_at: released.map(EpochMs) });
+            }
+            self.page_done(audit).await;
+        }
+    }
+
+    async fn page_of_sales(
+        &self,
+        id: ScheduleId,
+        (number, booking): SaleKey,
+        limit: u64,
+    ) -> Result<Vec<Sale>, DbErr> {
+        let sql = "SELECT number, booking_id, released_at FROM booking_seat
+             WHERE schedule_id = $1 AND (number, booking_id) > ($2, $3)
+             ORDER BY number, booking_id LIMIT $4";
+        let values = vec![id.0.into(), number.into(), booking.into(), limit.into()];
+        let sale = |row: &QueryResult| {
+            type Columns = (i32, Uuid, Option<i64>);
+            let (number, booking, released) = row.try_get_many_by_index::<Columns>()?;
+            Ok(((number, booking), released))
+        };
+        self.rows(sql, values).await?.iter().map(sale).collect()
+    }
+
+    /// Names the sales that no booking lists. Only where there are some, and only until all are found.
+    pub(super) async fn unlisted_sales(
+        &mut self,
+        id: ScheduleId,
+        audit: &mut ScheduleAudit,
+    ) -> Result<(), DbErr> {
+        let mut left = audit.unlisted_sales();
+        let mut after = FIRST_SALE;
+        while left > 0 {
+            let page = self.page_of_sales(id, after, SEARCH_PAGE).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = *last;
+            let lists = self.lists(id, page.iter().map(|((_, booking), _)| *booking)).await?;
+            for ((number, booking), _) in page {
+                let number = convert::seat_number(number)?;
+                match lists.get(&booking) {
+                    Some(Some(list)) if list.contains(&number) => continue,
+                    // What cannot be read is told of where the bookings are read.
+                    Some(None) => {}
+                    list => audit.unlisted_sale((number, booking), list.is_some()),
+                }
+                left = left.saturating_sub(1);
+            }
+            self.page_done(audit).await;
+        }
+        Ok(())
+    }
+
+    async fn lists(
+        &self,
+        id: ScheduleId,
+        bookings: impl Iterator<Item = Uuid>,
+    ) -> Result<Lists, DbErr> {
+        let bookings: BTreeSet<Uuid> = bookings.collect();
+        let set = RowSet::new().with("id", Column::Uuid(bookings.into_iter().collect()));
+        let after = "JOIN booking t ON t.schedule_id = $1 AND t.id = r.id";
+        let before = "SELECT t.id, t.seats FROM";
+        let statement = set.statement(self.dialect, vec![id.0.into()], before, after);
+        let list = |row: QueryResult| {
+            let (id, seats) = row.try_get_many_by_index::<(Uuid, String)>()?;
+            let list: Option<List> = convert::seats(&seats).ok().map(List::from_iter);
+            Ok((id, list))
+        };
+        self.transaction.query_all_raw(statement).await?.into_iter().map(list).collect()
+    }
+
+    pub(super) async fn bookings(
+        &mut self,
+        id: ScheduleId,
+        audit: &mut ScheduleAudit,
+    ) -> Result<(), DbErr> {
+        let sql = "SELECT b.*, h.booking_id AS became FROM booking b
+             LEFT JOIN hold h ON h.schedule_id = b.schedule_id AND h.id = b.hold_id
+             WHERE b.schedule_id = $1 AND b.id > $2 AND b.id <= $3 ORDER BY b.id";
+        let mut after = Uuid::nil();
+        while let Some(last) = self.end_of_page(BOOKINGS, id, after).await? {
+            let page = self.rows(sql, vec![id.0.into(), after.into(), last.into()]).await?;
+            after = last;
+            let mut bookings: Vec<(BookingRow, Option<BookingId>)> = Vec::new();
+            for row in &page {
+                let model = booking::Model::from_query_result(row, "")?;
+                let became: Option<Uuid> = row.try_get("", "became")?;
+                let became = became.map(|uuid| BookingId { schedule: id, uuid });
+                let place = ("booking", Some(id), model.id.to_string());
+                let read = self.readable(place, convert::booking(model)).await;
+                bookings.extend(read.map(|booking| (booking, became)));
+            }
+            let sales = self.sales_of(id, &bookings).await?;
+            for (booking, became) in &bookings {
+                let sales = sales.get(&booking.id.uuid).map(Vec::as_slice).unwrap_or_default();
+                audit.booking(booking, sales, *became);
+            }
+            self.audited.claims += page.len() as u64;
+            self.page_done(audit).await;
+        }
+        Ok(())
+    }
+
+    /// The sales of the seats that the bookings list, ascending: the number, and whether it is live.
+    async fn sales_of(
+        &self,
+        id: ScheduleId,
+        bookings: &[(BookingRow, Option<BookingId>)],
+    ) -> Result<HashMap<Uuid, Vec<(SeatNumber, bool)>>, DbErr> {
+        // A list that names a seat twice has one sale of it.
+        let listed: BTreeSet<(i32, Uuid)> = bookings
+            .iter()
+            .flat_map(|(row, _)| row.seats.iter().map(|seat| (*seat, row.id.uuid)))
+            .map(|(seat, uuid)| (convert::number_column(seat), uuid))
+            .collect();
+        let set = RowSet::new()
+            .with("number", Column::Int(listed.iter().map(|(number, _)| *number).collect()))
+            .with("booking_id", Column::Uuid(listed.iter().map(|(_, uuid)| *uuid).collect()));
+        let before = "SELECT s.booking_id, s.number, s.released_at FROM";
+        let after = "JOIN booking_seat s ON s.schedule_id = $1 AND s.number = r.number
+             AND s.booking_id = r.booking_id";
+        let statement = set.statement(self.dialect, vec![id.0.into()], before, after);
+        let mut sales: HashMap<Uuid, Vec<(SeatNumber, bool)>> = HashMap::new();
+        for row in self.transaction.query_all_raw(statement).await? {
+            let (booking, number, released) =
+                row.try_get_many_by_index::<(Uuid, i32, Option<i64>)>()?;
+            let sale = (convert::seat_number(number)?, released.is_none());
+            sales.entry(booking).or_default().push(sale);
+        }
+        sales.values_mut().for_each(|sales| sales.sort_unstable());
+        Ok(sales)
+    }
+
+    pub(super) async fn holds(
+        &mut self,
+        id: ScheduleId,
+        audit: &mut ScheduleAudit,
+    ) -> Result<(), DbErr> {
+        let mut after = Uuid::nil();
+        while let Some(last) = self.end_of_page(HOLDS, id, after).await? {
+            let page = hold::Entity::find()
+                .filter(hold::Column::ScheduleId.eq(id.0))
+                .filter(hold::Column::Id.gt(after))
+                .filter(hold::Column::Id.lte(last))
+                .order_by_asc(hold::Column::Id)
+                .all(&self.transaction)
+                .await?;
+            after = last;
+            self.audited.claims += page.len() as u64;
+            let became = page.iter().filter_map(|row| row.booking_id).collect();
+            let bookings = self.bookings_by_id(id, became).await?;
+            for model in page {
+                let (key, count) = (model.id.to_string(), model.seat_count);
+                let booking = model.booking_id.and_then(|uuid| bookings.get(&uuid));
+                let read = self.readable(("hold", Some(id), key), convert::hold(model)).await;
+                if let Some(row) = read {
+                    audit.hold(&row, u32::try_from(count).unwrap_or(0), booking);
+                }
+            }
+            self.page_done(audit).await;
+        }
+        Ok(())
+    }
+
+    async fn bookings_by_id(
+        &self,
+        id: ScheduleId,
+        uuids: Vec<Uuid>,
+    ) -> Result<HashMap<Uuid, BookingRow>, DbErr> {
+        let set = RowSet::new().with("id", Column::Uuid(uuids));
+        let after = "JOIN booking t ON t.schedule_id = $1 AND t.id = r.id";
+        let statement = set.statement(self.dialect, vec![id.0.into()], "SELECT t.* FROM", after);
+        let rows = self.transaction.query_all_raw(statement).await?;
+        let models = rows.iter().map(|row| booking::Model::from_query_result(row, ""));
+        let read = models.filter_map(|model| match model {
+            // What cannot be read is told of where the bookings are read.
+            Ok(model) => convert::booking(model).ok().map(|row| Ok((row.id.uuid, row))),
+            Err(error) => Some(Err(error)),
+        });
+        read.collect()
+    }
+
+    pub(super) async fn blocks(
+        &mut self,
+        id: ScheduleId,
+        audit: &mut ScheduleAudit,
+    ) -> Result<(), DbErr> {
+        let mut after = Uuid::nil();
+        while let Some(last) = self.end_of_page(BLOCKS, id, after).await? {
+            let page = block::Entity::find()
+                .filter(block::Column::ScheduleId.eq(id.0))
+                .filter(block::Column::Id.gt(after))
+                .filter(block::Column::Id.lte(last))
+                .order_by_asc(block::Column::Id)
+                .all(&self.transaction)
+                .await?;
+            after = last;
+            self.audited.claims += page.len() as u64;
+            for model in page {
+                let place = ("block", Some(id), model.id.to_string());
+                if let Some(row) = self.readable(place, convert::block(model)).await {
+                    audit.block(&row);
+                }
+            }
+            self.page_done(audit).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,59 @@
+//! How much of its time an audit works. In the background it leaves most of the machine to others.
+
+use std::time::{Duration, Instant};
+
+/// How fast to audit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Without a rest: somebody waits for the result.
+    Full,
+    /// At most a quarter of the time: after each page it rests three times as long as the page took.
+    Background,
+}
+
+/// The rests of one audit.
+pub(super) struct Rests {
+    pace: Pace,
+    longest: Duration,
+    page_began: Instant,
+}
+
+impl Rests {
+    /// `statement_timeout` is also how long a transaction may be idle before PostgreSQL ends it.
+    pub(super) fn new(pace: Pace, statement_timeout: Duration) -> Self {
+        Self { pace, longest: statement_timeout / 4, page_began: Instant::now() }
+    }
+
+    pub(super) async fn rest(&mut self) {
+        let rest = self.pace.rest_after(self.page_began.elapsed(), self.longest);
+        if !rest.is_zero() {
+            tokio::time::sleep(rest).await;
+        }
+        self.page_began = Instant::now();
+    }
+}
+
+impl Pace {
+    fn rest_after(self, worked: Duration, longest: Duration) -> Duration {
+        match self {
+            Self::Full => Duration::ZERO,
+            Self::Background => longest.min(worked * 3),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_the_background_an_audit_works_a_quarter_of_the_time() {
+        let rest = |pace: Pace, worked| {
+            let (worked, longest) = (Duration::from_millis(worked), Duration::from_millis(500));
+            pace.rest_after(worked, longest).as_millis()
+        };
+        assert_eq!(rest(Pace::Background, 20), 60);
+        assert_eq!(rest(Pace::Background, 60_000), 500, "an idle transaction is ended");
+        assert_eq!(rest(Pace::Full, 20), 0);
+    }
+}

@@ -1,0 +1,41 @@
+//! The background audit: a round that is longer than a turn.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seatlock::actors::auditor::Auditor;
+use seatlock::domain::clock::EpochMs;
+
+use crate::store::stage::Stage;
+
+/// Much less than a pause between two schedules: a turn is over after one of them.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+const SCHEDULES: u64 = 5;
+
+#[actix_web::test]
+async fn a_round_goes_on_in_the_next_turn_where_the_last_one_ended() {
+    let stage = Stage::embedded().await;
+    for _ in 0..SCHEDULES {
+        stage.schedule(3).await;
+    }
+    let last = stage.schedule(3).await;
+    let broken = format!("UPDATE schedule_version SET version = 7 WHERE schedule_id = {last}");
+    stage.database.execute(&broken).await;
+    let arbiter = actix::Arbiter::new();
+    let (store, metrics) = (Arc::clone(&stage.store), Arc::clone(&stage.metrics));
+    Auditor::start_in(&arbiter.handle(), store, metrics, INTERVAL, EpochMs(0));
+    let audit = &stage.metrics.audit;
+    let rounds_end = async {
+        while audit.rounds_total.get() < 2 {
+            tokio::time::sleep(INTERVAL).await;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(60), rounds_end).await;
+    arbiter.stop();
+    assert!(ended.is_ok(), "no round ends: {} schedules", audit.schedules_total.get());
+    // Each once: in the second round none had changed.
+    assert_eq!(audit.schedules_total.get(), SCHEDULES + 1);
+    let violations = audit.violations.with_label_values(&["journal_is_gapless"]);
+    assert_eq!((violations.get(), audit.failures_total.get()), (1, 0));
+}
