@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use env_logger::Builder;
 use env_logger::fmt::Formatter;
 use log::kv::{self, Key, VisitSource, VisitValue};
-use log::{Level, Record};
+use log::{Level, LevelFilter, Record};
 use seatlock::cause::Cause;
 use seatlock::config::{LogConfig, LogFormat};
 use serde_json::{Map, Value};
@@ -22,8 +22,7 @@ pub(crate) fn init(config: &LogConfig) {
         LogFormat::Text => false,
         LogFormat::Auto => !io::stderr().is_terminal(),
     };
-    let mut builder = Builder::new();
-    builder.parse_filters(&config.filter);
+    let mut builder = filtered(&config.filter);
     builder.format(move |line, record| match json {
         _ if tells_secrets(record) => Ok(()),
         true => writeln!(line, "{}", json_line(&timestamp(), record)),
@@ -37,6 +36,15 @@ pub(crate) fn init(config: &LogConfig) {
             _ => log::error!(target: "panic", "{panic}"),
         }
     }));
+}
+
+/// Lets through what the filter asks for. Libraries that trace say when each of their spans begins (`io_loop` of
+/// the client of RabbitMQ); that is said only to those who ask for it by its name, `tracing::span`.
+fn filtered(filter: &str) -> Builder {
+    let mut builder = Builder::new();
+    builder.filter_module("tracing::span", LevelFilter::Off);
+    builder.parse_filters(filter);
+    builder
 }
 
 /// Whether a line of a library is kept back: sea-orm traces the URL that it connects to, password and all.
@@ -167,6 +175,7 @@ impl VisitValue<'_> for Json {
 
 #[cfg(test)]
 mod tests {
+    use log::Log as _;
     use seatlock::cause::{Request, Trace};
 
     use super::*;
@@ -230,6 +239,20 @@ mod tests {
         let told = line_of(Cause::all([one, cause("two", None)])).await;
         assert_eq!(told["request_ids"], serde_json::json!(["one", "two"]));
         assert_eq!(told.get("request_id"), None);
+    }
+
+    #[test]
+    fn spans_of_libraries_are_told_only_to_those_who_ask() {
+        let shown = |filter: &str, target: &str| {
+            let metadata = log::Metadata::builder().target(target).level(Level::Info).build();
+            filtered(filter).build().enabled(&metadata)
+        };
+        for filter in ["info", "trace", "info,seatlock=debug", "lapin=trace,info"] {
+            assert!(shown(filter, "seatlock::queue"), "{filter}");
+            assert!(!shown(filter, "tracing::span"), "{filter}");
+            assert!(!shown(filter, "tracing::span::active"), "{filter}");
+        }
+        assert!(shown("info,tracing::span=info", "tracing::span"));
     }
 
     #[test]
