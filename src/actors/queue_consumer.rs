@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::cause;
 use crate::domain::command::Queued;
 use crate::domain::effect::{Outcome, RecordedAnswer};
-use crate::domain::failure::{Failure, StoreError};
+use crate::domain::failure::Failure;
 use crate::domain::ids::RequestId;
 use crate::domain::refusal::Refusal;
 use crate::faults::{self, Point};
@@ -33,9 +33,12 @@ use crate::store::Store;
 use super::booking::{Declined, Lanes};
 use super::health::Health;
 
+mod duty;
 mod flight;
+mod parking;
 mod rest;
 
+use duty::{Duty, Sharing};
 use flight::{Flight, Place};
 use rest::Rest;
 
@@ -71,11 +74,13 @@ pub struct QueueConsumers {
     pub patience: Duration,
     /// What is recorded for a request that nobody can execute, and is asked for later.
     pub render_parked: fn(RequestId) -> RecordedAnswer,
+    /// The status of the answer that is recorded for a request whose time was over.
+    pub expired_status: u16,
 }
 
 /// The running consumers of a process.
 pub struct Consuming {
-    stop: watch::Sender<bool>,
+    duty: watch::Sender<Duty>,
     tasks: JoinSet<()>,
 }
 
@@ -83,33 +88,41 @@ impl Consuming {
     /// Takes no more deliveries; those under way are finished and settled. False if that is not so by
     /// `deadline`: what is left comes again, to others.
     pub async fn stop_by(mut self, deadline: std::time::Instant) -> bool {
-        self.stop.send_replace(true);
+        self.duty.send_modify(Duty::end);
         let all = async { while self.tasks.join_next().await.is_some() {} };
         tokio::time::timeout_at(deadline.into(), all).await.is_ok()
     }
 }
 
 impl QueueConsumers {
-    /// Starts a task per partition, in the tokio runtime of the caller.
+    /// Starts a task per partition, in the tokio runtime of the caller, and one that knows which of them have
+    /// something to do in this process.
     #[must_use]
     pub fn start(self, partitions: u16) -> Consuming {
         // A consumer that waits for a message has a place already.
         let places = Arc::new(Semaphore::new(self.places.max(usize::from(partitions) * 2)));
         let this = Arc::new(self);
-        let (stop, stopping) = watch::channel(false);
+        let duty = watch::Sender::new(Duty::default());
         let mut tasks = JoinSet::new();
+        let sharing = Sharing {
+            store: Arc::clone(&this.store),
+            duty: duty.clone(),
+            partitions,
+            gauge: this.metrics.queue.partitions.clone(),
+        };
+        tasks.spawn(sharing.run(this.queue.shared_as()));
         for partition in Partition::all(partitions) {
             let consumer = Consumer {
                 with: Arc::clone(&this),
                 partition,
-                stopping: stopping.clone(),
+                duty: duty.subscribe(),
                 places: Arc::clone(&places),
                 marked: None,
                 rest: Rest::new(partition, this.metrics.queue.paused_partitions.clone()),
             };
             tasks.spawn(consumer.run());
         }
-        Consuming { stop, tasks }
+        Consuming { duty, tasks }
     }
 }
 
@@ -117,7 +130,7 @@ impl QueueConsumers {
 struct Consumer {
     with: Arc<QueueConsumers>,
     partition: Partition,
-    stopping: watch::Receiver<bool>,
+    duty: watch::Receiver<Duty>,
     places: Arc<Semaphore>,
     /// When it was last said who is being executed.
     marked: Option<Instant>,
@@ -125,13 +138,16 @@ struct Consumer {
 }
 
 impl Consumer {
-    /// Consumes until it is stopped, whatever happens to the queue. A panic ends the work on one opening
-    /// of the partition, and what was not settled comes again.
+    /// Consumes whenever the partition is this process's, until the process stops, whatever happens to the
+    /// queue. A panic ends the work on one opening of the partition, and what was not settled comes again.
     async fn run(mut self) {
-        while !*self.stopping.borrow() {
+        while self.has_work().await {
             let consumed = AssertUnwindSafe(self.consume()).catch_unwind().await;
             let error = match consumed {
-                Ok(Ok(())) => return,
+                Ok(Ok(())) => {
+                    self.rest.end();
+                    continue;
+                }
                 Ok(Err(error)) => error,
                 Err(_) => QueueError::new("its consumer failed"),
             };
@@ -142,25 +158,38 @@ impl Consumer {
         }
     }
 
+    /// Waits until the partition is this process's; false when the process stops.
+    async fn has_work(&mut self) -> bool {
+        let partition = self.partition;
+        let wanted = self.duty.wait_for(|duty| duty.is_over() || duty.includes(partition)).await;
+        wanted.is_ok_and(|duty| !duty.is_over())
+    }
+
+    /// Consumes until the partition is not this process's any more, and what was begun is settled.
     async fn consume(&mut self) -> Result<(), QueueError> {
         let mut deliveries = self.with.queue.open(self.partition).await?;
-        let mut flight = Flight::new(self.with.window.min(usize::from(UNSETTLED_MAX)));
+        let window = self.with.window.min(usize::from(UNSETTLED_MAX));
+        let mut flight = Flight::new(window, self.with.expired_status);
         let opened = Instant::now();
         loop {
-            let stopping = *self.stopping.borrow();
-            if stopping && flight.is_empty() {
+            let on_duty = self.duty.borrow_and_update().includes(self.partition);
+            if !on_duty && flight.is_empty() {
                 return Ok(());
             }
             tokio::select! {
                 biased;
-                _ = self.stopping.changed(), if !stopping => {}
+                _ = self.duty.changed(), if on_duty => {}
                 step = flight.landed(), if !flight.is_empty() => {
                     if let ControlFlow::Break(failure) = step {
+                        if self.is_given_up() {
+                            // Another process goes on with what is not settled.
+                            return Ok(());
+                        }
                         self.interrupted(&mut flight, &mut *deliveries, &failure).await?;
                     }
                     self.settle(&mut flight, &mut *deliveries).await?;
                 }
-                next = next(&self.places, &mut *deliveries), if !stopping && flight.has_room() => {
+                next = next(&self.places, &mut *deliveries), if on_duty && flight.has_room() => {
                     let (place, message) = next?;
                     self.begin(&mut flight, place, message);
                 }
@@ -169,6 +198,12 @@ impl Consumer {
                 }
             }
         }
+    }
+
+    /// Whether the partition is another process's now, while this one works on.
+    fn is_given_up(&self) -> bool {
+        let duty = self.duty.borrow();
+        !duty.is_over() && !duty.includes(self.partition)
     }
 
     /// Puts the requests of a message behind those under way. Those behind the first take what places
@@ -201,13 +236,13 @@ impl Consumer {
         flight: &mut Flight,
         deliveries: &mut dyn Deliveries,
     ) -> Result<(), QueueError> {
-        let landed = flight.take_landed();
+        let mut landed = flight.take_landed();
         if landed.is_empty() {
             return Ok(());
         }
-        for one in &landed {
+        for one in &mut landed {
             if let Err(reason) = &one.request {
-                self.park(one.message.clone(), None, reason).await?;
+                one.executed = self.park(one.message.clone(), None, reason).await?;
             }
         }
         faults::reach(Point::BeforeSettle).await.map_err(QueueError::new)?;
@@ -220,7 +255,7 @@ impl Consumer {
         let now = self.with.store.clock();
         let mut left = Vec::with_capacity(landed.len());
         for one in landed {
-            metrics.executed(one.result());
+            metrics.executed(one.executed);
             if let Ok(request) = one.request {
                 let id = request.queued.id;
                 metrics.wait_seconds.observe(now.since(id.made_at()).as_secs_f64());
@@ -260,8 +295,8 @@ impl Consumer {
         };
         if let Some(reason) = hopeless {
             if let Some((message, id)) = flight.first() {
-                self.park(message, Some(id), &reason).await?;
-                flight.give_up_first();
+                let given_up = self.park(message, Some(id), &reason).await?;
+                flight.give_up_first(given_up);
             }
             return self.settle(flight, deliveries).await;
         }
@@ -285,23 +320,8 @@ impl Consumer {
         late && works && flight.tries_of_first() >= TRIES_MAX
     }
 
-    async fn park(
-        &self,
-        message: Message,
-        id: Option<RequestId>,
-        reason: &str,
-    ) -> Result<(), QueueError> {
-        log::error!("request {} of the queue is a dead letter: {reason}", message.id);
-        if let Some(id) = id {
-            let answer = (self.with.render_parked)(id);
-            let recorded = self.with.store.record_answer(Queued::key(id), answer).await;
-            recorded.map_err(|error: StoreError| QueueError::new(error))?;
-        }
-        self.with.queue.park(self.partition, message, reason.to_owned()).await
-    }
-
     async fn rest(&mut self) {
-        self.rest.take(&self.with.health, self.stopping.clone()).await;
+        self.rest.take(&self.with.health, self.duty.clone()).await;
     }
 }
 
@@ -314,11 +334,13 @@ async fn next(
     Ok((place, deliveries.next().await?))
 }
 
-/// How the execution of a request is counted.
-fn executed(outcome: &Outcome) -> Executed {
+/// How the execution of a request is counted. Whoever asks for a request whose time is over has its outcome
+/// recorded, and then its delivery finds that.
+fn executed(outcome: &Outcome, expired_status: u16) -> Executed {
     match outcome {
         Outcome::Done(_) => Executed::Done,
         Outcome::Refused(Refusal::TooLate) => Executed::Expired,
+        Outcome::Replayed(answer) if answer.status == expired_status => Executed::Expired,
         Outcome::Refused(_) => Executed::Refused,
         Outcome::Repeated(_) | Outcome::Replayed(_) | Outcome::NotRecorded => Executed::Repeated,
     }

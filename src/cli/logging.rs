@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use env_logger::Builder;
 use env_logger::fmt::Formatter;
-use log::Record;
+use log::{LevelFilter, Record};
 use log::kv::{self, Key, VisitSource, VisitValue};
 use seatlock::cause::Cause;
 use seatlock::config::{LogConfig, LogFormat};
@@ -23,8 +23,7 @@ pub(crate) fn init(config: &LogConfig) {
         LogFormat::Text => false,
         LogFormat::Auto => !io::stderr().is_terminal(),
     };
-    let mut builder = Builder::new();
-    builder.parse_filters(&config.filter);
+    let mut builder = filtered(&config.filter);
     builder.format(move |line, record| match json {
         true => writeln!(line, "{}", json_line(&timestamp(), record)),
         false => write_text(line, &timestamp(), record),
@@ -37,6 +36,15 @@ pub(crate) fn init(config: &LogConfig) {
             _ => log::error!(target: "panic", "{panic}"),
         }
     }));
+}
+
+/// Lets through what the filter asks for. Libraries that trace log the beginning of each of their spans
+/// (`io_loop` of the RabbitMQ client); those lines appear only if the filter names `tracing::span`.
+fn filtered(filter: &str) -> Builder {
+    let mut builder = Builder::new();
+    builder.filter_module("tracing::span", LevelFilter::Off);
+    builder.parse_filters(filter);
+    builder
 }
 
 /// The time in UTC as RFC 3339 has it, always with three digits of milliseconds.
@@ -164,7 +172,7 @@ impl VisitValue<'_> for Json {
 
 #[cfg(test)]
 mod tests {
-    use log::Level;
+    use log::{Level, Log as _};
     use seatlock::cause::{Request, Trace};
 
     use super::*;
@@ -228,6 +236,20 @@ mod tests {
         let told = line_of(Cause::all([one, cause("two", None)])).await;
         assert_eq!(told["request_ids"], serde_json::json!(["one", "two"]));
         assert_eq!(told.get("request_id"), None);
+    }
+
+    #[test]
+    fn spans_of_libraries_are_told_only_to_those_who_ask() {
+        let shown = |filter: &str, target: &str| {
+            let metadata = log::Metadata::builder().target(target).level(Level::Info).build();
+            filtered(filter).build().enabled(&metadata)
+        };
+        for filter in ["info", "trace", "info,seatlock=debug", "lapin=trace,info"] {
+            assert!(shown(filter, "seatlock::queue"), "{filter}");
+            assert!(!shown(filter, "tracing::span"), "{filter}");
+            assert!(!shown(filter, "tracing::span::active"), "{filter}");
+        }
+        assert!(shown("info,tracing::span=info", "tracing::span"));
     }
 
     #[test]

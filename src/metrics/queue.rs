@@ -32,6 +32,8 @@ labels! {
         Repeated = "repeated",
         /// Nobody can execute it: it is a dead letter now.
         Parked = "parked",
+        /// Nobody can execute it, and it could not be kept as a dead letter: it is in the log alone.
+        Dropped = "dropped",
     }
 }
 
@@ -46,6 +48,8 @@ metrics! {
         wait_seconds: Histogram[buckets QUEUE_SECONDS],
         /// Deliveries that this process is executing.
         in_flight: IntGauge,
+        /// Partitions that this process consumes; where Kafka shares them out, all of them.
+        partitions: IntGauge,
         /// Partitions whose consumer here waits until the booking engine, or the queue, is well again.
         paused_partitions: IntGauge,
         /// Times that the execution of deliveries was interrupted, to be begun again in order.
