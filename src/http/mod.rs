@@ -15,20 +15,23 @@ mod limit;
 mod media;
 mod negotiate;
 pub mod openapi;
+mod percent;
 mod prefer;
 pub mod problem;
+pub mod query;
 pub mod recorded;
 mod reply;
 pub mod routes;
 pub mod time;
 mod trace;
-mod version;
+pub mod version;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::web::Payload;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::actors::health::Health;
@@ -91,7 +94,7 @@ impl Services {
     }
 
     /// Reads a JSON body of ordinary size, and the Idempotency-Key it came with.
-    pub(crate) async fn json<T: DeserializeOwned>(
+    pub(crate) async fn json<T: DeserializeOwned + Serialize>(
         &self,
         request: &HttpRequest,
         payload: Payload,
@@ -100,7 +103,7 @@ impl Services {
     }
 
     /// The same for a body that may carry a whole plan.
-    pub(crate) async fn large_json<T: DeserializeOwned>(
+    pub(crate) async fn large_json<T: DeserializeOwned + Serialize>(
         &self,
         request: &HttpRequest,
         payload: Payload,
@@ -109,21 +112,23 @@ impl Services {
     }
 
     /// The same for a body that may be left out.
-    pub(crate) async fn optional_json<T: DeserializeOwned + Default>(
+    pub(crate) async fn optional_json<T: DeserializeOwned + Serialize + Default>(
         &self,
         request: &HttpRequest,
         payload: Payload,
     ) -> Result<(T, Option<Keyed>), Problem> {
         let body = body::read(request, payload, self.body_limit, self.body_timeout).await?;
-        let keyed = key::keyed(request, &body)?;
-        if body.is_empty() {
-            return Ok((T::default(), keyed));
-        }
-        body::expect_json(request)?;
-        Ok((body::parse(&body)?, keyed))
+        let parsed = if body.is_empty() {
+            T::default()
+        } else {
+            body::expect_json(request)?;
+            body::parse(&body)?
+        };
+        let keyed = key::keyed(request, &parsed)?;
+        Ok((parsed, keyed))
     }
 
-    async fn json_within<T: DeserializeOwned>(
+    async fn json_within<T: DeserializeOwned + Serialize>(
         &self,
         limit: usize,
         request: &HttpRequest,
@@ -131,7 +136,8 @@ impl Services {
     ) -> Result<(T, Option<Keyed>), Problem> {
         body::expect_json(request)?;
         let body = body::read(request, payload, limit, self.body_timeout).await?;
-        let keyed = key::keyed(request, &body)?;
-        Ok((body::parse(&body)?, keyed))
+        let parsed = body::parse(&body)?;
+        let keyed = key::keyed(request, &parsed)?;
+        Ok((parsed, keyed))
     }
 }

@@ -49,6 +49,7 @@ mod holds;
 mod idempotency;
 mod listener;
 mod maps;
+mod methods;
 mod metrics;
 mod openapi;
 mod operations;
@@ -56,6 +57,7 @@ mod plans;
 mod plans_csv;
 mod problems;
 mod processes;
+mod queries;
 mod queue;
 #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 mod queue_brokers;
