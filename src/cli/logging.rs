@@ -2,6 +2,7 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal as _, Write as _};
+use std::time::SystemTime;
 
 use env_logger::Builder;
 use env_logger::fmt::Formatter;
@@ -9,9 +10,10 @@ use log::{LevelFilter, Record};
 use log::kv::{self, Key, VisitSource, VisitValue};
 use seatlock::cause::Cause;
 use seatlock::config::{LogConfig, LogFormat};
+use seatlock::domain::clock::EpochMs;
+use seatlock::http::time;
 use seatlock::redaction::redact;
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
 
 /// Names that every JSON line uses itself; a record's own pair of that name gets an underscore.
 const RESERVED: [&str; 4] = ["ts", "level", "target", "msg"];
@@ -47,11 +49,9 @@ fn filtered(filter: &str) -> Builder {
     builder
 }
 
-/// The time in UTC as RFC 3339 has it, always with three digits of milliseconds.
+/// The time of this machine, as the API writes times.
 fn timestamp() -> String {
-    let now = OffsetDateTime::now_utc();
-    let (date, (hour, minute, second, milli)) = (now.date(), now.time().as_hms_milli());
-    format!("{date}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    time::write(EpochMs::from(SystemTime::now()))
 }
 
 /// One JSON object without line breaks, whatever the record contains: `ts`, `level`, `target`,

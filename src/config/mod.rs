@@ -13,6 +13,8 @@ mod http;
 mod ladder;
 mod log;
 mod problem;
+#[cfg(test)]
+mod properties;
 mod queue;
 mod reader;
 mod redis;

@@ -19,7 +19,8 @@ pub struct RequestKey {
 pub struct Keyed {
     /// Which request.
     pub request: RequestKey,
-    /// SHA-256 over method, path and body, in hexadecimal.
+    /// SHA-256 over what was understood of the request: method, path, effective parameters and body, in
+    /// hexadecimal.
     pub fingerprint: String,
 }
 

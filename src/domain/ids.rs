@@ -131,6 +131,14 @@ impl CustomerId {
     }
 }
 
+impl FromStr for CustomerId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        Self::parse(text)
+    }
+}
+
 /// The random name of a history of the database: a new one with each database, and with each failover or restore.
 /// Eight letters or digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -188,7 +196,35 @@ pub struct BatchId(pub Uuid);
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parsers_panic(text in "[0-9+-]{0,20}-?[0-9a-fA-F-]{0,40}|.{0,40}") {
+            if let Ok(id) = text.parse::<ScheduleId>() {
+                prop_assert_eq!(id.to_string(), text.as_str());
+            }
+            if let Ok(id) = text.parse::<HoldId>() {
+                prop_assert_eq!(id.to_string(), text.as_str());
+            }
+            if let Ok(customer) = text.parse::<CustomerId>() {
+                prop_assert_eq!(customer.as_str(), text.as_str());
+            }
+        }
+
+        #[test]
+        fn an_id_is_read_as_it_was_written(schedule in 1..=i64::MAX, uuid in any::<u128>()) {
+            let schedule = ScheduleId(schedule);
+            prop_assert_eq!(schedule.to_string().parse(), Ok(schedule));
+            let booking = BookingId { schedule, uuid: Uuid::from_u128(uuid) };
+            prop_assert_eq!(booking.to_string().parse(), Ok(booking));
+            // Every uuid has a time, or the beginning of all times.
+            let request = RequestId { schedule, uuid: booking.uuid };
+            prop_assert!(request.made_at().0 >= 0);
+        }
+    }
 
     #[test]
     fn an_id_has_one_spelling() {

@@ -10,6 +10,26 @@ pub const EVENT_NAME_MAX: usize = 200;
 /// The most characters of a seat plan's id.
 pub const PLAN_ID_MAX: usize = 64;
 
+/// What the id of a seat plan must be, for problems.
+pub const PLAN_ID_RULE: &str = "must have 1 to 64 letters A to Z, digits or the characters - . _ ~, and \
+                                not only dots";
+
+/// Whether a text can be the id of a new seat plan. The id is a segment in the path of a URL, so it has only
+/// characters that stand there as they are (RFC 3986 §2.3), and is no segment of dots, which means another
+/// place (§3.3).
+#[must_use]
+pub fn is_plan_id(text: &str) -> bool {
+    (1..=PLAN_ID_MAX).contains(&text.len())
+        && text.bytes().all(is_plan_id_byte)
+        && text.bytes().any(|byte| byte != b'.')
+}
+
+/// Whether a character may stand in the id of a seat plan.
+#[must_use]
+pub fn is_plan_id_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
 /// Seats in one hold or booking, unless the schedule says otherwise.
 pub const SEATS_PER_BOOKING: u32 = 10;
 
@@ -70,4 +90,24 @@ pub struct Policy {
     pub outage_grace: Duration,
     /// How long an answer is kept under its Idempotency-Key.
     pub idempotency_ttl: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_plan_is_a_name_that_stands_in_a_path_as_it_is() {
+        let longest = "x".repeat(PLAN_ID_MAX);
+        for id in ["hall", "Hall-2.v1_~", ".hall", "..a", "1", &longest] {
+            assert!(is_plan_id(id), "{id}");
+        }
+        let too_long = "x".repeat(PLAN_ID_MAX + 1);
+        for wrong in
+            ["", ".", "..", "...", "a/c", "a b", " a", "a%2Fc", "a\0", "a\n", "säle", &too_long]
+        {
+            assert!(!is_plan_id(wrong), "{wrong:?}");
+        }
+        assert!(PLAN_ID_RULE.contains(&format!("1 to {PLAN_ID_MAX} ")));
+    }
 }

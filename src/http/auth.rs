@@ -2,7 +2,7 @@
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header;
+use actix_web::http::{Method, header};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage as _, web};
 use sha2::{Digest as _, Sha256};
@@ -50,7 +50,8 @@ pub async fn authenticate(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    if let Some(key) = &services.api_key {
+    // A browser asks what it may send without any credentials, and OPTIONS tells only methods.
+    if let Some(key) = services.api_key.as_ref().filter(|_| request.method() != Method::OPTIONS) {
         let header = request.headers().get(header::AUTHORIZATION);
         let token = header.and_then(|value| {
             let (scheme, token) = value.to_str().ok()?.split_once(' ')?;

@@ -42,7 +42,8 @@ impl From<Refusal> for Problem {
             }
             Refusal::KeyReused => Self::new(
                 Code::IdempotencyKeyReused,
-                "the Idempotency-Key was used for a request with another method, path or body",
+                "the Idempotency-Key was used for another request: the method, the path, or what the \
+                 parameters and the body mean is different",
             ),
         }
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, Method, Version};
 use actix_web::middleware::Next;
 #[cfg(target_os = "linux")]
 use actix_web::rt::net::TcpStream;
@@ -111,6 +111,7 @@ async fn answer<B: MessageBody + 'static>(
     drop(in_flight);
     put_names(response.headers_mut(), &arrival.request);
     guard::protect(response.headers_mut());
+    end_by_closing(&mut response);
     if services.health.is_draining() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -118,6 +119,17 @@ async fn answer<B: MessageBody + 'static>(
     count(&services, &arrival, (route.as_deref(), response.status().as_u16()), problem.as_ref());
     log_answer(&response, problem.as_ref(), arrival.began.elapsed());
     Ok(response)
+}
+
+/// Before HTTP/1.1 there is no chunked coding: a body of unknown length ends with its connection (RFC 9112
+/// §6.1, §6.3).
+fn end_by_closing<B: MessageBody>(response: &mut ServiceResponse<B>) {
+    let is_old = response.request().version() < Version::HTTP_11;
+    if is_old && response.response().body().size() == BodySize::Stream {
+        let head = response.response_mut().head_mut();
+        head.no_chunking(true);
+        head.set_connection_type(ConnectionType::Close);
+    }
 }
 
 /// Whether this is a request to hold, book or confirm.
@@ -246,8 +258,8 @@ pub fn problem_response(problem: &Problem, id: &str) -> HttpResponse {
     if let Some(seconds) = problem.retry_after {
         response.insert_header((header::RETRY_AFTER, seconds.to_string()));
     }
-    if let Some(allow) = problem.allow {
-        response.insert_header((header::ALLOW, allow));
+    if let Some((name, takes)) = problem.takes.as_deref() {
+        response.insert_header((name.clone(), takes.as_str()));
     }
     if problem.code == Code::Unauthenticated {
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));

@@ -5,8 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::de::{Deserializer, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::{CustomerId, SeatNumber};
@@ -43,6 +43,37 @@ impl<'de> Deserialize<'de> for IdText {
     }
 }
 
+/// The labels of seats in a body. Their order has no meaning: two lists of the same labels are one request.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Vec<String>, example = json!(["A-1-1", "A-1-2"]))]
+pub struct Labels(pub Vec<String>);
+
+impl Serialize for Labels {
+    /// Writes what is meant, for the fingerprint of the request.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut labels: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        labels.sort_unstable();
+        labels.serialize(serializer)
+    }
+}
+
+/// A time in a body. The same moment with another offset is the same time.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = String, example = "2026-12-24T20:00:00Z")]
+pub struct TimeText(pub String);
+
+impl Serialize for TimeText {
+    /// Writes what is meant, for the fingerprint of the request.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match time::read(&self.0) {
+            Ok(moment) => time::write(moment).serialize(serializer),
+            Err(_) => self.0.serialize(serializer),
+        }
+    }
+}
+
 /// Collects the faults of a body while its fields are read.
 #[derive(Debug, Default)]
 pub struct Fields {
@@ -75,13 +106,14 @@ impl Fields {
     }
 
     /// A time in RFC 3339.
-    pub fn time(&mut self, pointer: &str, text: &str) -> Option<EpochMs> {
-        let time = time::read(text);
-        if time.is_none() {
-            let message = "must be a time like 2026-11-22T20:00:00Z (RFC 3339)";
-            self.fault(pointer, "invalid_time", message);
+    pub fn time(&mut self, pointer: &str, text: &TimeText) -> Option<EpochMs> {
+        match time::read(&text.0) {
+            Ok(time) => Some(time),
+            Err(wrong) => {
+                self.fault(pointer, wrong.code(), wrong.to_string());
+                None
+            }
         }
-        time
     }
 
     /// A text of 1 to `max` characters without control characters.
@@ -116,7 +148,7 @@ impl Fields {
     }
 
     /// Seats by label: at least one, each known to the schedule, none twice. Ascending.
-    pub fn seats(&mut self, labels: &[String], layout: &Layout) -> Vec<SeatNumber> {
+    pub fn seats(&mut self, Labels(labels): &Labels, layout: &Layout) -> Vec<SeatNumber> {
         if labels.is_empty() {
             self.fault("/seats", "empty", "name at least one seat");
         }
@@ -159,10 +191,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_meant_is_written_in_one_way() {
+        let labels = |labels: &[&str]| {
+            let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+            serde_json::to_string(&Labels(labels)).unwrap()
+        };
+        assert_eq!(labels(&["A-1-2", "A-1-10"]), labels(&["A-1-10", "A-1-2"]));
+        assert_ne!(labels(&["A-1-2"]), labels(&["A-1-2", "A-1-2"]));
+        let time = |text: &str| serde_json::to_string(&TimeText(text.to_owned())).unwrap();
+        assert_eq!(time("2026-12-24T20:00:00Z"), time("2026-12-24T21:00:00.000+01:00"));
+        assert_eq!(time("soon"), "\"soon\"");
+    }
+
+    #[test]
     fn all_faults_are_told_at_once() {
         let mut fields = Fields::default();
         assert_eq!(fields.customer("/customer_id", ""), None);
-        assert_eq!(fields.time("/starts_at", "soon"), None);
+        assert_eq!(fields.time("/starts_at", &TimeText("soon".to_owned())), None);
         assert_eq!(fields.ttl(Some(0), Duration::from_secs(60)), None);
         let problem = fields.finish().unwrap_err();
         let pointers: Vec<&str> = problem.errors.iter().map(|e| e.pointer.as_str()).collect();

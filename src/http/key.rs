@@ -1,17 +1,27 @@
 //! The Idempotency-Key of a request (draft-ietf-httpapi-idempotency-key-header-07): bare or quoted.
 
 use actix_web::{HttpMessage as _, HttpRequest};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::command::{Keyed, RequestKey};
 
 use super::auth::Caller;
-use super::problem::Problem;
+use super::percent;
+use super::problem::{Code, Problem};
 
 const HEADER: &str = "Idempotency-Key";
 
-/// The key of a request, if it has one, with the fingerprint of method, path, query and body.
-pub(super) fn keyed(request: &HttpRequest, body: &[u8]) -> Result<Option<Keyed>, Problem> {
+/// The key of a request, if it has one, with the fingerprint of the request: its method, its route, the
+/// parameters in its path, and what was `understood` of its query and body.
+///
+/// `understood` is the parsed body, or what body and query make together. It must be written in one way for
+/// one meaning, and leave out what has no effect: `min_version` and `Prefer` change when and how a request is
+/// answered, not what it asks.
+pub(super) fn keyed(
+    request: &HttpRequest,
+    understood: &impl Serialize,
+) -> Result<Option<Keyed>, Problem> {
     let mut values = request.headers().get_all(HEADER);
     let Some(value) = values.next() else { return Ok(None) };
     let key = values.next().is_none().then(|| parse(value.as_bytes())).flatten();
@@ -20,15 +30,19 @@ pub(super) fn keyed(request: &HttpRequest, body: &[u8]) -> Result<Option<Keyed>,
         Problem::parameter(HEADER, message)
     })?;
     let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default().0;
-    let mut hash = Sha256::new();
-    let (method, path, query) = (request.method().as_str(), request.path(), request.query_string());
-    for part in [method, path, query] {
-        hash.update(part.as_bytes());
-        hash.update([0]);
-    }
-    hash.update(body);
-    let fingerprint = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let fingerprint = fingerprint(request, understood)?;
     Ok(Some(Keyed { request: RequestKey { caller, key }, fingerprint }))
+}
+
+fn fingerprint(request: &HttpRequest, understood: &impl Serialize) -> Result<String, Problem> {
+    let names = request.match_info().iter().map(|(name, _)| name);
+    let path: Vec<_> =
+        names.map(|name| percent::path_parameter(request, name)).collect::<Result<_, _>>()?;
+    let all = (request.method().as_str(), request.match_pattern(), path, understood);
+    let written = serde_json::to_vec(&all).map_err(|error| {
+        Problem::new(Code::Internal, "the request has no fingerprint").because(error)
+    })?;
+    Ok(Sha256::digest(written).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn parse(value: &[u8]) -> Option<String> {
@@ -43,7 +57,35 @@ fn parse(value: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::Method;
+    use actix_web::test::TestRequest;
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn print(method: Method, uri: &str, understood: &impl Serialize) -> String {
+        fingerprint(&TestRequest::with_uri(uri).method(method).to_http_request(), understood)
+            .unwrap()
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_the_method_and_of_what_was_understood() {
+        let post = print(Method::POST, "/", &("ada", Some(7)));
+        assert_eq!(post.len(), 64);
+        assert_eq!(post, print(Method::POST, "/?min_version=7", &("ada", Some(7))));
+        assert_ne!(post, print(Method::PUT, "/", &("ada", Some(7))));
+        assert_ne!(post, print(Method::POST, "/", &("ada", None::<u8>)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_the_reader_panic(value in any::<Vec<u8>>()) {
+            if let Some(key) = parse(&value) {
+                prop_assert_eq!(parse(key.as_bytes()), Some(key.clone()));
+                prop_assert_eq!(parse(format!("\"{key}\"").as_bytes()), Some(key));
+            }
+        }
+    }
 
     #[test]
     fn a_key_is_the_same_bare_and_quoted() {

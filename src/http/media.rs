@@ -65,8 +65,31 @@ fn quality(accept: &Accept, (kind, subtype): (mime::Name<'_>, mime::Name<'_>)) -
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
+    use proptest::prelude::*;
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_header_makes_the_readers_panic(accept in "[ -~]{0,60}", sent in "[ -~]{0,60}") {
+            let request = TestRequest::default()
+                .insert_header((header::ACCEPT, accept))
+                .insert_header((header::CONTENT_TYPE, sent));
+            let request = request.to_http_request();
+            PlanMedia::wanted(&request);
+            drop(PlanMedia::of_body(&request));
+        }
+
+        #[test]
+        fn the_form_that_is_liked_better_is_answered(json in 0..=1_000_u32, csv in 0..=1_000_u32) {
+            let weight = |weight| f64::from(weight) / 1_000.0;
+            let (json, csv) = (weight(json), weight(csv));
+            let accept = format!("application/json;q={json}, text/csv;q={csv}");
+            let request = TestRequest::default().insert_header((header::ACCEPT, accept));
+            let expected = if csv > json { PlanMedia::Csv } else { PlanMedia::Json };
+            prop_assert_eq!(PlanMedia::wanted(&request.to_http_request()), expected);
+        }
+    }
 
     #[test]
     fn csv_is_answered_to_those_who_like_it_better_than_json() {

@@ -18,14 +18,16 @@ mod media;
 mod negotiate;
 pub mod openapi;
 mod outgoing;
+mod percent;
 mod prefer;
 pub mod problem;
+pub mod query;
 pub mod recorded;
 mod reply;
 pub mod routes;
 pub mod time;
 mod trace;
-mod version;
+pub mod version;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +35,7 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::http::header;
 use actix_web::web::Payload;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::actors::health::Health;
@@ -104,7 +107,7 @@ impl Services {
     }
 
     /// Reads a JSON body of ordinary size, and the Idempotency-Key it came with.
-    pub(crate) async fn json<T: DeserializeOwned>(
+    pub(crate) async fn json<T: DeserializeOwned + Serialize>(
         &self,
         request: &HttpRequest,
         payload: Payload,
@@ -113,7 +116,7 @@ impl Services {
     }
 
     /// The same for a body that may carry a whole plan.
-    pub(crate) async fn large_json<T: DeserializeOwned>(
+    pub(crate) async fn large_json<T: DeserializeOwned + Serialize>(
         &self,
         request: &HttpRequest,
         payload: Payload,
@@ -122,25 +125,23 @@ impl Services {
     }
 
     /// The same for a body that may be left out.
-    pub(crate) async fn optional_json<T: DeserializeOwned + Default>(
+    pub(crate) async fn optional_json<T: DeserializeOwned + Serialize + Default>(
         &self,
         request: &HttpRequest,
         payload: Payload,
     ) -> Result<(T, Option<Keyed>), Problem> {
         let body = body::read(request, payload, self.body_limit, self.body_timeout).await?;
-        let keyed = key::keyed(request, &body)?;
         // An empty body needs no type. If it has one, the type must be right: a browser sends an empty form
         // for any page, without asking first.
         if !body.is_empty() || request.headers().contains_key(header::CONTENT_TYPE) {
             body::expect_json(request)?;
         }
-        if body.is_empty() {
-            return Ok((T::default(), keyed));
-        }
-        Ok((body::parse(&body)?, keyed))
+        let parsed = if body.is_empty() { T::default() } else { body::parse(&body)? };
+        let keyed = key::keyed(request, &parsed)?;
+        Ok((parsed, keyed))
     }
 
-    async fn json_within<T: DeserializeOwned>(
+    async fn json_within<T: DeserializeOwned + Serialize>(
         &self,
         limit: usize,
         request: &HttpRequest,
@@ -148,7 +149,8 @@ impl Services {
     ) -> Result<(T, Option<Keyed>), Problem> {
         body::expect_json(request)?;
         let body = body::read(request, payload, limit, self.body_timeout).await?;
-        let keyed = key::keyed(request, &body)?;
-        Ok((body::parse(&body)?, keyed))
+        let parsed = body::parse(&body)?;
+        let keyed = key::keyed(request, &parsed)?;
+        Ok((parsed, keyed))
     }
 }

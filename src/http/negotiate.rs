@@ -19,6 +19,7 @@ pub(super) fn coding(request: &HttpRequest) -> Coding {
             let mut parts = item.split(';');
             let coding = parts.next().unwrap_or_default().trim();
             let weight = parts.find_map(|part| part.trim().strip_prefix("q=")?.trim().parse().ok());
+            let weight = weight.filter(|weight| (0.0..=1.0).contains(weight));
             let weight: f32 = weight.unwrap_or(1.0);
             if coding.eq_ignore_ascii_case(name) {
                 return Some(weight);
@@ -57,8 +58,35 @@ pub(super) fn tagged_version(request: &HttpRequest) -> i64 {
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
+    use proptest::prelude::*;
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_header_makes_the_readers_panic(value in "[ -~]{0,60}", tag in "[ -~]{0,40}") {
+            let request = TestRequest::default()
+                .insert_header((header::ACCEPT_ENCODING, value))
+                .insert_header((header::IF_NONE_MATCH, tag));
+            let request = request.to_http_request();
+            coding(&request);
+            tagged_version(&request);
+        }
+
+        #[test]
+        fn the_heaviest_coding_is_chosen(weights in prop::collection::vec(1..=1_000_u32, 4)) {
+            let names = CODINGS.map(Coding::name);
+            let weight = |weight: &u32| f64::from(*weight) / 1_000.0;
+            let listed: Vec<String> = names
+                .iter()
+                .zip(&weights)
+                .map(|(name, given)| format!("{name};q={}", weight(given)))
+                .collect();
+            let best = weights.iter().max();
+            let place = CODINGS.iter().position(|coding| *coding == chosen(&listed.join(", ")));
+            prop_assert_eq!(place.and_then(|place| weights.get(place)), best);
+        }
+    }
 
     fn chosen(accept: &str) -> Coding {
         let request = TestRequest::default().insert_header((header::ACCEPT_ENCODING, accept));
@@ -75,6 +103,7 @@ mod tests {
         assert_eq!(chosen("identity, gzip;q=0.5"), Coding::Identity);
         assert_eq!(chosen("deflate"), Coding::Identity);
         assert_eq!(chosen("gzip;q=0"), Coding::Identity);
+        assert_eq!(chosen("gzip;q=inf, br;q=0.5, zstd;q=NaN"), Coding::Zstd, "no weights at all");
     }
 
     #[test]

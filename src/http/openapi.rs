@@ -12,7 +12,8 @@ use super::handlers::{
 #[openapi(
     info(
         title = "Seatlock",
-        description = "Seat reservations: exactly one buyer gets each seat, and nothing acknowledged is lost."
+        description = "Seat reservations: exactly one buyer gets each seat, and nothing acknowledged is lost. \
+                       Every GET can be asked as HEAD, and every path answers OPTIONS."
     ),
     paths(
         events::create, events::read, events::list,

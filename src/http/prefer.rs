@@ -47,7 +47,26 @@ impl Prefer {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_header_makes_the_reader_panic(values in prop::collection::vec(any::<String>(), 0..4)) {
+            Prefer::parse(values.iter().map(String::as_str));
+        }
+
+        #[test]
+        fn a_time_to_wait_is_read_whatever_stands_around_it(
+            seconds in any::<u64>(), before in "[a-z]{1,5}(=[a-z0-9]{1,5})?", after in "[a-z;=, ]{0,9}"
+        ) {
+            prop_assume!(!before.starts_with("wait"));
+            let header = format!("{before}, wait={seconds}, {after}");
+            let wait = Prefer::parse([header.as_str()].into_iter()).wait;
+            prop_assert_eq!(wait, Some(Duration::from_secs(seconds)));
+        }
+    }
 
     #[test]
     fn preferences_stand_in_one_header_or_several() {

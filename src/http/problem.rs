@@ -4,6 +4,7 @@ use std::fmt;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderName;
 use serde::Serialize;
 
 use super::edge::problem_response;
@@ -79,7 +80,7 @@ problem_codes! {
     RequestExpired = "request_expired", 410, "The request has expired",
     /// Send a smaller body.
     PayloadTooLarge = "payload_too_large", 413, "The body is too large",
-    /// Send `Content-Type: application/json`; a seat plan may be `text/csv`, too.
+    /// Send `Content-Type: application/json`; a seat plan may be `text/csv`, too. A body may be in gzip, and in no other coding.
     UnsupportedMediaType = "unsupported_media_type", 415, "The body is of another type",
     /// Use `localhost` or a loopback address, add the name to `ALLOWED_HOSTS`, or set `ADMIN_API_KEY`.
     HostNotAllowed = "host_not_allowed", 421, "The service does not answer to this host name",
@@ -156,8 +157,9 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
     /// Seats that could not be taken.
     pub conflicts: Vec<ConflictBody>,
-    /// The methods that the resource takes, for 405.
-    pub allow: Option<&'static str>,
+    /// What the resource takes instead: methods in `Allow` for 405, codings in `Accept-Encoding` for a 415
+    /// that is about the coding of a body (RFC 9110 §12.5.3).
+    pub takes: Option<Box<(HeaderName, String)>>,
     /// What is behind it: for the log, never for the caller.
     pub reason: Option<Box<str>>,
 }
@@ -179,7 +181,7 @@ impl Problem {
             retry_after: waits.then_some(1),
             errors: Vec::new(),
             conflicts: Vec::new(),
-            allow: None,
+            takes: None,
             reason: None,
         }
     }

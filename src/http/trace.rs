@@ -51,7 +51,24 @@ fn hex(text: &str, digits: usize) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(text in any::<String>()) {
+            trace_id(&text);
+        }
+
+        #[test]
+        fn a_trace_that_is_answered_is_read_again(id in "[0-9a-f]{32}", span in 1..=u64::MAX) {
+            prop_assume!(id.bytes().any(|digit| digit != b'0'));
+            let trace = of(&headers(&[&format!("00-{id}-00f067aa0ba902b7-01")]), span).unwrap();
+            let answered = response(&trace).unwrap();
+            prop_assert_eq!(trace_id(answered.to_str().unwrap()), Some(id.as_str()));
+        }
+    }
 
     const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 

@@ -5,6 +5,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderMap, HeaderName};
 
 use super::problem::Problem;
+use super::query::{self, Given, Parameters};
 
 /// The parameter of the query that says it.
 const PARAMETER: &str = "min_version";
@@ -12,9 +13,24 @@ const PARAMETER: &str = "min_version";
 /// The header that says it, for callers that would rather not touch the query.
 const HEADER: HeaderName = HeaderName::from_static("x-seatlock-min-version");
 
+/// The parameter in the query of a request; for a request that takes no other.
+#[derive(Debug)]
+pub struct AtLeast;
+
+impl Parameters for AtLeast {
+    fn read(given: &mut Given) -> Result<Self, Problem> {
+        given.parsed::<i64>(PARAMETER, "a version, a whole number").map(|_| Self)
+    }
+}
+
 /// The version that a request says its caller has seen, in its query or in its header; the newer of the two, and 0
 /// if it says neither.
-pub(super) fn at_least(request: &HttpRequest, query: Option<&str>) -> Result<i64, Problem> {
+pub(super) fn version_seen(request: &HttpRequest) -> Result<i64, Problem> {
+    let asked = query::parameter(request.query_string(), PARAMETER)?;
+    at_least(request, asked.as_deref())
+}
+
+fn at_least(request: &HttpRequest, query: Option<&str>) -> Result<i64, Problem> {
     let parse = |name, text: &str| {
         let wrong = |_| Problem::parameter(name, "must be a version, a whole number");
         text.trim().parse::<i64>().map_err(wrong)

@@ -10,6 +10,8 @@ on_both_stacks![
     every_kind_of_effect_is_had_once,
     a_key_is_the_same_bare_and_quoted,
     a_key_of_another_request_is_refused,
+    a_request_that_is_written_differently_is_the_same_request,
+    a_plan_that_is_written_differently_is_the_same_request,
     a_refused_request_may_succeed_under_the_same_key,
     a_key_is_free_again_when_its_time_is_over,
     a_repeated_hold_is_answered_although_its_seats_are_held,
@@ -101,6 +103,114 @@ async fn a_key_of_another_request_is_refused(on: Stack) {
         assert_eq!((&problem["effect"], &problem["retryable"]), (&json!("none"), &json!(false)));
     }
     assert_eq!(app.database.dump().await, before);
+}
+
+/// Sends a body as it is written.
+async fn write(app: &TestApp, path: &str, key: &str, body: &str) -> Answer {
+    let request = app.request(reqwest::Method::POST, path).header("idempotency-key", key);
+    app.send(request.header("content-type", "application/json").body(body.to_owned())).await
+}
+
+async fn a_request_that_is_written_differently_is_the_same_request(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(9).await;
+    let event = app.event("Hamlet").await;
+    let schedules = format!("/api/v1/events/{event}/schedules");
+    let extended = app.hold(&schedule, &["A-1-7"], "anna").await.id(201);
+    let extend = format!("/api/v1/holds/{extended}/extend");
+    let section = r#"{"name":"A","rows":1,"seats_per_row":1,"price":100}"#;
+    let shuffled = r#"{"price":100,"rows":1,"name":"A","seats_per_row":1}"#;
+    let table = [
+        (
+            "/api/v1/holds",
+            format!(
+                r#"{{"schedule_id":"{schedule}","seats":["A-1-1","A-1-2"],"customer_id":"ada"}}"#
+            ),
+            vec![
+                format!(
+                    r#" {{ "customer_id" : "\u0061da",  "seats":["A-1-2","A-1-1"],
+                        "ttl_s": null, "schedule_id": {schedule} }} "#
+                ),
+                format!(
+                    r#"{{"schedule_id":{schedule},"seats":["A-1-1","A\u002d1-2"],"customer_id":"ada"}}"#
+                ),
+            ],
+            vec![
+                format!(r#"{{"schedule_id":{schedule},"seats":["A-1-1"],"customer_id":"ada"}}"#),
+                format!(
+                    r#"{{"schedule_id":{schedule},"seats":["A-1-1","A-1-2"],"customer_id":"Ada"}}"#
+                ),
+                format!(
+                    r#"{{"schedule_id":{schedule},"seats":["A-1-1","A-1-2"],"customer_id":"ada","ttl_s":60}}"#
+                ),
+            ],
+        ),
+        (
+            schedules.as_str(),
+            format!(
+                r#"{{"starts_at":"2030-01-01T20:00:00Z","seat_plan":{{"sections":[{section}]}}}}"#
+            ),
+            vec![format!(
+                r#"{{"seat_plan":{{"sections":[{shuffled}]}},"currency":null,"starts_at":"2030-01-01T21:00:00.000+01:00"}}"#
+            )],
+            vec![
+                format!(
+                    r#"{{"starts_at":"2030-01-01T20:00:00.001Z","seat_plan":{{"sections":[{section}]}}}}"#
+                ),
+                format!(
+                    r#"{{"starts_at":"2030-01-01T20:00:00Z","currency":"CHF","seat_plan":{{"sections":[{section}]}}}}"#
+                ),
+            ],
+        ),
+        (
+            &extend,
+            String::new(),
+            vec!["{}".to_owned(), r#"{"ttl_s":null}"#.to_owned()],
+            vec![r#"{"ttl_s":900}"#.to_owned()],
+        ),
+    ];
+    for (path, first, same, different) in table {
+        let answer = write(&app, path, path, &first).await;
+        assert!(answer.status < 300, "{path} {first}: {answer:?}");
+        for body in same {
+            let again = write(&app, path, path, &body).await;
+            assert_eq!((again.status, &again.body), (answer.status, &answer.body), "{body}");
+            assert_eq!(again.header("idempotent-replayed"), Some("true"), "{body}");
+        }
+        for body in different {
+            let refused = write(&app, path, path, &body).await;
+            refused.problem(422, "idempotency_key_reused");
+        }
+    }
+    // The same body for another hold is another request.
+    let other = app.hold(&schedule, &["A-1-8"], "anna").await.id(201);
+    let refused = write(&app, &format!("/api/v1/holds/{other}/extend"), &extend, "").await;
+    refused.problem(422, "idempotency_key_reused");
+}
+
+async fn a_plan_that_is_written_differently_is_the_same_request(on: Stack) {
+    let app = on.start().await;
+    let put = async |query: &str, plan: &str| {
+        let path = format!("/api/v1/seat-plans/hall?{query}");
+        let request = app.request(reqwest::Method::PUT, &path).header("content-type", "text/csv");
+        app.send(request.header("idempotency-key", "k").body(plan.to_owned())).await
+    };
+    let plan = "section,row,number,category\nA,1,1,I\nA,1,2,II\n";
+    let first = put("price=100&price=II%3D200", plan).await;
+    first.expect(200);
+    for (query, plan) in [
+        ("price=II=200&price=100&dry_run=false", plan),
+        ("price=100&price=II=200", "section;row;number;category\r\nA;1;1;I\r\nA;1;2;II\r\n"),
+    ] {
+        let again = put(query, plan).await;
+        assert_eq!((again.status, &again.body), (200, &first.body), "{query}");
+        assert_eq!(again.header("idempotent-replayed"), Some("true"), "{query}");
+    }
+    // Its parameters are a part of what it means.
+    put("price=100&price=II=300", plan).await.problem(422, "idempotency_key_reused");
+    put("price=100&price=II=200", &plan.replace("A,1,2", "A,1,3"))
+        .await
+        .problem(422, "idempotency_key_reused");
 }
 
 async fn a_refused_request_may_succeed_under_the_same_key(on: Stack) {

@@ -50,6 +50,7 @@ mod holds;
 mod idempotency;
 mod listener;
 mod maps;
+mod methods;
 mod metrics;
 mod openapi;
 mod operations;
@@ -57,6 +58,7 @@ mod plans;
 mod plans_csv;
 mod problems;
 mod processes;
+mod queries;
 mod queue;
 #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 mod queue_brokers;

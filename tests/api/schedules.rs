@@ -11,6 +11,7 @@ on_both_stacks![
     schedules_of_an_event_are_listed_each_once,
     every_fault_of_a_schedule_is_told_at_once,
     a_schedule_with_a_fault_is_not_entered,
+    a_time_is_written_in_one_width_whatever_it_is,
     a_large_hall_is_entered_whole,
 ];
 
@@ -35,7 +36,7 @@ async fn a_schedule_reads_as_it_was_entered(on: Stack) {
     let id = schedule["id"].as_str().unwrap();
     let path = format!("/api/v1/schedules/{id}");
     assert_eq!(answer.header("location"), Some(path.as_str()));
-    assert_eq!(schedule["starts_at"], "2030-06-01T19:30:00.25Z", "in UTC");
+    assert_eq!(schedule["starts_at"], "2030-06-01T19:30:00.250Z", "in UTC");
     for name in ["currency", "max_seats_per_booking", "max_seats_per_customer", "hold_ttl_s"] {
         assert_eq!(schedule[name], body[name], "{name}");
     }
@@ -132,6 +133,9 @@ async fn a_schedule_with_a_fault_is_not_entered(on: Stack) {
         (json!({"currency": "E😀"}), "/currency"),
         (json!({"max_seats_per_booking": 100_001}), "/max_seats_per_booking"),
         (json!({"sales_open_at": "2030-02-30T00:00:00Z"}), "/sales_open_at"),
+        (json!({"starts_at": "9999-12-31T23:59:59-00:01"}), "/starts_at"),
+        (json!({"sales_open_at": "0000-01-01T00:00:00+23:59"}), "/sales_open_at"),
+        (json!({"sales_close_at": "1969-12-31T23:59:59.999Z"}), "/sales_close_at"),
     ];
     for (fault, pointer) in table {
         let mut body = json!({"starts_at": "2030-01-01T20:00:00Z", "seat_plan": one_seat()});
@@ -141,6 +145,35 @@ async fn a_schedule_with_a_fault_is_not_entered(on: Stack) {
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{fault}: {problem}");
     }
     assert_eq!(app.database.dump().await, before);
+}
+
+async fn a_time_is_written_in_one_width_whatever_it_is(on: Stack) {
+    let app = on.start().await;
+    let event = app.event("Hamlet").await;
+    let path = format!("/api/v1/events/{event}/schedules");
+    let enter = async |time: &str| {
+        app.post(&path, &json!({"starts_at": time, "seat_plan": one_seat()})).await
+    };
+    for (time, written) in [
+        ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00.000Z"),
+        ("2026-11-22T20:00:00Z", "2026-11-22T20:00:00.000Z"),
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999Z"),
+        ("9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59.999Z"),
+    ] {
+        let entered = enter(time).await.expect(201);
+        assert_eq!(entered["starts_at"], written, "{time}");
+        assert_eq!(entered["created_at"].as_str().unwrap().len(), written.len());
+    }
+    for time in ["9999-12-31T23:59:59-00:01", "0000-01-01T00:00:00+23:59"] {
+        let problem = enter(time).await.problem(422, "validation_failed");
+        let error = &problem["errors"][0];
+        assert_eq!(
+            (&error["pointer"], &error["code"]),
+            (&json!("/starts_at"), &json!("out_of_range"))
+        );
+        let range = "from 1970-01-01T00:00:00Z to 9999-12-31T23:59:59.999Z in UTC";
+        assert!(error["message"].as_str().unwrap().contains(range), "{error}");
+    }
 }
 
 async fn a_large_hall_is_entered_whole(on: Stack) {

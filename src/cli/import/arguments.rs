@@ -11,7 +11,10 @@ use seatlock::domain::ids::EventId;
 use seatlock::domain::plan::SEATS_MAX;
 use seatlock::domain::pretix::IdFrom;
 use seatlock::domain::prices::Prices;
-use seatlock::domain::rules::{EVENT_NAME_MAX, PLAN_ID_MAX, ScheduleRules, is_currency};
+use seatlock::domain::rules::{
+    EVENT_NAME_MAX, PLAN_ID_MAX, PLAN_ID_RULE, ScheduleRules, is_currency, is_plan_id,
+    is_plan_id_byte,
+};
 use seatlock::http::fields::Fields;
 
 use super::plan::Format;
@@ -170,8 +173,7 @@ fn event(text: &str) -> Result<EventChoice, String> {
 }
 
 fn time(text: &str) -> Result<EpochMs, String> {
-    let time = Fields::default().time("", text);
-    time.ok_or_else(|| "give a time like 2027-05-01T20:00:00Z (RFC 3339)".to_owned())
+    seatlock::http::time::read(text).map_err(|wrong| wrong.to_string())
 }
 
 fn currency(text: &str) -> Result<String, String> {
@@ -183,15 +185,9 @@ fn seats() -> RangedU64ValueParser<u32> {
     RangedU64ValueParser::new().range(1..=SEATS_MAX as u64)
 }
 
-/// A plan's id becomes a part of a URL's path, so only RFC 3986's unreserved characters are taken.
-fn is_id_character(character: char) -> bool {
-    character.is_ascii_alphanumeric() || "-._~".contains(character)
-}
-
 fn plan_id(text: &str) -> Result<String, String> {
-    let fits = (1..=PLAN_ID_MAX).contains(&text.len()) && text.chars().all(is_id_character);
-    fits.then(|| text.to_owned())
-        .ok_or_else(|| format!("give 1 to {PLAN_ID_MAX} letters, digits or the characters - . _ ~"))
+    let wrong = || format!("the id of a plan {PLAN_ID_RULE}");
+    is_plan_id(text).then(|| text.to_owned()).ok_or_else(wrong)
 }
 
 /// The id of a plan that was given none: the file's name without its extension, other characters
@@ -201,10 +197,10 @@ fn plan_id_of(file: &Path) -> String {
         Some(stem) if file != Path::new(STANDARD_INPUT) => stem.to_string_lossy(),
         _ => "stdin".into(),
     };
-    let safe = |character| if is_id_character(character) { character } else { '-' };
+    let is_safe = |character: char| u8::try_from(character).is_ok_and(is_plan_id_byte);
+    let safe = |character| if is_safe(character) { character } else { '-' };
     let id: String = stem.chars().map(safe).take(PLAN_ID_MAX).collect();
-    // A path of dots alone means a place, not a name (RFC 3986 §3.3).
-    if id.bytes().all(|byte| byte == b'.') { "plan".to_owned() } else { id }
+    if is_plan_id(&id) { id } else { "plan".to_owned() }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::check::{check_price, check_text};
 use super::error::Problems;
@@ -13,7 +13,7 @@ use super::{
 
 /// A section of equal rows. `{"name":"A","rows":20,"seats_per_row":30,"price":9900}` gives the
 /// labels `A-1-1` to `A-20-30`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct InlineSection {
     /// The first part of the labels, unique among the sections. The longest label, such as
     /// `A-20-30`, may have [`LABEL_MAX`] characters.

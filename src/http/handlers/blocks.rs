@@ -2,16 +2,18 @@
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::command::Action;
 use crate::domain::ids::{BlockId, ScheduleId};
 use crate::http::Services;
 use crate::http::answers::BlockBody;
-use crate::http::fields::Fields;
+use crate::http::fields::{Fields, Labels};
 use crate::http::problem::{Problem, ProblemBody};
+use crate::http::query::Query;
 use crate::http::reply::Place;
+use crate::http::version::AtLeast;
 
 use super::{new_uuid, path_id, reserve, schedule};
 
@@ -19,12 +21,11 @@ use super::{new_uuid, path_id, reserve, schedule};
 const REASON_MAX: usize = 200;
 
 /// A new block.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewBlock {
     /// Labels; all or none are blocked.
-    #[schema(example = json!(["A-1-1"]))]
-    pub seats: Vec<String>,
+    pub seats: Labels,
     /// 1 to 200 characters.
     #[schema(example = "camera position")]
     pub reason: String,
@@ -41,6 +42,7 @@ pub struct NewBlock {
 pub async fn create(
     services: Data<Services>,
     request: HttpRequest,
+    _: Query<AtLeast>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
@@ -57,10 +59,14 @@ pub async fn create(
 
 /// Puts a block's seats back on sale.
 #[utoipa::path(delete, path = "/api/v1/schedules/{id}/blocks/{block}", tag = "box office",
-    params(("id" = String, Path), ("block" = String, Path)),
+    params(("id" = String, Path), ("block" = String, Path), ("min_version" = Option<i64>, Query)),
     responses((status = 204, description = "lifted, or lifted before"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn lift(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub async fn lift(
+    services: Data<Services>,
+    request: HttpRequest,
+    _: Query<AtLeast>,
+) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
     let block: BlockId = path_id(&request, "block", "block")?;
     if block.schedule != id {

@@ -2,32 +2,32 @@
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::catalogue::BookingFilter;
 use crate::domain::command::{Action, Keyed};
-use crate::domain::ids::{BookingId, CustomerId, HoldId, ScheduleId};
+use crate::domain::ids::{BookingId, HoldId, ScheduleId};
 use crate::http::Services;
 use crate::http::answers::{BookingBody, PageBody};
-use crate::http::fields::{Fields, IdText};
+use crate::http::fields::{Fields, IdText, Labels};
 use crate::http::problem::{Problem, ProblemBody};
+use crate::http::query::{Given, Page, Parameters, Query};
 use crate::http::reply::{self, Place};
-use crate::http::version;
+use crate::http::version::{AtLeast, version_seen};
 
 use super::requests::RequestBody;
-use super::{in_time, new_uuid, page_limit, path_id, query, reserve, schedule, take, version_seen};
+use super::{in_time, new_uuid, path_id, reserve, schedule, take};
 
 /// A new booking: seats of a schedule for a customer, or a hold to be confirmed.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewBooking {
     /// Which schedule; without a hold.
     #[schema(value_type = Option<String>)]
     pub schedule_id: Option<IdText>,
     /// Labels, without a hold; all or none are booked.
-    #[schema(example = json!(["A-1-1", "A-1-2"]))]
-    pub seats: Option<Vec<String>>,
+    pub seats: Option<Labels>,
     /// The shop's name for the customer; with a hold it must be the hold's.
     #[schema(example = "customer-1")]
     pub customer_id: Option<String>,
@@ -36,21 +36,28 @@ pub struct NewBooking {
 }
 
 /// What to give back.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cancellation {
     /// Labels; all seats if absent.
-    pub seats: Option<Vec<String>>,
+    pub seats: Option<Labels>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BookingsQuery {
-    customer_id: Option<String>,
-    schedule_id: Option<String>,
-    limit: Option<String>,
-    cursor: Option<String>,
-    min_version: Option<String>,
+/// Which bookings are listed.
+#[derive(Debug)]
+pub struct BookingsQuery {
+    filter: BookingFilter,
+    limit: usize,
+}
+
+impl Parameters for BookingsQuery {
+    fn read(given: &mut Given) -> Result<Self, Problem> {
+        let customer = given.parsed("customer_id", "a customer's id")?;
+        let schedule = given.parsed("schedule_id", "a schedule's id")?;
+        let Page { after, limit } = Page::read(given)?;
+        AtLeast::read(given)?;
+        Ok(Self { filter: BookingFilter { customer, schedule, after }, limit })
+    }
 }
 
 const PLACE: Place = Place::ContentLocation("/api/v1/bookings/");
@@ -71,6 +78,7 @@ const PLACE: Place = Place::ContentLocation("/api/v1/bookings/");
 pub async fn create(
     services: Data<Services>,
     request: HttpRequest,
+    _: Query<AtLeast>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let (new, keyed) = services.json::<NewBooking>(&request, payload).await?;
@@ -144,7 +152,11 @@ async fn confirm(
     params(("id" = String, Path), ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = BookingBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub async fn read(
+    services: Data<Services>,
+    request: HttpRequest,
+    _: Query<AtLeast>,
+) -> Result<HttpResponse, Problem> {
     let id: BookingId = path_id(&request, "id", "booking")?;
     let at_least = version_seen(&request)?;
     let booking = services.reservation.booking(id, at_least).await?;
@@ -155,21 +167,16 @@ pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<Http
 /// Bookings of a customer, of a schedule or of both, by creation.
 #[utoipa::path(get, path = "/api/v1/bookings", tag = "customers",
     params(("customer_id" = Option<String>, Query), ("schedule_id" = Option<String>, Query),
-        ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("min_version" = Option<i64>, Query)),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 by default"),
+        ("cursor" = Option<String>, Query), ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = PageBody<BookingBody>),
         (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let asked: BookingsQuery = query(&request)?;
-    let limit = page_limit(asked.limit.as_deref(), super::PAGE_DEFAULT, super::PAGE_MAX)?;
-    let wrong = |name: &'static str| move |_| Problem::parameter(name, "is not a valid id");
-    let customer = asked.customer_id.map(CustomerId::parse).transpose();
-    let schedule = asked.schedule_id.map(|text| text.parse::<ScheduleId>()).transpose();
-    let filter = BookingFilter {
-        customer: customer.map_err(wrong("customer_id"))?,
-        schedule: schedule.map_err(wrong("schedule_id"))?,
-        after: super::cursor(asked.cursor.as_deref())?,
-    };
-    let at_least = version::at_least(&request, asked.min_version.as_deref())?;
+pub async fn list(
+    services: Data<Services>,
+    request: HttpRequest,
+    Query(BookingsQuery { filter, limit }): Query<BookingsQuery>,
+) -> Result<HttpResponse, Problem> {
+    let at_least = version_seen(&request)?;
     if filter.customer.is_none() && filter.schedule.is_none() {
         let message = "give customer_id, schedule_id or both: a list of all bookings has no index";
         return Err(Problem::parameter("customer_id", message));
@@ -181,13 +188,14 @@ pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<Http
 
 /// Gives a booking back, whole or in part. Repeating it changes nothing.
 #[utoipa::path(post, path = "/api/v1/bookings/{id}/cancel", tag = "customers", request_body = Cancellation,
-    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    params(("id" = String, Path), ("min_version" = Option<i64>, Query), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = BookingBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn cancel(
     services: Data<Services>,
     request: HttpRequest,
+    _: Query<AtLeast>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let booking: BookingId = path_id(&request, "id", "booking")?;

@@ -2,21 +2,22 @@
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::ids::EventId;
+use crate::domain::ids::{EventId, InHistory};
 use crate::domain::rules::EVENT_NAME_MAX;
 use crate::http::Services;
 use crate::http::answers::{EventBody, PageBody, render_event};
 use crate::http::fields::Fields;
 use crate::http::problem::{Problem, ProblemBody};
+use crate::http::query::{NoParameters, Page, Query};
 use crate::http::reply::{self, Place};
 
-use super::{PageQuery, path_id, query};
+use super::path_id;
 
 /// A new event.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewEvent {
     /// 1 to 200 characters.
@@ -32,6 +33,7 @@ pub struct NewEvent {
 pub async fn create(
     services: Data<Services>,
     request: HttpRequest,
+    _: Query<NoParameters>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let (new, keyed) = services.json::<NewEvent>(&request, payload).await?;
@@ -46,7 +48,11 @@ pub async fn create(
 #[utoipa::path(get, path = "/api/v1/events/{id}", tag = "box office", params(("id" = String, Path)),
     responses((status = 200, body = EventBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub async fn read(
+    services: Data<Services>,
+    request: HttpRequest,
+    _: Query<NoParameters>,
+) -> Result<HttpResponse, Problem> {
     let id: EventId = path_id(&request, "id", "event")?;
     let event = services.catalogue.event(id).await?;
     let event = event.ok_or_else(|| Problem::not_found("event"))?;
@@ -55,12 +61,15 @@ pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<Http
 
 /// Events by id.
 #[utoipa::path(get, path = "/api/v1/events", tag = "box office",
-    params(("limit" = Option<u32>, Query, description = "1 to 200, 50 by default"), ("cursor" = Option<String>, Query)),
+    params(("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 by default"), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = PageBody<EventBody>),
         (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let page: PageQuery = query(&request)?;
-    let page = services.catalogue.events(page.after()?, page.limit()?).await?;
+pub async fn list(
+    services: Data<Services>,
+    _: HttpRequest,
+    Query(asked): Query<Page<InHistory<EventId>>>,
+) -> Result<HttpResponse, Problem> {
+    let page = services.catalogue.events(asked.after, asked.limit).await?;
     let items = page.items.into_iter().map(EventBody::from).collect();
     Ok(reply::json(&PageBody { items, next_cursor: page.next_cursor }))
 }

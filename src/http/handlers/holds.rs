@@ -2,29 +2,30 @@
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::command::Action;
 use crate::domain::ids::{HoldId, ScheduleId};
 use crate::http::Services;
 use crate::http::answers::HoldBody;
-use crate::http::fields::{Fields, IdText};
+use crate::http::fields::{Fields, IdText, Labels};
 use crate::http::problem::{Problem, ProblemBody};
+use crate::http::query::Query;
 use crate::http::reply::{self, Place};
+use crate::http::version::{AtLeast, version_seen};
 
 use super::requests::RequestBody;
-use super::{new_uuid, path_id, reserve, schedule, take, version_seen};
+use super::{new_uuid, path_id, reserve, schedule, take};
 
 /// A new hold.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewHold {
     /// Which schedule.
     pub schedule_id: IdText,
     /// Labels; all or none are held.
-    #[schema(example = json!(["A-1-1", "A-1-2"]))]
-    pub seats: Vec<String>,
+    pub seats: Labels,
     /// The shop's name for the customer.
     #[schema(example = "customer-1")]
     pub customer_id: String,
@@ -33,7 +34,7 @@ pub struct NewHold {
 }
 
 /// A longer life.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Extension {
     /// Seconds from now; the schedule's rule if absent.
@@ -54,6 +55,7 @@ pub struct Extension {
 pub async fn create(
     services: Data<Services>,
     request: HttpRequest,
+    _: Query<AtLeast>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let (new, keyed) = services.json::<NewHold>(&request, payload).await?;
@@ -76,7 +78,11 @@ pub async fn create(
     params(("id" = String, Path), ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = HoldBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub async fn read(
+    services: Data<Services>,
+    request: HttpRequest,
+    _: Query<AtLeast>,
+) -> Result<HttpResponse, Problem> {
     let id: HoldId = path_id(&request, "id", "hold")?;
     let at_least = version_seen(&request)?;
     let hold = services.reservation.hold(id, at_least).await?;
@@ -86,13 +92,14 @@ pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<Http
 
 /// Lets a hold live longer; never shorter.
 #[utoipa::path(post, path = "/api/v1/holds/{id}/extend", tag = "customers", request_body = Extension,
-    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    params(("id" = String, Path), ("min_version" = Option<i64>, Query), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = HoldBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "hold_expired, hold_released, hold_confirmed")))]
 pub async fn extend(
     services: Data<Services>,
     request: HttpRequest,
+    _: Query<AtLeast>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let hold: HoldId = path_id(&request, "id", "hold")?;
@@ -105,13 +112,15 @@ pub async fn extend(
 }
 
 /// Gives a hold up.
-#[utoipa::path(delete, path = "/api/v1/holds/{id}", tag = "customers", params(("id" = String, Path)),
+#[utoipa::path(delete, path = "/api/v1/holds/{id}", tag = "customers",
+    params(("id" = String, Path), ("min_version" = Option<i64>, Query)),
     responses((status = 204, description = "released, or over before"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "hold_confirmed")))]
 pub async fn release(
     services: Data<Services>,
     request: HttpRequest,
+    _: Query<AtLeast>,
 ) -> Result<HttpResponse, Problem> {
     let hold: HoldId = path_id(&request, "id", "hold")?;
     let action = Action::Release { hold };

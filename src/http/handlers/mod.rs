@@ -16,8 +16,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::actors::booking::Declined;
@@ -31,72 +29,14 @@ use crate::seat_map::LoadedSchedule;
 
 use super::Services;
 use super::edge::Deadline;
+use super::percent;
 use super::problem::{Code, Problem};
 use super::reply::{self, Place};
-use super::version;
-
-/// The most items of a page, and how many there are if nobody asks.
-const PAGE_MAX: usize = 200;
-const PAGE_DEFAULT: usize = 50;
-
-/// The query of a list.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PageQuery {
-    limit: Option<String>,
-    cursor: Option<String>,
-}
-
-impl PageQuery {
-    /// The size of the page: what is asked, brought within bounds.
-    fn limit(&self) -> Result<usize, Problem> {
-        page_limit(self.limit.as_deref(), PAGE_DEFAULT, PAGE_MAX)
-    }
-
-    /// The item after which the page begins.
-    fn after<T: FromStr>(&self) -> Result<Option<T>, Problem> {
-        cursor(self.cursor.as_deref())
-    }
-}
-
-fn page_limit(text: Option<&str>, default: usize, max: usize) -> Result<usize, Problem> {
-    let Some(text) = text else { return Ok(default) };
-    let limit: usize = text
-        .parse()
-        .map_err(|_| Problem::parameter("limit", format!("must be a number from 1 to {max}")))?;
-    Ok(limit.clamp(1, max))
-}
-
-fn cursor<T: FromStr>(text: Option<&str>) -> Result<Option<T>, Problem> {
-    let wrong = |_| Problem::parameter("cursor", "must be the next_cursor of the page before");
-    text.map(|text| text.parse().map_err(wrong)).transpose()
-}
-
-/// The query of a request about a schedule's seats that knows no other parameter.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct VersionQuery {
-    min_version: Option<String>,
-}
-
-/// The version that the caller of such a request has seen.
-fn version_seen(request: &HttpRequest) -> Result<i64, Problem> {
-    let asked: VersionQuery = query(request)?;
-    version::at_least(request, asked.min_version.as_deref())
-}
-
-/// The query of a request; what is not understood is refused, not ignored.
-fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
-    let parsed = actix_web::web::Query::<T>::from_query(request.query_string());
-    parsed.map(actix_web::web::Query::into_inner).map_err(|error| {
-        Problem::parameter("query", error.to_string().replace("Query deserialize error: ", ""))
-    })
-}
+use super::version::version_seen;
 
 /// An id in a path; what cannot be one names nothing.
 fn path_id<T: FromStr>(request: &HttpRequest, name: &str, what: &str) -> Result<T, Problem> {
-    let text = request.match_info().get(name).unwrap_or_default();
-    text.parse().map_err(|_| Problem::not_found(what))
+    percent::path_parameter(request, name)?.parse().map_err(|_| Problem::not_found(what))
 }
 
 /// A schedule with its layout.

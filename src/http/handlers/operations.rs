@@ -3,16 +3,15 @@
 use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::actors::health::{Check, Readiness};
 use crate::http::Services;
 use crate::http::problem::{Code, Problem, ProblemBody};
-use crate::http::reply;
-
-use super::query;
+use crate::http::query::{Given, Parameters, Query};
+use crate::http::{percent, reply};
 
 /// Says that the process runs; asks nobody else.
 #[utoipa::path(get, path = "/livez", tag = "operations", responses((status = 200, description = "alive")))]
@@ -33,10 +32,16 @@ pub struct ReadyBody {
     pub checks: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ReadyQuery {
-    verbose: Option<String>,
+/// How readiness is asked for.
+#[derive(Debug)]
+pub struct ReadyQuery {
+    verbose: bool,
+}
+
+impl Parameters for ReadyQuery {
+    fn read(given: &mut Given) -> Result<Self, Problem> {
+        Ok(Self { verbose: given.one("verbose")?.is_some() })
+    }
 }
 
 /// Says whether requests are welcome. A lost dependency degrades; it does not turn requests away, since
@@ -45,12 +50,12 @@ struct ReadyQuery {
     responses((status = 200, body = ReadyBody), (status = 503, body = ReadyBody)))]
 pub async fn ready(
     services: Data<Services>,
-    request: HttpRequest,
+    _: HttpRequest,
+    Query(asked): Query<ReadyQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let asked: ReadyQuery = query(&request)?;
     let verbose = |checks: &[Check]| {
         let one = |check: &Check| (check.name.words(), json!(check.problem));
-        asked.verbose.as_ref().map(|_| checks.iter().map(one).collect())
+        asked.verbose.then(|| checks.iter().map(one).collect())
     };
     let checks = match services.health.readiness() {
         Readiness::NotReady(reason) => {
@@ -97,7 +102,7 @@ fn exposition(services: &Services) -> HttpResponse {
     responses((status = 200, description = "code, status, title and remedy"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn problem(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let name = request.match_info().get("code").unwrap_or_default();
+    let name = percent::path_parameter(&request, "code")?;
     let code = Code::ALL.iter().find(|code| code.name() == name);
     let code = code.ok_or_else(|| Problem::not_found("problem"))?;
     Ok(HttpResponse::Ok().json(json!({

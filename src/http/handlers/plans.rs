@@ -11,13 +11,13 @@ use crate::domain::csv;
 use crate::domain::plan::SeatPlan;
 use crate::domain::pretix::{IdFrom, PretixPlan, to_plan};
 use crate::domain::prices::Prices;
-use crate::domain::rules::PLAN_ID_MAX;
+use crate::domain::rules::{PLAN_ID_RULE, is_plan_id};
 use crate::http::answers::{PlanVersionBody, render_plan};
-use crate::http::fields::Fields;
 use crate::http::media::{CSV, PlanMedia};
 use crate::http::problem::{Problem, ProblemBody};
+use crate::http::query::{Given, NoParameters, Parameters, Query};
 use crate::http::reply::{self, Keep, Place};
-use crate::http::{Services, body, key, plan_problem};
+use crate::http::{Services, body, key, percent, plan_problem};
 
 use super::path_id;
 
@@ -48,39 +48,21 @@ pub struct DryRunBody {
 }
 
 /// How a plan is to be read: `?price=` may be repeated.
-#[derive(Debug, Default)]
-struct PutQuery {
+#[derive(Debug)]
+pub struct PutQuery {
     dry_run: bool,
     id_from: Option<IdFrom>,
     prices: Prices,
 }
 
-fn put_query(request: &HttpRequest) -> Result<PutQuery, Problem> {
-    let pairs: Vec<(String, String)> = actix_web::web::Query::from_query(request.query_string())
-        .map(actix_web::web::Query::into_inner)
-        .map_err(|error| Problem::parameter("query", error.to_string()))?;
-    let (mut query, mut prices) = (PutQuery::default(), Vec::new());
-    for (name, value) in pairs {
-        match name.as_str() {
-            "dry_run" => {
-                query.dry_run = value
-                    .parse()
-                    .map_err(|_| Problem::parameter("dry_run", "must be true or false"))?;
-            }
-            "id_from" => {
-                let wrong = |error| Problem::parameter("id_from", format!("{error}"));
-                query.id_from = Some(value.parse().map_err(wrong)?);
-            }
-            "price" => prices.push(value),
-            _ => {
-                let message = format!("unknown parameter {name}; use dry_run, id_from or price");
-                return Err(Problem::parameter("query", message));
-            }
-        }
+impl Parameters for PutQuery {
+    fn read(given: &mut Given) -> Result<Self, Problem> {
+        let dry_run = given.parsed("dry_run", "true or false")?.unwrap_or(false);
+        let id_from = given.parsed("id_from", "guid, uuid or position")?;
+        let wrong = |errors: Vec<String>| Problem::parameter("price", errors.join("; "));
+        let prices = Prices::parse(&given.every("price")).map_err(wrong)?;
+        Ok(Self { dry_run, id_from, prices })
     }
-    query.prices =
-        Prices::parse(&prices).map_err(|errors| Problem::parameter("price", errors.join("; ")))?;
-    Ok(query)
 }
 
 /// Stores a seat plan, as CSV or as a pretix seating plan in JSON, as the next version of a plan.
@@ -98,13 +80,13 @@ fn put_query(request: &HttpRequest) -> Result<PutQuery, Problem> {
 pub async fn put(
     services: Data<Services>,
     request: HttpRequest,
+    Query(query): Query<PutQuery>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let id = request.match_info().get("id").unwrap_or_default().to_owned();
-    let mut fields = Fields::default();
-    fields.text("id", &id, PLAN_ID_MAX);
-    fields.finish()?;
-    let query = put_query(&request)?;
+    let id = percent::path_parameter(&request, "id")?.into_owned();
+    if !is_plan_id(&id) {
+        return Err(Problem::field("id", "invalid_id", format!("the id of a plan {PLAN_ID_RULE}")));
+    }
     let media = PlanMedia::of_body(&request)?;
     if media == PlanMedia::Csv && query.id_from.is_some() {
         let message = "is for pretix plans; CSV has labels in a column of its own";
@@ -112,7 +94,6 @@ pub async fn put(
     }
     let (limit, time) = (services.plan_body_limit, services.body_timeout);
     let bytes = body::read(&request, payload, limit, time).await?;
-    let keyed = key::keyed(&request, &bytes)?;
     let plan = match media {
         PlanMedia::Csv => csv::parse(&bytes, &query.prices),
         PlanMedia::Json => {
@@ -121,6 +102,7 @@ pub async fn put(
         }
     };
     let plan = plan.map_err(|errors| plan_problem(errors, ""))?;
+    let keyed = key::keyed(&request, &plan)?;
     if query.dry_run {
         return Ok(reply::json(&DryRunBody { dry_run: true, seats: plan.seat_count() }));
     }
@@ -144,8 +126,12 @@ struct LayoutBody<'a> {
             headers(("ETag" = String), ("Vary" = String))),
         (status = 304, description = "not modified"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let id = request.match_info().get("id").unwrap_or_default().to_owned();
+pub async fn read(
+    services: Data<Services>,
+    request: HttpRequest,
+    _: Query<NoParameters>,
+) -> Result<HttpResponse, Problem> {
+    let id = percent::path_parameter(&request, "id")?.into_owned();
     // No plan has such a name, and PostgreSQL would not even read it.
     if id.chars().any(char::is_control) {
         return Err(Problem::not_found("seat plan"));

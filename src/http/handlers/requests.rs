@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_web::http::header;
+use actix_web::http::{Method, header};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
@@ -14,6 +14,7 @@ use crate::domain::ids::{RequestId, ScheduleId};
 use crate::http::edge::Deadline;
 use crate::http::prefer::{APPLIED, Prefer};
 use crate::http::problem::{Code, EffectKnown, Problem, ProblemBody};
+use crate::http::query::{NoParameters, Query};
 use crate::http::{Services, reply, time};
 use crate::metrics::queue::Accepted;
 use crate::requests::{NotAccepted, Progress, Requests, Status, estimate_s};
@@ -162,7 +163,11 @@ impl From<NotAccepted> for Problem {
     responses((status = 200, body = RequestBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub async fn read(
+    services: Data<Services>,
+    request: HttpRequest,
+    _: Query<NoParameters>,
+) -> Result<HttpResponse, Problem> {
     let (front, id) = asked_for(&services, &request)?;
     let status = match Prefer::of(&request).wait {
         None => front.status(id).await?,
@@ -190,9 +195,13 @@ pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<Http
 pub async fn listen(
     services: Data<Services>,
     request: HttpRequest,
+    _: Query<NoParameters>,
 ) -> Result<HttpResponse, Problem> {
     let (front, id) = asked_for(&services, &request)?;
     let status = front.status(id).await?.ok_or_else(|| Problem::not_found("request"))?;
+    if request.method() == Method::HEAD {
+        return Ok(super::stream::head());
+    }
     let first = Telling { services: services.clone(), id, told: Vec::new(), is_over: false };
     let events = stream::unfold((first, Some(status)), |(mut telling, status)| async {
         let frame = telling.next(status).await?;

@@ -4,31 +4,33 @@ use std::time::Duration;
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::domain::catalogue::{NewSchedule, PlanSource};
-use crate::domain::ids::{EventId, ScheduleId};
+use crate::domain::ids::{EventId, InHistory, ScheduleId};
 use crate::domain::plan::{InlineSection, SEATS_MAX, SeatPlan};
 use crate::domain::rules::{CURRENCY, PLAN_ID_MAX, SEATS_PER_BOOKING, ScheduleRules, is_currency};
 use crate::http::answers::{PageBody, ScheduleBody, render_schedule};
-use crate::http::fields::Fields;
+use crate::http::fields::{Fields, TimeText};
 use crate::http::problem::{Problem, ProblemBody};
+use crate::http::query::{NoParameters, Page, Query};
 use crate::http::reply::{self, Place};
+use crate::http::version::{AtLeast, version_seen};
 use crate::http::{Services, plan_problem};
 
 use super::plans::SectionBody;
-use super::{PageQuery, in_time, path_id, query, schedule, version_seen};
+use super::{in_time, path_id, schedule};
 
 /// Where the seats come from: sections, or a stored plan by id.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(
     untagged,
     expecting = "expected a plan's id, {\"id\", \"version\"} or {\"sections\": [...]}"
 )]
 pub enum SeatPlanField {
     /// A stored plan's newest version.
-    Id(String),
+    Id(#[serde(serialize_with = "newest")] String),
     /// A stored plan.
     Stored(StoredPlanField),
     /// Sections of equal rows.
@@ -36,7 +38,7 @@ pub enum SeatPlanField {
 }
 
 /// A stored plan.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StoredPlanField {
     /// The plan.
@@ -45,8 +47,13 @@ pub struct StoredPlanField {
     pub version: Option<i32>,
 }
 
+/// Writes a plan's id as a [`StoredPlanField`] that says the same, for the fingerprint of the request.
+fn newest<S: Serializer>(id: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    StoredPlanField { id: id.to_owned(), version: None }.serialize(serializer)
+}
+
 /// A plan made of sections of equal rows: `A` with 2 rows of 3 gives `A-1-1` to `A-2-3`.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InlinePlanField {
     /// At least one.
@@ -55,18 +62,17 @@ pub struct InlinePlanField {
 }
 
 /// A new schedule.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewScheduleBody {
     /// RFC 3339.
-    #[schema(example = "2026-12-24T20:00:00Z")]
-    pub starts_at: String,
+    pub starts_at: TimeText,
     /// ISO 4217 code; EUR if absent.
     pub currency: Option<String>,
     /// RFC 3339; on sale at once if absent.
-    pub sales_open_at: Option<String>,
+    pub sales_open_at: Option<TimeText>,
     /// RFC 3339; never closes if absent.
-    pub sales_close_at: Option<String>,
+    pub sales_close_at: Option<TimeText>,
     /// Seats in one hold or booking; 10 if absent.
     pub max_seats_per_booking: Option<u64>,
     /// Live seats of one customer; no limit if absent.
@@ -86,6 +92,7 @@ pub struct NewScheduleBody {
 pub async fn create(
     services: Data<Services>,
     request: HttpRequest,
+    _: Query<NoParameters>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let event: EventId = path_id(&request, "id", "event")?;
@@ -102,7 +109,7 @@ fn check(
 ) -> Result<(NewSchedule, PlanSource), Problem> {
     let mut fields = Fields::default();
     let starts_at = fields.time("/starts_at", &new.starts_at);
-    let mut time = |pointer, text: Option<String>| text.map(|text| fields.time(pointer, &text));
+    let mut time = |pointer, text: Option<TimeText>| text.map(|text| fields.time(pointer, &text));
     let open = time("/sales_open_at", new.sales_open_at).flatten();
     let close = time("/sales_close_at", new.sales_close_at).flatten();
     if let (Some(open), Some(close)) = (open, close)
@@ -164,7 +171,11 @@ fn plan_source(fields: &mut Fields, plan: SeatPlanField) -> Result<PlanSource, P
     params(("id" = String, Path), ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = ScheduleBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub async fn read(
+    services: Data<Services>,
+    request: HttpRequest,
+    _: Query<AtLeast>,
+) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
     let loaded = schedule(&services, id).await?;
     let at_least = version_seen(&request)?;
@@ -180,13 +191,16 @@ pub async fn read(services: Data<Services>, request: HttpRequest) -> Result<Http
 
 /// The schedules of an event by id.
 #[utoipa::path(get, path = "/api/v1/events/{id}/schedules", tag = "box office",
-    params(("id" = String, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    params(("id" = String, Path), ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 by default"), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = PageBody<ScheduleBody>),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    services: Data<Services>,
+    request: HttpRequest,
+    Query(asked): Query<Page<InHistory<ScheduleId>>>,
+) -> Result<HttpResponse, Problem> {
     let event: EventId = path_id(&request, "id", "event")?;
-    let page: PageQuery = query(&request)?;
-    let page = services.catalogue.schedules(event, page.after()?, page.limit()?).await?;
+    let page = services.catalogue.schedules(event, asked.after, asked.limit).await?;
     let page = page.ok_or_else(|| Problem::not_found("event"))?;
     let items = page.items.into_iter().map(ScheduleBody::from).collect();
     Ok(reply::json(&PageBody { items, next_cursor: page.next_cursor }))

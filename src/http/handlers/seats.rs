@@ -6,7 +6,7 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::ids::{InHistory, ScheduleId};
@@ -15,10 +15,12 @@ use crate::http::Services;
 use crate::http::answers::CountsBody;
 use crate::http::convert::other_history;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::{negotiate, reply, version};
+use crate::http::query::{Given, Parameters, Query};
+use crate::http::version::{AtLeast, version_seen};
+use crate::http::{negotiate, reply};
 use crate::seat_map::{Form, Layout, LoadedSchedule, SeatStates};
 
-use super::{cursor, in_time, page_limit, path_id, query, schedule, version_seen};
+use super::{in_time, path_id, schedule};
 
 /// Seats of one page.
 const SEATS_PAGE_MAX: usize = 1_000;
@@ -50,9 +52,8 @@ pub struct MapBody<'a> {
     pub version: i64,
     /// In plan order.
     pub seats: Vec<MapSeat<'a>>,
-    /// Only with `limit`: send it as `cursor` for the next page; null on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<Option<String>>,
+    /// Send it as `cursor` for the next page; null on the last, and without `limit`.
+    pub next_cursor: Option<String>,
 }
 
 /// The states alone.
@@ -67,14 +68,26 @@ pub struct AvailabilityBody {
     pub states: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SeatsQuery {
+/// Which seats are wanted.
+#[derive(Debug)]
+pub struct SeatsQuery {
     section: Option<String>,
-    status: Option<String>,
-    limit: Option<String>,
-    cursor: Option<String>,
-    min_version: Option<String>,
+    status: Option<u8>,
+    limit: Option<usize>,
+    cursor: Option<InHistory<u32>>,
+}
+
+impl Parameters for SeatsQuery {
+    fn read(given: &mut Given) -> Result<Self, Problem> {
+        AtLeast::read(given)?;
+        let status = given.one("status")?.map(|name| status_code(&name)).transpose()?;
+        Ok(Self {
+            section: given.one("section")?,
+            status,
+            limit: given.limit(SEATS_PAGE_MAX)?,
+            cursor: given.cursor()?,
+        })
+    }
 }
 
 impl SeatsQuery {
@@ -85,50 +98,44 @@ impl SeatsQuery {
             && self.limit.is_none()
             && self.cursor.is_none()
     }
+}
 
-    fn status_code(&self) -> Result<Option<u8>, Problem> {
-        let Some(name) = &self.status else { return Ok(None) };
-        let code = (0..4).find(|code| status_name(*code) == Some(name.as_str()));
-        code.map(Some).ok_or_else(|| {
-            Problem::parameter("status", "must be available, held, booked or blocked")
-        })
-    }
+fn status_code(name: &str) -> Result<u8, Problem> {
+    let code = (0..4).find(|code| status_name(*code) == Some(name));
+    let message = "status must be available, held, booked or blocked";
+    code.ok_or_else(|| Problem::parameter("status", message))
 }
 
 /// The seats of a schedule with their states; all of them unless asked for less.
 #[utoipa::path(get, path = "/api/v1/schedules/{id}/seats", tag = "map",
     params(("id" = String, Path), ("section" = Option<String>, Query), ("status" = Option<String>, Query),
-        ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "all by default"), ("cursor" = Option<String>, Query),
         ("min_version" = Option<i64>, Query, description = "not older than this; from X-Seatlock-Version")),
     responses((status = 200, body = MapBody, headers(("ETag" = String), ("X-Seatlock-Version" = i64))),
         (status = 304, description = "not modified"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    services: Data<Services>,
+    request: HttpRequest,
+    Query(asked): Query<SeatsQuery>,
+) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
-    let asked: SeatsQuery = query(&request)?;
-    let at_least = version::at_least(&request, asked.min_version.as_deref())?;
-    let status = asked.status_code()?;
-    let page = match &asked.limit {
-        Some(text) => Some(page_limit(Some(text), SEATS_PAGE_MAX, SEATS_PAGE_MAX)?),
-        None => None,
-    };
-    let from: Option<InHistory<u32>> = cursor(asked.cursor.as_deref())?;
+    let at_least = version_seen(&request)?;
     let loaded = schedule(&services, id).await?;
     if asked.is_whole() {
         return shared(&services, &request, &loaded, Form::Seats, at_least).await;
     }
     let fresh = in_time(&services, services.seat_maps.states(&loaded, at_least)).await?;
     let states = fresh.states;
-    if from.is_some_and(|from| from.history != states.history) {
+    if asked.cursor.is_some_and(|from| from.history != states.history) {
         return Err(other_history());
     }
     let wanted = |seat: &MapSeat<'_>, code: u8| {
         asked.section.as_deref().is_none_or(|section| section == seat.section)
-            && status.is_none_or(|status| status == code)
+            && asked.status.is_none_or(|status| status == code)
     };
-    let (seats, next) =
-        select(&loaded.layout, &states, from.map_or(0, |from| from.at), page, wanted);
-    let next_cursor = page.map(|_| next);
+    let from = asked.cursor.map_or(0, |from| from.at);
+    let (seats, next_cursor) = select(&loaded.layout, &states, from, asked.limit, wanted);
     let version = states.version;
     let body = MapBody { schedule_id: id.to_string(), version, seats, next_cursor };
     Ok(reply::versioned(reply::aged(reply::json(&body), fresh.stale), Some(version)))
@@ -213,9 +220,9 @@ fn select<'a>(
 pub async fn availability(
     services: Data<Services>,
     request: HttpRequest,
+    _: Query<AtLeast>,
 ) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
-    let at_least = version_seen(&request)?;
     let loaded = schedule(&services, id).await?;
-    shared(&services, &request, &loaded, Form::Availability, at_least).await
+    shared(&services, &request, &loaded, Form::Availability, version_seen(&request)?).await
 }

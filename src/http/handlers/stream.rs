@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::Write as _;
 use std::sync::Arc;
 
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
@@ -14,13 +15,15 @@ use crate::domain::ids::{InHistory, ScheduleId, SeatNumber};
 use crate::http::Services;
 use crate::http::answers::CountsBody;
 use crate::http::problem::{Code, Problem, ProblemBody};
+use crate::http::query::Query;
 use crate::http::reply;
+use crate::http::version::{AtLeast, version_seen};
 use crate::metrics::Metrics;
 use crate::metrics::stream::StreamEnd;
 use crate::seat_map::{LastSeen, Listener, News, NoStream, Place, SeatStates};
 
 use super::seats::write_availability;
-use super::{in_time, path_id, schedule, version_seen};
+use super::{in_time, path_id, schedule};
 
 /// What the client has seen last (a browser sends it by itself when it comes back).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -48,10 +51,14 @@ const SIGN_OF_LIFE: &[u8] = b":\n\n";
 pub async fn listen(
     services: Data<Services>,
     request: HttpRequest,
+    _: Query<AtLeast>,
 ) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
     let (last, at_least) = (last_event_id(&request)?, version_seen(&request)?);
     let loaded = schedule(&services, id).await?;
+    if request.method() == Method::HEAD {
+        return Ok(head());
+    }
     let listening = async { Ok(services.streams.listen(&loaded, last, at_least).await) };
     let (listener, place, stale) = in_time(&services, listening).await?.map_err(no_stream)?;
     let events = Events::begin(listener, place, last.is_some(), &services.metrics);
@@ -70,6 +77,11 @@ pub(super) fn events() -> HttpResponseBuilder {
     // Nothing comes after a stream on its connection.
     response.force_close();
     response
+}
+
+/// The answer to HEAD for a stream: its headers. No stream is opened, since nothing would be sent of it.
+pub(super) fn head() -> HttpResponse {
+    events().streaming(stream::empty::<Result<Bytes, actix_web::Error>>())
 }
 
 /// What the client has seen last. Ids were plain versions once: those say nothing of their history.

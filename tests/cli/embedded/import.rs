@@ -65,7 +65,7 @@ fn what_was_imported_is_sold_over_http() {
     let service = place.serve(&[]);
     let (_, found) = service.get(&format!("/api/v1/schedules/{schedule}"));
     assert_eq!(found["event_id"], told(&ended, "event id"));
-    assert_eq!(found["starts_at"], "2999-05-01T18:00:00Z");
+    assert_eq!(found["starts_at"], "2999-05-01T18:00:00.000Z");
     assert_eq!(found["seat_plan"], json!({"id": "hall", "version": 1}));
     assert_eq!(found["counts"]["available"], 40);
     let (_, map) = service.get(&format!("/api/v1/schedules/{schedule}/seats"));

@@ -1,0 +1,252 @@
+//! Query parameters. A route takes those that the type of its query reads; any other one, and one that is
+//! given twice, is refused before the handler runs.
+
+use std::future::{Ready, ready};
+use std::str::FromStr;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest};
+
+use super::percent;
+use super::problem::Problem;
+
+/// The most items of a page, and how many there are if the request does not say.
+const PAGE_MAX: usize = 200;
+const PAGE_DEFAULT: usize = 50;
+
+/// The most characters of an unknown parameter's name that an answer repeats.
+const NAME_SHOWN_MAX: usize = 64;
+
+/// The query of a request, read. Each handler of the API takes one.
+#[derive(Debug)]
+pub struct Query<T>(pub(crate) T);
+
+impl<T: Parameters> FromRequest for Query<T> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(read(request.query_string()).map(Self))
+    }
+}
+
+/// What a route takes in its query.
+pub trait Parameters: Sized {
+    /// Takes the parameters out of those given. What is not taken here is unknown to the route.
+    fn read(given: &mut Given) -> Result<Self, Problem>;
+}
+
+/// Reads a query.
+fn read<T: Parameters>(query: &str) -> Result<T, Problem> {
+    let mut given = Given::parse(query)?;
+    let parameters = T::read(&mut given)?;
+    given.finish()?;
+    Ok(parameters)
+}
+
+/// The value of one parameter of a query that has been read as a whole before.
+pub(super) fn parameter(query: &str, name: &'static str) -> Result<Option<String>, Problem> {
+    Given::parse(query)?.one(name)
+}
+
+/// The parameters of a request that have not been taken yet.
+#[derive(Debug)]
+pub struct Given {
+    pairs: Vec<(String, String)>,
+    /// The names asked for so far, if there is any pair that may turn out to be unknown.
+    taken: Vec<&'static str>,
+}
+
+impl Given {
+    fn parse(query: &str) -> Result<Self, Problem> {
+        let pieces = query.split('&').filter(|piece| !piece.is_empty());
+        let pairs = pieces.map(pair).collect::<Result<_, _>>()?;
+        Ok(Self { pairs, taken: Vec::new() })
+    }
+
+    /// All values of a parameter that may be repeated, in their order.
+    pub fn every(&mut self, name: &'static str) -> Vec<String> {
+        if self.pairs.is_empty() && self.taken.is_empty() {
+            return Vec::new();
+        }
+        self.taken.push(name);
+        self.pairs.extract_if(.., |(given, _)| given == name).map(|(_, value)| value).collect()
+    }
+
+    /// The value of a parameter.
+    pub fn one(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
+        let mut values = self.every(name).into_iter();
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value),
+            (_, Some(_)) => {
+                Err(Problem::parameter(name, format!("{name} is given twice; give it once")))
+            }
+        }
+    }
+
+    /// The value of a parameter that is parsed; `expected` says what it must be, for the answer if it is not.
+    pub fn parsed<T: FromStr>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+    ) -> Result<Option<T>, Problem> {
+        let Some(text) = self.one(name)? else { return Ok(None) };
+        let wrong = |_| Problem::parameter(name, format!("{name} must be {expected}"));
+        text.parse().map(Some).map_err(wrong)
+    }
+
+    /// How many items a page has at most, if the request says so.
+    pub fn limit(&mut self, max: usize) -> Result<Option<usize>, Problem> {
+        let expected = format!("a whole number from 1 to {max}");
+        let limit: Option<usize> = self.parsed("limit", &expected)?;
+        match limit {
+            Some(limit) if !(1..=max).contains(&limit) => {
+                Err(Problem::parameter("limit", format!("limit must be {expected}")))
+            }
+            limit => Ok(limit),
+        }
+    }
+
+    /// Where a page begins.
+    pub fn cursor<T: FromStr>(&mut self) -> Result<Option<T>, Problem> {
+        self.parsed("cursor", "the next_cursor of the page before")
+    }
+
+    fn finish(self) -> Result<(), Problem> {
+        let Some((unknown, _)) = self.pairs.first() else { return Ok(()) };
+        let shown: String =
+            unknown.chars().filter(|c| !c.is_control()).take(NAME_SHOWN_MAX).collect();
+        let takes = match self.taken.as_slice() {
+            [] => "it takes no query parameters".to_owned(),
+            names => format!("it takes {}", names.join(", ")),
+        };
+        let message = format!("{shown} is not a query parameter of this request: {takes}");
+        Err(Problem::parameter(&shown, message))
+    }
+}
+
+/// A `name=value` of a query, as forms write it: `+` is a blank.
+fn pair(piece: &str) -> Result<(String, String), Problem> {
+    let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
+    let text = |encoded: &str| {
+        let encoded = encoded.replace('+', "%20");
+        percent::decode(&encoded).map(std::borrow::Cow::into_owned)
+    };
+    text(name).zip(text(value)).ok_or_else(|| {
+        let message = "the query is not percent-encoded UTF-8; write each % as %25, and other \
+                       characters as the bytes of their UTF-8 form";
+        Problem::parameter("query", message)
+    })
+}
+
+/// The query of a request that takes no parameters.
+#[derive(Debug)]
+pub struct NoParameters;
+
+impl Parameters for NoParameters {
+    fn read(_: &mut Given) -> Result<Self, Problem> {
+        Ok(Self)
+    }
+}
+
+/// The query of a list whose cursor is a `T`.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// The item after which the page begins; the first page if absent.
+    pub after: Option<T>,
+    /// The most items of the page.
+    pub limit: usize,
+}
+
+impl<T: FromStr> Parameters for Page<T> {
+    fn read(given: &mut Given) -> Result<Self, Problem> {
+        let limit = given.limit(PAGE_MAX)?.unwrap_or(PAGE_DEFAULT);
+        Ok(Self { after: given.cursor()?, limit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::ids::{BookingId, EventId, HistoryId, InHistory};
+
+    proptest! {
+        #[test]
+        fn no_query_makes_the_reader_panic(query in any::<String>()) {
+            drop(read::<Page<EventId>>(&query));
+            drop(read::<Page<BookingId>>(&query));
+            drop(read::<crate::http::version::AtLeast>(&query));
+        }
+
+        #[test]
+        fn no_cursor_makes_the_reader_panic(cursor in "[0-9a-z]{7,9}\\.[0-9a-f-]{0,60}|[ -~]{0,30}") {
+            drop(read::<Page<InHistory<EventId>>>(&format!("cursor={cursor}")));
+            drop(read::<Page<InHistory<BookingId>>>(&format!("cursor={cursor}")));
+        }
+
+        #[test]
+        fn a_cursor_is_read_as_it_was_given(id in 1..=i64::MAX, limit in 1..=PAGE_MAX) {
+            let cursor = InHistory { history: HistoryId::TEST, at: EventId(id) };
+            let page = read::<Page<_>>(&format!("cursor={cursor}&limit={limit}")).unwrap();
+            prop_assert_eq!((page.after, page.limit), (Some(cursor), limit));
+        }
+    }
+
+    fn page(query: &str) -> Result<(Option<i64>, usize), String> {
+        let page = read::<Page<i64>>(query);
+        page.map(|page| (page.after, page.limit)).map_err(|problem| {
+            let error = &problem.errors[0];
+            format!("{}: {}", error.pointer, error.message)
+        })
+    }
+
+    #[test]
+    fn parameters_are_read_as_forms_write_them() {
+        assert_eq!(page(""), Ok((None, 50)));
+        assert_eq!(page("limit=2&cursor=7"), Ok((Some(7), 2)));
+        assert_eq!(page("&&cursor=%37&&"), Ok((Some(7), 50)));
+        assert_eq!(page("limi%74=200"), Ok((None, 200)));
+        assert_eq!(pair("a+b=%2B+%26"), Ok(("a b".to_owned(), "+ &".to_owned())));
+        assert_eq!(pair("verbose"), Ok(("verbose".to_owned(), String::new())));
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_named_with_those_there_are() {
+        let unknown = "colour: colour is not a query parameter of this request";
+        assert_eq!(page("colour=red"), Err(format!("{unknown}: it takes limit, cursor")));
+        assert_eq!(page("limit=2&colour"), Err(format!("{unknown}: it takes limit, cursor")));
+        let problem = read::<NoParameters>("colour=red").unwrap_err();
+        assert_eq!(
+            problem.detail,
+            "colour is not a query parameter of this request: it takes no query parameters"
+        );
+        let long = format!("%00{}", "x".repeat(1_000));
+        assert_eq!(read::<NoParameters>(&long).unwrap_err().errors[0].pointer, "x".repeat(64));
+        assert!(page("Limit=2").is_err(), "names have one spelling");
+    }
+
+    #[test]
+    fn a_parameter_given_twice_is_refused() {
+        for twice in ["limit=2&limit=2", "limit=2&cursor=1&limi%74=3"] {
+            let message = "limit: limit is given twice; give it once";
+            assert_eq!(page(twice), Err(message.to_owned()), "{twice}");
+        }
+    }
+
+    #[test]
+    fn a_limit_out_of_range_is_refused() {
+        let message = "limit: limit must be a whole number from 1 to 200";
+        for wrong in ["0", "201", "-1", "x", "", "1.5", "99999999999999999999"] {
+            assert_eq!(page(&format!("limit={wrong}")), Err(message.to_owned()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_query_that_is_not_encoded_is_refused() {
+        for wrong in ["limit=%", "%zz=1", "cursor=%FF", "a=%e2%82"] {
+            assert!(page(wrong).unwrap_err().starts_with("query: "), "{wrong}");
+        }
+    }
+}
