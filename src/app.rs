@@ -101,7 +101,7 @@ struct Engine {
     lanes: Arc<Lanes>,
     health: Arc<Health>,
     arbiters: Vec<Arbiter>,
-    lock_probe: Option<JoinHandle<()>>,
+    lock_maintenance: Option<JoinHandle<()>>,
     queue: Option<QueueInFront>,
 }
 
@@ -196,7 +196,7 @@ impl Engine {
     ) -> Result<Self, AppError> {
         // Timers live apart from the engine: a full mailbox would keep them from running.
         let (engine, clockwork) = (Arbiter::new(), Arbiter::new());
-        let Coordination { locks, shared_maps, waiting, breaker, lock_probe } =
+        let Coordination { locks, shared_maps, waiting, breaker, lock_maintenance } =
             Coordination::new(config, &metrics)?;
         let reservation = &config.reservation;
         let limits =
@@ -254,7 +254,7 @@ impl Engine {
         let flow = (reservation, requests, seat_maps, streams);
         let services = Arc::new(services(config, &store, flow, &health, metrics));
         let arbiters = vec![engine, clockwork];
-        Ok(Self { services, store, lanes, health, arbiters, lock_probe, queue })
+        Ok(Self { services, store, lanes, health, arbiters, lock_maintenance, queue })
     }
 
     /// Gauges whose truth is elsewhere are set for each reader of the metrics.
@@ -282,8 +282,8 @@ impl Engine {
         if !self.lanes.idle_by(deadline).await {
             log::warn!("commands were still being executed when time was up");
         }
-        if let Some(probe) = self.lock_probe {
-            probe.abort();
+        if let Some(task) = self.lock_maintenance {
+            task.abort();
         }
         for arbiter in &self.arbiters {
             arbiter.stop();

@@ -16,6 +16,8 @@
 
 pub mod actors;
 pub mod app;
+pub mod backoff;
+pub mod breaker;
 pub mod catalogue;
 pub mod cause;
 pub mod config;

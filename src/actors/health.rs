@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use tokio::sync::watch;
 
+use crate::breaker::BreakerState;
 use crate::domain::failure::StoreError;
 use crate::metrics::health::{HealthCheck, HealthMetrics};
-use crate::metrics::lock::BreakerState;
 use crate::redaction::redact;
 use crate::store::{REPLICA_BEHIND, Schema, Store};
 

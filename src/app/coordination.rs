@@ -5,13 +5,13 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::breaker::BreakerState;
 use crate::config::Config;
 use crate::lock::SeatLocks;
 use crate::lock::guarded::{GuardSettings, Guarded};
 use crate::lock::in_process::InProcessLocks;
 use crate::lock::redis::RedisLocks;
 use crate::metrics::Metrics;
-use crate::metrics::lock::BreakerState;
 use crate::queue::{LineLimits, WaitingList};
 use crate::redis::{PoolStatus, Redis, RedisFailure};
 use crate::seat_map::SharedMaps;
@@ -27,7 +27,7 @@ pub(super) struct Coordination {
     /// The locks' breaker; absent for locks in this process.
     pub(super) breaker: Option<watch::Receiver<BreakerState>>,
     /// Looks after the locks until it is aborted.
-    pub(super) lock_probe: Option<JoinHandle<()>>,
+    pub(super) lock_maintenance: Option<JoinHandle<()>>,
 }
 
 impl Coordination {
@@ -37,8 +37,8 @@ impl Coordination {
         let Some(settings) = &config.redis else {
             let locks = Arc::new(InProcessLocks::new());
             let waiting = WaitingList::in_process(limits);
-            let (shared_maps, breaker, lock_probe) = (None, None, None);
-            return Ok(Self { locks, shared_maps, waiting, breaker, lock_probe });
+            let (shared_maps, breaker, lock_maintenance) = (None, None, None);
+            return Ok(Self { locks, shared_maps, waiting, breaker, lock_maintenance });
         };
         let redis = Redis::new(&redis::settings(settings, config.seat_lock.round_trip))?;
         let connections = redis.clone();
@@ -61,7 +61,7 @@ impl Coordination {
             Arc::clone(metrics),
         );
         Ok(Self {
-            lock_probe: Some(locks.spawn_probe()),
+            lock_maintenance: Some(locks.spawn_maintenance()),
             locks,
             shared_maps: Some(Arc::new(shared_maps)),
             waiting,

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use env_logger::Builder;
 use env_logger::fmt::Formatter;
-use log::{LevelFilter, Record};
 use log::kv::{self, Key, VisitSource, VisitValue};
+use log::{LevelFilter, Record};
 use seatlock::cause::Cause;
 use seatlock::config::{LogConfig, LogFormat};
 use seatlock::domain::clock::EpochMs;

@@ -1,44 +1,46 @@
-//! Seat locks that cannot hurt: whatever their backend does, a call ends within its budget.
+//! Seat locks whose calls always end within a time budget, whatever their backend does.
 //!
 //! From the outside in: the circuit breaker, the time budget, one retry. The budget is inside the breaker,
-//! since a time-out outside it would never be counted. A busy seat is a success, and so is a list of which a
-//! part was answered: the rest of the backend works. A background task
-//! ([`Guarded::spawn_probe`]) finds out when the backend has recovered, so that no customer has to, and
-//! releases the locks that unanswered requests may have left.
+//! because a time-out outside it would not be counted. A busy seat counts as a success. A list that was
+//! answered in part counts as a success too: the rest of the backend works. A background task
+//! ([`Guarded::spawn_maintenance`]) probes a backend that has failed, and releases locks that requests
+//! without an answer may have left behind.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use super::breaker::{Breaker, BreakerSettings};
-use super::jitter::Jitter;
-use super::orphans::Orphans;
+use super::breaker::LockBreaker;
+use super::pending_releases::PendingReleases;
 use super::{LockError, LockReply, LockRequest, SeatLocks};
+use crate::backoff::Backoff;
+use crate::breaker::{BreakerSettings, BreakerState};
 use crate::metrics::Metrics;
-use crate::metrics::lock::{BreakerState, LockOutcome};
+use crate::metrics::lock::LockOutcome;
 
-/// The least and the most pause before the one retry.
+/// The shortest and the longest pause before the one retry.
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(2));
 
-/// Owed releases sent in one list.
-const REPAY_AT_ONCE: usize = 128;
+/// The most pending releases sent in one list.
+const RELEASES_PER_LIST: usize = 128;
 
-/// How much trouble is borne, and for how long.
+/// How long calls may take, and when calls stop.
 #[derive(Debug, Clone, Copy)]
 pub struct GuardSettings {
     /// The most time that a list of requests may take, retry included.
     pub budget: Duration,
-    /// When the breaker opens and for how long; longer than the budget.
+    /// When the breaker opens and for how long.
     pub breaker: BreakerSettings,
-    /// So many good probes in a row close the breaker.
-    pub good_probes: u32,
-    /// How often the background task looks whether there is something to do.
-    pub tick: Duration,
-    /// The most releases owed at a time; what comes on top is left to the locks' life.
-    pub orphans_at_most: usize,
+    /// This many successful probes in a row close the breaker.
+    pub probes_to_close: u32,
+    /// The interval of the background task.
+    pub maintenance_interval: Duration,
+    /// The most releases pending at a time; locks of further ones stay until their TTL ends.
+    pub pending_releases_max: usize,
 }
 
 impl Default for GuardSettings {
@@ -48,13 +50,13 @@ impl Default for GuardSettings {
             breaker: BreakerSettings {
                 failures_in_a_row: 5,
                 reopen_after: Duration::from_secs(1),
-                // Two tries within the ten seconds after which a new master is to be used.
+                // Two probes within the ten seconds after which a new master must be in use.
                 reopen_at_most: Duration::from_secs(5),
                 ramp: Duration::from_secs(2),
             },
-            good_probes: 3,
-            tick: Duration::from_millis(100),
-            orphans_at_most: 4096,
+            probes_to_close: 3,
+            maintenance_interval: Duration::from_millis(100),
+            pending_releases_max: 4096,
         }
     }
 }
@@ -63,48 +65,51 @@ impl Default for GuardSettings {
 pub struct Guarded<L> {
     inner: L,
     settings: GuardSettings,
-    breaker: Breaker,
-    orphans: Orphans,
+    breaker: LockBreaker,
+    pending: PendingReleases,
     metrics: Arc<Metrics>,
 }
 
-/// Replies, and whether it took the retry to get them.
+/// The replies to a list of requests.
 struct Answer {
     replies: Vec<LockReply>,
+    /// Whether a part of the list was sent twice.
     retried: bool,
 }
 
 impl<L: SeatLocks> Guarded<L> {
-    /// Guards `inner`; begins closed. Once open it closes only through [`Self::spawn_probe`]'s task.
+    /// Guards `inner`. The breaker is closed at first; once open, only the task of
+    /// [`Self::spawn_maintenance`] closes it.
     #[must_use]
     pub fn new(inner: L, settings: GuardSettings, metrics: Arc<Metrics>) -> Self {
-        let breaker = Breaker::new(settings.breaker, Arc::clone(&metrics));
-        let orphans = Orphans::new(settings.orphans_at_most, metrics.lock.orphans.clone());
-        Self { inner, settings, breaker, orphans, metrics }
+        let breaker = LockBreaker::new(settings.breaker, Arc::clone(&metrics));
+        let gauge = metrics.lock.pending_releases.clone();
+        let pending = PendingReleases::new(settings.pending_releases_max, gauge);
+        Self { inner, settings, breaker, pending, metrics }
     }
 
-    /// Starts the background task. It ends when it is aborted, or by itself within a tick of the locks
-    /// being dropped. Must be called inside a tokio runtime.
-    pub fn spawn_probe(self: &Arc<Self>) -> JoinHandle<()> {
+    /// Starts the background task, which needs a tokio runtime. It ends when it is aborted, and within one
+    /// interval after the locks have been dropped.
+    pub fn spawn_maintenance(self: &Arc<Self>) -> JoinHandle<()> {
         let locks = Arc::downgrade(self);
-        let tick = self.settings.tick;
+        let interval = self.settings.maintenance_interval;
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(tick).await;
+                tokio::time::sleep(interval).await;
                 let Some(locks) = locks.upgrade() else { return };
-                locks.tend().await;
+                locks.maintain().await;
             }
         })
     }
 
-    /// What the breaker lets through now.
+    /// What the breaker admits now.
     #[must_use]
     pub fn state(&self) -> BreakerState {
         self.breaker.state()
     }
 
-    /// Tells of every change of the breaker. Whoever caches beside the locks starts a new epoch when it
-    /// closes: what was sent meanwhile is lost.
+    /// Every change of the breaker from now on. When it closes, a cache beside the locks must start a new
+    /// epoch, because invalidations sent meanwhile were lost.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<BreakerState> {
         self.breaker.watch()
@@ -118,59 +123,55 @@ impl<L: SeatLocks> Guarded<L> {
         answer.unwrap_or(Err(LockError::Timeout))
     }
 
-    /// Asks, and asks once more after an error that came early: most often a pooled connection turned out
-    /// to be dead. Asking twice is safe, since an acquire takes its own lock for free and the others
-    /// compare tokens. Of a list that was answered in part, only the rest is asked again.
-    async fn persist(&self, requests: &[LockRequest]) -> Result<Answer, LockError> {
-        let (mut replies, places) = match self.inner.run(requests).await {
-            Ok(replies) => {
-                let places = failed_early(&replies);
-                (replies, places)
-            }
-            Err(LockError::Backend(error)) => {
-                let failed = LockReply::Failed(LockError::Backend(error));
-                (vec![failed; requests.len()], (0..requests.len()).collect())
-            }
-            Err(error) => return Err(error),
+    /// Sends the requests, and sends those a second time that failed with an error: most often a pooled
+    /// connection was dead. A second time is safe, because an acquire accepts its own lock and the others
+    /// compare tokens.
+    async fn run_with_retry(&self, requests: &[LockRequest]) -> Result<Answer, LockError> {
+        let mut replies = match self.inner.run(requests).await {
+            Err(error @ LockError::Backend(_)) => vec![LockReply::Failed(error); requests.len()],
+            result => result?,
         };
-        if places.is_empty() {
+        let failed = places_to_retry(&replies);
+        if failed.is_empty() {
             return Ok(Answer { replies, retried: false });
         }
-        log::debug!("seat locks are asked again: {:?}", places.first().map(|at| replies.get(*at)));
-        let (least, most) = RETRY_PAUSE;
-        tokio::time::sleep(Jitter::new(least, most).next().unwrap_or(least)).await;
-        let rest: Vec<_> = places.iter().filter_map(|at| requests.get(*at).cloned()).collect();
-        match self.inner.run(&rest).await {
-            Ok(answered) => {
-                for (at, reply) in places.into_iter().zip(answered) {
-                    if let Some(failed) = replies.get_mut(at) {
+        let first = failed.first().and_then(|place| replies.get(*place));
+        log::debug!("{} seat lock requests are sent again after {first:?}", failed.len());
+        let (shortest, longest) = RETRY_PAUSE;
+        tokio::time::sleep(Backoff::new(shortest, longest).next_pause()).await;
+        let retry: Vec<_> =
+            failed.iter().filter_map(|place| requests.get(*place).cloned()).collect();
+        match self.inner.run(&retry).await {
+            Ok(second) => {
+                for (place, reply) in failed.into_iter().zip(second) {
+                    if let Some(failed) = replies.get_mut(place) {
                         *failed = reply;
                     }
                 }
             }
-            Err(error) if rest.len() == requests.len() => return Err(error),
-            // The others have their answers.
+            Err(error) if retry.len() == requests.len() => return Err(error),
+            // The other requests have their replies.
             Err(_) => {}
         }
         Ok(Answer { replies, retried: true })
     }
 
-    async fn ask(&self, requests: &[LockRequest]) -> Result<Vec<LockReply>, LockError> {
-        let debt = self.orphans.debt(requests);
-        let asked = Instant::now();
-        let answer = self.breaker.customer(self.within_budget(self.persist(requests))).await;
-        if matches!(answer, Err(LockError::Bypassed)) {
-            debt.settle();
-            self.orphans.owe_unsent(requests);
+    async fn run_guarded(&self, requests: &[LockRequest]) -> Result<Vec<LockReply>, LockError> {
+        let in_flight = self.pending.guard(requests);
+        let started = Instant::now();
+        let result = self.breaker.call(self.within_budget(self.run_with_retry(requests))).await;
+        if matches!(result, Err(LockError::Bypassed)) {
+            in_flight.complete();
+            self.pending.enqueue_unsent(requests);
             self.metrics.lock.count(LockOutcome::Bypassed, requests.len());
             return Err(LockError::Bypassed);
         }
         self.metrics.lock.pipeline_size.observe(requests.len() as f64);
-        self.metrics.lock.duration_seconds.observe(asked.elapsed().as_secs_f64());
-        match answer {
+        self.metrics.lock.duration_seconds.observe(started.elapsed().as_secs_f64());
+        match result {
             Ok(answer) => {
-                debt.settle();
-                self.orphans.owe_sent(&unanswered(requests, &answer.replies));
+                in_flight.complete();
+                self.pending.enqueue_sent(&unanswered(requests, &answer.replies));
                 self.count(requests, &answer);
                 Ok(answer.replies)
             }
@@ -188,11 +189,11 @@ impl<L: SeatLocks> Guarded<L> {
                 (_, LockReply::Acquired) => metrics.count(LockOutcome::Acquired, 1),
                 (_, LockReply::Busy(_)) => metrics.count(LockOutcome::Busy, 1),
                 (_, LockReply::Failed(error)) => metrics.count(outcome(error), 1),
-                // A release that is sent twice finds nothing the second time; nothing was lost.
-                (LockRequest::Release { seats, .. }, LockReply::Matched(found))
+                // A release that is sent twice finds nothing the second time; no lock was lost.
+                (LockRequest::Release { seats, .. }, LockReply::Matched(matched))
                     if !answer.retried =>
                 {
-                    let lost = seats.len().saturating_sub(*found);
+                    let lost = seats.len().saturating_sub(*matched);
                     metrics.lost_total.inc_by(u64::try_from(lost).unwrap_or(u64::MAX));
                 }
                 (_, LockReply::Matched(_)) => {}
@@ -200,64 +201,68 @@ impl<L: SeatLocks> Guarded<L> {
         }
     }
 
-    /// What the background task does at each tick.
-    async fn tend(&self) {
-        let result = if self.state() == BreakerState::Closed {
-            self.repay().await
-        } else {
-            self.breaker.recovery(self.probes()).await
+    /// The work of the background task in one interval.
+    async fn maintain(&self) {
+        let result = match self.state() {
+            BreakerState::Closed => self.flush_pending().await,
+            BreakerState::Open | BreakerState::HalfOpen => {
+                self.breaker.probe(self.run_probes()).await
+            }
         };
         if let Err(error) = result {
-            log::debug!("seat locks are looked after again at the next tick: {error}");
+            log::debug!(
+                "the maintenance of the seat locks continues at its next interval: {error}"
+            );
         }
     }
 
-    async fn probes(&self) -> Result<(), LockError> {
-        for _ in 0..self.settings.good_probes {
+    async fn run_probes(&self) -> Result<(), LockError> {
+        for _ in 0..self.settings.probes_to_close {
             self.within_budget(self.inner.probe()).await?;
         }
         Ok(())
     }
 
-    /// Sends the releases that are owed. First a probe: a backend that stalled answers it only after it
-    /// has read what was stuck, so that the release does not overtake the acquire it is meant to undo.
-    async fn repay(&self) -> Result<(), LockError> {
-        if self.orphans.is_empty() {
+    /// Sends the pending releases. A probe goes first: a backend that stalled answers it only after it has
+    /// read the requests that it had received before, so a release does not overtake the acquire that it
+    /// undoes.
+    async fn flush_pending(&self) -> Result<(), LockError> {
+        if self.pending.is_empty() {
             return Ok(());
         }
         self.probe().await?;
         loop {
-            let owed = self.orphans.take(REPAY_AT_ONCE);
-            if owed.is_empty() {
+            let releases = self.pending.take(RELEASES_PER_LIST);
+            if releases.is_empty() {
                 return Ok(());
             }
-            let debt = self.orphans.debt(&owed);
-            // Not for the breaker, which has had the probe: the part of the backend that owes may be away
+            let in_flight = self.pending.guard(&releases);
+            // Not through the breaker, which has counted the probe: a part of the backend may be unavailable
             // while the others work.
-            let replies = self.within_budget(self.inner.run(&owed)).await?;
-            debt.settle();
-            let still_owed = unanswered(&owed, &replies);
-            if !still_owed.is_empty() {
-                self.orphans.owe_sent(&still_owed);
+            let replies = self.within_budget(self.inner.run(&releases)).await?;
+            in_flight.complete();
+            let unanswered = unanswered(&releases, &replies);
+            if !unanswered.is_empty() {
+                self.pending.enqueue_sent(&unanswered);
                 return Ok(());
             }
         }
     }
 }
 
-/// The places of those replies that are errors worth another try.
-fn failed_early(replies: &[LockReply]) -> Vec<usize> {
-    let early = |reply: &LockReply| matches!(reply, LockReply::Failed(LockError::Backend(_)));
-    replies.iter().enumerate().filter(|(_, reply)| early(reply)).map(|(at, _)| at).collect()
+/// The places of the replies whose requests are sent a second time. A time-out is not among them: the budget
+/// is used up.
+fn places_to_retry(replies: &[LockReply]) -> Vec<usize> {
+    let failed = |reply: &LockReply| matches!(reply, LockReply::Failed(LockError::Backend(_)));
+    let places = replies.iter().enumerate().filter(|(_, reply)| failed(reply));
+    places.map(|(place, _)| place).collect()
 }
 
-/// The requests of a list that was answered in part that had no answer.
+/// The requests without an answer of a list that was answered in part.
 fn unanswered(requests: &[LockRequest], replies: &[LockReply]) -> Vec<LockRequest> {
-    let pairs = requests.iter().zip(replies);
-    pairs
-        .filter(|(_, reply)| matches!(reply, LockReply::Failed(_)))
-        .map(|(request, _)| request.clone())
-        .collect()
+    let failed = |reply: &LockReply| matches!(reply, LockReply::Failed(_));
+    let pairs = requests.iter().zip(replies).filter(|(_, reply)| failed(reply));
+    pairs.map(|(request, _)| request.clone()).collect()
 }
 
 fn outcome(error: &LockError) -> LockOutcome {
@@ -276,13 +281,13 @@ impl<L: SeatLocks> SeatLocks for Guarded<L> {
             if requests.is_empty() {
                 return Ok(Vec::new());
             }
-            self.ask(requests).await
+            self.run_guarded(requests).await
         })
     }
 
-    /// A probe of the backend that counts for the breaker; `Bypassed` while that is not closed.
+    /// A probe of the backend that counts as a call for the breaker; `Bypassed` while that is not closed.
     fn probe(&self) -> BoxFuture<'_, Result<(), LockError>> {
-        Box::pin(self.breaker.customer(self.within_budget(self.inner.probe())))
+        Box::pin(self.breaker.call(self.within_budget(self.inner.probe())))
     }
 }
 

@@ -1,19 +1,20 @@
 //! Seat locks in this process' memory: for one replica without Redis, and for tests.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use super::{LockError, LockReply, LockRequest, LockToken, SeatLocks, life_ms};
+use super::{LockError, LockReply, LockRequest, LockToken, SeatLocks, ttl_ms};
 use crate::domain::ids::{ScheduleId, SeatNumber};
 
-/// Expired locks are not looked for while there are fewer locks than this.
+/// Expired locks are not removed while there are fewer locks than this.
 const PURGE_AT_LEAST: usize = 1024;
 
-/// Seat locks in a map. One mutex is enough: whoever asks, asks for a whole list at once, and the time
-/// under the mutex is that of a few look-ups.
+/// Seat locks in a map. One mutex is enough: each call executes a whole list of requests, and the mutex is
+/// held for the time of a few look-ups.
 #[derive(Debug, Default)]
 pub struct InProcessLocks {
     table: Mutex<Table>,
@@ -22,15 +23,15 @@ pub struct InProcessLocks {
 #[derive(Debug, Default)]
 struct Table {
     locks: HashMap<(ScheduleId, SeatNumber), Lock>,
-    /// How many locks there may be before the expired ones are thrown out: twice as many as were alive
-    /// the last time, so that memory stays in proportion and the work per lock constant.
+    /// The number of locks at which the expired ones are removed: twice the number that was left the last
+    /// time, so that memory is proportional to the live locks and the work per lock is constant.
     purge_at: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Lock {
     token: LockToken,
-    ends: Instant,
+    expires_at: Instant,
 }
 
 impl InProcessLocks {
@@ -38,12 +39,6 @@ impl InProcessLocks {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// The table, also after a panic of another thread: it is whole between any two of its changes, and
-    /// a lock is never proof.
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -54,7 +49,7 @@ impl SeatLocks for InProcessLocks {
     ) -> BoxFuture<'a, Result<Vec<LockReply>, LockError>> {
         Box::pin(async move {
             let now = Instant::now();
-            let mut table = self.table();
+            let mut table = self.table.lock();
             Ok(requests.iter().map(|request| table.execute(request, now)).collect())
         })
     }
@@ -67,14 +62,14 @@ impl Table {
                 self.acquire(*schedule, seats, Lock::new(*token, *ttl, now), now)
             }
             LockRequest::Release { schedule, seats, token } => {
-                let keys = self.carrying(*schedule, seats, *token, now);
+                let keys = self.locked_by(*schedule, seats, *token, now);
                 for key in &keys {
                     self.locks.remove(key);
                 }
                 LockReply::Matched(keys.len())
             }
             LockRequest::Retoken { schedule, seats, from, to, ttl } => {
-                let keys = self.carrying(*schedule, seats, *from, now);
+                let keys = self.locked_by(*schedule, seats, *from, now);
                 for key in &keys {
                     self.locks.insert(*key, Lock::new(*to, *ttl, now));
                 }
@@ -92,7 +87,7 @@ impl Table {
     ) -> LockReply {
         let busy: Vec<_> = seats
             .iter()
-            .filter_map(|seat| Some((*seat, self.live(schedule, *seat, now)?)))
+            .filter_map(|seat| Some((*seat, self.owner(schedule, *seat, now)?)))
             .filter(|(_, token)| *token != lock.token)
             .collect();
         if !busy.is_empty() {
@@ -103,12 +98,16 @@ impl Table {
         LockReply::Acquired
     }
 
-    /// Who has the seat now.
-    fn live(&self, schedule: ScheduleId, seat: SeatNumber, now: Instant) -> Option<LockToken> {
-        self.locks.get(&(schedule, seat)).filter(|lock| lock.ends > now).map(|lock| lock.token)
+    /// The token that locks the seat now.
+    fn owner(&self, schedule: ScheduleId, seat: SeatNumber, now: Instant) -> Option<LockToken> {
+        self.locks
+            .get(&(schedule, seat))
+            .filter(|lock| lock.expires_at > now)
+            .map(|lock| lock.token)
     }
 
-    fn carrying(
+    /// Those of the seats that the token locks now.
+    fn locked_by(
         &self,
         schedule: ScheduleId,
         seats: &[SeatNumber],
@@ -117,14 +116,14 @@ impl Table {
     ) -> Vec<(ScheduleId, SeatNumber)> {
         seats
             .iter()
-            .filter(|seat| self.live(schedule, **seat, now) == Some(token))
+            .filter(|seat| self.owner(schedule, **seat, now) == Some(token))
             .map(|seat| (schedule, *seat))
             .collect()
     }
 
     fn purge(&mut self, now: Instant) {
         if self.locks.len() >= self.purge_at {
-            self.locks.retain(|_, lock| lock.ends > now);
+            self.locks.retain(|_, lock| lock.expires_at > now);
             self.purge_at = self.locks.len().saturating_mul(2).max(PURGE_AT_LEAST);
         }
     }
@@ -132,7 +131,7 @@ impl Table {
 
 impl Lock {
     fn new(token: LockToken, ttl: Duration, now: Instant) -> Self {
-        Self { token, ends: now + Duration::from_millis(life_ms(ttl).into()) }
+        Self { token, expires_at: now + Duration::from_millis(ttl_ms(ttl).into()) }
     }
 }
 
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn expired_locks_do_not_pile_up() {
+    fn expired_locks_are_removed() {
         let mut table = Table::default();
         let begin = Instant::now();
         for seat in 0..100_000 {
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn live_locks_survive_the_purge() {
+    fn live_locks_are_not_removed() {
         let mut table = Table::default();
         let now = Instant::now();
         for seat in 0..5_000 {
@@ -170,16 +169,15 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_elsewhere_does_not_end_the_locking() {
+    fn locking_goes_on_after_a_panic_of_another_thread() {
         let locks = std::sync::Arc::new(InProcessLocks::new());
-        let poisoner = std::sync::Arc::clone(&locks);
-        let died = std::thread::spawn(move || {
-            let _table = poisoner.table();
-            std::panic::resume_unwind(Box::new("somebody else's mistake"));
+        let panicking = std::sync::Arc::clone(&locks);
+        let thread = std::thread::spawn(move || {
+            let _table = panicking.table.lock();
+            std::panic::resume_unwind(Box::new("injected panic"));
         });
-        assert!(died.join().is_err());
-        assert!(locks.table.is_poisoned());
-        let reply = locks.table().execute(&acquire(1, Duration::from_secs(1)), Instant::now());
+        assert!(thread.join().is_err());
+        let reply = locks.table.lock().execute(&acquire(1, Duration::from_secs(1)), Instant::now());
         assert_eq!(reply, LockReply::Acquired);
     }
 }

@@ -1,8 +1,8 @@
 //! Seat locks: short mutual exclusion in front of the database. Losing them costs speed, never correctness.
 //!
-//! A lock is never proof. It keeps the many losers of a hot seat away from the booking engine; who owns a
-//! seat is decided under row locks in `store`. Every backend answers a whole list of requests in one go,
-//! because that is how `actors::seat_lock` asks: what gathered in its mailbox is one round trip.
+//! A lock does not prove that a seat is free. It keeps the many losers of a hot seat away from the booking
+//! engine; the owner of a seat is decided under row locks in `store`. Every backend executes a whole list of
+//! requests in one call, because `actors::seat_lock` sends all requests of its mailbox in one round trip.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,20 +12,20 @@ use futures_util::future::BoxFuture;
 
 use crate::domain::ids::{ScheduleId, SeatNumber};
 
-/// The value under a lock: who took it. Compared whole on release.
+/// The value of a lock: its owner. A release compares the whole token.
 ///
 /// `prefix` is the same for all attempts of one request (hash of caller and Idempotency-Key, or the hold's
-/// id), `attempt` is random, so a request recognises its own earlier attempt without being able to
-/// release it. Written as 32 hexadecimal digits: 16 of prefix, 16 of attempt.
+/// id), and `attempt` is random. So a request recognises its own earlier attempt, but cannot release its
+/// locks. Written as 32 hexadecimal digits: 16 of the prefix, 16 of the attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LockToken {
-    /// Who: equal for every attempt of the same request.
+    /// The request: equal for all its attempts.
     pub prefix: u64,
-    /// Which attempt: random.
+    /// The attempt: random.
     pub attempt: u64,
 }
 
-/// A text that is not a lock token.
+/// The error for a text that is not a lock token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a lock token of 32 hexadecimal digits")]
 pub struct InvalidToken;
@@ -39,7 +39,7 @@ impl fmt::Display for LockToken {
 impl FromStr for LockToken {
     type Err = InvalidToken;
 
-    /// Parses the 32 lowercase hexadecimal digits that `Display` writes, and no other form.
+    /// Parses the 32 lowercase hexadecimal digits that `Display` writes, and no other format.
     fn from_str(text: &str) -> Result<Self, InvalidToken> {
         let (prefix, attempt) = text.split_at_checked(16).ok_or(InvalidToken)?;
         let half = |digits| u64::from_str_radix(digits, 16).map_err(|_| InvalidToken);
@@ -48,42 +48,42 @@ impl FromStr for LockToken {
     }
 }
 
-/// What is asked of the locks of some seats of one schedule.
+/// A request for the locks of some seats of one schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockRequest {
-    /// Take all seats or none. A seat that carries exactly `token` already counts as free, so that a
-    /// request whose answer was lost can be sent again.
+    /// Lock all the seats or none. A seat that is locked by exactly `token` counts as free, so that a
+    /// request whose answer was lost can be sent a second time.
     Acquire {
         /// The seats' schedule.
         schedule: ScheduleId,
-        /// Without repeats, at least one.
+        /// At least one, without duplicates.
         seats: Vec<SeatNumber>,
-        /// Written under each lock.
+        /// The value of each lock.
         token: LockToken,
-        /// After this time the lock is gone by itself.
+        /// The lock ends by itself after this time.
         ttl: Duration,
     },
-    /// Give up those of the seats that still carry exactly `token`.
+    /// Release those of the seats that are still locked by exactly `token`.
     Release {
         /// The seats' schedule.
         schedule: ScheduleId,
-        /// Without repeats, at least one.
+        /// At least one, without duplicates.
         seats: Vec<SeatNumber>,
-        /// Compared whole.
+        /// The token expected now; all of it is compared.
         token: LockToken,
     },
-    /// Turn those of the seats that carry exactly `from` into locks of `to` with a new life; used when a
-    /// hold is granted, and with `from == to` when it is extended.
+    /// Change the locks of those seats that are locked by exactly `from` into locks of `to` with a new TTL.
+    /// Used when a hold is granted, and with `from == to` when it is extended.
     Retoken {
         /// The seats' schedule.
         schedule: ScheduleId,
-        /// Without repeats, at least one.
+        /// At least one, without duplicates.
         seats: Vec<SeatNumber>,
         /// The token expected now.
         from: LockToken,
         /// The token written instead.
         to: LockToken,
-        /// The new life, counted from now.
+        /// The new TTL, from now on.
         ttl: Duration,
     },
 }
@@ -91,71 +91,71 @@ pub enum LockRequest {
 /// The answer to one [`LockRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockReply {
-    /// Every seat is locked by the token asked for.
+    /// Every seat is locked by the token of the request.
     Acquired,
-    /// Nothing was locked; these seats are locked by these tokens. At least one, in the order asked for.
+    /// Nothing was locked, because these seats are locked by these tokens. At least one seat, in the order of
+    /// the request.
     Busy(Vec<(SeatNumber, LockToken)>),
-    /// How many of the seats still carried the token (released or re-tokened). Fewer than asked means
-    /// that a lock was lost on the way: it expired, was evicted or was taken by a stranger.
+    /// How many of the seats were still locked by the token (released or changed now). A lower number than
+    /// requested means that a lock was lost: it expired, was evicted, or another owner took it.
     Matched(usize),
-    /// This request alone could not be asked, or got no answer: its part of the backend is away. It may
-    /// or may not have been executed.
+    /// This request alone could not be sent, or got no answer: its part of the backend is unavailable. It may
+    /// have been executed.
     Failed(LockError),
 }
 
-/// Why the locks could not be asked; the caller goes on without them.
+/// Why there is no reply from the locks; the caller goes on without them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LockError {
-    /// The breaker is open, or the call was not let through while it recovers.
+    /// The breaker is open, or did not admit the call during the ramp after a recovery.
     #[error("seat locks are bypassed while their backend recovers")]
     Bypassed,
-    /// No answer within the time budget. The request may still execute.
+    /// No answer within the time budget. The request may still be executed.
     #[error("no answer from the seat locks within the time budget")]
     Timeout,
-    /// The backend answered with an error or could not be reached; the text says which.
+    /// The backend answered with an error or could not be reached, as the text says.
     #[error("seat locks failed: {0}")]
     Backend(String),
 }
 
-/// A place where seat locks are kept. Implementations: [`in_process`], [`redis`], and [`guarded`] around
-/// either.
+/// A backend that keeps seat locks. Implementations: [`in_process`], [`redis`], and [`guarded`] around
+/// another backend.
 pub trait SeatLocks: Send + Sync + 'static {
-    /// Executes the requests in order, each atomically, and answers them in the same order (as many
-    /// replies as requests). An error means that none was answered, and any of them may or may not have
-    /// been executed. Order holds within a schedule only.
+    /// Executes the requests, each atomically, and returns one reply for each request, in the same order.
+    /// Requests of one schedule are executed in order. An error means that no request was answered; any of
+    /// them may have been executed.
     fn run<'a>(
         &'a self,
         requests: &'a [LockRequest],
     ) -> BoxFuture<'a, Result<Vec<LockReply>, LockError>>;
 
-    /// Whether the locks work, by taking and releasing one that no request asks for (schedule ids begin
-    /// at 1) under a seat number of its own, so that probes of several replicas do not meet.
+    /// Checks that the locks work: acquires and releases a lock that no request uses, since schedule ids
+    /// start at 1. The seat number is random, so that probes of several replicas do not conflict.
     fn probe(&self) -> BoxFuture<'_, Result<(), LockError>> {
         Box::pin(async move {
             let schedule = ScheduleId(0);
             let seats = vec![SeatNumber(fastrand::u32(..))];
             let token = LockToken { prefix: 0, attempt: fastrand::u64(..) };
-            let take =
-                LockRequest::Acquire { schedule, seats: seats.clone(), token, ttl: PROBE_LIFE };
-            let give_back = LockRequest::Release { schedule, seats, token };
-            self.run(&[take, give_back]).await.map(drop)
+            let acquire =
+                LockRequest::Acquire { schedule, seats: seats.clone(), token, ttl: PROBE_TTL };
+            let release = LockRequest::Release { schedule, seats, token };
+            self.run(&[acquire, release]).await.map(drop)
         })
     }
 }
 
-/// How long the lock of a probe stands if its release is lost.
-const PROBE_LIFE: Duration = Duration::from_secs(1);
+/// The TTL of a probe's lock, in case its release is lost.
+const PROBE_TTL: Duration = Duration::from_secs(1);
 
-/// The life of a lock as backends count it: whole milliseconds, at least 1, at most 49 days.
-fn life_ms(ttl: Duration) -> u32 {
+/// The TTL of a lock as backends count it: whole milliseconds, at least 1, at most 49 days.
+fn ttl_ms(ttl: Duration) -> u32 {
     u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX).max(1)
 }
 
-pub mod breaker;
+mod breaker;
 pub mod guarded;
 pub mod in_process;
-pub mod jitter;
-mod orphans;
+mod pending_releases;
 pub mod redis;
 mod scripts;
 
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_has_one_spelling() {
+    fn other_spellings_of_a_token_are_refused() {
         for wrong in [
             "",
             "00000000000000abfffffffffffffff",
@@ -185,10 +185,10 @@ mod tests {
     }
 
     #[test]
-    fn a_life_is_at_least_a_millisecond() {
-        assert_eq!(life_ms(Duration::ZERO), 1);
-        assert_eq!(life_ms(Duration::from_micros(900)), 1);
-        assert_eq!(life_ms(Duration::from_secs(30)), 30_000);
-        assert_eq!(life_ms(Duration::MAX), u32::MAX);
+    fn a_ttl_is_at_least_a_millisecond() {
+        assert_eq!(ttl_ms(Duration::ZERO), 1);
+        assert_eq!(ttl_ms(Duration::from_micros(900)), 1);
+        assert_eq!(ttl_ms(Duration::from_secs(30)), 30_000);
+        assert_eq!(ttl_ms(Duration::MAX), u32::MAX);
     }
 }

@@ -1,6 +1,6 @@
-//! Seat locks in Redis: one key a seat, one script a request, one pipeline a list.
+//! Seat locks in Redis: one key per seat, one script call per request, one pipeline per list.
 //!
-//! `scripts.rs` says what is sent and what the answers mean; the connections are [`crate::redis`]'s.
+//! `scripts.rs` defines the calls and what their answers mean; [`crate::redis`] sends them.
 
 use futures_util::future::BoxFuture;
 
@@ -8,14 +8,14 @@ use super::scripts::{self, Scripts};
 use super::{LockError, LockReply, LockRequest, SeatLocks};
 use crate::redis::{Cmd, Redis, RedisFailure, Value};
 
-/// Seat locks in a Redis of any form.
+/// Seat locks in Redis, in any topology.
 pub struct RedisLocks {
     redis: Redis,
     scripts: Scripts,
 }
 
 impl RedisLocks {
-    /// Locks behind these connections.
+    /// Locks in the Redis of this client.
     #[must_use]
     pub fn new(redis: Redis) -> Self {
         Self { redis, scripts: Scripts::new() }

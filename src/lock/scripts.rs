@@ -1,11 +1,11 @@
-//! The Lua scripts of the Redis backend: requests as their calls, their answers as replies.
+//! The Lua scripts of the Redis backend: turns requests into script calls, and answers into replies.
 //!
-//! Key: `{sch:42}:seat:1042`; the schedule is the hash tag, so the keys of a request share a slot of a
-//! cluster. Value: the token's 32 hexadecimal digits. Each script opens with its contract.
+//! Key: `{sch:42}:seat:1042`. The schedule is the hash tag, so the keys of a request are in one slot of a
+//! cluster. Value: the 32 hexadecimal digits of the token. Each script starts with its contract.
 
 use std::borrow::Cow;
 
-use super::{LockError, LockReply, LockRequest, LockToken, life_ms};
+use super::{LockError, LockReply, LockRequest, LockToken, ttl_ms};
 use crate::domain::ids::{ScheduleId, SeatNumber};
 use crate::faults::mutants::Mutant;
 use crate::redis::{Cmd, Script, Value};
@@ -31,17 +31,17 @@ impl Scripts {
         }
     }
 
-    /// All of them.
+    /// All scripts.
     pub(super) fn all(&self) -> [&Script; 3] {
         [&self.acquire, &self.release, &self.retoken]
     }
 
-    /// The request as a call of its script, by the script's hash.
+    /// The call of the request's script, by the script's hash.
     pub(super) fn command(&self, request: &LockRequest) -> Cmd {
         match request {
             LockRequest::Acquire { schedule, seats, token, ttl } => {
                 let mut command = evaluate(&self.acquire, *schedule, seats);
-                command.arg(token.to_string()).arg(life_ms(*ttl));
+                command.arg(token.to_string()).arg(ttl_ms(*ttl));
                 command
             }
             LockRequest::Release { schedule, seats, token } => {
@@ -51,7 +51,7 @@ impl Scripts {
             }
             LockRequest::Retoken { schedule, seats, from, to, ttl } => {
                 let mut command = evaluate(&self.retoken, *schedule, seats);
-                command.arg(from.to_string()).arg(to.to_string()).arg(life_ms(*ttl));
+                command.arg(from.to_string()).arg(to.to_string()).arg(ttl_ms(*ttl));
                 command
             }
         }
@@ -74,7 +74,7 @@ fn evaluate(script: &Script, schedule: ScheduleId, seats: &[SeatNumber]) -> Cmd 
     script.call(seats.iter().map(|seat| key(schedule, *seat)))
 }
 
-/// What the answer to a request means. Fails if it is none that the request's script gives.
+/// The reply that a script's answer means. Fails for an answer that the request's script never gives.
 pub(super) fn reply(request: &LockRequest, answer: Value) -> Result<LockReply, LockError> {
     let parsed = match (request, &answer) {
         (LockRequest::Acquire { seats, .. }, Value::Array(busy)) => busy_seats(seats, busy)
@@ -84,11 +84,12 @@ pub(super) fn reply(request: &LockRequest, answer: Value) -> Result<LockReply, L
         }
         _ => None,
     };
-    parsed
-        .ok_or_else(|| LockError::Backend(format!("redis gave an answer of no script: {answer:?}")))
+    let unexpected =
+        || LockError::Backend(format!("unexpected answer of a lock script in redis: {answer:?}"));
+    parsed.ok_or_else(unexpected)
 }
 
-/// The pairs of place and value that the acquire script answers with, as seats and tokens.
+/// The seats and tokens that the acquire script answers with, as pairs of a key's place and its value.
 fn busy_seats(seats: &[SeatNumber], busy: &[Value]) -> Option<Vec<(SeatNumber, LockToken)>> {
     busy.chunks(2)
         .map(|pair| match pair {
@@ -101,7 +102,7 @@ fn busy_seats(seats: &[SeatNumber], busy: &[Value]) -> Option<Vec<(SeatNumber, L
         .collect()
 }
 
-/// A value that no replica of this service wrote still locks its seat, under a token that nobody has.
+/// A value that no replica of this service wrote locks its seat, too. Its token is one that no request has.
 fn token_of(value: &[u8]) -> LockToken {
     std::str::from_utf8(value)
         .ok()
@@ -132,21 +133,21 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_answer_is_a_lock_and_any_other_names_who_is_in_the_way() {
+    fn an_empty_answer_means_acquired_and_any_other_names_the_conflicts() {
         assert_eq!(reply(&acquire(), Value::Array(vec![])), Ok(LockReply::Acquired));
         let busy = Value::Array(vec![Value::Int(1), text(&TOKEN.to_string())]);
         assert_eq!(reply(&acquire(), busy), Ok(LockReply::Busy(vec![(SeatNumber(9), TOKEN)])));
     }
 
     #[test]
-    fn a_strangers_value_is_busy_too() {
-        let stranger = LockToken { prefix: 0, attempt: 0 };
+    fn a_value_that_is_no_token_is_a_conflict() {
+        let unknown = LockToken { prefix: 0, attempt: 0 };
         let busy = Value::Array(vec![Value::Int(0), Value::BulkString(vec![0xff])]);
-        assert_eq!(reply(&acquire(), busy), Ok(LockReply::Busy(vec![(SeatNumber(7), stranger)])));
+        assert_eq!(reply(&acquire(), busy), Ok(LockReply::Busy(vec![(SeatNumber(7), unknown)])));
     }
 
     #[test]
-    fn an_answer_that_makes_no_sense_is_an_error() {
+    fn an_unexpected_answer_is_an_error() {
         for answer in [
             Value::Nil,
             Value::Int(1),

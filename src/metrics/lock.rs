@@ -2,44 +2,30 @@
 
 use super::SIZES;
 use super::macros::{labels, metrics};
+use crate::breaker::BreakerState;
 
 labels! {
     /// How a request to the seat locks ended.
     pub enum LockOutcome {
         /// All the seats were locked.
         Acquired = "acquired",
-        /// Somebody else has one of the seats.
+        /// Another request has locked one of the seats.
         Busy = "busy",
         /// The backend answered with an error or could not be reached.
         Error = "error",
         /// No answer within the time budget.
         Timeout = "timeout",
-        /// Not sent, since the breaker was not closed.
+        /// Not sent, because the breaker did not admit it.
         Bypassed = "bypassed",
     }
 }
 
-labels! {
-    /// What the circuit breaker lets through.
-    pub enum BreakerState {
-        /// Everything.
-        Closed = "closed",
-        /// Probes only, to see whether the backend has recovered.
-        HalfOpen = "half_open",
-        /// Nothing.
-        Open = "open",
-    }
-}
-
-impl BreakerState {
-    /// The state as a gauge shows it: 0 closed, 1 half open, 2 open.
-    #[must_use]
-    pub const fn level(self) -> i64 {
-        match self {
-            Self::Closed => 0,
-            Self::HalfOpen => 1,
-            Self::Open => 2,
-        }
+/// The state of the breaker as its gauge shows it.
+const fn level(state: BreakerState) -> i64 {
+    match state {
+        BreakerState::Closed => 0,
+        BreakerState::HalfOpen => 1,
+        BreakerState::Open => 2,
     }
 }
 
@@ -60,23 +46,23 @@ metrics! {
         breaker_state: IntGauge,
         /// Changes of the circuit breaker by the state entered.
         breaker_transitions_total: IntCounterVec["to": BreakerState],
-        /// Locks found gone or a stranger's when they were released: expired, evicted or lost in a failover.
+        /// Locks that had ended or had another owner when they were released: expired, evicted or lost in a failover.
         lost_total: IntCounter,
-        /// Releases that are owed to the backend: their locks may stand without an owner.
-        orphans: IntGauge,
+        /// Releases to be sent when the backend answers again: their locks may exist without an owner.
+        pending_releases: IntGauge,
     }
 }
 
 impl LockMetrics {
-    /// Counts requests that ended alike.
+    /// Counts requests with the same outcome.
     pub fn count(&self, outcome: LockOutcome, requests: usize) {
         let requests = u64::try_from(requests).unwrap_or(u64::MAX);
         self.requests_total.with_label_values(&[outcome.as_str()]).inc_by(requests);
     }
 
-    /// Notes that the circuit breaker has entered a state.
-    pub fn breaker_is(&self, state: BreakerState) {
-        self.breaker_state.set(state.level());
+    /// Records that the circuit breaker has entered a state.
+    pub fn breaker_entered(&self, state: BreakerState) {
+        self.breaker_state.set(level(state));
         self.breaker_transitions_total.with_label_values(&[state.as_str()]).inc();
     }
 }

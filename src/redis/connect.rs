@@ -1,4 +1,4 @@
-//! How a connection is made: address, log-in, encryption, patience.
+//! How connections are made: address, login, encryption, time-outs.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use deadpool_redis::redis::{
 use super::settings::Address;
 use super::tls::Encryption;
 
-/// Makes connections to servers that share a log-in.
+/// Makes connections to servers with the same login.
 #[derive(Clone)]
 pub(super) struct Connector {
     pub(super) login: RedisConnectionInfo,
@@ -27,7 +27,7 @@ impl Connector {
             None => ConnectionAddr::Tcp(address.host.clone(), address.port),
         };
         let info = address.into_connection_info()?;
-        // Nagle's algorithm would hold back the end of a pipeline.
+        // Nagle's algorithm would delay the end of a pipeline.
         let tcp = TcpSettings::default().set_nodelay(true);
         Ok(info.set_redis_settings(self.login.clone()).set_tcp_settings(tcp))
     }
@@ -43,7 +43,7 @@ impl Connector {
     }
 }
 
-/// A log-in; without a password there is none.
+/// The login and the database number.
 pub(super) fn login(
     username: Option<&String>,
     password: Option<&String>,

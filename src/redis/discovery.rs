@@ -1,43 +1,44 @@
-//! Finding out who has the slots: by asking Sentinels for the master, or nodes for the cluster's map.
+//! Discovers the masters: asks Sentinels for the master, or nodes of a cluster for the slots.
 //!
-//! Everybody is asked at once and the first good answer counts, so that servers that are away cost no
+//! Several servers are asked at the same time and the first success counts, so that unavailable servers cost no
 //! time.
 
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 
 use deadpool_redis::redis::{self, Cmd, Pipeline, RedisResult, Value};
 use futures_util::future::select_ok;
 
 use super::connect::Connector;
+use super::failure::other_error;
 use super::node::Node;
 use super::settings::Address;
 use super::slots::SlotMap;
 
-/// The most servers asked at once.
-const ASKED_AT_ONCE: usize = 5;
+/// The most servers asked at the same time.
+const CONCURRENT_MAX: usize = 5;
 
-/// The master that a Sentinel names and that says of itself that it is one: a Sentinel may not yet know
-/// of a failover, and a demoted master refuses every write.
+/// The master named `name` by a Sentinel, if its ROLE is master: a Sentinel may not know of a failover yet, and a
+/// demoted master refuses every write. `connector` connects to Sentinels.
 pub(super) async fn master(
     sentinels: &[Address],
-    (connector, name): (&Connector, &str),
+    connector: &Connector,
+    name: &str,
     node: &impl Fn(&Address) -> RedisResult<Arc<Node>>,
 ) -> RedisResult<SlotMap> {
-    first_good(sentinels.iter().map(|sentinel| async move {
-        let named = name_of_master(connector, sentinel, name).await?;
-        match answer(&*node(&named)?, redis::cmd("ROLE")).await? {
+    first_success(sentinels.iter().map(|sentinel| async move {
+        let master = ask_sentinel(connector, sentinel, name).await?;
+        match ask(&*node(&master)?, redis::cmd("ROLE")).await? {
             Value::Array(role) if role.first().is_some_and(|role| is_text(role, b"master")) => {
-                Ok(SlotMap::single(named))
+                Ok(SlotMap::single(master))
             }
-            _ => Err(wrong(format!("{named}, which {sentinel} names, is no master"))),
+            _ => Err(other_error(format!("{master}, named by {sentinel}, is not a master"))),
         }
     }))
     .await
 }
 
-async fn name_of_master(
+async fn ask_sentinel(
     connector: &Connector,
     sentinel: &Address,
     name: &str,
@@ -45,47 +46,47 @@ async fn name_of_master(
     let client = connector.client(sentinel)?;
     let mut connection =
         client.get_multiplexed_async_connection_with_config(&connector.config()).await?;
-    let mut question = redis::cmd("SENTINEL");
-    question.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
-    let named: Option<(String, u16)> = question.query_async(&mut connection).await?;
-    let unknown = || wrong(format!("the sentinel {sentinel} knows no master {name:?}"));
-    named.map(|(host, port)| Address { host, port }).ok_or_else(unknown)
+    let mut command = redis::cmd("SENTINEL");
+    command.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
+    let master: Option<(String, u16)> = command.query_async(&mut connection).await?;
+    let unknown = || other_error(format!("the sentinel {sentinel} knows no master {name:?}"));
+    master.map(|(host, port)| Address { host, port }).ok_or_else(unknown)
 }
 
-/// The map of the cluster as one of its nodes has it.
+/// The slots of the cluster as one of the nodes knows them.
 pub(super) async fn slots(
     nodes: Vec<&Address>,
     node: &impl Fn(&Address) -> RedisResult<Arc<Node>>,
 ) -> RedisResult<SlotMap> {
-    first_good(nodes.into_iter().map(|address| async move {
-        let mut question = redis::cmd("CLUSTER");
-        question.arg("SLOTS");
-        let answer = answer(&*node(address)?, question).await?;
-        let unknown = || wrong(format!("{address} does not know who has the cluster's slots"));
-        SlotMap::read(&answer, &address.host).ok_or_else(unknown)
+    first_success(nodes.into_iter().map(|address| async move {
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("SLOTS");
+        let answer = ask(&*node(address)?, command).await?;
+        let unknown = || other_error(format!("{address} does not know the slots of the cluster"));
+        SlotMap::parse(&answer, &address.host).ok_or_else(unknown)
     }))
     .await
 }
 
-/// What the first of the futures to succeed gives; begins with any of them, so that no server is always
-/// among those that are left out.
-pub(super) async fn first_good<T>(
+/// The result of the first future that succeeds. If there are too many, those to run are chosen at random, so that
+/// no server is left out every time.
+pub(super) async fn first_success<T>(
     candidates: impl Iterator<Item = impl Future<Output = RedisResult<T>>>,
 ) -> RedisResult<T> {
     let mut candidates: Vec<_> = candidates.map(Box::pin).collect();
     fastrand::shuffle(&mut candidates);
-    candidates.truncate(ASKED_AT_ONCE);
+    candidates.truncate(CONCURRENT_MAX);
     if candidates.is_empty() {
-        return Err(wrong("there is no server to ask".to_owned()));
+        return Err(other_error("there is no server to ask".to_owned()));
     }
-    select_ok(candidates).await.map(|(good, _)| good)
+    select_ok(candidates).await.map(|(result, _)| result)
 }
 
-async fn answer(node: &Node, question: Cmd) -> RedisResult<Value> {
+async fn ask(node: &Node, command: Cmd) -> RedisResult<Value> {
     let mut pipeline = Pipeline::with_capacity(1);
-    pipeline.add_command(question);
+    pipeline.add_command(command);
     let mut answers = node.send(&mut pipeline).await?;
-    answers.pop().unwrap_or_else(|| Err(wrong(format!("{} gave no answer", node.address))))
+    answers.pop().unwrap_or_else(|| Err(other_error(format!("{} gave no answer", node.address))))
 }
 
 fn is_text(value: &Value, text: &[u8]) -> bool {
@@ -94,8 +95,4 @@ fn is_text(value: &Value, text: &[u8]) -> bool {
         Value::SimpleString(value) => value.as_bytes() == text,
         _ => false,
     }
-}
-
-pub(super) fn wrong(text: String) -> redis::RedisError {
-    io::Error::other(text).into()
 }

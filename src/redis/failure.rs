@@ -1,17 +1,17 @@
-//! What can go wrong between this process and Redis, and what that says about the server asked.
+//! Errors of Redis and of the connections to it, and which of them suggest another master.
 
 use std::io;
 
 use deadpool_redis::PoolError;
 use deadpool_redis::redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// Why Redis could not be asked, or gave an error instead of an answer.
+/// Why there is no answer of Redis.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RedisFailure {
-    /// No answer in time. What was sent may still be executed.
+    /// No answer in time. The commands may still be executed.
     #[error("no answer from redis within the time budget")]
     Timeout,
-    /// Redis answered with an error or could not be reached; the text says which.
+    /// Redis answered with an error or could not be reached, as the text says.
     #[error("{0}")]
     Backend(String),
 }
@@ -22,8 +22,8 @@ impl From<RedisError> for RedisFailure {
     }
 }
 
-/// A checkout that failed as if the command had: callers tell time-outs from other errors alike.
-pub(super) fn of_pool(error: PoolError) -> RedisError {
+/// The error of a checkout as an error of a command, so that callers recognise time-outs in one way.
+pub(super) fn pool_error(error: PoolError) -> RedisError {
     match error {
         PoolError::Timeout(_) => io::Error::from(io::ErrorKind::TimedOut).into(),
         PoolError::Backend(error) => error,
@@ -31,10 +31,15 @@ pub(super) fn of_pool(error: PoolError) -> RedisError {
     }
 }
 
-/// Whether the answer says that this server is the wrong one, or not ready to be one: a demoted master
-/// (READONLY), a replica cut off from its master (MASTERDOWN), a server that reads its data (LOADING).
-/// Its connections are of no use, and who is to be asked has to be found out again.
-pub(super) fn shuns_us(error: &RedisError) -> bool {
+/// An error with a text of its own.
+pub(super) fn other_error(text: String) -> RedisError {
+    io::Error::other(text).into()
+}
+
+/// Whether the server is no usable master: a demoted master (READONLY), a replica without a connection to its
+/// master (MASTERDOWN), a server that is loading its data (LOADING). The connections to it are closed then, and
+/// the masters are discovered again.
+pub(super) fn is_failover_error(error: &RedisError) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Server(
@@ -43,9 +48,9 @@ pub(super) fn shuns_us(error: &RedisError) -> bool {
     )
 }
 
-/// Whether the answer says that what is known of the cluster's nodes is out of date.
-pub(super) fn topology_moved(error: &RedisError) -> bool {
-    shuns_us(error)
+/// Whether the masters are probably other ones than those known.
+pub(super) fn is_topology_error(error: &RedisError) -> bool {
+    is_failover_error(error)
         || matches!(
             error.kind(),
             ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::ClusterDown)

@@ -1,27 +1,27 @@
-//! One server: its pool, and the round trip of a pipeline.
+//! One server: its connection pool, and the round trip of a pipeline.
 
 use deadpool_redis::redis::{Pipeline, RedisResult, Value};
 use deadpool_redis::{Manager, Pool, PoolConfig, Runtime, Timeouts};
 
 use super::connect::Connector;
-use super::failure::{of_pool, shuns_us};
+use super::failure::{is_failover_error, pool_error};
 use super::settings::Address;
 
-/// One server. Connects when it is first asked.
+/// One server. The first pipeline connects.
 pub(super) struct Node {
     pub(super) address: Address,
     pool: Pool,
 }
 
 impl Node {
-    /// Fails on settings that no server could suit.
+    /// Fails on settings that are invalid for any server.
     pub(super) fn new(address: &Address, connector: &Connector) -> RedisResult<Self> {
         let info = connector.info(address)?;
         let manager = Manager::new_with_config(info, connector.config())?;
-        let patience = Some(connector.round_trip);
+        let timeout = Some(connector.round_trip);
         let config = PoolConfig {
             max_size: connector.pool_size,
-            timeouts: Timeouts { wait: patience, create: patience, recycle: patience },
+            timeouts: Timeouts { wait: timeout, create: timeout, recycle: timeout },
             ..PoolConfig::default()
         };
         let pool = Pool::builder(manager).config(config).runtime(Runtime::Tokio1).build();
@@ -29,7 +29,7 @@ impl Node {
         Ok(Self { address: address.clone(), pool })
     }
 
-    /// How the pool of connections stands.
+    /// The current state of the pool.
     pub(super) fn pool(&self) -> PoolStatus {
         let status = self.pool.status();
         let idle = status.available.min(status.size);
@@ -41,49 +41,47 @@ impl Node {
         }
     }
 
-    /// One checkout, one round trip. Each command's own answer or error: in a pipeline one command's error
-    /// says nothing about the others.
+    /// One checkout, one round trip. Returns the answer or error of each command: the error of one command of a
+    /// pipeline does not affect the others.
     pub(super) async fn send(&self, pipeline: &mut Pipeline) -> RedisResult<Answers> {
-        let mut suspicion = Suspicion { pool: &self.pool, cleared: false };
-        let mut connection = self.pool.get().await.map_err(of_pool)?;
+        let mut closing = CloseIdleOnDrop { pool: &self.pool, armed: true };
+        let mut connection = self.pool.get().await.map_err(pool_error)?;
         let answers: Answers = pipeline.ignore_errors().query_async(&mut connection).await?;
-        suspicion.cleared =
-            !answers.iter().filter_map(|answer| answer.as_ref().err()).any(shuns_us);
+        closing.armed = answers.iter().any(|answer| answer.as_ref().is_err_and(is_failover_error));
         Ok(answers)
     }
 }
 
-/// Connections to one server or several, as they are now.
+/// The current connections to one server or several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PoolStatus {
-    /// Connections working for somebody.
+    /// Connections in use.
     pub in_use: usize,
-    /// Connections waiting for work.
+    /// Connections not in use.
     pub idle: usize,
-    /// Connections there may be.
+    /// The most connections.
     pub max: usize,
     /// Calls waiting for a connection.
     pub waiting: usize,
 }
 
-/// A command's own answer or error.
+/// The answer or error of a command.
 pub(super) type Answer = RedisResult<Value>;
 
-/// One for each command, in their order.
+/// One answer for each command, in the order of the commands.
 pub(super) type Answers = Vec<Answer>;
 
-/// Until it is cleared, every idle connection of the pool is thrown away when this goes out of scope: a
-/// call that failed or was cancelled often means that the server is gone, and the pool's connections with
-/// it. Kept, each would cost a later call a time-out of its own before the pool noticed. Must be declared
-/// before the connection, which is then back in the pool by the time this is dropped.
-struct Suspicion<'a> {
+/// Closes all idle connections of the pool on drop, unless it is disarmed. A call that failed or was dropped
+/// often means that all connections to the server are dead; each of them would cost a later call a time-out.
+/// Declare it before the connection, so that the connection is back in the pool when this is dropped.
+struct CloseIdleOnDrop<'a> {
     pool: &'a Pool,
-    cleared: bool,
+    armed: bool,
 }
 
-impl Drop for Suspicion<'_> {
+impl Drop for CloseIdleOnDrop<'_> {
     fn drop(&mut self) {
-        if !self.cleared {
+        if self.armed {
             self.pool.retain(|_, _| false);
         }
     }

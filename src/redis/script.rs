@@ -1,10 +1,10 @@
-//! Lua scripts that their owner sends by hash, and `exchange.rs` loads where they are not known.
+//! Lua scripts: called by their hash, and loaded by `pipeline.rs` where a server does not know them.
 
 use std::borrow::Cow;
 
 use deadpool_redis::redis::{self, Cmd, Script as Hasher};
 
-/// A script with its hash.
+/// A script and its hash.
 #[derive(Debug, Clone)]
 pub struct Script {
     text: Cow<'static, str>,
@@ -19,8 +19,8 @@ impl Script {
         Self { hash: Hasher::new(&text).get_hash().to_owned(), text }
     }
 
-    /// The call of the script by its hash, with its keys; arguments are added with [`Cmd::arg`]. In a
-    /// cluster the keys must share a hash tag.
+    /// The call of the script by its hash, with its keys; [`Cmd::arg`] adds arguments. In a cluster the keys
+    /// must have the same hash tag.
     #[must_use]
     pub fn call(&self, keys: impl ExactSizeIterator<Item = String>) -> Cmd {
         let mut command = redis::cmd("EVALSHA");
@@ -31,7 +31,7 @@ impl Script {
         command
     }
 
-    /// The command that makes the script known to a server.
+    /// The command that loads the script into a server.
     pub(super) fn load(&self) -> Cmd {
         let mut command = redis::cmd("SCRIPT");
         command.arg("LOAD").arg(self.text.as_ref());

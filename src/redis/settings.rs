@@ -1,21 +1,21 @@
-//! What there is to know about a Redis before the first connection: its form, its addresses, how to log in.
+//! The settings of the client: topology, addresses, login, encryption, limits.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Where one server is.
+/// The address of one server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Address {
-    /// Name or address, an IPv6 address without brackets.
+    /// Host name or IP address, an IPv6 address without brackets.
     pub host: String,
     /// TCP port.
     pub port: u16,
 }
 
 impl Address {
-    /// Reads `host:port` as servers write it in redirections: an IPv6 address has no brackets there, and
-    /// without a host the one that answered (`asked`) is meant.
-    pub(super) fn redirected(text: &str, asked: &str) -> Option<Self> {
+    /// Parses `host:port` as servers write it in redirections. An IPv6 address has no brackets there; an empty
+    /// host is that of the server that answered (`asked`).
+    pub(super) fn of_redirection(text: &str, asked: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let host = if host.is_empty() { asked } else { host };
         Some(Self { host: host.to_owned(), port: port.parse().ok()? })
@@ -32,21 +32,21 @@ impl fmt::Display for Address {
     }
 }
 
-/// The forms in which Redis comes.
+/// How many servers there are, and which of them is the master.
 #[derive(Clone)]
-pub enum Form {
+pub enum Topology {
     /// One server.
     Standalone {
         /// The server.
         address: Address,
-        /// Database number; 0 unless databases are shared.
+        /// Database number.
         db: i64,
     },
-    /// A master that Sentinels name.
+    /// The master that Sentinels name.
     Sentinel {
         /// The Sentinels; at least one.
         sentinels: Vec<Address>,
-        /// The name under which they know the master.
+        /// The name of the master in the Sentinels' configuration.
         master: String,
         /// The password of the Sentinels themselves.
         password: Option<String>,
@@ -55,37 +55,37 @@ pub enum Form {
     },
     /// A Redis Cluster.
     Cluster {
-        /// Nodes to learn the others from; at least one.
+        /// Nodes that are asked for all the others; at least one.
         seeds: Vec<Address>,
     },
 }
 
-/// Which certificates are believed when connections are encrypted.
+/// Which certificates are trusted for encrypted connections.
 #[derive(Clone, Default)]
 pub struct Tls {
-    /// Authorities to believe beside the system's, as PEM.
+    /// Authorities to trust in addition to the system's, as PEM.
     pub ca: Option<String>,
 }
 
-/// Where Redis is and how long to wait for it.
+/// Settings of a client.
 #[derive(Clone)]
 pub struct RedisSettings {
-    /// Its form, with the addresses.
-    pub form: Form,
-    /// The user of Redis' access control lists; `None` is its default user.
+    /// The topology with its addresses.
+    pub topology: Topology,
+    /// The user of Redis' access control lists; `None` for the default user.
     pub username: Option<String>,
     /// The user's password.
     pub password: Option<String>,
-    /// Encryption of all connections, those to Sentinels included; `None` is none.
+    /// Encryption of all connections, those to Sentinels included; `None` for plain connections.
     pub tls: Option<Tls>,
-    /// The most connections at a time to one server; at least 1.
+    /// The most connections to one server; at least 1.
     pub pool_size: usize,
-    /// The most time that sending a list of commands may take, from the checkout of a connection to the
-    /// last answer, redirections included.
+    /// The most time that a list of commands may take, from the checkout of a connection to the last answer,
+    /// redirections included.
     pub round_trip: Duration,
 }
 
-impl fmt::Debug for Form {
+impl fmt::Debug for Topology {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Standalone { address, db } => write!(f, "standalone {address} database {db}"),
@@ -101,7 +101,7 @@ impl fmt::Debug for Form {
 impl fmt::Debug for RedisSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisSettings")
-            .field("form", &self.form)
+            .field("topology", &self.topology)
             .field("username", &self.username)
             .field("password", &self.password.as_ref().map(|_| HIDDEN))
             .field("tls", &self.tls.is_some())
@@ -123,14 +123,14 @@ mod tests {
 
     #[test]
     fn passwords_are_not_shown() {
-        let form = Form::Sentinel {
+        let topology = Topology::Sentinel {
             sentinels: vec![address("localhost", 26379)],
             master: "seats".into(),
             password: Some("open barley".into()),
             db: 0,
         };
         let settings = RedisSettings {
-            form,
+            topology,
             username: None,
             password: Some("open sesame".into()),
             tls: None,
@@ -141,12 +141,12 @@ mod tests {
     }
 
     #[test]
-    fn redirections_are_read_in_all_their_spellings() {
-        let read = |text| Address::redirected(text, "asked");
-        assert_eq!(read("10.0.0.1:7000"), Some(address("10.0.0.1", 7000)));
-        assert_eq!(read("node-1.redis:7000"), Some(address("node-1.redis", 7000)));
-        assert_eq!(read("::1:7000"), Some(address("::1", 7000)));
-        assert_eq!(read(":7000"), Some(address("asked", 7000)));
-        assert_eq!(read("nowhere"), None);
+    fn all_spellings_of_a_redirection_are_parsed() {
+        let parse = |text| Address::of_redirection(text, "asked");
+        assert_eq!(parse("10.0.0.1:7000"), Some(address("10.0.0.1", 7000)));
+        assert_eq!(parse("node-1.redis:7000"), Some(address("node-1.redis", 7000)));
+        assert_eq!(parse("::1:7000"), Some(address("::1", 7000)));
+        assert_eq!(parse(":7000"), Some(address("asked", 7000)));
+        assert_eq!(parse("nowhere"), None);
     }
 }

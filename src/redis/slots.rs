@@ -1,4 +1,4 @@
-//! Which slot a command belongs to, and which server has which slot: the pure part of a cluster.
+//! The slot of a command, and the master of each slot. Pure.
 //!
 //! <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>
 
@@ -6,17 +6,17 @@ use deadpool_redis::redis::{Arg, Cmd, Value};
 
 use super::settings::Address;
 
-/// A cluster has so many slots.
+/// The number of slots of a cluster.
 pub(super) const SLOTS: u16 = 16_384;
 
-/// Commands without a key that any server may answer.
+/// Commands without a key, which any server can answer.
 const KEYLESS: [&str; 8] =
     ["CLUSTER", "CONFIG", "ECHO", "INFO", "PING", "PUBLISH", "SCRIPT", "TIME"];
 
-/// Commands whose keys follow a text and their number.
+/// Commands whose keys follow a text and the number of keys.
 const COUNTED: [&str; 6] = ["EVAL", "EVALSHA", "EVALSHA_RO", "EVAL_RO", "FCALL", "FCALL_RO"];
 
-/// The slot of a command's first key; `None` if any server will do.
+/// The slot of a command's first key; `None` if any server can answer.
 pub(super) fn slot_of(command: &Cmd) -> Option<u16> {
     let mut arguments = command.args_iter().map(|argument| match argument {
         Arg::Simple(bytes) => bytes,
@@ -34,7 +34,7 @@ pub(super) fn slot_of(command: &Cmd) -> Option<u16> {
     arguments.next().map(slot)
 }
 
-/// CRC16 (XMODEM) of the key, or of its hash tag if it has one that is not empty.
+/// CRC16 (XMODEM) of the key, or of its hash tag if it has a hash tag that is not empty.
 fn slot(key: &[u8]) -> u16 {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let rest = key.get(open + 1..)?;
@@ -51,62 +51,62 @@ fn crc16(bytes: &[u8]) -> u16 {
     })
 }
 
-/// A stretch of slots and the master that has them.
+/// A range of slots and the master that has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Stretch {
+struct SlotRange {
     first: u16,
     last: u16,
     master: Address,
 }
 
-/// Which server has which slot. Without a cluster one server has all of them.
+/// The master of each slot. Without a cluster, one server has all the slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SlotMap {
-    /// Later ones count more.
-    stretches: Vec<Stretch>,
+    /// Where ranges overlap, the last one counts.
+    ranges: Vec<SlotRange>,
 }
 
 impl SlotMap {
-    /// One server for everything.
+    /// One server for all slots.
     pub(super) fn single(master: Address) -> Self {
-        Self { stretches: vec![Stretch { first: 0, last: SLOTS - 1, master }] }
+        Self { ranges: vec![SlotRange { first: 0, last: SLOTS - 1, master }] }
     }
 
-    /// Reads the answer to CLUSTER SLOTS that `asked` gave; `None` if it names no server at all.
-    pub(super) fn read(answer: &Value, asked: &str) -> Option<Self> {
-        let Value::Array(stretches) = answer else { return None };
-        let stretches: Vec<_> = stretches.iter().filter_map(|one| stretch(one, asked)).collect();
-        (!stretches.is_empty()).then_some(Self { stretches })
+    /// Parses the answer to CLUSTER SLOTS of the server at the host `asked`; `None` if it names no server.
+    pub(super) fn parse(answer: &Value, asked: &str) -> Option<Self> {
+        let Value::Array(ranges) = answer else { return None };
+        let ranges: Vec<_> = ranges.iter().filter_map(|range| slot_range(range, asked)).collect();
+        (!ranges.is_empty()).then_some(Self { ranges })
     }
 
-    /// Who has the slot; nobody if the cluster has lost it.
+    /// The master of the slot; `None` if no server has the slot.
     pub(super) fn master_of(&self, slot: u16) -> Option<&Address> {
-        let has = |stretch: &&Stretch| (stretch.first..=stretch.last).contains(&slot);
-        self.stretches.iter().rev().find(has).map(|stretch| &stretch.master)
+        let has = |range: &&SlotRange| (range.first..=range.last).contains(&slot);
+        self.ranges.iter().rev().find(has).map(|range| &range.master)
     }
 
     /// Every master once.
     pub(super) fn masters(&self) -> Vec<&Address> {
         let mut masters = Vec::new();
-        for stretch in &self.stretches {
-            if !masters.contains(&&stretch.master) {
-                masters.push(&stretch.master);
+        for range in &self.ranges {
+            if !masters.contains(&&range.master) {
+                masters.push(&range.master);
             }
         }
         masters
     }
 
-    /// The map after a slot has moved to another server.
+    /// The map after one slot has moved to another server.
     pub(super) fn with(&self, slot: u16, master: Address) -> Self {
-        let mut stretches = self.stretches.clone();
-        stretches.retain(|stretch| (stretch.first, stretch.last) != (slot, slot));
-        stretches.push(Stretch { first: slot, last: slot, master });
-        Self { stretches }
+        let mut ranges = self.ranges.clone();
+        ranges.retain(|range| (range.first, range.last) != (slot, slot));
+        ranges.push(SlotRange { first: slot, last: slot, master });
+        Self { ranges }
     }
 }
 
-/// `[first, last, [host, port, …], replica…]`; the host is null or empty where it is the one asked.
-fn stretch(value: &Value, asked: &str) -> Option<Stretch> {
+/// Parses `[first, last, [host, port, …], replica…]`. A null or empty host is the host `asked`.
+fn slot_range(value: &Value, asked: &str) -> Option<SlotRange> {
     let Value::Array(parts) = value else { return None };
     let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = parts.as_slice() else {
         return None;
@@ -120,13 +120,13 @@ fn stretch(value: &Value, asked: &str) -> Option<Stretch> {
     };
     let host = match host {
         "" => asked,
-        // The node has a name, and does not know it.
+        // The node is configured to announce a name, but does not know it.
         "?" => return None,
         host => host,
     };
     let master = Address { host: host.to_owned(), port: u16::try_from(*port).ok()? };
     let bound = |slot: &i64| u16::try_from(*slot).ok().filter(|slot| *slot < SLOTS);
-    Some(Stretch { first: bound(first)?, last: bound(last)?, master })
+    Some(SlotRange { first: bound(first)?, last: bound(last)?, master })
 }
 
 #[cfg(test)]
@@ -139,16 +139,16 @@ mod tests {
         Address { host: "asked".into(), port }
     }
 
-    fn answer(host: Value, stretches: &[(i64, i64, i64)]) -> Value {
+    fn answer(host: Value, ranges: &[(i64, i64, i64)]) -> Value {
         let one = |(first, last, port): &(i64, i64, i64)| {
             let master = Value::Array(vec![host.clone(), Value::Int(*port), Value::Nil]);
             Value::Array(vec![Value::Int(*first), Value::Int(*last), master])
         };
-        Value::Array(stretches.iter().map(one).collect())
+        Value::Array(ranges.iter().map(one).collect())
     }
 
     #[test]
-    fn slots_are_those_of_the_specification() {
+    fn slots_agree_with_the_specification() {
         assert_eq!(crc16(b"123456789"), 0x31c3);
         assert_eq!(slot(b"foo"), 12_182);
         assert_eq!(slot(b"{foo}:seat:1"), 12_182);
@@ -172,31 +172,31 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_of_a_node_is_a_map() {
+    fn the_answer_of_a_node_is_parsed() {
         let host = Value::BulkString(b"asked".to_vec());
-        let map = SlotMap::read(&answer(host, &[(0, 99, 1), (100, 16_383, 2)]), "x").unwrap();
+        let map = SlotMap::parse(&answer(host, &[(0, 99, 1), (100, 16_383, 2)]), "x").unwrap();
         assert_eq!(map.master_of(99), Some(&address(1)));
         assert_eq!(map.master_of(100), Some(&address(2)));
         assert_eq!(map.masters(), [&address(1), &address(2)]);
     }
 
     #[test]
-    fn a_node_without_a_name_is_the_one_asked() {
+    fn an_empty_host_is_that_of_the_node_asked() {
         for host in [Value::Nil, Value::BulkString(Vec::new())] {
-            let map = SlotMap::read(&answer(host, &[(0, 10, 1)]), "asked").unwrap();
+            let map = SlotMap::parse(&answer(host, &[(0, 10, 1)]), "asked").unwrap();
             assert_eq!((map.master_of(10), map.master_of(11)), (Some(&address(1)), None));
         }
         let unknown = Value::BulkString(b"?".to_vec());
-        assert_eq!(SlotMap::read(&answer(unknown, &[(0, 10, 1)]), "asked"), None);
-        assert_eq!(SlotMap::read(&Value::Array(Vec::new()), "asked"), None);
-        assert_eq!(SlotMap::read(&Value::Okay, "asked"), None);
+        assert_eq!(SlotMap::parse(&answer(unknown, &[(0, 10, 1)]), "asked"), None);
+        assert_eq!(SlotMap::parse(&Value::Array(Vec::new()), "asked"), None);
+        assert_eq!(SlotMap::parse(&Value::Okay, "asked"), None);
     }
 
     #[test]
-    fn a_moved_slot_moves_alone() {
+    fn a_redirection_moves_one_slot_only() {
         let map = SlotMap::single(address(1)).with(7, address(2)).with(7, address(3));
         assert_eq!(map.master_of(7), Some(&address(3)));
         assert_eq!((map.master_of(6), map.master_of(8)), (Some(&address(1)), Some(&address(1))));
-        assert_eq!(map.stretches.len(), 2);
+        assert_eq!(map.ranges.len(), 2);
     }
 }

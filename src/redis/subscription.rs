@@ -1,4 +1,4 @@
-//! Listening to a channel: a connection of its own that ends as soon as it is of no use.
+//! A subscription: a connection of its own, which ends as soon as messages may be missed.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -10,79 +10,82 @@ use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 
-use super::discovery::{first_good, wrong};
+use super::discovery::first_success;
+use super::failure::other_error;
+use super::servers::Servers;
 use super::settings::Address;
-use super::topology::Topology;
 
-/// How often the server is asked whether it is still there.
-const BEAT: Duration = Duration::from_secs(1);
+/// The interval of PINGs to the server.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long it may take to say so.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The most time for the answer to a PING.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A reader that is so many messages behind has to begin again.
-const BEHIND_AT_MOST: usize = 1024;
+/// The most messages that wait for the reader; with more of them the subscription ends.
+const BUFFERED_MESSAGES_MAX: usize = 1024;
 
-/// What is published on the channel from now on; see [`super::Redis::subscribe`].
+/// Subscribes to the channel; see [`super::Redis::subscribe`].
 pub(super) async fn subscribe(
-    topology: &Arc<Topology>,
+    servers: &Arc<Servers>,
     channel: &str,
 ) -> RedisResult<impl Stream<Item = Vec<u8>> + Send + Unpin + use<>> {
-    let slots = topology.slots().await?;
-    let listening = slots.masters().into_iter().map(|address| async move {
-        let (sink, messages) = listen(topology, address, channel).await?;
+    let slots = servers.slots().await?;
+    let subscriptions = slots.masters().into_iter().map(|address| async move {
+        let (sink, messages) = connect(servers, address, channel).await?;
         Ok((sink, messages, address.clone()))
     });
     let (sink, messages, address) =
-        first_good(listening).await.inspect_err(|_| topology.doubt())?;
-    let (forward, mut received) = mpsc::channel(BEHIND_AT_MOST);
-    let is_current = {
-        let topology = Arc::clone(topology);
-        move || topology.master().is_none_or(|master| master == address)
+        first_success(subscriptions).await.inspect_err(|_| servers.invalidate())?;
+    let (sender, mut receiver) = mpsc::channel(BUFFERED_MESSAGES_MAX);
+    let is_current_master = {
+        let servers = Arc::clone(servers);
+        move || servers.master().is_none_or(|master| master == address)
     };
-    tokio::spawn(pass_on((sink, messages), forward, is_current));
-    Ok(stream::poll_fn(move |context| -> Poll<Option<Vec<u8>>> { received.poll_recv(context) }))
+    tokio::spawn(forward(sink, messages, sender, is_current_master));
+    Ok(stream::poll_fn(move |context| -> Poll<Option<Vec<u8>>> { receiver.poll_recv(context) }))
 }
 
-async fn listen(
-    topology: &Topology,
+async fn connect(
+    servers: &Servers,
     address: &Address,
     channel: &str,
 ) -> RedisResult<(PubSubSink, PubSubStream)> {
-    let connector = topology.connector();
+    let connector = servers.connector();
     let connect = async {
         let (mut sink, messages) = connector.client(address)?.get_async_pubsub().await?.split();
         sink.subscribe(channel).await?;
         Ok((sink, messages))
     };
-    let late = |_| Err(wrong(format!("{address} takes too long to subscribe")));
-    // A connection and two answers.
+    let late = |_| Err(other_error(format!("{address} takes too long to subscribe")));
+    // The time to connect, and for two answers.
     timeout(connector.round_trip * 3, connect).await.unwrap_or_else(late)
 }
 
-/// Until the connection ends, the server does not answer, another one is the master, or nobody reads.
-async fn pass_on(
-    (mut sink, mut messages): (PubSubSink, PubSubStream),
-    forward: mpsc::Sender<Vec<u8>>,
-    is_current: impl Fn() -> bool,
+/// Forwards messages until the connection ends, the server stops answering, another server is the master, or the
+/// reader is gone or too far behind.
+async fn forward(
+    mut sink: PubSubSink,
+    mut messages: PubSubStream,
+    sender: mpsc::Sender<Vec<u8>>,
+    is_current_master: impl Fn() -> bool,
 ) {
-    let mut beat = interval(BEAT);
+    let mut ping = interval(PING_INTERVAL);
     loop {
         tokio::select! {
             message = messages.next() => {
                 let Some(message) = message else { return };
-                // Full or closed: what is lost here would be missed, so the reader is told by the end.
-                if forward.try_send(message.get_payload_bytes().to_vec()).is_err() {
+                // Full or closed: the message is lost, and the end of the stream shows it to the reader.
+                if sender.try_send(message.get_payload_bytes().to_vec()).is_err() {
                     return;
                 }
             }
-            _ = beat.tick() => {
-                let answered = timeout(PATIENCE, sink.ping::<Value>()).await;
-                if !matches!(answered, Ok(Ok(_))) || !is_current() {
+            _ = ping.tick() => {
+                let answered = timeout(PING_TIMEOUT, sink.ping::<Value>()).await;
+                if !matches!(answered, Ok(Ok(_))) || !is_current_master() {
                     return;
                 }
             }
-            () = forward.closed() => return,
+            () = sender.closed() => return,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which certificates are believed: those of the system, read once, and one more file.
+//! Which certificates are trusted: those of the system, read once, and those of one more file.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,48 +6,50 @@ use deadpool_redis::redis::{
     Client, ConnectionAddr, IntoConnectionInfo, RedisResult, TlsCertificates,
 };
 
-use super::discovery::wrong;
+use super::failure::other_error;
 use super::settings::{Address, Tls};
 
 /// Turns addresses into those of encrypted connections.
 #[derive(Clone)]
 pub(super) struct Encryption {
-    /// Carries what redis made of the certificates, which cannot be named outside of it.
+    /// Holds the parsed certificates, whose type is private to the crate redis.
     template: ConnectionAddr,
 }
 
 impl Encryption {
-    /// Fails if there is nobody to believe, or if the file holds no certificate that can be read.
+    /// Fails if no certificate is trusted, or if the file holds none that can be read.
     pub(super) fn new(tls: &Tls) -> RedisResult<Self> {
         let mut authorities = String::new();
         if let Some(ca) = &tls.ca {
-            let read = ca.contains("-----BEGIN CERTIFICATE-----") && believing(ca).is_ok();
+            let read = ca.contains("-----BEGIN CERTIFICATE-----") && trusting(ca).is_ok();
             if !read {
-                return Err(wrong("REDIS_TLS_CA holds no certificate in PEM form".to_owned()));
+                return Err(other_error(
+                    "REDIS_TLS_CA holds no certificate in PEM form".to_owned(),
+                ));
             }
             authorities.push_str(ca);
             authorities.push('\n');
         }
         let system = rustls_native_certs::load_native_certs();
         for error in system.errors {
-            log::warn!("a certificate of the system is left out: {error}");
+            log::warn!("a certificate of the system is ignored: {error}");
         }
         for certificate in system.certs {
-            // All or none are taken at once, and a system may have some that rustls cannot read.
+            // One certificate that rustls cannot read makes all of them fail, and a system may have some.
             let certificate = pem(&certificate);
-            if believing(&certificate).is_ok() {
+            if trusting(&certificate).is_ok() {
                 authorities.push_str(&certificate);
             }
         }
         if authorities.is_empty() {
-            let remedy = "the system has no certificates to believe; install its ca-certificates \
+            let remedy = "the system has no trusted certificates; install its ca-certificates \
                           or set REDIS_TLS_CA";
-            return Err(wrong(remedy.to_owned()));
+            return Err(other_error(remedy.to_owned()));
         }
-        Ok(Self { template: believing(&authorities)? })
+        Ok(Self { template: trusting(&authorities)? })
     }
 
-    /// The address, encrypted.
+    /// The address for an encrypted connection.
     pub(super) fn address(&self, address: &Address) -> ConnectionAddr {
         let mut encrypted = self.template.clone();
         if let ConnectionAddr::TcpTls { host, port, .. } = &mut encrypted {
@@ -58,8 +60,8 @@ impl Encryption {
     }
 }
 
-/// An address whose server is believed if one of these authorities vouches for it.
-fn believing(authorities: &str) -> RedisResult<ConnectionAddr> {
+/// An encrypted address that trusts these authorities.
+fn trusting(authorities: &str) -> RedisResult<ConnectionAddr> {
     let nowhere =
         ConnectionAddr::TcpTls { host: String::new(), port: 0, insecure: false, tls_params: None };
     let certificates =

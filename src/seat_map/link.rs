@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-use crate::metrics::lock::BreakerState;
+use crate::breaker::BreakerState;
 use crate::redis::{Cmd, Redis, Script, Value, cmd};
 
 /// A Redis and the breaker in front of it. Clones share both.

@@ -16,12 +16,12 @@ use std::time::Duration;
 use futures_util::stream::{Stream, StreamExt as _};
 use tokio::sync::watch;
 
+use crate::breaker::BreakerState;
 use crate::domain::catalogue::Schedule;
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::{HistoryId, InHistory, ScheduleId};
 use crate::metrics::Metrics;
 use crate::metrics::cache::{CacheLook, CacheShare};
-use crate::metrics::lock::BreakerState;
 use crate::redis::{Cmd, Redis, RedisFailure, Script, Value, cmd};
 
 use super::freed::Freed;

@@ -1,6 +1,6 @@
-//! What every backend promises, checked against each of them: seat locks and stores.
+//! The contracts of the backends, checked against each of them: seat locks, stores, queues.
 //!
-//! `embedded` needs nothing but this process; `full` starts PostgreSQL and Redis, in each of its forms.
+//! `embedded` needs only this process; `full` starts PostgreSQL and Redis, in each of its topologies.
 
 #![expect(
     clippy::unwrap_used,
@@ -20,10 +20,9 @@ mod store;
 mod waiting;
 
 mod embedded {
-    use seatlock::lock::in_process::InProcessLocks;
+    mod seat_locks {
+        use seatlock::lock::in_process::InProcessLocks;
 
-    #[tokio::test]
-    async fn seat_locks_in_this_process_keep_every_promise() {
-        crate::locks::every_promise(&InProcessLocks::new()).await;
+        crate::locks::lock_contract!(tokio::test, &InProcessLocks::new());
     }
 }

@@ -1,9 +1,10 @@
-//! Redis in every form: the seat locks' promises on each, and what a failure costs.
+//! Redis in every topology: the contract of the seat locks on each, and the effects of failures.
 //!
-//! `stand.rs` has the set-ups; the files in `redis/` hurt them.
+//! `fixtures.rs` makes the clients; the other files in `redis/` stop servers and move slots.
 
 mod cluster;
-mod forms;
+pub(crate) mod fixtures;
+mod pending_releases;
 mod sentinel;
-pub(crate) mod stand;
 mod subscriptions;
+mod topologies;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use seatlock::breaker::BreakerState;
 use seatlock::domain::catalogue::{PlanVersion, Schedule};
 use seatlock::domain::clock::EpochMs;
 use seatlock::domain::ids::{EventId, InHistory, ScheduleId};
 use seatlock::metrics::Metrics;
-use seatlock::metrics::lock::BreakerState;
-use seatlock::redis::{Address, Form, Redis, RedisSettings};
+use seatlock::redis::{Address, Redis, RedisSettings, Topology};
 use seatlock::seat_map::SharedMaps;
 use tokio::sync::watch;
 
@@ -29,7 +29,7 @@ fn process(number: u32) -> Process {
     let redis = test_support::Redis::shared();
     let address = Address { host: "127.0.0.1".to_owned(), port: redis.port() };
     let settings = RedisSettings {
-        form: Form::Standalone { address, db: i64::from(number) },
+        topology: Topology::Standalone { address, db: i64::from(number) },
         username: None,
         password: None,
         tls: None,

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
+use seatlock::breaker::BreakerState;
 use seatlock::domain::clock::EpochMs;
 use seatlock::domain::ids::{RequestId, ScheduleId};
-use seatlock::metrics::lock::BreakerState;
 use seatlock::queue::{Entry, LineLimits, Newcomer, Standing, WaitingList};
 use seatlock::redis::{Redis, RedisSettings};
 use test_support::Access;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::redis::stand::standalone;
+use crate::redis::fixtures::standalone;
 
 const LIMITS: LineLimits = LineLimits { max: 5, customer_max: 2 };
 const BEGAN: i64 = 1_763_812_496_000;

@@ -1,13 +1,13 @@
--- Takes all the locks or none.
--- KEYS: the locks, all of one schedule. ARGV[1]: the token to write. ARGV[2]: the life in milliseconds.
--- Answers an empty list if every lock was taken, else two elements for each lock in the way: its place
--- in KEYS from 0, and its value ('' if it is not even a string). A lock that carries the very same token
--- is not in the way: the request came before and its answer was lost.
+-- Acquires all the locks or none.
+-- KEYS: the locks, all of one schedule. ARGV[1]: the token to write. ARGV[2]: the TTL in milliseconds.
+-- Returns an empty list if all the locks were acquired, else two elements for each conflicting lock: its
+-- place in KEYS from 0, and its value ('' if it is not a string). A lock with the same token is no
+-- conflict: the request was executed before, and its answer was lost.
 local busy = {}
 for place, key in ipairs(KEYS) do
   local value = redis.pcall('GET', key)
   if type(value) == 'table' then
-    -- Anything but a value of another type says that the server cannot answer now.
+    -- Any error other than a value of another type means that the server cannot answer now.
     if not string.find(value.err, 'WRONGTYPE', 1, true) then return value end
     value = ''
   end

@@ -1,6 +1,6 @@
--- Gives up those of the locks that still carry the token; a stranger's lock is left alone.
--- KEYS: the locks, all of one schedule. ARGV[1]: the token, compared whole.
--- Answers how many were given up.
+-- Deletes those of the locks that have the token; a lock with another token is not changed.
+-- KEYS: the locks, all of one schedule. ARGV[1]: the token; all of it is compared.
+-- Returns how many locks were deleted.
 local matched = 0
 for _, key in ipairs(KEYS) do
   local value = redis.pcall('GET', key)

@@ -1,7 +1,7 @@
--- Turns those of the locks that carry one token into locks of another, with a new life from now.
--- KEYS: the locks, all of one schedule. ARGV[1]: the token expected, compared whole. ARGV[2]: the token
--- to write. ARGV[3]: the new life in milliseconds.
--- Answers how many carried the token expected.
+-- Changes those of the locks that have one token to another token, with a new TTL from now on.
+-- KEYS: the locks, all of one schedule. ARGV[1]: the token expected; all of it is compared. ARGV[2]: the
+-- token to write. ARGV[3]: the new TTL in milliseconds.
+-- Returns how many locks had the token expected.
 local matched = 0
 for _, key in ipairs(KEYS) do
   local value = redis.pcall('GET', key)

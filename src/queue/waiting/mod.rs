@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::breaker::BreakerState;
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::{RequestId, ScheduleId};
-use crate::metrics::lock::BreakerState;
 use crate::redis::Redis;
 
 use in_process::Lines;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{oneshot, watch};
 
+use crate::breaker::BreakerState;
 use crate::domain::ids::{RequestId, ScheduleId};
-use crate::metrics::lock::BreakerState;
 use crate::redis::{Cmd, Redis, Script, Value, cmd};
 
 use crate::gather::Gather;

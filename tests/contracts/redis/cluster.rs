@@ -1,4 +1,4 @@
-//! Nodes that die and slots that move: what it costs the locks.
+//! The effect on the locks of nodes that fail and of slots that move.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,10 +9,13 @@ use seatlock::lock::{LockReply, SeatLocks};
 use test_support::{Access, RedisCluster};
 use tokio::task::block_in_place;
 
-use super::stand::{BACK, BUDGET, PATIENCE, all_is_well, ask, fresh, guarded, of_cluster};
-use super::stand::{schedule_of, tag, until_locked};
+use super::fixtures::{
+    LONG_ROUND_TRIP, RECOVERY_MAX, ROUND_TRIP, ask, assert_locked_without_failure, fresh, guarded,
+    of_cluster,
+};
+use super::fixtures::{schedule_of, tag, until_locked};
 
-/// A cluster, and a schedule of each of its masters.
+/// A cluster, and one schedule for each of its masters.
 fn start(access: &Access, replicas: bool) -> (RedisCluster, Vec<ScheduleId>) {
     block_in_place(|| {
         let cluster = RedisCluster::start(access, replicas);
@@ -26,9 +29,9 @@ mod full {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn without_a_node_seats_of_other_slots_are_locked_and_all_when_it_is_back() {
+    async fn without_a_node_only_its_slots_are_not_locked_until_it_is_back() {
         let (cluster, schedules) = start(&Access::default(), false);
-        let locks = guarded(&of_cluster(&cluster, &Access::default(), BUDGET));
+        let locks = guarded(&of_cluster(&cluster, &Access::default(), ROUND_TRIP));
         for schedule in &schedules {
             until_locked(&*locks, *schedule).await;
         }
@@ -44,14 +47,14 @@ mod full {
             cluster.wait_until_whole();
         });
         let waited = until_locked(&*locks, schedules[0]).await;
-        assert!(waited < BACK, "{waited:?}");
-        all_is_well(&*locks, &schedules).await;
+        assert!(waited < RECOVERY_MAX, "{waited:?}");
+        assert_locked_without_failure(&*locks, &schedules).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_node_that_hangs_does_not_take_the_answers_of_the_others() {
+    async fn a_node_that_hangs_does_not_delay_the_answers_of_the_others() {
         let (cluster, schedules) = start(&Access::default(), false);
-        let locks = guarded(&of_cluster(&cluster, &Access::default(), BUDGET));
+        let locks = guarded(&of_cluster(&cluster, &Access::default(), ROUND_TRIP));
         for schedule in &schedules {
             until_locked(&*locks, *schedule).await;
         }
@@ -65,32 +68,48 @@ mod full {
         cluster.nodes()[2].resume();
         block_in_place(|| cluster.wait_until_whole());
         let waited = until_locked(&*locks, schedules[2]).await;
-        assert!(waited < BACK, "{waited:?}");
+        assert!(waited < RECOVERY_MAX, "{waited:?}");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_replica_of_a_killed_node_is_used_once_it_is_promoted() {
         let access = Access::by_password("sesame");
         let (cluster, schedules) = start(&access, true);
-        let locks = guarded(&of_cluster(&cluster, &access, BUDGET));
+        let locks = guarded(&of_cluster(&cluster, &access, ROUND_TRIP));
         for schedule in &schedules {
             until_locked(&*locks, *schedule).await;
         }
-        // The node that the client knew first.
+        // The node that the settings name.
         block_in_place(|| cluster.nodes()[1].kill());
         assert!(ask(&*locks, fresh(schedules[1], 2)).await.is_err());
         block_in_place(|| cluster.wait_until_replaced(1));
         let waited = until_locked(&*locks, schedules[1]).await;
-        assert!(waited < BACK, "{waited:?}");
-        all_is_well(&*locks, &schedules).await;
+        assert!(waited < RECOVERY_MAX, "{waited:?}");
+        assert_locked_without_failure(&*locks, &schedules).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_slot_that_moves_while_requests_run_costs_no_error() {
+    async fn the_replica_of_a_hanging_node_is_used_once_it_is_promoted() {
+        let (cluster, schedules) = start(&Access::default(), true);
+        let locks = guarded(&of_cluster(&cluster, &Access::default(), ROUND_TRIP));
+        for schedule in &schedules {
+            until_locked(&*locks, *schedule).await;
+        }
+        // Its connections stay open.
+        cluster.nodes()[0].pause();
+        block_in_place(|| cluster.wait_until_replaced(0));
+        let waited = until_locked(&*locks, schedules[0]).await;
+        assert!(waited < RECOVERY_MAX, "{waited:?}");
+        assert_locked_without_failure(&*locks, &schedules).await;
+        cluster.nodes()[0].resume();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_slot_that_moves_causes_no_error() {
         let access = Access::by_password("sesame");
         let (cluster, schedules) = start(&access, false);
         let show = schedules[0];
-        let locks = guarded(&of_cluster(&cluster, &access, PATIENCE));
+        let locks = guarded(&of_cluster(&cluster, &access, LONG_ROUND_TRIP));
         until_locked(&*locks, show).await;
         let over = Arc::new(AtomicBool::new(false));
         let buyers: Vec<_> = (0..4)
@@ -102,7 +121,7 @@ mod full {
                         let reply = ask(&*locks, fresh(show, seats + 1)).await;
                         assert_eq!(reply, Ok(LockReply::Acquired), "{} seats", seats + 1);
                         asked += 1;
-                        // Each lock has to move, too.
+                        // A pause, because each lock has to be moved, too.
                         tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                     asked
@@ -112,7 +131,7 @@ mod full {
         for (from, to) in [(0, 1), (1, 2), (2, 0)] {
             let slot = block_in_place(|| cluster.slot_of(&tag(show)));
             block_in_place(|| cluster.begin_move(slot, from, to));
-            // Single seats are given by the new node already, several have to wait.
+            // Single seats are locked at the new node already; several seats have to wait.
             tokio::time::sleep(Duration::from_millis(100)).await;
             assert_eq!(ask(&*locks, fresh(show, 1)).await, Ok(LockReply::Acquired));
             block_in_place(|| cluster.end_move(slot, from, to));
@@ -128,7 +147,7 @@ mod full {
     async fn a_lock_moves_with_its_slot() {
         let (cluster, schedules) = start(&Access::default(), false);
         let show = schedules[0];
-        let locks = guarded(&of_cluster(&cluster, &Access::default(), PATIENCE));
+        let locks = guarded(&of_cluster(&cluster, &Access::default(), LONG_ROUND_TRIP));
         let request = fresh(show, 1);
         assert_eq!(ask(&*locks, request.clone()).await, Ok(LockReply::Acquired));
         let slot = block_in_place(|| cluster.slot_of(&tag(show)));

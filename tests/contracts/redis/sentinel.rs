@@ -1,4 +1,4 @@
-//! A master that dies, that steps down, that is paused: what it costs the locks.
+//! The effect on the locks of a master that is killed, paused or demoted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,8 +8,11 @@ use seatlock::lock::LockReply;
 use test_support::{Access, Sentinels};
 use tokio::task::block_in_place;
 
-use super::stand::until_locked;
-use super::stand::{BACK, BUDGET, PATIENCE, all_is_well, ask, by_sentinels, fresh, guarded, locks};
+use super::fixtures::until_locked;
+use super::fixtures::{
+    LONG_ROUND_TRIP, RECOVERY_MAX, ROUND_TRIP, ask, assert_locked_without_failure, by_sentinels,
+    fresh, guarded, locks,
+};
 
 const SHOW: ScheduleId = ScheduleId(7);
 
@@ -20,7 +23,7 @@ mod full {
     async fn a_killed_master_is_replaced_and_the_locks_are_used_again() {
         let access = Access::by_password("sesame");
         let all = block_in_place(|| Sentinels::start(&access, None));
-        let locks = guarded(&by_sentinels(&all, &access, None, BUDGET));
+        let locks = guarded(&by_sentinels(&all, &access, None, ROUND_TRIP));
         until_locked(&*locks, SHOW).await;
         let over = Arc::new(AtomicBool::new(false));
         let (buyer, stop) = (Arc::clone(&locks), Arc::clone(&over));
@@ -29,7 +32,7 @@ mod full {
             while !stop.load(Ordering::Relaxed) {
                 match ask(&*buyer, fresh(SHOW, 2)).await {
                     Ok(LockReply::Acquired) => locked += 1,
-                    Ok(reply) => panic!("of fresh seats: {reply:?}"),
+                    Ok(reply) => panic!("a lock of random seats: {reply:?}"),
                     Err(_) => without += 1,
                 }
                 tokio::task::yield_now().await;
@@ -42,17 +45,17 @@ mod full {
             all.wait_for_another_master(old.port());
         });
         let waited = until_locked(&*locks, SHOW).await;
-        assert!(waited < BACK, "{waited:?}");
-        all_is_well(&*locks, &[SHOW]).await;
+        assert!(waited < RECOVERY_MAX, "{waited:?}");
+        assert_locked_without_failure(&*locks, &[SHOW]).await;
         over.store(true, Ordering::Relaxed);
         let (locked, without) = buying.await.unwrap();
         assert!(locked > 0 && without > 0, "{locked} locked, {without} without");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_paused_master_is_replaced_and_not_asked_again_when_it_comes_back() {
+    async fn a_paused_master_is_replaced_and_not_used_again_when_it_resumes() {
         let all = block_in_place(|| Sentinels::start(&Access::default(), None));
-        let locks = guarded(&by_sentinels(&all, &Access::default(), None, BUDGET));
+        let locks = guarded(&by_sentinels(&all, &Access::default(), None, ROUND_TRIP));
         until_locked(&*locks, SHOW).await;
         let old = all.master();
         block_in_place(|| {
@@ -60,28 +63,28 @@ mod full {
             all.wait_for_another_master(old.port());
         });
         let waited = until_locked(&*locks, SHOW).await;
-        assert!(waited < BACK, "{waited:?}");
+        assert!(waited < RECOVERY_MAX, "{waited:?}");
         old.resume();
-        all_is_well(&*locks, &[SHOW]).await;
+        assert_locked_without_failure(&*locks, &[SHOW]).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_master_that_steps_down_costs_a_moment() {
+    async fn after_a_manual_failover_the_locks_are_used_again() {
         let all = block_in_place(|| Sentinels::start(&Access::default(), None));
-        let locks = guarded(&by_sentinels(&all, &Access::default(), None, BUDGET));
+        let locks = guarded(&by_sentinels(&all, &Access::default(), None, ROUND_TRIP));
         until_locked(&*locks, SHOW).await;
         block_in_place(|| all.fail_over());
         let waited = until_locked(&*locks, SHOW).await;
-        assert!(waited < BACK, "{waited:?}");
-        all_is_well(&*locks, &[SHOW]).await;
+        assert!(waited < RECOVERY_MAX, "{waited:?}");
+        assert_locked_without_failure(&*locks, &[SHOW]).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_demoted_master_that_keeps_its_clients_loses_us() {
+    async fn connections_to_a_demoted_master_are_closed() {
         let all = block_in_place(|| Sentinels::start(&Access::default(), None));
-        let locks = locks(&by_sentinels(&all, &Access::default(), None, PATIENCE));
+        let locks = locks(&by_sentinels(&all, &Access::default(), None, LONG_ROUND_TRIP));
         assert_eq!(ask(&locks, fresh(SHOW, 2)).await, Ok(LockReply::Acquired));
-        // By hand, since Sentinels would close its connections.
+        // Not by the Sentinels, which would close its connections.
         block_in_place(|| {
             let (old, new) = (all.master(), all.replica());
             let (old_port, new_port) = (old.port(), new.port().to_string());
@@ -104,9 +107,9 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn dead_sentinels_do_not_take_a_living_master_away() {
+    async fn without_sentinels_the_known_master_is_used() {
         let all = block_in_place(|| Sentinels::start(&Access::default(), None));
-        let locks = locks(&by_sentinels(&all, &Access::default(), None, PATIENCE));
+        let locks = locks(&by_sentinels(&all, &Access::default(), None, LONG_ROUND_TRIP));
         assert_eq!(ask(&locks, fresh(SHOW, 2)).await, Ok(LockReply::Acquired));
         let master = all.master();
         block_in_place(|| {

@@ -1,4 +1,4 @@
-//! Listening to a channel, on every form of Redis, and the end of it.
+//! Subscriptions in every topology of Redis, and when they end.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use test_support::{Access, RedisCluster, Sentinels};
 use tokio::task::block_in_place;
 use tokio::time::timeout;
 
-use super::stand::{PATIENCE, by_sentinels, of_cluster, standalone};
+use super::fixtures::{LONG_ROUND_TRIP, by_sentinels, of_cluster, standalone};
 
-/// Longer than a dead server goes unnoticed, with a busy machine's share on top.
-const NOTICED: Duration = Duration::from_secs(10);
+/// Longer than the time after which a dead server ends a subscription, with a margin for a busy machine.
+const DETECTION_TIME: Duration = Duration::from_secs(10);
 
 async fn publish(redis: &Redis, text: &str) {
     let mut command = cmd("PUBLISH");
@@ -22,33 +22,35 @@ async fn publish(redis: &Redis, text: &str) {
     }
 }
 
-/// Everything published is heard. In what order, a cluster does not say: its nodes pass on what each has
-/// been given.
-async fn is_heard(redis: &Redis, heard: &mut (impl Stream<Item = Vec<u8>> + Unpin)) {
+/// Asserts that all published messages arrive. A cluster does not keep their order: each node forwards its own.
+async fn assert_all_arrive(
+    redis: &Redis,
+    subscription: &mut (impl Stream<Item = Vec<u8>> + Unpin),
+) {
     let texts: BTreeSet<String> = (0..100).map(|number| number.to_string()).collect();
     for text in &texts {
         publish(redis, text).await;
     }
     let mut messages = BTreeSet::new();
     for _ in &texts {
-        let message = timeout(NOTICED, heard.next()).await.unwrap().unwrap();
+        let message = timeout(DETECTION_TIME, subscription.next()).await.unwrap().unwrap();
         messages.insert(String::from_utf8(message).unwrap());
     }
     assert_eq!(messages, texts);
 }
 
-async fn ends(mut heard: impl Stream<Item = Vec<u8>> + Unpin) {
+async fn assert_ends(mut subscription: impl Stream<Item = Vec<u8>> + Unpin) {
     let begin = Instant::now();
-    timeout(NOTICED, async { while heard.next().await.is_some() {} }).await.unwrap();
-    assert!(begin.elapsed() < NOTICED);
+    timeout(DETECTION_TIME, async { while subscription.next().await.is_some() {} }).await.unwrap();
+    assert!(begin.elapsed() < DETECTION_TIME);
 }
 
-/// A new one, as soon as there is somebody to listen to.
-async fn again(redis: &Redis) -> impl Stream<Item = Vec<u8>> + Unpin + use<> {
+/// A new subscription, as soon as a server accepts one.
+async fn subscribe_again(redis: &Redis) -> impl Stream<Item = Vec<u8>> + Unpin + use<> {
     let begin = Instant::now();
     loop {
         match redis.subscribe("changes").await {
-            Ok(heard) => return heard,
+            Ok(subscription) => return subscription,
             Err(error) => assert!(begin.elapsed() < Duration::from_secs(60), "{error}"),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -63,65 +65,69 @@ mod full {
         let access = Access::encrypted("sesame");
         let server = block_in_place(|| test_support::Redis::start_with(&[], &access));
         let redis = Redis::new(&standalone(&server, &access)).unwrap();
-        let mut heard = redis.subscribe("changes").await.unwrap();
-        is_heard(&redis, &mut heard).await;
+        let mut subscription = redis.subscribe("changes").await.unwrap();
+        assert_all_arrive(&redis, &mut subscription).await;
         block_in_place(|| server.kill());
-        ends(heard).await;
+        assert_ends(subscription).await;
         assert!(redis.subscribe("changes").await.is_err());
         block_in_place(|| server.restart());
-        let mut heard = again(&redis).await;
-        is_heard(&redis, &mut heard).await;
+        let mut subscription = subscribe_again(&redis).await;
+        assert_all_arrive(&redis, &mut subscription).await;
         server.pause();
-        ends(heard).await;
+        assert_ends(subscription).await;
         server.resume();
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_subscription_follows_the_master() {
+    async fn a_subscription_ends_when_the_master_is_replaced() {
         let all = block_in_place(|| Sentinels::start(&Access::default(), None));
-        let redis = Redis::new(&by_sentinels(&all, &Access::default(), None, PATIENCE)).unwrap();
-        let mut heard = redis.subscribe("changes").await.unwrap();
-        is_heard(&redis, &mut heard).await;
+        let redis =
+            Redis::new(&by_sentinels(&all, &Access::default(), None, LONG_ROUND_TRIP)).unwrap();
+        let mut subscription = redis.subscribe("changes").await.unwrap();
+        assert_all_arrive(&redis, &mut subscription).await;
         let old = all.master();
         block_in_place(|| {
             old.pause();
             all.wait_for_another_master(old.port());
         });
-        ends(heard).await;
-        let mut heard = again(&redis).await;
-        is_heard(&redis, &mut heard).await;
+        assert_ends(subscription).await;
+        let mut subscription = subscribe_again(&redis).await;
+        assert_all_arrive(&redis, &mut subscription).await;
         old.resume();
-        is_heard(&redis, &mut heard).await;
+        assert_all_arrive(&redis, &mut subscription).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_subscription_hears_all_nodes_of_a_cluster_and_needs_any() {
+    async fn a_subscription_gets_the_messages_of_all_nodes_of_a_cluster() {
         let cluster = block_in_place(|| RedisCluster::start(&Access::default(), false));
-        let redis = Redis::new(&of_cluster(&cluster, &Access::default(), PATIENCE)).unwrap();
-        let mut heard = redis.subscribe("changes").await.unwrap();
-        is_heard(&redis, &mut heard).await;
+        let redis = Redis::new(&of_cluster(&cluster, &Access::default(), LONG_ROUND_TRIP)).unwrap();
+        let mut subscription = redis.subscribe("changes").await.unwrap();
+        assert_all_arrive(&redis, &mut subscription).await;
         block_in_place(|| {
             for node in cluster.nodes() {
                 node.cli(&["publish", "changes", "by hand"]);
             }
         });
         for _ in cluster.nodes() {
-            assert_eq!(timeout(NOTICED, heard.next()).await.unwrap().unwrap(), b"by hand");
+            assert_eq!(
+                timeout(DETECTION_TIME, subscription.next()).await.unwrap().unwrap(),
+                b"by hand"
+            );
         }
         block_in_place(|| cluster.nodes()[1].kill());
-        let heard = again(&redis).await;
+        let subscription = subscribe_again(&redis).await;
         block_in_place(|| {
             cluster.nodes()[0].kill();
             cluster.nodes()[2].kill();
         });
-        ends(heard).await;
+        assert_ends(subscription).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_reader_that_does_not_read_is_told_by_the_end() {
+    async fn a_subscription_ends_when_its_reader_is_too_far_behind() {
         let server = test_support::Redis::shared();
         let redis = Redis::new(&standalone(server, &Access::default())).unwrap();
-        let heard = redis.subscribe("slow reader").await.unwrap();
+        let subscription = redis.subscribe("slow reader").await.unwrap();
         let commands: Vec<_> = (0..3_000)
             .map(|number| {
                 let mut command = cmd("PUBLISH");
@@ -131,7 +137,7 @@ mod full {
             .collect();
         redis.send(&commands).await.unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let count = timeout(NOTICED, heard.count()).await.unwrap();
+        let count = timeout(DETECTION_TIME, subscription.count()).await.unwrap();
         assert!((1..3_000).contains(&count), "{count} of 3000");
     }
 }

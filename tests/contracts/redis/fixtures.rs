@@ -1,36 +1,36 @@
-//! Clients of the test's own servers.
+//! Clients of servers that a test has started.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use seatlock::breaker::BreakerSettings;
 use seatlock::domain::ids::{ScheduleId, SeatNumber};
-use seatlock::lock::breaker::BreakerSettings;
 use seatlock::lock::guarded::{GuardSettings, Guarded};
 use seatlock::lock::redis::RedisLocks;
 use seatlock::lock::{LockError, LockReply, LockRequest, LockToken, SeatLocks};
 use seatlock::metrics::Metrics;
-use seatlock::redis::{Address, Form, Redis, RedisSettings, Tls};
+use seatlock::redis::{Address, Redis, RedisSettings, Tls, Topology};
 use test_support::{Access, RedisCluster, Sentinels};
 
-/// Long enough for a busy machine: what is checked are answers, not time-outs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// A round trip that is long enough on a busy machine, where answers are checked and not time-outs.
+pub(crate) const LONG_ROUND_TRIP: Duration = Duration::from_secs(5);
 
-/// As the service has it, with a busy machine's share on top.
-pub(crate) const BUDGET: Duration = Duration::from_millis(200);
+/// The round trip of the service, with a margin for a busy machine.
+pub(crate) const ROUND_TRIP: Duration = Duration::from_millis(200);
 
-/// After a failure the locks are used again within this time of the servers being there again.
-pub(crate) const BACK: Duration = Duration::from_secs(10);
+/// After a failure the locks are used again within this time after the servers have recovered.
+pub(crate) const RECOVERY_MAX: Duration = Duration::from_secs(10);
 
 pub(crate) fn at(port: u16) -> Address {
     Address { host: "127.0.0.1".to_owned(), port }
 }
 
-/// A client for those who have access.
-pub(crate) fn settings(form: Form, access: &Access, round_trip: Duration) -> RedisSettings {
+/// Settings with this access.
+pub(crate) fn settings(topology: Topology, access: &Access, round_trip: Duration) -> RedisSettings {
     let ca = |path: &Path| std::fs::read_to_string(path).unwrap();
     RedisSettings {
-        form,
+        topology,
         username: None,
         password: access.password.clone(),
         tls: access.certificates.as_ref().map(|made| Tls { ca: Some(ca(&made.ca())) }),
@@ -40,8 +40,9 @@ pub(crate) fn settings(form: Form, access: &Access, round_trip: Duration) -> Red
 }
 
 pub(crate) fn standalone(server: &test_support::Redis, access: &Access) -> RedisSettings {
-    let form = Form::Standalone { address: at(server.port()), db: i64::from(server.fresh_db()) };
-    settings(form, access, PATIENCE)
+    let db = i64::from(server.fresh_db());
+    let topology = Topology::Standalone { address: at(server.port()), db };
+    settings(topology, access, LONG_ROUND_TRIP)
 }
 
 pub(crate) fn by_sentinels(
@@ -50,51 +51,51 @@ pub(crate) fn by_sentinels(
     password: Option<&str>,
     round_trip: Duration,
 ) -> RedisSettings {
-    let form = Form::Sentinel {
+    let topology = Topology::Sentinel {
         sentinels: all.sentinels().iter().map(|sentinel| at(sentinel.port())).collect(),
         master: all.name().to_owned(),
         password: password.map(str::to_owned),
         db: 3,
     };
-    settings(form, access, round_trip)
+    settings(topology, access, round_trip)
 }
 
-/// Knows only one of the nodes at first.
+/// Settings that name only one of the nodes.
 pub(crate) fn of_cluster(
     cluster: &RedisCluster,
     access: &Access,
     round_trip: Duration,
 ) -> RedisSettings {
     let seeds = cluster.nodes().iter().skip(1).take(1).map(|node| at(node.port())).collect();
-    settings(Form::Cluster { seeds }, access, round_trip)
+    settings(Topology::Cluster { seeds }, access, round_trip)
 }
 
-/// The connections as the locks have them.
+/// The locks alone.
 pub(crate) fn locks(settings: &RedisSettings) -> RedisLocks {
     RedisLocks::new(Redis::new(settings).unwrap())
 }
 
-/// The locks as the service has them, with the task that closes the breaker.
+/// The locks as the service uses them, with the task that closes the breaker.
 pub(crate) fn guarded(settings: &RedisSettings) -> Arc<Guarded<RedisLocks>> {
     let budget = settings.round_trip * 5 / 4;
     let usual = GuardSettings::default();
-    // What is looked at is when the locks are used again at all, not by how many at first.
+    // The tests measure when locks are used again at all, not for which share of the calls at first.
     let breaker = BreakerSettings { ramp: Duration::ZERO, ..usual.breaker };
     let guard = GuardSettings { budget, breaker, ..usual };
     let metrics = Arc::new(Metrics::new().unwrap());
     let locks = Arc::new(Guarded::new(locks(settings), guard, metrics));
-    locks.spawn_probe();
+    locks.spawn_maintenance();
     locks
 }
 
-/// A request for fresh seats of the schedule, which nobody else locks.
+/// A request for random seats of the schedule, which no other request locks.
 pub(crate) fn fresh(schedule: ScheduleId, seats: usize) -> LockRequest {
     let token = LockToken { prefix: fastrand::u64(..), attempt: fastrand::u64(..) };
     let seats = (0..seats).map(|_| SeatNumber(fastrand::u32(..))).collect();
     LockRequest::Acquire { schedule, seats, token, ttl: Duration::from_secs(30) }
 }
 
-/// Asks for one request alone.
+/// Sends one request.
 pub(crate) async fn ask(
     locks: &dyn SeatLocks,
     request: LockRequest,
@@ -102,7 +103,7 @@ pub(crate) async fn ask(
     locks.run(&[request]).await.map(|replies| replies.into_iter().next().unwrap())
 }
 
-/// Waits until locks of the schedule are given again, and gives how long that took.
+/// Waits until a seat of the schedule can be locked, and returns how long that took.
 pub(crate) async fn until_locked(locks: &dyn SeatLocks, schedule: ScheduleId) -> Duration {
     let begin = Instant::now();
     loop {
@@ -110,13 +111,13 @@ pub(crate) async fn until_locked(locks: &dyn SeatLocks, schedule: ScheduleId) ->
         if reply == Ok(LockReply::Acquired) {
             return begin.elapsed();
         }
-        assert!(begin.elapsed() < Duration::from_secs(60), "never again: {reply:?}");
+        assert!(begin.elapsed() < Duration::from_secs(60), "no lock within a minute: {reply:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Locks are given without a failure.
-pub(crate) async fn all_is_well(locks: &dyn SeatLocks, schedules: &[ScheduleId]) {
+/// Asserts that seats of the schedules can be locked without a failure.
+pub(crate) async fn assert_locked_without_failure(locks: &dyn SeatLocks, schedules: &[ScheduleId]) {
     for _ in 0..20 {
         for schedule in schedules {
             assert_eq!(ask(locks, fresh(*schedule, 2)).await, Ok(LockReply::Acquired));
@@ -124,13 +125,13 @@ pub(crate) async fn all_is_well(locks: &dyn SeatLocks, schedules: &[ScheduleId])
     }
 }
 
-/// A schedule whose slot this master has had from the start.
+/// A schedule whose slot this master has had since the start.
 pub(crate) fn schedule_of(cluster: &RedisCluster, master: usize) -> ScheduleId {
     let of = |number: &i64| cluster.slot_of(&tag(ScheduleId(*number)));
     ScheduleId((1..).find(|number| cluster.first_owner(of(number)) == master).unwrap())
 }
 
-/// What decides about the slot of a schedule's locks.
+/// The hash tag of a schedule's keys.
 pub(crate) fn tag(schedule: ScheduleId) -> String {
     format!("{{sch:{schedule}}}")
 }
