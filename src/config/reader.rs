@@ -1,5 +1,4 @@
-//! Typed reading of variables: it declares each one, remembers what is in effect, and collects
-//! problems.
+//! Typed reading of variables: declares each one, remembers what is in effect, collects problems.
 //!
 //! A declaration is the one place that knows a variable's name, default and meaning; the
 //! documentation table ([`super::variables`]) is what a reader saw being declared. Reading never

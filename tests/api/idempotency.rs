@@ -111,18 +111,15 @@ async fn write(app: &TestApp, path: &str, key: &str, body: &str) -> Answer {
     app.send(request.header("content-type", "application/json").body(body.to_owned())).await
 }
 
-async fn a_request_that_is_written_differently_is_the_same_request(on: Stack) {
-    let app = on.start().await;
-    let schedule = app.row_of(9).await;
-    let event = app.event("Hamlet").await;
-    let schedules = format!("/api/v1/events/{event}/schedules");
-    let extended = app.hold(&schedule, &["A-1-7"], "anna").await.id(201);
-    let extend = format!("/api/v1/holds/{extended}/extend");
+/// A path, a request to it, the same request written in other ways, and requests that differ from it.
+type Writing = (String, String, Vec<String>, Vec<String>);
+
+fn writings(schedule: &str, schedules: &str, extend: &str) -> Vec<Writing> {
     let section = r#"{"name":"A","rows":1,"seats_per_row":1,"price":100}"#;
     let shuffled = r#"{"price":100,"rows":1,"name":"A","seats_per_row":1}"#;
-    let table = [
+    vec![
         (
-            "/api/v1/holds",
+            "/api/v1/holds".to_owned(),
             format!(
                 r#"{{"schedule_id":"{schedule}","seats":["A-1-1","A-1-2"],"customer_id":"ada"}}"#
             ),
@@ -146,7 +143,7 @@ async fn a_request_that_is_written_differently_is_the_same_request(on: Stack) {
             ],
         ),
         (
-            schedules.as_str(),
+            schedules.to_owned(),
             format!(
                 r#"{{"starts_at":"2030-01-01T20:00:00Z","seat_plan":{{"sections":[{section}]}}}}"#
             ),
@@ -163,13 +160,23 @@ async fn a_request_that_is_written_differently_is_the_same_request(on: Stack) {
             ],
         ),
         (
-            &extend,
+            extend.to_owned(),
             String::new(),
             vec!["{}".to_owned(), r#"{"ttl_s":null}"#.to_owned()],
             vec![r#"{"ttl_s":900}"#.to_owned()],
         ),
-    ];
-    for (path, first, same, different) in table {
+    ]
+}
+
+async fn a_request_that_is_written_differently_is_the_same_request(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(9).await;
+    let event = app.event("Hamlet").await;
+    let schedules = format!("/api/v1/events/{event}/schedules");
+    let extended = app.hold(&schedule, &["A-1-7"], "anna").await.id(201);
+    let extend = format!("/api/v1/holds/{extended}/extend");
+    for (path, first, same, different) in writings(&schedule, &schedules, &extend) {
+        let path = path.as_str();
         let answer = write(&app, path, path, &first).await;
         assert!(answer.status < 300, "{path} {first}: {answer:?}");
         for body in same {
