@@ -1,5 +1,7 @@
 //! Every business "no". A refusal has no effect; how it looks over HTTP is `http::problem`'s affair.
 
+use super::ids::BookingId;
+
 /// Why one seat could not be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConflictReason {
@@ -49,6 +51,8 @@ pub enum Refusal {
     HoldReleased,
     /// The hold is a booking already and can be neither extended nor released.
     HoldConfirmed,
+    /// The hold became this booking, and every seat of the booking was given back since.
+    BookingCancelled(BookingId),
     /// Seats that the booking named never had.
     NotInBooking(Vec<String>),
     /// Sales have not opened yet, or are over.

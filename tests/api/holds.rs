@@ -12,6 +12,7 @@ on_both_stacks![
     the_end_of_a_hold_is_seen_on_the_map,
     a_late_confirmation_books_what_is_still_free,
     a_late_confirmation_names_the_seats_that_are_lost,
+    a_hold_whose_booking_was_cancelled_is_not_confirmed_again,
     a_hold_is_extended_never_shortened_and_not_for_ever,
     a_hold_that_has_ended_is_not_extended,
     a_released_seat_is_booked_by_another_at_once,
@@ -121,6 +122,39 @@ async fn a_late_confirmation_names_the_seats_that_are_lost(on: Stack) {
     assert_eq!((&problem["effect"], &problem["retryable"]), (&json!("none"), &json!(false)));
     assert_eq!(late.conflicts(), ["A-1-2 booked"]);
     app.book(&schedule, &["A-1-1"], "carl").await.expect(200);
+}
+
+async fn a_hold_whose_booking_was_cancelled_is_not_confirmed_again(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(2).await;
+    let hold = app.hold(&schedule, &["A-1-1", "A-1-2"], "anna").await.id(201);
+    let body = json!({ "hold_id": hold });
+    let first = app.post_keyed("/api/v1/bookings", "first", &body).await.expect(200);
+    let booking = first["id"].as_str().unwrap();
+    app.cancel(booking, Some(&["A-1-2"])).await.expect(200);
+    let in_part = app.confirm(&hold).await.expect(200);
+    assert_eq!(
+        (&in_part["status"], &in_part["total"]["amount"]),
+        (&json!("confirmed"), &json!(1_000))
+    );
+
+    app.cancel(booking, None).await.expect(200);
+    for refused in [
+        app.confirm(&hold).await,
+        app.post_keyed("/api/v1/bookings", "second", &body).await,
+        app.post("/api/v1/bookings", &json!({"hold_id": hold, "customer_id": "anna"})).await,
+    ] {
+        let problem = refused.problem(409, "booking_cancelled");
+        assert_eq!(problem["booking_id"], booking);
+        assert_eq!((&problem["effect"], &problem["retryable"]), (&json!("none"), &json!(false)));
+        assert!(problem["detail"].as_str().unwrap().contains("refund"), "{problem}");
+    }
+    let again = app.post_keyed("/api/v1/bookings", "first", &body).await;
+    assert_eq!(again.expect(200), first, "the key gives the answer that was recorded under it");
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(app.read_hold(&hold).await["booking_id"], booking);
+    assert_eq!(app.states(&schedule).await, "av av ");
+    app.database.audit().await;
 }
 
 async fn a_hold_is_extended_never_shortened_and_not_for_ever(on: Stack) {

@@ -149,6 +149,7 @@ async fn every_problem_has_a_page_with_its_remedy(on: Stack) {
         let page = app.get(&format!("/problems/{}", code.name())).await.expect(200);
         assert_eq!((&page["code"], &page["status"]), (&json!(code.name()), &json!(code.status())));
         assert!(!page["remedy"].as_str().unwrap().is_empty());
+        assert_eq!(page["payment"], code.payment().instruction());
     }
     let kind = app.get("/api/v1/nothing").await.json()["type"].as_str().unwrap().to_owned();
     app.get(&kind).await.expect(200);

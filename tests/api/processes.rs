@@ -98,7 +98,7 @@ mod full {
             let granted = answers.iter().filter(|answer| answer.status == 200).count();
             assert_eq!(granted, 3);
             for refused in answers.iter().filter(|answer| answer.status != 200) {
-                refused.problem(429, "seat_limit_reached");
+                refused.problem(409, "seat_limit_reached");
             }
         }
         Database::postgres(&shared.url).await.audit().await;

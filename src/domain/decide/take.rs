@@ -75,6 +75,9 @@ pub(super) fn block(
 
 /// In time, the seats are the hold's own and no rule stands in the way. Late, the sale is judged like a
 /// fresh one, except that a lost seat means `HoldExpired`: a shop that has taken money must know to refund.
+/// A hold that is confirmed already gives its booking again, with the seats that the booking has now: the
+/// sale stands, and its total is what the customer owes. A booking without any seat is no sale, so a hold
+/// whose booking was cancelled whole is refused.
 pub(super) fn confirm(
     working: &mut Working,
     hold: HoldId,
@@ -91,6 +94,9 @@ pub(super) fn confirm(
             let id = row.booking.ok_or(Refusal::NotFound("booking"))?;
             let booking = working.rows.bookings.get(&id).cloned();
             let booking = booking.ok_or(Refusal::NotFound("booking"))?;
+            if booking.status == BookingStatus::Cancelled {
+                return Err(Refusal::BookingCancelled(id));
+            }
             return Ok(Effect::Confirmed(working.view_booking(booking)?));
         }
         HoldStatus::Held | HoldStatus::Expired => {}

@@ -47,9 +47,9 @@ pub struct Extension {
         ("Prefer" = Option<String>, Header, description = "`respond-async` (RFC 7240)")),
     responses((status = 201, body = HoldBody, headers(("Location" = String))),
         (status = 202, body = RequestBody, headers(("Location" = String))),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "seats_unavailable, request_in_progress"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "seats_unavailable, seat_limit_reached, request_in_progress"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "seat_limit_reached"),
+        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "rate_limited, queue_limit_reached"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn create(
     services: Data<Services>,

@@ -66,7 +66,11 @@ impl Oracle<'_> {
         if hold.status == HoldStatus::Released {
             return Err(Refusal::HoldReleased);
         }
-        if hold.status == HoldStatus::Confirmed || self.database.is_alive(hold, self.now) {
+        if let Some(booking) = hold.booking {
+            let is_cancelled = self.database.live_seats(booking).is_empty();
+            return if is_cancelled { Err(Refusal::BookingCancelled(booking)) } else { Ok(()) };
+        }
+        if self.database.is_alive(hold, self.now) {
             return Ok(());
         }
         self.sale(hold.id.schedule, &hold.seats, &hold.customer)?;

@@ -32,6 +32,7 @@ pub(super) const KINDS: &[&str] = &[
     "key not recorded",
     "late confirm lost seats",
     "locked commands met",
+    "refused: booking cancelled",
     "refused: customer limit",
     "refused: extend of an ended hold",
     "refused: hold confirmed",
@@ -107,6 +108,7 @@ impl Tally {
             }
             Refusal::HoldExpired(_) => self.add("late confirm lost seats"),
             Refusal::HoldReleased => self.add("refused: hold released"),
+            Refusal::BookingCancelled(_) => self.add("refused: booking cancelled"),
             Refusal::HoldConfirmed => self.add("refused: hold confirmed"),
             Refusal::NotInBooking(_) => self.add("refused: not in booking"),
             Refusal::SalesClosed => self.add("refused: sales closed"),
