@@ -13,6 +13,9 @@ pub const PLAN_ID_MAX: usize = 64;
 /// Seats in one hold or booking, unless the schedule says otherwise.
 pub const SEATS_PER_BOOKING: u32 = 10;
 
+/// The most that a schedule may allow in one hold or booking. Schedules from before this bound keep their own.
+pub const SEATS_PER_BOOKING_MAX: u32 = 1_000;
+
 /// The currency of a schedule that names none.
 pub const CURRENCY: &str = "EUR";
 

@@ -21,6 +21,7 @@ mod lineage;
 mod migrate;
 mod plans;
 pub(crate) mod pool;
+mod priced;
 mod queue;
 mod routing;
 mod schedules;
@@ -45,6 +46,7 @@ pub use audit::{AnswerReader, AuditScope, Audited};
 pub use batch::write::Renderer;
 pub use batch::{BatchReport, CommandResult, StillWanted};
 pub use connect::{Limits, Target};
+pub use holds::Holder;
 pub use journal::Journal;
 pub use plans::StoredPlan;
 pub use queue::{Fetched, StoredLetter, StoredMessage};
@@ -67,7 +69,7 @@ impl From<DbErr> for StoreError {
         }
         match failure::meaning(&error) {
             Meaning::ReadOnly => Self::ReadOnly,
-            Meaning::Data | Meaning::Unique => Self::Corrupt(error.to_string()),
+            Meaning::Data | Meaning::Unique | Meaning::Refused => Self::Corrupt(error.to_string()),
             Meaning::Again | Meaning::Stale | Meaning::Unavailable => {
                 Self::Unavailable(error.to_string())
             }
