@@ -1,6 +1,6 @@
 //! Every business "no". A refusal has no effect; how it looks over HTTP is `http::problem`'s affair.
 
-use super::ids::BookingId;
+use super::ids::{BookingId, HoldId};
 
 /// Why one seat could not be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,6 +35,8 @@ pub struct Conflict {
     pub label: String,
     /// Why.
     pub reason: ConflictReason,
+    /// The hold that has the seat, if it is the asking customer's own. Nobody is told of the holds of others.
+    pub hold: Option<HoldId>,
 }
 
 /// A business "no".

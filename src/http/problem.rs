@@ -45,6 +45,9 @@ pub struct ConflictBody {
     /// `booked`, `held`, `blocked` or `contended`.
     #[schema(example = "booked")]
     pub reason: String,
+    /// The hold that has the seat, if it is the asking customer's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_id: Option<String>,
 }
 
 /// An error as a handler returns it. The edge writes it as `application/problem+json` and adds the
@@ -138,14 +141,19 @@ impl Problem {
     /// Seats that could not be taken. By locks alone nothing is decided: it may be repeated.
     #[must_use]
     pub fn conflicts(code: Code, conflicts: Vec<Conflict>, by_locks_alone: bool) -> Self {
-        let detail = match conflicts.len() {
+        let mut detail = match conflicts.len() {
             0 => "the hold has ended".to_owned(),
             1 => "1 seat is not available".to_owned(),
             more => format!("{more} seats are not available"),
         };
+        if conflicts.iter().any(|conflict| conflict.hold.is_some()) {
+            detail +=
+                "; each hold_id is a hold of the same customer, which can be confirmed or released";
+        }
         let body = |conflict: Conflict| ConflictBody {
             label: conflict.label,
             reason: conflict.reason.name().to_owned(),
+            hold_id: conflict.hold.map(|hold| hold.to_string()),
         };
         let contended = conflicts.iter().any(|c| c.reason == ConflictReason::Contended);
         Self {
@@ -154,6 +162,14 @@ impl Problem {
             retry_after: contended.then_some(1),
             ..Self::new(code, detail)
         }
+    }
+
+    /// The same where it could not be found out in time whether a hold in the way is the customer's own.
+    #[must_use]
+    pub fn with_owners_unknown(mut self) -> Self {
+        self.detail +=
+            "; GET /api/v1/holds?customer_id=&schedule_id= lists the customer's own holds";
+        self
     }
 
     /// Nothing there, or not the caller's.

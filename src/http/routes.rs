@@ -22,7 +22,11 @@ fn api(config: &mut ServiceConfig) {
             .wrap(from_fn(auth::authenticate))
             .wrap(from_fn(limit::limit))
             // customers
-            .service(at("/holds", "POST", [web::post().to(holds::create)]))
+            .service(at(
+                "/holds",
+                "GET, POST",
+                [web::get().to(holds::list), web::post().to(holds::create)],
+            ))
             .service(at(
                 "/holds/{id}",
                 "GET, DELETE",
@@ -61,7 +65,11 @@ fn api(config: &mut ServiceConfig) {
             ))
             .service(at("/seat-plans/{id}", "PUT", [web::put().to(plans::put)]))
             .service(at("/seat-plans/{id}/versions/{version}", "GET", [web::get().to(plans::read)]))
-            .service(at("/schedules/{id}/blocks", "POST", [web::post().to(blocks::create)]))
+            .service(at(
+                "/schedules/{id}/blocks",
+                "GET, POST",
+                [web::get().to(blocks::list), web::post().to(blocks::create)],
+            ))
             .service(at(
                 "/schedules/{id}/blocks/{block}",
                 "DELETE",

@@ -41,7 +41,7 @@ async fn a_method_that_is_not_taken_names_those_that_are(on: Stack) {
         (Method::PUT, "/api/v1/bookings", "GET, POST"),
         (Method::DELETE, "/api/v1/events", "GET, POST"),
         (Method::PATCH, "/api/v1/holds/1", "GET, DELETE"),
-        (Method::GET, "/api/v1/holds", "POST"),
+        (Method::PUT, "/api/v1/holds", "GET, POST"),
         (Method::OPTIONS, "/api/v1/schedules/1/seats", "GET"),
         (Method::POST, "/livez", "GET"),
         (Method::from_bytes(b"BREW").unwrap(), "/api/v1/bookings", "GET, POST"),

@@ -127,7 +127,7 @@ pub(super) fn lost_seats(working: &Working, hold: &HoldRow) -> Vec<Conflict> {
         if working.state(key).is_some_and(|state| state.names_hold(hold.id.uuid)) {
             return None;
         }
-        Some(working.conflict(key, working.refusal_of(key)?))
+        working.conflict(key, Some(&hold.customer))
     };
     hold.seats.iter().filter_map(lost).collect()
 }
@@ -156,7 +156,7 @@ fn check_seats(
 ) -> Result<(), Refusal> {
     let keys = || seats.iter().map(|number| (command.schedule, *number));
     let conflicts: Vec<(SeatKey, Conflict)> = keys()
-        .filter_map(|key| Some((key, working.conflict(key, working.refusal_of(key)?))))
+        .filter_map(|key| Some((key, working.conflict(key, command.action.customer())?)))
         .collect();
     if conflicts.is_empty() {
         return Ok(());

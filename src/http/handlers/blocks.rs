@@ -8,12 +8,15 @@ use utoipa::ToSchema;
 use crate::domain::command::Action;
 use crate::domain::ids::{BlockId, ScheduleId};
 use crate::http::Services;
-use crate::http::answers::BlockBody;
+use crate::http::answers::{BlockBody, PageBody};
 use crate::http::fields::Fields;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::reply::Place;
+use crate::http::reply::{self, Place};
+use crate::http::version;
 
-use super::{new_uuid, path_id, reserve, schedule};
+use super::{
+    PAGE_DEFAULT, PAGE_MAX, cursor, new_uuid, page_limit, path_id, query, reserve, schedule,
+};
 
 /// The most characters of a reason.
 const REASON_MAX: usize = 200;
@@ -28,6 +31,14 @@ pub struct NewBlock {
     /// 1 to 200 characters.
     #[schema(example = "camera position")]
     pub reason: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BlocksQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+    min_version: Option<String>,
 }
 
 /// Takes seats out of sale.
@@ -53,6 +64,24 @@ pub async fn create(
     let block = BlockId { schedule: id, uuid: new_uuid() };
     let action = Action::Block { id: block, seats, reason: new.reason };
     reserve(&services, &request, action, id, keyed, Place::None).await
+}
+
+/// The blocks of a schedule that were not lifted, by creation.
+#[utoipa::path(get, path = "/api/v1/schedules/{id}/blocks", tag = "box office",
+    params(("id" = String, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query),
+        ("min_version" = Option<i64>, Query)),
+    responses((status = 200, body = PageBody<BlockBody>),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let id: ScheduleId = path_id(&request, "id", "schedule")?;
+    let asked: BlocksQuery = query(&request)?;
+    let limit = page_limit(asked.limit.as_deref(), PAGE_DEFAULT, PAGE_MAX)?;
+    let after = cursor(asked.cursor.as_deref())?;
+    let at_least = version::at_least(&request, asked.min_version.as_deref())?;
+    schedule(&services, id).await?;
+    let page = services.reservation.blocks((id, at_least), after, limit).await?;
+    let items = page.items.into_iter().map(BlockBody::from).collect();
+    Ok(reply::json(&PageBody { items, next_cursor: page.next_cursor }))
 }
 
 /// Puts a block's seats back on sale.

@@ -5,16 +5,21 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::domain::catalogue::HoldFilter;
 use crate::domain::command::Action;
-use crate::domain::ids::{HoldId, ScheduleId};
+use crate::domain::ids::{CustomerId, HoldId, ScheduleId};
 use crate::http::Services;
-use crate::http::answers::HoldBody;
+use crate::http::answers::{HoldBody, PageBody};
 use crate::http::fields::{Fields, IdText};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::reply::{self, Place};
+use crate::http::version;
 
 use super::requests::RequestBody;
-use super::{new_uuid, path_id, reserve, schedule, take, version_seen};
+use super::{
+    PAGE_DEFAULT, PAGE_MAX, cursor, new_uuid, page_limit, path_id, query, reserve, schedule, take,
+    version_seen,
+};
 
 /// A new hold.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -38,6 +43,16 @@ pub struct NewHold {
 pub struct Extension {
     /// Seconds from now; the schedule's rule if absent.
     pub ttl_s: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HoldsQuery {
+    customer_id: Option<String>,
+    schedule_id: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+    min_version: Option<String>,
 }
 
 /// Holds seats for a while.
@@ -69,6 +84,29 @@ pub async fn create(
     let action = Action::Hold { id: hold, seats, customer, ttl };
     let place = Place::Location("/api/v1/holds/");
     take(&services, &request, (id, action, keyed), place).await
+}
+
+/// Holds of a customer that are alive. A page may have fewer items than `limit`.
+#[utoipa::path(get, path = "/api/v1/holds", tag = "customers",
+    params(("customer_id" = String, Query), ("schedule_id" = Option<String>, Query),
+        ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("min_version" = Option<i64>, Query)),
+    responses((status = 200, body = PageBody<HoldBody>),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn list(services: Data<Services>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let asked: HoldsQuery = query(&request)?;
+    let limit = page_limit(asked.limit.as_deref(), PAGE_DEFAULT, PAGE_MAX)?;
+    let wrong = |name: &'static str| move |_| Problem::parameter(name, "is not a valid id");
+    let customer = asked.customer_id.map(CustomerId::parse).transpose();
+    let Some(customer) = customer.map_err(wrong("customer_id"))? else {
+        return Err(Problem::parameter("customer_id", "give the customer whose holds to list"));
+    };
+    let schedule = asked.schedule_id.map(|text| text.parse::<ScheduleId>()).transpose();
+    let schedule = schedule.map_err(wrong("schedule_id"))?;
+    let filter = HoldFilter { customer, schedule, after: cursor(asked.cursor.as_deref())? };
+    let at_least = version::at_least(&request, asked.min_version.as_deref())?;
+    let page = services.reservation.holds(filter, at_least, limit).await?;
+    let items = page.items.into_iter().map(HoldBody::from).collect();
+    Ok(reply::json(&PageBody { items, next_cursor: page.next_cursor }))
 }
 
 /// One hold.

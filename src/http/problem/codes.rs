@@ -88,7 +88,7 @@ problem_codes! {
     MethodNotAllowed = "method_not_allowed", 405, "The resource does not take this method", Correct,
     /// Send the body faster.
     RequestTimeout = "request_timeout", 408, "The body did not arrive in time", Repeat,
-    /// Choose other seats; those in `conflicts` are gone for now.
+    /// Choose other seats; those in `conflicts` are gone for now. A `hold_id` there is a hold of the same customer: confirm it, or release it.
     SeatsUnavailable = "seats_unavailable", 409, "Some seats are not available", Refund,
     /// The hold has ended and cannot be used any more; the seats lost are in `conflicts`. Begin with a new one.
     HoldExpired = "hold_expired", 409, "The hold has expired", Refund,

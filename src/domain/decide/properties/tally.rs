@@ -24,6 +24,7 @@ pub(super) const KINDS: &[&str] = &[
     "conflict: blocked",
     "conflict: booked",
     "conflict: held",
+    "conflict: held by the customer",
     "ended hold taken over",
     "expired",
     "extended",
@@ -96,6 +97,9 @@ impl Tally {
                 for conflict in conflicts {
                     match conflict.reason {
                         ConflictReason::Booked => self.add("conflict: booked"),
+                        ConflictReason::Held if conflict.hold.is_some() => {
+                            self.add("conflict: held by the customer");
+                        }
                         ConflictReason::Held => self.add("conflict: held"),
                         ConflictReason::Blocked => self.add("conflict: blocked"),
                         ConflictReason::Contended => panic!("nothing waits here"),
