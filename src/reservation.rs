@@ -9,6 +9,8 @@
 //!
 //! The whole runs in a task of its own: a client that leaves does not stop it half way.
 
+mod holders;
+mod lists;
 mod running;
 mod tokens;
 
@@ -29,6 +31,7 @@ use crate::faults::{self, Point};
 use crate::lock::{LockReply, LockRequest, LockToken};
 use crate::seat_map::SeatMaps;
 use crate::store::Store;
+use holders::Holders;
 use running::{Running, RunningKeys};
 use tokens::{hold_token, reason_of, request_token};
 
@@ -53,6 +56,7 @@ pub struct Reservation {
     seat_maps: Arc<SeatMaps>,
     store: Arc<Store>,
     running: Arc<RunningKeys>,
+    holders: Holders,
     seat_lock_ttl: Duration,
 }
 
@@ -60,7 +64,8 @@ pub struct Reservation {
 const LOCK_ENDS_EARLIER: Duration = Duration::from_millis(100);
 
 impl Reservation {
-    /// Wires the flow. `seat_lock_ttl` is the life of a lock whose request dies with its process.
+    /// Wires the flow. `seat_lock_ttl` is the life of a lock whose request dies with its process. Must be called
+    /// inside a tokio runtime.
     #[must_use]
     pub fn new(
         lanes: Arc<Lanes>,
@@ -70,8 +75,9 @@ impl Reservation {
         store: Arc<Store>,
         seat_lock_ttl: Duration,
     ) -> Self {
+        let holders = Holders::new(Arc::clone(&store), Arc::clone(&seat_maps));
         let running = Arc::default();
-        Self { lanes, locker, health, seat_maps, store, running, seat_lock_ttl }
+        Self { lanes, locker, health, seat_maps, store, running, holders, seat_lock_ttl }
     }
 
     /// Takes a command to its outcome, or to the reason why there is none, before `deadline`. No map older than

@@ -108,10 +108,12 @@ fn every_metric_is_listed_as_it_is_declared() -> io::Result<()> {
 
 #[test]
 fn every_error_code_is_listed_with_its_status_and_remedy() -> io::Result<()> {
-    let head = "| Code | Status | Title | What to do |\n|---|---|---|---|\n".to_owned();
-    let expected = Code::ALL.iter().fold(head, |table, code| {
-        let (name, status) = (code.name(), code.status());
-        format!("{table}| `{name}` | {status} | {} | {} |\n", code.title(), code.remedy())
+    let head =
+        "| Code | Status | Title | What to do | A payment taken before |\n|---|---|---|---|---|\n";
+    let expected = Code::ALL.iter().fold(head.to_owned(), |table, code| {
+        let (name, status, payment) = (code.name(), code.status(), code.payment().instruction());
+        let (title, remedy) = (code.title(), code.remedy());
+        format!("{table}| `{name}` | {status} | {title} | {remedy} | {payment} |\n")
     });
     let remedy = "put this into docs/errors.md";
     assert_same(between(&page("docs/errors.md")?, "codes")?, &expected, "codes", remedy);

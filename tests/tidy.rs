@@ -34,7 +34,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("catalogue", &["store", "domain"]),
     ("requests", &["queue", "store", "domain", "gather"]),
-    ("reservation", &["actors", "seat_map", "lock", "store", "domain", "cause", "faults"]),
+    (
+        "reservation",
+        &["actors", "seat_map", "lock", "store", "domain", "cause", "gather", "faults"],
+    ),
     (
         "actors",
         &[
@@ -247,6 +250,20 @@ fn a_step_that_takes_away_without_a_word_is_found() {
         assert_eq!(steps(plain, up), ["7"], "{up}");
         assert_eq!(steps(needs, up), [""; 0], "{up}");
     }
+}
+
+#[test]
+fn no_statement_grows_with_its_data() -> io::Result<()> {
+    enforce(rules::growing_statements)
+}
+
+#[test]
+fn a_statement_that_grows_with_its_data_is_found() {
+    let source = "find().filter(A.is_in(b))\nA.is_not_in (b)\ninsert_many(c)\n";
+    assert_eq!(planted(rules::growing_statements, "src/store/a.rs", source), ["1", "2", "3"]);
+    assert_eq!(planted(rules::growing_statements, "tests/a.rs", source), [""; 0]);
+    let fine = "// is_in(b)\nlet sql = \"is_in(b)\";\nfn is_in_time() {}\n";
+    assert_eq!(planted(rules::growing_statements, "src/store/a.rs", fine), [""; 0]);
 }
 
 #[test]

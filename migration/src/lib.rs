@@ -14,6 +14,7 @@ mod m20261122_000003_create_queue;
 mod m20261122_000005_know_restored_copies;
 mod m20261128_000001_find_live_claims_of_a_customer;
 mod m20261128_000010_name_the_history;
+mod m20261128_000020_list_live_blocks;
 mod m20261128_000030_create_queue_worker;
 #[cfg(feature = "rehearsal")]
 pub mod rehearsal;
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000005_know_restored_copies::Migration),
             Box::new(m20261128_000001_find_live_claims_of_a_customer::Migration),
             Box::new(m20261128_000010_name_the_history::Migration),
+            Box::new(m20261128_000020_list_live_blocks::Migration),
             Box::new(m20261128_000030_create_queue_worker::Migration),
         ]
     }

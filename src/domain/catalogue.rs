@@ -1,7 +1,7 @@
 //! What the box office writes and everybody reads: events, schedules, counts, pages.
 
 use super::clock::EpochMs;
-use super::ids::{BookingId, CustomerId, EventId, HistoryId, InHistory, ScheduleId};
+use super::ids::{BookingId, CustomerId, EventId, HistoryId, HoldId, InHistory, ScheduleId};
 use super::plan::SeatPlan;
 use super::rules::ScheduleRules;
 
@@ -122,6 +122,30 @@ impl<T> Page<T> {
     }
 }
 
+/// The most seats that the claims of one page list together, unless the first claim alone lists more.
+pub const PAGE_SEATS_MAX: usize = 50_000;
+
+impl<T> Page<T> {
+    /// A page as [`Page::of`] makes it, which ends earlier where its claims would list more than
+    /// [`PAGE_SEATS_MAX`] seats; `seats` counts those of one claim.
+    #[must_use]
+    pub fn of_claims<I: std::fmt::Display>(
+        history: HistoryId,
+        rows: Vec<T>,
+        limit: usize,
+        seats: impl Fn(&T) -> usize,
+        id: impl Fn(&T) -> I,
+    ) -> Self {
+        let mut sum = 0;
+        let fits = |row: &&T| {
+            sum += seats(row);
+            sum <= PAGE_SEATS_MAX
+        };
+        let fitting = rows.iter().take_while(fits).count().max(1);
+        Self::of(history, rows, limit.min(fitting), id)
+    }
+}
+
 /// Where the seats of a new schedule come from.
 #[derive(Debug, Clone)]
 pub enum PlanSource {
@@ -145,4 +169,43 @@ pub struct BookingFilter {
     pub schedule: Option<ScheduleId>,
     /// Only those after this one, by creation.
     pub after: Option<InHistory<BookingId>>,
+}
+
+/// Which holds to list.
+#[derive(Debug, Clone)]
+pub struct HoldFilter {
+    /// Only of this customer.
+    pub customer: CustomerId,
+    /// Only of this schedule.
+    pub schedule: Option<ScheduleId>,
+    /// Only those after this one, by schedule and creation.
+    pub after: Option<InHistory<HoldId>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(sizes: &[usize], limit: usize) -> (Vec<usize>, Option<String>) {
+        let (rows, history) = (sizes.to_vec(), HistoryId::TEST);
+        let page = Page::of_claims(history, rows, limit, |size| *size, |size| *size);
+        (page.items, page.next_cursor)
+    }
+
+    fn cursor(at: usize) -> Option<String> {
+        Some(format!("{}.{at}", HistoryId::TEST))
+    }
+
+    #[test]
+    fn a_page_of_claims_ends_where_their_seats_are_too_many() {
+        let half = PAGE_SEATS_MAX / 2;
+        assert_eq!(page(&[1, 2], 5), (vec![1, 2], None));
+        assert_eq!(page(&[1, 2, 3], 2), (vec![1, 2], cursor(2)));
+        assert_eq!(page(&[half, half], 5), (vec![half, half], None));
+        assert_eq!(page(&[half, half, 1], 5), (vec![half, half], cursor(half)));
+        let huge = PAGE_SEATS_MAX + 1;
+        assert_eq!(page(&[huge, 1], 5), (vec![huge], cursor(huge)), "never empty");
+        assert_eq!(page(&[huge], 5), (vec![huge], None));
+        assert_eq!(page(&[], 5), (vec![], None));
+    }
 }

@@ -137,6 +137,16 @@ pub enum Action {
 }
 
 impl Action {
+    /// The customer for whom it takes seats, if it is for one and says so.
+    #[must_use]
+    pub fn customer(&self) -> Option<&CustomerId> {
+        match self {
+            Self::Hold { customer, .. } | Self::Book { customer, .. } => Some(customer),
+            Self::Confirm { customer, .. } => customer.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The seats it takes, which are the ones worth a seat lock; empty for commands on what the caller
     /// owns already.
     #[must_use]

@@ -44,7 +44,7 @@ pub enum StoreError {
     #[error("the database is not fit for bookings: {0}")]
     Unfit(String),
     /// A row or a statement is wrong: a fault of this program or of somebody's hand in the database.
-    #[error("the database holds what it should not: {0}")]
+    #[error("a row or a statement is wrong: {0}")]
     Corrupt(String),
     /// The cursor was made in another history of the database.
     #[error("the cursor is of another history of the database")]

@@ -1,5 +1,7 @@
 //! Every business "no". A refusal has no effect; how it looks over HTTP is `http::problem`'s affair.
 
+use super::ids::{BookingId, HoldId};
+
 /// Why one seat could not be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConflictReason {
@@ -33,6 +35,8 @@ pub struct Conflict {
     pub label: String,
     /// Why.
     pub reason: ConflictReason,
+    /// The hold that has the seat, if it is the asking customer's own. Nobody is told of the holds of others.
+    pub hold: Option<HoldId>,
 }
 
 /// A business "no".
@@ -49,6 +53,8 @@ pub enum Refusal {
     HoldReleased,
     /// The hold is a booking already and can be neither extended nor released.
     HoldConfirmed,
+    /// The hold became this booking, and every seat of the booking was given back since.
+    BookingCancelled(BookingId),
     /// Seats that the booking named never had.
     NotInBooking(Vec<String>),
     /// Sales have not opened yet, or are over.

@@ -55,6 +55,9 @@ pub struct Rows {
     pub seats: HashMap<SeatKey, SeatRow>,
     /// The holds named.
     pub holds: HashMap<HoldId, HoldRow>,
+    /// Whose the other holds are that have seats of the batch. They are read without a lock: the customer of a
+    /// hold never changes.
+    pub owners: HashMap<HoldId, CustomerId>,
     /// The bookings named, and those that named holds became.
     pub bookings: HashMap<BookingId, BookingRow>,
     /// The blocks named.

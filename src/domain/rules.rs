@@ -33,6 +33,9 @@ pub fn is_plan_id_byte(byte: u8) -> bool {
 /// Seats in one hold or booking, unless the schedule says otherwise.
 pub const SEATS_PER_BOOKING: u32 = 10;
 
+/// The most that a schedule may allow in one hold or booking. Schedules from before this bound keep their own.
+pub const SEATS_PER_BOOKING_MAX: u32 = 1_000;
+
 /// The currency of a schedule that names none.
 pub const CURRENCY: &str = "EUR";
 

@@ -19,6 +19,14 @@ impl From<Refusal> for Problem {
             Refusal::HoldConfirmed => {
                 Self::new(Code::HoldConfirmed, "the hold has become a booking")
             }
+            Refusal::BookingCancelled(booking) => Self {
+                booking_id: Some(Box::new(booking)),
+                ..Self::new(
+                    Code::BookingCancelled,
+                    "the hold became a booking that was cancelled since; refund the payment unless the \
+                     cancellation did, or book anew",
+                )
+            },
             Refusal::NotInBooking(labels) => {
                 let list = labels.join(", ");
                 let message = format!("the booking has no seat {list}; name seats of its own");

@@ -18,9 +18,9 @@ use super::handlers::{
     paths(
         events::create, events::read, events::list,
         schedules::create, schedules::read, schedules::list,
-        plans::put, plans::read, blocks::create, blocks::lift,
+        plans::put, plans::read, blocks::create, blocks::list, blocks::lift,
         seats::list, seats::availability, stream::listen,
-        holds::create, holds::read, holds::extend, holds::release,
+        holds::create, holds::read, holds::list, holds::extend, holds::release,
         bookings::create, bookings::read, bookings::list, bookings::cancel,
         requests::read, requests::listen,
         operations::live, operations::ready, operations::metrics, operations::problem,

@@ -1,4 +1,6 @@
-//! The only error table: every `code` of the API with its status, title and remedy (RFC 9457).
+//! Errors as the API answers them (RFC 9457); their codes are in [`codes`].
+
+mod codes;
 
 use std::fmt;
 
@@ -8,103 +10,10 @@ use actix_web::http::header::HeaderName;
 use serde::Serialize;
 
 use super::edge::problem_response;
+use crate::domain::ids::BookingId;
 use crate::domain::refusal::{Conflict, ConflictReason};
 
-macro_rules! problem_codes {
-    ($($(#[doc = $about:literal])+ $name:ident = $code:literal, $status:literal, $title:literal,)+) => {
-        /// A stable name of what went wrong. The doc comment of each is its remedy.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Code {
-            $($(#[doc = $about])+ $name,)+
-        }
-
-        impl Code {
-            /// Every code, in the order of the table.
-            pub const ALL: &[Self] = &[$(Self::$name,)+];
-
-            /// Its name in `code`.
-            #[must_use]
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$name => $code,)+ }
-            }
-
-            /// The HTTP status it comes with.
-            #[must_use]
-            pub fn status(self) -> u16 {
-                match self { $(Self::$name => $status,)+ }
-            }
-
-            /// What it says to a person; the same for every occurrence.
-            #[must_use]
-            pub fn title(self) -> &'static str {
-                match self { $(Self::$name => $title,)+ }
-            }
-
-            /// What to do about it.
-            #[must_use]
-            pub fn remedy(self) -> &'static str {
-                match self { $(Self::$name => concat!($($about),+).trim(),)+ }
-            }
-        }
-    };
-}
-
-problem_codes! {
-    /// Send JSON (RFC 8259), not nested deeper than 128 levels.
-    MalformedJson = "malformed_json", 400, "The body is not JSON",
-    /// Correct the header, path or query parameter named in `errors`.
-    InvalidParameter = "invalid_parameter", 400, "A parameter is not valid",
-    /// Send a well-formed HTTP request.
-    BadRequest = "bad_request", 400, "The request is not valid",
-    /// Send `Authorization: Bearer` with the key of this installation.
-    Unauthenticated = "unauthenticated", 401, "An API key is needed",
-    /// Send it from a backend or from a page of this service. If a proxy changes `Host`, add the public host to `ALLOWED_HOSTS`.
-    OriginNotAllowed = "origin_not_allowed", 403, "Pages of another origin may not write",
-    /// Nothing there, or not yours to see. Check the id.
-    NotFound = "not_found", 404, "Not found",
-    /// Use one of the methods in `Allow`.
-    MethodNotAllowed = "method_not_allowed", 405, "The resource does not take this method",
-    /// Send the body faster.
-    RequestTimeout = "request_timeout", 408, "The body did not arrive in time",
-    /// Choose other seats; those in `conflicts` are gone for now.
-    SeatsUnavailable = "seats_unavailable", 409, "Some seats are not available",
-    /// The hold has ended and cannot be used any more. If money was taken, give it back; the seats lost are in `conflicts`.
-    HoldExpired = "hold_expired", 409, "The hold has expired",
-    /// The hold was given up. Begin with a new one.
-    HoldReleased = "hold_released", 409, "The hold was released",
-    /// The hold is a booking already. Cancel the booking instead.
-    HoldConfirmed = "hold_confirmed", 409, "The hold is confirmed",
-    /// The same Idempotency-Key is being executed. Repeat it after `Retry-After`.
-    RequestInProgress = "request_in_progress", 409, "The same request is still being executed",
-    /// The request waited in the queue until its time was over, and had no effect. Send it again if it is still wanted.
-    RequestExpired = "request_expired", 410, "The request has expired",
-    /// Send a smaller body.
-    PayloadTooLarge = "payload_too_large", 413, "The body is too large",
-    /// Send `Content-Type: application/json`; a seat plan may be `text/csv`, too. A body may be in gzip, and in no other coding.
-    UnsupportedMediaType = "unsupported_media_type", 415, "The body is of another type",
-    /// Use `localhost` or a loopback address, add the name to `ALLOWED_HOSTS`, or set `ADMIN_API_KEY`.
-    HostNotAllowed = "host_not_allowed", 421, "The service does not answer to this host name",
-    /// Correct the fields in `errors`.
-    ValidationFailed = "validation_failed", 422, "The request is not valid",
-    /// Use a new Idempotency-Key for another request.
-    IdempotencyKeyReused = "idempotency_key_reused", 422, "The key belongs to another request",
-    /// Slow down; repeat after `Retry-After`.
-    RateLimited = "rate_limited", 429, "Too many requests",
-    /// Too many requests of this customer wait in the queue already. Wait for their outcomes.
-    QueueLimitReached = "queue_limit_reached", 429, "The customer's requests are at the limit",
-    /// The customer has as many seats of this schedule as one may have.
-    SeatLimitReached = "seat_limit_reached", 429, "The customer's seats are at the limit",
-    /// A fault of the service. Repeat with the same Idempotency-Key, and report the `request_id`.
-    Internal = "internal", 500, "Something went wrong",
-    /// Too much is waiting. Repeat after `Retry-After`.
-    Overloaded = "overloaded", 503, "The service is overloaded",
-    /// The primary database is away; reads go on. Repeat after `Retry-After`.
-    ReadOnly = "read_only", 503, "Bookings are not possible at the moment",
-    /// A dependency did not answer. Repeat with the same Idempotency-Key after `Retry-After`.
-    DependencyUnavailable = "dependency_unavailable", 503, "A dependency is unavailable",
-    /// This process is stopping. Repeat after `Retry-After`; another one will answer.
-    Draining = "draining", 503, "The service is stopping",
-}
+pub use codes::{Code, Payment};
 
 /// Whether the request had an effect although it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -137,6 +46,9 @@ pub struct ConflictBody {
     /// `booked`, `held`, `blocked` or `contended`.
     #[schema(example = "booked")]
     pub reason: String,
+    /// The hold that has the seat, if it is the asking customer's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_id: Option<String>,
 }
 
 /// An error as a handler returns it. The edge writes it as `application/problem+json` and adds the
@@ -156,7 +68,9 @@ pub struct Problem {
     /// Fields that are wrong.
     pub errors: Vec<FieldError>,
     /// Seats that could not be taken.
-    pub conflicts: Vec<ConflictBody>,
+    pub conflicts: Box<[ConflictBody]>,
+    /// The booking that the refusal speaks of.
+    pub booking_id: Option<Box<BookingId>>,
     /// What the resource takes instead: methods in `Allow` for 405, codings in `Accept-Encoding` for a 415
     /// that is about the coding of a body (RFC 9110 §12.5.3).
     pub takes: Option<Box<(HeaderName, String)>>,
@@ -180,7 +94,8 @@ impl Problem {
             retryable,
             retry_after: waits.then_some(1),
             errors: Vec::new(),
-            conflicts: Vec::new(),
+            conflicts: Box::default(),
+            booking_id: None,
             takes: None,
             reason: None,
         }
@@ -228,14 +143,19 @@ impl Problem {
     /// Seats that could not be taken. By locks alone nothing is decided: it may be repeated.
     #[must_use]
     pub fn conflicts(code: Code, conflicts: Vec<Conflict>, by_locks_alone: bool) -> Self {
-        let detail = match conflicts.len() {
+        let mut detail = match conflicts.len() {
             0 => "the hold has ended".to_owned(),
             1 => "1 seat is not available".to_owned(),
             more => format!("{more} seats are not available"),
         };
+        if conflicts.iter().any(|conflict| conflict.hold.is_some()) {
+            detail +=
+                "; each hold_id is a hold of the same customer, which can be confirmed or released";
+        }
         let body = |conflict: Conflict| ConflictBody {
             label: conflict.label,
             reason: conflict.reason.name().to_owned(),
+            hold_id: conflict.hold.map(|hold| hold.to_string()),
         };
         let contended = conflicts.iter().any(|c| c.reason == ConflictReason::Contended);
         Self {
@@ -244,6 +164,14 @@ impl Problem {
             retry_after: contended.then_some(1),
             ..Self::new(code, detail)
         }
+    }
+
+    /// The same where it could not be found out in time whether a hold in the way is the customer's own.
+    #[must_use]
+    pub fn with_owners_unknown(mut self) -> Self {
+        self.detail +=
+            "; GET /api/v1/holds?customer_id=&schedule_id= lists the customer's own holds";
+        self
     }
 
     /// Nothing there, or not the caller's.
@@ -271,7 +199,8 @@ impl Problem {
             retryable: self.retryable,
             effect: self.effect,
             errors: self.errors.clone(),
-            conflicts: self.conflicts.clone(),
+            conflicts: self.conflicts.to_vec(),
+            booking_id: self.booking_id.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -304,6 +233,9 @@ pub struct ProblemBody {
     /// Seats that could not be taken.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<ConflictBody>,
+    /// The booking that the refusal speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub booking_id: Option<String>,
 }
 
 impl fmt::Display for Problem {
@@ -326,19 +258,7 @@ impl actix_web::ResponseError for Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
-
-    #[test]
-    fn every_code_has_a_name_of_its_own_and_a_remedy() {
-        let names: HashSet<&str> = Code::ALL.iter().map(|code| code.name()).collect();
-        assert_eq!(names.len(), Code::ALL.len());
-        for code in Code::ALL {
-            assert!(!code.remedy().is_empty() && !code.title().is_empty(), "{code:?}");
-            assert!((400..600).contains(&code.status()), "{code:?}");
-        }
-    }
 
     #[test]
     fn every_503_says_when_to_come_back() {

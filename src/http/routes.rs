@@ -27,7 +27,7 @@ fn api(config: &mut ServiceConfig) {
         web::scope("/api/v1")
             .wrap(from_fn(auth::authenticate))
             // customers
-            .service(at("/holds", [post(holds::create)]))
+            .service(at("/holds", [get(holds::list), post(holds::create)]))
             .service(at("/holds/{id}", [get(holds::read), delete(holds::release)]))
             .service(at("/holds/{id}/extend", [post(holds::extend)]))
             .service(at("/bookings", [get(bookings::list), post(bookings::create)]))
@@ -46,7 +46,7 @@ fn api(config: &mut ServiceConfig) {
             .service(at("/events/{id}/schedules", [get(schedules::list), post(schedules::create)]))
             .service(at("/seat-plans/{id}", [put(plans::put)]))
             .service(at("/seat-plans/{id}/versions/{version}", [get(plans::read)]))
-            .service(at("/schedules/{id}/blocks", [post(blocks::create)]))
+            .service(at("/schedules/{id}/blocks", [get(blocks::list), post(blocks::create)]))
             .service(at("/schedules/{id}/blocks/{block}", [delete(blocks::lift)]))
             .default_service(web::to(nothing)),
     );

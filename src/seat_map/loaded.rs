@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::domain::catalogue::Schedule;
+use crate::domain::clock::EpochMs;
 use crate::domain::failure::StoreError;
 use crate::domain::ids::{InHistory, SeatNumber};
 use crate::domain::refusal::ConflictReason;
@@ -261,6 +262,12 @@ impl LoadedSchedule {
         let Current { known, by_primary, .. } = known.as_ref()?;
         let seats = known.refusals(seats, store.clock());
         Some(Gone { seats, version: known.states.version, confirmed: *by_primary })
+    }
+
+    /// When the hold that has a seat ends, as far as is known.
+    pub(super) fn held_until(&self, seat: SeatNumber) -> Option<EpochMs> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref()?.known.held_until(seat)
     }
 
     pub(super) fn look(&self, at_least: i64) -> Option<(Arc<SeatStates>, Duration)> {

@@ -33,8 +33,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 
+use crate::domain::clock::EpochMs;
 use crate::domain::failure::StoreError;
-use crate::domain::ids::ScheduleId;
+use crate::domain::ids::{ScheduleId, SeatNumber};
 use crate::domain::rows::JournalEntry;
 use crate::metrics::Metrics;
 use crate::redis::RedisFailure;
@@ -205,6 +206,12 @@ impl SeatMaps {
     #[must_use]
     pub fn version(&self, id: ScheduleId) -> Option<i64> {
         self.versions.lock().unwrap_or_else(PoisonError::into_inner).get(&id)
+    }
+
+    /// When the hold that has a seat ends, as written, if the map in memory has a hold there.
+    #[must_use]
+    pub fn held_until(&self, id: ScheduleId, seat: SeatNumber) -> Option<EpochMs> {
+        self.loaded(id)?.held_until(seat)
     }
 
     /// A schedule with its layout; `None` if there is none by this id.

@@ -66,6 +66,11 @@ impl Known {
         codes.map(|(n, code)| (*code, self.until.get(&SeatNumber(n)).copied())).collect()
     }
 
+    /// When the hold that has a seat ends, as written; absent if no hold has it.
+    pub(super) fn held_until(&self, seat: SeatNumber) -> Option<EpochMs> {
+        self.until.get(&seat).copied()
+    }
+
     /// Goes one version on. False, and unchanged, if the entry is not the very next.
     pub(super) fn apply(&mut self, entry: &JournalEntry) -> bool {
         if entry.version != self.states.version + 1 && !Mutant::UnversionedMap.is_on() {

@@ -1,9 +1,8 @@
 //! Reading bookings.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use entity::{booking, schedule, seat};
+use entity::booking;
 use sea_orm::{
     ColumnTrait as _, DatabaseConnection, DbErr, EntityTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
@@ -11,10 +10,12 @@ use sea_orm::{
 
 use crate::domain::catalogue::{BookingFilter, Page};
 use crate::domain::claims::BookingRow;
-use crate::domain::effect::{BookingView, PricedSeat};
+use crate::domain::effect::BookingView;
 use crate::domain::failure::StoreError;
-use crate::domain::ids::{BookingId, ScheduleId, SeatNumber};
+use crate::domain::ids::BookingId;
 
+use super::dialect::Dialect;
+use super::priced::Priced;
 use super::{Store, convert};
 
 impl Store {
@@ -24,10 +25,11 @@ impl Store {
         id: BookingId,
         at_least: i64,
     ) -> Result<Option<BookingView>, StoreError> {
+        let dialect = self.dialect;
         self.find_since((Some(id.schedule), at_least), move |db| async move {
             let row = booking::Entity::find_by_id((id.schedule.0, id.uuid)).one(&db).await?;
             let Some(row) = row else { return Ok(None) };
-            Ok(views(&db, vec![convert::booking(row)?]).await?.pop())
+            Ok(views(&db, dialect, vec![convert::booking(row)?]).await?.pop())
         })
         .await
     }
@@ -39,21 +41,22 @@ impl Store {
         at_least: i64,
         limit: usize,
     ) -> Result<Page<BookingView>, StoreError> {
-        let filter = Arc::new(filter);
+        let (dialect, filter) = (self.dialect, Arc::new(filter));
         let cursor = filter.after.map(|after| after.history);
         let (history, from) = self.history_of_page(cursor).await?;
-        let rows = self
-            .read_since(from, (filter.schedule, at_least), |db| {
-                let filter = Arc::clone(&filter);
-                async move {
-                    let rows = select(&filter).limit(limit as u64 + 1).all(&db).await?;
-                    let rows =
-                        rows.into_iter().map(convert::booking).collect::<Result<Vec<_>, _>>();
-                    views(&db, rows?).await
-                }
-            })
-            .await?;
-        Ok(Page::of(history, rows, limit, |booking| booking.row.id))
+        self.read_since(from, (filter.schedule, at_least), |db| {
+            let filter = Arc::clone(&filter);
+            async move {
+                let rows = select(&filter).limit(limit as u64 + 1).all(&db).await?;
+                let rows: Vec<BookingRow> =
+                    rows.into_iter().map(convert::booking).collect::<Result<_, DbErr>>()?;
+                let seats = |row: &BookingRow| row.seats.len();
+                let page = Page::of_claims(history, rows, limit, seats, |row| row.id);
+                let items = views(&db, dialect, page.items).await?;
+                Ok(Page { items, next_cursor: page.next_cursor })
+            }
+        })
+        .await
     }
 }
 
@@ -71,39 +74,19 @@ fn select(filter: &BookingFilter) -> sea_orm::Select<booking::Entity> {
     select
 }
 
-/// Adds labels, prices and currencies; two statements per schedule, however many bookings.
-async fn views(db: &DatabaseConnection, rows: Vec<BookingRow>) -> Result<Vec<BookingView>, DbErr> {
-    let mut wanted: HashMap<ScheduleId, Vec<SeatNumber>> = HashMap::new();
-    for row in &rows {
-        wanted.entry(row.id.schedule).or_default().extend(&row.seats);
-    }
-    let mut seats: HashMap<(ScheduleId, SeatNumber), seat::Model> = HashMap::new();
-    let mut currencies: HashMap<ScheduleId, String> = HashMap::new();
-    for (schedule, numbers) in wanted {
-        let numbers = numbers.into_iter().map(convert::number_column);
-        let found = seat::Entity::find()
-            .filter(seat::Column::ScheduleId.eq(schedule.0))
-            .filter(seat::Column::Number.is_in(numbers))
-            .all(db)
-            .await?;
-        for row in found {
-            seats.insert((schedule, convert::seat_number(row.number)?), row);
-        }
-        let row = schedule::Entity::find_by_id(schedule.0).one(db).await?;
-        let row = row.ok_or_else(|| convert::corrupt("schedule"))?;
-        currencies.insert(schedule, row.currency);
-    }
+/// Adds labels, prices and currencies, in a fixed number of statements.
+async fn views(
+    db: &DatabaseConnection,
+    dialect: Dialect,
+    rows: Vec<BookingRow>,
+) -> Result<Vec<BookingView>, DbErr> {
+    let lists = rows.iter().map(|row| (row.id.schedule, row.seats.as_slice()));
+    let priced = Priced::of(db, dialect, lists).await?;
     let view = |row: BookingRow| {
-        let (mut live, mut gone) = (Vec::new(), Vec::new());
-        for number in &row.seats {
-            let seat = seats.get(&(row.id.schedule, *number));
-            let seat = seat.ok_or_else(|| convert::corrupt("seat list"))?;
-            let (label, price) = (seat.label.clone(), seat.price);
-            let side = if seat.booking_id == Some(row.id.uuid) { &mut live } else { &mut gone };
-            side.push(PricedSeat { number: *number, label, price });
-        }
-        let currency = currencies.get(&row.id.schedule).cloned().unwrap_or_default();
-        Ok(BookingView { row, seats: live, cancelled_seats: gone, currency })
+        let owned = |booking| booking == Some(row.id.uuid);
+        let (seats, cancelled_seats) = priced.split(row.id.schedule, &row.seats, owned)?;
+        let currency = priced.currency(row.id.schedule)?;
+        Ok(BookingView { row, seats, cancelled_seats, currency })
     };
     rows.into_iter().map(view).collect()
 }

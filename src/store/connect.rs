@@ -220,6 +220,22 @@ pub(crate) async fn check_durability(db: &DatabaseConnection) -> Result<(), Stor
     )))
 }
 
+/// No statement has more parameters than this, whatever it is about: values of which there may be any number
+/// travel as arrays or as one document (`RowSet`).
+const PARAMETERS_MAX: usize = 16;
+
+/// Opens a pool. A debug build, and so every test, checks each statement that goes through it.
+async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+    let mut connection = Database::connect(options).await?;
+    if cfg!(debug_assertions) {
+        connection.set_metric_callback(|info| {
+            let count = info.statement.values.as_ref().map_or(0, |values| values.0.len());
+            debug_assert!(count <= PARAMETERS_MAX, "{count} parameters: {}", info.statement.sql);
+        });
+    }
+    Ok(connection)
+}
+
 /// A pool that can be thrown away whole. What overran its time leaves a connection in an unknown state,
 /// perhaps waiting for a server that will never answer; it is never handed to anybody again.
 pub(crate) struct Connections {
@@ -231,7 +247,7 @@ pub(crate) struct Connections {
 impl Connections {
     /// Connects when it is first used.
     pub(crate) async fn open(pool: Pool, options: ConnectOptions) -> Result<Self, DbErr> {
-        let current = Mutex::new(Database::connect(options.clone()).await?);
+        let current = Mutex::new(connect(options.clone()).await?);
         Ok(Self { pool, options, current })
     }
 
@@ -250,12 +266,40 @@ impl Connections {
     }
 
     pub(crate) async fn renew(&self) -> Result<(), DbErr> {
-        let fresh = Database::connect(self.options.clone()).await?;
+        let fresh = connect(self.options.clone()).await?;
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut *current, fresh);
         drop(current);
         // Closing waits for connections that may never answer; nobody waits for that.
         tokio::spawn(old.close());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::Value;
+
+    use super::*;
+
+    async fn ask(parameters: usize) {
+        let mut options = ConnectOptions::new("sqlite::memory:");
+        options.max_connections(1);
+        let db = connect(options).await.unwrap();
+        let marks: Vec<String> = (1..=parameters).map(|number| format!("${number}")).collect();
+        let sql = format!("SELECT {}", marks.join(", "));
+        let values = vec![Value::from(1); parameters];
+        db.query_one_raw(Dialect::Sqlite.statement(sql, values)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_statement_may_have_a_fixed_number_of_parameters() {
+        ask(PARAMETERS_MAX).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "17 parameters: SELECT $1, $2")]
+    async fn a_statement_with_a_parameter_for_each_value_is_found() {
+        ask(PARAMETERS_MAX + 1).await;
     }
 }

@@ -10,9 +10,11 @@ use crate::domain::catalogue::{Event, PlanVersion, Schedule};
 use crate::domain::claims::{BlockRow, BookingRow, BookingStatus, HoldRow, HoldStatus};
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::{BlockId, BookingId, CustomerId, EventId, HoldId, ScheduleId, SeatNumber};
-use crate::domain::rows::JournalEntry;
+use crate::domain::rows::{JournalEntry, SeatKey};
 use crate::domain::rules::ScheduleRules;
 use crate::domain::seat::SeatState;
+
+use super::dialect::{Column, RowSet};
 
 /// A row that no version of this program can have written.
 pub(crate) fn corrupt(what: &str) -> DbErr {
@@ -36,6 +38,20 @@ pub(crate) fn count_column(value: usize) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
+/// Seats by their keys, as rows to join with.
+pub(crate) fn seat_keys(keys: impl Iterator<Item = SeatKey> + Clone) -> RowSet {
+    let schedules = keys.clone().map(|(schedule, _)| schedule.0).collect();
+    let numbers = keys.map(|(_, number)| number_column(number)).collect();
+    RowSet::new()
+        .with("schedule_id", Column::BigInt(schedules))
+        .with("number", Column::Int(numbers))
+}
+
+/// Schedules by their ids, as rows to join with.
+pub(crate) fn schedule_ids(ids: impl Iterator<Item = ScheduleId>) -> RowSet {
+    RowSet::new().with("id", Column::BigInt(ids.map(|id| id.0).collect()))
+}
+
 /// A seat list as it is stored: `[1,2,3]`.
 pub(crate) fn seats_column(seats: &[SeatNumber]) -> String {
     let numbers: Vec<String> = seats.iter().map(|seat| seat.0.to_string()).collect();
@@ -47,7 +63,7 @@ pub(crate) fn seats(text: &str) -> Result<Vec<SeatNumber>, DbErr> {
     Ok(numbers.into_iter().map(SeatNumber).collect())
 }
 
-fn customer(text: String) -> Result<CustomerId, DbErr> {
+pub(crate) fn customer(text: String) -> Result<CustomerId, DbErr> {
     CustomerId::parse(text).map_err(|_| corrupt("customer"))
 }
 

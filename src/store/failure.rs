@@ -11,6 +11,9 @@ pub(crate) enum Meaning {
     Unique,
     /// Something in the data cannot be stored: halve the batch until the culprit stands alone.
     Data,
+    /// The driver or the server refuses the statement itself: a fault of this program, which no other
+    /// connection or server can mend.
+    Refused,
     /// The prepared statement is out of date, a migration ran: run it again on a new connection.
     Stale,
     /// The server does not accept writes (a standby, or a primary that was demoted).
@@ -22,12 +25,29 @@ pub(crate) enum Meaning {
 /// Reads the meaning of an error. Anything unknown counts as unavailable: it is answered by 503, and is
 /// neither retried nor halved.
 pub(crate) fn meaning(error: &DbErr) -> Meaning {
-    let Some(database) = database_error(error) else { return Meaning::Unavailable };
+    let Some(error) = sqlx_error(error) else { return Meaning::Unavailable };
+    let Some(database) = error.as_database_error() else { return driver(error) };
     let Some(code) = database.code() else { return Meaning::Unavailable };
     if database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
         postgres(&code)
     } else {
-        sqlite(&code)
+        sqlite(&code, database.message())
+    }
+}
+
+/// What the driver says of itself, without an answer of the server. Most protocol errors come of a connection
+/// that went wrong; more parameters than the protocol can count do not.
+fn driver(error: &sqlx::Error) -> Meaning {
+    match error {
+        sqlx::Error::Protocol(text) if text.contains("too many") => Meaning::Refused,
+        sqlx::Error::InvalidArgument(_)
+        | sqlx::Error::TypeNotFound { .. }
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::Encode(_)
+        | sqlx::Error::Decode(_) => Meaning::Refused,
+        _ => Meaning::Unavailable,
     }
 }
 
@@ -37,12 +57,14 @@ fn postgres(code: &str) -> Meaning {
         "23505" => Meaning::Unique,
         "25006" => Meaning::ReadOnly,
         "0A000" | "26000" => Meaning::Stale,
+        "08P01" | "42601" => Meaning::Refused,
+        _ if code.starts_with("54") => Meaning::Refused,
         _ if code.starts_with("22") || code.starts_with("23") => Meaning::Data,
         _ => Meaning::Unavailable,
     }
 }
 
-fn sqlite(code: &str) -> Meaning {
+fn sqlite(code: &str, message: &str) -> Meaning {
     const CONSTRAINT: i64 = 19;
     let Ok(extended) = code.parse::<i64>() else { return Meaning::Unavailable };
     match (extended & 0xff, extended) {
@@ -51,6 +73,11 @@ fn sqlite(code: &str) -> Meaning {
         (CONSTRAINT | 18 | 20, _) => Meaning::Data,
         (8, _) => Meaning::ReadOnly,
         (17, _) => Meaning::Stale,
+        (21 | 25, _) => Meaning::Refused,
+        // One code for every fault of a statement, and for a schema that lacks a table.
+        (1, _) if message.contains("too many") || message.contains("syntax error") => {
+            Meaning::Refused
+        }
         _ => Meaning::Unavailable,
     }
 }
@@ -77,11 +104,13 @@ pub(crate) fn answered_by_server(error: &DbErr) -> bool {
 /// Whether the connection that was used is gone, which says nothing about the server: it may have been cut
 /// long ago, while it waited in the pool.
 pub(crate) fn lost_connection(error: &DbErr) -> bool {
-    let (DbErr::Exec(runtime) | DbErr::Query(runtime)) = error else { return false };
-    let RuntimeErr::SqlxError(error) = runtime else { return false };
-    match &**error {
-        sqlx::Error::Io(_) => true,
-        error => {
+    if matches!(error, DbErr::Conn(_)) {
+        return false;
+    }
+    match sqlx_error(error) {
+        None => false,
+        Some(sqlx::Error::Io(_)) => true,
+        Some(error) => {
             let code = error.as_database_error().and_then(|error| error.code());
             matches!(code.as_deref(), Some("57P01" | "57P02"))
         }
@@ -96,15 +125,22 @@ pub(crate) fn timed_out(error: &DbErr) -> bool {
 }
 
 fn database_error(error: &DbErr) -> Option<&(dyn sqlx::error::DatabaseError + 'static)> {
-    let (DbErr::Conn(runtime) | DbErr::Exec(runtime) | DbErr::Query(runtime)) = error else {
-        return None;
-    };
-    let RuntimeErr::SqlxError(error) = runtime else { return None };
-    error.as_database_error()
+    sqlx_error(error)?.as_database_error()
+}
+
+fn sqlx_error(error: &DbErr) -> Option<&sqlx::Error> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(&**error),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -123,6 +159,11 @@ mod tests {
             ("53100", Meaning::Unavailable),
             ("57P01", Meaning::Unavailable),
             ("08006", Meaning::Unavailable),
+            ("08P01", Meaning::Refused),
+            ("42601", Meaning::Refused),
+            ("42P01", Meaning::Unavailable),
+            ("54000", Meaning::Refused),
+            ("54023", Meaning::Refused),
         ];
         for (code, expected) in table {
             assert_eq!(postgres(code), expected, "{code}");
@@ -141,9 +182,30 @@ mod tests {
             ("17", Meaning::Stale),
             ("13", Meaning::Unavailable),
             ("778", Meaning::Unavailable),
+            ("21", Meaning::Refused),
+            ("25", Meaning::Refused),
         ];
         for (code, expected) in table {
-            assert_eq!(sqlite(code), expected, "{code}");
+            assert_eq!(sqlite(code, "any"), expected, "{code}");
         }
+        for (message, expected) in [
+            ("too many SQL variables", Meaning::Refused),
+            ("near \"FORM\": syntax error", Meaning::Refused),
+            ("no such table: seat", Meaning::Unavailable),
+        ] {
+            assert_eq!(sqlite("1", message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_statement_that_the_driver_refuses_is_a_fault_of_this_program() {
+        let meaning = |error| meaning(&DbErr::Query(RuntimeErr::SqlxError(Arc::new(error))));
+        let many = "PgConnection::run(): too many arguments for query: 70000";
+        assert_eq!(meaning(sqlx::Error::Protocol(many.to_owned())), Meaning::Refused);
+        assert_eq!(meaning(sqlx::Error::ColumnNotFound("label".to_owned())), Meaning::Refused);
+        let cut = "unexpected ReadyForQuery";
+        assert_eq!(meaning(sqlx::Error::Protocol(cut.to_owned())), Meaning::Unavailable);
+        assert_eq!(meaning(sqlx::Error::PoolTimedOut), Meaning::Unavailable);
+        assert_eq!(meaning(sqlx::Error::WorkerCrashed), Meaning::Unavailable);
     }
 }

@@ -22,6 +22,7 @@ mod lineage;
 mod migrate;
 mod plans;
 pub(crate) mod pool;
+mod priced;
 mod queue;
 mod queue_letters;
 mod queue_workers;
@@ -48,6 +49,7 @@ pub use audit::{ANSWERS_AT_A_TIME, AnswerReader, AuditScope, Audited, Pace};
 pub use batch::write::Renderer;
 pub use batch::{BatchReport, CommandResult, StillWanted};
 pub use connect::{Limits, Target};
+pub use holds::Holder;
 pub use journal::Journal;
 pub use plans::StoredPlan;
 pub use queue::{Fetched, StoredMessage};
@@ -71,7 +73,7 @@ impl From<DbErr> for StoreError {
         }
         match failure::meaning(&error) {
             Meaning::ReadOnly => Self::ReadOnly,
-            Meaning::Data | Meaning::Unique => Self::Corrupt(error.to_string()),
+            Meaning::Data | Meaning::Unique | Meaning::Refused => Self::Corrupt(error.to_string()),
             Meaning::Again | Meaning::Stale | Meaning::Unavailable => {
                 Self::Unavailable(error.to_string())
             }

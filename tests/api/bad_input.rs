@@ -225,7 +225,7 @@ async fn a_refusal_of_any_kind_leaves_the_database_as_it_was(on: Stack) {
     let before = app.database.dump().await;
     let table = [
         ("fresh", taking(&closed, &["A-1-1"], "anna"), 422, "validation_failed"),
-        ("fresh", taking(&limited, &["A-1-4"], "anna"), 429, "seat_limit_reached"),
+        ("fresh", taking(&limited, &["A-1-4"], "anna"), 409, "seat_limit_reached"),
         ("fresh", taking(&limited, &["A-1-1", "A-1-4"], "dora"), 409, "seats_unavailable"),
         ("fresh", taking(&limited, &["A-1-3", "A-1-4"], "carl"), 409, "seats_unavailable"),
         ("fresh", taking(&limited, &["A-1-4", "A-1-99"], "carl"), 422, "validation_failed"),

@@ -9,10 +9,11 @@ on_both_stacks![
     a_block_takes_all_its_seats_or_none,
     a_block_belongs_to_its_schedule,
     a_large_block_is_possible,
+    the_blocks_of_a_schedule_are_listed_until_they_are_lifted,
 ];
 
 impl TestApp {
-    async fn block(&self, schedule: &str, seats: &[&str]) -> crate::client::Answer {
+    pub(crate) async fn block(&self, schedule: &str, seats: &[&str]) -> crate::client::Answer {
         let body = json!({"seats": seats, "reason": "camera position"});
         self.post(&format!("/api/v1/schedules/{schedule}/blocks"), &body).await
     }
@@ -74,4 +75,22 @@ async fn a_large_block_is_possible(on: Stack) {
     assert_eq!((&read["counts"]["blocked"], &read["version"]), (&json!(2_000), &json!(2)));
     app.delete(&format!("/api/v1/schedules/{schedule}/blocks/{block}")).await.expect(204);
     app.database.audit().await;
+}
+
+async fn the_blocks_of_a_schedule_are_listed_until_they_are_lifted(on: Stack) {
+    let app = on.start().await;
+    let (schedule, other) = (app.row_of(4).await, app.row_of(1).await);
+    let mut made = Vec::new();
+    for seat in ["A-1-3", "A-1-1", "A-1-2"] {
+        made.push(app.block(&schedule, &[seat]).await.expect(201));
+    }
+    app.block(&other, &["A-1-1"]).await.expect(201);
+    let path = format!("/api/v1/schedules/{schedule}/blocks");
+    assert_eq!(app.items(&path).await, made);
+    assert_eq!(app.items(&format!("{path}?limit=2")).await, made);
+    let lifted = made.remove(1);
+    app.delete(&format!("{path}/{}", lifted["id"].as_str().unwrap())).await.expect(204);
+    assert_eq!(app.items(&format!("{path}?limit=1")).await, made);
+    app.get("/api/v1/schedules/99999/blocks").await.problem(404, "not_found");
+    app.get(&format!("{path}?cursor=x")).await.problem(400, "invalid_parameter");
 }

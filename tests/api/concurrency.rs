@@ -159,7 +159,7 @@ async fn a_customers_limit_holds_against_many_requests_at_once(on: Stack) {
     let granted = answers.iter().filter(|answer| [200, 201].contains(&answer.status)).count();
     assert_eq!(granted, 2, "{answers:?}");
     for refused in answers.iter().filter(|answer| answer.status >= 400) {
-        refused.problem(429, "seat_limit_reached");
+        refused.problem(409, "seat_limit_reached");
     }
     app.no_later_guard_stepped_in().await;
     app.database.audit().await;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::app::{Stack, TestApp};
-use crate::client::taking;
+use crate::client::{Answer, taking};
 use crate::clock::millis;
 
 on_both_stacks![
@@ -12,11 +12,14 @@ on_both_stacks![
     the_end_of_a_hold_is_seen_on_the_map,
     a_late_confirmation_books_what_is_still_free,
     a_late_confirmation_names_the_seats_that_are_lost,
+    a_hold_whose_booking_was_cancelled_is_not_confirmed_again,
     a_hold_is_extended_never_shortened_and_not_for_ever,
     a_hold_that_has_ended_is_not_extended,
     a_released_seat_is_booked_by_another_at_once,
     a_hold_is_confirmed_by_its_own_customer_only,
     a_hold_that_is_not_there_is_not_found,
+    a_customer_is_told_of_their_own_hold_and_nobody_else_is,
+    the_live_holds_of_a_customer_are_listed_each_once,
 ];
 
 impl TestApp {
@@ -123,6 +126,39 @@ async fn a_late_confirmation_names_the_seats_that_are_lost(on: Stack) {
     app.book(&schedule, &["A-1-1"], "carl").await.expect(200);
 }
 
+async fn a_hold_whose_booking_was_cancelled_is_not_confirmed_again(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(2).await;
+    let hold = app.hold(&schedule, &["A-1-1", "A-1-2"], "anna").await.id(201);
+    let body = json!({ "hold_id": hold });
+    let first = app.post_keyed("/api/v1/bookings", "first", &body).await.expect(200);
+    let booking = first["id"].as_str().unwrap();
+    app.cancel(booking, Some(&["A-1-2"])).await.expect(200);
+    let in_part = app.confirm(&hold).await.expect(200);
+    assert_eq!(
+        (&in_part["status"], &in_part["total"]["amount"]),
+        (&json!("confirmed"), &json!(1_000))
+    );
+
+    app.cancel(booking, None).await.expect(200);
+    for refused in [
+        app.confirm(&hold).await,
+        app.post_keyed("/api/v1/bookings", "second", &body).await,
+        app.post("/api/v1/bookings", &json!({"hold_id": hold, "customer_id": "anna"})).await,
+    ] {
+        let problem = refused.problem(409, "booking_cancelled");
+        assert_eq!(problem["booking_id"], booking);
+        assert_eq!((&problem["effect"], &problem["retryable"]), (&json!("none"), &json!(false)));
+        assert!(problem["detail"].as_str().unwrap().contains("refund"), "{problem}");
+    }
+    let again = app.post_keyed("/api/v1/bookings", "first", &body).await;
+    assert_eq!(again.expect(200), first, "the key gives the answer that was recorded under it");
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(app.read_hold(&hold).await["booking_id"], booking);
+    assert_eq!(app.states(&schedule).await, "av av ");
+    app.database.audit().await;
+}
+
 async fn a_hold_is_extended_never_shortened_and_not_for_ever(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(2).await;
@@ -211,5 +247,82 @@ async fn a_hold_that_is_not_there_is_not_found(on: Stack) {
         app.post(&format!("/api/v1/holds/{id}/extend"), &json!({})).await.problem(404, "not_found");
         app.confirm(&id).await.problem(404, "not_found");
         app.get(&format!("/api/v1/bookings/{id}")).await.problem(404, "not_found");
+    }
+}
+
+/// The holds that a refusal names, seat by seat.
+fn named(refused: &Answer) -> Vec<Value> {
+    let problem = refused.problem(409, "seats_unavailable");
+    problem["conflicts"].as_array().unwrap().iter().map(|c| c["hold_id"].clone()).collect()
+}
+
+async fn a_customer_is_told_of_their_own_hold_and_nobody_else_is(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(4).await;
+    let one = app.hold(&schedule, &["A-1-1"], "anna").await.id(201);
+    let two = app.hold(&schedule, &["A-1-2"], "anna").await.id(201);
+    app.book(&schedule, &["A-1-3"], "anna").await.expect(200);
+    // By the seat locks or the rows as long as nobody has read the map, and then from memory.
+    for _ in 0..3 {
+        for refused in [
+            app.hold(&schedule, &["A-1-1", "A-1-2"], "anna").await,
+            app.book(&schedule, &["A-1-1", "A-1-2", "A-1-4"], "anna").await,
+            app.post_keyed("/api/v1/holds", "k", &taking(&schedule, &["A-1-1", "A-1-2"], "anna"))
+                .await,
+        ] {
+            assert_eq!(named(&refused), [json!(one), json!(two)]);
+            let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+            assert!(detail.contains("confirmed or released"), "{detail}");
+        }
+        for refused in [
+            app.hold(&schedule, &["A-1-1", "A-1-2"], "ben").await,
+            app.block(&schedule, &["A-1-1", "A-1-2"]).await,
+        ] {
+            assert_eq!(named(&refused), [Value::Null, Value::Null]);
+            assert!(!refused.body.contains(&one) && !refused.body.contains(&two), "{refused:?}");
+        }
+        assert_eq!(app.states(&schedule).await, "he he bo av ");
+    }
+    let sold = app.book(&schedule, &["A-1-3"], "anna").await;
+    assert_eq!(named(&sold), [Value::Null], "a booking is no hold");
+
+    // The seat goes from one hold of hers to another, and to somebody else's.
+    app.delete(&format!("/api/v1/holds/{one}")).await.expect(204);
+    let next = app.hold(&schedule, &["A-1-1"], "anna").await.id(201);
+    app.states(&schedule).await;
+    assert_eq!(named(&app.book(&schedule, &["A-1-1"], "anna").await), [json!(next)]);
+    app.delete(&format!("/api/v1/holds/{next}")).await.expect(204);
+    let theirs = app.hold(&schedule, &["A-1-1"], "ben").await.id(201);
+    app.states(&schedule).await;
+    assert_eq!(named(&app.book(&schedule, &["A-1-1"], "anna").await), [Value::Null]);
+    assert_eq!(named(&app.book(&schedule, &["A-1-1"], "ben").await), [json!(theirs)]);
+}
+
+async fn the_live_holds_of_a_customer_are_listed_each_once(on: Stack) {
+    let app = on.start_with(&UNSWEPT).await;
+    let (one, two) = (app.row_of(5).await, app.row_of(2).await);
+    let mut alive = Vec::new();
+    for (schedule, seat) in [(&one, "A-1-1"), (&one, "A-1-2"), (&two, "A-1-1")] {
+        alive.push(app.hold(schedule, &[seat], "anna").await.expect(201));
+    }
+    app.hold(&one, &["A-1-3"], "ben").await.expect(201);
+    let released = app.hold(&one, &["A-1-4"], "anna").await.id(201);
+    app.delete(&format!("/api/v1/holds/{released}")).await.expect(204);
+    let ended = app.hold_for(&one, &["A-1-5"], 1).await;
+    app.expired(ended["id"].as_str().unwrap()).await;
+
+    let ids = |holds: &[Value]| holds.iter().map(|hold| hold["id"].clone()).collect::<Vec<_>>();
+    for limit in [1, 2, 200] {
+        let listed = app.items(&format!("/api/v1/holds?customer_id=anna&limit={limit}")).await;
+        assert_eq!(ids(&listed), ids(&alive), "{limit}");
+    }
+    let path = format!("/api/v1/holds?customer_id=anna&schedule_id={two}");
+    let listed = app.items(&path).await;
+    let fields =
+        |hold: &Value| (hold["seats"].clone(), hold["expires_at"].clone(), hold["status"].clone());
+    assert_eq!(listed.iter().map(fields).collect::<Vec<_>>(), [fields(&alive[2])]);
+    assert_eq!(app.items("/api/v1/holds?customer_id=carl").await, [Value::Null; 0]);
+    for wrong in ["", "?schedule_id=1", "?customer_id=", "?customer_id=anna&schedule_id=x"] {
+        app.get(&format!("/api/v1/holds{wrong}")).await.problem(400, "invalid_parameter");
     }
 }

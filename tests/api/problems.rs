@@ -41,7 +41,7 @@ async fn a_method_that_is_not_taken_names_those_that_are(on: Stack) {
         (Method::PUT, "/api/v1/bookings", "GET, HEAD, POST, OPTIONS"),
         (Method::DELETE, "/api/v1/events", "GET, HEAD, POST, OPTIONS"),
         (Method::PATCH, "/api/v1/holds/1", "GET, HEAD, DELETE, OPTIONS"),
-        (Method::GET, "/api/v1/holds", "POST, OPTIONS"),
+        (Method::PUT, "/api/v1/holds", "GET, HEAD, POST, OPTIONS"),
         (Method::HEAD, "/api/v1/holds/1/extend", "POST, OPTIONS"),
         (Method::POST, "/livez", "GET, HEAD, OPTIONS"),
         (Method::from_bytes(b"BREW").unwrap(), "/api/v1/bookings", "GET, HEAD, POST, OPTIONS"),
@@ -155,6 +155,7 @@ async fn every_problem_has_a_page_with_its_remedy(on: Stack) {
         let page = app.get(&format!("/problems/{}", code.name())).await.expect(200);
         assert_eq!((&page["code"], &page["status"]), (&json!(code.name()), &json!(code.status())));
         assert!(!page["remedy"].as_str().unwrap().is_empty());
+        assert_eq!(page["payment"], code.payment().instruction());
     }
     let kind = app.get("/api/v1/nothing").await.json()["type"].as_str().unwrap().to_owned();
     app.get(&kind).await.expect(200);

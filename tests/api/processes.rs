@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use crate::app::{Stack, TestApp};
 use crate::client::{Client, taking};
 use crate::concurrency::{all_at_once, exactly_one_won};
 use crate::database::Database;
@@ -36,8 +37,37 @@ pub(crate) async fn fight(services: &[&Service]) {
     }
 }
 
+/// Queries that PostgreSQL was asked for the holds that have seats.
+async fn queries_for_holders(app: &TestApp) -> i64 {
+    let sql = "SELECT coalesce(sum(s.calls), 0)::bigint FROM pg_stat_statements s
+         JOIN pg_database d ON d.oid = s.dbid WHERE d.datname = current_database()
+         AND s.query LIKE 'SELECT s.schedule_id, s.number, s.held_until, t.id, t.customer_id FROM%'";
+    app.database.number(sql).await
+}
+
 mod full {
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_losers_of_a_held_seat_share_their_queries() {
+        const LOSERS: usize = 1_000;
+        let app = Stack::Full.start().await;
+        app.database.execute("CREATE EXTENSION pg_stat_statements").await;
+        let schedule = app.row_of(1).await;
+        let hold = app.hold(&schedule, &["A-1-1"], "anna").await.id(201);
+        app.states(&schedule).await;
+        let before = queries_for_holders(&app).await;
+        for _ in 0..10 {
+            for lost in all_at_once(&[app.client()], &schedule, &["A-1-1"], LOSERS / 10).await {
+                let problem = lost.problem(409, "seats_unavailable");
+                assert_eq!(problem["conflicts"][0]["hold_id"], json!(null), "{lost:?}");
+            }
+        }
+        let asked = queries_for_holders(&app).await - before;
+        assert!((1..=LOSERS as i64 / 10).contains(&asked), "{asked} queries for {LOSERS} refusals");
+        let own = app.book(&schedule, &["A-1-1"], "anna").await.problem(409, "seats_unavailable");
+        assert_eq!(own["conflicts"][0]["hold_id"], hold, "{own}");
+    }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn clients_of_two_processes_for_one_seat_get_one_booking() {
@@ -45,6 +75,26 @@ mod full {
         let (one, two) = two_of(&shared).await;
         fight(&[&one, &two]).await;
         Database::postgres(&shared.url).await.audit().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_hold_of_another_process_is_named_to_its_own_customer() {
+        let shared = Shared::fresh();
+        let (one, two) = two_of(&shared).await;
+        let (one, two) = (one.client(), two.client());
+        let schedule = one.row_of(1).await;
+        two.states(&schedule).await;
+        let hold = one.hold(&schedule, &["A-1-1"], "anna").await.id(201);
+        // By the seat lock at first, and from memory when the map has caught up.
+        for _ in 0..3 {
+            let own = two.hold(&schedule, &["A-1-1"], "anna").await;
+            let conflicts = own.problem(409, "seats_unavailable")["conflicts"].clone();
+            assert_eq!(conflicts[0]["hold_id"], hold, "{own:?}");
+            let other = two.hold(&schedule, &["A-1-1"], "ben").await;
+            let conflicts = other.problem(409, "seats_unavailable")["conflicts"].clone();
+            assert_eq!(conflicts[0]["hold_id"], Value::Null, "{other:?}");
+            two.states(&schedule).await;
+        }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,7 +148,7 @@ mod full {
             let granted = answers.iter().filter(|answer| answer.status == 200).count();
             assert_eq!(granted, 3);
             for refused in answers.iter().filter(|answer| answer.status != 200) {
-                refused.problem(429, "seat_limit_reached");
+                refused.problem(409, "seat_limit_reached");
             }
         }
         Database::postgres(&shared.url).await.audit().await;

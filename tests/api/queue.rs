@@ -98,10 +98,25 @@ async fn a_queued_hold_is_held_and_confirmed_through_the_queue(on: Stack) {
     assert_eq!(held["result"]["status"], "held", "{held}");
     let hold = held["result"]["id"].as_str().unwrap();
     app.get(&format!("/api/v1/holds/{hold}")).await.expect(200);
+    // Under a key it is not refused at the door.
+    let again = app.queued_keyed("again", &taking(&schedule, &["A-1-2"], "ada")).await;
+    let again = app.outcome(&again).await;
+    assert_eq!(again["error"]["conflicts"][0]["hold_id"], hold, "{again}");
     let answer = app.queue("/api/v1/bookings", &json!({ "hold_id": hold })).await;
     answer.expect(202);
     let booked = app.outcome(answer.header("location").unwrap()).await;
     assert_eq!(booked["result"]["hold_id"], hold, "{booked}");
+
+    let booking = booked["result"]["id"].as_str().unwrap();
+    app.cancel(booking, None).await.expect(200);
+    let answer = app.queue("/api/v1/bookings", &json!({ "hold_id": hold })).await;
+    answer.expect(202);
+    let late = app.outcome(answer.header("location").unwrap()).await;
+    assert_eq!(
+        (&late["status"], &late["error"]["code"]),
+        (&json!("failed"), &json!("booking_cancelled"))
+    );
+    assert_eq!(late["error"]["booking_id"], booking, "{late}");
     app.database.audit().await;
 }
 

@@ -7,6 +7,7 @@ mod commands;
 mod holds;
 mod impossible;
 mod keys;
+mod large;
 mod lineage;
 mod lost_commit;
 mod migrations;

@@ -38,6 +38,25 @@ const IMPURE_CALLS: [[&str; 2]; 4] =
 /// What takes something away from programs that are still at work, in a step of the schema.
 const TAKING_AWAY: [&str; 4] = ["DROP ", "RENAME ", "ALTER COLUMN ", "SET NOT NULL"];
 
+/// Calls of the query builder that put a parameter into a statement for each of their values.
+const GROWING: [&str; 5] =
+    ["is_in", "is_not_in", "in_tuples", "in_list_of_subqueries", "insert_many"];
+
+/// A statement that has more parameters the more it is about meets a limit of its database.
+pub(crate) fn growing_statements(file: &SourceFile) -> Vec<String> {
+    if !file.path.starts_with("src/") && !file.path.starts_with("migration/src/") {
+        return Vec::new();
+    }
+    let tokens = file.tokens();
+    let calls = tokens.windows(2).filter(|pair| match pair {
+        [name, open] => GROWING.contains(&name.text) && (open.text == "(" || open.text == ":"),
+        _ => false,
+    });
+    let remedy = "a parameter for each value: join with a `RowSet` (src/store/dialect.rs), which is one array \
+                  or document whatever its size";
+    calls.filter_map(|pair| Some(file.at(pair.first()?.line, remedy))).collect()
+}
+
 /// A step of the schema that takes something away says in its name which program does without
 /// (`src/store/schema.rs`).
 pub(crate) fn contracting_steps(file: &SourceFile) -> Vec<String> {

@@ -12,8 +12,8 @@ use seatlock::domain::plan::SEATS_MAX;
 use seatlock::domain::pretix::IdFrom;
 use seatlock::domain::prices::Prices;
 use seatlock::domain::rules::{
-    EVENT_NAME_MAX, PLAN_ID_MAX, PLAN_ID_RULE, ScheduleRules, is_currency, is_plan_id,
-    is_plan_id_byte,
+    EVENT_NAME_MAX, PLAN_ID_MAX, PLAN_ID_RULE, SEATS_PER_BOOKING_MAX, ScheduleRules, is_currency,
+    is_plan_id, is_plan_id_byte,
 };
 use seatlock::http::fields::Fields;
 
@@ -57,11 +57,11 @@ pub(crate) struct Arguments {
     /// When sales close [default: never]
     #[arg(long, value_name = "TIME", value_parser = time)]
     sales_close_at: Option<EpochMs>,
-    /// The most seats in one hold or booking [default: 10]
-    #[arg(long, value_name = "SEATS", value_parser = seats())]
+    /// The most seats in one hold or booking, at most 1000 [default: 10]
+    #[arg(long, value_name = "SEATS", value_parser = seats(SEATS_PER_BOOKING_MAX.into()))]
     max_seats_per_booking: Option<u32>,
     /// The most live seats of one customer [default: no limit]
-    #[arg(long, value_name = "SEATS", value_parser = seats())]
+    #[arg(long, value_name = "SEATS", value_parser = seats(SEATS_MAX as u64))]
     max_seats_per_customer: Option<u32>,
     /// How long a hold lives that asks for nothing else [default: HOLD_TTL]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
@@ -181,8 +181,8 @@ fn currency(text: &str) -> Result<String, String> {
     is_currency(text).then(|| text.to_owned()).ok_or_else(wrong)
 }
 
-fn seats() -> RangedU64ValueParser<u32> {
-    RangedU64ValueParser::new().range(1..=SEATS_MAX as u64)
+fn seats(most: u64) -> RangedU64ValueParser<u32> {
+    RangedU64ValueParser::new().range(1..=most)
 }
 
 fn plan_id(text: &str) -> Result<String, String> {

@@ -75,6 +75,9 @@ pub(super) fn block(
 
 /// In time, the seats are the hold's own and no rule stands in the way. Late, the sale is judged like a
 /// fresh one, except that a lost seat means `HoldExpired`: a shop that has taken money must know to refund.
+/// A hold that is confirmed already gives its booking again, with the seats that the booking has now: the
+/// sale stands, and its total is what the customer owes. A booking without any seat is no sale, so a hold
+/// whose booking was cancelled whole is refused.
 pub(super) fn confirm(
     working: &mut Working,
     hold: HoldId,
@@ -91,6 +94,9 @@ pub(super) fn confirm(
             let id = row.booking.ok_or(Refusal::NotFound("booking"))?;
             let booking = working.rows.bookings.get(&id).cloned();
             let booking = booking.ok_or(Refusal::NotFound("booking"))?;
+            if booking.status == BookingStatus::Cancelled {
+                return Err(Refusal::BookingCancelled(id));
+            }
             return Ok(Effect::Confirmed(working.view_booking(booking)?));
         }
         HoldStatus::Held | HoldStatus::Expired => {}
@@ -121,7 +127,7 @@ pub(super) fn lost_seats(working: &Working, hold: &HoldRow) -> Vec<Conflict> {
         if working.state(key).is_some_and(|state| state.names_hold(hold.id.uuid)) {
             return None;
         }
-        Some(working.conflict(key, working.refusal_of(key)?))
+        working.conflict(key, Some(&hold.customer))
     };
     hold.seats.iter().filter_map(lost).collect()
 }
@@ -150,7 +156,7 @@ fn check_seats(
 ) -> Result<(), Refusal> {
     let keys = || seats.iter().map(|number| (command.schedule, *number));
     let conflicts: Vec<(SeatKey, Conflict)> = keys()
-        .filter_map(|key| Some((key, working.conflict(key, working.refusal_of(key)?))))
+        .filter_map(|key| Some((key, working.conflict(key, command.action.customer())?)))
         .collect();
     if conflicts.is_empty() {
         return Ok(());

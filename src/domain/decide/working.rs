@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::domain::claims::{BlockRow, BookingRow, HoldRow};
 use crate::domain::clock::{EpochMs, hold_end};
 use crate::domain::effect::{BlockView, BookingView, HoldView, Outcome, PricedSeat};
-use crate::domain::ids::{CustomerId, ScheduleId, SeatNumber};
+use crate::domain::ids::{CustomerId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::refusal::{Conflict, ConflictReason, Refusal};
 use crate::domain::rows::{BookedSeat, Changes, JournalEntry, Rows, SeatKey};
 use crate::domain::rules::{Policy, ScheduleRules};
@@ -70,17 +70,32 @@ impl Working {
     }
 
     /// Why a seat cannot be taken now; a seat whose row is missing is nobody's to sell.
-    pub(super) fn refusal_of(&self, key: SeatKey) -> Option<ConflictReason> {
+    fn refusal_of(&self, key: SeatKey) -> Option<ConflictReason> {
         let Some(state) = self.state(key) else { return Some(ConflictReason::Blocked) };
         state.refuses(self.now, &self.rows.outages, self.policy.outage_grace)
     }
 
-    pub(super) fn conflict(&self, key: SeatKey, reason: ConflictReason) -> Conflict {
+    /// What stands in the way of a seat, if anything does; `asker` is the customer who wants it.
+    pub(super) fn conflict(&self, key: SeatKey, asker: Option<&CustomerId>) -> Option<Conflict> {
+        let reason = self.refusal_of(key)?;
         let label = match self.rows.seats.get(&key) {
             Some(row) => row.label.clone(),
             None => format!("#{}", key.1.0),
         };
-        Conflict { label, reason }
+        let hold = match reason {
+            ConflictReason::Held => asker.and_then(|asker| self.own_hold(key, asker)),
+            _ => None,
+        };
+        Some(Conflict { label, reason, hold })
+    }
+
+    /// The hold that has a seat, if it is this customer's.
+    fn own_hold(&self, key: SeatKey, customer: &CustomerId) -> Option<HoldId> {
+        let SeatState::Held { hold, .. } = self.state(key)? else { return None };
+        let id = HoldId { schedule: key.0, uuid: hold };
+        let locked = self.rows.holds.get(&id).map(|row| &row.customer);
+        let owner = locked.or_else(|| self.rows.owners.get(&id))?;
+        (owner == customer).then_some(id)
     }
 
     /// Counts the seats of a locked command that another locked command of this batch has taken.

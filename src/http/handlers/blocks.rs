@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::command::Action;
-use crate::domain::ids::{BlockId, ScheduleId};
+use crate::domain::ids::{BlockId, InHistory, ScheduleId};
 use crate::http::Services;
-use crate::http::answers::BlockBody;
+use crate::http::answers::{BlockBody, PageBody};
 use crate::http::fields::{Fields, Labels};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::Query;
-use crate::http::reply::Place;
-use crate::http::version::AtLeast;
+use crate::http::query::{Given, Page, Parameters, Query};
+use crate::http::reply::{self, Place};
+use crate::http::version::{AtLeast, version_seen};
 
 use super::{new_uuid, path_id, reserve, schedule};
 
@@ -29,6 +29,18 @@ pub struct NewBlock {
     /// 1 to 200 characters.
     #[schema(example = "camera position")]
     pub reason: String,
+}
+
+/// Which page of blocks is listed.
+#[derive(Debug)]
+pub struct BlocksQuery(Page<InHistory<BlockId>>);
+
+impl Parameters for BlocksQuery {
+    fn read(given: &mut Given) -> Result<Self, Problem> {
+        let page = Page::read(given)?;
+        AtLeast::read(given)?;
+        Ok(Self(page))
+    }
 }
 
 /// Takes seats out of sale.
@@ -55,6 +67,26 @@ pub async fn create(
     let block = BlockId { schedule: id, uuid: new_uuid() };
     let action = Action::Block { id: block, seats, reason: new.reason };
     reserve(&services, &request, action, id, keyed, Place::None).await
+}
+
+/// The blocks of a schedule that were not lifted, by creation.
+#[utoipa::path(get, path = "/api/v1/schedules/{id}/blocks", tag = "box office",
+    params(("id" = String, Path), ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 by default"),
+        ("cursor" = Option<String>, Query),
+        ("min_version" = Option<i64>, Query)),
+    responses((status = 200, body = PageBody<BlockBody>),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn list(
+    services: Data<Services>,
+    request: HttpRequest,
+    Query(BlocksQuery(Page { after, limit })): Query<BlocksQuery>,
+) -> Result<HttpResponse, Problem> {
+    let id: ScheduleId = path_id(&request, "id", "schedule")?;
+    let at_least = version_seen(&request)?;
+    schedule(&services, id).await?;
+    let page = services.reservation.blocks((id, at_least), after, limit).await?;
+    let items = page.items.into_iter().map(BlockBody::from).collect();
+    Ok(reply::json(&PageBody { items, next_cursor: page.next_cursor }))
 }
 
 /// Puts a block's seats back on sale.

@@ -71,9 +71,9 @@ const PLACE: Place = Place::ContentLocation("/api/v1/bookings/");
     responses((status = 200, body = BookingBody, headers(("Content-Location" = String))),
         (status = 202, body = RequestBody, headers(("Location" = String))),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "seats_unavailable, hold_expired, hold_released, request_in_progress"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "seats_unavailable, hold_expired, hold_released, booking_cancelled, seat_limit_reached, request_in_progress"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "seat_limit_reached"),
+        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "rate_limited, queue_limit_reached"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn create(
     services: Data<Services>,

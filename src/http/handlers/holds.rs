@@ -5,13 +5,14 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::domain::catalogue::HoldFilter;
 use crate::domain::command::Action;
-use crate::domain::ids::{HoldId, ScheduleId};
+use crate::domain::ids::{CustomerId, HoldId, ScheduleId};
 use crate::http::Services;
-use crate::http::answers::HoldBody;
+use crate::http::answers::{HoldBody, PageBody};
 use crate::http::fields::{Fields, IdText, Labels};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::Query;
+use crate::http::query::{Given, Page, Parameters, Query};
 use crate::http::reply::{self, Place};
 use crate::http::version::{AtLeast, version_seen};
 
@@ -41,6 +42,25 @@ pub struct Extension {
     pub ttl_s: Option<u64>,
 }
 
+/// Which holds are listed.
+#[derive(Debug)]
+pub struct HoldsQuery {
+    filter: HoldFilter,
+    limit: usize,
+}
+
+impl Parameters for HoldsQuery {
+    fn read(given: &mut Given) -> Result<Self, Problem> {
+        let customer: Option<CustomerId> = given.parsed("customer_id", "a customer's id")?;
+        let schedule = given.parsed("schedule_id", "a schedule's id")?;
+        let Page { after, limit } = Page::read(given)?;
+        AtLeast::read(given)?;
+        let needed = || Problem::parameter("customer_id", "give the customer whose holds to list");
+        let customer = customer.ok_or_else(needed)?;
+        Ok(Self { filter: HoldFilter { customer, schedule, after }, limit })
+    }
+}
+
 /// Holds seats for a while.
 #[utoipa::path(post, path = "/api/v1/holds", tag = "customers", request_body = NewHold,
     params(("min_version" = Option<i64>, Query),
@@ -48,9 +68,9 @@ pub struct Extension {
         ("Prefer" = Option<String>, Header, description = "`respond-async` (RFC 7240)")),
     responses((status = 201, body = HoldBody, headers(("Location" = String))),
         (status = 202, body = RequestBody, headers(("Location" = String))),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "seats_unavailable, request_in_progress"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "seats_unavailable, seat_limit_reached, request_in_progress"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "seat_limit_reached"),
+        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "rate_limited, queue_limit_reached"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn create(
     services: Data<Services>,
@@ -71,6 +91,24 @@ pub async fn create(
     let action = Action::Hold { id: hold, seats, customer, ttl };
     let place = Place::Location("/api/v1/holds/");
     take(&services, &request, (id, action, keyed), place).await
+}
+
+/// Holds of a customer that are alive. A page may have fewer items than `limit`.
+#[utoipa::path(get, path = "/api/v1/holds", tag = "customers",
+    params(("customer_id" = String, Query), ("schedule_id" = Option<String>, Query),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 by default"),
+        ("cursor" = Option<String>, Query), ("min_version" = Option<i64>, Query)),
+    responses((status = 200, body = PageBody<HoldBody>),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn list(
+    services: Data<Services>,
+    request: HttpRequest,
+    Query(HoldsQuery { filter, limit }): Query<HoldsQuery>,
+) -> Result<HttpResponse, Problem> {
+    let at_least = version_seen(&request)?;
+    let page = services.reservation.holds(filter, at_least, limit).await?;
+    let items = page.items.into_iter().map(HoldBody::from).collect();
+    Ok(reply::json(&PageBody { items, next_cursor: page.next_cursor }))
 }
 
 /// One hold.

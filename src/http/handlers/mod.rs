@@ -11,6 +11,7 @@ pub mod schedules;
 pub mod seats;
 pub mod stream;
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,7 +22,7 @@ use uuid::Uuid;
 use crate::actors::booking::Declined;
 use crate::domain::command::{Action, Command, Keyed};
 use crate::domain::failure::{Failure, StoreError};
-use crate::domain::ids::{ScheduleId, SeatNumber};
+use crate::domain::ids::{CustomerId, ScheduleId, SeatNumber};
 use crate::domain::refusal::{Conflict, ConflictReason};
 use crate::metrics::reservation::EarlyRefusal;
 use crate::reservation::Reserved;
@@ -92,7 +93,7 @@ async fn unless_known(
         return Ok(());
     }
     services.metrics.reservation.refused_early(EarlyRefusal::Known);
-    Err(unavailable(services, schedule, &gone, false).await?)
+    Err(unavailable(services, schedule, action.customer(), (&gone, false)).await?)
 }
 
 /// Takes a command through the flow and writes the answer.
@@ -105,6 +106,7 @@ async fn reserve(
     place: Place,
 ) -> Result<HttpResponse, Problem> {
     let at_least = version_seen(request)?;
+    let customer = action.customer().cloned();
     let command = Command { schedule, action, keyed, locked: false, queued: None };
     let deadline: Instant = Deadline::of(request);
     let reserved = services.reservation.reserve(command, at_least, deadline).await;
@@ -114,8 +116,12 @@ async fn reserve(
             let version = services.seat_maps.version(schedule);
             Ok(reply::versioned(reply::outcome(outcome, place)?, version))
         }
-        Reserved::Known(seats) => Err(unavailable(services, schedule, &seats, false).await?),
-        Reserved::Contended(seats) => Err(unavailable(services, schedule, &seats, true).await?),
+        Reserved::Known(seats) => {
+            Err(unavailable(services, schedule, customer.as_ref(), (&seats, false)).await?)
+        }
+        Reserved::Contended(seats) => {
+            Err(unavailable(services, schedule, customer.as_ref(), (&seats, true)).await?)
+        }
         Reserved::InProgress => {
             let detail = "a request with this Idempotency-Key is being executed";
             Err(Problem::new(Code::RequestInProgress, detail))
@@ -148,20 +154,35 @@ fn note_early_refusal(
     metrics.refused_early(reason);
 }
 
+/// The refusal of seats about which the booking engine was not asked. `customer` wanted them: own holds among
+/// those in the way are named.
 async fn unavailable(
     services: &Services,
     id: ScheduleId,
-    seats: &[(SeatNumber, ConflictReason)],
-    by_locks_alone: bool,
+    customer: Option<&CustomerId>,
+    (seats, by_locks_alone): (&[(SeatNumber, ConflictReason)], bool),
 ) -> Result<Problem, Problem> {
     let schedule = schedule(services, id).await?;
+    let held = seats.iter().filter(|(_, reason)| *reason == ConflictReason::Held);
+    let held: Vec<SeatNumber> = held.map(|(seat, _)| *seat).collect();
+    let own = match customer {
+        Some(customer) if !held.is_empty() => {
+            services.reservation.own_holds(id, customer, &held).await
+        }
+        _ => Some(BTreeMap::new()),
+    };
     let conflict = |(number, reason): &(SeatNumber, ConflictReason)| {
         let label =
             schedule.layout.seat(*number).map_or_else(String::new, |seat| seat.label.into());
-        Conflict { label, reason: *reason }
+        let hold = own.as_ref().and_then(|own| own.get(number)).copied();
+        Conflict { label, reason: *reason, hold }
     };
     let conflicts = seats.iter().map(conflict).collect();
-    Ok(Problem::conflicts(Code::SeatsUnavailable, conflicts, by_locks_alone))
+    let problem = Problem::conflicts(Code::SeatsUnavailable, conflicts, by_locks_alone);
+    Ok(match own {
+        Some(_) => problem,
+        None => problem.with_owners_unknown(),
+    })
 }
 
 /// A new identifier that sorts by creation.

@@ -99,7 +99,7 @@ fn exposition(services: &Services) -> HttpResponse {
 
 /// What a problem's `type` points at: its meaning and remedy.
 #[utoipa::path(get, path = "/problems/{code}", tag = "operations", params(("code" = String, Path)),
-    responses((status = 200, description = "code, status, title and remedy"),
+    responses((status = 200, description = "code, status, title, remedy and what to do with a payment"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn problem(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let name = percent::path_parameter(&request, "code")?;
@@ -110,5 +110,6 @@ pub async fn problem(request: HttpRequest) -> Result<HttpResponse, Problem> {
         "status": code.status(),
         "title": code.title(),
         "remedy": code.remedy(),
+        "payment": code.payment().instruction(),
     })))
 }

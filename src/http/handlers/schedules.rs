@@ -10,7 +10,9 @@ use utoipa::ToSchema;
 use crate::domain::catalogue::{NewSchedule, PlanSource};
 use crate::domain::ids::{EventId, InHistory, ScheduleId};
 use crate::domain::plan::{InlineSection, SEATS_MAX, SeatPlan};
-use crate::domain::rules::{CURRENCY, PLAN_ID_MAX, SEATS_PER_BOOKING, ScheduleRules, is_currency};
+use crate::domain::rules::{
+    CURRENCY, PLAN_ID_MAX, SEATS_PER_BOOKING, SEATS_PER_BOOKING_MAX, ScheduleRules, is_currency,
+};
 use crate::http::answers::{PageBody, ScheduleBody, render_schedule};
 use crate::http::fields::{Fields, TimeText};
 use crate::http::problem::{Problem, ProblemBody};
@@ -73,7 +75,7 @@ pub struct NewScheduleBody {
     pub sales_open_at: Option<TimeText>,
     /// RFC 3339; never closes if absent.
     pub sales_close_at: Option<TimeText>,
-    /// Seats in one hold or booking; 10 if absent.
+    /// Seats in one hold or booking, 1 to 1,000; 10 if absent.
     pub max_seats_per_booking: Option<u64>,
     /// Live seats of one customer; no limit if absent.
     pub max_seats_per_customer: Option<u64>,
@@ -123,7 +125,8 @@ fn check(
         fields.fault("/currency", "invalid_currency", message);
     }
     let per_booking = new.max_seats_per_booking.unwrap_or(u64::from(SEATS_PER_BOOKING));
-    let per_booking = fields.within("/max_seats_per_booking", per_booking, 1, SEATS_MAX as u64);
+    let most = u64::from(SEATS_PER_BOOKING_MAX);
+    let per_booking = fields.within("/max_seats_per_booking", per_booking, 1, most);
     let per_customer = new
         .max_seats_per_customer
         .and_then(|max| fields.within("/max_seats_per_customer", max, 1, SEATS_MAX as u64));

@@ -2,11 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use entity::{event, idempotency, schedule, seat_plan};
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DbErr, EntityTrait as _, FromQueryResult as _,
-    QueryFilter as _, QueryResult,
-};
+use entity::idempotency;
+use sea_orm::{ConnectionTrait as _, DbErr, FromQueryResult as _, QueryResult};
 use uuid::Uuid;
 
 use crate::domain::audit::answer::{Tariff, Told, check};
@@ -104,7 +101,7 @@ impl Auditor {
         let (mut holds, mut bookings, mut blocks) = (Vec::new(), Vec::new(), Vec::new());
         let (mut events, mut schedules, mut plans) = (Vec::new(), HashSet::new(), Vec::new());
         for told in told {
-            schedules.extend(told.schedule().map(|id| id.0));
+            schedules.extend(told.schedule());
             match told {
                 Told::Hold(id, _) => holds.push((id.schedule.0, id.uuid)),
                 Told::Booking(id, _) => bookings.push((id.schedule.0, id.uuid)),
@@ -118,15 +115,21 @@ impl Auditor {
             self.claims(&mut known, table, &ids).await?;
         }
         self.priced(&mut known).await?;
-        let db = &self.transaction;
-        let found = schedule::Entity::find().filter(schedule::Column::Id.is_in(schedules));
-        let found = found.all(db).await?;
-        known.currencies = found.into_iter().map(|row| (row.id, row.currency)).collect();
-        let found = event::Entity::find().filter(event::Column::Id.is_in(events));
-        known.events = found.all(db).await?.into_iter().map(|row| row.id).collect();
-        let found = seat_plan::Entity::find().filter(seat_plan::Column::Id.is_in(plans));
-        let found = found.all(db).await?;
-        known.plans = found.into_iter().map(|row| (row.id, row.version)).collect();
+        let set = convert::schedule_ids(schedules.into_iter());
+        let after = "JOIN schedule t ON t.id = r.id";
+        for row in self.join(&set, "SELECT t.id, t.currency FROM", after).await? {
+            let (id, currency) = row.try_get_many_by_index::<(i64, String)>()?;
+            known.currencies.insert(id, currency);
+        }
+        let set = RowSet::new().with("id", Column::BigInt(events));
+        for row in self.join(&set, "SELECT t.id FROM", "JOIN event t ON t.id = r.id").await? {
+            known.events.insert(row.try_get_by_index(0)?);
+        }
+        let set = RowSet::new().with("id", Column::Text(plans));
+        let after = "JOIN seat_plan t ON t.id = r.id";
+        for row in self.join(&set, "SELECT t.id, t.version FROM", after).await? {
+            known.plans.insert(row.try_get_many_by_index::<(String, i32)>()?);
+        }
         Ok(known)
     }
 

@@ -5,7 +5,7 @@
 //! statement and deciding the next: a lock and a check in one statement would sell a seat twice under READ
 //! COMMITTED. Everything after the version rows is read in new statements, behind all locks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 use entity::{block, booking, hold, schedule};
@@ -13,10 +13,10 @@ use sea_orm::{DbErr, Statement};
 use uuid::Uuid;
 
 use crate::domain::clock::{EpochMs, Outage};
-use crate::domain::ids::{BatchId, CustomerId, ScheduleId};
-use crate::domain::rows::{Rows, ScheduleRow};
+use crate::domain::ids::{BatchId, CustomerId, HoldId, ScheduleId};
+use crate::domain::rows::{Rows, ScheduleRow, SeatKey};
 use crate::domain::rules::Policy;
-use crate::domain::seat::SeatRow;
+use crate::domain::seat::{SeatRow, SeatState};
 use crate::faults::mutants::Mutant;
 use crate::faults::{self, Injected, Point};
 use crate::store::convert;
@@ -55,6 +55,7 @@ pub(crate) async fn load(
     let context = heartbeat::context(session, batch, policy).await?;
     rows.outages = context.outages;
     rows.answers = idempotency::find(session, context.now, wanted.keys.iter()).await?;
+    load_owners(session, &mut rows).await?;
     load_schedules(session, &versions, &mut rows).await?;
     load_customers(session, &wanted, &mut rows).await?;
     Ok(Loaded {
@@ -137,11 +138,7 @@ async fn lock_seats(session: &Session<'_>, wanted: &Wanted, rows: &mut Rows) -> 
     if wanted.seats.is_empty() {
         return Ok(());
     }
-    let schedules = wanted.seats.iter().map(|(schedule, _)| schedule.0).collect();
-    let numbers = wanted.seats.iter().map(|(_, number)| convert::number_column(*number)).collect();
-    let set = RowSet::new()
-        .with("schedule_id", Column::BigInt(schedules))
-        .with("number", Column::Int(numbers));
+    let set = convert::seat_keys(wanted.seats.iter().copied());
     let before =
         "SELECT s.schedule_id, s.number, s.label, s.price, s.state, s.hold_id, s.held_until,
                   s.booking_id, s.block_id FROM";
@@ -172,10 +169,6 @@ async fn lock_seats(session: &Session<'_>, wanted: &Wanted, rows: &mut Rows) -> 
     Ok(())
 }
 
-fn schedules(ids: impl Iterator<Item = ScheduleId>) -> RowSet {
-    RowSet::new().with("id", Column::BigInt(ids.map(|id| id.0).collect()))
-}
-
 async fn lock_versions(
     session: &Session<'_>,
     wanted: &Wanted,
@@ -187,7 +180,7 @@ async fn lock_versions(
         "JOIN schedule_version v ON v.schedule_id = r.id ORDER BY v.schedule_id {}",
         session.dialect.lock("FOR NO KEY UPDATE OF v")
     );
-    let set = schedules(wanted.schedules.iter().copied());
+    let set = convert::schedule_ids(wanted.schedules.iter().copied());
     let before = "SELECT v.schedule_id, v.version FROM";
     let found = session.query(set.statement(session.dialect, Vec::new(), before, &after)).await?;
     let pair = |row: sea_orm::QueryResult| {
@@ -195,6 +188,28 @@ async fn lock_versions(
         Ok((ScheduleId(id), version))
     };
     found.into_iter().map(pair).collect()
+}
+
+/// Whose the holds are that stand in the way of somebody, so that customers can be told of their own.
+async fn load_owners(session: &Session<'_>, rows: &mut Rows) -> Result<(), DbErr> {
+    let held = |(key, row): (&SeatKey, &SeatRow)| match row.state {
+        SeatState::Held { hold, .. } => Some(HoldId { schedule: key.0, uuid: hold }),
+        _ => None,
+    };
+    let named: BTreeSet<HoldId> = rows.seats.iter().filter_map(held).collect();
+    let others: Vec<HoldId> = named.into_iter().filter(|id| !rows.holds.contains_key(id)).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    let set = scoped(others.iter(), |id| (id.schedule, id.uuid));
+    let before = "SELECT t.schedule_id, t.id, t.customer_id FROM";
+    let after = "JOIN hold t ON t.schedule_id = r.schedule_id AND t.id = r.id";
+    for row in session.query(set.statement(session.dialect, Vec::new(), before, after)).await? {
+        let (schedule, uuid, customer) = row.try_get_many_by_index::<(i64, Uuid, String)>()?;
+        let id = HoldId { schedule: ScheduleId(schedule), uuid };
+        rows.owners.insert(id, convert::customer(customer)?);
+    }
+    Ok(())
 }
 
 async fn load_schedules(
@@ -205,7 +220,7 @@ async fn load_schedules(
     if versions.is_empty() {
         return Ok(());
     }
-    let set = schedules(versions.keys().copied());
+    let set = convert::schedule_ids(versions.keys().copied());
     let after = "JOIN schedule t ON t.id = r.id";
     for model in session.rows::<schedule::Entity>(&set, "SELECT t.* FROM", after).await? {
         let id = ScheduleId(model.id);
@@ -243,8 +258,7 @@ async fn load_customers(
         .with("schedule_id", Column::BigInt(schedules))
         .with("customer_id", Column::Text(names));
     let key = |schedule: i64, customer: String| {
-        let customer = CustomerId::parse(customer).map_err(|_| convert::corrupt("customer"))?;
-        Ok::<_, DbErr>((ScheduleId(schedule), customer))
+        Ok::<_, DbErr>((ScheduleId(schedule), convert::customer(customer)?))
     };
     for row in session.query(live_bookings(session.dialect, &set)).await? {
         let (schedule, customer, seats) = row.try_get_many_by_index::<(i64, String, i64)>()?;

@@ -53,7 +53,9 @@ pub(crate) fn next_step(
         AttemptError::Database(error) => match meaning(error) {
             Meaning::Again => again(&mut tries.again, pause),
             Meaning::Unique if tries.unique == 0 => again(&mut tries.unique, Duration::ZERO),
-            Meaning::Unique | Meaning::Data => halve(commands, error.to_string()),
+            Meaning::Unique | Meaning::Data | Meaning::Refused => {
+                halve(commands, error.to_string())
+            }
             Meaning::Stale if tries.renewed == 0 => {
                 tries.renewed += 1;
                 Step::Renew

@@ -94,6 +94,7 @@ pub(crate) fn unavailable(conflicts: &[(&str, ConflictReason)]) -> CommandResult
     let conflict = |(label, reason): &(&str, ConflictReason)| Conflict {
         label: (*label).to_owned(),
         reason: *reason,
+        hold: None,
     };
     let conflicts = conflicts.iter().map(conflict).collect();
     Ok(Outcome::Refused(Refusal::SeatsUnavailable(conflicts)))

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use seatlock::domain::claims::HoldStatus;
+use seatlock::domain::claims::{HoldRow, HoldStatus};
 use seatlock::domain::command::Action;
 use seatlock::domain::effect::{Effect, HoldView, Outcome};
 use seatlock::domain::ids::HoldId;
 use seatlock::domain::refusal::{ConflictReason, Refusal};
-use seatlock::store::Target;
+use seatlock::store::{CommandResult, Holder, Target};
 
 use super::commands::{
-    book, booked, command, confirm, done, held, hold, is_done, keyed, unavailable,
+    book, booked, command, confirm, done, held, hold, is_done, keyed, numbers, unavailable,
 };
 use super::on_both_databases;
 use super::stage::Stage;
@@ -27,6 +27,7 @@ on_both_databases![
     the_first_beat_of_all_is_no_outage,
     due_holds_come_oldest_first_and_within_the_limit,
     a_purge_takes_what_is_old_and_nothing_else,
+    a_conflict_names_the_hold_of_the_customer_who_asks,
 ];
 
 impl Stage {
@@ -185,4 +186,37 @@ async fn a_purge_takes_what_is_old_and_nothing_else(stage: Stage) {
     assert_eq!(keys, ["new"]);
     assert_eq!(stage.database.number("SELECT count(*) FROM batch").await, 1);
     assert_eq!(stage.database.number("SELECT count(*) FROM booking").await, 3);
+}
+
+async fn a_conflict_names_the_hold_of_the_customer_who_asks(stage: Stage) {
+    let schedule = stage.schedule(3).await;
+    let anna = held(&stage.run_one(hold(schedule, &[0, 1], "anna")).await).row;
+    let ben = held(&stage.run_one(hold(schedule, &[2], "ben")).await).row;
+    let named = |result: &CommandResult| match result {
+        Ok(Outcome::Refused(Refusal::SeatsUnavailable(lost))) => {
+            lost.iter().map(|seat| seat.hold).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    let results = stage
+        .run(vec![
+            hold(schedule, &[1, 2], "anna"),
+            book(schedule, &[1, 2], "ben"),
+            book(schedule, &[1, 2], "carl"),
+        ])
+        .await;
+    let expected = [[Some(anna.id), None], [None, Some(ben.id)], [None, None]];
+    assert_eq!(results.iter().map(named).collect::<Vec<_>>(), expected);
+
+    let seats = numbers(&[0, 2]).into_iter().map(|number| (schedule, number)).collect();
+    let holders = stage.store.holders(seats).await.unwrap();
+    let holder = |hold: &HoldRow| Holder {
+        hold: hold.id,
+        customer: hold.customer.clone(),
+        until: hold.until,
+    };
+    assert_eq!(holders.get(&(schedule, numbers(&[0])[0])), Some(&holder(&anna)));
+    assert_eq!(holders.get(&(schedule, numbers(&[2])[0])), Some(&holder(&ben)));
+    let free = stage.schedule(1).await;
+    assert_eq!(stage.store.holders(vec![(free, numbers(&[0])[0])]).await.unwrap().len(), 0);
 }

@@ -7,11 +7,12 @@ use crate::history::{Action, End, Evidence, History, Op, Told, Violation};
 use super::{C3, C5};
 
 /// Refusals that speak of the request's own claim, which a key that has had its effect never gets.
-const BUSINESS: [&str; 7] = [
+const BUSINESS: [&str; 8] = [
     "seats_unavailable",
     "hold_expired",
     "hold_released",
     "hold_confirmed",
+    "booking_cancelled",
     "seat_limit_reached",
     "validation_failed",
     "not_found",
@@ -66,6 +67,24 @@ pub(super) fn honest_refusal(history: &History, evidence: &Evidence) -> Vec<Viol
         }
     }
     found.extend(undone(history, evidence));
+    found.extend(not_cancelled(history, evidence));
+    found
+}
+
+/// Confirmations refused as those of a cancelled booking, although a seat of the booking is still sold.
+fn not_cancelled(history: &History, evidence: &Evidence) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for op in history.ops.iter().filter(|op| op.refused_as(&["booking_cancelled"])) {
+        let Action::Confirm { hold } = &op.action else { continue };
+        let booking = evidence.holds.get(hold).and_then(|row| row.booking.as_ref());
+        let live = |booking: &String| {
+            evidence.sales.iter().any(|sale| sale.booking == *booking && sale.released.is_none())
+        };
+        if booking.is_none_or(live) {
+            let what = format!("hold {hold} was refused as cancelled, and its booking is not");
+            found.push(Violation::new(C3, what, vec![op.id]));
+        }
+    }
     found
 }
 

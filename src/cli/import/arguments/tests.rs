@@ -73,6 +73,7 @@ fn what_is_out_of_bounds_is_refused_before_anything_is_read() {
         "--starts-at=tomorrow",
         "--currency=eur",
         "--max-seats-per-booking=0",
+        "--max-seats-per-booking=1001",
         "--max-seats-per-customer=100001",
         "--hold-ttl-s=0",
         "--id-from=name",

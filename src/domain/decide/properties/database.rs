@@ -123,7 +123,19 @@ impl Database {
                 }
             }
         }
+        self.load_owners(&mut rows);
         rows
+    }
+
+    /// Whose the holds are that have seats of the batch, but for those that are loaded whole.
+    fn load_owners(&self, rows: &mut Rows) {
+        for ((schedule, _), row) in &rows.seats {
+            let SeatState::Held { hold, .. } = row.state else { continue };
+            let id = HoldId { schedule: *schedule, uuid: hold };
+            if !rows.holds.contains_key(&id) {
+                rows.owners.insert(id, self.holds[&id].customer.clone());
+            }
+        }
     }
 
     fn load_claims(&self, rows: &mut Rows, command: &Command) {

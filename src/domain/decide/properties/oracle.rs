@@ -31,10 +31,10 @@ impl Oracle<'_> {
         match &command.action {
             Action::Hold { seats, customer, .. } | Action::Book { seats, customer, .. } => {
                 self.sale(schedule, seats, customer)?;
-                self.all_free(schedule, seats).map_err(Refusal::SeatsUnavailable)
+                self.all_free(schedule, seats, Some(customer)).map_err(Refusal::SeatsUnavailable)
             }
             Action::Block { seats, .. } => {
-                self.all_free(schedule, seats).map_err(Refusal::SeatsUnavailable)
+                self.all_free(schedule, seats, None).map_err(Refusal::SeatsUnavailable)
             }
             Action::Confirm { hold, customer, .. } => self.confirm(*hold, customer.as_ref()),
             Action::Extend { hold, .. } => self.extend(self.find(*hold)?),
@@ -66,11 +66,16 @@ impl Oracle<'_> {
         if hold.status == HoldStatus::Released {
             return Err(Refusal::HoldReleased);
         }
-        if hold.status == HoldStatus::Confirmed || self.database.is_alive(hold, self.now) {
+        if let Some(booking) = hold.booking {
+            let is_cancelled = self.database.live_seats(booking).is_empty();
+            return if is_cancelled { Err(Refusal::BookingCancelled(booking)) } else { Ok(()) };
+        }
+        if self.database.is_alive(hold, self.now) {
             return Ok(());
         }
         self.sale(hold.id.schedule, &hold.seats, &hold.customer)?;
-        self.all_free(hold.id.schedule, &hold.seats).map_err(Refusal::HoldExpired)
+        let lost = self.all_free(hold.id.schedule, &hold.seats, Some(&hold.customer));
+        lost.map_err(Refusal::HoldExpired)
     }
 
     fn extend(&self, hold: &HoldRow) -> Result<(), Refusal> {
@@ -118,30 +123,38 @@ impl Oracle<'_> {
         }
     }
 
-    fn all_free(&self, schedule: ScheduleId, seats: &[SeatNumber]) -> Result<(), Vec<Conflict>> {
+    fn all_free(
+        &self,
+        schedule: ScheduleId,
+        seats: &[SeatNumber],
+        asker: Option<&CustomerId>,
+    ) -> Result<(), Vec<Conflict>> {
         let keys = seats.iter().map(|number| (schedule, *number));
         let taken = keys.filter_map(|seat| {
-            Some(Conflict { label: self.label(seat), reason: self.claim_on(seat)? })
+            let (reason, holder) = self.claim_on(seat)?;
+            let own = holder.filter(|holder| Some(&holder.customer) == asker);
+            Some(Conflict { label: self.label(seat), reason, hold: own.map(|hold| hold.id) })
         });
         let taken: Vec<_> = taken.collect();
         if taken.is_empty() { Ok(()) } else { Err(taken) }
     }
 
-    fn claim_on(&self, seat: SeatKey) -> Option<ConflictReason> {
+    /// Who has a seat: why it is not free, and the hold if it is one.
+    fn claim_on(&self, seat: SeatKey) -> Option<(ConflictReason, Option<&HoldRow>)> {
         let database = self.database;
         let mut sales = database.booked_seats.iter();
         if sales.any(|((sold, _), released)| *sold == seat && released.is_none()) {
-            return Some(ConflictReason::Booked);
+            return Some((ConflictReason::Booked, None));
         }
-        let holds = |hold: &HoldRow| hold.id.schedule == seat.0 && hold.seats.contains(&seat.1);
+        let holds = |hold: &&HoldRow| hold.id.schedule == seat.0 && hold.seats.contains(&seat.1);
         let mut alive = database.holds.values().filter(|hold| database.is_alive(hold, self.now));
-        if alive.any(holds) {
-            return Some(ConflictReason::Held);
+        if let Some(holder) = alive.find(holds) {
+            return Some((ConflictReason::Held, Some(holder)));
         }
         let mut blocks = database.blocks.values().filter(|block| !block.lifted);
         blocks
             .any(|block| block.id.schedule == seat.0 && block.seats.contains(&seat.1))
-            .then_some(ConflictReason::Blocked)
+            .then_some((ConflictReason::Blocked, None))
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) const KINDS: &[&str] = &[
     "conflict: blocked",
     "conflict: booked",
     "conflict: held",
+    "conflict: held by the customer",
     "ended hold taken over",
     "expired",
     "extended",
@@ -32,6 +33,7 @@ pub(super) const KINDS: &[&str] = &[
     "key not recorded",
     "late confirm lost seats",
     "locked commands met",
+    "refused: booking cancelled",
     "refused: customer limit",
     "refused: extend of an ended hold",
     "refused: hold confirmed",
@@ -95,6 +97,9 @@ impl Tally {
                 for conflict in conflicts {
                     match conflict.reason {
                         ConflictReason::Booked => self.add("conflict: booked"),
+                        ConflictReason::Held if conflict.hold.is_some() => {
+                            self.add("conflict: held by the customer");
+                        }
                         ConflictReason::Held => self.add("conflict: held"),
                         ConflictReason::Blocked => self.add("conflict: blocked"),
                         ConflictReason::Contended => panic!("nothing waits here"),
@@ -107,6 +112,7 @@ impl Tally {
             }
             Refusal::HoldExpired(_) => self.add("late confirm lost seats"),
             Refusal::HoldReleased => self.add("refused: hold released"),
+            Refusal::BookingCancelled(_) => self.add("refused: booking cancelled"),
             Refusal::HoldConfirmed => self.add("refused: hold confirmed"),
             Refusal::NotInBooking(_) => self.add("refused: not in booking"),
             Refusal::SalesClosed => self.add("refused: sales closed"),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::claims::{BookingStatus, HoldStatus};
+use crate::domain::decide::properties::database::render;
 use ConflictReason::{Blocked, Booked, Held};
 
 #[test]
@@ -90,6 +91,33 @@ fn a_confirmed_hold_gives_its_booking_again() {
     world.done(cancel_seats(2, &[0]));
     let view = booking_view(world.done(confirm(1, 4)));
     assert_eq!((view.row.id, labels(&view.seats)), (booking_id(2), vec!["A-1-2"]));
+}
+
+#[test]
+fn a_hold_whose_booking_was_cancelled_whole_is_not_confirmed_again() {
+    let mut world = World::new();
+    world.done(hold(1, "ada", &[0, 1]));
+    let sold = world.done(keyed("k", "f", confirm(1, 2)));
+    world.done(cancel_seats(2, &[0]));
+    world.done(confirm(1, 3));
+    world.done(cancel_seats(2, &[1]));
+    let cancelled = Refusal::BookingCancelled(booking_id(2));
+    assert_eq!(world.refused(confirm(1, 3)), cancelled);
+    assert_eq!(world.refused(confirm_as("ada", 1, 3)), cancelled);
+    assert_eq!(world.refused(confirm_as("ben", 1, 3)), Refusal::NotFound("hold"));
+    let again = world.ask(keyed("k", "f", confirm(1, 4)));
+    assert_eq!(again, Outcome::Replayed(render(&sold)), "the first confirm had its effect");
+    assert_eq!(world.refused(keyed("another", "f", confirm(1, 4))), cancelled);
+    assert_eq!((world.state(0), world.state(1)), (SeatState::Available, SeatState::Available));
+}
+
+#[test]
+fn a_cancellation_counts_for_the_confirms_behind_it_in_the_same_batch() {
+    let mut world = World::new();
+    world.done(hold(1, "ada", &[0]));
+    let decision = world.batch(&[confirm(1, 2), confirm(1, 3), cancel(2), confirm(1, 4)]);
+    assert_eq!(decision.outcomes[0], decision.outcomes[1]);
+    assert_eq!(*refusal(&decision.outcomes[3]), Refusal::BookingCancelled(booking_id(2)));
 }
 
 #[test]

@@ -38,12 +38,49 @@ fn a_held_seat_is_refused_to_everybody_until_the_hold_ends() {
     let mut world = World::new();
     world.done(hold(1, "ada", &[0]));
     world.clock(599);
-    for taker in [hold(2, "ben", &[0]), book(3, "ben", &[0]), book(4, "ada", &[0]), block(5, &[0])]
-    {
+    for taker in [hold(2, "ben", &[0]), book(3, "ben", &[0]), block(5, &[0])] {
         assert_eq!(world.refused(taker), unavailable(&[("A-1-1", Held)]));
     }
     world.clock(600);
     world.done(hold(6, "ben", &[0]));
+}
+
+/// A refusal over seats that the customer's own holds have.
+fn own(holds: &[(&str, u128)]) -> Refusal {
+    let own = |(label, hold): &(&str, u128)| Conflict {
+        label: (*label).to_owned(),
+        reason: Held,
+        hold: Some(hold_id(*hold)),
+    };
+    Refusal::SeatsUnavailable(holds.iter().map(own).collect())
+}
+
+#[test]
+fn a_customer_is_told_which_of_their_own_holds_stands_in_the_way_and_nobody_else_is() {
+    let mut world = World::new();
+    world.batch(&[hold(1, "ada", &[0]), hold(2, "ada", &[1]), hold(3, "ben", &[2])]);
+    let both = own(&[("A-1-1", 1), ("A-1-2", 2)]);
+    assert_eq!(world.refused(hold(4, "ada", &[0, 1])), both);
+    assert_eq!(world.refused(book(4, "ada", &[0, 1, 3])), both);
+    let Refusal::SeatsUnavailable(mixed) = world.refused(book(4, "ada", &[0, 2])) else { panic!() };
+    assert_eq!(mixed.iter().map(|seat| seat.hold).collect::<Vec<_>>(), [Some(hold_id(1)), None]);
+    assert_eq!(
+        world.refused(book(4, "ben", &[0, 1])),
+        unavailable(&[("A-1-1", Held), ("A-1-2", Held)])
+    );
+    let decision = world.batch(&[hold(5, "ada", &[4]), book(6, "ada", &[4]), book(7, "ben", &[4])]);
+    assert_eq!(*refusal(&decision.outcomes[1]), own(&[("A-1-5", 5)]), "in the same batch");
+    assert_eq!(*refusal(&decision.outcomes[2]), unavailable(&[("A-1-5", Held)]));
+}
+
+#[test]
+fn a_late_confirmation_is_told_of_the_newer_hold_of_the_same_customer() {
+    let mut world = World::new();
+    world.done(hold(1, "ada", &[0]));
+    world.clock(600);
+    world.done(hold(2, "ada", &[0]));
+    let Refusal::HoldExpired(lost) = world.refused(confirm(1, 3)) else { panic!() };
+    assert_eq!(lost.first().and_then(|seat| seat.hold), Some(hold_id(2)));
 }
 
 #[test]

@@ -248,6 +248,7 @@ fn conflicts(pairs: &[(&str, ConflictReason)]) -> Vec<Conflict> {
     let conflict = |(label, reason): &(&str, ConflictReason)| Conflict {
         label: (*label).to_owned(),
         reason: *reason,
+        hold: None,
     };
     pairs.iter().map(conflict).collect()
 }

@@ -39,6 +39,16 @@ fn a_request_delivered_twice_at_once_has_one_outcome() {
 }
 
 #[test]
+fn a_queued_confirm_of_a_cancelled_booking_is_refused_and_keeps_that_outcome() {
+    let mut world = World::new();
+    world.batch(&[hold(1, "ada", &[0]), confirm(1, 2), cancel(2)]);
+    let late = world.ask(queued(1, 60, confirm(1, 3)));
+    assert_eq!(*refusal(&late), Refusal::BookingCancelled(booking_id(2)));
+    let again = world.ask(queued(1, 60, confirm(1, 4)));
+    assert!(matches!(&again, Outcome::Replayed(answer) if answer.status == 409), "{again:?}");
+}
+
+#[test]
 fn a_request_is_not_executed_after_its_time() {
     let mut world = World::new();
     world.clock(60);

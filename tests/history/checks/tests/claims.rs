@@ -144,6 +144,20 @@ fn c6_an_end_that_was_promised_is_never_made_earlier() {
 }
 
 #[test]
+fn c3_a_confirmation_is_refused_as_cancelled_only_if_every_seat_was_given_back() {
+    let confirm = Action::Confirm { hold: booking_id("h") };
+    let mut story = Story::new();
+    story.held(5, "h", &[0], 1_000);
+    story.hold_row("h").booking = Some(booking_id("a"));
+    story.sold(20, "a", "h", &[0], Some("h"));
+    story.op((40, 45), Some("c"), confirm, fail("booking_cancelled"));
+    story.caught_by(C3, "was refused as cancelled");
+    story.op((25, 35), Some("d"), cancel("a"), told("a", &[]));
+    story.given_back(30, "a");
+    assert!(!story.found().iter().any(|found| found.what.contains("refused as cancelled")));
+}
+
+#[test]
 fn c6_an_owner_in_time_is_not_turned_away() {
     let confirm = || Action::Confirm { hold: booking_id("h") };
     let mut story = Story::new();
