@@ -165,6 +165,6 @@ async fn a_key_repeats_the_answer_to_a_csv_plan(on: Stack) {
     assert_eq!(again.expect(200), first);
     let same = put(WRITTEN).await;
     assert_eq!(same.expect(200), first, "the same plan, written differently");
-    let (smaller, _) = HALL.trim_end().rsplit_once('\n').unwrap();
+    let (smaller, _) = WRITTEN.trim_end().rsplit_once('\n').unwrap();
     put(smaller).await.problem(422, "idempotency_key_reused");
 }
