@@ -173,7 +173,9 @@ impl Requests {
                 return Ok(Status { id, progress, not_after });
             }
             Err(PublishError::Full) => NotAccepted::Full,
-            Err(PublishError::Away(reason)) => NotAccepted::Away(reason),
+            Err(PublishError::Away(reason) | PublishError::Unfit(reason)) => {
+                NotAccepted::Away(reason)
+            }
             // It keeps its place: it may be there.
             Err(PublishError::Unknown) => return Err(NotAccepted::Unknown),
         };

@@ -34,6 +34,9 @@ const STALE_AFTER: Duration = Duration::from_secs(10);
 /// Between two looks at the schema, in probes: somebody may have restored an old backup.
 const SCHEMA_EVERY: u32 = 5;
 
+/// How long the service is degraded after it has dropped a request of the queue.
+pub const DROPPED_COUNTS: Duration = Duration::from_secs(600);
+
 /// Failed beats in a row after which writes are refused at once.
 const FAILED_BEATS: u32 = 2;
 
@@ -63,6 +66,8 @@ pub struct Health {
     report: RwLock<Report>,
     writable: watch::Sender<bool>,
     draining: AtomicBool,
+    /// When a request of the queue was dropped the last time, and why it was not kept.
+    dropped: RwLock<Option<(Instant, String)>>,
 }
 
 impl Default for Health {
@@ -71,6 +76,7 @@ impl Default for Health {
             report: RwLock::new(None),
             writable: watch::Sender::new(true),
             draining: AtomicBool::new(false),
+            dropped: RwLock::new(None),
         }
     }
 }
@@ -111,6 +117,20 @@ impl Health {
         if writable.wait_for(|writable| !*writable).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// A request of the queue that nobody can execute was dropped, since it cannot be kept as a dead letter:
+    /// the service is degraded for [`DROPPED_COUNTS`] from then on.
+    pub fn note_dropped_request(&self, why: String) {
+        let mut dropped = self.dropped.write().unwrap_or_else(PoisonError::into_inner);
+        *dropped = Some((Instant::now(), why));
+    }
+
+    fn problem_of_dead_letters(&self, now: Instant) -> Option<String> {
+        let dropped = self.dropped.read().unwrap_or_else(PoisonError::into_inner);
+        let (at, why) = dropped.as_ref()?;
+        let counts = now.saturating_duration_since(*at) < DROPPED_COUNTS;
+        counts.then(|| format!("messages of the queue that nobody can execute are dropped: {why}"))
     }
 
     /// Readiness goes off and stays off.
@@ -235,6 +255,8 @@ impl HealthMonitor {
         }
         let problem = self.schema.problem();
         checks.push(Check { name: HealthCheck::Schema, problem });
+        let problem = self.health.problem_of_dead_letters(Instant::now());
+        checks.push(Check { name: HealthCheck::DeadLetters, problem });
         let beaten = checks.first().is_none_or(|check| check.problem.is_none());
         self.failed_beats = if beaten { 0 } else { self.failed_beats.saturating_add(1) };
         let writable =

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::cause;
 use crate::domain::command::Queued;
 use crate::domain::effect::{Outcome, RecordedAnswer};
-use crate::domain::failure::{Failure, StoreError};
+use crate::domain::failure::Failure;
 use crate::domain::ids::RequestId;
 use crate::domain::refusal::Refusal;
 use crate::faults::{self, Point};
@@ -34,6 +34,7 @@ use super::booking::{Declined, Lanes};
 use super::health::Health;
 
 mod flight;
+mod parking;
 mod rest;
 
 use flight::{Flight, Place};
@@ -201,13 +202,13 @@ impl Consumer {
         flight: &mut Flight,
         deliveries: &mut dyn Deliveries,
     ) -> Result<(), QueueError> {
-        let landed = flight.take_landed();
+        let mut landed = flight.take_landed();
         if landed.is_empty() {
             return Ok(());
         }
-        for one in &landed {
+        for one in &mut landed {
             if let Err(reason) = &one.request {
-                self.park(one.message.clone(), None, reason).await?;
+                one.executed = self.park(one.message.clone(), None, reason).await?;
             }
         }
         faults::reach(Point::BeforeSettle).await.map_err(QueueError::new)?;
@@ -220,7 +221,7 @@ impl Consumer {
         let now = self.with.store.clock();
         let mut left = Vec::with_capacity(landed.len());
         for one in landed {
-            metrics.executed(one.result());
+            metrics.executed(one.executed);
             if let Ok(request) = one.request {
                 let id = request.queued.id;
                 metrics.wait_seconds.observe(now.since(id.made_at()).as_secs_f64());
@@ -260,8 +261,8 @@ impl Consumer {
         };
         if let Some(reason) = hopeless {
             if let Some((message, id)) = flight.first() {
-                self.park(message, Some(id), &reason).await?;
-                flight.give_up_first();
+                let given_up = self.park(message, Some(id), &reason).await?;
+                flight.give_up_first(given_up);
             }
             return self.settle(flight, deliveries).await;
         }
@@ -283,21 +284,6 @@ impl Consumer {
         let works = self.with.health.writable()
             && self.with.store.has_committed_within(Duration::from_secs(5));
         late && works && flight.tries_of_first() >= TRIES_MAX
-    }
-
-    async fn park(
-        &self,
-        message: Message,
-        id: Option<RequestId>,
-        reason: &str,
-    ) -> Result<(), QueueError> {
-        log::error!("request {} of the queue is a dead letter: {reason}", message.id);
-        if let Some(id) = id {
-            let answer = (self.with.render_parked)(id);
-            let recorded = self.with.store.record_answer(Queued::key(id), answer).await;
-            recorded.map_err(|error: StoreError| QueueError::new(error))?;
-        }
-        self.with.queue.park(self.partition, message, reason.to_owned()).await
     }
 
     async fn rest(&mut self) {

@@ -12,6 +12,7 @@ pub(crate) mod migrate;
 pub(crate) mod openapi;
 pub(crate) mod queue;
 pub(crate) mod serve;
+mod signals;
 pub(crate) mod verify;
 pub(crate) mod worker;
 

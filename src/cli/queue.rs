@@ -2,19 +2,25 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::rt::System;
 use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
 use seatlock::app::{open_queue, store_settings};
 use seatlock::http::time;
 use seatlock::metrics::Metrics;
-use seatlock::queue::{DeadLetter, Fate, Queue};
+use seatlock::queue::{self, DeadLetter, Fate, Queue, Tally};
 use seatlock::store::Store;
 
+use super::signals::Signals;
 use super::{Failed, logging, print, read_config};
 
-/// Dead letters that are worked on in one go.
-const LETTERS_MAX: usize = 10_000;
+/// How often the progress is shown.
+const SHOW_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Reasons that are told, of those for which letters are still there.
+const REASONS_MAX: usize = 10;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -58,44 +64,115 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failed> {
         let store = Store::open(store_settings(&config), Arc::new(metrics)).await;
         let store = store.map_err(|error| failed(error.to_string()))?;
         let queue = open_queue(&config.queue, &store).map_err(|error| failed(error.to_string()))?;
-        let done = obey(&*queue, &arguments.command).await.map_err(failed);
+        let done = obey(&*queue, &arguments.command).await;
         queue.close().await;
         store.close().await;
         done
     };
-    print(&System::new().block_on(work)?)
+    System::new().block_on(work)
 }
 
-async fn obey(queue: &dyn Queue, command: &Command) -> Result<String, String> {
+async fn obey(queue: &dyn Queue, command: &Command) -> Result<(), Failed> {
     match command {
         Command::List { limit, body } => {
-            let letters = queue.letters(*limit).await.map_err(|error| error.to_string())?;
-            Ok(list(&letters, *body))
+            let letters = queue.letters(*limit).await;
+            let letters = letters.map_err(|error| Failed::Work(error.to_string()))?;
+            print(&list(&letters, *body))
         }
-        Command::Retry(which) => settle(queue, which, Fate::Retry, "put back").await,
-        Command::Drop(which) => settle(queue, which, Fate::Drop, "dropped").await,
+        Command::Retry(which) => settle(queue, which, Fate::Retry).await,
+        Command::Drop(which) => settle(queue, which, Fate::Drop).await,
     }
 }
 
-async fn settle(
-    queue: &dyn Queue,
-    which: &Which,
-    fate: Fate,
-    done: &str,
-) -> Result<String, String> {
-    let ids = match which.all {
-        true => {
-            let letters = queue.letters(LETTERS_MAX).await.map_err(|error| error.to_string())?;
-            letters.into_iter().map(|letter| letter.message.id).collect()
-        }
-        false => which.ids.clone(),
+/// Takes letters away, and says how many were, whatever happens: the rest is an error.
+async fn settle(queue: &dyn Queue, which: &Which, fate: Fate) -> Result<(), Failed> {
+    let tally = Tally::default();
+    let ended = take(queue, which, fate, &tally).await;
+    let summary = Summary::of(fate, &which.ids, &tally, ended);
+    print(&format!("{}\n", summary.counts))?;
+    summary.remedy.map_or(Ok(()), |remedy| Err(Failed::Work(remedy)))
+}
+
+/// Works until the end, an error or a signal; shows on a terminal how far it is.
+async fn take(queue: &dyn Queue, which: &Which, fate: Fate, tally: &Tally) -> Result<(), String> {
+    let mut signals = Signals::listen().map_err(|error| error.to_string())?;
+    let chosen = match which.all {
+        true => queue::Which::All,
+        false => queue::Which::Ids(which.ids.iter().cloned().collect()),
     };
-    for id in &ids {
-        if !queue.take(id.clone(), fate).await.map_err(|error| error.to_string())? {
-            return Err(format!("there is no dead letter {id:?}; `seatlock queue list` shows all"));
-        }
+    // Nothing is shown where the standard error is no terminal.
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} {msg}") {
+        bar.set_style(style.tick_chars("|/-\\ "));
     }
-    Ok(format!("{} {done}\n", ids.len()))
+    bar.set_message(done(fate));
+    let mut taking = queue.take(chosen, fate, tally);
+    let ended = loop {
+        tokio::select! {
+            ended = &mut taking => break ended.map_err(|error| error.to_string()),
+            signal = signals.next() => break Err(format!("it was ended by {signal}")),
+            () = tokio::time::sleep(SHOW_INTERVAL) => {
+                bar.set_position(u64::try_from(tally.done()).unwrap_or(u64::MAX));
+                bar.tick();
+            }
+        }
+    };
+    bar.finish_and_clear();
+    ended
+}
+
+/// What is said at the end.
+#[derive(Debug, PartialEq, Eq)]
+struct Summary {
+    counts: String,
+    /// Why not everything was done, and what to do about it.
+    remedy: Option<String>,
+}
+
+fn done(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Retry => "put back",
+        Fate::Drop => "dropped",
+    }
+}
+
+impl Summary {
+    /// Ids that were named and not seen are not there, if the work came to its end; else nothing is known of
+    /// them.
+    fn of(fate: Fate, ids: &[String], tally: &Tally, ended: Result<(), String>) -> Self {
+        let unseen = || ids.iter().filter(|id| !tally.has_found(id));
+        let failed = tally.failed();
+        let mut counts = format!("{} {}", tally.done(), done(fate));
+        let mut reasons = Vec::new();
+        let mut add = |number: usize, what: &str| {
+            if number > 0 {
+                // Writing to a string cannot fail.
+                let _ = write!(counts, ", {number} {what}");
+            }
+        };
+        add(failed.len(), "failed");
+        match ended {
+            Ok(()) => {
+                add(unseen().count(), "not found");
+                let missing =
+                    |id| format!("there is no dead letter {id:?}; `seatlock queue list` shows all");
+                reasons.extend(unseen().map(missing));
+            }
+            Err(problem) => {
+                add(unseen().count(), "not reached");
+                let remedy = "the rest is still there; run the command again";
+                reasons.push(format!("{problem}; {remedy}"));
+            }
+        }
+        let still = |(id, reason)| format!("dead letter {id:?} is still there: {reason}");
+        reasons.extend(failed.into_iter().map(still));
+        let more = reasons.len().saturating_sub(REASONS_MAX);
+        reasons.truncate(REASONS_MAX);
+        if more > 0 {
+            reasons.push(format!("and {more} more"));
+        }
+        Self { counts, remedy: (!reasons.is_empty()).then(|| reasons.join("\n")) }
+    }
 }
 
 fn list(letters: &[DeadLetter], body: bool) -> String {
@@ -115,4 +192,45 @@ fn list(letters: &[DeadLetter], body: bool) -> String {
         }
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(ids: &[&str]) -> Vec<String> {
+        ids.iter().map(|id| (*id).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_was_done_is_always_said() {
+        let tally = Tally::default();
+        let all = Summary::of(Fate::Drop, &[], &tally, Ok(()));
+        assert_eq!(all, Summary { counts: "0 dropped".to_owned(), remedy: None });
+        tally.note_done("1".to_owned());
+        tally.note_failed("2".to_owned(), "the queue is full".to_owned());
+
+        let named = ids(&["1", "2", "3", "4"]);
+        let Summary { counts, remedy } = Summary::of(Fate::Retry, &named, &tally, Ok(()));
+        assert_eq!(counts, "1 put back, 1 failed, 2 not found");
+        let remedy = remedy.unwrap();
+        assert!(remedy.contains("no dead letter \"4\""), "{remedy}");
+        assert!(remedy.contains("\"2\" is still there: the queue is full"), "{remedy}");
+
+        let away = Err("the queue is away".to_owned());
+        let Summary { counts, remedy } = Summary::of(Fate::Retry, &named, &tally, away);
+        assert_eq!(counts, "1 put back, 1 failed, 2 not reached");
+        assert!(remedy.unwrap().starts_with("the queue is away; the rest is still there"));
+    }
+
+    #[test]
+    fn many_reasons_are_cut_short() {
+        let tally = Tally::default();
+        for number in 0..50 {
+            tally.note_failed(number.to_string(), "full".to_owned());
+        }
+        let remedy = Summary::of(Fate::Drop, &[], &tally, Ok(())).remedy.unwrap();
+        assert_eq!(remedy.lines().count(), REASONS_MAX + 1);
+        assert!(remedy.ends_with("and 40 more"), "{remedy}");
+    }
 }

@@ -4,7 +4,6 @@ mod banner;
 mod demo;
 mod manager;
 mod offer;
-mod signals;
 
 use std::sync::Arc;
 
@@ -13,8 +12,8 @@ use log::Level;
 use seatlock::app::{App, Role};
 use seatlock::config::{Config, Database};
 
+use super::signals::Signals;
 use super::{Failed, logging, print, read_config};
-use signals::Signals;
 
 /// Open files besides the clients' connections: databases, Redis, listeners.
 const FILES_BESIDES: u64 = 256;

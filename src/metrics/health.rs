@@ -15,6 +15,9 @@ labels! {
         Actors = "actors",
         /// The schema has every step that this program needs.
         Schema = "schema",
+        /// No request of the queue was dropped for want of room among the dead letters in the last ten
+        /// minutes.
+        DeadLetters = "dead_letters",
     }
 }
 

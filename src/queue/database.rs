@@ -1,26 +1,28 @@
 //! The queue in the service's own database (`db://`): nothing else to run, and a restart loses nothing.
 //!
 //! What many requests publish at once goes in with one transaction: while one commits, the next gathers.
-//! A consumer's turn is a row with an end, renewed as long as it asks for more.
+//! `consumer` is the way out.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use uuid::Uuid;
 
 use crate::domain::clock::EpochMs;
 use crate::domain::failure::StoreError;
-use crate::store::{Fetched, Store, StoredLetter, StoredMessage};
+use crate::store::{LettersTaken, Store, StoredLetter, StoredMessage};
 
 use super::{
-    DeadLetter, Deliveries, Fate, Message, PUBLISH_LIMIT, Partition, PublishError, Queue,
-    QueueError, UNSETTLED_MAX,
+    DeadLetter, Deliveries, Fate, Message, PUBLISH_LIMIT, Parked, Partition, PublishError, Queue,
+    QueueError, Tally, Which,
 };
 use crate::gather::Gather;
+
+mod consumer;
+
+use consumer::Consumer;
 
 /// Messages appended in one transaction, and those that may wait for it.
 const APPEND_MAX: usize = 512;
@@ -29,15 +31,8 @@ const WAITING_MAX: usize = 8_192;
 /// How often a process looks for what others have published.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long a consumer that does not renew its turn keeps others waiting, and after which time it renews.
-const TURN: Duration = Duration::from_secs(10);
-const RENEWAL: Duration = Duration::from_secs(3);
-
-/// How often whoever waits for a turn asks for it.
-const ASK_INTERVAL: Duration = Duration::from_millis(250);
-
-/// Messages fetched at once.
-const FETCH_MAX: usize = 512;
+/// Dead letters that are taken away with one transaction.
+const TAKE_MAX: usize = 100;
 
 /// A message on its way into the database.
 struct Appending {
@@ -48,6 +43,8 @@ struct Appending {
 /// The queue in the database.
 pub struct DatabaseQueue {
     store: Arc<Store>,
+    /// Messages that may wait.
+    max: u64,
     appender: Gather<Appending>,
     /// The newest number that this process knows of.
     last: watch::Sender<i64>,
@@ -64,7 +61,40 @@ impl DatabaseQueue {
         let appender = Gather::start((APPEND_MAX, WAITING_MAX), move |gathered| {
             append(Arc::clone(&into), gathered, max, news.clone())
         });
-        Self { store, appender, last, looking }
+        Self { store, max, appender, last, looking }
+    }
+
+    /// Takes the letters page by page. A letter that was taken back and is parked again meanwhile comes on a
+    /// later page, and stays.
+    async fn take_all(&self, fate: Fate, tally: &Tally) -> Result<(), QueueError> {
+        let mut after = None;
+        loop {
+            let page = self.store.queue_letters(after, TAKE_MAX).await.map_err(QueueError::new)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some((last.parked_at, last.message.id.clone()));
+            let ids = page.into_iter().map(|letter| letter.message.id);
+            let ids: Vec<String> = ids.filter(|id| !tally.has_found(id)).collect();
+            self.take_some(ids, fate, tally).await?;
+        }
+    }
+
+    async fn take_some(
+        &self,
+        ids: Vec<String>,
+        fate: Fate,
+        tally: &Tally,
+    ) -> Result<(), QueueError> {
+        let back_within = (fate == Fate::Retry).then_some(self.max);
+        let taken = self.store.queue_take_letters(ids.clone(), back_within).await;
+        match taken.map_err(QueueError::new)? {
+            LettersTaken::Gone(gone) => gone.into_iter().for_each(|id| tally.note_done(id)),
+            LettersTaken::Full => {
+                let full = PublishError::Full.to_string();
+                ids.into_iter().for_each(|id| tally.note_failed(id, full.clone()));
+                return Err(QueueError(full));
+            }
+        }
+        Ok(())
     }
 
     async fn append(&self, partition: Partition, message: Message) -> Result<(), PublishError> {
@@ -145,17 +175,7 @@ impl Queue for DatabaseQueue {
     }
 
     fn open(&self, partition: Partition) -> BoxFuture<'_, Result<Box<dyn Deliveries>, QueueError>> {
-        let consumer = Consumer {
-            store: Arc::clone(&self.store),
-            partition,
-            owner: Uuid::now_v7(),
-            news: self.last.subscribe(),
-            fetched_until: 0,
-            is_at_end: false,
-            renewed: None,
-            ready: VecDeque::new(),
-            unsettled: VecDeque::new(),
-        };
+        let consumer = Consumer::new(Arc::clone(&self.store), partition, self.last.subscribe());
         Box::pin(async move { Ok(Box::new(consumer) as Box<dyn Deliveries>) })
     }
 
@@ -164,10 +184,13 @@ impl Queue for DatabaseQueue {
         partition: Partition,
         message: Message,
         reason: String,
-    ) -> BoxFuture<'_, Result<(), QueueError>> {
+    ) -> BoxFuture<'_, Result<Parked, QueueError>> {
         Box::pin(async move {
-            let parked = self.store.queue_park(stored(partition, message), reason).await;
-            parked.map_err(QueueError::new)
+            match self.store.queue_park(stored(partition, message), reason).await {
+                Ok(()) => Ok(Parked::Kept),
+                Err(StoreError::Corrupt(reason)) => Ok(Parked::NoRoom(reason)),
+                Err(error) => Err(QueueError::new(error)),
+            }
         })
     }
 
@@ -178,17 +201,23 @@ impl Queue for DatabaseQueue {
         })
     }
 
-    fn take(&self, id: String, fate: Fate) -> BoxFuture<'_, Result<bool, QueueError>> {
+    fn take<'a>(
+        &'a self,
+        which: Which,
+        fate: Fate,
+        tally: &'a Tally,
+    ) -> BoxFuture<'a, Result<(), QueueError>> {
         Box::pin(async move {
-            let found = self.store.queue_letters(Some(id.clone()), 1).await;
-            let found = found.map_err(QueueError::new)?.into_iter().next();
-            let Some(DeadLetter { message, partition, .. }) = found.map(letter) else {
-                return Ok(false);
-            };
-            if fate == Fate::Retry {
-                self.append(partition, message).await.map_err(QueueError::new)?;
+            match which {
+                Which::All => self.take_all(fate, tally).await,
+                Which::Ids(ids) => {
+                    let ids: Vec<String> = ids.into_iter().collect();
+                    for some in ids.chunks(TAKE_MAX) {
+                        self.take_some(some.to_vec(), fate, tally).await?;
+                    }
+                    Ok(())
+                }
             }
-            self.store.queue_drop(id).await.map_err(QueueError::new)
         })
     }
 
@@ -203,110 +232,5 @@ impl Queue for DatabaseQueue {
 impl Drop for DatabaseQueue {
     fn drop(&mut self) {
         self.looking.abort();
-    }
-}
-
-/// The consumer of one partition, or one that waits for its turn.
-struct Consumer {
-    store: Arc<Store>,
-    partition: Partition,
-    owner: Uuid,
-    news: watch::Receiver<i64>,
-    /// The number up to which everything was fetched in this turn.
-    fetched_until: i64,
-    /// Whether nothing more was there at the last look.
-    is_at_end: bool,
-    /// When the turn was last renewed; absent while somebody else has it.
-    renewed: Option<Instant>,
-    ready: VecDeque<(i64, Message)>,
-    unsettled: VecDeque<i64>,
-}
-
-impl Consumer {
-    async fn take(&mut self) -> Result<Message, QueueError> {
-        if self.unsettled.len() >= usize::from(UNSETTLED_MAX) {
-            // Some have to be settled first.
-            std::future::pending::<()>().await;
-        }
-        loop {
-            if let Some((number, message)) = self.ready.pop_front() {
-                self.unsettled.push_back(number);
-                return Ok(message);
-            }
-            self.wait().await;
-            self.fetch().await?;
-        }
-    }
-
-    /// Waits until it is time to ask again.
-    async fn wait(&mut self) {
-        let Some(renewed) = self.renewed else {
-            // At once for the first time.
-            if self.is_at_end {
-                tokio::time::sleep(ASK_INTERVAL.mul_f64(0.5 + fastrand::f64())).await;
-            }
-            return;
-        };
-        if self.is_at_end {
-            let due = tokio::time::Instant::from_std(renewed + RENEWAL);
-            // An error means that the queue was closed; the turn goes on until its end.
-            let _ = tokio::time::timeout_at(due, self.news.changed()).await;
-        }
-    }
-
-    async fn fetch(&mut self) -> Result<(), QueueError> {
-        self.news.mark_unchanged();
-        let asked = Instant::now();
-        let turn = (self.partition.0, self.owner);
-        let fetched = self.store.queue_fetch(turn, TURN, self.fetched_until, FETCH_MAX).await;
-        match fetched.map_err(QueueError::new)? {
-            Fetched::Messages(found) => {
-                self.renewed = Some(asked);
-                self.is_at_end = found.len() < FETCH_MAX;
-                for (number, StoredMessage { id, body, .. }) in found {
-                    self.fetched_until = number;
-                    self.ready.push_back((number, Message { id, body }));
-                }
-                Ok(())
-            }
-            // What was fetched may be executed twice, which has one effect.
-            Fetched::Taken if self.renewed.is_some() => {
-                Err(QueueError::new("another consumer has taken its turn"))
-            }
-            Fetched::Taken => {
-                self.is_at_end = true;
-                Ok(())
-            }
-        }
-    }
-}
-
-impl Deliveries for Consumer {
-    fn next(&mut self) -> BoxFuture<'_, Result<Message, QueueError>> {
-        Box::pin(self.take())
-    }
-
-    fn settle(&mut self, count: usize) -> BoxFuture<'_, Result<(), QueueError>> {
-        Box::pin(async move {
-            let Some(until) = self.unsettled.get(count.wrapping_sub(1)).copied() else {
-                return Ok(());
-            };
-            self.store.queue_settle(self.partition.0, until).await.map_err(QueueError::new)?;
-            self.unsettled.drain(..count);
-            Ok(())
-        })
-    }
-}
-
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        if self.renewed.is_none() {
-            return;
-        }
-        let (store, partition, owner) = (Arc::clone(&self.store), self.partition.0, self.owner);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            // Left undone, the next consumer waits for the end of this turn.
-            runtime.spawn(async move { store.queue_leave(partition, owner).await });
-        }
     }
 }

@@ -8,6 +8,7 @@
 mod database;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod letters;
 mod outcomes;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
@@ -18,10 +19,10 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::domain::clock::EpochMs;
 use crate::domain::ids::ScheduleId;
 
 pub use database::DatabaseQueue;
+pub use letters::{DeadLetter, Fate, Parked, Tally, Which};
 pub use outcomes::Outcomes;
 pub use request::Request;
 pub use waiting::{Entry, LineLimits, Newcomer, Standing, WaitingList, estimate_s};
@@ -41,20 +42,27 @@ pub trait Queue: Send + Sync + 'static {
     fn open(&self, partition: Partition) -> BoxFuture<'_, Result<Box<dyn Deliveries>, QueueError>>;
 
     /// Keeps a message as a dead letter, with the reason; its delivery is still to be settled. Parking the
-    /// same message twice keeps it once, or twice under one id.
+    /// same message twice keeps it once, or twice under one id. After an error nothing was kept, and a later
+    /// try may succeed.
     fn park(
         &self,
         partition: Partition,
         message: Message,
         reason: String,
-    ) -> BoxFuture<'_, Result<(), QueueError>>;
+    ) -> BoxFuture<'_, Result<Parked, QueueError>>;
 
     /// The dead letters, oldest first, at most `limit`. Looking changes nothing.
     fn letters(&self, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>, QueueError>>;
 
-    /// Takes a dead letter away: to the end of its own partition, or for good. False if there is none of
-    /// this id. A letter that is retried is never lost: at worst it is both back and still listed.
-    fn take(&self, id: String, fate: Fate) -> BoxFuture<'_, Result<bool, QueueError>>;
+    /// Takes dead letters away, each to the end of its own partition or for good, in time proportional to
+    /// their number. `tally` has what was done so far, also when this is given up or fails. A letter that is
+    /// retried is never lost: at worst it is both back and still listed.
+    fn take<'a>(
+        &'a self,
+        which: Which,
+        fate: Fate,
+        tally: &'a Tally,
+    ) -> BoxFuture<'a, Result<(), QueueError>>;
 
     /// Lets go of the queue's connections. What was not settled comes again to others.
     fn close(&self) -> BoxFuture<'_, ()>;
@@ -105,28 +113,6 @@ pub struct Message {
     pub body: Vec<u8>,
 }
 
-/// A message that could not be executed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// What it was.
-    pub message: Message,
-    /// Where it came from.
-    pub partition: Partition,
-    /// Why it was parked.
-    pub reason: String,
-    /// When; by the clock of who parked it.
-    pub parked_at: EpochMs,
-}
-
-/// What becomes of a dead letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It is published again.
-    Retry,
-    /// It is deleted.
-    Drop,
-}
-
 /// Why a message was not published, or is not known to be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
@@ -136,6 +122,9 @@ pub enum PublishError {
     /// The queue cannot be reached, or refused. It was not published.
     #[error("the queue is away: {0}")]
     Away(String),
+    /// The queue will never take this message. It was not published.
+    #[error("the queue does not take this message: {0}")]
+    Unfit(String),
     /// It was sent, and no confirmation came: it may be in the queue.
     #[error("the queue did not confirm in time")]
     Unknown,

@@ -1,7 +1,8 @@
 //! The queue in front in RabbitMQ, 3.10 or later: its settings, and what the queue promises in terms of its parts.
 //!
 //! `layout` names and declares the queues, `publisher` has the way in with `session`, `consumer` the way
-//! out, `letters` the dead letters. `connection` connects, `transport` is what lapin does it on.
+//! out, `letters` with `desk` the dead letters; `form` is what all of them look like. `connection` connects,
+//! `transport` is what lapin does it on.
 
 use std::sync::Arc;
 
@@ -9,10 +10,15 @@ use futures_util::future::{BoxFuture, FutureExt};
 use lapin::BasicProperties;
 use lapin::types::ShortString;
 
-use super::{DeadLetter, Deliveries, Fate, Message, Partition, PublishError, Queue, QueueError};
+use super::{
+    DeadLetter, Deliveries, Fate, Message, Parked, Partition, PublishError, Queue, QueueError,
+    Tally, Which,
+};
 
 mod connection;
 mod consumer;
+mod desk;
+mod form;
 mod layout;
 mod letters;
 mod publisher;
@@ -69,7 +75,7 @@ impl Queue for RabbitQueue {
     ) -> BoxFuture<'_, Result<(), PublishError>> {
         async move {
             let parcel = self.layout.queue(partition).and_then(|queue| parcel(queue, message));
-            let parcel = parcel.map_err(|problem| PublishError::Away(problem.0))?;
+            let parcel = parcel.map_err(|problem| PublishError::Unfit(problem.0))?;
             self.publisher.publish(parcel).await
         }
         .boxed()
@@ -88,7 +94,7 @@ impl Queue for RabbitQueue {
         partition: Partition,
         message: Message,
         reason: String,
-    ) -> BoxFuture<'_, Result<(), QueueError>> {
+    ) -> BoxFuture<'_, Result<Parked, QueueError>> {
         self.letters.park(partition, message, reason).boxed()
     }
 
@@ -96,8 +102,13 @@ impl Queue for RabbitQueue {
         self.letters.list(limit).boxed()
     }
 
-    fn take(&self, id: String, fate: Fate) -> BoxFuture<'_, Result<bool, QueueError>> {
-        self.letters.take(id, fate).boxed()
+    fn take<'a>(
+        &'a self,
+        which: Which,
+        fate: Fate,
+        tally: &'a Tally,
+    ) -> BoxFuture<'a, Result<(), QueueError>> {
+        async move { self.letters.take(&which, fate, tally).await }.boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

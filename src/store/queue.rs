@@ -1,5 +1,5 @@
-//! The queue in front, where the database keeps it: what waits, numbered in the order of COMMIT, and what
-//! could not be executed.
+//! The queue in front, where the database keeps it: what waits, numbered in the order of COMMIT, and who
+//! consumes it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,17 +28,6 @@ pub struct StoredMessage {
     pub body: Vec<u8>,
 }
 
-/// A message that could not be executed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredLetter {
-    /// The message.
-    pub message: StoredMessage,
-    /// Why.
-    pub reason: String,
-    /// Epoch milliseconds, on the database's clock.
-    pub parked_at: i64,
-}
-
 /// What a consumer finds in its partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fetched {
@@ -48,18 +37,45 @@ pub enum Fetched {
     Taken,
 }
 
-fn part(partition: u16) -> i16 {
+pub(super) fn part(partition: u16) -> i16 {
     i16::try_from(partition).unwrap_or(i16::MAX)
 }
 
-fn ms(life: Duration) -> i64 {
+pub(super) fn ms(life: Duration) -> i64 {
     i64::try_from(life.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn message(partition: i16, id: String, body: &str) -> Result<StoredMessage, DbErr> {
+pub(super) fn message(partition: i16, id: String, body: &str) -> Result<StoredMessage, DbErr> {
     let body = STANDARD.decode(body).map_err(|_| convert::corrupt("body"))?;
     let partition = u16::try_from(partition).map_err(|_| convert::corrupt("part"))?;
     Ok(StoredMessage { partition, id, body })
+}
+
+/// Appends messages within a transaction; false, and nothing written, if more than `max` would wait then.
+pub(super) async fn append(
+    session: &Session<'_>,
+    messages: &[StoredMessage],
+    max: u64,
+) -> Result<bool, DbErr> {
+    let count = i64::try_from(messages.len()).unwrap_or(i64::MAX);
+    let sql = "UPDATE queue_counter SET last = last + $1, waiting = waiting + $1
+         WHERE id = 1 AND waiting + $1 <= $2 RETURNING last";
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
+    let statement = session.dialect.statement(sql, vec![count.into(), max.into()]);
+    let Some(row) = session.query(statement).await?.into_iter().next() else {
+        return Ok(false);
+    };
+    let last: i64 = row.try_get_by_index(0)?;
+    let text = |f: fn(&StoredMessage) -> String| Column::Text(messages.iter().map(f).collect());
+    let rows = RowSet::new()
+        .with("part", Column::Small(messages.iter().map(|m| part(m.partition)).collect()))
+        .with("number", Column::BigInt((last - count + 1..=last).collect()))
+        .with("id", text(|message| message.id.clone()))
+        .with("body", text(|message| STANDARD.encode(&message.body)));
+    let before = "INSERT INTO queue_message (part, number, id, body)
+         SELECT r.part, r.number, r.id, r.body FROM";
+    session.write(&rows, Vec::new(), before, "WHERE true").await?;
+    Ok(true)
 }
 
 impl Store {
@@ -75,27 +91,10 @@ impl Store {
         let work = move |db: DatabaseConnection| async move {
             let transaction = db.begin_with_options(dialect.begin()).await?;
             let session = Session::new(&transaction, dialect);
-            let count = i64::try_from(messages.len()).unwrap_or(i64::MAX);
-            let sql = "UPDATE queue_counter SET last = last + $1, waiting = waiting + $1
-                 WHERE id = 1 AND waiting + $1 <= $2 RETURNING last";
-            let max = i64::try_from(max).unwrap_or(i64::MAX);
-            let statement = dialect.statement(sql, vec![count.into(), max.into()]);
-            let Some(row) = session.query(statement).await?.into_iter().next() else {
+            if !append(&session, &messages, max).await? {
                 transaction.rollback().await?;
                 return Ok(false);
-            };
-            let last: i64 = row.try_get_by_index(0)?;
-            let rows = RowSet::new()
-                .with("part", Column::Small(messages.iter().map(|m| part(m.partition)).collect()))
-                .with("number", Column::BigInt((last - count + 1..=last).collect()))
-                .with("id", Column::Text(messages.iter().map(|m| m.id.clone()).collect()))
-                .with(
-                    "body",
-                    Column::Text(messages.iter().map(|m| STANDARD.encode(&m.body)).collect()),
-                );
-            let before = "INSERT INTO queue_message (part, number, id, body)
-                 SELECT r.part, r.number, r.id, r.body FROM";
-            session.write(&rows, Vec::new(), before, "WHERE true").await?;
+            }
             match commit(transaction).await? {
                 Commit::Done => Ok(true),
                 Commit::Uncertain => Err(StoreError::Timeout),
@@ -183,65 +182,6 @@ impl Store {
             let gone = i64::try_from(gone).unwrap_or(0);
             session.execute(dialect.statement(sql, vec![gone.into()])).await?;
             transaction.commit().await
-        };
-        self.on_primary(work).await
-    }
-
-    /// Keeps a message as a dead letter. One that is there already under the same id is replaced.
-    pub async fn queue_park(
-        self: &Arc<Self>,
-        message: StoredMessage,
-        reason: String,
-    ) -> Result<(), StoreError> {
-        let dialect = self.dialect;
-        let work = move |db: DatabaseConnection| async move {
-            let sql = format!(
-                "INSERT INTO queue_letter (id, part, body, reason, parked_at)
-                 VALUES ($1, $2, $3, $4, {}) ON CONFLICT (id) DO UPDATE SET part = excluded.part,
-                 body = excluded.body, reason = excluded.reason, parked_at = excluded.parked_at",
-                dialect.now()
-            );
-            let body = STANDARD.encode(&message.body);
-            let values =
-                vec![message.id.into(), part(message.partition).into(), body.into(), reason.into()];
-            db.execute_raw(dialect.statement(sql, values)).await.map(drop)
-        };
-        self.on_primary(work).await
-    }
-
-    /// The dead letters, oldest first: at most `limit`, only that of this id if one is named.
-    pub async fn queue_letters(
-        self: &Arc<Self>,
-        id: Option<String>,
-        limit: usize,
-    ) -> Result<Vec<StoredLetter>, StoreError> {
-        let dialect = self.dialect;
-        let work = move |db: DatabaseConnection| async move {
-            let only = if id.is_some() { "WHERE id = $2" } else { "" };
-            let sql = format!(
-                "SELECT part, id, body, reason, parked_at FROM queue_letter {only}
-                 ORDER BY parked_at, id LIMIT $1"
-            );
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let values = std::iter::once(limit.into()).chain(id.map(Into::into)).collect();
-            let rows = db.query_all_raw(dialect.statement(sql, values)).await?;
-            let one = |row: &QueryResult| {
-                type Columns = (i16, String, String, String, i64);
-                let (part, id, body, reason, parked_at) = row.try_get_many_by_index::<Columns>()?;
-                Ok(StoredLetter { message: message(part, id, &body)?, reason, parked_at })
-            };
-            rows.iter().map(one).collect::<Result<_, DbErr>>()
-        };
-        self.on_primary(work).await
-    }
-
-    /// Deletes a dead letter; false if there is none of this id.
-    pub async fn queue_drop(self: &Arc<Self>, id: String) -> Result<bool, StoreError> {
-        let dialect = self.dialect;
-        let work = move |db: DatabaseConnection| async move {
-            let sql = "DELETE FROM queue_letter WHERE id = $1";
-            let gone = db.execute_raw(dialect.statement(sql, vec![id.into()])).await?;
-            Ok::<_, DbErr>(gone.rows_affected() > 0)
         };
         self.on_primary(work).await
     }

@@ -24,7 +24,9 @@ async fn a_started_service_is_alive_and_ready(on: Stack) {
     let verbose = app.get("/readyz?verbose").await.expect(200);
     let checks = verbose["checks"].as_object().unwrap();
     let names: Vec<&str> = checks.keys().map(String::as_str).collect();
-    assert_eq!(names, ["actors", "read database", "schema", "seat locks", "write database"]);
+    let known =
+        ["actors", "dead letters", "read database", "schema", "seat locks", "write database"];
+    assert_eq!(names, known);
     assert!(checks.values().all(Value::is_null), "{verbose}");
     app.get("/readyz?colour=red").await.problem(400, "invalid_parameter");
 }

@@ -87,7 +87,57 @@ async fn requests_are_taken_while_the_primary_is_away(url: &str, name: &str) {
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq {
     mod full {
+        use std::time::Duration;
+
+        use seatlock::queue::rabbitmq::{RabbitQueue, RabbitSettings};
+        use seatlock::queue::{Message, Partition, Queue as _};
         use test_support::RabbitMq;
+
+        use crate::app::Stack;
+        use crate::client::taking;
+
+        /// More messages than there may be dead letters: good requests go on, what is dropped is counted, and
+        /// the process says that it is degraded.
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn more_poison_than_there_is_room_for_stops_no_good_request() {
+            const MAX: u64 = 10;
+            let broker = broker().await;
+            let (url, name, max) = (broker.url(), broker.fresh_name(), MAX.to_string());
+            let variables = [
+                ("QUEUE_MODE", "prefer"),
+                ("QUEUE_URL", url.as_str()),
+                ("QUEUE_NAME", &name),
+                ("QUEUE_PARTITIONS", "1"),
+                ("QUEUE_MAX", &max),
+            ];
+            let app = Stack::Full.start_with(&variables).await;
+            let schedule = app.row_of(2).await;
+            let first = super::super::taken(&app, "a", &taking(&schedule, &["A-1-1"], "ada")).await;
+            assert_eq!(app.outcome(&first).await["status"], "succeeded");
+            let settings = RabbitSettings { url, name, partitions: 1, max: MAX };
+            let stranger = RabbitQueue::new(&settings).unwrap();
+            let poison = |number: u64| Message { id: format!("p{number}"), body: b"?".to_vec() };
+            for number in 0..MAX * 4 {
+                while stranger.publish(Partition(0), poison(number)).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+            let second =
+                super::super::taken(&app, "b", &taking(&schedule, &["A-1-2"], "ben")).await;
+            assert_eq!(app.outcome(&second).await["status"], "succeeded");
+            let executed = |how: &str| format!("seatlock_queue_executed_total{{result=\"{how}\"}}");
+            let (parked, dropped) =
+                (app.metric(&executed("parked")).await, app.metric(&executed("dropped")).await);
+            assert_eq!(parked + dropped, MAX as f64 * 4.0);
+            assert!(parked >= MAX as f64 && dropped >= MAX as f64, "{parked} and {dropped}");
+            let degraded =
+                app.wait_until("/readyz?verbose", |answer| answer.body.contains("degraded")).await;
+            assert_eq!(degraded.status, 200);
+            assert!(degraded.body.contains("dead letters"), "{}", degraded.body);
+            assert_eq!(stranger.letters(100).await.unwrap().len(), parked as usize);
+            stranger.close().await;
+            app.database.audit().await;
+        }
 
         /// Starting a broker would block the runtime.
         async fn broker() -> &'static RabbitMq {

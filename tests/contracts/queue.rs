@@ -4,6 +4,7 @@
 mod database;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod letters;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 
@@ -11,7 +12,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use seatlock::queue::{DeadLetter, Deliveries, Fate, Message, Partition, PublishError, Queue};
+use seatlock::queue::{Deliveries, Message, Partition, PublishError, Queue};
 use tokio::time::timeout;
 
 /// Long enough for anything that is to happen, brokers' elections included.
@@ -27,7 +28,7 @@ pub(crate) async fn every_promise(queue: &dyn Queue) {
     a_partition_has_one_consumer_at_a_time(queue, Partition(3)).await;
     partitions_do_not_touch_each_other(queue, Partition(4), Partition(5)).await;
     many_publishers_lose_nothing(queue, Partition(6)).await;
-    a_parked_message_waits_for_a_person(queue, Partition(7)).await;
+    letters::every_promise(queue, Partition(7)).await;
     any_bytes_are_a_message(queue, Partition(8)).await;
 }
 
@@ -135,34 +136,6 @@ async fn many_publishers_lose_nothing(queue: &dyn Queue, partition: Partition) {
         let own: Vec<Message> = found.iter().filter(mine).cloned().collect();
         assert_eq!(own, numbers(publisher * 100..publisher * 100 + 20));
     }
-}
-
-/// It is listed with its reason until it is sent back to its partition, or dropped.
-async fn a_parked_message_waits_for_a_person(queue: &dyn Queue, partition: Partition) {
-    publish(queue, partition, 0..3).await;
-    let mut consumer = open(queue, partition).await;
-    let found = take(&mut consumer, 3).await;
-    for message in &found {
-        queue.park(partition, message.clone(), format!("no. {}", message.id)).await.unwrap();
-    }
-    consumer.settle(3).await.unwrap();
-    let letters = listed(queue, 3).await;
-    assert_eq!(letters.iter().map(|letter| letter.message.clone()).collect::<Vec<_>>(), found);
-    assert_eq!(letters[2].reason, "no. 2");
-    assert_eq!(letters[2].partition, partition);
-    assert!(letters[2].parked_at.0 > 1_700_000_000_000);
-    assert_eq!(queue.letters(2).await.unwrap().len(), 2);
-
-    assert!(queue.take("1".to_owned(), Fate::Retry).await.unwrap());
-    assert_eq!(take(&mut consumer, 1).await, numbers(1..2));
-    consumer.settle(1).await.unwrap();
-    assert!(queue.take("0".to_owned(), Fate::Drop).await.unwrap());
-    assert!(!queue.take("0".to_owned(), Fate::Drop).await.unwrap(), "it is gone");
-    assert!(!queue.take("absent".to_owned(), Fate::Retry).await.unwrap());
-    let left = listed(queue, 1).await;
-    assert_eq!(left[0].message.id, "2");
-    assert!(queue.take("2".to_owned(), Fate::Drop).await.unwrap());
-    nothing_more(&mut consumer).await;
 }
 
 /// What was published by others is delivered too, to be parked.
@@ -317,17 +290,4 @@ async fn take(consumer: &mut Box<dyn Deliveries>, count: usize) -> Vec<Message> 
 async fn nothing_more(consumer: &mut Box<dyn Deliveries>) {
     let next = timeout(QUIET, consumer.next()).await;
     assert!(next.is_err(), "there should be nothing: {next:?}");
-}
-
-/// The dead letters, once there are as many as expected: a broker's own count may lag.
-async fn listed(queue: &dyn Queue, count: usize) -> Vec<DeadLetter> {
-    let deadline = tokio::time::Instant::now() + SOON;
-    loop {
-        let letters = queue.letters(100).await.unwrap();
-        if letters.len() == count {
-            return letters;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{letters:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }

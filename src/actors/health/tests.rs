@@ -51,3 +51,14 @@ fn a_replica_that_is_behind_is_a_problem_and_none_at_all_is_not() {
     let problem = problem_of_reads(Ok(Some(Duration::from_millis(7_250))));
     assert!(problem.is_some_and(|problem| problem.contains("7.2 s behind")));
 }
+
+#[test]
+fn a_dropped_request_degrades_for_a_while_and_says_why() {
+    let (health, now) = (Health::default(), Instant::now());
+    assert_eq!(health.problem_of_dead_letters(now), None);
+    health.note_dropped_request("they are too many".to_owned());
+    let problem = health.problem_of_dead_letters(now).unwrap();
+    assert!(problem.ends_with("dropped: they are too many"), "{problem}");
+    let later = Instant::now() + DROPPED_COUNTS;
+    assert_eq!(health.problem_of_dead_letters(later), None);
+}

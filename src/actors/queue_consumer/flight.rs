@@ -68,13 +68,8 @@ pub(super) struct Landed {
     pub(super) request: Result<Request, String>,
     /// Whether it is the last of its message, which can be settled then.
     pub(super) ends_message: bool,
-    executed: Executed,
-}
-
-impl Landed {
-    pub(super) fn result(&self) -> Executed {
-        self.executed
-    }
+    /// How it ended.
+    pub(super) executed: Executed,
 }
 
 /// Everything under way, oldest first.
@@ -180,10 +175,10 @@ impl Flight {
         self.deliveries.front().map_or(0, |first| first.tries)
     }
 
-    /// The oldest request was parked: it is over.
-    pub(super) fn give_up_first(&mut self) {
+    /// The oldest request is over, since nobody can execute it.
+    pub(super) fn give_up_first(&mut self, how: Executed) {
         if let Some(first) = self.deliveries.front_mut() {
-            first.state = State::Landed(Executed::Parked);
+            first.state = State::Landed(how);
         }
     }
 }

@@ -23,11 +23,27 @@ const BYTES_MAX: usize = 64 << 20;
 /// Between two looks at the clock.
 const POLL: Duration = Duration::from_millis(100);
 
-/// The letters there are, among those whose ids are wanted, oldest first. Blocks.
+/// A letter that was found.
+pub(super) struct Found {
+    /// As it was parked last.
+    pub(super) letter: DeadLetter,
+    /// The keys of all its records: it may have been parked more than once.
+    pub(super) keys: Vec<String>,
+}
+
+/// What was found in one look.
+pub(super) struct Look {
+    /// Oldest first.
+    pub(super) found: Vec<Found>,
+    /// Whether there is nothing else that is wanted: no letter was left out for want of memory.
+    pub(super) complete: bool,
+}
+
+/// The letters there are, among those whose ids are wanted. Blocks.
 pub(super) fn read(
     settings: &KafkaSettings,
     wanted: impl Fn(&str) -> bool,
-) -> Result<Vec<DeadLetter>, QueueError> {
+) -> Result<Look, QueueError> {
     let deadline = Instant::now() + READ_LIMIT;
     let client: BaseConsumer<Quiet> =
         reader_config(settings).create_with_context(Quiet).map_err(QueueError::new)?;
@@ -37,9 +53,9 @@ pub(super) fn read(
     while !unread.is_empty() {
         match client.poll(POLL) {
             Some(Ok(record)) => {
-                let (id, letter) = record::letter(&record);
-                if wanted(&id) {
-                    kept.note(id, letter, (record.partition(), record.offset()));
+                let (key, letter) = record::letter(&record);
+                if letter.as_ref().is_none_or(|letter| wanted(&letter.message.id)) {
+                    kept.note(key, letter, (record.partition(), record.offset()));
                 }
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
@@ -53,7 +69,7 @@ pub(super) fn read(
             return Err(QueueError(format!("cannot read the dead letters: {problem}")));
         }
     }
-    Ok(kept.in_order())
+    Ok(kept.look())
 }
 
 /// Goes to the beginning of each of the topic's partitions.
@@ -71,31 +87,47 @@ fn begin(client: &BaseConsumer<Quiet>, topic: &str) -> Result<HashSet<i32>, Queu
     Ok(partitions)
 }
 
-/// The letters read so far, by id.
+/// The letters read so far, by key.
 #[derive(Default)]
 struct Kept {
     letters: HashMap<String, (DeadLetter, (i32, i64))>,
     bytes: usize,
+    left_out: bool,
 }
 
 impl Kept {
-    /// What was written last about an id counts.
-    fn note(&mut self, id: String, letter: Option<DeadLetter>, place: (i32, i64)) {
-        if let Some((old, _)) = self.letters.remove(&id) {
+    /// What was written last about a key counts.
+    fn note(&mut self, key: String, letter: Option<DeadLetter>, place: (i32, i64)) {
+        if let Some((old, _)) = self.letters.remove(&key) {
             self.bytes = self.bytes.saturating_sub(size(&old));
         }
         let Some(letter) = letter else { return };
         let bytes = self.bytes.saturating_add(size(&letter));
         if bytes <= BYTES_MAX {
             self.bytes = bytes;
-            self.letters.insert(id, (letter, place));
+            self.letters.insert(key, (letter, place));
+        } else {
+            self.left_out = true;
         }
     }
 
-    fn in_order(self) -> Vec<DeadLetter> {
-        let mut letters: Vec<_> = self.letters.into_values().collect();
-        letters.sort_by_key(|(letter, place)| (letter.parked_at, *place));
-        letters.into_iter().map(|(letter, _)| letter).collect()
+    /// One letter for each id, in the order in which they were parked last.
+    fn look(self) -> Look {
+        let mut letters: Vec<_> = self.letters.into_iter().collect();
+        letters.sort_by_key(|(_, (letter, place))| (letter.parked_at, *place));
+        let mut by_id: HashMap<String, Found> = HashMap::new();
+        for (key, (letter, _)) in letters {
+            let id = letter.message.id.clone();
+            let mut keys = by_id.remove(&id).map_or_else(Vec::new, |before| before.keys);
+            keys.push(key);
+            by_id.insert(id, Found { letter, keys });
+        }
+        let mut found: Vec<Found> = by_id.into_values().collect();
+        found.sort_by(|one, next| {
+            let order = |found: &Found| (found.letter.parked_at, found.letter.message.id.clone());
+            order(one).cmp(&order(next))
+        });
+        Look { found, complete: !self.left_out }
     }
 }
 
@@ -120,13 +152,13 @@ mod tests {
     }
 
     fn ids(kept: Kept) -> Vec<String> {
-        kept.in_order().into_iter().map(|letter| letter.message.id).collect()
+        kept.look().found.into_iter().map(|found| found.letter.message.id).collect()
     }
 
     #[test]
-    fn what_was_written_last_about_a_letter_counts() {
+    fn what_was_written_last_under_a_key_counts() {
         let mut kept = Kept::default();
-        for (offset, (id, letter)) in [
+        for (offset, (key, letter)) in [
             ("a", Some(letter("a", 1, 1))),
             ("b", Some(letter("b", 2, 1))),
             ("c", Some(letter("c", 3, 1))),
@@ -137,9 +169,28 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            kept.note(id.to_owned(), letter, (0, offset as i64));
+            kept.note(key.to_owned(), letter, (0, offset as i64));
         }
         assert_eq!(ids(kept), ["c", "a"]);
+    }
+
+    #[test]
+    fn a_letter_that_was_parked_again_is_one_until_its_first_record_has_ended() {
+        let mut kept = Kept::default();
+        kept.note("a@1".to_owned(), Some(letter("a", 1, 1)), (0, 0));
+        kept.note("b@2".to_owned(), Some(letter("b", 2, 1)), (0, 1));
+        kept.note("a@3".to_owned(), Some(letter("a", 3, 1)), (0, 2));
+        let look = kept.look();
+        let keys: Vec<_> = look.found.iter().map(|found| found.keys.as_slice()).collect();
+        assert_eq!(keys, [vec!["b@2".to_owned()], vec!["a@1".to_owned(), "a@3".to_owned()]]);
+        assert!(look.complete);
+
+        // What was sent back before it was parked again is ended alone.
+        let mut kept = Kept::default();
+        kept.note("a@1".to_owned(), Some(letter("a", 1, 1)), (0, 0));
+        kept.note("a@3".to_owned(), Some(letter("a", 3, 1)), (0, 1));
+        kept.note("a@1".to_owned(), None, (0, 2));
+        assert_eq!(ids(kept), ["a"]);
     }
 
     #[test]
@@ -147,6 +198,7 @@ mod tests {
         let mut kept = Kept::default();
         kept.note("old".to_owned(), Some(letter("old", 1, BYTES_MAX - 1000)), (0, 0));
         kept.note("new".to_owned(), Some(letter("new", 2, 1000)), (0, 1));
+        assert!(kept.left_out);
         assert_eq!(ids(kept), ["old"]);
         let mut kept = Kept::default();
         kept.note("old".to_owned(), Some(letter("old", 1, BYTES_MAX - 1000)), (0, 0));

@@ -8,13 +8,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    DeadLetter, Deliveries, Fate, Message, PUBLISH_LIMIT, Partition, PublishError, Queue,
-    QueueError,
+    DeadLetter, Deliveries, Fate, Message, PUBLISH_LIMIT, Parked, Partition, PublishError, Queue,
+    QueueError, Tally, Which,
 };
 
 mod client;
@@ -28,11 +28,15 @@ mod topics;
 
 use deliveries::Consumer;
 use group::Group;
+use letters::{Found, Look};
 use publisher::Publisher;
 use record::Record;
 
 /// How long letting go of the partitions may take before somebody else has to notice that they are free.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
+
+/// Dead letters that are taken away at the same time.
+const TOGETHER: usize = 256;
 
 /// Which Kafka, and what the queue is called there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,15 +104,27 @@ impl KafkaQueue {
     }
 
     /// Sends a record to the dead letters.
-    async fn send_dead(&self, record: Record) -> Result<(), QueueError> {
-        self.send(record, Instant::now() + PUBLISH_LIMIT).await.map_err(QueueError::new)
+    async fn send_dead(&self, record: Record) -> Result<(), PublishError> {
+        self.send(record, Instant::now() + PUBLISH_LIMIT).await
     }
 
-    /// The dead letters that are wanted, oldest first.
+    /// Takes one letter away. First back, then away: what fails in between leaves it in both places.
+    async fn take_one(&self, found: &Found, fate: Fate) -> Result<(), PublishError> {
+        let Found { letter, keys } = found;
+        if fate == Fate::Retry {
+            self.publish(letter.partition, letter.message.clone()).await?;
+        }
+        for key in keys {
+            self.send_dead(Record::tombstone(&self.settings, key.clone())).await?;
+        }
+        Ok(())
+    }
+
+    /// The dead letters that are wanted.
     async fn read_dead(
         &self,
         wanted: impl Fn(&str) -> bool + Send + 'static,
-    ) -> Result<Vec<DeadLetter>, QueueError> {
+    ) -> Result<Look, QueueError> {
         self.ready().await?;
         let settings = Arc::clone(&self.settings);
         let reading = move || letters::read(&settings, wanted);
@@ -171,31 +187,45 @@ impl Queue for KafkaQueue {
         partition: Partition,
         message: Message,
         reason: String,
-    ) -> BoxFuture<'_, Result<(), QueueError>> {
+    ) -> BoxFuture<'_, Result<Parked, QueueError>> {
         let letter = DeadLetter { message, partition, reason, parked_at: SystemTime::now().into() };
-        Box::pin(self.send_dead(Record::letter(&self.settings, letter)))
+        Box::pin(async move {
+            match self.send_dead(Record::letter(&self.settings, letter)).await {
+                Ok(()) => Ok(Parked::Kept),
+                Err(PublishError::Unfit(reason)) => Ok(Parked::NoRoom(reason)),
+                Err(error) => Err(QueueError::new(error)),
+            }
+        })
     }
 
     fn letters(&self, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>, QueueError>> {
         Box::pin(async move {
-            let mut letters = self.read_dead(|_| true).await?;
-            letters.truncate(limit);
-            Ok(letters)
+            let letters = self.read_dead(|_| true).await?.found.into_iter().take(limit);
+            Ok(letters.map(|found| found.letter).collect())
         })
     }
 
-    fn take(&self, id: String, fate: Fate) -> BoxFuture<'_, Result<bool, QueueError>> {
+    fn take<'a>(
+        &'a self,
+        which: Which,
+        fate: Fate,
+        tally: &'a Tally,
+    ) -> BoxFuture<'a, Result<(), QueueError>> {
         Box::pin(async move {
-            let wanted = id.clone();
-            let found = self.read_dead(move |id| id == wanted).await?;
-            let Some(letter) = found.into_iter().next() else { return Ok(false) };
-            // First back, then away: what fails in between leaves it in both places.
-            if fate == Fate::Retry {
-                let published = self.publish(letter.partition, letter.message).await;
-                published.map_err(QueueError::new)?;
+            loop {
+                let wanted = which.clone();
+                let look = self.read_dead(move |id| wanted.includes(id)).await?;
+                let new = |found: &Found| !tally.has_found(&found.letter.message.id);
+                let found: Vec<Found> = look.found.into_iter().filter(new).collect();
+                for some in found.chunks(TOGETHER) {
+                    let taking = some.iter().map(|found| self.take_one(found, fate));
+                    let outcomes = join_all(taking).await;
+                    note(some, outcomes, tally)?;
+                }
+                if look.complete || found.is_empty() {
+                    return Ok(());
+                }
             }
-            self.send_dead(Record::tombstone(&self.settings, id)).await?;
-            Ok(true)
         })
     }
 
@@ -211,4 +241,26 @@ impl Queue for KafkaQueue {
             }
         })
     }
+}
+
+/// Counts what became of some letters; an error if the brokers are away.
+fn note(
+    some: &[Found],
+    outcomes: Vec<Result<(), PublishError>>,
+    tally: &Tally,
+) -> Result<(), QueueError> {
+    let mut problem = Ok(());
+    for (found, outcome) in some.iter().zip(outcomes) {
+        let id = found.letter.message.id.clone();
+        match outcome {
+            Ok(()) => tally.note_done(id),
+            Err(error) => {
+                tally.note_failed(id, error.to_string());
+                if matches!(error, PublishError::Away(_) | PublishError::Unknown) {
+                    problem = Err(QueueError::new(error));
+                }
+            }
+        }
+    }
+    problem
 }

@@ -185,6 +185,7 @@ impl Producer {
 fn refused(error: &KafkaError) -> PublishError {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::QueueFull) => PublishError::Full,
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => PublishError::Unfit(error.to_string()),
         _ => PublishError::Away(error.to_string()),
     }
 }
@@ -193,9 +194,9 @@ fn refused(error: &KafkaError) -> PublishError {
 fn reported(error: &KafkaError) -> PublishError {
     match error.rdkafka_error_code() {
         // These are not about this attempt: every earlier one was, or would have been, refused too.
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => PublishError::Unfit(error.to_string()),
         Some(
-            RDKafkaErrorCode::MessageSizeTooLarge
-            | RDKafkaErrorCode::UnknownTopic
+            RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownPartition
             | RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed,
@@ -220,7 +221,11 @@ mod tests {
         assert_eq!(refused(&error(RDKafkaErrorCode::QueueFull)), PublishError::Full);
         let away = |answer| matches!(answer, PublishError::Away(_));
         assert!(away(refused(&error(RDKafkaErrorCode::UnknownPartition))));
-        assert!(away(reported(&error(RDKafkaErrorCode::MessageSizeTooLarge))));
+        assert!(away(reported(&error(RDKafkaErrorCode::UnknownTopic))));
+        for judge in [refused, reported] {
+            let unfit = judge(&error(RDKafkaErrorCode::MessageSizeTooLarge));
+            assert!(matches!(unfit, PublishError::Unfit(_)), "it is too large at every attempt");
+        }
         for code in [
             RDKafkaErrorCode::MessageTimedOut,
             RDKafkaErrorCode::BrokerTransportFailure,

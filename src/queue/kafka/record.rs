@@ -53,15 +53,16 @@ impl Record {
             topic: settings.dead_topic(),
             partition: None,
             headers: with(headers, PARKED_AT, &letter.parked_at.0.to_string()),
-            key: letter.message.id,
+            // A letter that is sent back and parked again is another one: what ends the first leaves it alone.
+            key: format!("{}@{}", letter.message.id, letter.parked_at.0),
             body: Some(letter.message.body),
         }
     }
 
-    /// The end of the dead letter of this id.
-    pub(super) fn tombstone(settings: &KafkaSettings, id: String) -> Self {
+    /// The end of the dead letter with this key.
+    pub(super) fn tombstone(settings: &KafkaSettings, key: String) -> Self {
         let headers = OwnedHeaders::new();
-        Self { topic: settings.dead_topic(), partition: None, key: id, body: None, headers }
+        Self { topic: settings.dead_topic(), partition: None, key, body: None, headers }
     }
 }
 
@@ -84,18 +85,19 @@ pub(super) fn message(record: &BorrowedMessage<'_>) -> Message {
     }
 }
 
-/// What a record says about the dead letter of an id: what it is, or (`None`) that it is no more.
+/// What a record says about the dead letter with a key: what it is, or (`None`) that it is no more.
 pub(super) fn letter(record: &BorrowedMessage<'_>) -> (String, Option<DeadLetter>) {
-    let id = String::from_utf8_lossy(record.key().unwrap_or_default()).into_owned();
-    let Some(body) = record.payload() else { return (id, None) };
+    let key = String::from_utf8_lossy(record.key().unwrap_or_default()).into_owned();
+    let Some(body) = record.payload() else { return (key, None) };
     let number = |key| header(record, key).and_then(|text| text.parse::<i64>().ok());
     let partition = number(PARTITION).and_then(|number| u16::try_from(number).ok());
     let written_at = record.timestamp().to_millis();
+    let id = header(record, ID).map_or_else(|| key.clone(), str::to_owned);
     let letter = DeadLetter {
-        message: Message { id: id.clone(), body: body.to_vec() },
+        message: Message { id, body: body.to_vec() },
         partition: Partition(partition.unwrap_or(0)),
         reason: header(record, REASON).unwrap_or_default().to_owned(),
         parked_at: EpochMs(number(PARKED_AT).or(written_at).unwrap_or(0)),
     };
-    (id, Some(letter))
+    (key, Some(letter))
 }

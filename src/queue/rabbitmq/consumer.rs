@@ -14,8 +14,8 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::connection::{Backoff, Connector, Link};
+use super::form::message_of;
 use super::layout::Layout;
-use super::letters::message_of;
 use crate::queue::{Deliveries, Message, Partition, QueueError, UNSETTLED_MAX};
 
 /// The longest that a partition may take to be opened, behind others that are opened before it.

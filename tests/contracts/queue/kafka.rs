@@ -10,8 +10,9 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use seatlock::queue::kafka::{KafkaQueue, KafkaSettings};
-use seatlock::queue::{PUBLISH_LIMIT, Partition, PublishError, Queue};
+use seatlock::queue::{Fate, Message, PUBLISH_LIMIT, Parked, Partition, PublishError, Queue};
 
+use super::letters::{all_taken, park};
 use super::{message, numbers, open, publish, take};
 
 mod sharing;
@@ -232,7 +233,7 @@ async fn messages_of_others_are_told_apart_by_their_place() {
     assert_eq!(found[0].body, b"?");
     assert_eq!(found[2].body, b"");
     for message in found {
-        queue.park(Partition(0), message, "not a request".to_owned()).await.unwrap();
+        park(&queue, Partition(0), message, "not a request").await;
     }
     consumer.settle(3).await.unwrap();
     assert_eq!(queue.letters(10).await.unwrap().len(), 3);
@@ -244,7 +245,7 @@ async fn a_letter_parked_twice_is_kept_once_and_the_oldest_come_first() {
     let cluster = Cluster::start(1);
     let queue = cluster.queue();
     for number in [3, 1, 2, 3] {
-        queue.park(Partition(0), message(number), "why".to_owned()).await.unwrap();
+        park(&queue, Partition(0), message(number), "why").await;
         // Told apart by their times.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -252,6 +253,22 @@ async fn a_letter_parked_twice_is_kept_once_and_the_oldest_come_first() {
     let ids: Vec<&str> = found.iter().map(|letter| letter.message.id.as_str()).collect();
     assert_eq!(ids, ["1", "2"]);
     assert_eq!(queue.letters(10).await.unwrap().len(), 3);
+    assert_eq!(all_taken(&queue, Fate::Drop).await, 3);
+    assert_eq!(queue.letters(10).await.unwrap(), [], "both records of the third are gone");
+}
+
+/// A broker takes messages up to a size, and a letter is larger than what it is made of.
+#[tokio::test]
+async fn a_message_that_is_too_large_for_a_letter_is_not_kept_and_said_so() {
+    let cluster = Cluster::start(1);
+    let queue = cluster.queue();
+    let large = Message { id: "large".to_owned(), body: vec![b'x'; 2_000_000] };
+    let unfit = queue.publish(Partition(0), large.clone()).await;
+    assert!(matches!(unfit, Err(PublishError::Unfit(_))), "{unfit:?}");
+    let parked = queue.park(Partition(0), large, "why".to_owned()).await.unwrap();
+    assert!(matches!(&parked, Parked::NoRoom(why) if why.contains("size")), "{parked:?}");
+    park(&queue, Partition(0), message(1), "why").await;
+    queue.close().await;
 }
 
 #[tokio::test]

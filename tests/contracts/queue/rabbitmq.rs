@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use seatlock::queue::rabbitmq::{RabbitQueue, RabbitSettings};
-use seatlock::queue::{Fate, PUBLISH_LIMIT, Partition, PublishError, Queue, UNSETTLED_MAX};
+use seatlock::queue::{PUBLISH_LIMIT, Partition, PublishError, Queue, UNSETTLED_MAX};
 use test_support::{Certificates, RabbitMq, Relay};
 
 use super::*;
 
-/// As `rabbitmq.rs` has it.
-const DELIVERY_LIMIT: u32 = 20;
+mod letters;
 
 fn settings(broker: &RabbitMq, partitions: u16, max: u64) -> RabbitSettings {
     RabbitSettings { url: broker.url(), name: broker.fresh_name(), partitions, max }
@@ -46,11 +45,6 @@ async fn until_full(queue: &RabbitQueue, from: u32) {
         }
     }
     panic!("it takes more than it was made for");
-}
-
-async fn listed_up_to(queue: &RabbitQueue, limit: usize) -> Vec<Message> {
-    let letters = queue.letters(limit).await.unwrap();
-    letters.into_iter().map(|letter| letter.message).collect()
 }
 
 /// Until the queue knows that the broker cannot be reached; gives what it knows.
@@ -261,52 +255,6 @@ mod full {
         second.settle(last.len()).await.unwrap();
         let found: Vec<_> = given[..2].iter().chain(&rest).chain(&last).cloned().collect();
         assert!(found == numbers(0..count), "they are not in their order");
-        queue.close().await;
-    }
-
-    #[tokio::test]
-    async fn what_is_never_settled_becomes_a_dead_letter_of_rabbitmqs_own() {
-        let queue = queue(shared().await, 3, 100_000);
-        publish(&queue, Partition(2), 0..1).await;
-        for _ in 0..=DELIVERY_LIMIT {
-            let mut consumer = open(&queue, Partition(2)).await;
-            assert_eq!(take(&mut consumer, 1).await, numbers(0..1));
-        }
-        let letters = listed(&queue, 1).await;
-        assert_eq!(letters[0].message, message(0));
-        assert_eq!(letters[0].partition, Partition(2));
-        assert!(letters[0].reason.contains("never settled"), "{}", letters[0].reason);
-        assert!(letters[0].parked_at.0 > 1_700_000_000_000, "{:?}", letters[0].parked_at);
-
-        // A person who looks often does no harm, and a retry begins anew.
-        for _ in 0..=DELIVERY_LIMIT {
-            assert_eq!(queue.letters(1).await.unwrap().len(), 1);
-        }
-        assert!(queue.take("0".to_owned(), Fate::Retry).await.unwrap());
-        assert!(queue.letters(1).await.unwrap().is_empty());
-        let mut consumer = open(&queue, Partition(2)).await;
-        assert_eq!(take(&mut consumer, 1).await, numbers(0..1));
-        consumer.settle(1).await.unwrap();
-        nothing_more(&mut consumer).await;
-        queue.close().await;
-    }
-
-    /// Looks of any length leave the order as it is, and two people who look at once both see all.
-    #[tokio::test]
-    async fn dead_letters_in_rabbitmq_stay_in_their_order() {
-        let queue = queue(shared().await, 1, 100_000);
-        for number in 0..6 {
-            queue.park(Partition(0), message(number), "no".to_owned()).await.unwrap();
-        }
-        for limit in [1, 4, 2, 6, 3, 1, 100] {
-            let letters = listed_up_to(&queue, limit).await;
-            assert_eq!(letters, numbers(0..6.min(u32::try_from(limit).unwrap())), "{limit}");
-        }
-        let (one, other) = tokio::join!(queue.letters(6), queue.letters(6));
-        assert_eq!((one.unwrap().len(), other.unwrap().len()), (6, 6));
-        assert!(queue.take("3".to_owned(), Fate::Drop).await.unwrap());
-        let ids: Vec<_> = listed(&queue, 5).await.into_iter().map(|one| one.message.id).collect();
-        assert_eq!(ids, ["0", "1", "2", "4", "5"]);
         queue.close().await;
     }
 

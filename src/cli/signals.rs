@@ -1,4 +1,4 @@
-//! The signals that stop the service: the first one drains it, a second one ends it at once.
+//! The signals that end a command; of a service the first one drains it, a second one ends it at once.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -13,13 +13,13 @@ const SAME_SIGNAL: Duration = Duration::from_millis(100);
 const TERMINATE: &str = "SIGTERM";
 
 /// SIGTERM and SIGINT, received from now on.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -27,7 +27,7 @@ impl Signals {
     }
 
     /// Waits for either signal and gives its name.
-    pub(super) async fn next(&mut self) -> &'static str {
+    pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => TERMINATE,
             _ = self.interrupt.recv() => "SIGINT",
@@ -37,7 +37,7 @@ impl Signals {
     /// Waits for a signal; from then on another one ends the process. Gives how long requests are still
     /// welcome: `delay` if a platform asks, which sends requests here until it has noticed; not at all if
     /// a person does.
-    pub(super) async fn drain(mut self, delay: Duration) -> Duration {
+    pub(crate) async fn drain(mut self, delay: Duration) -> Duration {
         let first = self.next().await;
         log::info!("{first}: draining; a second signal ends the process at once");
         let began = Instant::now();
