@@ -12,6 +12,7 @@ mod m20261122_000002_create_reservations;
 mod m20261122_000003_create_queue;
 mod m20261122_000005_know_restored_copies;
 mod m20261128_000010_name_the_history;
+mod m20261128_000030_create_queue_worker;
 #[cfg(feature = "rehearsal")]
 pub mod rehearsal;
 
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000003_create_queue::Migration),
             Box::new(m20261122_000005_know_restored_copies::Migration),
             Box::new(m20261128_000010_name_the_history::Migration),
+            Box::new(m20261128_000030_create_queue_worker::Migration),
         ]
     }
 }

@@ -33,10 +33,12 @@ use crate::store::Store;
 use super::booking::{Declined, Lanes};
 use super::health::Health;
 
+mod duty;
 mod flight;
 mod parking;
 mod rest;
 
+use duty::{Duty, Sharing};
 use flight::{Flight, Place};
 use rest::Rest;
 
@@ -76,7 +78,7 @@ pub struct QueueConsumers {
 
 /// The running consumers of a process.
 pub struct Consuming {
-    stop: watch::Sender<bool>,
+    duty: watch::Sender<Duty>,
     tasks: JoinSet<()>,
 }
 
@@ -84,33 +86,41 @@ impl Consuming {
     /// Takes no more deliveries; those under way are finished and settled. False if that is not so by
     /// `deadline`: what is left comes again, to others.
     pub async fn stop_by(mut self, deadline: std::time::Instant) -> bool {
-        self.stop.send_replace(true);
+        self.duty.send_modify(Duty::end);
         let all = async { while self.tasks.join_next().await.is_some() {} };
         tokio::time::timeout_at(deadline.into(), all).await.is_ok()
     }
 }
 
 impl QueueConsumers {
-    /// Starts a task per partition, in the tokio runtime of the caller.
+    /// Starts a task per partition, in the tokio runtime of the caller, and one that knows which of them have
+    /// something to do in this process.
     #[must_use]
     pub fn start(self, partitions: u16) -> Consuming {
         // A consumer that waits for a message has a place already.
         let places = Arc::new(Semaphore::new(self.places.max(usize::from(partitions) * 2)));
         let this = Arc::new(self);
-        let (stop, stopping) = watch::channel(false);
+        let duty = watch::Sender::new(Duty::default());
         let mut tasks = JoinSet::new();
+        let sharing = Sharing {
+            store: Arc::clone(&this.store),
+            duty: duty.clone(),
+            partitions,
+            gauge: this.metrics.queue.partitions.clone(),
+        };
+        tasks.spawn(sharing.run(this.queue.shared_as()));
         for partition in Partition::all(partitions) {
             let consumer = Consumer {
                 with: Arc::clone(&this),
                 partition,
-                stopping: stopping.clone(),
+                duty: duty.subscribe(),
                 places: Arc::clone(&places),
                 marked: None,
                 rest: Rest::new(partition, this.metrics.queue.paused_partitions.clone()),
             };
             tasks.spawn(consumer.run());
         }
-        Consuming { stop, tasks }
+        Consuming { duty, tasks }
     }
 }
 
@@ -118,7 +128,7 @@ impl QueueConsumers {
 struct Consumer {
     with: Arc<QueueConsumers>,
     partition: Partition,
-    stopping: watch::Receiver<bool>,
+    duty: watch::Receiver<Duty>,
     places: Arc<Semaphore>,
     /// When it was last said who is being executed.
     marked: Option<Instant>,
@@ -126,13 +136,16 @@ struct Consumer {
 }
 
 impl Consumer {
-    /// Consumes until it is stopped, whatever happens to the queue. A panic ends the work on one opening
-    /// of the partition, and what was not settled comes again.
+    /// Consumes whenever the partition is this process's, until the process stops, whatever happens to the
+    /// queue. A panic ends the work on one opening of the partition, and what was not settled comes again.
     async fn run(mut self) {
-        while !*self.stopping.borrow() {
+        while self.has_work().await {
             let consumed = AssertUnwindSafe(self.consume()).catch_unwind().await;
             let error = match consumed {
-                Ok(Ok(())) => return,
+                Ok(Ok(())) => {
+                    self.rest.end();
+                    continue;
+                }
                 Ok(Err(error)) => error,
                 Err(_) => QueueError::new("its consumer failed"),
             };
@@ -143,25 +156,37 @@ impl Consumer {
         }
     }
 
+    /// Waits until the partition is this process's; false when the process stops.
+    async fn has_work(&mut self) -> bool {
+        let partition = self.partition;
+        let wanted = self.duty.wait_for(|duty| duty.is_over() || duty.includes(partition)).await;
+        wanted.is_ok_and(|duty| !duty.is_over())
+    }
+
+    /// Consumes until the partition is not this process's any more, and what was begun is settled.
     async fn consume(&mut self) -> Result<(), QueueError> {
         let mut deliveries = self.with.queue.open(self.partition).await?;
         let mut flight = Flight::new(self.with.window.min(usize::from(UNSETTLED_MAX)));
         let opened = Instant::now();
         loop {
-            let stopping = *self.stopping.borrow();
-            if stopping && flight.is_empty() {
+            let on_duty = self.duty.borrow_and_update().includes(self.partition);
+            if !on_duty && flight.is_empty() {
                 return Ok(());
             }
             tokio::select! {
                 biased;
-                _ = self.stopping.changed(), if !stopping => {}
+                _ = self.duty.changed(), if on_duty => {}
                 step = flight.landed(), if !flight.is_empty() => {
                     if let ControlFlow::Break(failure) = step {
+                        if self.is_given_up() {
+                            // Another process goes on with what is not settled.
+                            return Ok(());
+                        }
                         self.interrupted(&mut flight, &mut *deliveries, &failure).await?;
                     }
                     self.settle(&mut flight, &mut *deliveries).await?;
                 }
-                next = next(&self.places, &mut *deliveries), if !stopping && flight.has_room() => {
+                next = next(&self.places, &mut *deliveries), if on_duty && flight.has_room() => {
                     let (place, message) = next?;
                     self.begin(&mut flight, place, message);
                 }
@@ -170,6 +195,12 @@ impl Consumer {
                 }
             }
         }
+    }
+
+    /// Whether the partition is another process's now, while this one works on.
+    fn is_given_up(&self) -> bool {
+        let duty = self.duty.borrow();
+        !duty.is_over() && !duty.includes(self.partition)
     }
 
     /// Puts the requests of a message behind those under way. Those behind the first take what places
@@ -287,7 +318,7 @@ impl Consumer {
     }
 
     async fn rest(&mut self) {
-        self.rest.take(&self.with.health, self.stopping.clone()).await;
+        self.rest.take(&self.with.health, self.duty.clone()).await;
     }
 }
 

@@ -48,6 +48,8 @@ metrics! {
         wait_seconds: Histogram[buckets QUEUE_SECONDS],
         /// Deliveries that this process is executing.
         in_flight: IntGauge,
+        /// Partitions that this process consumes; where Kafka shares them out, all of them.
+        partitions: IntGauge,
         /// Partitions whose consumer here waits until the booking engine, or the queue, is well again.
         paused_partitions: IntGauge,
         /// Times that the execution of deliveries was interrupted, to be begun again in order.

@@ -221,6 +221,10 @@ impl Queue for DatabaseQueue {
         })
     }
 
+    fn shared_as(&self) -> Option<String> {
+        Some("db".to_owned())
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.appender.stop();

@@ -13,6 +13,7 @@ mod outcomes;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 mod request;
+mod share;
 mod waiting;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub use database::DatabaseQueue;
 pub use letters::{DeadLetter, Fate, Parked, Tally, Which};
 pub use outcomes::Outcomes;
 pub use request::Request;
+pub use share::share_of;
 pub use waiting::{Entry, LineLimits, Newcomer, Standing, WaitingList, estimate_s};
 
 /// What every backend of the queue must do; one contract suite runs against all of them.
@@ -63,6 +65,10 @@ pub trait Queue: Send + Sync + 'static {
         fate: Fate,
         tally: &'a Tally,
     ) -> BoxFuture<'a, Result<(), QueueError>>;
+
+    /// The name under which processes have to share the partitions out among themselves; none where the
+    /// queue does that.
+    fn shared_as(&self) -> Option<String>;
 
     /// Lets go of the queue's connections. What was not settled comes again to others.
     fn close(&self) -> BoxFuture<'_, ()>;

@@ -111,6 +111,11 @@ impl Queue for RabbitQueue {
         async move { self.letters.take(&which, fate, tally).await }.boxed()
     }
 
+    /// A partition's first consumer would keep it as long as it lives, so one process would have them all.
+    fn shared_as(&self) -> Option<String> {
+        Some(self.layout.dead().as_str().to_owned())
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         async move {
             self.publisher.close().await;

@@ -23,6 +23,7 @@ mod plans;
 pub(crate) mod pool;
 mod queue;
 mod queue_letters;
+mod queue_workers;
 mod routing;
 mod schedules;
 mod schema;

@@ -128,6 +128,47 @@ mod several {
             );
         }
 
+        /// Partitions are shared out among the processes that execute, and again when one comes or goes.
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn processes_share_the_partitions_out() {
+            let app = Stack::Full.start_with(&QUEUED).await;
+            has_partitions(&app, 4).await;
+            let mut other = app.beside().await;
+            has_partitions(&app, 2).await;
+            has_partitions(&other, 2).await;
+            let schedules = served(&app, 8).await;
+            for process in [&app, &other] {
+                let done = process.metric("seatlock_queue_executed_total{result=\"done\"}").await;
+                assert!(done >= 2.0, "{done} of 8: each has two of the four partitions");
+            }
+            tokio::task::block_in_place(|| other.drain());
+            has_partitions(&app, 4).await;
+            for schedule in schedules {
+                let place = app.queued(&schedule, &["A-1-2"], "ben").await;
+                assert_eq!(app.outcome(&place).await["status"], "succeeded");
+            }
+            app.database.audit().await;
+        }
+
+        /// Waits until a process consumes so many partitions.
+        async fn has_partitions(process: &TestApp, count: u32) {
+            let line = format!("\nseatlock_queue_partitions {count}\n");
+            process.wait_until("/metrics", |answer| answer.body.contains(&line)).await;
+        }
+
+        /// A request for each of so many schedules, one in each partition before the next; all succeed.
+        async fn served(app: &TestApp, count: usize) -> Vec<String> {
+            let mut schedules = Vec::new();
+            for _ in 0..count {
+                schedules.push(app.row_of(2).await);
+            }
+            for schedule in &schedules {
+                let place = app.queued(schedule, &["A-1-1"], "ada").await;
+                assert_eq!(app.outcome(&place).await["status"], "succeeded");
+            }
+            schedules
+        }
+
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn a_message_that_comes_three_times_has_one_effect() {
             let app = nobody_executes().await;

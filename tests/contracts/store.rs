@@ -11,6 +11,7 @@ mod lineage;
 mod lost_commit;
 mod migrations;
 mod plans;
+mod queue_workers;
 mod races;
 mod retries;
 pub(crate) mod stage;

@@ -14,7 +14,7 @@ use seatlock::store::{AuditScope, Store};
 use tokio::sync::mpsc;
 
 /// Rows that come and go by themselves while a service runs.
-const RESTLESS: [&str; 2] = ["heartbeat", "outage"];
+const RESTLESS: [&str; 3] = ["heartbeat", "outage", "queue_worker"];
 
 /// A connection of its own to the database under test.
 pub(crate) struct Database {

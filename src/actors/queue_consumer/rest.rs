@@ -9,6 +9,8 @@ use tokio::time::Instant;
 use crate::actors::health::Health;
 use crate::queue::Partition;
 
+use super::duty::Duty;
+
 /// Between two attempts after something failed: at first, and at most.
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -36,18 +38,19 @@ impl Rest {
         self.on
     }
 
-    /// Pauses, longer each time, and until the database takes writes; not longer than until `stopping`.
-    pub(super) async fn take(&mut self, health: &Health, mut stopping: watch::Receiver<bool>) {
+    /// Pauses, longer each time, and until the database takes writes; not longer than until the
+    /// process stops.
+    pub(super) async fn take(&mut self, health: &Health, mut duty: watch::Receiver<Duty>) {
         if !self.on {
             self.on = true;
             self.resting.inc();
         }
         let until = Instant::now() + self.pause.mul_f64(0.5 + fastrand::f64());
         self.pause = (self.pause * 2).min(PAUSE_MAX);
-        while !*stopping.borrow() && (Instant::now() < until || !health.writable()) {
+        while !duty.borrow().is_over() && (Instant::now() < until || !health.writable()) {
             let next = until.min(Instant::now() + PAUSE_MAX).max(Instant::now() + PAUSE);
             tokio::select! {
-                _ = stopping.changed() => {}
+                _ = duty.changed() => {}
                 () = tokio::time::sleep_until(next) => {}
             }
         }

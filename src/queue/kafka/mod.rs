@@ -229,6 +229,11 @@ impl Queue for KafkaQueue {
         })
     }
 
+    /// The consumer group gives each process its share.
+    fn shared_as(&self) -> Option<String> {
+        None
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             self.publisher.close();

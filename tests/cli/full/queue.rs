@@ -5,6 +5,8 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use test_support::{Postgres, Redis};
 
+#[cfg(feature = "rabbitmq")]
+use crate::program::shell;
 use crate::program::{PROGRAM, SOON, Service, Workplace};
 
 /// Asks until a request is over.
@@ -76,6 +78,110 @@ fn workers_execute_what_others_take_and_operators_see_to_the_dead_letters() {
     assert_eq!(queue(&["drop", "--all"]).stdout, "1 dropped\n");
     assert_eq!(queue(&["list"]).stdout, "");
     assert_eq!((worker.stop(), service.stop()), (0, 0));
+}
+
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq {
+    use std::time::Duration;
+
+    use test_support::RabbitMq;
+
+    use super::*;
+
+    /// How many partitions a worker consumes, and how many requests it has executed.
+    fn work(worker: &Service) -> (u64, u64) {
+        let text = shell(&format!("curl -sS {}/metrics", worker.address), &[]).stdout;
+        let value = |series: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+            line.unwrap_or_else(|| panic!("no {series}: {text}")).parse::<u64>().unwrap()
+        };
+        let done = value("seatlock_queue_executed_total{result=\"done\"}");
+        (value("seatlock_queue_partitions"), done)
+    }
+
+    fn until_shared(workers: &[&Service], shares: &[u64]) {
+        let end = Instant::now() + SOON;
+        loop {
+            let found: Vec<u64> = workers.iter().map(|worker| work(worker).0).collect();
+            if found == shares {
+                return;
+            }
+            assert!(Instant::now() < end, "{found:?} partitions, not {shares:?}");
+        }
+    }
+
+    /// Two workers share the partitions out; when one is killed the other has them all; a third one that comes
+    /// gets its share.
+    #[test]
+    fn workers_on_rabbitmq_share_the_partitions_when_one_comes_or_goes() {
+        let (postgres, redis) = (Postgres::shared(), Redis::shared());
+        let broker = RabbitMq::shared();
+        let (database, port) = (postgres.create_database(), redis.port().to_string());
+        let (number, url, name) = (redis.fresh_db().to_string(), broker.url(), broker.fresh_name());
+        let environment = [
+            ("WRITE_DB_URL", database.as_str()),
+            ("REDIS_HOST", "127.0.0.1"),
+            ("REDIS_PORT", &port),
+            ("REDIS_DB", &number),
+            ("QUEUE_MODE", "always"),
+            ("QUEUE_CONSUME", "off"),
+            ("QUEUE_URL", &url),
+            ("QUEUE_NAME", &name),
+        ];
+        let place = Workplace::new();
+        // One schedule for each of the four partitions.
+        (0..4).for_each(|_| place.import_hall(&environment));
+        let service = place.serve(&environment);
+        let worker = || place.start(&[PROGRAM, "worker"], &environment);
+        let buy = |seats: std::ops::Range<u32>| {
+            let mut places = Vec::new();
+            for seat in seats {
+                for schedule in 1..=4 {
+                    let (schedule, seat) = (schedule.to_string(), format!("1-1-{seat}"));
+                    let customer = format!("c{schedule}-{seat}");
+                    let body = json!({"schedule_id": schedule, "seats": [seat],
+                        "customer_id": customer});
+                    let end = Instant::now() + SOON;
+                    let taken = loop {
+                        let (status, taken) = service.post("/api/v1/bookings", &body);
+                        if status == 202 {
+                            break taken;
+                        }
+                        // Queues that have just been made may refuse for a moment.
+                        assert!(status == 503 && Instant::now() < end, "{taken}");
+                    };
+                    places.push(format!(
+                        "/api/v1/booking-requests/{}",
+                        taken["id"].as_str().unwrap()
+                    ));
+                }
+            }
+            for place in places {
+                let over = outcome(&service, &place);
+                assert_eq!(over["status"], "succeeded", "{over}");
+            }
+        };
+
+        let (first, second) = (worker(), worker());
+        until_shared(&[&first, &second], &[2, 2]);
+        buy(1..3);
+        assert_eq!((work(&first).1, work(&second).1), (4, 4), "each has half of the partitions");
+
+        first.process.kill();
+        let killed = Instant::now();
+        until_shared(&[&second], &[4]);
+        assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
+        buy(3..5);
+        assert_eq!(work(&second).1, 4 + 8, "it executes everything");
+
+        let third = worker();
+        until_shared(&[&second, &third], &[2, 2]);
+        buy(5..7);
+        assert_eq!((work(&second).1, work(&third).1), (4 + 8 + 4, 4));
+        assert_eq!((third.stop(), second.stop(), service.stop()), (0, 0, 0));
+        let violations = place.run_with(&["verify"], &environment, "");
+        assert_eq!(violations.code, 0, "{violations:?}");
+    }
 }
 
 #[test]
