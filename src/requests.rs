@@ -5,6 +5,7 @@
 //! 3. Its outcome is recorded with its effect, under its own id, by whoever executes it
 //!    ([`crate::actors::queue_consumer`]). Until it is there, the line tells how the request stands.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,10 +34,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// Outcomes looked up at once, and those that may wait for it.
 const LOOKUPS: (usize, usize) = (512, 16_384);
 
-/// How long after its time a request may still be found to have been executed: its transaction had begun,
-/// or a replica lags.
-const SETTLING: Duration = Duration::from_secs(30);
-
 /// How far this machine's idea of the database's clock may be off.
 const AHEAD: Duration = Duration::from_secs(60);
 
@@ -45,10 +42,8 @@ const AHEAD: Duration = Duration::from_secs(60);
 pub enum Progress {
     /// It waits, or is being executed; how it stands in its line, if that is known.
     Waiting(Option<Standing>),
-    /// It was decided: the answer that the direct way would have given.
+    /// It was decided: the answer that the direct way would have given, or that its time was over.
     Decided(RecordedAnswer),
-    /// It was not executed in time, and never will be.
-    Expired,
 }
 
 /// A request and how it stands.
@@ -105,6 +100,7 @@ pub struct Requests {
     outcomes: Arc<Outcomes>,
     store: Arc<Store>,
     lookups: Gather<Lookup>,
+    expiries: Gather<Lookup>,
     ids: Mutex<ContextV7>,
     limits: RequestLimits,
 }
@@ -118,6 +114,15 @@ pub struct RequestLimits {
     pub deadline: Duration,
     /// How long its outcome is kept.
     pub kept: Duration,
+    /// What is recorded for a request that was not executed in time.
+    pub render_expired: fn(RequestId) -> RecordedAnswer,
+}
+
+impl RequestLimits {
+    /// From when on a request is not executed any more.
+    fn not_after(&self, id: RequestId) -> EpochMs {
+        id.made_at().plus(self.deadline)
+    }
 }
 
 /// An outcome that is looked for.
@@ -138,12 +143,14 @@ impl Requests {
     ) -> Self {
         let from = Arc::clone(&store);
         let lookups = Gather::start(LOOKUPS, move |gathered| look_up(Arc::clone(&from), gathered));
+        let from = Arc::clone(&store);
+        let expiries = Gather::start(LOOKUPS, move |late| expire(Arc::clone(&from), limits, late));
         let senders = Partition::all(limits.partitions).map(|partition| {
             let queue = Arc::clone(&queue);
             Gather::start(TOGETHER, move |parcels| send(Arc::clone(&queue), partition, parcels))
         });
         let (senders, ids) = (senders.collect(), Mutex::new(ContextV7::new()));
-        Self { senders, waiting, outcomes, store, lookups, ids, limits }
+        Self { senders, waiting, outcomes, store, lookups, expiries, ids, limits }
     }
 
     /// Takes a request to hold, book or confirm into the queue.
@@ -155,7 +162,7 @@ impl Requests {
     ) -> Result<Status, NotAccepted> {
         let now = self.store.clock();
         let id = RequestId { schedule, uuid: self.new_uuid(now) };
-        let not_after = id.made_at().plus(self.limits.deadline);
+        let not_after = self.limits.not_after(id);
         let request = Request::of(Queued { id, not_after }, action, keyed);
         let request = request.ok_or(NotAccepted::NotQueued)?;
         let customer = request.customer();
@@ -218,10 +225,7 @@ impl Requests {
         loop {
             let news = waiter.news();
             let decided = self.decided(id).await;
-            if Instant::now() >= until
-                || !matches!(decided, Ok(None))
-                || self.over_without_outcome(id)
-            {
+            if Instant::now() >= until || !matches!(decided, Ok(None)) {
                 return self.with_standing(id, decided).await;
             }
             let next = until.min(Instant::now() + LOOK_INTERVAL);
@@ -240,12 +244,13 @@ impl Requests {
         id: RequestId,
         decided: Result<Option<RecordedAnswer>, StoreError>,
     ) -> Result<Option<Status>, StoreError> {
-        let not_after = id.made_at().plus(self.limits.deadline);
+        let not_after = self.limits.not_after(id);
         let status = |progress| Ok(Some(Status { id, progress, not_after }));
         match decided {
             Ok(Some(answer)) => return status(Progress::Decided(answer)),
             Ok(None) if self.cannot_be_ours(id) => return Ok(None),
-            Ok(None) if self.over_without_outcome(id) => return status(Progress::Expired),
+            // It is not to be executed any more, and whether it has been is not known yet.
+            Ok(None) if self.is_overdue(id) => return status(Progress::Waiting(None)),
             _ => {}
         }
         let standing = self.waiting.standing(id).await;
@@ -262,16 +267,20 @@ impl Requests {
         made_at > now.plus(AHEAD) || now > made_at.plus(self.limits.kept)
     }
 
-    /// Whether a request that has no outcome by now will have none.
-    fn over_without_outcome(&self, id: RequestId) -> bool {
-        self.store.clock() > id.made_at().plus(self.limits.deadline + SETTLING)
+    /// Whether the time of a request is over.
+    fn is_overdue(&self, id: RequestId) -> bool {
+        self.store.clock() >= self.limits.not_after(id)
     }
 
+    /// The outcome of a request. If its time is over and there is none, it is recorded now that it has expired,
+    /// unless it is just being executed: so nobody is told that it has expired before that is certain.
     async fn decided(&self, id: RequestId) -> Result<Option<RecordedAnswer>, StoreError> {
-        let (found, answer) = oneshot::channel();
-        let overfull = || StoreError::Unavailable("too many outcomes are looked for".to_owned());
-        self.lookups.push(Lookup { id, found }).map_err(|_| overfull())?;
-        answer.await.unwrap_or_else(|_| Err(overfull()))
+        let found = ask(&self.lookups, id).await?;
+        if found.is_some() || !self.is_overdue(id) || self.cannot_be_ours(id) {
+            return Ok(found);
+        }
+        // The database takes no writes just now, or the request is being executed: later it is known.
+        Ok(ask(&self.expiries, id).await.unwrap_or_default())
     }
 
     /// Ids of one process are in the order in which its requests were accepted.
@@ -295,11 +304,32 @@ async fn send(queue: Arc<dyn Queue>, partition: Partition, mut parcels: Vec<Parc
     }
 }
 
+/// Asks for an outcome, together with those who ask at the same time.
+async fn ask(asked: &Gather<Lookup>, id: RequestId) -> Result<Option<RecordedAnswer>, StoreError> {
+    let (found, answer) = oneshot::channel();
+    let overfull = || StoreError::Unavailable("too many outcomes are looked for".to_owned());
+    asked.push(Lookup { id, found }).map_err(|_| overfull())?;
+    answer.await.unwrap_or_else(|_| Err(overfull()))
+}
+
 async fn look_up(store: Arc<Store>, gathered: Vec<Lookup>) {
     let keys: Vec<RequestKey> = gathered.iter().map(|lookup| Queued::key(lookup.id)).collect();
-    let found = store.recorded_answers(&keys).await;
-    for (Lookup { found: reply, .. }, key) in gathered.into_iter().zip(keys) {
-        let answer = found.as_ref().map(|found| found.get(&key).cloned());
+    answer(gathered, store.recorded_answers(&keys).await);
+}
+
+/// Records that requests have expired, those that have no outcome.
+async fn expire(store: Arc<Store>, limits: RequestLimits, gathered: Vec<Lookup>) {
+    let one = |lookup: &Lookup| {
+        let answer = (limits.render_expired)(lookup.id);
+        (Queued::key(lookup.id), (answer, limits.not_after(lookup.id)))
+    };
+    let found = store.record_overdue(gathered.iter().map(one).collect()).await;
+    answer(gathered, found);
+}
+
+fn answer(gathered: Vec<Lookup>, found: Result<HashMap<RequestKey, RecordedAnswer>, StoreError>) {
+    for Lookup { id, found: reply } in gathered {
+        let answer = found.as_ref().map(|found| found.get(&Queued::key(id)).cloned());
         drop(reply.send(answer.map_err(Clone::clone)));
     }
 }

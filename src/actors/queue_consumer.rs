@@ -74,6 +74,8 @@ pub struct QueueConsumers {
     pub patience: Duration,
     /// What is recorded for a request that nobody can execute, and is asked for later.
     pub render_parked: fn(RequestId) -> RecordedAnswer,
+    /// The status of the answer that is recorded for a request whose time was over.
+    pub expired_status: u16,
 }
 
 /// The running consumers of a process.
@@ -166,7 +168,8 @@ impl Consumer {
     /// Consumes until the partition is not this process's any more, and what was begun is settled.
     async fn consume(&mut self) -> Result<(), QueueError> {
         let mut deliveries = self.with.queue.open(self.partition).await?;
-        let mut flight = Flight::new(self.with.window.min(usize::from(UNSETTLED_MAX)));
+        let window = self.with.window.min(usize::from(UNSETTLED_MAX));
+        let mut flight = Flight::new(window, self.with.expired_status);
         let opened = Instant::now();
         loop {
             let on_duty = self.duty.borrow_and_update().includes(self.partition);
@@ -331,11 +334,13 @@ async fn next(
     Ok((place, deliveries.next().await?))
 }
 
-/// How the execution of a request is counted.
-fn executed(outcome: &Outcome) -> Executed {
+/// How the execution of a request is counted. Whoever asks for a request whose time is over has its outcome
+/// recorded, and then its delivery finds that.
+fn executed(outcome: &Outcome, expired_status: u16) -> Executed {
     match outcome {
         Outcome::Done(_) => Executed::Done,
         Outcome::Refused(Refusal::TooLate) => Executed::Expired,
+        Outcome::Replayed(answer) if answer.status == expired_status => Executed::Expired,
         Outcome::Refused(_) => Executed::Refused,
         Outcome::Repeated(_) | Outcome::Replayed(_) | Outcome::NotRecorded => Executed::Repeated,
     }

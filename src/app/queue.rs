@@ -9,6 +9,7 @@ use crate::actors::queue_consumer::{Consuming, QueueConsumers};
 use crate::config::{Config, QueueConfig, QueueMode, QueueUrl, Secret};
 use crate::domain::effect::RecordedAnswer;
 use crate::domain::ids::RequestId;
+use crate::domain::refusal::Refusal;
 use crate::http::problem::{Code, Problem};
 use crate::http::recorded::render_problem;
 use crate::metrics::Metrics;
@@ -108,6 +109,7 @@ pub(super) fn start(
         partitions: config.queue.partitions,
         deadline: config.queue.deadline,
         kept: config.reservation.idempotency_ttl,
+        render_expired,
     };
     let requests = Arc::new(Requests::new(
         Arc::clone(&queue),
@@ -128,6 +130,7 @@ pub(super) fn start(
         places: config.reservation.pending_max / 2,
         patience: config.http.request_timeout,
         render_parked,
+        expired_status: Code::RequestExpired.status(),
     });
     let consuming = consumers.map(|consumers| consumers.start(config.queue.partitions));
     Ok(Some(QueueInFront { queue, requests, consuming }))
@@ -137,4 +140,9 @@ pub(super) fn start(
 fn render_parked(id: RequestId) -> RecordedAnswer {
     let problem = Problem::new(Code::Internal, "the request could not be executed");
     render_problem(&Problem { retryable: false, ..problem }, &id.to_string())
+}
+
+/// What is told of a request that was not executed in time.
+fn render_expired(id: RequestId) -> RecordedAnswer {
+    render_problem(&Problem::from(Refusal::TooLate), &id.to_string())
 }

@@ -1,6 +1,6 @@
 //! Answers under their Idempotency-Keys, and work that is done once per key outside the booking engine.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,6 +143,38 @@ impl Store {
             let now = now(&session).await?;
             insert(&session, now, &[(keyed, answer, now.plus(ttl))]).await?;
             transaction.commit().await
+        };
+        self.on_primary(work).await
+    }
+
+    /// Records these answers under the keys that have none, those whose time has come: it stands beside each
+    /// answer, and is compared with the database's clock. Gives the answers that are under the keys then.
+    ///
+    /// A transaction that is recording one of the keys is waited for, and one that comes later finds it: so
+    /// what is given here is final.
+    pub async fn record_overdue(
+        self: &Arc<Self>,
+        answers: BTreeMap<RequestKey, (RecordedAnswer, EpochMs)>,
+    ) -> Result<HashMap<RequestKey, RecordedAnswer>, StoreError> {
+        let (dialect, ttl) = (self.dialect, self.settings.policy.idempotency_ttl);
+        let work = move |db: DatabaseConnection| async move {
+            let transaction = db.begin_with_options(dialect.begin()).await?;
+            let session = Session::new(&transaction, dialect);
+            let now = now(&session).await?;
+            let keys: Vec<RequestKey> = answers.keys().cloned().collect();
+            let due = answers.into_iter().filter(|(_, (_, from))| *from <= now);
+            let row = |(request, (answer, _))| {
+                (Keyed { request, fingerprint: String::new() }, answer, now.plus(ttl))
+            };
+            insert(&session, now, &due.map(row).collect::<Vec<Row>>()).await?;
+            // What stands in the way was recorded meanwhile.
+            let found = find(&session, now, keys.iter()).await?;
+            transaction.commit().await?;
+            let recorded = found.into_iter().filter_map(|(key, (_, answer))| match answer {
+                KnownAnswer::Recorded(answer) => Some((key, answer)),
+                KnownAnswer::Given(_) | KnownAnswer::Refused(_) => None,
+            });
+            Ok::<_, DbErr>(recorded.collect())
         };
         self.on_primary(work).await
     }

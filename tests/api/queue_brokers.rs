@@ -84,6 +84,22 @@ async fn requests_are_taken_while_the_primary_is_away(url: &str, name: &str) {
     app.database.audit().await;
 }
 
+/// Nobody executes, and when its time is over a request has expired.
+async fn a_request_expires_without_workers(url: &str, name: &str) {
+    let variables = [
+        ("QUEUE_MODE", "prefer"),
+        ("QUEUE_URL", url),
+        ("QUEUE_NAME", name),
+        ("QUEUE_CONSUME", "off"),
+        ("QUEUE_DEADLINE", "2s"),
+    ];
+    let app = Stack::Full.start_with(&variables).await;
+    let schedule = app.row_of(1).await;
+    let place = taken(&app, "k", &taking(&schedule, &["A-1-1"], "ada")).await;
+    let over = app.outcome(&place).await;
+    assert_eq!((&over["status"], over.get("place")), (&"expired".into(), None), "{over}");
+}
+
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq {
     mod full {
@@ -139,6 +155,13 @@ mod rabbitmq {
             app.database.audit().await;
         }
 
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_request_expires_without_workers() {
+            let broker = broker().await;
+            let (url, name) = (broker.url(), broker.fresh_name());
+            super::super::a_request_expires_without_workers(&url, &name).await;
+        }
+
         /// Starting a broker would block the runtime.
         async fn broker() -> &'static RabbitMq {
             tokio::task::spawn_blocking(RabbitMq::shared).await.unwrap()
@@ -171,6 +194,13 @@ mod kafka {
             cluster.create_topic("seats", 16, 3).unwrap();
             cluster.create_topic("seats.dead", 1, 3).unwrap();
             cluster
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_request_expires_without_workers() {
+            let cluster = cluster();
+            let url = format!("kafka://{}", cluster.bootstrap_servers());
+            super::super::a_request_expires_without_workers(&url, "seats").await;
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

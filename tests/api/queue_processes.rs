@@ -128,6 +128,48 @@ mod several {
             );
         }
 
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_request_whose_time_is_over_has_expired_without_anybody_to_execute_it() {
+            let late = [&NOBODY_EXECUTES[..], &[("QUEUE_DEADLINE", "1500ms")]].concat();
+            let app = Stack::Full.start_with(&late).await;
+            let schedule = app.row_of(2).await;
+            let place = app.queued(&schedule, &["A-1-1"], "ada").await;
+            let waiting = app.get(&place).await.expect(200);
+            assert_eq!((&waiting["status"], &waiting["place"]), (&json!("queued"), &json!(1)));
+            let over = app.outcome(&place).await;
+            assert_eq!((&over["status"], over.get("place")), (&json!("expired"), None), "{over}");
+            assert_eq!(over["error"]["code"], "request_expired");
+            assert_eq!(over["error"]["request_id"], over["id"]);
+            // Whatever comes later: what was said stays true.
+            let executing = app.beside_with(&EXECUTE).await;
+            let expired = "seatlock_queue_executed_total{result=\"expired\"}";
+            executing.metric_above(expired, 0.0).await;
+            assert_eq!(app.outcome(&place).await, over);
+            assert_eq!(app.states(&schedule).await, "av av ");
+            app.database.audit().await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn while_the_database_takes_no_writes_nothing_is_said_to_have_expired() {
+            let late = [&NOBODY_EXECUTES[..], &[("QUEUE_DEADLINE", "300ms")]].concat();
+            let app = Stack::Full.start_with(&late).await;
+            let schedule = app.row_of(1).await;
+            let place = app.queued(&schedule, &["A-1-1"], "ada").await;
+            app.database
+                .execute(
+                    "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS
+                       $$ BEGIN RAISE read_only_sql_transaction; END $$;
+                     CREATE TRIGGER away BEFORE INSERT ON idempotency
+                       FOR EACH STATEMENT EXECUTE FUNCTION away()",
+                )
+                .await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let unknown = app.get(&place).await.expect(200);
+            assert_eq!((&unknown["status"], unknown.get("place")), (&json!("queued"), None));
+            app.database.execute("DROP TRIGGER away ON idempotency").await;
+            assert_eq!(app.outcome(&place).await["status"], "expired");
+        }
+
         /// Partitions are shared out among the processes that execute, and again when one comes or goes.
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn processes_share_the_partitions_out() {

@@ -10,6 +10,7 @@ mod keys;
 mod lineage;
 mod lost_commit;
 mod migrations;
+mod overdue;
 mod plans;
 mod queue_workers;
 mod races;

@@ -77,11 +77,13 @@ pub(super) struct Flight {
     deliveries: VecDeque<Delivery>,
     chain: Chain,
     window: usize,
+    /// The status of the answer that a request gets whose time was over.
+    expired_status: u16,
 }
 
 impl Flight {
-    pub(super) fn new(window: usize) -> Self {
-        Self { deliveries: VecDeque::new(), chain: Chain::default(), window }
+    pub(super) fn new(window: usize, expired_status: u16) -> Self {
+        Self { deliveries: VecDeque::new(), chain: Chain::default(), window, expired_status }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -126,7 +128,7 @@ impl Flight {
             State::Declined(declined) => Err(declined.clone()),
             State::Landed(_) => return ControlFlow::Continue(()),
         };
-        land(first, result)
+        land(first, result, self.expired_status)
     }
 
     /// The deliveries that are over, as far as none before them is under way.
@@ -135,7 +137,7 @@ impl Flight {
         while let Some(mut first) = self.deliveries.pop_front() {
             if let State::Submitted(outcome) = &mut first.state
                 && let Some(result) = outcome.now_or_never()
-                && let ControlFlow::Break(declined) = land(&mut first, result)
+                && let ControlFlow::Break(declined) = land(&mut first, result, self.expired_status)
             {
                 first.state = State::Declined(declined);
             }
@@ -195,10 +197,14 @@ fn submit((lanes, patience): (&Arc<Lanes>, Duration), request: &Request, chain: 
     }
 }
 
-fn land(delivery: &mut Delivery, result: Result<Outcome, Declined>) -> ControlFlow<Declined> {
+fn land(
+    delivery: &mut Delivery,
+    result: Result<Outcome, Declined>,
+    expired_status: u16,
+) -> ControlFlow<Declined> {
     match result {
         Ok(outcome) => {
-            delivery.state = State::Landed(executed(&outcome));
+            delivery.state = State::Landed(executed(&outcome, expired_status));
             ControlFlow::Continue(())
         }
         Err(declined) => {

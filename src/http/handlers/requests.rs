@@ -88,11 +88,6 @@ impl From<Status> for RequestBody {
                     body.error = written;
                 }
             }
-            Progress::Expired => {
-                let problem = Problem::new(Code::RequestExpired, "it was not executed in time");
-                body.status = "expired";
-                body.error = serde_json::to_value(problem.body(&body.id)).ok();
-            }
         }
         body
     }

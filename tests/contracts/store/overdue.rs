@@ -1,0 +1,71 @@
+//! Requests of the queue whose time is over: it is recorded once that they have expired, and then it is final.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use seatlock::domain::clock::EpochMs;
+use seatlock::domain::command::{Queued, RequestKey};
+use seatlock::domain::effect::RecordedAnswer;
+use seatlock::domain::ids::{RequestId, ScheduleId};
+use uuid::Uuid;
+
+use super::on_both_databases;
+use super::stage::Stage;
+
+on_both_databases![what_has_no_outcome_in_time_has_expired_and_what_has_one_keeps_it,];
+
+fn key(number: u128) -> RequestKey {
+    Queued::key(RequestId { schedule: ScheduleId(1), uuid: Uuid::from_u128(number) })
+}
+
+fn answer(text: &str) -> RecordedAnswer {
+    RecordedAnswer { status: 410, body: format!("{{\"detail\":\"{text}\"}}") }
+}
+
+async fn what_has_no_outcome_in_time_has_expired_and_what_has_one_keeps_it(stage: Stage) {
+    let now = EpochMs(stage.store.clock().0 - 1_000);
+    stage.store.record_answer(key(1), answer("decided")).await.unwrap();
+    let ask = || {
+        let late = |number, from| (key(number), (answer("expired"), from));
+        let future = now.plus(Duration::from_secs(60));
+        let asked = BTreeMap::from([late(1, now), late(2, now), late(3, future)]);
+        stage.store.record_overdue(asked)
+    };
+    for _ in 0..2 {
+        let found = ask().await.unwrap();
+        assert_eq!(found.get(&key(1)), Some(&answer("decided")));
+        assert_eq!(found.get(&key(2)), Some(&answer("expired")));
+        assert_eq!(found.get(&key(3)), None, "its time is not over");
+    }
+    stage.store.record_answer(key(2), answer("too late")).await.unwrap();
+    assert_eq!(ask().await.unwrap().get(&key(2)), Some(&answer("expired")), "it is final");
+}
+
+mod waiting {
+    mod full {
+        use super::super::*;
+
+        /// While a transaction records an outcome, nobody is told that there is none.
+        #[tokio::test(flavor = "multi_thread")]
+        async fn an_outcome_that_is_being_recorded_is_waited_for() {
+            let stage = Stage::full().await;
+            let now = EpochMs(stage.store.clock().0 - 1_000);
+            let RequestKey { caller, key: name } = key(1);
+            // One statement string is one transaction.
+            let recording = format!(
+                "INSERT INTO idempotency (caller, key, fingerprint, status, body, expires_at)
+                 VALUES ('{caller}', '{name}', '', 200, '{{}}', {});
+                 SELECT pg_sleep(0.6)",
+                now.plus(Duration::from_secs(60)).0
+            );
+            let asking = async {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                let asked = BTreeMap::from([(key(1), (answer("expired"), now))]);
+                stage.store.record_overdue(asked).await
+            };
+            let (found, ()) = tokio::join!(asking, stage.database.execute(&recording));
+            let booked = RecordedAnswer { status: 200, body: "{}".to_owned() };
+            assert_eq!(found.unwrap().get(&key(1)), Some(&booked));
+        }
+    }
+}
