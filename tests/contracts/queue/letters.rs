@@ -1,7 +1,7 @@
 //! What every backend promises about its dead letters.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use seatlock::queue::{DeadLetter, Fate, Message, Parked, Partition, Queue, Tally, Which};
@@ -74,10 +74,13 @@ async fn a_parked_message_waits_for_a_person(queue: &dyn Queue, partition: Parti
 }
 
 /// All are back in their partition, or gone, with one connection and one look.
+#[expect(clippy::print_stdout, reason = "the figures of docs/queue.md")]
 async fn many_letters_are_taken_in_one_go(queue: &dyn Queue, partition: Partition) {
     const MANY: u32 = 600;
     park_all(queue, partition, &numbers(0..MANY)).await;
+    let begin = Instant::now();
     assert_eq!(all_taken(queue, Fate::Retry).await, MANY as usize);
+    let retried = begin.elapsed();
     assert_eq!(queue.letters(10).await.unwrap(), []);
     let mut consumer = open(queue, partition).await;
     let found = take(&mut consumer, MANY as usize).await;
@@ -90,7 +93,10 @@ async fn many_letters_are_taken_in_one_go(queue: &dyn Queue, partition: Partitio
     let tally = Tally::default();
     queue.take(Which::Ids(some), Fate::Drop, &tally).await.unwrap();
     assert_eq!((tally.done(), tally.has_found("absent")), (2, false));
+    let begin = Instant::now();
     assert_eq!(all_taken(queue, Fate::Drop).await, MANY as usize - 2);
+    let dropped = begin.elapsed();
+    println!("{MANY} letters: put back in {retried:?}, dropped in {dropped:?}");
     assert_eq!(all_taken(queue, Fate::Drop).await, 0);
     nothing_more(&mut consumer).await;
 }
