@@ -218,23 +218,6 @@ fn a_file_of_one_line_too_many_is_found() {
 }
 
 #[test]
-fn every_function_fits_on_a_page() -> io::Result<()> {
-    enforce(rules::function_length)
-}
-
-#[test]
-fn a_function_of_one_line_too_many_is_found() {
-    let source = |lines: usize| {
-        let body = "    \"}\"; // }\n".repeat(lines - 2);
-        format!("trait T {{\n  fn a() -> [u8; 2];\n  pub fn b(c: fn(u8)) {{\n{body}}}\n}}\n")
-    };
-    let longest = source(rules::FUNCTION_LINES_MAX);
-    assert_eq!(planted(rules::function_length, "tests/a.rs", &longest), [""; 0]);
-    let too_long = source(rules::FUNCTION_LINES_MAX + 1);
-    assert_eq!(planted(rules::function_length, "tests/a.rs", &too_long), ["3"]);
-}
-
-#[test]
 fn steps_that_take_something_away_say_so_in_their_name() -> io::Result<()> {
     enforce(rules::contracting_steps)
 }

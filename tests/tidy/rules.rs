@@ -6,9 +6,6 @@ use crate::tokens::{Token, is_word};
 /// The longest file, in lines.
 pub(crate) const FILE_LINES_MAX: usize = 350;
 
-/// The longest function, in lines from its `fn` to its closing brace.
-pub(crate) const FUNCTION_LINES_MAX: usize = 70;
-
 /// Words for unfinished work, pieced together so that this file is clean itself.
 const MARKS: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX")];
 
@@ -91,28 +88,6 @@ pub(crate) fn file_length(file: &SourceFile) -> Vec<String> {
     }
     let remedy = format!("{lines} lines: split the file into files of at most {FILE_LINES_MAX}");
     vec![file.at(lines, &remedy)]
-}
-
-pub(crate) fn function_length(file: &SourceFile) -> Vec<String> {
-    let tokens = file.tokens();
-    let mut found = Vec::new();
-    for (at, pair) in tokens.windows(2).enumerate() {
-        let [keyword, name] = pair else { continue };
-        // `fn(…)` without a name is a type.
-        if keyword.text != "fn" || !name.text.starts_with(is_word) {
-            continue;
-        }
-        let Some(last) = body_end(tokens.get(at..).unwrap_or_default()) else { continue };
-        let lines = last + 1 - keyword.line;
-        if lines > FUNCTION_LINES_MAX {
-            let remedy = format!(
-                "`{}` has {lines} lines: split it into functions of at most {FUNCTION_LINES_MAX}",
-                name.text
-            );
-            found.push(file.at(keyword.line, &remedy));
-        }
-    }
-    found
 }
 
 /// The line of the brace that closes the function that begins here; `None` if it has no body.
