@@ -128,6 +128,14 @@ pub struct FieldError {
     pub message: String,
 }
 
+impl FieldError {
+    /// What is wrong with the field at `pointer`.
+    #[must_use]
+    pub fn new(pointer: &str, code: &str, message: impl Into<String>) -> Self {
+        Self { pointer: pointer.to_owned(), code: code.to_owned(), message: message.into() }
+    }
+}
+
 /// One seat that could not be taken, as answers show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ConflictBody {
@@ -165,7 +173,7 @@ pub struct Problem {
 }
 
 /// Fields wrong in one request; more are not listed.
-const ERRORS_MAX: usize = 50;
+pub const ERRORS_MAX: usize = 20;
 
 impl Problem {
     /// A problem by its row, without anything special.
@@ -192,10 +200,14 @@ impl Problem {
         Self { reason: Some(reason.to_string().into()), ..self }
     }
 
-    /// The wrong fields of a body.
+    /// The wrong fields of a body. If there are too many, the last entry says so.
     #[must_use]
     pub fn fields(mut errors: Vec<FieldError>) -> Self {
-        errors.truncate(ERRORS_MAX);
+        if errors.len() > ERRORS_MAX {
+            errors.truncate(ERRORS_MAX - 1);
+            let message = "there are more: correct those that are listed, then retry";
+            errors.push(FieldError::new("", "more_problems", message));
+        }
         let detail = match errors.as_slice() {
             [only] => only.message.clone(),
             several => format!("{} fields are not valid", several.len()),
@@ -206,22 +218,14 @@ impl Problem {
     /// One wrong field of a body.
     #[must_use]
     pub fn field(pointer: &str, code: &str, message: impl Into<String>) -> Self {
-        Self::fields(vec![FieldError {
-            pointer: pointer.to_owned(),
-            code: code.to_owned(),
-            message: message.into(),
-        }])
+        Self::fields(vec![FieldError::new(pointer, code, message)])
     }
 
     /// One wrong header or parameter.
     #[must_use]
     pub fn parameter(name: &str, message: impl Into<String>) -> Self {
         let message = message.into();
-        let error = FieldError {
-            pointer: name.to_owned(),
-            code: "invalid".to_owned(),
-            message: message.clone(),
-        };
+        let error = FieldError::new(name, "invalid", message.clone());
         Self { errors: vec![error], ..Self::new(Code::InvalidParameter, message) }
     }
 
