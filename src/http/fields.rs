@@ -78,6 +78,14 @@ impl Serialize for TimeText {
     }
 }
 
+impl FieldError {
+    /// What is wrong with the field at `pointer`.
+    #[must_use]
+    pub fn new(pointer: &str, code: &str, message: impl Into<String>) -> Self {
+        Self { pointer: pointer.to_owned(), code: code.to_owned(), message: message.into() }
+    }
+}
+
 /// Collects the faults of a body while its fields are read.
 #[derive(Debug, Default)]
 pub struct Fields {

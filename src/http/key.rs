@@ -13,7 +13,7 @@ use super::problem::{Code, Problem};
 const HEADER: &str = "Idempotency-Key";
 
 /// What a request says of its key and of itself, but for its body: enough to be completed on another thread.
-pub(super) struct KeyHeader {
+pub(crate) struct KeyHeader {
     request: RequestKey,
     method: String,
     route: Option<String>,

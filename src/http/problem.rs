@@ -128,14 +128,6 @@ pub struct FieldError {
     pub message: String,
 }
 
-impl FieldError {
-    /// What is wrong with the field at `pointer`.
-    #[must_use]
-    pub fn new(pointer: &str, code: &str, message: impl Into<String>) -> Self {
-        Self { pointer: pointer.to_owned(), code: code.to_owned(), message: message.into() }
-    }
-}
-
 /// One seat that could not be taken, as answers show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ConflictBody {

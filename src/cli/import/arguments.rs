@@ -16,7 +16,6 @@ use seatlock::domain::prices::Prices;
 use seatlock::domain::rules::{
     EVENT_NAME_MAX, PLAN_ID_MAX, PLAN_ID_RULE, ScheduleRules, is_plan_id, is_plan_id_byte,
 };
-use seatlock::http::fields::Fields;
 
 use super::plan::Format;
 
