@@ -21,7 +21,7 @@ use crate::config::{Config, QueueMode, is_loopback_host};
 use crate::domain::failure::StoreError;
 use crate::http::auth::ApiKey;
 use crate::http::problem::Code;
-use crate::http::{Budget, Documents, Hosts, RateLimit, Services, routes};
+use crate::http::{Budget, Documents, Heavy, Hosts, RateLimit, Services, routes};
 use crate::metrics::Metrics;
 use crate::queue::QueueError;
 use crate::redis::RedisFailure;
@@ -316,6 +316,7 @@ fn services(
         seat_maps,
         streams,
         health: Arc::clone(health),
+        heavy: Heavy::default(),
         metrics,
         api_key: http.admin_api_key.as_ref().map(|key| ApiKey::new(key.expose())),
         rate_limit: http.rate_limit.and_then(NonZeroU32::new).map(RateLimit::per_second),

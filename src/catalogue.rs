@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::domain::catalogue::{Event, NewSchedule, Page, PlanSource, PlanVersion, Schedule};
+use crate::domain::catalogue::{EnteredPlan, Event, NewSchedule, Page, PlanSource, Schedule};
 use crate::domain::command::Keyed;
 use crate::domain::effect::{Once, RecordedAnswer};
 use crate::domain::failure::StoreError;
 use crate::domain::ids::{EventId, InHistory, ScheduleId};
-use crate::domain::plan::SeatPlan;
+use crate::domain::plan::ReadPlan;
 use crate::store::{Store, StoredPlan};
 
 /// Reads and writes what a box office enters.
@@ -74,10 +74,10 @@ impl Catalogue {
     pub async fn put_plan(
         &self,
         id: String,
-        plan: SeatPlan,
+        plan: ReadPlan,
         keyed: Option<Keyed>,
-        render: fn(&PlanVersion) -> RecordedAnswer,
-    ) -> Result<Once<PlanVersion>, StoreError> {
+        render: fn(&EnteredPlan) -> RecordedAnswer,
+    ) -> Result<Once<EnteredPlan>, StoreError> {
         self.store.put_plan(id, plan, keyed, render).await
     }
 

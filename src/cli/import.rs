@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use actix_web::rt::System;
 use seatlock::config::Config;
 use seatlock::domain::catalogue::Schedule;
-use seatlock::domain::plan::SeatPlan;
+use seatlock::domain::plan::{ReadPlan, SeatPlan};
 
 pub(crate) use arguments::Arguments;
 
@@ -39,22 +39,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failed> {
         let problems = problems.join("\n  ");
         Failed::Work(format!("{name} cannot be sold, and nothing was written:\n  {problems}"))
     })?;
-    let size = size(&plan);
+    let (size, notes) = (size(&plan.plan), notes(&plan.notes));
 
     let Some(order) = order else {
         progress.finish();
         let took = seconds(began.elapsed());
-        return print(&format!("dry run: {size} can be sold; nothing was written ({took})\n"));
+        return print(&format!(
+            "dry run: {size} can be sold; nothing was written ({took})\n{notes}"
+        ));
     };
     let schedule = enter(&config, order, plan, &mut progress)?;
     progress.finish();
-    print(&summary(&size, &schedule, began.elapsed()))
+    print(&(summary(&size, &schedule, began.elapsed()) + &notes))
 }
 
 fn enter(
     config: &Config,
     order: arguments::Order,
-    plan: SeatPlan,
+    plan: ReadPlan,
     progress: &mut Progress,
 ) -> Result<Schedule, Failed> {
     System::new().block_on(enter::enter(config, order, plan, progress)).map_err(Failed::Work)
@@ -83,6 +85,11 @@ fn size(plan: &SeatPlan) -> String {
     };
     let seats = counted(plan.seat_count(), "seat");
     format!("{seats} in {}", counted(plan.sections().len(), "section"))
+}
+
+/// A line for each thing that was understood although the document said it in another way.
+fn notes(notes: &[String]) -> String {
+    notes.iter().map(|note| format!("note: {note}\n")).collect()
 }
 
 fn seconds(took: Duration) -> String {

@@ -25,6 +25,15 @@ pub struct PlanVersion {
     pub version: i32,
 }
 
+/// A version of a plan as it was entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnteredPlan {
+    /// Which version of which plan.
+    pub version: PlanVersion,
+    /// What was understood although the document said it in another way.
+    pub notes: Vec<String>,
+}
+
 /// One performance of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {

@@ -2,8 +2,10 @@
 //! each seat.
 //!
 //! The columns `section`, `row` and `number` must be there; `label`, `x`, `y`, `category` and `price`
-//! may be; their order is free. A byte order mark, any line ends and `;` as separator are taken, too;
-//! with `;` a coordinate may have a decimal comma. Lines without any text are skipped.
+//! may be; their order is free. What spreadsheets do is understood: a byte order mark, any line ends,
+//! semicolons or tabs as separators (with them a coordinate may have a decimal comma), a first line
+//! `sep=;`, headers in any case and with blanks around them, some other names for columns, columns
+//! without name and text, lines without text.
 //!
 //! The form says less than a [`SeatPlan`] can: seats that name the same section and row are one row,
 //! wherever they stand, and a section or row without a seat is not there.
@@ -15,12 +17,13 @@ mod records;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{
-    FieldNames, PlacedSeat, PlanError, PlanSeat, Problems, SEATS_MAX, SeatPlan, first_ten,
+    FieldNames, PlacedSeat, PlanError, PlanSeat, Problems, ReadPlan, SEATS_MAX, SeatPlan,
+    first_ten, quoted as between_backticks,
 };
 use super::prices::Prices;
 use columns::{Column, Columns};
 use draft::Draft;
-use records::{Record, Records};
+use records::{LINE_BREAK, Record, Records};
 
 /// What the checks of every plan call its parts: the columns they come from.
 const FIELD_NAMES: FieldNames = FieldNames {
@@ -40,20 +43,24 @@ const FIELD_NAMES: FieldNames = FieldNames {
 /// # Errors
 /// All problems, at most [`PROBLEMS_MAX`](super::plan::PROBLEMS_MAX). Their pointers name the line of
 /// the document and, if one is to blame, the column, both counted from 1: `line 7, column 3`. The
-/// codes of this form alone are `not_utf8`, `header_missing`, `column_missing`, `column_unknown`,
-/// `column_repeated`, `field_count`, `line_break` and `price_invalid`; the others are those of
-/// [`SeatPlan::new`] and of prices. A document that is not UTF-8, or whose header is wrong, is told so
-/// and nothing else.
-pub fn parse(document: &[u8], prices: &Prices) -> Result<SeatPlan, Vec<PlanError>> {
+/// codes of this form alone are `not_utf8`, `separator_unknown`, `header_missing`, `column_missing`,
+/// `column_unknown`, `column_repeated`, `column_unnamed`, `field_count`, `line_break`, `line_too_long`
+/// and `price_invalid`; the others are those of [`SeatPlan::new`] and of prices. Reading stops after
+/// [`PROBLEMS_MAX`](super::plan::PROBLEMS_MAX) problems, at the first seat too many, and at a line
+/// with far too many fields or bytes.
+pub fn parse(document: &[u8], prices: &Prices) -> Result<ReadPlan, Vec<PlanError>> {
     let alone = |error| vec![error];
-    let mut records = Records::of(document);
+    let mut records = Records::of(document).map_err(alone)?;
     let header = records.read().map_err(alone)?;
-    let columns = Columns::of(header.as_ref())?;
+    let (columns, notes) = Columns::of(header.as_ref())?;
     let mut reading = Reading::new(columns, prices, records.separator());
     while let Some(record) = records.read().map_err(alone)? {
         reading.take(&record);
+        if reading.problems.is_full() {
+            break;
+        }
     }
-    reading.finish()
+    reading.finish().map(|plan| ReadPlan { plan, notes })
 }
 
 /// Writes a plan with all columns, CRLF at the end of each line. [`parse`] makes the same plan of it
@@ -99,7 +106,7 @@ impl<'a> Reading<'a> {
         Self {
             columns,
             prices,
-            has_decimal_commas: separator == b';',
+            has_decimal_commas: separator != b',',
             draft: Draft::default(),
             categories: BTreeSet::new(),
             unpriced: BTreeMap::new(),
@@ -112,23 +119,50 @@ impl<'a> Reading<'a> {
         // No text of a plan goes on over lines, and what looks so is a quote that nobody closed.
         if let Some(column) = record.broken_field() {
             let at = columns::place(record.line, Some(column));
-            let message = "the field goes on over lines: close its quote, or write it on one line";
-            return self.problems.add(at, "line_break", message);
+            return self.problems.add(at, "line_break", LINE_BREAK);
         }
-        let (fields, columns) = (record.fields.len(), self.columns.count());
-        if fields != columns {
+        if let Some(column) = self.columns.unnamed(record) {
+            return self.stray_text(record, column);
+        }
+        let (fields, columns) = (record.count(), self.columns.count());
+        if fields < self.columns.count_needed() {
             let message = format!(
-                "the line has {fields} fields and the header {columns}: give each column its field, \
-                 and put quotes around texts that contain the separator"
+                "the line has {fields} fields and the header {columns}: give each column its field"
             );
             return self.problems.add(columns::place(record.line, None), "field_count", message);
         }
         if self.draft.is_full() {
-            return self.draft.turn_away();
+            let message = format!(
+                "more than {SEATS_MAX} seats: split the plan into plans of at most {SEATS_MAX}"
+            );
+            return self.problems.add_last(PlanError {
+                pointer: columns::place(record.line, None),
+                code: "too_many_seats",
+                message,
+            });
         }
         let seat = self.seat(record);
         let text = |column| self.columns.text(record, column);
         self.draft.add(text(Column::Section), text(Column::Row), seat, record.line);
+    }
+
+    /// Text that belongs to no column of the plan: behind the last, or below an empty header.
+    fn stray_text(&mut self, record: &Record, column: usize) {
+        let columns = self.columns.count();
+        if column > columns {
+            let message = format!(
+                "the line has {} fields and the header {columns}: give each column its field, and put \
+                 quotes around texts that contain the separator",
+                record.count()
+            );
+            return self.problems.add(columns::place(record.line, None), "field_count", message);
+        }
+        let text = record.get(column - 1).unwrap_or_default();
+        let message = format!(
+            "the column has no name in the header, but the text {}: name it, or remove the text",
+            between_backticks(text)
+        );
+        self.problems.add(columns::place(record.line, Some(column)), "column_unnamed", message);
     }
 
     fn seat(&mut self, record: &Record) -> PlanSeat {
@@ -152,7 +186,7 @@ impl<'a> Reading<'a> {
 
     /// What the seat costs; nothing if that is a problem, so that it is told once.
     fn price(&mut self, record: &Record, category: Option<&str>) -> i64 {
-        let digits = self.columns.text(record, Column::Price);
+        let digits = self.columns.text(record, Column::Price).trim();
         if digits.is_empty() {
             let price = self.prices.of(category);
             if price.is_none() {
@@ -163,7 +197,7 @@ impl<'a> Reading<'a> {
         digits.parse().unwrap_or_else(|_| {
             let message = format!(
                 "{} is not a price: give whole minor units, such as 9900 for 99.00",
-                first_ten([(digits, None)])
+                between_backticks(digits)
             );
             self.problems.add(
                 self.columns.at(record.line, Column::Price),
@@ -176,14 +210,14 @@ impl<'a> Reading<'a> {
 
     /// A coordinate, if there is one; the outer `None` is for what is no number.
     fn coordinate(&mut self, record: &Record, column: Column) -> Option<Option<f64>> {
-        let text = self.columns.text(record, column);
+        let text = self.columns.text(record, column).trim();
         if text.is_empty() {
             return Some(None);
         }
         let number = if self.has_decimal_commas { text.replace(',', ".") } else { text.to_owned() };
         let number = number.parse().ok();
         if number.is_none() {
-            let shown = first_ten([(text, None)]);
+            let shown = between_backticks(text);
             let message = format!("{shown} is not a coordinate: give a number, such as 12.5");
             self.problems.add(self.columns.at(record.line, column), "position_invalid", message);
         }
@@ -191,21 +225,15 @@ impl<'a> Reading<'a> {
     }
 
     fn finish(mut self) -> Result<SeatPlan, Vec<PlanError>> {
-        let count = self.draft.count();
-        if count > SEATS_MAX {
-            let message =
-                format!("{count} seats: split the plan into plans of at most {SEATS_MAX}");
-            self.problems.add("", "too_many_seats", message);
-        }
-        if count > 0 {
-            self.check_prices();
-        } else {
-            // If no line could be read, it would mislead to say that there is no seat.
+        // If not all was read, or no line could be, it would mislead to judge the whole.
+        if self.problems.is_full() || self.draft.count() == 0 {
             std::mem::take(&mut self.problems).none_or_all()?;
+        } else {
+            self.check_prices();
         }
         let (sections, lines) = self.draft.finish();
-        SeatPlan::checked(sections, &FIELD_NAMES, self.problems)
-            .map_err(|errors| errors.into_iter().map(|e| lines.locate(e, &self.columns)).collect())
+        let locate = |pointer: String| lines.locate(&pointer, &self.columns);
+        SeatPlan::checked(sections, &FIELD_NAMES, &locate, self.problems)
     }
 
     /// Every seat needs a price, and every price that names a category a category of that name.
@@ -230,13 +258,21 @@ impl<'a> Reading<'a> {
                  (`9900`)",
                 first_ten(named.iter().map(|(category, _)| (*category, None)))
             );
-            self.problems.add(self.columns.at(*line, Column::Price), "price_missing", message);
+            self.problems.add_apart(
+                self.columns.at(*line, Column::Price),
+                "price_missing",
+                message,
+            );
         }
         if let Some((_, line)) = unpriced.iter().find(|(category, _)| category.is_none()) {
             let message = format!(
                 "some seats have neither price nor category: {remedy} one for all (`9900`)"
             );
-            self.problems.add(self.columns.at(*line, Column::Price), "price_missing", message);
+            self.problems.add_apart(
+                self.columns.at(*line, Column::Price),
+                "price_missing",
+                message,
+            );
         }
     }
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use uuid::Uuid;
 
 use super::clock::EpochMs;
+use super::name::{self, NameFault};
 
 /// An event (a show). Decimal in JSON, `bigint` in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -109,7 +110,7 @@ impl RequestId {
     }
 }
 
-/// Who buys: the shop's own name for a customer, 1 to 128 characters, none of them a control character.
+/// Who buys: the shop's own name for a customer, 1 to 128 characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CustomerId(String);
 
@@ -117,12 +118,24 @@ pub struct CustomerId(String);
 pub const CUSTOMER_ID_MAX: usize = 128;
 
 impl CustomerId {
-    /// Checks the length (in characters) and that no control character is in it.
+    /// A customer as a new claim may name them.
+    ///
+    /// # Errors
+    /// What is wrong with the name, by the rule for names that requests are compared by.
+    pub fn new(text: impl Into<String>) -> Result<Self, NameFault> {
+        let text = text.into();
+        name::check_id(&text, CUSTOMER_ID_MAX).map(|()| Self(text))
+    }
+
+    /// A customer who may have been stored before the present rule for names: for what is read back,
+    /// and to find it.
+    ///
+    /// # Errors
+    /// If no customer was ever stored under such a name.
     pub fn parse(text: impl Into<String>) -> Result<Self, InvalidId> {
         let text = text.into();
-        let length = text.chars().count();
-        let fits = (1..=CUSTOMER_ID_MAX).contains(&length);
-        (fits && !text.chars().any(char::is_control)).then_some(Self(text)).ok_or(InvalidId)
+        let stored = name::check_stored(&text, CUSTOMER_ID_MAX);
+        stored.map(|()| Self(text)).map_err(|_| InvalidId)
     }
 
     /// The text as the shop wrote it.
@@ -264,5 +277,14 @@ mod tests {
         for wrong in [String::new(), "x".repeat(129), "a\0b".into(), "a\nb".into()] {
             assert_eq!(CustomerId::parse(wrong), Err(InvalidId));
         }
+    }
+
+    #[test]
+    fn a_customer_whose_name_looks_like_another_is_found_but_not_entered() {
+        for odd in [" ada", "ada ", "a\u{200B}da", "ａda", "Zoe\u{308}", "ada\u{A0}"] {
+            assert!(CustomerId::parse(odd).is_ok());
+            assert!(CustomerId::new(odd).is_err(), "{odd:?}");
+        }
+        assert!(CustomerId::new("Zoë").is_ok());
     }
 }

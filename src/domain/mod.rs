@@ -10,15 +10,18 @@
 //! rows are arguments.
 
 pub mod audit;
+pub mod bounded;
 pub mod catalogue;
 pub mod claims;
 pub mod clock;
 pub mod command;
 pub mod csv;
+pub mod currency;
 pub mod decide;
 pub mod effect;
 pub mod failure;
 pub mod ids;
+pub mod name;
 pub mod plan;
 pub mod pretix;
 pub mod prices;

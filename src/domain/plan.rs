@@ -1,7 +1,8 @@
 //! The seat plan: sections, rows and seats in the order that gives every seat its number.
 //!
 //! A [`SeatPlan`] in hand is valid: every way to make one ends in the same checks or cannot break
-//! them. Its serde form is the stored document,
+//! them. Names are judged by the rule of [`name`](super::name), and two that differ only in what people
+//! cannot see are refused; a plan that was stored before that rule is read as it is. Its serde form is the stored document,
 //! `{"sections":[{"name","rows":[{"name","seats":[…]}]}]}`.
 
 mod check;
@@ -12,10 +13,11 @@ use serde::{Deserialize, Serialize};
 
 pub(in crate::domain) use check::FieldNames;
 pub use error::{PROBLEMS_MAX, PlanError};
-pub(in crate::domain) use error::{Problems, first_ten};
+pub(in crate::domain) use error::{Problems, first_ten, quoted};
 pub use inline::InlineSection;
 
 use super::ids::SeatNumber;
+use check::Names;
 
 /// The most seats in a plan, and so in a schedule.
 pub const SEATS_MAX: usize = 100_000;
@@ -67,8 +69,7 @@ pub struct PlanSeat {
     /// What is written on the seat, such as `7` or `7a`; 1 to [`LABEL_MAX`] characters. Not its
     /// [`SeatNumber`].
     pub number: String,
-    /// The public name, unique in the plan; 1 to [`LABEL_MAX`] characters, none of them a control
-    /// character.
+    /// The public name, unique in the plan; 1 to [`LABEL_MAX`] characters.
     pub label: String,
     /// In minor units, 0 to [`PRICE_MAX`].
     pub price: i64,
@@ -82,6 +83,15 @@ pub struct PlanSeat {
     /// is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub y: Option<f64>,
+}
+
+/// A plan that was read from a document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadPlan {
+    /// The plan.
+    pub plan: SeatPlan,
+    /// Sentences for the author: what was understood although the document says it in another way.
+    pub notes: Vec<String>,
 }
 
 /// A seat together with where it stands.
@@ -101,17 +111,19 @@ impl SeatPlan {
     /// # Errors
     /// All problems, at most [`PROBLEMS_MAX`], with pointers into the stored document's form.
     pub fn new(sections: Vec<Section>) -> Result<Self, Vec<PlanError>> {
-        Self::checked(sections, &FieldNames::DOCUMENT, Problems::default())
+        Self::checked(sections, &FieldNames::DOCUMENT, &|pointer| pointer, Problems::default())
     }
 
     /// Like [`SeatPlan::new`] for a reader of another format: `names` leads the pointers into that
-    /// format, `problems` are those that the reader has already found.
+    /// format and `locate` turns them into places there; `problems` are those that the reader has
+    /// already found.
     pub(in crate::domain) fn checked(
         sections: Vec<Section>,
         names: &FieldNames,
+        locate: &dyn Fn(String) -> String,
         mut problems: Problems,
     ) -> Result<Self, Vec<PlanError>> {
-        check::check(&sections, names, &mut problems);
+        check::check(&sections, Names::Entered, names, locate, &mut problems);
         problems.none_or_all()?;
         Ok(Self { sections })
     }
@@ -152,11 +164,16 @@ struct Document {
 impl TryFrom<Document> for SeatPlan {
     type Error = String;
 
-    /// One text of all problems, since that is what a deserialiser can pass on.
-    fn try_from(document: Document) -> Result<Self, String> {
-        Self::new(document.sections).map_err(|problems| {
+    /// One text of all problems, since that is what a deserialiser can pass on. Names are taken as they
+    /// were stored.
+    fn try_from(Document { sections }: Document) -> Result<Self, String> {
+        let mut problems = Problems::default();
+        let names = &FieldNames::DOCUMENT;
+        check::check(&sections, Names::Stored, names, &|pointer| pointer, &mut problems);
+        problems.none_or_all().map_err(|problems| {
             problems.iter().map(PlanError::to_string).collect::<Vec<_>>().join("; ")
-        })
+        })?;
+        Ok(Self { sections })
     }
 }
 

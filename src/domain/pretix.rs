@@ -12,7 +12,9 @@ use std::str::FromStr;
 
 pub use format::PretixPlan;
 
-use super::plan::{FieldNames, PlanError, PlanSeat, Problems, Row, SeatPlan, Section, first_ten};
+use super::plan::{
+    FieldNames, PlanError, PlanSeat, Problems, Row, SeatPlan, Section, first_ten, quoted,
+};
 use super::prices::Prices;
 use format::{PretixSeat, PretixZone, Text};
 
@@ -30,7 +32,7 @@ pub enum IdFrom {
 
 /// A text that names no [`IdFrom`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no source of labels: give guid, uuid or position")]
+#[error("{0} is no source of labels: give guid, uuid or position")]
 pub struct InvalidIdFrom(String);
 
 impl FromStr for IdFrom {
@@ -42,7 +44,7 @@ impl FromStr for IdFrom {
             "guid" => Ok(Self::Guid),
             "uuid" => Ok(Self::Uuid),
             "position" => Ok(Self::Position),
-            _ => Err(InvalidIdFrom(text.chars().take(super::plan::LABEL_MAX).collect())),
+            _ => Err(InvalidIdFrom(quoted(text))),
         }
     }
 }
@@ -90,7 +92,7 @@ pub fn to_plan(
     check_prices(document, prices, &mut problems);
     let section = |(ordinal, zone)| section(ordinal, zone, id_from, prices);
     let sections = (1..).zip(&document.zones).map(section).collect();
-    SeatPlan::checked(sections, &id_from.field_names(), problems)
+    SeatPlan::checked(sections, &id_from.field_names(), &|pointer| pointer, problems)
 }
 
 fn section(zone_ordinal: usize, zone: &PretixZone, id_from: IdFrom, prices: &Prices) -> Section {
@@ -129,11 +131,15 @@ fn check_categories(document: &PretixPlan, problems: &mut Problems) {
         for (r, row) in zone.rows.iter().enumerate() {
             for (s, seat) in row.seats.iter().enumerate() {
                 let Some(category) = seat.category() else { continue };
+                if problems.is_full() {
+                    return;
+                }
                 if !declared.contains(category) {
                     let at = format!("/zones/{z}/rows/{r}/seats/{s}/category");
-                    let named = first_ten([(category, None)]);
-                    let message =
-                        format!("the plan declares no category {named}: add or correct it");
+                    let message = format!(
+                        "the plan declares no category {}: add or correct it",
+                        quoted(category)
+                    );
                     problems.add(at, "category_unknown", message);
                 }
             }

@@ -39,12 +39,6 @@ pub const SEATS_PER_BOOKING_MAX: u32 = 1_000;
 /// The currency of a schedule that names none.
 pub const CURRENCY: &str = "EUR";
 
-/// Whether a text has the form of a currency's code: three capital letters (ISO 4217).
-#[must_use]
-pub fn is_currency(text: &str) -> bool {
-    text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase())
-}
-
 /// The rules of one schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScheduleRules {

@@ -1,6 +1,8 @@
 //! What answers look like: effects and rows as JSON. The same function writes an answer the first time and
 //! the one that is kept under its Idempotency-Key.
 
+mod plan;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -9,6 +11,8 @@ use crate::domain::claims::{BookingStatus, HoldStatus};
 use crate::domain::effect::{BlockView, BookingView, Effect, HoldView, PricedSeat, RecordedAnswer};
 
 use super::time;
+
+pub use plan::{EnteredPlanBody, render_plan};
 
 /// An amount of money.
 #[derive(Debug, Serialize, ToSchema)]
@@ -337,10 +341,4 @@ pub fn render_schedule(schedule: &Schedule) -> RecordedAnswer {
         ..ScheduleBody::from(schedule.clone())
     };
     answer(201, &body)
-}
-
-/// The answer to a stored plan.
-#[must_use]
-pub fn render_plan(plan: &PlanVersion) -> RecordedAnswer {
-    answer(200, &PlanVersionBody::from(plan.clone()))
 }

@@ -8,12 +8,15 @@ use std::time::Duration;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::domain::bounded::AtMost;
 use crate::domain::clock::EpochMs;
+use crate::domain::currency::{self, is_currency};
 use crate::domain::ids::{CustomerId, SeatNumber};
-use crate::domain::plan::LABEL_MAX;
+use crate::domain::name;
+use crate::domain::plan::{LABEL_MAX, SEATS_MAX};
 use crate::seat_map::Layout;
 
-use super::problem::{FieldError, Problem};
+use super::problem::{ERRORS_MAX, FieldError, Problem};
 use super::time;
 
 /// An identifier in a body: a string, and for the box office's ids a number, too.
@@ -43,16 +46,17 @@ impl<'de> Deserialize<'de> for IdText {
     }
 }
 
-/// The labels of seats in a body. Their order has no meaning: two lists of the same labels are one request.
+/// The labels of seats in a body, no more than a schedule can have. Their order has no meaning: two lists of the
+/// same labels are one request.
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = Vec<String>, example = json!(["A-1-1", "A-1-2"]))]
-pub struct Labels(pub Vec<String>);
+pub struct Labels(pub AtMost<String, SEATS_MAX>);
 
 impl Serialize for Labels {
     /// Writes what is meant, for the fingerprint of the request.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut labels: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        let mut labels: Vec<&str> = self.0.0.iter().map(String::as_str).collect();
         labels.sort_unstable();
         labels.serialize(serializer)
     }
@@ -74,6 +78,14 @@ impl Serialize for TimeText {
     }
 }
 
+impl FieldError {
+    /// What is wrong with the field at `pointer`.
+    #[must_use]
+    pub fn new(pointer: &str, code: &str, message: impl Into<String>) -> Self {
+        Self { pointer: pointer.to_owned(), code: code.to_owned(), message: message.into() }
+    }
+}
+
 /// Collects the faults of a body while its fields are read.
 #[derive(Debug, Default)]
 pub struct Fields {
@@ -81,13 +93,17 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Notes a fault.
+    /// Notes a fault. One more than [`ERRORS_MAX`] is kept: it shows that there are more.
     pub fn fault(&mut self, pointer: &str, code: &str, message: impl Into<String>) {
-        self.errors.push(FieldError {
-            pointer: pointer.to_owned(),
-            code: code.to_owned(),
-            message: message.into(),
-        });
+        if self.is_full() {
+            return;
+        }
+        self.errors.push(FieldError::new(pointer, code, message));
+    }
+
+    /// Whether there are so many faults that looking for more is of no use.
+    fn is_full(&self) -> bool {
+        self.errors.len() > ERRORS_MAX
     }
 
     /// All faults as one problem, or nothing.
@@ -95,14 +111,27 @@ impl Fields {
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::fields(self.errors)) }
     }
 
-    /// A customer.
+    /// A customer who makes a new claim.
     pub fn customer(&mut self, pointer: &str, text: &str) -> Option<CustomerId> {
-        let customer = CustomerId::parse(text).ok();
-        if customer.is_none() {
-            let message = "must have 1 to 128 characters and no control characters";
-            self.fault(pointer, "invalid_customer", message);
+        CustomerId::new(text)
+            .map_err(|fault| self.fault(pointer, "invalid_customer", fault.to_string()))
+            .ok()
+    }
+
+    /// The customer of a claim that exists, who may have been stored before the rule for names.
+    pub fn known_customer(&mut self, pointer: &str, text: &str) -> Option<CustomerId> {
+        CustomerId::parse(text)
+            .map_err(|_| self.fault(pointer, "invalid_customer", "is no customer's id"))
+            .ok()
+    }
+
+    /// The currency of prices.
+    pub fn currency(&mut self, pointer: &str, text: &str) -> Option<String> {
+        let known = is_currency(text);
+        if !known {
+            self.fault(pointer, "invalid_currency", currency::REMEDY);
         }
-        customer
+        known.then(|| text.to_owned())
     }
 
     /// A time in RFC 3339.
@@ -116,15 +145,12 @@ impl Fields {
         }
     }
 
-    /// A text of 1 to `max` characters without control characters.
+    /// A text of 1 to `max` characters, by the rule for names.
     pub fn text(&mut self, pointer: &str, text: &str, max: usize) -> Option<String> {
-        let length = text.chars().count();
-        let good = (1..=max).contains(&length) && !text.chars().any(char::is_control);
-        if !good {
-            let message = format!("must have 1 to {max} characters and no control characters");
-            self.fault(pointer, "invalid_text", message);
-        }
-        good.then(|| text.to_owned())
+        name::check(text, max)
+            .map(|()| text.to_owned())
+            .map_err(|fault| self.fault(pointer, "invalid_text", fault.to_string()))
+            .ok()
     }
 
     /// A number within bounds.
@@ -148,13 +174,16 @@ impl Fields {
     }
 
     /// Seats by label: at least one, each known to the schedule, none twice. Ascending.
-    pub fn seats(&mut self, Labels(labels): &Labels, layout: &Layout) -> Vec<SeatNumber> {
+    pub fn seats(&mut self, Labels(AtMost(labels)): &Labels, layout: &Layout) -> Vec<SeatNumber> {
         if labels.is_empty() {
             self.fault("/seats", "empty", "name at least one seat");
         }
         let mut seen = HashSet::with_capacity(labels.len());
         let mut seats = Vec::with_capacity(labels.len());
         for (place, label) in labels.iter().enumerate() {
+            if self.is_full() {
+                break;
+            }
             let pointer = format!("/seats/{place}");
             match layout.number(label) {
                 Some(number) if seen.insert(number) => seats.push(number),
@@ -163,8 +192,7 @@ impl Fields {
                     self.fault(&pointer, "duplicate_seat", message);
                 }
                 None => {
-                    let shown: String =
-                        label.chars().filter(|c| !c.is_control()).take(LABEL_MAX).collect();
+                    let shown = name::shown(label, LABEL_MAX);
                     let message =
                         format!("the schedule has no seat {shown}; see its seats for the labels");
                     self.fault(&pointer, "unknown_seat", message);
@@ -194,7 +222,7 @@ mod tests {
     fn what_is_meant_is_written_in_one_way() {
         let labels = |labels: &[&str]| {
             let labels = labels.iter().map(|label| (*label).to_owned()).collect();
-            serde_json::to_string(&Labels(labels)).unwrap()
+            serde_json::to_string(&Labels(AtMost(labels))).unwrap()
         };
         assert_eq!(labels(&["A-1-2", "A-1-10"]), labels(&["A-1-10", "A-1-2"]));
         assert_ne!(labels(&["A-1-2"]), labels(&["A-1-2", "A-1-2"]));
@@ -212,5 +240,32 @@ mod tests {
         let problem = fields.finish().unwrap_err();
         let pointers: Vec<&str> = problem.errors.iter().map(|e| e.pointer.as_str()).collect();
         assert_eq!(pointers, ["/customer_id", "/starts_at", "/ttl_s"]);
+    }
+
+    #[test]
+    fn after_twenty_faults_nothing_is_kept_and_the_last_entry_says_so() {
+        let faults = |count: usize| {
+            let mut fields = Fields::default();
+            (0..count).for_each(|n| fields.fault(&format!("/seats/{n}"), "unknown_seat", "no"));
+            fields.finish().unwrap_err().errors
+        };
+        assert_eq!(faults(20).len(), 20);
+        assert!(faults(20).iter().all(|error| error.code == "unknown_seat"));
+        let many = faults(1_000);
+        assert_eq!(many.len(), 20);
+        assert_eq!((many[19].pointer.as_str(), many[19].code.as_str()), ("", "more_problems"));
+    }
+
+    #[test]
+    fn names_are_judged_by_their_rule() {
+        let mut fields = Fields::default();
+        assert_eq!(fields.customer("/customer_id", "ada\u{200B}"), None);
+        assert_eq!(fields.text("/name", "Hamlet ", 200), None);
+        assert_eq!(fields.currency("/currency", "XTS"), None);
+        assert!(fields.known_customer("/customer_id", "ada\u{200B}").is_some());
+        let messages: Vec<String> =
+            fields.finish().unwrap_err().errors.into_iter().map(|error| error.message).collect();
+        assert_eq!(messages[0], "contains the character U+200B, which cannot be seen: remove it");
+        assert_eq!(messages[1], "begins or ends with a blank: remove it");
     }
 }

@@ -12,37 +12,60 @@ use super::problem::{Code, Problem};
 
 const HEADER: &str = "Idempotency-Key";
 
-/// The key of a request, if it has one, with the fingerprint of the request: its method, its route, the
-/// parameters in its path, and what was `understood` of its query and body.
-///
-/// `understood` is the parsed body, or what body and query make together. It must be written in one way for
-/// one meaning, and leave out what has no effect: `min_version` and `Prefer` change when and how a request is
-/// answered, not what it asks.
+/// What a request says of its key and of itself, but for its body: enough to be completed on another thread.
+pub(crate) struct KeyHeader {
+    request: RequestKey,
+    method: String,
+    route: Option<String>,
+    path: Vec<String>,
+}
+
+impl KeyHeader {
+    /// Of a request that has a key.
+    pub(super) fn of(request: &HttpRequest) -> Result<Option<Self>, Problem> {
+        let mut values = request.headers().get_all(HEADER);
+        let Some(value) = values.next() else { return Ok(None) };
+        let key = values.next().is_none().then(|| parse(value.as_bytes())).flatten();
+        let key = key.ok_or_else(|| {
+            let message =
+                "must be sent once, with 1 to 255 visible ASCII characters, bare or quoted";
+            Problem::parameter(HEADER, message)
+        })?;
+        let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default().0;
+        Self::under(RequestKey { caller, key }, request).map(Some)
+    }
+
+    fn under(key: RequestKey, request: &HttpRequest) -> Result<Self, Problem> {
+        let names = request.match_info().iter().map(|(name, _)| name);
+        let path = names.map(|name| Ok(percent::path_parameter(request, name)?.into_owned()));
+        let path = path.collect::<Result<_, Problem>>()?;
+        let (method, route) = (request.method().to_string(), request.match_pattern());
+        Ok(Self { request: key, method, route, path })
+    }
+
+    /// The key with the fingerprint of the request: its method, its route, the parameters in its path, and
+    /// what was `understood` of its query and body.
+    ///
+    /// `understood` is the parsed body, or what body and query make together. It must be written in one way
+    /// for one meaning, and leave out what has no effect: `min_version` and `Prefer` change when and how a
+    /// request is answered, not what it asks.
+    pub(super) fn keyed(self, understood: &impl Serialize) -> Result<Keyed, Problem> {
+        let all = (&self.method, &self.route, &self.path, understood);
+        let written = serde_json::to_vec(&all).map_err(|error| {
+            Problem::new(Code::Internal, "the request has no fingerprint").because(error)
+        })?;
+        let digest = Sha256::digest(written);
+        let fingerprint = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Keyed { request: self.request, fingerprint })
+    }
+}
+
+/// The key of a request, if it has one, with its fingerprint.
 pub(super) fn keyed(
     request: &HttpRequest,
     understood: &impl Serialize,
 ) -> Result<Option<Keyed>, Problem> {
-    let mut values = request.headers().get_all(HEADER);
-    let Some(value) = values.next() else { return Ok(None) };
-    let key = values.next().is_none().then(|| parse(value.as_bytes())).flatten();
-    let key = key.ok_or_else(|| {
-        let message = "must be sent once, with 1 to 255 visible ASCII characters, bare or quoted";
-        Problem::parameter(HEADER, message)
-    })?;
-    let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default().0;
-    let fingerprint = fingerprint(request, understood)?;
-    Ok(Some(Keyed { request: RequestKey { caller, key }, fingerprint }))
-}
-
-fn fingerprint(request: &HttpRequest, understood: &impl Serialize) -> Result<String, Problem> {
-    let names = request.match_info().iter().map(|(name, _)| name);
-    let path: Vec<_> =
-        names.map(|name| percent::path_parameter(request, name)).collect::<Result<_, _>>()?;
-    let all = (request.method().as_str(), request.match_pattern(), path, understood);
-    let written = serde_json::to_vec(&all).map_err(|error| {
-        Problem::new(Code::Internal, "the request has no fingerprint").because(error)
-    })?;
-    Ok(Sha256::digest(written).iter().map(|byte| format!("{byte:02x}")).collect())
+    KeyHeader::of(request)?.map(|key| key.keyed(understood)).transpose()
 }
 
 fn parse(value: &[u8]) -> Option<String> {
@@ -64,8 +87,9 @@ mod tests {
     use super::*;
 
     fn print(method: Method, uri: &str, understood: &impl Serialize) -> String {
-        fingerprint(&TestRequest::with_uri(uri).method(method).to_http_request(), understood)
-            .unwrap()
+        let request = TestRequest::with_uri(uri).method(method).to_http_request();
+        let key = RequestKey { caller: String::new(), key: "k".to_owned() };
+        KeyHeader::under(key, &request).unwrap().keyed(understood).unwrap().fingerprint
     }
 
     #[test]

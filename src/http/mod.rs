@@ -12,6 +12,8 @@ pub mod edge;
 pub mod fields;
 mod guard;
 pub mod handlers;
+mod heavy;
+pub mod json;
 mod key;
 mod limit;
 mod media;
@@ -49,10 +51,12 @@ use crate::seat_map::{SeatMaps, Streams};
 pub use convert::plan_problem;
 pub use documents::Documents;
 pub use guard::Hosts;
+pub use heavy::Heavy;
 pub use limit::RateLimit;
 pub use outgoing::Budget;
 
 use auth::ApiKey;
+use key::KeyHeader;
 use problem::Problem;
 use reply::Readers;
 
@@ -72,6 +76,8 @@ pub struct Services {
     pub streams: Arc<Streams>,
     /// Readiness.
     pub health: Arc<Health>,
+    /// Places for work that is done away from the event loops.
+    pub heavy: Heavy,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// The key callers must know, if any.
@@ -112,16 +118,46 @@ impl Services {
         request: &HttpRequest,
         payload: Payload,
     ) -> Result<(T, Option<Keyed>), Problem> {
-        self.json_within(self.body_limit, request, payload).await
+        body::expect_json(request)?;
+        let body = body::read(request, payload, self.body_limit, self.body_timeout).await?;
+        let parsed = body::parse(&body)?;
+        let keyed = key::keyed(request, &parsed)?;
+        Ok((parsed, keyed))
     }
 
-    /// The same for a body that may carry a whole plan.
-    pub(crate) async fn large_json<T: DeserializeOwned + Serialize>(
+    /// The same for a body that may name all seats of a hall: it is parsed and checked away from the event
+    /// loop.
+    pub(crate) async fn large_json<T: DeserializeOwned + Serialize, U: Send + 'static>(
         &self,
         request: &HttpRequest,
         payload: Payload,
-    ) -> Result<(T, Option<Keyed>), Problem> {
-        self.json_within(self.plan_body_limit, request, payload).await
+        check: impl FnOnce(T) -> Result<U, Problem> + Send + 'static,
+    ) -> Result<(U, Option<Keyed>), Problem> {
+        body::expect_json(request)?;
+        let work = move |body: &[u8], key: Option<KeyHeader>| {
+            let parsed: T = body::parse(body)?;
+            let keyed = key.map(|key| key.keyed(&parsed)).transpose()?;
+            Ok((check(parsed)?, keyed))
+        };
+        self.large(request, payload, work).await
+    }
+
+    /// Reads a large body and works on it away from the event loop, with what the request says of its key.
+    pub(crate) async fn large<T: Send + 'static>(
+        &self,
+        request: &HttpRequest,
+        payload: Payload,
+        work: impl FnOnce(&[u8], Option<KeyHeader>) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let key = KeyHeader::of(request)?;
+        let place = self.heavy.place_for_body(request, self.body_limit)?;
+        let body = body::read(request, payload, self.plan_body_limit, self.body_timeout).await?;
+        let work = move || {
+            let done = work(&body, key);
+            drop((body, place));
+            done
+        };
+        self.heavy.run(work).await
     }
 
     /// The same for a body that may be left out.
@@ -137,19 +173,6 @@ impl Services {
             body::expect_json(request)?;
         }
         let parsed = if body.is_empty() { T::default() } else { body::parse(&body)? };
-        let keyed = key::keyed(request, &parsed)?;
-        Ok((parsed, keyed))
-    }
-
-    async fn json_within<T: DeserializeOwned + Serialize>(
-        &self,
-        limit: usize,
-        request: &HttpRequest,
-        payload: Payload,
-    ) -> Result<(T, Option<Keyed>), Problem> {
-        body::expect_json(request)?;
-        let body = body::read(request, payload, limit, self.body_timeout).await?;
-        let parsed = body::parse(&body)?;
         let keyed = key::keyed(request, &parsed)?;
         Ok((parsed, keyed))
     }

@@ -79,7 +79,7 @@ pub struct Problem {
 }
 
 /// Fields wrong in one request; more are not listed.
-const ERRORS_MAX: usize = 50;
+pub const ERRORS_MAX: usize = 20;
 
 impl Problem {
     /// A problem by its row, without anything special.
@@ -107,10 +107,14 @@ impl Problem {
         Self { reason: Some(reason.to_string().into()), ..self }
     }
 
-    /// The wrong fields of a body.
+    /// The wrong fields of a body. If there are too many, the last entry says so.
     #[must_use]
     pub fn fields(mut errors: Vec<FieldError>) -> Self {
-        errors.truncate(ERRORS_MAX);
+        if errors.len() > ERRORS_MAX {
+            errors.truncate(ERRORS_MAX - 1);
+            let message = "there are more: correct those that are listed, then retry";
+            errors.push(FieldError::new("", "more_problems", message));
+        }
         let detail = match errors.as_slice() {
             [only] => only.message.clone(),
             several => format!("{} fields are not valid", several.len()),
@@ -121,22 +125,14 @@ impl Problem {
     /// One wrong field of a body.
     #[must_use]
     pub fn field(pointer: &str, code: &str, message: impl Into<String>) -> Self {
-        Self::fields(vec![FieldError {
-            pointer: pointer.to_owned(),
-            code: code.to_owned(),
-            message: message.into(),
-        }])
+        Self::fields(vec![FieldError::new(pointer, code, message)])
     }
 
     /// One wrong header or parameter.
     #[must_use]
     pub fn parameter(name: &str, message: impl Into<String>) -> Self {
         let message = message.into();
-        let error = FieldError {
-            pointer: name.to_owned(),
-            code: "invalid".to_owned(),
-            message: message.clone(),
-        };
+        let error = FieldError::new(name, "invalid", message.clone());
         Self { errors: vec![error], ..Self::new(Code::InvalidParameter, message) }
     }
 

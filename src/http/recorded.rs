@@ -98,7 +98,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::catalogue::{Event, Schedule};
+    use crate::domain::catalogue::{EnteredPlan, Event, Schedule};
     use crate::domain::claims::{BlockRow, BookingRow, BookingStatus, HoldRow, HoldStatus};
     use crate::domain::clock::EpochMs;
     use crate::domain::command::Queued;
@@ -163,7 +163,8 @@ mod tests {
     #[test]
     fn what_the_box_office_entered_is_read_as_it_was_written() {
         let plan = PlanVersion { id: "hall".to_owned(), version: 3 };
-        assert_eq!(read_answer(&render_plan(&plan)), Some(Told::Plan(plan.clone())));
+        let entered = EnteredPlan { version: plan.clone(), notes: vec!["a note".to_owned()] };
+        assert_eq!(read_answer(&render_plan(&entered)), Some(Told::Plan(plan.clone())));
         let event = Event { id: EventId(4), name: "Lear".to_owned(), created_at: NOW };
         assert_eq!(read_answer(&render_event(&event)), Some(Told::Event(EventId(4))));
         let schedule = Schedule {

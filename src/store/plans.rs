@@ -9,13 +9,13 @@ use sea_orm::{
     EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
 };
 
-use crate::domain::catalogue::PlanVersion;
+use crate::domain::catalogue::{EnteredPlan, PlanVersion};
 use crate::domain::clock::EpochMs;
 use crate::domain::command::Keyed;
 use crate::domain::effect::{Once, RecordedAnswer};
 use crate::domain::failure::StoreError;
 use crate::domain::ids::HistoryId;
-use crate::domain::plan::SeatPlan;
+use crate::domain::plan::{ReadPlan, SeatPlan};
 
 use super::batch::session::Session;
 use super::lineage::{self, HISTORY};
@@ -38,15 +38,18 @@ impl Store {
     pub async fn put_plan(
         self: &Arc<Self>,
         id: String,
-        plan: SeatPlan,
+        plan: ReadPlan,
         keyed: Option<Keyed>,
-        render: fn(&PlanVersion) -> RecordedAnswer,
-    ) -> Result<Once<PlanVersion>, StoreError> {
+        render: fn(&EnteredPlan) -> RecordedAnswer,
+    ) -> Result<Once<EnteredPlan>, StoreError> {
         let limit = self.settings.limits.creation_timeout;
         let plan = Arc::new(plan);
         self.once(keyed, limit, render, move |session, now| {
             let (id, plan) = (id.clone(), Arc::clone(&plan));
-            Box::pin(async move { Ok(Ok(insert(session, now, id, &plan).await?)) })
+            Box::pin(async move {
+                let version = insert(session, now, id, &plan.plan).await?;
+                Ok(Ok(EnteredPlan { version, notes: plan.notes.clone() }))
+            })
         })
         .await
     }

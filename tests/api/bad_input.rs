@@ -13,6 +13,8 @@ on_both_stacks![
     what_is_not_json_is_malformed,
     fields_that_are_missing_unknown_or_too_many_are_named,
     texts_with_nul_are_refused_and_others_are_not,
+    names_that_look_like_others_are_refused_and_found,
+    however_many_seats_are_wrong_twenty_are_named,
     an_id_is_a_text_or_a_number_and_spelt_one_way,
     a_refusal_of_any_kind_leaves_the_database_as_it_was,
 ];
@@ -182,9 +184,66 @@ async fn texts_with_nul_are_refused_and_others_are_not(on: Stack) {
     let house = json!({"seats": ["A-1-2"], "reason": "Kamera 🎥"});
     let path = format!("/api/v1/schedules/{schedule}/blocks");
     assert_eq!(app.post(&path, &house).await.expect(201)["reason"], "Kamera 🎥");
-    let booking = app.book(&schedule, &["A-1-1"], "𝒶𝓃𝓃𝒶 😀").await.expect(200);
+    let booking = app.book(&schedule, &["A-1-1"], "käufer 😀").await.expect(200);
     let path = format!("/api/v1/bookings/{}", booking["id"].as_str().unwrap());
-    assert_eq!(app.get(&path).await.expect(200)["customer_id"], "𝒶𝓃𝓃𝒶 😀");
+    assert_eq!(app.get(&path).await.expect(200)["customer_id"], "käufer 😀");
+}
+
+async fn names_that_look_like_others_are_refused_and_found(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(2).await;
+    let hold = app.hold(&schedule, &["A-1-2"], "ada").await.id(201);
+    let before = app.database.dump().await;
+    let odd = ["ada ", " ada", "a\u{200B}da", "\u{202E}ada", "ada\u{A0}", "a  da", "ada\u{FE0F}"];
+    for name in odd {
+        for path in TAKING {
+            let found = fault(&app, path, &taking(&schedule, &["A-1-1"], name)).await;
+            assert_eq!(
+                found,
+                ("/customer_id".to_owned(), "invalid_customer".to_owned()),
+                "{name:?}"
+            );
+        }
+        let found = fault(&app, "/api/v1/events", &json!({ "name": name })).await;
+        assert_eq!(found, ("/name".to_owned(), "invalid_text".to_owned()), "{name:?}");
+        let block = json!({"seats": ["A-1-1"], "reason": name});
+        let found = fault(&app, &format!("/api/v1/schedules/{schedule}/blocks"), &block).await;
+        assert_eq!(found, ("/reason".to_owned(), "invalid_text".to_owned()), "{name:?}");
+    }
+    // A customer's id is compared over requests, so it must be in NFKC; a title need only be in NFC.
+    for name in ["𝒶da", "ａda", "Zoe\u{308}"] {
+        let found = fault(&app, "/api/v1/bookings", &taking(&schedule, &["A-1-1"], name)).await;
+        assert_eq!(found.0, "/customer_id", "{name:?}");
+    }
+    assert_eq!(app.database.dump().await, before);
+    app.post("/api/v1/events", &json!({"name": "ハムレット（再演）"})).await.expect(201);
+
+    // What was stored before the rule goes on: it is found, confirmed and given back.
+    app.database.execute("UPDATE hold SET customer_id = 'ada '").await;
+    let confirmed = json!({"hold_id": hold, "customer_id": "ada "});
+    let booking = app.post("/api/v1/bookings", &confirmed).await.expect(200);
+    assert_eq!(booking["customer_id"], "ada ");
+    assert_eq!(app.items("/api/v1/bookings?customer_id=ada%20").await.len(), 1);
+    let path = format!("/api/v1/bookings/{}/cancel", booking["id"].as_str().unwrap());
+    app.post(&path, &json!({})).await.expect(200);
+}
+
+async fn however_many_seats_are_wrong_twenty_are_named(on: Stack) {
+    let app = on.start().await;
+    let schedule = app.row_of(2).await;
+    for path in TAKING {
+        let problem = app.post(path, &taking(&schedule, &vec![""; 50_000], "ada")).await;
+        let problem = problem.problem(422, "validation_failed");
+        let errors = problem["errors"].as_array().unwrap();
+        assert_eq!(errors.len(), 20, "{path}");
+        assert_eq!(
+            (&errors[0]["pointer"], &errors[0]["code"]),
+            (&json!("/seats/0"), &json!("unknown_seat"))
+        );
+        assert_eq!(errors[19]["code"], "more_problems");
+        let many = taking(&schedule, &vec![""; 100_001], "ada");
+        assert_eq!(fault(&app, path, &many).await, ("/seats".to_owned(), "invalid".to_owned()));
+    }
 }
 
 async fn an_id_is_a_text_or_a_number_and_spelt_one_way(on: Stack) {

@@ -14,6 +14,7 @@ on_both_stacks![
     a_body_that_is_neither_json_nor_csv_is_refused_and_both_are_named,
     a_source_of_labels_beside_csv_is_refused,
     a_key_repeats_the_answer_to_a_csv_plan,
+    other_names_of_columns_are_understood_and_noted,
 ];
 
 /// As a spreadsheet writes it that is set to German.
@@ -149,6 +150,26 @@ async fn a_source_of_labels_beside_csv_is_refused(on: Stack) {
         let problem =
             app.put_typed(&path, "text/csv", HALL).await.problem(400, "invalid_parameter");
         assert_eq!(problem["errors"][0]["pointer"], "id_from", "{problem}");
+    }
+}
+
+async fn other_names_of_columns_are_understood_and_noted(on: Stack) {
+    let app = on.start().await;
+    let hall = "sep=;\r\nArea;ROW;Seat;\r\nA;1;1;\r\n";
+    let notes = json!([
+        "column 1, `Area`, was read as `section`",
+        "column 3, `Seat`, was read as `number`",
+        "column 4 has no name, is empty in every line, and was ignored",
+    ]);
+    let dry = app.put_typed("hall?price=1&dry_run=true", "text/csv", hall).await.expect(200);
+    assert_eq!(dry, json!({"dry_run": true, "seats": 1, "notes": notes}));
+    let request = || {
+        let request = app.request(Method::PUT, "/api/v1/seat-plans/hall?price=1");
+        request.header("content-type", "text/csv").header("idempotency-key", "k").body(hall)
+    };
+    for _ in 0..2 {
+        let stored = app.send(request()).await.expect(200);
+        assert_eq!(stored, json!({"id": "hall", "version": 1, "notes": notes}));
     }
 }
 

@@ -131,6 +131,20 @@ async fn a_schedule_with_a_fault_is_not_entered(on: Stack) {
         (json!({"hold_ttl_s": "90"}), "/hold_ttl_s"),
         (json!({"starts_at": 7}), "/starts_at"),
         (json!({"currency": "E😀"}), "/currency"),
+        (json!({"currency": "ZZZ"}), "/currency"),
+        (
+            plan(vec![json!({"name": "A", "rows": 1, "seats_per_row": 1, "price": 99.5})]),
+            "/seat_plan/sections/0/price",
+        ),
+        (
+            plan(vec![json!({"name": "A", "rows": -1, "seats_per_row": 1, "price": 1})]),
+            "/seat_plan/sections/0/rows",
+        ),
+        (
+            plan(vec![section("A", 1, 1, 1), section("A\u{200B}", 1, 1, 1)]),
+            "/seat_plan/sections/1/name",
+        ),
+        (json!({"seat_plan": {"id": "x", "version": "new"}}), "/seat_plan/version"),
         (json!({"max_seats_per_booking": 1_001}), "/max_seats_per_booking"),
         (json!({"sales_open_at": "2030-02-30T00:00:00Z"}), "/sales_open_at"),
         (json!({"starts_at": "9999-12-31T23:59:59-00:01"}), "/starts_at"),

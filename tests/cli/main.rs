@@ -23,6 +23,7 @@ mod embedded {
     mod manager;
     mod serve;
     mod stop;
+    mod uploads;
 }
 
 mod full;

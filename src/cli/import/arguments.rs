@@ -7,15 +7,16 @@ use std::time::Duration;
 use clap::builder::RangedU64ValueParser;
 use seatlock::config::ReservationConfig;
 use seatlock::domain::clock::EpochMs;
+use seatlock::domain::currency::{self, is_currency};
 use seatlock::domain::ids::EventId;
+use seatlock::domain::name;
 use seatlock::domain::plan::SEATS_MAX;
 use seatlock::domain::pretix::IdFrom;
 use seatlock::domain::prices::Prices;
 use seatlock::domain::rules::{
-    EVENT_NAME_MAX, PLAN_ID_MAX, PLAN_ID_RULE, SEATS_PER_BOOKING_MAX, ScheduleRules, is_currency,
-    is_plan_id, is_plan_id_byte,
+    EVENT_NAME_MAX, PLAN_ID_MAX, PLAN_ID_RULE, SEATS_PER_BOOKING_MAX, ScheduleRules, is_plan_id,
+    is_plan_id_byte,
 };
-use seatlock::http::fields::Fields;
 
 use super::plan::Format;
 
@@ -166,10 +167,8 @@ fn event(text: &str) -> Result<EventChoice, String> {
         let wrong = |_| "an event's id has no leading zero and is at least 1".to_owned();
         return text.parse().map(EventChoice::Existing).map_err(wrong);
     }
-    let name = Fields::default().text("", text, EVENT_NAME_MAX);
-    name.map(EventChoice::New).ok_or_else(|| {
-        format!("a name has 1 to {EVENT_NAME_MAX} characters and no control characters")
-    })
+    let good = name::check(text, EVENT_NAME_MAX);
+    good.map(|()| EventChoice::New(text.to_owned())).map_err(|fault| format!("the name {fault}"))
 }
 
 fn time(text: &str) -> Result<EpochMs, String> {
@@ -177,8 +176,7 @@ fn time(text: &str) -> Result<EpochMs, String> {
 }
 
 fn currency(text: &str) -> Result<String, String> {
-    let wrong = || "give three capital letters like EUR (ISO 4217)".to_owned();
-    is_currency(text).then(|| text.to_owned()).ok_or_else(wrong)
+    is_currency(text).then(|| text.to_owned()).ok_or_else(|| currency::REMEDY.to_owned())
 }
 
 fn seats(most: u64) -> RangedU64ValueParser<u32> {

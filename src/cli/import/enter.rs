@@ -7,7 +7,7 @@ use seatlock::catalogue::Catalogue;
 use seatlock::config::Config;
 use seatlock::domain::catalogue::{NewSchedule, PlanSource, Schedule};
 use seatlock::domain::ids::EventId;
-use seatlock::domain::plan::SeatPlan;
+use seatlock::domain::plan::ReadPlan;
 use seatlock::http::answers::{render_event, render_plan, render_schedule};
 use seatlock::metrics::Metrics;
 
@@ -19,7 +19,7 @@ use crate::cli::done;
 pub(super) async fn enter(
     config: &Config,
     order: Order,
-    plan: SeatPlan,
+    plan: ReadPlan,
     progress: &mut Progress,
 ) -> Result<Schedule, String> {
     let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
@@ -35,7 +35,7 @@ pub(super) async fn enter(
 async fn enter_in(
     catalogue: &Catalogue,
     order: Order,
-    plan: SeatPlan,
+    plan: ReadPlan,
     progress: &mut Progress,
 ) -> Result<Schedule, String> {
     let Order { event, starts_at, rules, plan_id } = order;
@@ -44,7 +44,8 @@ async fn enter_in(
     }
     progress.step(&format!("storing the plan as {plan_id}"));
     let stored = catalogue.put_plan(plan_id, plan, None, render_plan).await;
-    let stored = done(stored).map_err(|reason| format!("the plan was not stored: {reason}"))?;
+    let stored =
+        done(stored).map_err(|reason| format!("the plan was not stored: {reason}"))?.version;
 
     progress.step("creating the schedule with its seats");
     let (event, is_new) = match event {

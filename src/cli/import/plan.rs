@@ -1,9 +1,10 @@
 //! From the bytes of a document to a plan that can be sold, or all that is wrong with it.
 
 use seatlock::domain::csv;
-use seatlock::domain::plan::{PlanError, SeatPlan};
+use seatlock::domain::plan::{PlanError, ReadPlan};
 use seatlock::domain::pretix::{IdFrom, PretixPlan, to_plan};
 use seatlock::domain::prices::Prices;
+use seatlock::http::json;
 
 /// What some editors put at the beginning of a file and JSON does not allow (RFC 8259 §8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -22,15 +23,15 @@ pub(super) fn parse(
     document: &[u8],
     format: Format,
     prices: &Prices,
-) -> Result<SeatPlan, Vec<String>> {
+) -> Result<ReadPlan, Vec<String>> {
     let plan = match format {
         Format::Csv => csv::parse(document, prices),
         Format::Pretix(id_from) => {
             let document = document.strip_prefix(BYTE_ORDER_MARK).unwrap_or(document);
-            let pretix: PretixPlan = serde_json::from_slice(document).map_err(|error| {
-                vec![format!("it is not a pretix seating plan in JSON: {error}")]
+            let pretix: PretixPlan = json::read(document).map_err(|fault| {
+                vec![format!("it is not a pretix seating plan in JSON: {fault}")]
             })?;
-            to_plan(&pretix, id_from, prices)
+            to_plan(&pretix, id_from, prices).map(|plan| ReadPlan { plan, notes: Vec::new() })
         }
     };
     plan.map_err(|problems| problems.iter().map(PlanError::to_string).collect())
@@ -47,7 +48,7 @@ mod tests {
         Prices::parse(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()).unwrap()
     }
 
-    fn pretix(document: &str, prices: &Prices) -> Result<SeatPlan, Vec<String>> {
+    fn pretix(document: &str, prices: &Prices) -> Result<ReadPlan, Vec<String>> {
         parse(document.as_bytes(), Format::Pretix(IdFrom::Guid), prices)
     }
 
@@ -58,7 +59,7 @@ mod tests {
             let plan =
                 parse(document.as_bytes(), Format::Pretix(IdFrom::Position), &prices(&["1"]))
                     .unwrap();
-            assert_eq!(plan.seat_count(), 2);
+            assert_eq!(plan.plan.seat_count(), 2);
         }
     }
 
@@ -67,12 +68,15 @@ mod tests {
         let problems = pretix(PLAN, &prices(&["I=1"])).unwrap_err();
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[0].contains("categories without a price: `II`"), "{problems:?}");
-        assert!(problems[1].contains("`a` (2 times); take other labels with `--id-from uuid`"));
+        let both = "`a` (/zones/0/rows/0/seats/0/seat_guid and /zones/0/rows/0/seats/1/seat_guid)";
+        assert!(problems[1].contains(&format!("{both}; take other labels with `--id-from uuid`")));
     }
 
     #[test]
     fn what_is_no_plan_is_told_with_its_place() {
         let problems = pretix("{\"zones\": 7}", &prices(&[])).unwrap_err();
+        assert!(problems[0].ends_with("JSON: /zones: must be a list, not 7"), "{problems:?}");
+        let problems = pretix("{\"zones\": [", &prices(&[])).unwrap_err();
         assert!(problems[0].ends_with("at line 1 column 11"), "{problems:?}");
     }
 }

@@ -1,7 +1,8 @@
 //! The columns of a plan: their names, and where the header puts them.
 
 use super::records::Record;
-use crate::domain::plan::{PlanError, Problems, first_ten};
+use crate::domain::name;
+use crate::domain::plan::{PlanError, Problems, quoted};
 
 /// A column that a plan may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,21 +47,44 @@ impl Column {
         }
     }
 
+    /// What other programs call it, in small letters, with blanks between words.
+    const fn synonyms(self) -> &'static [&'static str] {
+        match self {
+            Self::Section => &["zone", "area", "sector", "block", "section name"],
+            Self::Row => &["row name", "row number"],
+            Self::Number => &["seat", "seat number", "seat no"],
+            Self::Label => &["seat label", "seat id"],
+            Self::X => &["x position"],
+            Self::Y => &["y position"],
+            Self::Category => &["price category", "category name"],
+            Self::Price => &["seat price"],
+        }
+    }
+
     /// The column of this name.
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|column| column.name() == name)
     }
+
+    /// The column that a header means, in whatever case and with whatever blanks around it.
+    fn meant(header: &str) -> Option<Self> {
+        let words = name::folded(header).to_lowercase().replace(['_', '-', '.'], " ");
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        let synonym = |column: &Self| column.synonyms().contains(&words.as_str());
+        Self::named(&words).or_else(|| Self::ALL.into_iter().find(synonym))
+    }
 }
 
-/// The columns that a document has, in its own order.
+/// The columns that a document has, in its own order. A column without a name has no meaning, and must be
+/// empty in every line.
 #[derive(Debug)]
-pub(super) struct Columns(Vec<Column>);
+pub(super) struct Columns(Vec<Option<Column>>);
 
 impl Columns {
-    /// Reads the header; fails with all that is wrong with it.
-    pub(super) fn of(header: Option<&Record>) -> Result<Self, Vec<PlanError>> {
+    /// Reads the header, with notes on what was understood; fails with all that is wrong with it.
+    pub(super) fn of(header: Option<&Record>) -> Result<(Self, Vec<String>), Vec<PlanError>> {
         let known = "the columns are section, row, number and, if wanted, label, x, y, category, \
-                     price, with commas or semicolons between them";
+                     price, with commas, semicolons or tabs between them";
         let mut problems = Problems::default();
         let Some(header) = header else {
             let message = format!("the document is empty: begin it with a header; {known}");
@@ -70,28 +94,53 @@ impl Columns {
                 message,
             }]);
         };
-        let mut columns = Vec::new();
-        for (position, name) in (1..).zip(&header.fields) {
-            let at = place(header.line, Some(position));
-            let shown = first_ten([(name, None)]);
-            match Column::named(name) {
-                None => {
-                    let message = format!("there is no column {shown}: {known}");
-                    problems.add(at, "column_unknown", message);
-                }
-                Some(column) if columns.contains(&column) => {
-                    let message = format!("the column {shown} is there already: remove one");
-                    problems.add(at, "column_repeated", message);
-                }
-                Some(column) => columns.push(column),
+        let (mut columns, mut notes) = (Self(Vec::new()), Vec::new());
+        for (position, header_name) in (1..).zip(header.fields()) {
+            let at = || place(header.line, Some(position));
+            let shown = quoted(header_name);
+            if name::folded(header_name).is_empty() {
+                columns.0.push(None);
+                continue;
+            }
+            let Some(column) = Column::meant(header_name) else {
+                let message = format!("there is no column {shown}: {known}");
+                problems.add(at(), "column_unknown", message);
+                columns.0.push(None);
+                continue;
+            };
+            if let Some(earlier) = columns.index(column) {
+                let message = format!(
+                    "the column {shown} means `{}`, and column {} does, too: remove one",
+                    column.name(),
+                    earlier + 1
+                );
+                problems.add(at(), "column_repeated", message);
+                columns.0.push(None);
+                continue;
+            }
+            columns.0.push(Some(column));
+            if !header_name.trim().eq_ignore_ascii_case(column.name()) {
+                notes.push(format!("column {position}, {shown}, was read as `{}`", column.name()));
             }
         }
-        for column in Column::REQUIRED.iter().filter(|column| !columns.contains(column)) {
-            let message = format!("the column `{}` is missing: {known}", column.name());
+        let missing: Vec<_> = Column::REQUIRED
+            .into_iter()
+            .filter(|column| columns.index(*column).is_none())
+            .map(|column| quoted(column.name()))
+            .collect();
+        if !missing.is_empty() {
+            let message =
+                format!("there is no column {}: {known}", missing.join(" and no column "));
             problems.add(place(header.line, None), "column_missing", message);
         }
         problems.none_or_all()?;
-        Ok(Self(columns))
+        for position in (1..).zip(&columns.0).filter(|(_, column)| column.is_none()).map(|(n, _)| n)
+        {
+            notes.push(format!(
+                "column {position} has no name, is empty in every line, and was ignored"
+            ));
+        }
+        Ok((columns, notes))
     }
 
     /// How many there are.
@@ -99,9 +148,22 @@ impl Columns {
         self.0.len()
     }
 
+    /// How many fields a line has at least: columns without a name may be left out at the end.
+    pub(super) fn count_needed(&self) -> usize {
+        self.0.iter().rposition(Option::is_some).map_or(0, |last| last + 1)
+    }
+
+    /// The first field with text, counted from 1, that stands in no column with a name.
+    pub(super) fn unnamed(&self, record: &Record) -> Option<usize> {
+        let unnamed = |(index, field): &(usize, &str)| {
+            self.0.get(*index).is_none_or(Option::is_none) && !field.trim().is_empty()
+        };
+        record.fields().enumerate().find(unnamed).map(|(index, _)| index + 1)
+    }
+
     /// What a record says in a column; nothing if the document does not have the column.
     pub(super) fn text<'r>(&self, record: &'r Record, column: Column) -> &'r str {
-        self.index(column).and_then(|index| record.fields.get(index)).unwrap_or_default()
+        self.index(column).and_then(|index| record.get(index)).unwrap_or_default()
     }
 
     /// A place in the document, as far as the document has this column.
@@ -110,7 +172,7 @@ impl Columns {
     }
 
     fn index(&self, column: Column) -> Option<usize> {
-        self.0.iter().position(|known| *known == column)
+        self.0.iter().position(|known| *known == Some(column))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::columns::{Column, Columns, place};
-use crate::domain::plan::{PlanError, PlanSeat, Row, SEATS_MAX, Section};
+use crate::domain::plan::{PlanSeat, Row, SEATS_MAX, Section};
 
 /// Sections and rows in the order in which they first appeared.
 #[derive(Default)]
@@ -33,11 +33,6 @@ impl Draft {
         self.count >= SEATS_MAX
     }
 
-    /// Counts a seat for which there is no room, so that a document costs no more memory than a plan.
-    pub(super) fn turn_away(&mut self) {
-        self.count += 1;
-    }
-
     /// Adds a seat behind the others of its row.
     pub(super) fn add(&mut self, section: &str, row: &str, seat: PlanSeat, line: usize) {
         self.count += 1;
@@ -52,7 +47,7 @@ impl Draft {
         }
     }
 
-    /// How many seats there are, those turned away included.
+    /// How many seats there are.
     pub(super) fn count(&self) -> usize {
         self.count
     }
@@ -87,18 +82,16 @@ impl DraftSection {
 impl SeatLines {
     /// Turns a pointer into the plan, such as `/sections/0/rows/1/seats/2/label`, into a place in the
     /// document. What is wrong with a section or row is told where its first seat is.
-    pub(super) fn locate(&self, mut error: PlanError, columns: &Columns) -> PlanError {
-        let Some(pointer) = error.pointer.strip_prefix("/sections") else { return error };
+    pub(super) fn locate(&self, pointer: &str, columns: &Columns) -> String {
         let mut indexes = pointer.split('/').filter_map(|part| part.parse::<usize>().ok());
         let section = indexes.next().and_then(|section| self.0.get(section));
         let row = section.and_then(|rows| rows.get(indexes.next().unwrap_or_default()));
         let line = row.and_then(|lines| lines.get(indexes.next().unwrap_or_default()));
         let column = pointer.rsplit('/').next().and_then(Column::named);
-        error.pointer = match (line, column) {
+        match (line, column) {
             (Some(line), Some(column)) => columns.at(*line, column),
             (Some(line), None) => place(*line, None),
             (None, _) => String::new(),
-        };
-        error
+        }
     }
 }

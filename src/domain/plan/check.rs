@@ -1,12 +1,15 @@
 //! The checks that every plan passes, whatever format it came in.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
-use super::error::{Problems, first_ten};
+use super::error::{Problems, first_ten, quoted};
 use super::{
     COORDINATE_MAX, LABEL_MAX, PRICE_MAX, PlanSeat, ROWS_PER_SECTION_MAX, Row, SEATS_MAX,
     SEATS_PER_ROW_MAX, Section,
 };
+use crate::domain::name::{self, NameFault};
 
 /// What a format calls the parts of a plan, so that pointers lead into the document its author
 /// wrote.
@@ -43,143 +46,303 @@ impl FieldNames {
     };
 }
 
-/// Adds every problem of the sections to `problems`.
-pub(super) fn check(sections: &[Section], names: &FieldNames, problems: &mut Problems) {
-    let all = format!("/{}", names.sections);
-    for (index, section) in sections.iter().enumerate() {
-        check_section(section, &format!("{all}/{index}"), names, problems);
-    }
-    match sections.iter().flat_map(|section| &section.rows).map(|row| row.seats.len()).sum() {
-        0 => problems.add(all, "no_seats", "the plan has no seat: add at least one"),
-        1..=SEATS_MAX => {}
-        count => {
-            let message =
-                format!("{count} seats: split the plan into plans of at most {SEATS_MAX}");
-            problems.add(all, "too_many_seats", message);
+/// By which rule names are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// That of [`name::check`]; and names that only look different are refused.
+    Entered,
+    /// A plan that was stored may have names that were accepted before the present rule.
+    Stored,
+}
+
+impl Names {
+    fn check(self, text: &str) -> Result<(), NameFault> {
+        match self {
+            Self::Entered => name::check(text, LABEL_MAX),
+            Self::Stored => name::check_stored(text, LABEL_MAX),
         }
     }
-    check_repeats(sections, names, problems);
-}
 
-fn check_section(section: &Section, at: &str, names: &FieldNames, problems: &mut Problems) {
-    check_text(&section.name, "section name", || field(at, names.section_name), problems);
-    if section.rows.len() > ROWS_PER_SECTION_MAX {
-        let message = format!(
-            "{} rows: split the section into sections of at most {ROWS_PER_SECTION_MAX}",
-            section.rows.len()
-        );
-        problems.add(field(at, "rows"), "too_many_rows", message);
-    }
-    for (index, row) in section.rows.iter().enumerate() {
-        check_row(row, &format!("{at}/rows/{index}"), names, problems);
+    /// The form in which names are compared.
+    fn compared(self, text: &str) -> Cow<'_, str> {
+        match self {
+            Self::Entered => name::folded(text),
+            Self::Stored => Cow::Borrowed(text),
+        }
     }
 }
 
-fn check_row(row: &Row, at: &str, names: &FieldNames, problems: &mut Problems) {
-    check_text(&row.name, "row name", || field(at, names.row_name), problems);
-    if row.seats.len() > SEATS_PER_ROW_MAX {
-        let message = format!(
-            "{} seats: split the row into rows of at most {SEATS_PER_ROW_MAX}",
-            row.seats.len()
-        );
-        problems.add(field(at, "seats"), "too_many_seats_in_row", message);
-    }
-    for (index, seat) in row.seats.iter().enumerate() {
-        // Most seats are sound, so their pointers are made only when something is found.
-        check_seat(seat, &|name| field(&format!("{at}/seats/{index}"), name), names, problems);
-    }
+/// Where something stands in the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Spot {
+    Section(usize),
+    Row(usize, usize),
+    Seat(usize, usize, usize),
 }
 
-fn check_seat(
-    seat: &PlanSeat,
-    at: &dyn Fn(&str) -> String,
+/// Names of one scope by the form in which they are compared, each as it was first written.
+type Seen<'p> = HashMap<Cow<'p, str>, (&'p str, Spot)>;
+
+/// Labels by the form in which they are compared.
+type Labels<'p> = HashMap<Cow<'p, str>, Label<'p>>;
+
+struct Label<'p> {
+    seat: Named<'p>,
+    first: Spot,
+    second: Option<Spot>,
+    times: usize,
+}
+
+/// A seat's label with the names that it is often made of.
+#[derive(Clone, Copy)]
+struct Named<'p> {
+    label: &'p str,
+    parts: [&'p str; 3],
+}
+
+/// Adds every problem of the sections to `problems`, until there are too many. `locate` turns a pointer
+/// into a place in the document that was read.
+pub(super) fn check(
+    sections: &[Section],
+    rule: Names,
     names: &FieldNames,
+    locate: &dyn Fn(String) -> String,
     problems: &mut Problems,
 ) {
-    check_text(&seat.number, "seat number", || at(names.number), problems);
-    if seat.label.is_empty() {
-        let message = format!("the seat has no label: {}", names.label_remedy);
-        problems.add(at(names.label), "label_missing", message);
-    } else {
-        check_text(&seat.label, "label", || at(names.label), problems);
+    Check { rule, names, locate, problems }.sections(sections);
+}
+
+struct Check<'c> {
+    rule: Names,
+    names: &'c FieldNames,
+    locate: &'c dyn Fn(String) -> String,
+    problems: &'c mut Problems,
+}
+
+impl Check<'_> {
+    fn sections(&mut self, sections: &[Section]) {
+        let (mut seen, mut categories, mut labels) = (Seen::new(), Seen::new(), Labels::new());
+        for (s, section) in sections.iter().enumerate() {
+            self.section(s, section, &mut seen, (&mut categories, &mut labels));
+        }
+        let all = || format!("/{}", self.names.sections);
+        match sections.iter().flat_map(|section| &section.rows).map(|row| row.seats.len()).sum() {
+            0 => self.problems.add(
+                (self.locate)(all()),
+                "no_seats",
+                "the plan has no seat: add at least one",
+            ),
+            1..=SEATS_MAX => {}
+            count => {
+                let message =
+                    format!("{count} seats: split the plan into plans of at most {SEATS_MAX}");
+                self.problems.add((self.locate)(all()), "too_many_seats", message);
+            }
+        }
+        self.repeats(labels);
     }
-    check_price(seat.price, || at(names.price), problems);
-    if let Some(category) = &seat.category {
-        check_text(category, "category", || at("category"), problems);
+
+    fn section<'p>(
+        &mut self,
+        s: usize,
+        section: &'p Section,
+        seen: &mut Seen<'p>,
+        (categories, labels): (&mut Seen<'p>, &mut Labels<'p>),
+    ) {
+        if self.problems.is_full() {
+            return;
+        }
+        let spot = Spot::Section(s);
+        self.name(&section.name, "section name", (spot, self.names.section_name), seen);
+        if section.rows.len() > ROWS_PER_SECTION_MAX {
+            let message = format!(
+                "{} rows: split the section into sections of at most {ROWS_PER_SECTION_MAX}",
+                section.rows.len()
+            );
+            self.problems.add(self.at(spot, "rows"), "too_many_rows", message);
+        }
+        let mut rows = Seen::new();
+        for (r, row) in section.rows.iter().enumerate() {
+            self.row((s, r), (&section.name, row), &mut rows, (&mut *categories, &mut *labels));
+        }
     }
-    let sound = |coordinate: f64| coordinate.abs() <= COORDINATE_MAX;
-    match (seat.x, seat.y) {
-        (None, None) => {}
-        (Some(x), Some(y)) if sound(x) && sound(y) => {}
-        _ => problems.add(
-            at(names.x),
-            "position_invalid",
-            format!("give both x and y, each at most {COORDINATE_MAX} from 0, or neither"),
-        ),
+
+    fn row<'p>(
+        &mut self,
+        (s, r): (usize, usize),
+        (section, row): (&'p str, &'p Row),
+        seen: &mut Seen<'p>,
+        (categories, labels): (&mut Seen<'p>, &mut Labels<'p>),
+    ) {
+        if self.problems.is_full() {
+            return;
+        }
+        let spot = Spot::Row(s, r);
+        self.name(&row.name, "row name", (spot, self.names.row_name), seen);
+        if row.seats.len() > SEATS_PER_ROW_MAX {
+            let message = format!(
+                "{} seats: split the row into rows of at most {SEATS_PER_ROW_MAX}",
+                row.seats.len()
+            );
+            self.problems.add(self.at(spot, "seats"), "too_many_seats_in_row", message);
+        }
+        let mut numbers = Seen::new();
+        for (n, seat) in row.seats.iter().enumerate() {
+            if self.problems.is_full() {
+                return;
+            }
+            let spot = Spot::Seat(s, r, n);
+            self.name(&seat.number, "seat number", (spot, self.names.number), &mut numbers);
+            let parts = [section, row.name.as_str(), seat.number.as_str()];
+            self.label(Named { label: &seat.label, parts }, spot, labels);
+            if let Some(category) = &seat.category {
+                self.name(category, "category", (spot, "category"), categories);
+            }
+            self.price_and_place(seat, spot);
+        }
+    }
+
+    fn price_and_place(&mut self, seat: &PlanSeat, spot: Spot) {
+        if let Err(message) = check_price(seat.price) {
+            self.problems.add(self.at(spot, self.names.price), "price_out_of_range", message);
+        }
+        let sound = |coordinate: f64| coordinate.abs() <= COORDINATE_MAX;
+        match (seat.x, seat.y) {
+            (None, None) => {}
+            (Some(x), Some(y)) if sound(x) && sound(y) => {}
+            _ => self.problems.add(
+                self.at(spot, self.names.x),
+                "position_invalid",
+                format!("give both x and y, each at most {COORDINATE_MAX} from 0, or neither"),
+            ),
+        }
+    }
+
+    /// Judges a name, and whether another of its scope looks the same. A name that was judged already
+    /// is not judged again.
+    fn name<'p>(
+        &mut self,
+        text: &'p str,
+        what: &str,
+        (spot, field): (Spot, &str),
+        seen: &mut Seen<'p>,
+    ) {
+        match seen.entry(self.rule.compared(text)) {
+            Entry::Vacant(vacant) => {
+                vacant.insert((text, spot));
+            }
+            Entry::Occupied(known) => {
+                let (first, first_spot) = *known.get();
+                if first != text {
+                    self.alike((text, spot), (first, first_spot), (what, field));
+                }
+                return;
+            }
+        }
+        if let Err(fault) = self.rule.check(text) {
+            self.problems.add(self.at(spot, field), fault.code(), format!("the {what} {fault}"));
+        }
+    }
+
+    fn alike(
+        &mut self,
+        (text, spot): (&str, Spot),
+        (first, first_spot): (&str, Spot),
+        (what, field): (&str, &str),
+    ) {
+        let message = format!(
+            "the {what} {} differs from {} at {} only in what people cannot see: write both the same, \
+             or give one another name",
+            quoted(text),
+            quoted(first),
+            self.at(first_spot, field)
+        );
+        self.problems.add(self.at(spot, field), "names_alike", message);
+    }
+
+    fn label<'p>(&mut self, seat: Named<'p>, spot: Spot, labels: &mut Labels<'p>) {
+        let field = self.names.label;
+        if seat.label.is_empty() {
+            let message = format!("the seat has no label: {}", self.names.label_remedy);
+            return self.problems.add(self.at(spot, field), "label_missing", message);
+        }
+        match labels.entry(self.rule.compared(seat.label)) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Label { seat, first: spot, second: None, times: 1 });
+            }
+            Entry::Occupied(mut known) if known.get().seat.label == seat.label => {
+                let label = known.get_mut();
+                label.times += 1;
+                label.second.get_or_insert(spot);
+                return;
+            }
+            Entry::Occupied(known) => {
+                let (first, first_spot) = (known.get().seat, known.get().first);
+                // If the label was made of names that look alike, these were told.
+                let mut parts = seat.parts.into_iter().zip(first.parts);
+                let look_alike = |(one, other): (&str, &str)| {
+                    one != other && name::folded(one) == name::folded(other)
+                };
+                if !parts.any(look_alike) {
+                    let texts = ((seat.label, spot), (first.label, first_spot));
+                    self.alike(texts.0, texts.1, ("label", field));
+                }
+                return;
+            }
+        }
+        if let Err(fault) = self.rule.check(seat.label) {
+            // If the label was made of a name with the same fault, that was told.
+            let has_fault =
+                |part: &&str| self.rule.check(part).is_err_and(|of| of.code() == fault.code());
+            if !seat.parts.iter().any(|part| has_fault(part) && seat.label.contains(*part)) {
+                self.problems.add(self.at(spot, field), fault.code(), format!("the label {fault}"));
+            }
+        }
+    }
+
+    /// One problem for all labels that repeat, at the first seat whose label another one has too.
+    fn repeats(&mut self, labels: Labels<'_>) {
+        const SHOWN: usize = 10;
+        let mut repeats: Vec<_> = labels
+            .into_values()
+            .filter_map(|label| Some((label.first, label.second?, label.seat.label, label.times)))
+            .collect();
+        repeats.sort_unstable_by_key(|(first, ..)| *first);
+        let Some((first, ..)) = repeats.first() else { return };
+        let at = |spot| self.at(spot, self.names.label);
+        let shown = repeats.iter().take(SHOWN).map(|(first, second, label, times)| {
+            let more = if *times > 2 { format!(", {times} times in all") } else { String::new() };
+            (*label, Some(format!("{} and {}{more}", at(*first), at(*second))))
+        });
+        let further = match repeats.len() {
+            0..=SHOWN => String::new(),
+            count => format!(" and {} more", count - SHOWN),
+        };
+        let message = format!(
+            "several seats share a label, {} labels in all: {}{further}; {}",
+            repeats.len(),
+            first_ten(shown),
+            self.names.label_remedy
+        );
+        self.problems.add(at(*first), "label_repeated", message);
+    }
+
+    /// The place of a field in the document that was read.
+    fn at(&self, spot: Spot, field: &str) -> String {
+        let all = self.names.sections;
+        (self.locate)(match spot {
+            Spot::Section(s) => format!("/{all}/{s}/{field}"),
+            Spot::Row(s, r) => format!("/{all}/{s}/rows/{r}/{field}"),
+            Spot::Seat(s, r, n) => format!("/{all}/{s}/rows/{r}/seats/{n}/{field}"),
+        })
     }
 }
 
 /// Refuses prices outside 0 to [`PRICE_MAX`].
-pub(super) fn check_price(price: i64, at: impl Fn() -> String, problems: &mut Problems) {
-    if !(0..=PRICE_MAX).contains(&price) {
-        let message = format!("the price {price} must be 0 to {PRICE_MAX} minor units");
-        problems.add(at(), "price_out_of_range", message);
+pub(super) fn check_price(price: i64) -> Result<(), String> {
+    if (0..=PRICE_MAX).contains(&price) {
+        Ok(())
+    } else {
+        Err(format!("the price {price} must be 0 to {PRICE_MAX} minor units"))
     }
-}
-
-/// Refuses texts that are empty, longer than [`LABEL_MAX`] or not printable.
-pub(super) fn check_text(text: &str, what: &str, at: impl Fn() -> String, problems: &mut Problems) {
-    let length = text.chars().count();
-    if length == 0 {
-        problems.add(at(), "text_empty", format!("the {what} is empty: give one"));
-    }
-    if length > LABEL_MAX {
-        let message = format!("the {what} has {length} characters: shorten it to {LABEL_MAX}");
-        problems.add(at(), "text_too_long", message);
-    }
-    if text.chars().any(char::is_control) {
-        let message = format!("the {what} contains a control character: remove it");
-        problems.add(at(), "control_character", message);
-    }
-}
-
-/// One problem for all repeats, at the first seat whose label another one has too.
-fn check_repeats(sections: &[Section], names: &FieldNames, problems: &mut Problems) {
-    let mut uses: HashMap<&str, usize> = HashMap::new();
-    for (_, label) in labels(sections) {
-        *uses.entry(label).or_default() += 1;
-    }
-    let mut first = None;
-    let mut repeats = Vec::new();
-    for (at, label) in labels(sections) {
-        // Removed, so that each label is listed once, in plan order.
-        if let Some(times @ 2..) = uses.remove(label) {
-            first.get_or_insert(at);
-            repeats.push((label, Some(format!("{times} times"))));
-        }
-    }
-    let Some((section, row, seat)) = first else { return };
-    let message = format!(
-        "several seats share a label, {} labels in all: {}; {}",
-        repeats.len(),
-        first_ten(repeats),
-        names.label_remedy
-    );
-    let seat = format!("/{}/{section}/rows/{row}/seats/{seat}", names.sections);
-    problems.add(field(&seat, names.label), "label_repeated", message);
-}
-
-/// Every label that is there, with the indexes of its section, row and seat.
-fn labels(sections: &[Section]) -> impl Iterator<Item = ((usize, usize, usize), &str)> {
-    sections.iter().enumerate().flat_map(|(s, section)| {
-        section.rows.iter().enumerate().flat_map(move |(r, row)| {
-            let seats = row.seats.iter().enumerate().filter(|(_, seat)| !seat.label.is_empty());
-            seats.map(move |(n, seat)| ((s, r, n), seat.label.as_str()))
-        })
-    })
-}
-
-/// The pointer to a field of the object at `parent`.
-fn field(parent: &str, name: &str) -> String {
-    format!("{parent}/{name}")
 }

@@ -1,15 +1,17 @@
 //! Plans given by counts: a name, so many rows, so many seats in each, one price.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use serde::{Deserialize, Serialize};
 
-use super::check::{check_price, check_text};
+use super::check::check_price;
 use super::error::Problems;
 use super::{
     LABEL_MAX, PlanError, PlanSeat, ROWS_PER_SECTION_MAX, Row, SEATS_MAX, SEATS_PER_ROW_MAX,
     SeatPlan, Section,
 };
+use crate::domain::name;
 
 /// A section of equal rows. `{"name":"A","rows":20,"seats_per_row":30,"price":9900}` gives the
 /// labels `A-1-1` to `A-20-30`.
@@ -43,13 +45,28 @@ impl SeatPlan {
 
 /// A label's last two parts are numbers, so labels are unique exactly if the section names are.
 fn check(sections: &[InlineSection], problems: &mut Problems) {
-    let mut names = HashSet::new();
+    let mut names = HashMap::new();
     for (index, section) in sections.iter().enumerate() {
+        if problems.is_full() {
+            return;
+        }
         let at = |field: &str| format!("/sections/{index}/{field}");
-        check_name(section, &at, problems);
-        if !names.insert(&section.name) {
-            let message = "another section has this name already: give each its own";
-            problems.add(at("name"), "section_repeated", message);
+        match names.entry(name::folded(&section.name)) {
+            Entry::Vacant(vacant) => {
+                vacant.insert((index, &section.name));
+                check_name(section, &at, problems);
+            }
+            Entry::Occupied(first) => {
+                let (first, name) = *first.get();
+                let (code, differs) = if *name == section.name {
+                    ("section_repeated", "")
+                } else {
+                    ("names_alike", " but for what people cannot see")
+                };
+                let message =
+                    format!("section {first} has this name already{differs}: give each its own");
+                problems.add(at("name"), code, message);
+            }
         }
         let counts = [
             ("rows", section.rows, ROWS_PER_SECTION_MAX),
@@ -61,7 +78,9 @@ fn check(sections: &[InlineSection], problems: &mut Problems) {
                 problems.add(at(field), "count_out_of_range", message);
             }
         }
-        check_price(section.price, || at("price"), problems);
+        if let Err(message) = check_price(section.price) {
+            problems.add(at("price"), "price_out_of_range", message);
+        }
     }
     let seats =
         |section: &InlineSection| u64::from(section.rows) * u64::from(section.seats_per_row);
@@ -76,12 +95,14 @@ fn check(sections: &[InlineSection], problems: &mut Problems) {
     }
 }
 
-/// The name must be printable, and short enough for the longest label made of it.
+/// The name must be in order, and short enough for the longest label made of it.
 fn check_name(section: &InlineSection, at: &dyn Fn(&str) -> String, problems: &mut Problems) {
-    check_text(&section.name, "section name", || at("name"), problems);
     let InlineSection { name, rows, seats_per_row, .. } = section;
+    if let Err(fault) = name::check(name, LABEL_MAX) {
+        return problems.add(at("name"), fault.code(), format!("the section name {fault}"));
+    }
     let longest = label(name, *rows, *seats_per_row).chars().count();
-    if longest > LABEL_MAX && name.chars().count() <= LABEL_MAX {
+    if longest > LABEL_MAX {
         let message = format!(
             "labels of this section would have up to {longest} characters: shorten its name by {}",
             longest - LABEL_MAX

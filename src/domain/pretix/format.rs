@@ -5,12 +5,16 @@ use std::ops::Add;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
+use crate::domain::bounded::{AtMost, Weighed};
+use crate::domain::plan::SEATS_MAX;
+
 /// A seating plan as pretix and the editors around it write it. Deserialise it from JSON, then turn
 /// it into a plan with [`to_plan`](super::to_plan).
 #[derive(Debug, Clone, serde::Deserialize)]
 pub struct PretixPlan {
     #[serde(default)]
-    categories: Vec<PretixCategory>,
+    categories: AtMost<PretixCategory, SEATS_MAX>,
+    #[serde(deserialize_with = "zones")]
     pub(super) zones: Vec<PretixZone>,
 }
 
@@ -24,7 +28,7 @@ pub(super) struct PretixZone {
     pub(super) name: Option<Text>,
     pub(super) position: Option<Point>,
     /// A zone may consist of decoration alone.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "rows")]
     pub(super) rows: Vec<PretixRow>,
 }
 
@@ -33,8 +37,25 @@ pub(super) struct PretixRow {
     pub(super) row_number: Option<Text>,
     /// Relative to the zone.
     pub(super) position: Option<Point>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "seats")]
     pub(super) seats: Vec<PretixSeat>,
+}
+
+/// The most seats, empty rows and empty zones that are read. A plan has at most [`SEATS_MAX`] seats; zones
+/// of decoration alone are common.
+const PARTS_MAX: usize = 2 * SEATS_MAX;
+
+fn zones<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PretixZone>, D::Error> {
+    let weight = |zone: &PretixZone| zone.rows.iter().map(PretixRow::weight).sum::<usize>().max(1);
+    deserializer.deserialize_seq(Weighed { weight, max: PARTS_MAX })
+}
+
+fn rows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PretixRow>, D::Error> {
+    deserializer.deserialize_seq(Weighed { weight: PretixRow::weight, max: PARTS_MAX })
+}
+
+fn seats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PretixSeat>, D::Error> {
+    deserializer.deserialize_seq(Weighed { weight: |_: &PretixSeat| 1, max: PARTS_MAX })
 }
 
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -62,7 +83,14 @@ pub(super) struct Text(String);
 impl PretixPlan {
     /// The names of the declared categories, used or not.
     pub(super) fn categories(&self) -> impl Iterator<Item = &str> {
-        self.categories.iter().map(|category| category.name.0.as_str())
+        self.categories.0.iter().map(|category| category.name.0.as_str())
+    }
+}
+
+impl PretixRow {
+    /// What it counts towards [`PARTS_MAX`].
+    fn weight(&self) -> usize {
+        self.seats.len().max(1)
     }
 }
 

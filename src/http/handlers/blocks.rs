@@ -58,14 +58,18 @@ pub async fn create(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
-    let (new, keyed) = services.large_json::<NewBlock>(&request, payload).await?;
+    let (new, keyed) = services.large_json(&request, payload, Ok::<NewBlock, _>).await?;
     let loaded = schedule(&services, id).await?;
-    let mut fields = Fields::default();
-    let seats = fields.seats(&new.seats, &loaded.layout);
-    fields.text("/reason", &new.reason, REASON_MAX);
-    fields.finish()?;
+    let check = move || {
+        let mut fields = Fields::default();
+        let seats = fields.seats(&new.seats, &loaded.layout);
+        fields.text("/reason", &new.reason, REASON_MAX);
+        fields.finish()?;
+        Ok((seats, new.reason))
+    };
+    let (seats, reason) = services.heavy.run(check).await?;
     let block = BlockId { schedule: id, uuid: new_uuid() };
-    let action = Action::Block { id: block, seats, reason: new.reason };
+    let action = Action::Block { id: block, seats, reason };
     reserve(&services, &request, action, id, keyed, Place::None).await
 }
 

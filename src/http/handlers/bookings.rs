@@ -137,7 +137,7 @@ async fn confirm(
         }
     }
     let customer = match &new.customer_id {
-        Some(text) => fields.customer("/customer_id", text),
+        Some(text) => fields.known_customer("/customer_id", text),
         None => None,
     };
     fields.finish()?;

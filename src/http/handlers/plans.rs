@@ -8,16 +8,17 @@ use utoipa::ToSchema;
 
 use crate::domain::catalogue::PlanVersion;
 use crate::domain::csv;
-use crate::domain::plan::SeatPlan;
+use crate::domain::plan::{ReadPlan, SeatPlan};
 use crate::domain::pretix::{IdFrom, PretixPlan, to_plan};
 use crate::domain::prices::Prices;
 use crate::domain::rules::{PLAN_ID_RULE, is_plan_id};
-use crate::http::answers::{PlanVersionBody, render_plan};
+use crate::http::answers::{EnteredPlanBody, render_plan};
+use crate::http::key::KeyHeader;
 use crate::http::media::{CSV, PlanMedia};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{Given, NoParameters, Parameters, Query};
 use crate::http::reply::{self, Keep, Place};
-use crate::http::{Services, body, key, percent, plan_problem};
+use crate::http::{Services, body, percent, plan_problem};
 
 use super::path_id;
 
@@ -45,6 +46,9 @@ pub struct DryRunBody {
     pub dry_run: bool,
     /// How many seats the plan has.
     pub seats: usize,
+    /// What was understood although the document said it in another way; absent if nothing was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// How a plan is to be read: `?price=` may be repeated.
@@ -68,13 +72,14 @@ impl Parameters for PutQuery {
 /// Stores a seat plan, as CSV or as a pretix seating plan in JSON, as the next version of a plan.
 ///
 /// CSV has a header with the columns `section`, `row`, `number` and, if wanted, `label`, `x`, `y`,
-/// `category` and `price` (minor units); the `pointer` of an error in it is like `line 7, column 3`.
+/// `category` and `price` (minor units); some other names of columns are understood, which `notes` tell. The
+/// `pointer` of an error in CSV is like `line 7, column 3`.
 #[utoipa::path(put, path = "/api/v1/seat-plans/{id}", tag = "box office",
     params(("id" = String, Path), ("dry_run" = Option<bool>, Query),
         ("id_from" = Option<String>, Query, description = "guid, uuid or position; not with CSV"),
         ("price" = Option<String>, Query, description = "`9900` or `Category I=9900`; may be repeated")),
     request_body(content((serde_json::Value = "application/json"), (String = "text/csv"))),
-    responses((status = 200, body = PlanVersionBody),
+    responses((status = 200, body = EnteredPlanBody),
         (status = 415, body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn put(
@@ -92,19 +97,24 @@ pub async fn put(
         let message = "is for pretix plans; CSV has labels in a column of its own";
         return Err(Problem::parameter("id_from", message));
     }
-    let (limit, time) = (services.plan_body_limit, services.body_timeout);
-    let bytes = body::read(&request, payload, limit, time).await?;
-    let plan = match media {
-        PlanMedia::Csv => csv::parse(&bytes, &query.prices),
-        PlanMedia::Json => {
-            let document: PretixPlan = body::parse(&bytes)?;
-            to_plan(&document, query.id_from.unwrap_or_default(), &query.prices)
-        }
+    let PutQuery { dry_run, id_from, prices } = query;
+    let read = move |body: &[u8], key: Option<KeyHeader>| {
+        let plan = match media {
+            PlanMedia::Csv => csv::parse(body, &prices),
+            PlanMedia::Json => {
+                let document: PretixPlan = body::parse(body)?;
+                let plan = to_plan(&document, id_from.unwrap_or_default(), &prices);
+                plan.map(|plan| ReadPlan { plan, notes: Vec::new() })
+            }
+        };
+        let plan = plan.map_err(|errors| plan_problem(errors, ""))?;
+        let keyed = key.map(|key| key.keyed(&plan.plan)).transpose()?;
+        Ok((plan, keyed))
     };
-    let plan = plan.map_err(|errors| plan_problem(errors, ""))?;
-    let keyed = key::keyed(&request, &plan)?;
-    if query.dry_run {
-        return Ok(reply::json(&DryRunBody { dry_run: true, seats: plan.seat_count() }));
+    let (plan, keyed) = services.large(&request, payload, read).await?;
+    if dry_run {
+        let (seats, notes) = (plan.plan.seat_count(), plan.notes);
+        return Ok(reply::json(&DryRunBody { dry_run, seats, notes }));
     }
     let once = services.catalogue.put_plan(id, plan, keyed, render_plan).await?;
     reply::once(once, render_plan, Place::None)

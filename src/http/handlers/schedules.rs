@@ -1,9 +1,12 @@
 //! Schedules.
 
+use std::fmt;
 use std::time::Duration;
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -11,7 +14,7 @@ use crate::domain::catalogue::{NewSchedule, PlanSource};
 use crate::domain::ids::{EventId, InHistory, ScheduleId};
 use crate::domain::plan::{InlineSection, SEATS_MAX, SeatPlan};
 use crate::domain::rules::{
-    CURRENCY, PLAN_ID_MAX, SEATS_PER_BOOKING, SEATS_PER_BOOKING_MAX, ScheduleRules, is_currency,
+    CURRENCY, PLAN_ID_MAX, SEATS_PER_BOOKING, SEATS_PER_BOOKING_MAX, ScheduleRules,
 };
 use crate::http::answers::{PageBody, ScheduleBody, render_schedule};
 use crate::http::fields::{Fields, TimeText};
@@ -25,11 +28,8 @@ use super::plans::SectionBody;
 use super::{in_time, path_id, schedule};
 
 /// Where the seats come from: sections, or a stored plan by id.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(
-    untagged,
-    expecting = "expected a plan's id, {\"id\", \"version\"} or {\"sections\": [...]}"
-)]
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
 pub enum SeatPlanField {
     /// A stored plan's newest version.
     Id(#[serde(serialize_with = "newest")] String),
@@ -39,9 +39,53 @@ pub enum SeatPlanField {
     Inline(InlinePlanField),
 }
 
-/// A stored plan.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
+impl<'de> Deserialize<'de> for SeatPlanField {
+    /// Not `#[serde(untagged)]`, which would lose the place of what is wrong inside.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Plan;
+        impl<'de> Visitor<'de> for Plan {
+            type Value = SeatPlanField;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a plan's id, {\"id\", \"version\"} or {\"sections\": [...]}")
+            }
+
+            fn visit_str<E>(self, id: &str) -> Result<SeatPlanField, E> {
+                Ok(SeatPlanField::Id(id.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SeatPlanField, A::Error> {
+                let field = PlanFields::deserialize(MapAccessDeserializer::new(map))?;
+                match field {
+                    PlanFields { id: Some(id), version, sections: None } => {
+                        Ok(SeatPlanField::Stored(StoredPlanField { id, version }))
+                    }
+                    PlanFields { id: None, version: None, sections: Some(sections) } => {
+                        Ok(SeatPlanField::Inline(InlinePlanField { sections }))
+                    }
+                    _ => {
+                        let message = "give either the id of a stored plan, with its version if it is \
+                                       not the newest, or sections";
+                        Err(serde::de::Error::custom(message))
+                    }
+                }
+            }
+        }
+        deserializer.deserialize_any(Plan)
+    }
+}
+
+/// The fields of both forms of a plan.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct PlanFields {
+    id: Option<String>,
+    version: Option<i32>,
+    sections: Option<Vec<InlineSection>>,
+}
+
+/// A stored plan.
+#[derive(Debug, Serialize, ToSchema)]
 pub struct StoredPlanField {
     /// The plan.
     pub id: String,
@@ -55,8 +99,7 @@ fn newest<S: Serializer>(id: &str, serializer: S) -> Result<S::Ok, S::Error> {
 }
 
 /// A plan made of sections of equal rows: `A` with 2 rows of 3 gives `A-1-1` to `A-2-3`.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct InlinePlanField {
     /// At least one.
     #[schema(value_type = Vec<SectionBody>)]
@@ -98,14 +141,16 @@ pub async fn create(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let event: EventId = path_id(&request, "id", "event")?;
-    let (new, keyed) = services.large_json::<NewScheduleBody>(&request, payload).await?;
-    let (new, source) = check(&services, event, new)?;
+    let lives = (services.hold_ttl, services.hold_ttl_max);
+    let check = move |new| check(lives, event, new);
+    let ((new, source), keyed) = services.large_json(&request, payload, check).await?;
     let once = services.catalogue.create_schedule(new, source, keyed, render_schedule).await?;
     reply::once(once, render_schedule, Place::Location("/api/v1/schedules/"))
 }
 
+/// Checks a schedule; `hold_ttl` is the usual and the longest life of a hold.
 fn check(
-    services: &Services,
+    (hold_ttl, longest): (Duration, Duration),
     event: EventId,
     new: NewScheduleBody,
 ) -> Result<(NewSchedule, PlanSource), Problem> {
@@ -119,26 +164,23 @@ fn check(
     {
         fields.fault("/sales_close_at", "out_of_range", "must be later than sales_open_at");
     }
-    let currency = new.currency.unwrap_or_else(|| CURRENCY.to_owned());
-    if !is_currency(&currency) {
-        let message = "must be three capital letters like EUR (ISO 4217)";
-        fields.fault("/currency", "invalid_currency", message);
-    }
+    let currency = fields.currency("/currency", new.currency.as_deref().unwrap_or(CURRENCY));
     let per_booking = new.max_seats_per_booking.unwrap_or(u64::from(SEATS_PER_BOOKING));
     let most = u64::from(SEATS_PER_BOOKING_MAX);
     let per_booking = fields.within("/max_seats_per_booking", per_booking, 1, most);
     let per_customer = new
         .max_seats_per_customer
         .and_then(|max| fields.within("/max_seats_per_customer", max, 1, SEATS_MAX as u64));
-    let longest = services.hold_ttl_max.as_secs();
-    let hold_ttl = new.hold_ttl_s.map(|ttl| fields.within("/hold_ttl_s", ttl, 1, longest));
-    let hold_ttl = match hold_ttl {
+    let asked = new.hold_ttl_s.map(|ttl| fields.within("/hold_ttl_s", ttl, 1, longest.as_secs()));
+    let hold_ttl = match asked {
         Some(ttl) => Duration::from_secs(u64::from(ttl.unwrap_or(1))),
-        None => services.hold_ttl,
+        None => hold_ttl,
     };
     let source = plan_source(&mut fields, new.seat_plan);
     fields.finish()?;
-    let (Some(starts_at), Some(max_seats_per_booking)) = (starts_at, per_booking) else {
+    let (Some(starts_at), Some(max_seats_per_booking), Some(currency)) =
+        (starts_at, per_booking, currency)
+    else {
         return Err(Problem::field("", "invalid", "the schedule is not valid"));
     };
     let rules = ScheduleRules {

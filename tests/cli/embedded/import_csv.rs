@@ -69,6 +69,20 @@ fn every_fault_of_a_csv_file_is_told_by_line_and_column_and_nothing_is_touched()
 }
 
 #[test]
+fn what_was_understood_in_another_way_is_noted() {
+    let place = Workplace::new();
+    place.write("hall.csv", "Zone;Row;Seat;\r\nA;1;1;\r\n");
+    for arguments in [&["--dry-run"][..], &[]] {
+        let ended = import(&place, "hall.csv", arguments, "");
+        assert_eq!(ended.code, 0, "{ended:?}");
+        let notes = "note: column 1, `Zone`, was read as `section`\n\
+                     note: column 3, `Seat`, was read as `number`\n\
+                     note: column 4 has no name, is empty in every line, and was ignored\n";
+        assert!(ended.stdout.ends_with(notes), "{ended:?}");
+    }
+}
+
+#[test]
 fn a_source_of_labels_beside_csv_is_exit_code_2() {
     let place = Workplace::new();
     place.write("hall.csv", HALL);

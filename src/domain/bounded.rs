@@ -1,0 +1,51 @@
+//! Lists of documents, read within a bound.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
+
+/// A list of at most `MAX` items. A longer one is refused when the first item too many is read, so
+/// that a document costs no more memory than the longest list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AtMost<T, const MAX: usize>(pub Vec<T>);
+
+impl<T, const MAX: usize> Default for AtMost<T, MAX> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for AtMost<T, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Weighed { weight: |_: &T| 1, max: MAX }).map(Self)
+    }
+}
+
+/// Reads a list until its items weigh more than `max` together.
+pub(in crate::domain) struct Weighed<T> {
+    /// What an item weighs.
+    pub(in crate::domain) weight: fn(&T) -> usize,
+    /// What all may weigh.
+    pub(in crate::domain) max: usize,
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Weighed<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+        let (mut read, mut weight) = (Vec::new(), 0usize);
+        while let Some(item) = items.next_element()? {
+            weight = weight.saturating_add((self.weight)(&item));
+            if weight > self.max {
+                let message = format!("has more than {} entries: send fewer", self.max);
+                return Err(serde::de::Error::custom(message));
+            }
+            read.push(item);
+        }
+        Ok(read)
+    }
+}

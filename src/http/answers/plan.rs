@@ -1,0 +1,28 @@
+//! The answer to a seat plan that was entered.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::answer;
+use crate::domain::catalogue::{EnteredPlan, PlanVersion};
+use crate::domain::effect::RecordedAnswer;
+
+/// A version of a plan that was entered.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EnteredPlanBody {
+    /// The plan.
+    pub id: String,
+    /// Its version.
+    pub version: i32,
+    /// What was understood although the document said it in another way; absent if nothing was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["column 3, `Seat`, was read as `number`"]))]
+    pub notes: Vec<String>,
+}
+
+/// The answer to a stored plan.
+#[must_use]
+pub fn render_plan(plan: &EnteredPlan) -> RecordedAnswer {
+    let PlanVersion { id, version } = plan.version.clone();
+    answer(200, &EnteredPlanBody { id, version, notes: plan.notes.clone() })
+}

@@ -1,0 +1,179 @@
+//! JSON documents: read with faults that name their place and are written in words.
+
+use std::fmt;
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_path_to_error::Segment;
+
+use crate::domain::name::shown;
+
+/// How much of a foreign value a message repeats, in characters.
+const SHOWN_MAX: usize = 64;
+
+/// Why a document was not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JsonFault {
+    /// It is not JSON; the text says why and where.
+    Malformed(String),
+    /// It is JSON of another shape.
+    Shape {
+        /// JSON pointer (RFC 6901) to what is wrong.
+        pointer: String,
+        /// What is wrong, for people.
+        message: String,
+    },
+}
+
+impl fmt::Display for JsonFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(message) => write!(f, "it is not JSON: {message}"),
+            Self::Shape { pointer, message } if pointer.is_empty() => f.write_str(message),
+            Self::Shape { pointer, message } => write!(f, "{pointer}: {message}"),
+        }
+    }
+}
+
+/// Reads an object.
+///
+/// # Errors
+/// The first fault.
+pub fn read<T: DeserializeOwned>(document: &[u8]) -> Result<T, JsonFault> {
+    let malformed = |error: serde_json::Error| JsonFault::Malformed(error.to_string());
+    // serde fills a struct from an array as well, field by field, which no client should come to rely on.
+    if document.trim_ascii_start().first() == Some(&b'[') {
+        serde_json::from_slice::<IgnoredAny>(document).map_err(malformed)?;
+        let message = "the document must be an object, not an array".to_owned();
+        return Err(JsonFault::Shape { pointer: String::new(), message });
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(document);
+    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let pointer = pointer(error.path().iter());
+        let inner = error.into_inner();
+        if inner.is_data() {
+            JsonFault::Shape { pointer, message: in_words(&inner.to_string()) }
+        } else {
+            malformed(inner)
+        }
+    })?;
+    deserializer.end().map_err(malformed)?;
+    Ok(parsed)
+}
+
+/// A serde path as a JSON pointer (RFC 6901).
+fn pointer<'a>(path: impl Iterator<Item = &'a Segment>) -> String {
+    let segment = |segment: &Segment| match segment {
+        Segment::Seq { index } => format!("/{index}"),
+        Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+        Segment::Enum { .. } | Segment::Unknown => String::new(),
+    };
+    path.map(segment).collect()
+}
+
+/// serde's message without the names of Rust's types and without the position, which the pointer says
+/// better. The texts are those of `serde::de::Error` and `serde::de::Unexpected`.
+fn in_words(message: &str) -> String {
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    let of_other_kind = ["invalid type: ", "invalid value: "];
+    let found = of_other_kind.iter().find_map(|start| message.strip_prefix(start));
+    match found.and_then(|found| found.rsplit_once(", expected ")) {
+        Some((found, expected)) => {
+            format!("must be {}, not {}", expected_in_words(expected), found_in_words(found))
+        }
+        None => shown(message, SHOWN_MAX * 8),
+    }
+}
+
+fn expected_in_words(expected: &str) -> &str {
+    match expected {
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
+        "f32" | "f64" => "a number",
+        "a boolean" | "bool" => "true or false",
+        "a sequence" | "sequence" => "a list",
+        "a map" | "map" => "an object",
+        "unit" => "null",
+        _ if expected.starts_with("struct ") || expected.starts_with("tuple struct ") => {
+            "an object"
+        }
+        _ => expected,
+    }
+}
+
+fn found_in_words(found: &str) -> String {
+    match found {
+        "null" | "unit value" | "Option value" => "null".to_owned(),
+        "map" => "an object".to_owned(),
+        "sequence" => "a list".to_owned(),
+        _ => {
+            let kinds = ["integer ", "floating point ", "boolean ", "string ", "character "];
+            let value = kinds.iter().find_map(|kind| found.strip_prefix(kind)).unwrap_or(found);
+            shown(value.trim_matches('`'), SHOWN_MAX)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::bounded::AtMost;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only the types matter")]
+    struct Document {
+        seats: Option<AtMost<String, 3>>,
+        price: Option<i64>,
+        rows: Option<u32>,
+        x: Option<f64>,
+        part: Option<Box<Document>>,
+        open: Option<bool>,
+    }
+
+    fn fault(document: &str) -> String {
+        read::<Document>(document.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_fault_is_told_at_its_place_without_names_of_types() {
+        for (document, expected) in [
+            (r#"{"price":99.5}"#, "/price: must be a whole number, not 99.5"),
+            (r#"{"price":"99"}"#, "/price: must be a whole number, not \"99\""),
+            (r#"{"rows":-1}"#, "/rows: must be a whole number that is not negative, not -1"),
+            (r#"{"x":"left"}"#, "/x: must be a number, not \"left\""),
+            (r#"{"x":[]}"#, "/x: must be a number, not a list"),
+            (r#"{"part":{"part":7}}"#, "/part/part: must be an object, not 7"),
+            (r#"{"seats":{}}"#, "/seats: must be a list, not an object"),
+            (r#"{"seats":["A",null]}"#, "/seats/1: must be a string, not null"),
+            (r#"{"open":1}"#, "/open: must be true or false, not 1"),
+            ("7", "must be an object, not 7"),
+            ("[]", "the document must be an object, not an array"),
+        ] {
+            assert_eq!(fault(document), expected, "{document}");
+        }
+        assert!(fault(r#"{"seat":1}"#).contains("unknown field `seat`, expected one of"));
+    }
+
+    #[test]
+    fn a_long_value_is_not_repeated_whole() {
+        let message = fault(&format!(r#"{{"price":"{}"}}"#, "x".repeat(100_000)));
+        assert!(message.len() < 200 && message.ends_with('…'), "{message}");
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_refused_at_its_first_item_too_many() {
+        assert!(read::<Document>(br#"{"seats":["1","2","3"]}"#).is_ok());
+        let message = fault(r#"{"seats":["1","2","3","4"]}"#);
+        assert_eq!(message, "/seats: has more than 3 entries: send fewer");
+    }
+
+    #[test]
+    fn what_is_not_json_is_malformed_however_deep() {
+        for document in
+            ["", "{", "{}{}", "\u{0}", &"[".repeat(100_000), &"{\"part\":".repeat(1_000)]
+        {
+            let fault = read::<Document>(document.as_bytes()).unwrap_err();
+            assert!(matches!(fault, JsonFault::Malformed(_)), "{fault}");
+        }
+    }
+}
