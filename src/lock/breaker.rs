@@ -113,15 +113,15 @@ mod tests {
         let metrics = Arc::new(Metrics::new()?);
         let settings = BreakerSettings {
             failures_in_a_row: 2,
-            reopen_after: Duration::from_millis(40),
-            reopen_at_most: Duration::from_millis(80),
+            reopen_after: Duration::from_secs(1),
+            reopen_at_most: Duration::from_secs(2),
             ramp,
         };
         Ok((LockBreaker::new(settings, Arc::clone(&metrics)), metrics))
     }
 
     /// Longer than the first pause can be.
-    const AFTER_THE_PAUSE: Duration = Duration::from_millis(90);
+    const AFTER_THE_PAUSE: Duration = Duration::from_millis(2_100);
 
     async fn fails() -> Result<(), LockError> {
         Err(LockError::Timeout)
@@ -131,7 +131,7 @@ mod tests {
         Ok(())
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn after_a_recovery_most_calls_are_bypassed_at_first() -> prometheus::Result<()> {
         let (breaker, _) = breaker(Duration::from_secs(3_600))?;
         for _ in 0..2 {
@@ -147,7 +147,7 @@ mod tests {
         Ok(())
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn calls_pass_again_only_after_a_recovery() -> prometheus::Result<()> {
         let (breaker, _) = breaker(Duration::ZERO)?;
         let mut changes = breaker.watch();
@@ -165,7 +165,7 @@ mod tests {
         Ok(())
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_failed_probe_opens_it_again() -> prometheus::Result<()> {
         let (breaker, metrics) = breaker(Duration::ZERO)?;
         for _ in 0..2 {
@@ -184,7 +184,7 @@ mod tests {
         Ok(())
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_success_between_failures_keeps_it_closed() -> prometheus::Result<()> {
         let (breaker, _) = breaker(Duration::ZERO)?;
         for _ in 0..10 {

@@ -23,6 +23,6 @@ mod embedded {
     mod seat_locks {
         use seatlock::lock::in_process::InProcessLocks;
 
-        crate::locks::lock_contract!(tokio::test, &InProcessLocks::new());
+        crate::locks::lock_contract!(tokio::test(start_paused = true), &InProcessLocks::new());
     }
 }

@@ -1,4 +1,4 @@
-//! The guard around a backend that hangs or fails on command.
+//! The guard around a backend that hangs or fails on command, on virtual time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -54,17 +54,9 @@ fn answer(request: &LockRequest) -> LockReply {
 }
 
 fn guarded(faults: Vec<Fault>) -> prometheus::Result<Arc<Guarded<Faulty>>> {
-    let settings = GuardSettings {
-        budget: Duration::from_millis(20),
-        breaker: BreakerSettings {
-            failures_in_a_row: 2,
-            reopen_after: Duration::from_millis(50),
-            reopen_at_most: Duration::from_millis(100),
-            ramp: Duration::ZERO,
-        },
-        maintenance_interval: Duration::from_millis(5),
-        ..GuardSettings::default()
-    };
+    let usual = GuardSettings::default();
+    let breaker = BreakerSettings { failures_in_a_row: 2, ramp: Duration::ZERO, ..usual.breaker };
+    let settings = GuardSettings { breaker, ..usual };
     let inner = Faulty { faults: Mutex::new(faults), calls: AtomicUsize::new(0) };
     Ok(Arc::new(Guarded::new(inner, settings, Arc::new(Metrics::new()?))))
 }
@@ -80,7 +72,7 @@ fn three() -> [LockRequest; 3] {
     [one.clone(), one.clone(), one]
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_list_that_fails_is_sent_a_second_time() -> prometheus::Result<()> {
     let locks = guarded(vec![Fault::Fail])?;
     assert_eq!(locks.run(&acquire()).await, Ok(vec![LockReply::Acquired]));
@@ -90,7 +82,7 @@ async fn a_list_that_fails_is_sent_a_second_time() -> prometheus::Result<()> {
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_a_list_answered_in_part_the_rest_is_sent_a_second_time() -> prometheus::Result<()> {
     let locks = guarded(vec![Fault::FailInPart])?;
     let all = Ok(vec![LockReply::Acquired; 3]);
@@ -100,7 +92,7 @@ async fn of_a_list_answered_in_part_the_rest_is_sent_a_second_time() -> promethe
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn requests_that_fail_twice_are_released_later_and_do_not_open_the_breaker()
 -> prometheus::Result<()> {
     for second in [Fault::Fail, Fault::FailInPart] {
@@ -116,11 +108,14 @@ async fn requests_that_fail_twice_are_released_later_and_do_not_open_the_breaker
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_hanging_backend_is_bypassed_until_probes_succeed() -> prometheus::Result<()> {
     let locks = guarded(vec![Fault::Hang, Fault::Hang])?;
     for _ in 0..2 {
+        let started = Instant::now();
         assert_eq!(locks.run(&acquire()).await, Err(LockError::Timeout));
+        let (budget, elapsed) = (locks.settings.budget, started.elapsed());
+        assert!(elapsed >= budget && elapsed <= budget + Duration::from_millis(2), "{elapsed:?}");
     }
     assert_eq!(locks.run(&acquire()).await, Err(LockError::Bypassed));
     assert_eq!(locks.inner.calls.load(Ordering::Relaxed), 2, "a bypass does not call the backend");
@@ -130,16 +125,15 @@ async fn a_hanging_backend_is_bypassed_until_probes_succeed() -> prometheus::Res
     let maintenance = locks.spawn_maintenance();
     assert!(changes.wait_for(|state| *state == BreakerState::Closed).await.is_ok());
     assert_eq!(locks.inner.calls.load(Ordering::Relaxed), 5, "three successful probes");
-    while pending() > 0 {
-        tokio::time::sleep(locks.settings.maintenance_interval).await;
-    }
+    tokio::time::sleep(2 * locks.settings.maintenance_interval).await;
+    assert_eq!(pending(), 0);
     assert_eq!(locks.run(&acquire()).await, Ok(vec![LockReply::Acquired]));
     drop(locks);
     assert!(maintenance.await.is_ok(), "the task ends with the locks");
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn requests_of_a_caller_that_gives_up_are_released_later() -> prometheus::Result<()> {
     let locks = guarded(vec![Fault::Hang])?;
     let given_up = tokio::time::timeout(Duration::from_millis(5), locks.run(&acquire())).await;
