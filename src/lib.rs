@@ -1,36 +1,37 @@
-//! Seatlock: a seat reservation service. Exactly one buyer gets each seat, the others hear so at once, and
-//! nothing acknowledged is lost.
+//! Seatlock: a seat reservation service. Exactly one buyer gets each seat, the others are refused immediately,
+//! and no acknowledged booking is lost.
 //!
 //! ```text
-//! HTTP handler ──► reservation::reserve()
-//!    1  seat_map          seats known to be gone are refused from memory; a grant never comes from it
-//!    2  seat_lock actor   all seats or none, outside the database; no help means going on without
+//! HTTP handler ──► service::bookings
+//!    1  seat_map          seats known to be taken are refused from memory; a grant never comes from it
+//!    2  seat_lock actor   all seats or none, outside the database; without an answer the request goes on
 //!    3  booking actor     the schedule's lane: batch → BEGIN, row locks, decide(), bulk writes, COMMIT
 //!    4  seat_lock actor   unlock; the locks of a granted hold live as long as the hold
 //! ```
 //!
-//! In reading order: [`app`], [`http`], [`catalogue`], [`requests`], [`reservation`], [`actors`], [`seat_map`], [`lock`],
-//! [`queue`], [`redis`], [`store`], [`domain`]; [`config`], [`metrics`], [`cause`], [`redaction`] and `gather` beside
-//! them, and [`faults`], which only tests switch on. Each names only those that come later, which `tests/tidy.rs`
-//! checks.
+//! The folders are the layers, in reading order: [`app`] composes the service from its [`config`]; [`http`] reads and
+//! answers requests and calls [`service`], the use cases; [`actors`] are the mailboxes that batch commands and lock
+//! requests; [`background`] runs on timers and on the queue; [`seat_map`], [`lock`], [`queue`] and [`redis`] are the
+//! parts around [`store`], the database; [`formats`] reads plans of other programs; [`domain`] decides.
+//! [`telemetry`] is what operators see. [`breaker`], [`backoff`] and `batcher` are small mechanisms without
+//! knowledge of seats, and [`faults`] is compiled in for tests alone. Each module names only those below it, which
+//! `tests/tidy.rs` checks.
 
 pub mod actors;
 pub mod app;
+pub mod background;
 pub mod backoff;
+mod batcher;
 pub mod breaker;
-pub mod catalogue;
-pub mod cause;
 pub mod config;
 pub mod domain;
 pub mod faults;
-mod gather;
+pub mod formats;
 pub mod http;
 pub mod lock;
-pub mod metrics;
 pub mod queue;
-pub mod redaction;
 pub mod redis;
-pub mod requests;
-pub mod reservation;
 pub mod seat_map;
+pub mod service;
 pub mod store;
+pub mod telemetry;

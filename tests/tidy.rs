@@ -19,55 +19,43 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("lib", &[EVERYTHING]),
     ("cli", &[EVERYTHING]),
     ("app", &[BELOW]),
+    ("http", &["service", "actors", "seat_map", "formats", "domain", "telemetry"]),
     (
-        "http",
+        "background",
+        &["actors", "seat_map", "queue", "store", "domain", "telemetry", "breaker", "faults"],
+    ),
+    (
+        "service",
         &[
-            "catalogue",
-            "requests",
-            "reservation",
-            "seat_map",
             "actors",
-            "domain",
-            "metrics",
-            "cause",
-        ],
-    ),
-    ("catalogue", &["store", "domain"]),
-    ("requests", &["queue", "store", "domain", "gather"]),
-    (
-        "reservation",
-        &["actors", "seat_map", "lock", "store", "domain", "cause", "gather", "faults"],
-    ),
-    (
-        "actors",
-        &[
             "seat_map",
             "lock",
             "queue",
             "store",
             "domain",
-            "metrics",
-            "breaker",
-            "cause",
-            "redaction",
+            "telemetry",
+            "batcher",
             "faults",
         ],
     ),
-    ("seat_map", &["redis", "store", "domain", "metrics", "breaker", "cause", "gather", "faults"]),
-    ("lock", &["redis", "domain", "metrics", "breaker", "backoff", "faults"]),
-    ("queue", &["redis", "store", "domain", "metrics", "breaker", "cause", "gather"]),
+    ("actors", &["seat_map", "lock", "store", "domain", "telemetry", "faults"]),
+    ("seat_map", &["redis", "store", "domain", "telemetry", "breaker", "batcher", "faults"]),
+    ("lock", &["redis", "domain", "telemetry", "breaker", "backoff", "faults"]),
+    ("queue", &["redis", "store", "domain", "telemetry", "breaker", "batcher"]),
     ("redis", &[]),
-    ("store", &["domain", "metrics", "cause", "faults"]),
-    ("config", &["domain", "redaction"]),
-    ("metrics", &["domain", "breaker"]),
-    ("domain", &[]),
+    ("store", &["domain", "telemetry", "faults"]),
+    ("config", &["domain", "telemetry"]),
+    ("telemetry", &["domain", "breaker"]),
+    ("formats", &["domain"]),
     ("breaker", &["backoff"]),
     ("backoff", &[]),
-    ("cause", &[]),
-    ("gather", &[]),
-    ("redaction", &[]),
+    ("batcher", &[]),
+    ("domain", &[]),
     ("faults", &[]),
 ];
+
+/// The folders of `src/store`, each of which may name those behind it and no other.
+const STORE_LAYERS: [&str; 5] = ["audit", "schema", "batch", "queries", "connection"];
 
 /// Whatever there is: for the roots of the crates, whose own items look like modules.
 const EVERYTHING: &str = "everything";
@@ -132,6 +120,27 @@ fn imports(file: &SourceFile) -> Vec<String> {
         }
     }
     found
+}
+
+/// Paths inside `src/store` that lead from a lower folder to a higher one.
+fn upward_in_store(file: &SourceFile) -> Vec<String> {
+    let layer = |path: &[&str]| match path {
+        ["store", folder, ..] => STORE_LAYERS.iter().position(|layer| layer == folder),
+        _ => None,
+    };
+    let own = file.module();
+    let Some(place) = layer(&own) else { return Vec::new() };
+    let paths = paths::paths(&file.tokens(), &own).into_iter();
+    paths
+        .filter(|(_, path)| layer(path).is_some_and(|named| named < place))
+        .map(|(line, path)| {
+            let remedy = format!(
+                "`{}` is above this folder: move the code (STORE_LAYERS in tests/tidy.rs)",
+                path.join("::")
+            );
+            file.at(line, &remedy)
+        })
+        .collect()
 }
 
 fn may_name(row: usize, named: &str) -> bool {
@@ -257,23 +266,10 @@ fn nothing_is_left_unfinished() -> io::Result<()> {
 #[test]
 fn unfinished_work_is_found_in_code_and_comments() {
     let (todo, fixme, xxx) = (concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX"));
-    let source = format!("// {todo}: a\nf(); // {fixme}\n/* {xxx} */\ndbg!(a);\n{{ todo!() }}\n");
-    assert_eq!(planted(rules::unfinished, "src/a.rs", &source), ["1", "2", "3", "4", "5"]);
-    let fine = "// SQLSTATE 53XXX0, dbg!(a)\nlet todo = \"todo!()\";\n!todo";
+    let source = format!("// {todo}: a\nf(); // {fixme}\n/* {xxx} */\n");
+    assert_eq!(planted(rules::unfinished, "src/a.rs", &source), ["1", "2", "3"]);
+    let fine = "// SQLSTATE 53XXX0";
     assert_eq!(planted(rules::unfinished, "src/a.rs", fine), [""; 0]);
-}
-
-#[test]
-fn lints_are_expected_with_a_reason_and_never_allowed() -> io::Result<()> {
-    enforce(rules::allowed_lints)
-}
-
-#[test]
-fn an_allowed_lint_is_found() {
-    let source = "#![allow(a)]\n#[allow(b)]\n#[cfg_attr(test, allow(c))]\n# [ allow (\nd)]";
-    assert_eq!(planted(rules::allowed_lints, "src/a.rs", source), ["1", "2", "3", "4"]);
-    let fine = "#[expect(a, reason = \"allow(b)\")]\nallow(c);\n#[doc(hidden)] fn f() { allow(d) }";
-    assert_eq!(planted(rules::allowed_lints, "src/a.rs", fine), [""; 0]);
 }
 
 #[test]
@@ -289,11 +285,25 @@ fn a_module_that_names_another_one_against_the_flow_is_found() {
     let found = planted(imports, "src/http/handlers/holds.rs", source);
     assert_eq!(found, ["2", "2", "3", "4", "5"]);
     assert_eq!(planted(imports, "src/http/mod.rs", "use super::store;"), ["1"]);
-    assert_eq!(planted(imports, "src/reservation.rs", "fn f() { super::http::g() }"), ["1"]);
-    assert_eq!(planted(imports, "src/domain/ids.rs", "use crate::metrics;"), ["1"]);
+    assert_eq!(planted(imports, "src/service/mod.rs", "fn f() { super::http::g() }"), ["1"]);
+    assert_eq!(planted(imports, "src/domain/ids.rs", "use crate::telemetry;"), ["1"]);
     assert_eq!(planted(imports, "src/app.rs", "use crate::{http, store, cli};"), ["1"]);
     assert_eq!(planted(imports, "src/main.rs", "use crate::store;"), [""; 0]);
     assert_eq!(planted(imports, "tests/api/a.rs", "use crate::store;"), [""; 0]);
+}
+
+#[test]
+fn folders_of_the_store_name_only_those_below_them() -> io::Result<()> {
+    enforce(upward_in_store)
+}
+
+#[test]
+fn a_path_that_leads_upward_in_the_store_is_found() {
+    let source = "use crate::store::{batch::A, connection::B};\nuse super::super::schema;";
+    let found = planted(upward_in_store, "src/store/queries/holds.rs", source);
+    assert_eq!(found, ["1", "2"]);
+    assert_eq!(planted(upward_in_store, "src/store/audit/mod.rs", source), [""; 0]);
+    assert_eq!(planted(upward_in_store, "src/store/mod.rs", source), [""; 0]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Steps only ever add (expand), and a later release takes away (contract): the previous release must go
 //! on working on the newer schema, since replicas are replaced one by one. The name of a step that takes
 //! something away ends in `_needs_` and the date and number of the step whose program does without it; an
-//! older program refuses to work on what it leaves (`src/store/schema.rs`, CONTRIBUTING.md).
+//! older program refuses to work on what it leaves (`src/store/schema/compatibility.rs`, CONTRIBUTING.md).
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{DbBackend, Statement};

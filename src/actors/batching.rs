@@ -11,8 +11,8 @@ use std::sync::Arc;
 use actix::prelude::*;
 use futures_util::future::BoxFuture;
 
-use crate::metrics::Metrics;
-use crate::metrics::actor::Actor as ActorName;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::actor::Actor as ActorName;
 
 /// What a batching actor does with its jobs.
 pub(crate) trait Work: Send + Sync + 'static {

@@ -8,16 +8,17 @@ use actix::prelude::*;
 use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::cause::{self, Cause};
 use crate::domain::command::Command;
 use crate::domain::effect::Outcome;
 use crate::domain::failure::Failure;
 use crate::domain::ids::ScheduleId;
 use crate::faults::{self, Point};
-use crate::metrics::Metrics;
-use crate::metrics::actor::Actor as ActorName;
 use crate::seat_map::SeatMaps;
 use crate::store::{CommandResult, Store};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::actor::Actor as ActorName;
+use crate::telemetry::request_context;
+use crate::telemetry::request_context::Cause;
 
 use super::batching::{BatchLimits, Batching, Submit, Work};
 use super::health::Health;
@@ -96,7 +97,7 @@ impl Work for Lane {
             }
             // The next batch does not wait for this.
             let seat_maps = Arc::clone(&self.seat_maps);
-            cause::spawn(async move {
+            request_context::spawn(async move {
                 seat_maps.given_back(&report.freed).await;
                 answer();
             });

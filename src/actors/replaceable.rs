@@ -7,8 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use actix::prelude::*;
 
-use crate::metrics::Metrics;
-use crate::metrics::actor::Actor as ActorName;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::actor::Actor as ActorName;
 
 /// An address that outlives its actor.
 pub(crate) struct Replaceable<A: Actor> {

@@ -6,10 +6,10 @@ use actix::prelude::*;
 use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::cause::Cause;
 use crate::lock::{LockError, LockReply, LockRequest, SeatLocks};
-use crate::metrics::Metrics;
-use crate::metrics::actor::Actor as ActorName;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::actor::Actor as ActorName;
+use crate::telemetry::request_context::Cause;
 
 use super::batching::{BatchLimits, Batching, Submit, Work};
 use super::replaceable::Replaceable;

@@ -11,10 +11,10 @@ use crate::lock::SeatLocks;
 use crate::lock::guarded::{GuardSettings, Guarded};
 use crate::lock::in_process::InProcessLocks;
 use crate::lock::redis::RedisLocks;
-use crate::metrics::Metrics;
 use crate::queue::{LineLimits, WaitingList};
 use crate::redis::{PoolStatus, Redis, RedisFailure};
 use crate::seat_map::SharedMaps;
+use crate::telemetry::metrics::Metrics;
 
 use super::redis;
 

@@ -6,8 +6,8 @@ use crate::config::{Config, Database};
 use crate::domain::failure::StoreError;
 use crate::domain::rules::Policy;
 use crate::http::recorded::{read_answer, render_answer};
-use crate::metrics::Metrics;
 use crate::store::{Limits, Schema, Settings, Store, Target};
+use crate::telemetry::metrics::Metrics;
 
 use super::AppError;
 

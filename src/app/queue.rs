@@ -5,21 +5,21 @@ use std::time::Instant;
 
 use crate::actors::booking::Lanes;
 use crate::actors::health::Health;
-use crate::actors::queue_consumer::{Consuming, QueueConsumers};
+use crate::background::queue_consumer::{Consuming, QueueConsumers};
 use crate::config::{Config, QueueConfig, QueueMode, QueueUrl, Secret};
 use crate::domain::effect::RecordedAnswer;
 use crate::domain::ids::RequestId;
 use crate::domain::refusal::Refusal;
 use crate::http::problem::{Code, Problem};
 use crate::http::recorded::render_problem;
-use crate::metrics::Metrics;
 #[cfg(feature = "kafka")]
 use crate::queue::kafka::{KafkaQueue, KafkaSettings};
 #[cfg(feature = "rabbitmq")]
 use crate::queue::rabbitmq::{RabbitQueue, RabbitSettings};
 use crate::queue::{DatabaseQueue, Outcomes, Queue, WaitingList};
-use crate::requests::{RequestLimits, Requests};
+use crate::service::queued_requests::{RequestLimits, Requests};
 use crate::store::Store;
+use crate::telemetry::metrics::Metrics;
 
 use super::{AppError, Role};
 

@@ -8,11 +8,11 @@ use env_logger::Builder;
 use env_logger::fmt::Formatter;
 use log::kv::{self, Key, VisitSource, VisitValue};
 use log::{LevelFilter, Record};
-use seatlock::cause::Cause;
 use seatlock::config::{LogConfig, LogFormat};
 use seatlock::domain::clock::EpochMs;
 use seatlock::http::time;
-use seatlock::redaction::redact;
+use seatlock::telemetry::redaction::redact;
+use seatlock::telemetry::request_context::Cause;
 use serde_json::{Map, Value};
 
 /// Names that every JSON line uses itself; a record's own pair of that name gets an underscore.
@@ -173,7 +173,7 @@ impl VisitValue<'_> for Json {
 #[cfg(test)]
 mod tests {
     use log::{Level, Log as _};
-    use seatlock::cause::{Request, Trace};
+    use seatlock::telemetry::request_context::{Request, Trace};
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! `seatlock metrics`: prints the catalogue of metrics, as docs/metrics.md has it.
 
-use seatlock::metrics::catalogue;
+use seatlock::telemetry::metrics::catalogue;
 
 use super::{Failed, print};
 

@@ -27,7 +27,7 @@ use seatlock::domain::clock::EpochMs;
 use seatlock::domain::effect::Once;
 use seatlock::domain::failure::StoreError;
 use seatlock::domain::refusal::Refusal;
-use seatlock::redaction::redact;
+use seatlock::telemetry::redaction::redact;
 
 /// `EX_USAGE` would be 64 (sysexits.h), but clap and most shells say 2.
 const USAGE: u8 = 2;

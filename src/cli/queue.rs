@@ -9,9 +9,9 @@ use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 use seatlock::app::{open_queue, store_settings};
 use seatlock::http::time;
-use seatlock::metrics::Metrics;
 use seatlock::queue::{self, DeadLetter, Fate, Queue, Tally};
 use seatlock::store::Store;
+use seatlock::telemetry::metrics::Metrics;
 
 use super::signals::Signals;
 use super::{Failed, logging, print, read_config};

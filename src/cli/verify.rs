@@ -9,8 +9,8 @@ use seatlock::config::Config;
 use seatlock::domain::audit::Violation;
 use seatlock::domain::failure::StoreError;
 use seatlock::domain::ids::ScheduleId;
-use seatlock::metrics::Metrics;
 use seatlock::store::{AuditScope, Audited, Pace, Store, Target};
+use seatlock::telemetry::metrics::Metrics;
 use serde_json::json;
 use tokio::sync::mpsc;
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use sea_orm::sqlx::postgres::PgConnectOptions;
 
-use crate::redaction::REDACTED;
+use crate::telemetry::redaction::REDACTED;
 
 /// What a database URL must look like, for problems.
 pub(super) const EXPECTED: &str =

@@ -47,7 +47,7 @@ pub use seat_lock::SeatLockConfig;
 pub use secret::Secret;
 pub use source::load;
 
-use crate::redaction;
+use crate::telemetry::redaction;
 
 use reader::{ReadFile, Reader};
 

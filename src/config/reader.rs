@@ -18,7 +18,7 @@ use super::problem::ConfigProblem;
 use super::secret::{Secret, without_credentials};
 use super::service_link::is_service_link;
 use super::source::READABLE_FILE;
-use crate::redaction::REDACTED;
+use crate::telemetry::redaction::REDACTED;
 
 /// A variable as it is documented.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::redaction::REDACTED;
+use crate::telemetry::redaction::REDACTED;
 
 /// A password or key. `Debug` and `Display` show `[redacted]`; only [`Secret::expose`] gives the
 /// text.

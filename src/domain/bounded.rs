@@ -22,11 +22,11 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for AtMost<T, 
 }
 
 /// Reads a list until its items weigh more than `max` together.
-pub(in crate::domain) struct Weighed<T> {
+pub(crate) struct Weighed<T> {
     /// What an item weighs.
-    pub(in crate::domain) weight: fn(&T) -> usize,
+    pub(crate) weight: fn(&T) -> usize,
     /// What all may weigh.
-    pub(in crate::domain) max: usize,
+    pub(crate) max: usize,
 }
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for Weighed<T> {

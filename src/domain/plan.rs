@@ -11,13 +11,13 @@ mod inline;
 
 use serde::{Deserialize, Serialize};
 
-pub(in crate::domain) use check::FieldNames;
+pub(crate) use check::FieldNames;
 pub use error::{PROBLEMS_MAX, PlanError};
-pub(in crate::domain) use error::{Problems, first_ten, quoted};
+pub(crate) use error::{Problems, first_ten, quoted};
 pub use inline::InlineSection;
 
 use super::ids::SeatNumber;
-use check::Names;
+pub(crate) use check::Names;
 
 /// The most seats in a plan, and so in a schedule.
 pub const SEATS_MAX: usize = 100_000;
@@ -117,7 +117,7 @@ impl SeatPlan {
     /// Like [`SeatPlan::new`] for a reader of another format: `names` leads the pointers into that
     /// format and `locate` turns them into places there; `problems` are those that the reader has
     /// already found.
-    pub(in crate::domain) fn checked(
+    pub(crate) fn checked(
         sections: Vec<Section>,
         names: &FieldNames,
         locate: &dyn Fn(String) -> String,

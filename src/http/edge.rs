@@ -18,8 +18,8 @@ use futures_util::FutureExt as _;
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
 
-use crate::cause::{Cause, Request};
-use crate::metrics::http::HttpMethod;
+use crate::telemetry::metrics::http::HttpMethod;
+use crate::telemetry::request_context::{Cause, Request};
 
 use super::outgoing::Outgoing;
 use super::problem::{Code, Problem};

@@ -41,12 +41,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::actors::health::Health;
-use crate::catalogue::Catalogue;
 use crate::domain::command::Keyed;
-use crate::metrics::Metrics;
-use crate::requests::Requests;
-use crate::reservation::Reservation;
 use crate::seat_map::{SeatMaps, Streams};
+use crate::service::bookings::Reservation;
+use crate::service::catalogue::Catalogue;
+use crate::service::queued_requests::Requests;
+use crate::telemetry::metrics::Metrics;
 
 pub use convert::plan_problem;
 pub use documents::Documents;

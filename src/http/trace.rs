@@ -5,7 +5,7 @@
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::cause::Trace;
+use crate::telemetry::request_context::Trace;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::LockError;
 use crate::breaker::{BreakerSettings, BreakerState, CircuitBreaker};
-use crate::metrics::Metrics;
+use crate::telemetry::metrics::Metrics;
 
 /// The circuit breaker of one backend.
 pub(super) struct LockBreaker {

@@ -19,8 +19,8 @@ use super::pending_releases::PendingReleases;
 use super::{LockError, LockReply, LockRequest, SeatLocks};
 use crate::backoff::Backoff;
 use crate::breaker::{BreakerSettings, BreakerState};
-use crate::metrics::Metrics;
-use crate::metrics::lock::LockOutcome;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::lock::LockOutcome;
 
 /// The shortest and the longest pause before the one retry.
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(2));

@@ -18,7 +18,7 @@ use super::{
     DeadLetter, Deliveries, Fate, Message, PUBLISH_LIMIT, Parked, Partition, PublishError, Queue,
     QueueError, Tally, Which,
 };
-use crate::gather::Gather;
+use crate::batcher::Gather;
 
 mod consumer;
 

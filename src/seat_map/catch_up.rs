@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use crate::cause;
 use crate::domain::audit::HISTORY_JUMP;
 use crate::domain::failure::StoreError;
 use crate::faults::mutants::Mutant;
-use crate::metrics::Metrics;
 use crate::store::{Journal, REPLICA_BEHIND, ReadFrom, Store};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::request_context;
 
 use super::loaded::{Current, FRESH, LoadedSchedule};
 use super::shared::SharedMaps;
@@ -61,7 +61,7 @@ impl LoadedSchedule {
             && let Some((at, seats)) = self.to_offer()
         {
             let (shared, schedule) = (Arc::clone(shared), self.schedule.clone());
-            cause::spawn(async move { shared.share(&schedule, epoch, at, &seats).await });
+            request_context::spawn(async move { shared.share(&schedule, epoch, at, &seats).await });
         }
         Ok(())
     }

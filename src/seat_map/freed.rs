@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::batcher::Gather;
 use crate::domain::ids::ScheduleId;
-use crate::gather::Gather;
 use crate::redis::{Cmd, Script, Value};
 
 use super::link::{Link, get, number};

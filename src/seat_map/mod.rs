@@ -37,9 +37,9 @@ use crate::domain::clock::EpochMs;
 use crate::domain::failure::StoreError;
 use crate::domain::ids::{ScheduleId, SeatNumber};
 use crate::domain::rows::JournalEntry;
-use crate::metrics::Metrics;
 use crate::redis::RedisFailure;
 use crate::store::Store;
+use crate::telemetry::metrics::Metrics;
 
 use catch_up::Sources;
 use recent::Recent;

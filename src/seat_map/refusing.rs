@@ -8,9 +8,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cause;
 use crate::domain::ids::{ScheduleId, SeatNumber};
 use crate::domain::refusal::ConflictReason;
+use crate::telemetry::request_context;
 
 use super::SeatMaps;
 use super::loaded::{Gone, LoadedSchedule, STALE};
@@ -119,7 +119,7 @@ impl SeatMaps {
     fn refresh(self: &Arc<Self>, loaded: Arc<LoadedSchedule>) {
         if loaded.is_due() {
             let maps = Arc::clone(self);
-            cause::spawn(async move { loaded.refresh(&maps.sources).await });
+            request_context::spawn(async move { loaded.refresh(&maps.sources).await });
         }
     }
 }

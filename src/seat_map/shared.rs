@@ -20,9 +20,9 @@ use crate::breaker::BreakerState;
 use crate::domain::catalogue::Schedule;
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::{HistoryId, InHistory, ScheduleId};
-use crate::metrics::Metrics;
-use crate::metrics::cache::{CacheLook, CacheShare};
 use crate::redis::{Cmd, Redis, RedisFailure, Script, Value, cmd};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::cache::{CacheLook, CacheShare};
 
 use super::freed::Freed;
 use super::link::{Link, get, number, text};

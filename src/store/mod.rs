@@ -5,32 +5,10 @@
 //! drops only the waiting, never a transaction half way (sqlx 0.9.0 would hand it back to the pool open).
 
 mod audit;
-mod backup;
 pub(crate) mod batch;
-mod bookings;
-mod connect;
-mod convert;
-pub(crate) mod dialect;
-mod events;
-mod failure;
-mod files;
-mod heartbeat;
-mod holds;
-mod idempotency;
-mod journal;
-mod lineage;
-mod migrate;
-mod plans;
-pub(crate) mod pool;
-mod priced;
-mod queue;
-mod queue_letters;
-mod queue_workers;
-mod routing;
-mod schedules;
+pub(crate) mod connection;
+mod queries;
 mod schema;
-mod seats;
-mod sweep;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -39,30 +17,30 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
 
-use crate::cause;
 use crate::domain::failure::StoreError;
 use crate::domain::rules::Policy;
-use crate::metrics::Metrics;
-use crate::metrics::pool::Pool;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::pool::Pool;
+use crate::telemetry::request_context;
 
 pub use audit::{ANSWERS_AT_A_TIME, AnswerReader, AuditScope, Audited, Pace};
 pub use batch::write::Renderer;
 pub use batch::{BatchReport, CommandResult, StillWanted};
-pub use connect::{Limits, Target};
-pub use holds::Holder;
-pub use journal::Journal;
-pub use plans::StoredPlan;
-pub use queue::{Fetched, StoredMessage};
-pub use queue_letters::{LettersTaken, StoredLetter};
-pub use routing::{REPLICA_BEHIND, ReadFrom};
-pub use schema::Schema;
-pub use seats::Snapshot;
-pub use sweep::PURGE_ROWS;
+pub use connection::connect::{Limits, Target};
+pub use connection::routing::{REPLICA_BEHIND, ReadFrom};
+pub use queries::holds::Holder;
+pub use queries::journal::Journal;
+pub use queries::plans::StoredPlan;
+pub use queries::queue::{Fetched, StoredMessage};
+pub use queries::queue_letters::{LettersTaken, StoredLetter};
+pub use queries::seats::Snapshot;
+pub use queries::sweep::PURGE_ROWS;
+pub use schema::compatibility::Schema;
 
-use connect::Connections;
-use dialect::Dialect;
-use failure::Meaning;
-use routing::{Routing, life_ms};
+use connection::connect::Connections;
+use connection::dialect::Dialect;
+use connection::errors::{self, Meaning};
+use connection::routing::{Routing, life_ms};
 
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
@@ -71,7 +49,7 @@ impl From<DbErr> for StoreError {
             DbErr::ConnectionAcquire(_) => return Self::Unavailable(error.to_string()),
             _ => {}
         }
-        match failure::meaning(&error) {
+        match errors::meaning(&error) {
             Meaning::ReadOnly => Self::ReadOnly,
             Meaning::Data | Meaning::Unique | Meaning::Refused => Self::Corrupt(error.to_string()),
             Meaning::Again | Meaning::Stale | Meaning::Unavailable => {
@@ -166,7 +144,7 @@ impl Store {
     #[must_use]
     pub fn file_warnings(&self) -> Vec<String> {
         match &self.settings.target {
-            Target::Sqlite { path } => files::warnings(path),
+            Target::Sqlite { path } => connection::files::warnings(path),
             Target::Postgres { .. } => Vec::new(),
         }
     }
@@ -191,7 +169,7 @@ impl Store {
     /// Refuses a database that may forget what it has acknowledged.
     pub async fn check_durability(&self) -> Result<(), StoreError> {
         match self.dialect {
-            Dialect::Postgres => connect::check_durability(&self.write.get()).await,
+            Dialect::Postgres => connection::connect::check_durability(&self.write.get()).await,
             // Our own connections set journal mode and synchronous; nobody else's matter.
             Dialect::Sqlite => Ok(()),
         }
@@ -251,7 +229,7 @@ impl Store {
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
         let work = pool.waiting(&self.metrics).during(work(pool.get()));
-        let failed = match tokio::time::timeout(limit, cause::spawn(work)).await {
+        let failed = match tokio::time::timeout(limit, request_context::spawn(work)).await {
             Ok(Ok(Ok(done))) => return Ok(done),
             Ok(Ok(Err(error))) => match error.into() {
                 StoreError::ReadOnly => StoreError::ReadOnly,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seatlock::actors::auditor::Auditor;
+use seatlock::background::auditor::Auditor;
 use seatlock::domain::clock::EpochMs;
 
 use crate::store::stage::Stage;

@@ -7,9 +7,9 @@ use seatlock::breaker::BreakerState;
 use seatlock::domain::catalogue::{PlanVersion, Schedule};
 use seatlock::domain::clock::EpochMs;
 use seatlock::domain::ids::{EventId, InHistory, ScheduleId};
-use seatlock::metrics::Metrics;
 use seatlock::redis::{Address, Redis, RedisSettings, Topology};
 use seatlock::seat_map::SharedMaps;
+use seatlock::telemetry::metrics::Metrics;
 use tokio::sync::watch;
 
 use crate::store::stage::usual_rules;

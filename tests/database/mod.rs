@@ -9,8 +9,8 @@ use seatlock::app::store_settings;
 use seatlock::config::Config;
 use seatlock::domain::audit::Violation;
 use seatlock::domain::failure::StoreError;
-use seatlock::metrics::Metrics;
 use seatlock::store::{AuditScope, Pace, Store};
+use seatlock::telemetry::metrics::Metrics;
 use tokio::sync::mpsc;
 
 /// Rows that come and go by themselves while a service runs.

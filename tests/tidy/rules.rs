@@ -9,9 +9,6 @@ pub(crate) const FILE_LINES_MAX: usize = 350;
 /// Words for unfinished work, pieced together so that this file is clean itself.
 const MARKS: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX")];
 
-/// Macros that are for the moment of writing only.
-const MACROS: [&str; 2] = ["dbg", "todo"];
-
 /// Crates that do I/O or belong to the shell; `domain` computes.
 const IMPURE_CRATES: [&str; 9] = [
     "tokio",
@@ -49,13 +46,13 @@ pub(crate) fn growing_statements(file: &SourceFile) -> Vec<String> {
         [name, open] => GROWING.contains(&name.text) && (open.text == "(" || open.text == ":"),
         _ => false,
     });
-    let remedy = "a parameter for each value: join with a `RowSet` (src/store/dialect.rs), which is one array \
+    let remedy = "a parameter for each value: join with a `RowSet` (src/store/connection/dialect.rs), which is one array \
                   or document whatever its size";
     calls.filter_map(|pair| Some(file.at(pair.first()?.line, remedy))).collect()
 }
 
 /// A step of the schema that takes something away says in its name which program does without
-/// (`src/store/schema.rs`).
+/// (`src/store/schema/compatibility.rs`).
 pub(crate) fn contracting_steps(file: &SourceFile) -> Vec<String> {
     let Some(name) = file.path.strip_prefix("migration/src/m2") else { return Vec::new() };
     let mut undoing = false;
@@ -119,47 +116,7 @@ pub(crate) fn unfinished(file: &SourceFile) -> Vec<String> {
             found.push(file.at(line, &format!("finish what `{word}` marks, and remove the mark")));
         }
     }
-    for pair in file.tokens().windows(2) {
-        let [name, mark] = pair else { continue };
-        if mark.text == "!" && MACROS.contains(&name.text) {
-            found.push(file.at(name.line, &format!("remove `{}!`", name.text)));
-        }
-    }
     found
-}
-
-pub(crate) fn allowed_lints(file: &SourceFile) -> Vec<String> {
-    let tokens = file.tokens();
-    let mut found = Vec::new();
-    for (at, token) in tokens.iter().enumerate() {
-        let inner = tokens.get(at + 1).is_some_and(|next| next.text == "!");
-        let bracket = at + 1 + usize::from(inner);
-        if token.text != "#" || tokens.get(bracket).is_none_or(|next| next.text != "[") {
-            continue;
-        }
-        let attribute = tokens.get(bracket..).unwrap_or_default();
-        let attribute = attribute.get(..closing(attribute, "[", "]")).unwrap_or_default();
-        if attribute.windows(2).any(|pair| pair.iter().map(|t| t.text).eq(["allow", "("])) {
-            found.push(file.at(token.line, "use `#[expect(lint, reason = \"…\")]` instead"));
-        }
-    }
-    found
-}
-
-/// How many tokens there are up to and with the mark that closes the first.
-fn closing(tokens: &[Token<'_>], open: &str, close: &str) -> usize {
-    let mut depth = 0_usize;
-    for (at, token) in tokens.iter().enumerate() {
-        if token.text == open {
-            depth += 1;
-        } else if token.text == close {
-            depth = depth.saturating_sub(1);
-            if depth == 0 {
-                return at + 1;
-            }
-        }
-    }
-    tokens.len()
 }
 
 pub(crate) fn purity(file: &SourceFile) -> Vec<String> {

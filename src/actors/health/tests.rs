@@ -45,14 +45,6 @@ fn a_lost_dependency_degrades_and_a_strange_schema_does_not_serve() {
 }
 
 #[test]
-fn a_replica_that_is_behind_is_a_problem_and_none_at_all_is_not() {
-    assert_eq!(problem_of_reads(Ok(None)), None);
-    assert_eq!(problem_of_reads(Ok(Some(Duration::from_secs(1)))), None);
-    let problem = problem_of_reads(Ok(Some(Duration::from_millis(7_250))));
-    assert!(problem.is_some_and(|problem| problem.contains("7.2 s behind")));
-}
-
-#[test]
 fn a_dropped_request_degrades_for_a_while_and_says_why() {
     let (health, now) = (Health::default(), Instant::now());
     assert_eq!(health.problem_of_dead_letters(now), None);

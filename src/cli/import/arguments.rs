@@ -11,12 +11,12 @@ use seatlock::domain::currency::{self, is_currency};
 use seatlock::domain::ids::EventId;
 use seatlock::domain::name;
 use seatlock::domain::plan::SEATS_MAX;
-use seatlock::domain::pretix::IdFrom;
-use seatlock::domain::prices::Prices;
 use seatlock::domain::rules::{
     EVENT_NAME_MAX, PLAN_ID_MAX, PLAN_ID_RULE, SEATS_PER_BOOKING_MAX, ScheduleRules, is_plan_id,
     is_plan_id_byte,
 };
+use seatlock::formats::pretix::IdFrom;
+use seatlock::formats::prices::Prices;
 
 use super::plan::Format;
 

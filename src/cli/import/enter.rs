@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use seatlock::app::open_store;
-use seatlock::catalogue::Catalogue;
 use seatlock::config::Config;
 use seatlock::domain::catalogue::{NewSchedule, PlanSource, Schedule};
 use seatlock::domain::ids::EventId;
 use seatlock::domain::plan::ReadPlan;
 use seatlock::http::answers::{render_event, render_plan, render_schedule};
-use seatlock::metrics::Metrics;
+use seatlock::service::catalogue::Catalogue;
+use seatlock::telemetry::metrics::Metrics;
 
 use super::arguments::{EventChoice, Order};
 use super::progress::Progress;

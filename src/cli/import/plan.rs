@@ -1,9 +1,9 @@
 //! From the bytes of a document to a plan that can be sold, or all that is wrong with it.
 
-use seatlock::domain::csv;
 use seatlock::domain::plan::{PlanError, ReadPlan};
-use seatlock::domain::pretix::{IdFrom, PretixPlan, to_plan};
-use seatlock::domain::prices::Prices;
+use seatlock::formats::csv;
+use seatlock::formats::pretix::{IdFrom, PretixPlan, to_plan};
+use seatlock::formats::prices::Prices;
 use seatlock::http::json;
 
 /// What some editors put at the beginning of a file and JSON does not allow (RFC 8259 §8.1).

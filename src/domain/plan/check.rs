@@ -13,28 +13,28 @@ use crate::domain::name::{self, NameFault};
 
 /// What a format calls the parts of a plan, so that pointers lead into the document its author
 /// wrote.
-pub(in crate::domain) struct FieldNames {
+pub(crate) struct FieldNames {
     /// The list of sections.
-    pub(in crate::domain) sections: &'static str,
+    pub(crate) sections: &'static str,
     /// A section's name.
-    pub(in crate::domain) section_name: &'static str,
+    pub(crate) section_name: &'static str,
     /// A row's name.
-    pub(in crate::domain) row_name: &'static str,
+    pub(crate) row_name: &'static str,
     /// A seat's number.
-    pub(in crate::domain) number: &'static str,
+    pub(crate) number: &'static str,
     /// Where a seat's label comes from.
-    pub(in crate::domain) label: &'static str,
+    pub(crate) label: &'static str,
     /// Where a seat's price comes from.
-    pub(in crate::domain) price: &'static str,
+    pub(crate) price: &'static str,
     /// Where a seat's coordinates come from.
-    pub(in crate::domain) x: &'static str,
+    pub(crate) x: &'static str,
     /// What to do about labels that repeat or are missing.
-    pub(in crate::domain) label_remedy: &'static str,
+    pub(crate) label_remedy: &'static str,
 }
 
 impl FieldNames {
     /// The names of the stored document.
-    pub(super) const DOCUMENT: Self = Self {
+    pub(crate) const DOCUMENT: Self = Self {
         sections: "sections",
         section_name: "name",
         row_name: "name",
@@ -48,7 +48,7 @@ impl FieldNames {
 
 /// By which rule names are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Names {
+pub(crate) enum Names {
     /// That of [`name::check`]; and names that only look different are refused.
     Entered,
     /// A plan that was stored may have names that were accepted before the present rule.
@@ -102,7 +102,7 @@ struct Named<'p> {
 
 /// Adds every problem of the sections to `problems`, until there are too many. `locate` turns a pointer
 /// into a place in the document that was read.
-pub(super) fn check(
+pub(crate) fn check(
     sections: &[Section],
     rule: Names,
     names: &FieldNames,
@@ -339,7 +339,7 @@ impl Check<'_> {
 }
 
 /// Refuses prices outside 0 to [`PRICE_MAX`].
-pub(super) fn check_price(price: i64) -> Result<(), String> {
+pub(crate) fn check_price(price: i64) -> Result<(), String> {
     if (0..=PRICE_MAX).contains(&price) {
         Ok(())
     } else {

@@ -39,7 +39,7 @@ fn before_message(pointer: &str) -> String {
 /// with its further places. After [`PROBLEMS_MAX`] problems nothing is kept: whoever reads a plan
 /// stops then.
 #[derive(Debug, Default)]
-pub(in crate::domain) struct Problems {
+pub(crate) struct Problems {
     causes: Vec<Cause>,
     found: usize,
     is_stopped: bool,
@@ -53,7 +53,7 @@ struct Cause {
 
 impl Problems {
     /// Notes a problem.
-    pub(in crate::domain) fn add(
+    pub(crate) fn add(
         &mut self,
         pointer: impl Into<String>,
         code: &'static str,
@@ -73,7 +73,7 @@ impl Problems {
     }
 
     /// Notes a problem that has a cause of its own, whatever others are like it.
-    pub(in crate::domain) fn add_apart(
+    pub(crate) fn add_apart(
         &mut self,
         pointer: impl Into<String>,
         code: &'static str,
@@ -87,23 +87,23 @@ impl Problems {
     }
 
     /// Notes a problem that nothing can be looked for behind.
-    pub(in crate::domain) fn add_last(&mut self, error: PlanError) {
+    pub(crate) fn add_last(&mut self, error: PlanError) {
         self.add(error.pointer, error.code, error.message);
         self.is_stopped = true;
     }
 
     /// Whether nothing was noted.
-    pub(in crate::domain) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.found == 0
     }
 
     /// Whether so many were noted that looking for more is of no use.
-    pub(in crate::domain) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.is_stopped || self.found >= PROBLEMS_MAX
     }
 
     /// `Ok` if nothing was noted, else the list, never longer than [`PROBLEMS_MAX`].
-    pub(in crate::domain) fn none_or_all(self) -> Result<(), Vec<PlanError>> {
+    pub(crate) fn none_or_all(self) -> Result<(), Vec<PlanError>> {
         if self.is_empty() {
             return Ok(());
         }
@@ -151,9 +151,7 @@ fn field_of(pointer: &str) -> &str {
 
 /// The first ten of some things, and how many more there are. Each is cut to a length that is fit
 /// to print; what is shown beside it, such as a count, follows in brackets.
-pub(in crate::domain) fn first_ten<'a>(
-    things: impl IntoIterator<Item = (&'a str, Option<String>)>,
-) -> String {
+pub(crate) fn first_ten<'a>(things: impl IntoIterator<Item = (&'a str, Option<String>)>) -> String {
     const SHOWN: usize = 10;
     let mut things = things.into_iter();
     let shown: Vec<_> = things
@@ -172,7 +170,7 @@ pub(in crate::domain) fn first_ten<'a>(
 }
 
 /// A foreign text between backticks, fit to be printed anywhere and not longer than it may be.
-pub(in crate::domain) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("`{}`", shown(text, QUOTED_MAX))
 }
 

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::domain::catalogue::HoldFilter;
 use crate::domain::command::Action;
-use crate::domain::ids::{CustomerId, HoldId, ScheduleId};
+use crate::domain::ids::{CustomerId, HoldId, InHistory, ScheduleId};
 use crate::http::Services;
 use crate::http::answers::{HoldBody, PageBody};
 use crate::http::fields::{Fields, IdText, Labels};
@@ -45,19 +45,18 @@ pub struct Extension {
 /// Which holds are listed.
 #[derive(Debug)]
 pub struct HoldsQuery {
-    filter: HoldFilter,
-    limit: usize,
+    customer: Option<CustomerId>,
+    schedule: Option<ScheduleId>,
+    page: Page<InHistory<HoldId>>,
 }
 
 impl Parameters for HoldsQuery {
     fn read(given: &mut Given) -> Result<Self, Problem> {
-        let customer: Option<CustomerId> = given.parsed("customer_id", "a customer's id")?;
+        let customer = given.parsed("customer_id", "a customer's id")?;
         let schedule = given.parsed("schedule_id", "a schedule's id")?;
-        let Page { after, limit } = Page::read(given)?;
+        let page = Page::read(given)?;
         AtLeast::read(given)?;
-        let needed = || Problem::parameter("customer_id", "give the customer whose holds to list");
-        let customer = customer.ok_or_else(needed)?;
-        Ok(Self { filter: HoldFilter { customer, schedule, after }, limit })
+        Ok(Self { customer, schedule, page })
     }
 }
 
@@ -103,9 +102,12 @@ pub async fn create(
 pub async fn list(
     services: Data<Services>,
     request: HttpRequest,
-    Query(HoldsQuery { filter, limit }): Query<HoldsQuery>,
+    Query(HoldsQuery { customer, schedule, page }): Query<HoldsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let at_least = version_seen(&request)?;
+    let needed = || Problem::parameter("customer_id", "give the customer whose holds to list");
+    let Page { after, limit } = page;
+    let filter = HoldFilter { customer: customer.ok_or_else(needed)?, schedule, after };
     let page = services.reservation.holds(filter, at_least, limit).await?;
     let items = page.items.into_iter().map(HoldBody::from).collect();
     Ok(reply::json(&PageBody { items, next_cursor: page.next_cursor }))

@@ -24,9 +24,9 @@ use crate::domain::command::{Action, Command, Keyed};
 use crate::domain::failure::{Failure, StoreError};
 use crate::domain::ids::{CustomerId, ScheduleId, SeatNumber};
 use crate::domain::refusal::{Conflict, ConflictReason};
-use crate::metrics::reservation::EarlyRefusal;
-use crate::reservation::Reserved;
 use crate::seat_map::LoadedSchedule;
+use crate::service::bookings::Reserved;
+use crate::telemetry::metrics::reservation::EarlyRefusal;
 
 use super::Services;
 use super::edge::Deadline;

@@ -7,11 +7,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::catalogue::PlanVersion;
-use crate::domain::csv;
 use crate::domain::plan::{ReadPlan, SeatPlan};
-use crate::domain::pretix::{IdFrom, PretixPlan, to_plan};
-use crate::domain::prices::Prices;
 use crate::domain::rules::{PLAN_ID_RULE, is_plan_id};
+use crate::formats::csv;
+use crate::formats::pretix::{IdFrom, PretixPlan, to_plan};
+use crate::formats::prices::Prices;
 use crate::http::answers::{EnteredPlanBody, render_plan};
 use crate::http::key::KeyHeader;
 use crate::http::media::{CSV, PlanMedia};

@@ -16,8 +16,8 @@ use crate::http::prefer::{APPLIED, Prefer};
 use crate::http::problem::{Code, EffectKnown, Problem, ProblemBody};
 use crate::http::query::{NoParameters, Query};
 use crate::http::{Services, reply, time};
-use crate::metrics::queue::Accepted;
-use crate::requests::{NotAccepted, Progress, Requests, Status, estimate_s};
+use crate::service::queued_requests::{NotAccepted, Progress, Requests, Status, estimate_s};
+use crate::telemetry::metrics::queue::Accepted;
 
 use super::{path_id, unless_known};
 

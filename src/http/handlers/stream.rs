@@ -18,9 +18,9 @@ use crate::http::problem::{Code, Problem, ProblemBody};
 use crate::http::query::Query;
 use crate::http::reply;
 use crate::http::version::{AtLeast, version_seen};
-use crate::metrics::Metrics;
-use crate::metrics::stream::StreamEnd;
 use crate::seat_map::{LastSeen, Listener, News, NoStream, Place, SeatStates};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::stream::StreamEnd;
 
 use super::seats::write_availability;
 use super::{in_time, path_id, schedule};

@@ -13,7 +13,7 @@ use crate::breaker::BreakerState;
 use crate::domain::ids::{RequestId, ScheduleId};
 use crate::redis::{Cmd, Redis, Script, Value, cmd};
 
-use crate::gather::Gather;
+use crate::batcher::Gather;
 
 use super::{Entry, LineLimits, Newcomer, Standing};
 

@@ -12,8 +12,8 @@ use crate::domain::clock::EpochMs;
 use crate::domain::command::RequestKey;
 use crate::domain::effect::RecordedAnswer;
 use crate::domain::ids::ScheduleId;
-use crate::store::convert;
-use crate::store::dialect::{Column, RowSet};
+use crate::store::connection::dialect::{Column, RowSet};
+use crate::store::connection::rows;
 
 use super::Auditor;
 
@@ -115,7 +115,7 @@ impl Auditor {
             self.claims(&mut known, table, &ids).await?;
         }
         self.priced(&mut known).await?;
-        let set = convert::schedule_ids(schedules.into_iter());
+        let set = rows::schedule_ids(schedules.into_iter());
         let after = "JOIN schedule t ON t.id = r.id";
         for row in self.join(&set, "SELECT t.id, t.currency FROM", after).await? {
             let (id, currency) = row.try_get_many_by_index::<(i64, String)>()?;
@@ -184,8 +184,8 @@ impl Auditor {
 }
 
 fn numbers(text: &str) -> Vec<i32> {
-    let seats = convert::seats(text).unwrap_or_default();
-    seats.into_iter().map(convert::number_column).collect()
+    let seats = rows::seats(text).unwrap_or_default();
+    seats.into_iter().map(rows::number_column).collect()
 }
 
 impl Known {

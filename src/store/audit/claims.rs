@@ -17,8 +17,8 @@ use crate::domain::claims::BookingRow;
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::{BookingId, ScheduleId, SeatNumber};
 use crate::domain::rows::BookedSeat;
-use crate::store::convert;
-use crate::store::dialect::{Column, RowSet};
+use crate::store::connection::dialect::{Column, RowSet};
+use crate::store::connection::rows;
 
 use super::page::Pages;
 use super::{Auditor, PAGE};
@@ -56,7 +56,7 @@ impl Auditor {
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = *last;
             for ((number, booking), released) in page {
-                let seat = (id, convert::seat_number(number)?);
+                let seat = (id, rows::seat_number(number)?);
                 audit.sale(BookedSeat { seat, booking, released_at: released.map(EpochMs) });
             }
             self.page_done(audit).await;
@@ -95,7 +95,7 @@ impl Auditor {
             after = *last;
             let lists = self.lists(id, page.iter().map(|((_, booking), _)| *booking)).await?;
             for ((number, booking), _) in page {
-                let number = convert::seat_number(number)?;
+                let number = rows::seat_number(number)?;
                 match lists.get(&booking) {
                     Some(Some(list)) if list.contains(&number) => continue,
                     // What cannot be read is told of where the bookings are read.
@@ -121,7 +121,7 @@ impl Auditor {
         let statement = set.statement(self.dialect, vec![id.0.into()], before, after);
         let list = |row: QueryResult| {
             let (id, seats) = row.try_get_many_by_index::<(Uuid, String)>()?;
-            let list: Option<List> = convert::seats(&seats).ok().map(List::from_iter);
+            let list: Option<List> = rows::seats(&seats).ok().map(List::from_iter);
             Ok((id, list))
         };
         self.transaction.query_all_raw(statement).await?.into_iter().map(list).collect()
@@ -145,7 +145,7 @@ impl Auditor {
                 let became: Option<Uuid> = row.try_get("", "became")?;
                 let became = became.map(|uuid| BookingId { schedule: id, uuid });
                 let place = ("booking", Some(id), model.id.to_string());
-                let read = self.readable(place, convert::booking(model)).await;
+                let read = self.readable(place, rows::booking(model)).await;
                 bookings.extend(read.map(|booking| (booking, became)));
             }
             let sales = self.sales_of(id, &bookings).await?;
@@ -169,7 +169,7 @@ impl Auditor {
         let listed: BTreeSet<(i32, Uuid)> = bookings
             .iter()
             .flat_map(|(row, _)| row.seats.iter().map(|seat| (*seat, row.id.uuid)))
-            .map(|(seat, uuid)| (convert::number_column(seat), uuid))
+            .map(|(seat, uuid)| (rows::number_column(seat), uuid))
             .collect();
         let set = RowSet::new()
             .with("number", Column::Int(listed.iter().map(|(number, _)| *number).collect()))
@@ -182,7 +182,7 @@ impl Auditor {
         for row in self.transaction.query_all_raw(statement).await? {
             let (booking, number, released) =
                 row.try_get_many_by_index::<(Uuid, i32, Option<i64>)>()?;
-            let sale = (convert::seat_number(number)?, released.is_none());
+            let sale = (rows::seat_number(number)?, released.is_none());
             sales.entry(booking).or_default().push(sale);
         }
         sales.values_mut().for_each(|sales| sales.sort_unstable());
@@ -210,7 +210,7 @@ impl Auditor {
             for model in page {
                 let (key, count) = (model.id.to_string(), model.seat_count);
                 let booking = model.booking_id.and_then(|uuid| bookings.get(&uuid));
-                let read = self.readable(("hold", Some(id), key), convert::hold(model)).await;
+                let read = self.readable(("hold", Some(id), key), rows::hold(model)).await;
                 if let Some(row) = read {
                     audit.hold(&row, u32::try_from(count).unwrap_or(0), booking);
                 }
@@ -232,7 +232,7 @@ impl Auditor {
         let models = rows.iter().map(|row| booking::Model::from_query_result(row, ""));
         let read = models.filter_map(|model| match model {
             // What cannot be read is told of where the bookings are read.
-            Ok(model) => convert::booking(model).ok().map(|row| Ok((row.id.uuid, row))),
+            Ok(model) => rows::booking(model).ok().map(|row| Ok((row.id.uuid, row))),
             Err(error) => Some(Err(error)),
         });
         read.collect()
@@ -256,7 +256,7 @@ impl Auditor {
             self.audited.claims += page.len() as u64;
             for model in page {
                 let place = ("block", Some(id), model.id.to_string());
-                if let Some(row) = self.readable(place, convert::block(model)).await {
+                if let Some(row) = self.readable(place, rows::block(model)).await {
                     audit.block(&row);
                 }
             }

@@ -32,8 +32,9 @@ use crate::domain::failure::StoreError;
 use crate::domain::ids::ScheduleId;
 use crate::domain::rules::Policy;
 
-use super::dialect::Dialect;
-use super::{ReadFrom, Store, convert};
+use crate::store::connection::dialect::Dialect;
+use crate::store::connection::rows;
+use crate::store::{ReadFrom, Store};
 
 /// Reads what [`Renderer`](super::Renderer) wrote; `None` if nobody here can have written it.
 pub type AnswerReader = fn(&RecordedAnswer) -> Option<Told>;
@@ -155,7 +156,7 @@ impl Auditor {
         let sql = format!("SELECT {} FROM heartbeat WHERE id = 1", self.dialect.now());
         let statement = self.dialect.statement(sql, Vec::new());
         let row = self.transaction.query_one_raw(statement).await?;
-        let row = row.ok_or_else(|| convert::corrupt("heartbeat"))?;
+        let row = row.ok_or_else(|| rows::corrupt("heartbeat"))?;
         self.audited.at = EpochMs(row.try_get_by_index(0)?);
         match scope {
             AuditScope::Everything => {

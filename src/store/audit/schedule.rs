@@ -12,7 +12,8 @@ use crate::domain::audit::schedule::{JournalFact, ScheduleAudit, ScheduleFacts};
 use crate::domain::audit::{Invariant, Subject, Violation};
 use crate::domain::ids::{CustomerId, ScheduleId, SeatNumber};
 use crate::domain::seat::{SeatRow, SeatState};
-use crate::store::{convert, journal, sweep};
+use crate::store::connection::rows;
+use crate::store::queries::{journal, sweep};
 
 use super::page::Pages;
 use super::{Auditor, PAGE};
@@ -80,8 +81,8 @@ impl Auditor {
                 after = row.number;
                 let columns =
                     (row.state, row.hold_id, row.held_until, row.booking_id, row.block_id);
-                let read = convert::seat_number(row.number)
-                    .and_then(|number| Ok((number, convert::seat_state(columns)?)));
+                let read = rows::seat_number(row.number)
+                    .and_then(|number| Ok((number, rows::seat_state(columns)?)));
                 let place = ("seat", Some(id), row.number.to_string());
                 // One that cannot be read still has its place, or all behind it would seem wrong.
                 let (number, state) = self.readable(place, read).await.unwrap_or_else(|| {
@@ -150,7 +151,7 @@ impl Auditor {
         for row in self.rows(&sql, values).await? {
             let (customer, seats) = row.try_get_many_by_index::<(String, i64)>()?;
             let place = ("booking", Some(id), customer.clone());
-            let read = CustomerId::parse(customer).map_err(|_| convert::corrupt("customer"));
+            let read = CustomerId::parse(customer).map_err(|_| rows::corrupt("customer"));
             let Some(customer) = self.readable(place, read).await else { continue };
             let violation = Violation {
                 invariant: Invariant::CustomerLimitIsKept,

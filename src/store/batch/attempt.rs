@@ -13,14 +13,14 @@ use crate::domain::ids::BatchId;
 use crate::domain::rules::Policy;
 use crate::faults::mutants::Mutant;
 use crate::faults::{self, Point};
-use crate::store::dialect::Dialect;
-use crate::store::failure;
+use crate::store::connection::dialect::Dialect;
+use crate::store::connection::errors;
 
 use super::load::{injected, load};
-use super::session::{Commit, Session, commit};
 use super::tamper::tamper;
 use super::wanted::Wanted;
 use super::write::{Renderer, WriteError, write};
+use crate::store::connection::transaction::{Commit, Session, commit};
 
 /// A batch about to be run.
 pub(crate) struct Attempt {
@@ -101,7 +101,7 @@ impl Attempt {
         let work = self.transact(connection, &committing, &mut course);
         let (result, timed_out) = match tokio::time::timeout(self.limit, work).await {
             Ok(Err(AttemptError::Database(error))) => {
-                let timed_out = failure::timed_out(&error);
+                let timed_out = errors::timed_out(&error);
                 (Err(AttemptError::Database(error)), timed_out)
             }
             Ok(result) => (result, false),

@@ -12,20 +12,20 @@ use entity::{block, booking, hold, schedule};
 use sea_orm::{DbErr, Statement};
 use uuid::Uuid;
 
-use crate::domain::clock::{EpochMs, Outage};
+use crate::domain::clock::EpochMs;
 use crate::domain::ids::{BatchId, CustomerId, HoldId, ScheduleId};
 use crate::domain::rows::{Rows, ScheduleRow, SeatKey};
 use crate::domain::rules::Policy;
 use crate::domain::seat::{SeatRow, SeatState};
 use crate::faults::mutants::Mutant;
 use crate::faults::{self, Injected, Point};
-use crate::store::convert;
-use crate::store::dialect::{Column, Dialect, RowSet};
-use crate::store::heartbeat;
-use crate::store::idempotency;
+use crate::store::connection::dialect::{Column, Dialect, RowSet};
+use crate::store::connection::rows;
+use crate::store::queries::heartbeat;
+use crate::store::queries::idempotency;
 
-use super::session::Session;
 use super::wanted::Wanted;
+use crate::store::connection::transaction::Session;
 
 /// What was read behind the locks.
 pub(crate) struct Loaded {
@@ -107,7 +107,7 @@ async fn lock_claims(
         for model in
             session.rows::<hold::Entity>(&set, select, &after.replace("{t}", "hold")).await?
         {
-            let row = convert::hold(model)?;
+            let row = rows::hold(model)?;
             wanted.add_hold(&row);
             rows.holds.insert(row.id, row);
         }
@@ -116,7 +116,7 @@ async fn lock_claims(
         let set = scoped(wanted.bookings.iter(), |id| (id.schedule, id.uuid));
         let after = after.replace("{t}", "booking");
         for model in session.rows::<booking::Entity>(&set, select, &after).await? {
-            let row = convert::booking(model)?;
+            let row = rows::booking(model)?;
             wanted.add_booking(&row);
             rows.bookings.insert(row.id, row);
         }
@@ -126,7 +126,7 @@ async fn lock_claims(
         for model in
             session.rows::<block::Entity>(&set, select, &after.replace("{t}", "block")).await?
         {
-            let row = convert::block(model)?;
+            let row = rows::block(model)?;
             wanted.add_block(&row);
             rows.blocks.insert(row.id, row);
         }
@@ -138,7 +138,7 @@ async fn lock_seats(session: &Session<'_>, wanted: &Wanted, rows: &mut Rows) -> 
     if wanted.seats.is_empty() {
         return Ok(());
     }
-    let set = convert::seat_keys(wanted.seats.iter().copied());
+    let set = rows::seat_keys(wanted.seats.iter().copied());
     let before =
         "SELECT s.schedule_id, s.number, s.label, s.price, s.state, s.hold_id, s.held_until,
                   s.booking_id, s.block_id FROM";
@@ -162,8 +162,8 @@ async fn lock_seats(session: &Session<'_>, wanted: &Wanted, rows: &mut Rows) -> 
             (i64, i32, String, i64, i16, Option<Uuid>, Option<i64>, Option<Uuid>, Option<Uuid>);
         let (schedule, number, label, price, state, hold, until, booking, block) =
             row.try_get_many_by_index::<Columns>()?;
-        let state = convert::seat_state((state, hold, until, booking, block))?;
-        let key = (ScheduleId(schedule), convert::seat_number(number)?);
+        let state = rows::seat_state((state, hold, until, booking, block))?;
+        let key = (ScheduleId(schedule), rows::seat_number(number)?);
         rows.seats.insert(key, SeatRow { label, price, state });
     }
     Ok(())
@@ -180,7 +180,7 @@ async fn lock_versions(
         "JOIN schedule_version v ON v.schedule_id = r.id ORDER BY v.schedule_id {}",
         session.dialect.lock("FOR NO KEY UPDATE OF v")
     );
-    let set = convert::schedule_ids(wanted.schedules.iter().copied());
+    let set = rows::schedule_ids(wanted.schedules.iter().copied());
     let before = "SELECT v.schedule_id, v.version FROM";
     let found = session.query(set.statement(session.dialect, Vec::new(), before, &after)).await?;
     let pair = |row: sea_orm::QueryResult| {
@@ -207,7 +207,7 @@ async fn load_owners(session: &Session<'_>, rows: &mut Rows) -> Result<(), DbErr
     for row in session.query(set.statement(session.dialect, Vec::new(), before, after)).await? {
         let (schedule, uuid, customer) = row.try_get_many_by_index::<(i64, Uuid, String)>()?;
         let id = HoldId { schedule: ScheduleId(schedule), uuid };
-        rows.owners.insert(id, convert::customer(customer)?);
+        rows.owners.insert(id, rows::customer(customer)?);
     }
     Ok(())
 }
@@ -220,12 +220,12 @@ async fn load_schedules(
     if versions.is_empty() {
         return Ok(());
     }
-    let set = convert::schedule_ids(versions.keys().copied());
+    let set = rows::schedule_ids(versions.keys().copied());
     let after = "JOIN schedule t ON t.id = r.id";
     for model in session.rows::<schedule::Entity>(&set, "SELECT t.* FROM", after).await? {
         let id = ScheduleId(model.id);
-        let version = *versions.get(&id).ok_or_else(|| convert::corrupt("schedule version"))?;
-        let rules = convert::rules(&model)?;
+        let version = *versions.get(&id).ok_or_else(|| rows::corrupt("schedule version"))?;
+        let rules = rows::rules(&model)?;
         rows.schedules.insert(id, ScheduleRow { version, rules });
     }
     Ok(())
@@ -258,17 +258,17 @@ async fn load_customers(
         .with("schedule_id", Column::BigInt(schedules))
         .with("customer_id", Column::Text(names));
     let key = |schedule: i64, customer: String| {
-        Ok::<_, DbErr>((ScheduleId(schedule), convert::customer(customer)?))
+        Ok::<_, DbErr>((ScheduleId(schedule), rows::customer(customer)?))
     };
     for row in session.query(live_bookings(session.dialect, &set)).await? {
         let (schedule, customer, seats) = row.try_get_many_by_index::<(i64, String, i64)>()?;
         let entry = rows.customers.entry(key(schedule, customer)?).or_default();
-        entry.booked = u32::try_from(seats).map_err(|_| convert::corrupt("count"))?;
+        entry.booked = u32::try_from(seats).map_err(|_| rows::corrupt("count"))?;
     }
     for row in session.query(live_holds(session.dialect, &set)).await? {
         let (schedule, customer, id, until, seats) =
             row.try_get_many_by_index::<(i64, String, Uuid, i64, i32)>()?;
-        let seats = u32::try_from(seats).map_err(|_| convert::corrupt("count"))?;
+        let seats = u32::try_from(seats).map_err(|_| rows::corrupt("count"))?;
         let entry = rows.customers.entry(key(schedule, customer)?).or_default();
         entry.holds.push((id, EpochMs(until), seats));
     }
@@ -286,19 +286,6 @@ fn live_holds(dialect: Dialect, customers: &RowSet) -> Statement {
     let before = "SELECT t.schedule_id, t.customer_id, t.id, t.held_until, t.seat_count FROM";
     let live = dialect.look_up("hold", &format!("{LIVE_CLAIMS} AND t.status + 0 = 0"));
     customers.statement(dialect, Vec::new(), before, &live)
-}
-
-/// Reads `began:ended,began:ended` as the context statement aggregates it.
-pub(crate) fn outages(text: &str) -> Result<Vec<Outage>, DbErr> {
-    let one = |pair: &str| {
-        let (began, ended) = pair.split_once(':')?;
-        Some(Outage { began: EpochMs(began.parse().ok()?), ended: EpochMs(ended.parse().ok()?) })
-    };
-    let pairs = text.split(',').filter(|pair| !pair.is_empty());
-    let mut outages: Vec<Outage> =
-        pairs.map(one).collect::<Option<_>>().ok_or_else(|| convert::corrupt("outage"))?;
-    outages.sort_by_key(|outage| outage.began);
-    Ok(outages)
 }
 
 #[cfg(test)]

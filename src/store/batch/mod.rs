@@ -5,7 +5,6 @@
 
 pub(crate) mod attempt;
 pub(crate) mod load;
-pub(crate) mod session;
 pub(crate) mod step;
 mod tamper;
 pub(crate) mod wanted;
@@ -24,11 +23,12 @@ use crate::domain::effect::Outcome;
 use crate::domain::failure::Failure;
 use crate::domain::ids::{BatchId, ScheduleId};
 use crate::domain::rows::JournalEntry;
-use crate::metrics::batch::{BatchOutcome, CommandKind, CommandOutcome, Guard};
+use crate::telemetry::metrics::batch::{BatchOutcome, CommandKind, CommandOutcome, Guard};
 
-use super::connect::Connections;
-use super::failure::Meaning;
-use super::{Store, failure};
+use crate::store::Store;
+use crate::store::connection::connect::Connections;
+use crate::store::connection::errors;
+use crate::store::connection::errors::Meaning;
 use attempt::{Attempt, AttemptError, Attempted};
 use step::{Step, Tries, next_step};
 
@@ -122,7 +122,7 @@ impl Work<'_> {
             // It is stuck, or leads to a primary that was demoted and goes on answering.
             let leads_nowhere = match &error {
                 AttemptError::Deadline | AttemptError::Uncertain => true,
-                AttemptError::Database(error) => failure::meaning(error) == Meaning::ReadOnly,
+                AttemptError::Database(error) => errors::meaning(error) == Meaning::ReadOnly,
                 AttemptError::KeyTaken | AttemptError::RowCount(_) => false,
             };
             if leads_nowhere {
@@ -288,7 +288,7 @@ impl Work<'_> {
         let guard = match error {
             AttemptError::RowCount(_) => Guard::RowCount,
             AttemptError::Database(error) => {
-                let named = failure::constraint(error).unwrap_or_default();
+                let named = errors::constraint(error).unwrap_or_default();
                 let live = ["booking_seat_live", "booking_seat.schedule_id, booking_seat.number"];
                 if !live.iter().any(|name| named.contains(name)) {
                     return;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::failure::Failure;
-use crate::store::failure::{Meaning, answered_by_server, meaning};
+use crate::store::connection::errors::{Meaning, answered_by_server, meaning};
 
 use super::attempt::AttemptError;
 

@@ -15,11 +15,11 @@ use crate::domain::ids::BatchId;
 use crate::domain::rows::{BookedSeat, Changes, JournalEntry};
 use crate::domain::seat::SeatState;
 use crate::faults::mutants::Mutant;
-use crate::store::convert;
-use crate::store::dialect::{Column, RowSet};
-use crate::store::idempotency;
+use crate::store::connection::dialect::{Column, RowSet};
+use crate::store::connection::rows;
+use crate::store::queries::idempotency;
 
-use super::session::Session;
+use crate::store::connection::transaction::Session;
 
 /// Gives an answer the form in which it is recorded under its key.
 pub type Renderer = fn(&Answer, &RequestKey) -> RecordedAnswer;
@@ -156,10 +156,7 @@ async fn begin_claims(session: &Session<'_>, changes: &Changes) -> Result<(), Wr
         let rows = RowSet::new()
             .with("schedule_id", Column::BigInt(blocks().map(|b| b.id.schedule.0).collect()))
             .with("id", Column::Uuid(blocks().map(|b| b.id.uuid).collect()))
-            .with(
-                "seats",
-                Column::Text(blocks().map(|b| convert::seats_column(&b.seats)).collect()),
-            )
+            .with("seats", Column::Text(blocks().map(|b| rows::seats_column(&b.seats)).collect()))
             .with("reason", Column::Text(blocks().map(|b| b.reason.clone()).collect()))
             .with("lifted", Column::Small(blocks().map(|b| i16::from(b.lifted)).collect()))
             .with("created_at", Column::BigInt(blocks().map(|b| b.created_at.0).collect()));
@@ -188,7 +185,7 @@ async fn seats(session: &Session<'_>, changes: &Changes) -> Result<(), WriteErro
         SeatState::Held { until, .. } => Some(until.0),
         _ => None,
     };
-    let numbers = changes.seats.keys().map(|(_, number)| convert::number_column(*number));
+    let numbers = changes.seats.keys().map(|(_, number)| rows::number_column(*number));
     let rows = RowSet::new()
         .with("schedule_id", Column::BigInt(changes.seats.keys().map(|(id, _)| id.0).collect()))
         .with("number", Column::Int(numbers.collect()))
@@ -235,7 +232,7 @@ async fn journal(
         .with("version", Column::BigInt(entries.iter().map(|e| e.version).collect()));
     let rows = versions
         .clone()
-        .with("changes", Column::Text(entries.iter().map(convert::journal_column).collect()));
+        .with("changes", Column::Text(entries.iter().map(rows::journal_column).collect()));
     let statement = rows.statement(
         session.dialect,
         vec![batch.0.into(), now.0.into()],
@@ -251,16 +248,16 @@ async fn journal(
 }
 
 fn holds<'a>(holds: impl Iterator<Item = &'a HoldRow> + Clone) -> RowSet {
-    let status = |hold: &HoldRow| convert::hold_status_column(hold.status);
+    let status = |hold: &HoldRow| rows::hold_status_column(hold.status);
     let each = || holds.clone();
     RowSet::new()
         .with("schedule_id", Column::BigInt(each().map(|h| h.id.schedule.0).collect()))
         .with("id", Column::Uuid(each().map(|h| h.id.uuid).collect()))
         .with("customer_id", Column::Text(each().map(|h| h.customer.as_str().into()).collect()))
-        .with("seats", Column::Text(each().map(|h| convert::seats_column(&h.seats)).collect()))
+        .with("seats", Column::Text(each().map(|h| rows::seats_column(&h.seats)).collect()))
         .with(
             "seat_count",
-            Column::Int(each().map(|h| convert::count_column(h.seats.len())).collect()),
+            Column::Int(each().map(|h| rows::count_column(h.seats.len())).collect()),
         )
         .with("status", Column::Small(each().map(status).collect()))
         .with("created_at", Column::BigInt(each().map(|h| h.created_at.0).collect()))
@@ -269,14 +266,14 @@ fn holds<'a>(holds: impl Iterator<Item = &'a HoldRow> + Clone) -> RowSet {
 }
 
 fn bookings<'a>(bookings: impl Iterator<Item = &'a BookingRow> + Clone) -> RowSet {
-    let status = |booking: &BookingRow| convert::booking_status_column(booking.status);
+    let status = |booking: &BookingRow| rows::booking_status_column(booking.status);
     let live = |booking: &BookingRow| i32::try_from(booking.live_seats).unwrap_or(i32::MAX);
     let each = || bookings.clone();
     RowSet::new()
         .with("schedule_id", Column::BigInt(each().map(|b| b.id.schedule.0).collect()))
         .with("id", Column::Uuid(each().map(|b| b.id.uuid).collect()))
         .with("customer_id", Column::Text(each().map(|b| b.customer.as_str().into()).collect()))
-        .with("seats", Column::Text(each().map(|b| convert::seats_column(&b.seats)).collect()))
+        .with("seats", Column::Text(each().map(|b| rows::seats_column(&b.seats)).collect()))
         .with("live_seats", Column::Int(each().map(live).collect()))
         .with("status", Column::Small(each().map(status).collect()))
         .with("hold_id", Column::MaybeUuid(each().map(|b| b.hold.map(|h| h.uuid)).collect()))
@@ -291,7 +288,7 @@ fn booked_seats(seats: impl Iterator<Item = BookedSeat> + Clone) -> RowSet {
     let each = || seats.clone();
     RowSet::new()
         .with("schedule_id", Column::BigInt(each().map(|s| s.seat.0.0).collect()))
-        .with("number", Column::Int(each().map(|s| convert::number_column(s.seat.1)).collect()))
+        .with("number", Column::Int(each().map(|s| rows::number_column(s.seat.1)).collect()))
         .with("booking_id", Column::Uuid(each().map(|s| s.booking).collect()))
         .with(
             "released_at",

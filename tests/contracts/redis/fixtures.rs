@@ -9,8 +9,8 @@ use seatlock::domain::ids::{ScheduleId, SeatNumber};
 use seatlock::lock::guarded::{GuardSettings, Guarded};
 use seatlock::lock::redis::RedisLocks;
 use seatlock::lock::{LockError, LockReply, LockRequest, LockToken, SeatLocks};
-use seatlock::metrics::Metrics;
 use seatlock::redis::{Address, Redis, RedisSettings, Tls, Topology};
+use seatlock::telemetry::metrics::Metrics;
 use test_support::{Access, RedisCluster, Sentinels};
 
 /// A round trip that is long enough on a busy machine, where answers are checked and not time-outs.

@@ -3,7 +3,7 @@
 use seatlock::domain::effect::Outcome;
 use seatlock::domain::failure::Failure;
 use seatlock::domain::refusal::ConflictReason;
-use seatlock::metrics::batch::BatchOutcome;
+use seatlock::telemetry::metrics::batch::BatchOutcome;
 
 use super::commands::{book, is_done, keyed, unavailable};
 use super::on_both_databases;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use seatlock::metrics::Metrics;
 use seatlock::store::Store;
+use seatlock::telemetry::metrics::Metrics;
 use test_support::{Postgres, Relay, Strike};
 
 use super::commands::{book, booked, is_done, keyed};

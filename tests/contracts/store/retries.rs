@@ -1,7 +1,7 @@
 //! Errors of PostgreSQL that another try cures, and those that none does.
 
 use seatlock::domain::failure::Failure;
-use seatlock::metrics::batch::BatchOutcome;
+use seatlock::telemetry::metrics::batch::BatchOutcome;
 
 use super::commands::{book, is_done, keyed};
 use super::stage::Stage;

@@ -15,9 +15,9 @@ use seatlock::domain::ids::{EventId, ScheduleId};
 use seatlock::domain::plan::{InlineSection, SeatPlan};
 use seatlock::domain::rules::ScheduleRules;
 use seatlock::http::answers::{render_event, render_schedule};
-use seatlock::metrics::Metrics;
-use seatlock::metrics::batch::Guard;
 use seatlock::store::{CommandResult, ReadFrom, Settings, Store};
+use seatlock::telemetry::metrics::Metrics;
+use seatlock::telemetry::metrics::batch::Guard;
 use test_support::{Folder, Postgres};
 
 use crate::database::Database;

@@ -1,0 +1,185 @@
+//! The columns of a plan: their names, and where the header puts them.
+
+use crate::domain::name;
+use crate::domain::plan::{PlanError, Problems, quoted};
+use crate::formats::csv::records::Record;
+
+/// A column that a plan may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Column {
+    Section,
+    Row,
+    Number,
+    Label,
+    X,
+    Y,
+    Category,
+    Price,
+}
+
+impl Column {
+    /// Every column, in the order in which they are written.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Section,
+        Self::Row,
+        Self::Number,
+        Self::Label,
+        Self::X,
+        Self::Y,
+        Self::Category,
+        Self::Price,
+    ];
+
+    /// Those that every document has.
+    const REQUIRED: [Self; 3] = [Self::Section, Self::Row, Self::Number];
+
+    /// What the header calls it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Section => "section",
+            Self::Row => "row",
+            Self::Number => "number",
+            Self::Label => "label",
+            Self::X => "x",
+            Self::Y => "y",
+            Self::Category => "category",
+            Self::Price => "price",
+        }
+    }
+
+    /// What other programs call it, in small letters, with blanks between words.
+    const fn synonyms(self) -> &'static [&'static str] {
+        match self {
+            Self::Section => &["zone", "area", "sector", "block", "section name"],
+            Self::Row => &["row name", "row number"],
+            Self::Number => &["seat", "seat number", "seat no"],
+            Self::Label => &["seat label", "seat id"],
+            Self::X => &["x position"],
+            Self::Y => &["y position"],
+            Self::Category => &["price category", "category name"],
+            Self::Price => &["seat price"],
+        }
+    }
+
+    /// The column of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|column| column.name() == name)
+    }
+
+    /// The column that a header means, in whatever case and with whatever blanks around it.
+    fn meant(header: &str) -> Option<Self> {
+        let words = name::folded(header).to_lowercase().replace(['_', '-', '.'], " ");
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        let synonym = |column: &Self| column.synonyms().contains(&words.as_str());
+        Self::named(&words).or_else(|| Self::ALL.into_iter().find(synonym))
+    }
+}
+
+/// The columns that a document has, in its own order. A column without a name has no meaning, and must be
+/// empty in every line.
+#[derive(Debug)]
+pub(crate) struct Columns(Vec<Option<Column>>);
+
+impl Columns {
+    /// Reads the header, with notes on what was understood; fails with all that is wrong with it.
+    pub(crate) fn of(header: Option<&Record>) -> Result<(Self, Vec<String>), Vec<PlanError>> {
+        let known = "the columns are section, row, number and, if wanted, label, x, y, category, \
+                     price, with commas, semicolons or tabs between them";
+        let mut problems = Problems::default();
+        let Some(header) = header else {
+            let message = format!("the document is empty: begin it with a header; {known}");
+            return Err(vec![PlanError {
+                pointer: String::new(),
+                code: "header_missing",
+                message,
+            }]);
+        };
+        let (mut columns, mut notes) = (Self(Vec::new()), Vec::new());
+        for (position, header_name) in (1..).zip(header.fields()) {
+            let at = || place(header.line, Some(position));
+            let shown = quoted(header_name);
+            if name::folded(header_name).is_empty() {
+                columns.0.push(None);
+                continue;
+            }
+            let Some(column) = Column::meant(header_name) else {
+                let message = format!("there is no column {shown}: {known}");
+                problems.add(at(), "column_unknown", message);
+                columns.0.push(None);
+                continue;
+            };
+            if let Some(earlier) = columns.index(column) {
+                let message = format!(
+                    "the column {shown} means `{}`, and column {} does, too: remove one",
+                    column.name(),
+                    earlier + 1
+                );
+                problems.add(at(), "column_repeated", message);
+                columns.0.push(None);
+                continue;
+            }
+            columns.0.push(Some(column));
+            if !header_name.trim().eq_ignore_ascii_case(column.name()) {
+                notes.push(format!("column {position}, {shown}, was read as `{}`", column.name()));
+            }
+        }
+        let missing: Vec<_> = Column::REQUIRED
+            .into_iter()
+            .filter(|column| columns.index(*column).is_none())
+            .map(|column| quoted(column.name()))
+            .collect();
+        if !missing.is_empty() {
+            let message =
+                format!("there is no column {}: {known}", missing.join(" and no column "));
+            problems.add(place(header.line, None), "column_missing", message);
+        }
+        problems.none_or_all()?;
+        for position in (1..).zip(&columns.0).filter(|(_, column)| column.is_none()).map(|(n, _)| n)
+        {
+            notes.push(format!(
+                "column {position} has no name, is empty in every line, and was ignored"
+            ));
+        }
+        Ok((columns, notes))
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// How many fields a line has at least: columns without a name may be left out at the end.
+    pub(crate) fn count_needed(&self) -> usize {
+        self.0.iter().rposition(Option::is_some).map_or(0, |last| last + 1)
+    }
+
+    /// The first field with text, counted from 1, that stands in no column with a name.
+    pub(crate) fn unnamed(&self, record: &Record) -> Option<usize> {
+        let unnamed = |(index, field): &(usize, &str)| {
+            self.0.get(*index).is_none_or(Option::is_none) && !field.trim().is_empty()
+        };
+        record.fields().enumerate().find(unnamed).map(|(index, _)| index + 1)
+    }
+
+    /// What a record says in a column; nothing if the document does not have the column.
+    pub(crate) fn text<'r>(&self, record: &'r Record, column: Column) -> &'r str {
+        self.index(column).and_then(|index| record.get(index)).unwrap_or_default()
+    }
+
+    /// A place in the document, as far as the document has this column.
+    pub(crate) fn at(&self, line: usize, column: Column) -> String {
+        place(line, self.index(column).map(|index| index + 1))
+    }
+
+    fn index(&self, column: Column) -> Option<usize> {
+        self.0.iter().position(|known| *known == Some(column))
+    }
+}
+
+/// A place in a document: a line, or one of its fields; both count from 1.
+pub(crate) fn place(line: usize, column: Option<usize>) -> String {
+    match column {
+        Some(column) => format!("line {line}, column {column}"),
+        None => format!("line {line}"),
+    }
+}

@@ -1,0 +1,178 @@
+//! Reads pretix's seating plans, leniently: they come from many editors, and their format still
+//! moves.
+//!
+//! Source of the format: `seating-plan.schema.json` of pretix, in its present and its older form.
+//! Keys that the schema does not know are ignored, numbers stand in for texts, positions may have
+//! fractions.
+
+mod format;
+
+use std::collections::{BTreeSet, HashSet};
+use std::str::FromStr;
+
+pub use format::PretixPlan;
+
+use crate::domain::plan::{
+    FieldNames, PlanError, PlanSeat, Problems, Row, SeatPlan, Section, first_ten, quoted,
+};
+use crate::formats::prices::Prices;
+use format::{PretixSeat, PretixZone, Text};
+
+/// Which part of a pretix plan becomes the seats' labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IdFrom {
+    /// `seat_guid`, the name that tickets carry; meant to be unique, and in real plans often not.
+    #[default]
+    Guid,
+    /// `uuid`, which editors make up and not every plan has.
+    Uuid,
+    /// Zone, row and seat, each counted from 1: `1-17-4`. Always unique.
+    Position,
+}
+
+/// A text that names no [`IdFrom`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is no source of labels: give guid, uuid or position")]
+pub struct InvalidIdFrom(String);
+
+impl FromStr for IdFrom {
+    type Err = InvalidIdFrom;
+
+    /// Accepts `guid`, `uuid` and `position`.
+    fn from_str(text: &str) -> Result<Self, InvalidIdFrom> {
+        match text {
+            "guid" => Ok(Self::Guid),
+            "uuid" => Ok(Self::Uuid),
+            "position" => Ok(Self::Position),
+            _ => Err(InvalidIdFrom(quoted(text))),
+        }
+    }
+}
+
+impl IdFrom {
+    fn field_names(self) -> FieldNames {
+        let (label, label_remedy) = match self {
+            Self::Guid => (
+                "seat_guid",
+                "take other labels with `--id-from uuid` or `--id-from position` (over HTTP `?id_from=`)",
+            ),
+            Self::Uuid => {
+                ("uuid", "take other labels with `--id-from position` (over HTTP `?id_from=`)")
+            }
+            Self::Position => ("seat_number", "labels by position do not repeat"),
+        };
+        FieldNames {
+            sections: "zones",
+            section_name: "name",
+            row_name: "row_number",
+            number: "seat_number",
+            label,
+            price: "category",
+            x: "position",
+            label_remedy,
+        }
+    }
+}
+
+/// Turns a pretix plan into ours: zones become sections, and a name that is missing or empty
+/// becomes the ordinal. Coordinates are absolute and rounded to hundredths. pretix plans have no
+/// prices, so they come from `prices`.
+///
+/// # Errors
+/// All problems, at most [`PROBLEMS_MAX`](crate::domain::plan::PROBLEMS_MAX), with pointers into the pretix
+/// document: seats without a label or with one that repeats, categories without a price or unknown
+/// to the plan, prices for categories that do not exist, and whatever [`SeatPlan::new`] refuses.
+pub fn to_plan(
+    document: &PretixPlan,
+    id_from: IdFrom,
+    prices: &Prices,
+) -> Result<SeatPlan, Vec<PlanError>> {
+    let mut problems = Problems::default();
+    check_categories(document, &mut problems);
+    check_prices(document, prices, &mut problems);
+    let section = |(ordinal, zone)| section(ordinal, zone, id_from, prices);
+    let sections = (1..).zip(&document.zones).map(section).collect();
+    SeatPlan::checked(sections, &id_from.field_names(), &|pointer| pointer, problems)
+}
+
+fn section(zone_ordinal: usize, zone: &PretixZone, id_from: IdFrom, prices: &Prices) -> Section {
+    let zone_at = zone.position.unwrap_or_default();
+    let rows = (1usize..).zip(&zone.rows).map(|(row_ordinal, row)| {
+        let row_at = zone_at + row.position.unwrap_or_default();
+        let seats = (1usize..).zip(&row.seats).map(|(ordinal, seat)| {
+            let position = seat.position.map(|position| (row_at + position).rounded());
+            PlanSeat {
+                number: Text::or_ordinal(seat.seat_number.as_ref(), ordinal),
+                label: match id_from {
+                    IdFrom::Guid => Text::or_empty(seat.seat_guid.as_ref()),
+                    IdFrom::Uuid => Text::or_empty(seat.uuid.as_ref()),
+                    IdFrom::Position => format!("{zone_ordinal}-{row_ordinal}-{ordinal}"),
+                },
+                // A seat without a price is a problem noted already; the plan never leaves here.
+                price: prices.of(seat.category()).unwrap_or_default(),
+                category: seat.category().map(str::to_owned),
+                x: position.map(|position| position.x),
+                y: position.map(|position| position.y),
+            }
+        });
+        Row { name: Text::or_ordinal(row.row_number.as_ref(), row_ordinal), seats: seats.collect() }
+    });
+    Section { name: Text::or_ordinal(zone.name.as_ref(), zone_ordinal), rows: rows.collect() }
+}
+
+/// A seat's category must be one that the plan declares, or a slip of the pen would sell it at the
+/// general price. A plan that declares none at all is believed.
+fn check_categories(document: &PretixPlan, problems: &mut Problems) {
+    let declared: HashSet<_> = document.categories().collect();
+    if declared.is_empty() {
+        return;
+    }
+    for (z, zone) in document.zones.iter().enumerate() {
+        for (r, row) in zone.rows.iter().enumerate() {
+            for (s, seat) in row.seats.iter().enumerate() {
+                let Some(category) = seat.category() else { continue };
+                if problems.is_full() {
+                    return;
+                }
+                if !declared.contains(category) {
+                    let at = format!("/zones/{z}/rows/{r}/seats/{s}/category");
+                    let message = format!(
+                        "the plan declares no category {}: add or correct it",
+                        quoted(category)
+                    );
+                    problems.add(at, "category_unknown", message);
+                }
+            }
+        }
+    }
+}
+
+/// Every seat needs a price, and every price that names a category a category of that name.
+fn check_prices(document: &PretixPlan, prices: &Prices, problems: &mut Problems) {
+    let seats = || document.zones.iter().flat_map(|zone| &zone.rows).flat_map(|row| &row.seats);
+    let used = seats().filter_map(PretixSeat::category);
+    let known: BTreeSet<_> = document.categories().chain(used).collect();
+    if let Some(message) = prices.without_category(&known) {
+        problems.add("/categories", "price_without_category", message);
+    }
+    let mut listed = HashSet::new();
+    let unpriced: Vec<_> = seats()
+        .map(PretixSeat::category)
+        .filter(|category| prices.of(*category).is_none() && listed.insert(*category))
+        .collect();
+    let mut named = unpriced.iter().copied().flatten().peekable();
+    if named.peek().is_some() {
+        let message = format!(
+            "categories without a price: {}; give each one (`NAME=9900`), or one for all (`9900`)",
+            first_ten(named.map(|name| (name, None)))
+        );
+        problems.add("/categories", "price_missing", message);
+    }
+    if unpriced.contains(&None) {
+        let message = "some seats have no category: give a price for all (`9900`)";
+        problems.add("/zones", "price_missing", message);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! Connections to either database, and what each must promise before it is used.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{AssertSqlSafe, Executor as _};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr};
+
+use crate::domain::failure::StoreError;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::pool::Pool;
+
+use crate::store::connection::dialect::Dialect;
+use crate::store::connection::files;
+use crate::store::connection::lineage::{Lineage, admit_sqlite};
+use crate::store::connection::pool;
+use crate::store::connection::pool::Waiting;
+
+/// Which database.
+#[derive(Clone)]
+pub enum Target {
+    /// PostgreSQL: a primary, and where to read.
+    Postgres {
+        /// `postgres://user:password@host:port/database` of the primary.
+        write_url: String,
+        /// The same for reads; the primary if absent.
+        read_url: Option<String>,
+    },
+    /// A SQLite file, created when missing.
+    Sqlite {
+        /// Where.
+        path: PathBuf,
+    },
+}
+
+/// How long things may take, and how many connections there are.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Write lanes, each with a connection of its own (always one for SQLite, which has one writer).
+    pub lanes: u32,
+    /// Connections for reading.
+    pub read_pool: u32,
+    /// Waiting for a connection.
+    pub pool_wait: Duration,
+    /// Waiting for a row lock.
+    pub lock_timeout: Duration,
+    /// One statement.
+    pub statement_timeout: Duration,
+    /// One whole booking transaction.
+    pub transaction_timeout: Duration,
+    /// Entering a schedule with all its seats.
+    pub creation_timeout: Duration,
+}
+
+impl Target {
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self {
+            Self::Postgres { .. } => Dialect::Postgres,
+            Self::Sqlite { .. } => Dialect::Sqlite,
+        }
+    }
+
+    /// Creates a missing SQLite file, for its owner alone.
+    pub(crate) fn prepare(&self) -> Result<(), StoreError> {
+        let Self::Sqlite { path } = self else { return Ok(()) };
+        files::create(path).map_err(|error| {
+            StoreError::Unfit(format!("the file {} cannot be created: {error}", path.display()))
+        })
+    }
+
+    /// Whether reads go to a database that may lag behind the primary.
+    pub(crate) fn has_replica(&self) -> bool {
+        matches!(self, Self::Postgres { read_url: Some(_), .. })
+    }
+
+    pub(crate) fn writer(
+        &self,
+        limits: &Limits,
+        connections: u32,
+        lineage: &Arc<Lineage>,
+    ) -> ConnectOptions {
+        match self {
+            Self::Postgres { write_url, .. } => {
+                let session = writer_session(limits);
+                postgres(write_url, limits, connections, session, Some(Arc::clone(lineage)))
+            }
+            Self::Sqlite { path } => sqlite(path, limits, connections, false),
+        }
+    }
+
+    pub(crate) fn reader(&self, limits: &Limits) -> ConnectOptions {
+        match self {
+            Self::Postgres { write_url, read_url } => {
+                let url = read_url.as_ref().unwrap_or(write_url);
+                postgres(url, limits, limits.read_pool, reader_session(limits), None)
+            }
+            Self::Sqlite { path } => sqlite(path, limits, limits.read_pool, true),
+        }
+    }
+}
+
+fn pooled(url: String, limits: &Limits, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(0)
+        .connect_lazy(true)
+        .acquire_timeout(limits.pool_wait)
+        .connect_timeout(limits.pool_wait)
+        .test_before_acquire(false)
+        .test_before_acquire_if_idle_for(Duration::from_secs(30))
+        .sqlx_logging(false);
+    pool::tell(&mut options);
+    options
+}
+
+fn postgres(
+    url: &str,
+    limits: &Limits,
+    connections: u32,
+    session: String,
+    lineage: Option<Arc<Lineage>>,
+) -> ConnectOptions {
+    let mut options = pooled(url.to_owned(), limits, connections);
+    options.set_application_name("seatlock");
+    options.map_sqlx_postgres_pool_opts(move |pool| {
+        let (session, lineage) = (session.clone(), lineage.clone());
+        pool.after_connect(move |connection, _| {
+            let (session, lineage) = (session.clone(), lineage.clone());
+            Box::pin(async move {
+                connection.execute(AssertSqlSafe(session)).await?;
+                if let Some(lineage) = lineage {
+                    lineage.admit(connection).await?;
+                }
+                pool::found();
+                Ok(())
+            })
+        })
+    });
+    options
+}
+
+/// What a writing session is told at once, in one round trip. It takes nothing but index paths: a plan
+/// cached while a table was new would otherwise go on scanning the table when it has grown. A standby is
+/// no place for a writer.
+fn writer_session(limits: &Limits) -> String {
+    format!(
+        "SET statement_timeout = {statement}; SET lock_timeout = {lock};
+         SET idle_in_transaction_session_timeout = {transaction};
+         SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+         SET jit = off; SET client_min_messages = error;
+         DO $$ BEGIN IF pg_is_in_recovery() THEN
+             RAISE 'this server is a standby' USING ERRCODE = '25006'; END IF; END $$",
+        statement = limits.statement_timeout.as_millis(),
+        lock = limits.lock_timeout.as_millis(),
+        transaction = limits.transaction_timeout.as_millis(),
+    )
+}
+
+fn reader_session(limits: &Limits) -> String {
+    format!(
+        "SET statement_timeout = {statement}; SET lock_timeout = {lock};
+         SET default_transaction_read_only = on;
+         SET idle_in_transaction_session_timeout = {statement}; SET jit = off;
+         SET client_min_messages = error",
+        statement = limits.statement_timeout.as_millis(),
+        lock = limits.lock_timeout.as_millis(),
+    )
+}
+
+fn sqlite(path: &Path, limits: &Limits, connections: u32, read: bool) -> ConnectOptions {
+    // The path is not part of the URL, in which `?`, `%` and `#` would mean something.
+    let mut options = pooled("sqlite:".to_owned(), limits, connections);
+    options.map_sqlx_sqlite_pool_opts(move |pool| {
+        pool.after_connect(move |connection, _| {
+            Box::pin(async move {
+                if !read {
+                    admit_sqlite(connection).await?;
+                }
+                pool::found();
+                Ok(())
+            })
+        })
+    });
+    let (wait, path) = (limits.lock_timeout, literal(path));
+    options.map_sqlx_sqlite_opts(move |options| {
+        let options = options.filename(&path).busy_timeout(wait).foreign_keys(true);
+        if read {
+            return options.read_only(true);
+        }
+        let options = options.create_if_missing(true);
+        // FULL: the answer leaves after the commit is on the disk, and so it must be.
+        options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full)
+    });
+    options
+}
+
+/// The same path in a form that SQLite takes literally. It reads a name that begins with `file:` as a URL, and
+/// `:memory:` as no file at all.
+pub(crate) fn literal(path: &Path) -> PathBuf {
+    if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
+}
+
+/// Refuses a PostgreSQL that may forget what it has acknowledged.
+pub(crate) async fn check_durability(db: &DatabaseConnection) -> Result<(), StoreError> {
+    let sql = "SELECT current_setting('fsync'), current_setting('synchronous_commit')";
+    let statement = Dialect::Postgres.statement(sql, Vec::new());
+    let row = db.query_one_raw(statement).await?;
+    let (fsync, commit) = match row {
+        Some(row) => row.try_get_many_by_index::<(String, String)>()?,
+        None => (String::new(), String::new()),
+    };
+    if fsync == "on" && commit != "off" {
+        return Ok(());
+    }
+    Err(StoreError::Unfit(format!(
+        "postgresql runs with fsync={fsync} and synchronous_commit={commit}, so it may forget bookings that \
+         were acknowledged; set fsync=on and synchronous_commit to anything but off"
+    )))
+}
+
+/// No statement has more parameters than this, whatever it is about: values of which there may be any number
+/// travel as arrays or as one document (`RowSet`).
+const PARAMETERS_MAX: usize = 16;
+
+/// Opens a pool. A debug build, and so every test, checks each statement that goes through it.
+async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+    let mut connection = Database::connect(options).await?;
+    if cfg!(debug_assertions) {
+        connection.set_metric_callback(|info| {
+            let count = info.statement.values.as_ref().map_or(0, |values| values.0.len());
+            debug_assert!(count <= PARAMETERS_MAX, "{count} parameters: {}", info.statement.sql);
+        });
+    }
+    Ok(connection)
+}
+
+/// A pool that can be thrown away whole. What overran its time leaves a connection in an unknown state,
+/// perhaps waiting for a server that will never answer; it is never handed to anybody again.
+pub(crate) struct Connections {
+    pool: Pool,
+    options: ConnectOptions,
+    current: Mutex<DatabaseConnection>,
+}
+
+impl Connections {
+    /// Connects when it is first used.
+    pub(crate) async fn open(pool: Pool, options: ConnectOptions) -> Result<Self, DbErr> {
+        let current = Mutex::new(connect(options.clone()).await?);
+        Ok(Self { pool, options, current })
+    }
+
+    /// For whoever is about to work with a connection.
+    pub(crate) fn waiting(&self, metrics: &Arc<Metrics>) -> Waiting {
+        Waiting::begin(self.pool, &self.options, metrics)
+    }
+
+    /// How many connections there may be.
+    pub(crate) fn max(&self) -> u64 {
+        self.options.get_max_connections().map_or(0, u64::from)
+    }
+
+    pub(crate) fn get(&self) -> DatabaseConnection {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) async fn renew(&self) -> Result<(), DbErr> {
+        let fresh = connect(self.options.clone()).await?;
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *current, fresh);
+        drop(current);
+        // Closing waits for connections that may never answer; nobody waits for that.
+        tokio::spawn(old.close());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::Value;
+
+    use super::*;
+
+    async fn ask(parameters: usize) {
+        let mut options = ConnectOptions::new("sqlite::memory:");
+        options.max_connections(1);
+        let db = connect(options).await.unwrap();
+        let marks: Vec<String> = (1..=parameters).map(|number| format!("${number}")).collect();
+        let sql = format!("SELECT {}", marks.join(", "));
+        let values = vec![Value::from(1); parameters];
+        db.query_one_raw(Dialect::Sqlite.statement(sql, values)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_statement_may_have_a_fixed_number_of_parameters() {
+        ask(PARAMETERS_MAX).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "17 parameters: SELECT $1, $2")]
+    async fn a_statement_with_a_parameter_for_each_value_is_found() {
+        ask(PARAMETERS_MAX + 1).await;
+    }
+}

@@ -1,0 +1,71 @@
+//! Events.
+
+use std::sync::Arc;
+
+use entity::event;
+use sea_orm::{
+    ActiveModelTrait as _, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Set,
+};
+
+use crate::domain::catalogue::{Event, Page};
+use crate::domain::command::Keyed;
+use crate::domain::effect::{Once, RecordedAnswer};
+use crate::domain::failure::StoreError;
+use crate::domain::ids::{EventId, InHistory};
+
+use crate::store::Store;
+use crate::store::connection::rows;
+
+impl Store {
+    /// Enters an event, once per key.
+    pub async fn create_event(
+        self: &Arc<Self>,
+        name: String,
+        keyed: Option<Keyed>,
+        render: fn(&Event) -> RecordedAnswer,
+    ) -> Result<Once<Event>, StoreError> {
+        let limit = self.settings.limits.statement_timeout;
+        self.once(keyed, limit, render, move |session, now| {
+            let name = name.clone();
+            Box::pin(async move {
+                let row = event::ActiveModel {
+                    name: Set(name),
+                    created_at: Set(now.0),
+                    ..Default::default()
+                };
+                Ok(Ok(rows::event(row.insert(session.transaction).await?)))
+            })
+        })
+        .await
+    }
+
+    /// One event.
+    pub async fn event(self: &Arc<Self>, id: EventId) -> Result<Option<Event>, StoreError> {
+        self.find(move |db| async move {
+            Ok(event::Entity::find_by_id(id.0).one(&db).await?.map(rows::event))
+        })
+        .await
+    }
+
+    /// At most `limit` events by id, those after `after`.
+    pub async fn events(
+        self: &Arc<Self>,
+        after: Option<InHistory<EventId>>,
+        limit: usize,
+    ) -> Result<Page<Event>, StoreError> {
+        let (history, from) = self.history_of_page(after.map(|after| after.history)).await?;
+        let rows = self
+            .read_from(from, move |db| async move {
+                let rows = event::Entity::find()
+                    .filter(event::Column::Id.gt(after.map_or(0, |after| after.at.0)))
+                    .order_by_asc(event::Column::Id)
+                    .limit(limit as u64 + 1)
+                    .all(&db)
+                    .await?;
+                Ok(rows.into_iter().map(rows::event).collect::<Vec<Event>>())
+            })
+            .await?;
+        Ok(Page::of(history, rows, limit, |event| event.id))
+    }
+}

@@ -1,0 +1,207 @@
+//! Reading holds and blocks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use entity::{block, hold};
+use sea_orm::{
+    ConnectionTrait as _, DatabaseConnection, DbErr, EntityTrait as _, FromQueryResult as _,
+    QueryResult, Value,
+};
+use uuid::Uuid;
+
+use crate::domain::catalogue::{HoldFilter, Page};
+use crate::domain::claims::{BlockRow, HoldRow};
+use crate::domain::clock::{EpochMs, hold_end};
+use crate::domain::effect::{BlockView, HoldView};
+use crate::domain::failure::StoreError;
+use crate::domain::ids::{BlockId, CustomerId, HoldId, InHistory, ScheduleId};
+use crate::domain::rows::SeatKey;
+
+use crate::store::connection::dialect::Dialect;
+use crate::store::connection::rows;
+use crate::store::queries::outages::outages;
+use crate::store::queries::priced::Priced;
+use crate::store::{ReadFrom, Store};
+
+/// The hold that has a seat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Which hold.
+    pub hold: HoldId,
+    /// Whose it is.
+    pub customer: CustomerId,
+    /// Its written end, as the seat has it.
+    pub until: EpochMs,
+}
+
+/// How a hold is read: the database, and what outages add to its end.
+#[derive(Clone, Copy)]
+struct Reader {
+    dialect: Dialect,
+    grace: std::time::Duration,
+}
+
+impl Store {
+    /// One hold as it stands now; a hold that time has ended is shown with its written status, and its
+    /// `ends_at` not after `now` tells the rest.
+    /// Read at the version `at_least` of its schedule or later.
+    pub async fn hold(
+        self: &Arc<Self>,
+        id: HoldId,
+        at_least: i64,
+    ) -> Result<Option<HoldView>, StoreError> {
+        let reader = self.hold_reader();
+        self.find_since((Some(id.schedule), at_least), move |db| async move {
+            let row = hold::Entity::find_by_id((id.schedule.0, id.uuid)).one(&db).await?;
+            let Some(row) = row else { return Ok(None) };
+            Ok(reader.views(&db, vec![rows::hold(row)?]).await?.pop())
+        })
+        .await
+    }
+
+    /// Holds of a customer that are alive, by schedule and creation, from at most `limit` rows: holds that
+    /// time has ended and that no sweep has marked yet are left out, so a page may have fewer items. Read at the
+    /// version `at_least` of their schedule or later.
+    pub async fn holds(
+        self: &Arc<Self>,
+        filter: HoldFilter,
+        at_least: i64,
+        limit: usize,
+    ) -> Result<Page<HoldView>, StoreError> {
+        let (reader, filter) = (self.hold_reader(), Arc::new(filter));
+        let cursor = filter.after.map(|after| after.history);
+        let (history, from) = self.history_of_page(cursor).await?;
+        self.read_since(from, (filter.schedule, at_least), |db| {
+            let filter = Arc::clone(&filter);
+            async move {
+                let only = if filter.schedule.is_some() { "AND h.schedule_id = $5" } else { "" };
+                let sql = format!(
+                    "SELECT h.* FROM hold h WHERE h.customer_id = $1 AND h.status = 0
+                     AND (h.schedule_id, h.id) > ($2, $3) {only}
+                     ORDER BY h.schedule_id, h.id LIMIT $4"
+                );
+                let after = filter.after.map(|after| after.at);
+                let after = after.map_or((0, Uuid::nil()), |id| (id.schedule.0, id.uuid));
+                let customer = filter.customer.as_str().to_owned();
+                let first: [Value; 4] =
+                    [customer.into(), after.0.into(), after.1.into(), more_than(limit)];
+                let schedule = filter.schedule.map(|id| Value::from(id.0));
+                let values = first.into_iter().chain(schedule).collect();
+                let rows = db.query_all_raw(reader.dialect.statement(sql, values)).await?;
+                let rows = rows.iter().map(|row| hold::Model::from_query_result(row, ""));
+                let rows: Vec<HoldRow> =
+                    rows.map(|row| rows::hold(row?)).collect::<Result<_, DbErr>>()?;
+                let seats = |row: &HoldRow| row.seats.len();
+                let page = Page::of_claims(history, rows, limit, seats, |row| row.id);
+                let mut views = reader.views(&db, page.items).await?;
+                views.retain(|hold| hold.ends_at > hold.now);
+                Ok(Page { items: views, next_cursor: page.next_cursor })
+            }
+        })
+        .await
+    }
+
+    /// The holds that have these seats by what the primary says; seats that no hold has are left out.
+    pub async fn holders(
+        self: &Arc<Self>,
+        seats: Vec<SeatKey>,
+    ) -> Result<HashMap<SeatKey, Holder>, StoreError> {
+        let before = "SELECT s.schedule_id, s.number, s.held_until, t.id, t.customer_id FROM";
+        let after = "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number
+             JOIN hold t ON t.schedule_id = s.schedule_id AND t.id = s.hold_id";
+        let rows = rows::seat_keys(seats.iter().copied());
+        let statement = rows.statement(self.dialect, Vec::new(), before, after);
+        self.read_from(ReadFrom::Primary, |db| {
+            let statement = statement.clone();
+            async move {
+                let one = |row: QueryResult| {
+                    type Columns = (i64, i32, i64, Uuid, String);
+                    let (schedule, number, until, uuid, customer) =
+                        row.try_get_many_by_index::<Columns>()?;
+                    let schedule = ScheduleId(schedule);
+                    let hold = HoldId { schedule, uuid };
+                    let (customer, until) = (rows::customer(customer)?, EpochMs(until));
+                    let key = (schedule, rows::seat_number(number)?);
+                    Ok((key, Holder { hold, customer, until }))
+                };
+                db.query_all_raw(statement).await?.into_iter().map(one).collect()
+            }
+        })
+        .await
+    }
+
+    /// At most `limit` blocks of a schedule that were not lifted, by creation. Read at the version `at_least` of
+    /// the schedule or later.
+    pub async fn blocks(
+        self: &Arc<Self>,
+        (schedule, at_least): (ScheduleId, i64),
+        after: Option<InHistory<BlockId>>,
+        limit: usize,
+    ) -> Result<Page<BlockView>, StoreError> {
+        let dialect = self.dialect;
+        let (history, from) = self.history_of_page(after.map(|after| after.history)).await?;
+        self.read_since(from, (Some(schedule), at_least), move |db| async move {
+            let sql = "SELECT b.* FROM block b WHERE b.schedule_id = $1 AND b.id > $2
+                 AND NOT b.lifted ORDER BY b.id LIMIT $3";
+            let after = after.map_or(Uuid::nil(), |after| after.at.uuid);
+            let values = vec![schedule.0.into(), after.into(), more_than(limit)];
+            let rows = db.query_all_raw(dialect.statement(sql, values)).await?;
+            let rows = rows.iter().map(|row| block::Model::from_query_result(row, ""));
+            let rows: Vec<BlockRow> =
+                rows.map(|row| rows::block(row?)).collect::<Result<_, DbErr>>()?;
+            let seats = |row: &BlockRow| row.seats.len();
+            let page = Page::of_claims(history, rows, limit, seats, |row| row.id);
+            let lists = page.items.iter().map(|row| (schedule, row.seats.as_slice()));
+            let priced = Priced::of(&db, dialect, lists).await?;
+            let view = |row: BlockRow| {
+                let seats = priced.seats(schedule, &row.seats)?;
+                Ok(BlockView { labels: seats.into_iter().map(|seat| seat.label).collect(), row })
+            };
+            let items = page.items.into_iter().map(view).collect::<Result<_, DbErr>>()?;
+            Ok(Page { items, next_cursor: page.next_cursor })
+        })
+        .await
+    }
+
+    fn hold_reader(&self) -> Reader {
+        Reader { dialect: self.dialect, grace: self.settings.policy.outage_grace }
+    }
+}
+
+/// The limit of a statement by which a page knows whether it is the last.
+fn more_than(limit: usize) -> Value {
+    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1).into()
+}
+
+impl Reader {
+    /// Adds labels, prices, currencies and the ends that outages give, in a fixed number of statements.
+    async fn views(
+        self,
+        db: &DatabaseConnection,
+        rows: Vec<HoldRow>,
+    ) -> Result<Vec<HoldView>, DbErr> {
+        let (now, text) = clock(db, self.dialect).await?;
+        let outages = outages(&text)?;
+        let lists = rows.iter().map(|row| (row.id.schedule, row.seats.as_slice()));
+        let priced = Priced::of(db, self.dialect, lists).await?;
+        let view = |row: HoldRow| {
+            let seats = priced.seats(row.id.schedule, &row.seats)?;
+            let currency = priced.currency(row.id.schedule)?;
+            let ends_at = hold_end(row.until, &outages, self.grace);
+            Ok(HoldView { row, seats, currency, ends_at, now })
+        };
+        rows.into_iter().map(view).collect()
+    }
+}
+
+async fn clock(db: &DatabaseConnection, dialect: Dialect) -> Result<(EpochMs, String), DbErr> {
+    let sql = format!(
+        "SELECT {}, (SELECT string_agg(began_at || ':' || ended_at, ',') FROM outage)",
+        dialect.now()
+    );
+    let row = db.query_one_raw(dialect.statement(sql, Vec::new())).await?;
+    let row = row.ok_or_else(|| rows::corrupt("clock"))?;
+    let (now, text) = row.try_get_many_by_index::<(i64, Option<String>)>()?;
+    Ok((EpochMs(now), text.unwrap_or_default()))
+}

@@ -1,0 +1,132 @@
+//! Reading the journal: what happened to a schedule's seats after a version.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
+use uuid::Uuid;
+
+use crate::domain::clock::EpochMs;
+use crate::domain::failure::StoreError;
+use crate::domain::ids::{HistoryId, ScheduleId, SeatNumber};
+use crate::domain::rows::JournalEntry;
+use crate::domain::seat::SeatState;
+
+use crate::store::connection::dialect::Dialect;
+use crate::store::connection::lineage;
+use crate::store::connection::lineage::HISTORY;
+use crate::store::connection::rows;
+use crate::store::{ReadFrom, Store};
+
+/// More entries than this are not read: a snapshot is cheaper then.
+const ENTRIES_MAX: i64 = 1_000;
+
+/// What a database knows of a schedule after a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journal {
+    /// The history that all of it is of.
+    pub history: HistoryId,
+    /// The version that the schedule is at there. Higher than the last entry leads to, it means that the
+    /// entries are not all, or that the history was replaced: only a snapshot helps.
+    pub head: i64,
+    /// Ascending; the claims in it are without their identifiers, which a map does not show.
+    pub entries: Vec<JournalEntry>,
+    /// How long ago the heartbeat that this database has seen last was: what a lagging replica tells is at
+    /// least as old.
+    pub behind: Duration,
+}
+
+impl Store {
+    /// The journal of a schedule after `version`, at most 1,000 entries; `None` if the schedule is not
+    /// there.
+    pub async fn journal_after(
+        self: &Arc<Self>,
+        schedule: ScheduleId,
+        version: i64,
+        from: ReadFrom,
+    ) -> Result<Option<Journal>, StoreError> {
+        let dialect = self.dialect;
+        self.read_from(from, move |db| read(db, dialect, schedule, version)).await
+    }
+}
+
+async fn read(
+    db: DatabaseConnection,
+    dialect: Dialect,
+    schedule: ScheduleId,
+    version: i64,
+) -> Result<Option<Journal>, DbErr> {
+    let sql = format!(
+        "SELECT v.version, (SELECT {} - beat_at FROM heartbeat WHERE id = 1), j.version, j.changes,
+             {HISTORY}
+         FROM schedule_version v
+         LEFT JOIN journal j ON j.schedule_id = v.schedule_id AND j.version > $2
+         WHERE v.schedule_id = $1 ORDER BY j.version LIMIT $3",
+        dialect.now()
+    );
+    let values = vec![schedule.0.into(), version.into(), ENTRIES_MAX.into()];
+    let mut journal: Option<Journal> = None;
+    for row in db.query_all_raw(dialect.statement(sql, values)).await? {
+        let (head, behind, version, changes, history) =
+            row.try_get_many_by_index::<(i64, i64, Option<i64>, Option<String>, String)>()?;
+        let behind = Duration::from_millis(u64::try_from(behind).unwrap_or(0));
+        let journal = match &mut journal {
+            Some(journal) => journal,
+            none => {
+                let history = lineage::history(&history)?;
+                none.insert(Journal { history, head, entries: Vec::new(), behind })
+            }
+        };
+        if let (Some(version), Some(changes)) = (version, changes) {
+            journal.entries.push(JournalEntry { schedule, version, changes: parse(&changes)? });
+        }
+    }
+    Ok(journal)
+}
+
+/// Reads what [`rows::journal_column`] wrote.
+pub(crate) fn parse(text: &str) -> Result<Vec<(SeatNumber, SeatState)>, DbErr> {
+    let rows: Vec<Vec<i64>> =
+        serde_json::from_str(text).map_err(|_| rows::corrupt("journal entry"))?;
+    let one = |row: &Vec<i64>| {
+        let number = u32::try_from(*row.first()?).ok()?;
+        let state = match (row.get(1)?, row.get(2)) {
+            (0, None) => SeatState::Available,
+            (1, Some(until)) => SeatState::Held { hold: Uuid::nil(), until: EpochMs(*until) },
+            (2, None) => SeatState::Booked { booking: Uuid::nil() },
+            (3, None) => SeatState::Blocked { block: Uuid::nil() },
+            _ => return None,
+        };
+        Some((SeatNumber(number), state))
+    };
+    let changes: Option<Vec<_>> = rows.iter().map(one).collect();
+    changes.ok_or_else(|| rows::corrupt("journal entry"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_entry_survives_its_column() {
+        let held = SeatState::Held { hold: Uuid::nil(), until: EpochMs(17) };
+        let booked = SeatState::Booked { booking: Uuid::nil() };
+        let changes = vec![
+            (SeatNumber(0), SeatState::Available),
+            (SeatNumber(7), held),
+            (SeatNumber(8), booked),
+            (SeatNumber(9), SeatState::Blocked { block: Uuid::nil() }),
+        ];
+        let entry = JournalEntry { schedule: ScheduleId(1), version: 2, changes };
+        let text = rows::journal_column(&entry);
+        assert_eq!(text, "[[0,0],[7,1,17],[8,2],[9,3]]");
+        assert_eq!(parse(&text).unwrap(), entry.changes);
+    }
+
+    #[test]
+    fn a_strange_entry_is_no_entry() {
+        for wrong in ["", "{}", "[[1]]", "[[1,9]]", "[[-1,0]]", "[[1,1]]", "[[1,2,3]]"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

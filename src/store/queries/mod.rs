@@ -1,0 +1,17 @@
+//! Queries outside the booking transaction, a file per subject.
+
+pub(crate) mod bookings;
+pub(crate) mod events;
+pub(crate) mod heartbeat;
+pub(crate) mod holds;
+pub(crate) mod idempotency;
+pub(crate) mod journal;
+pub(crate) mod outages;
+pub(crate) mod plans;
+pub(crate) mod priced;
+pub(crate) mod queue;
+pub(crate) mod queue_letters;
+pub(crate) mod queue_workers;
+pub(crate) mod schedules;
+pub(crate) mod seats;
+pub(crate) mod sweep;

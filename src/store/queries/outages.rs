@@ -1,0 +1,19 @@
+//! Recorded outages, as a statement aggregates them into one text.
+
+use sea_orm::DbErr;
+
+use crate::domain::clock::{EpochMs, Outage};
+use crate::store::connection::rows;
+
+/// Reads `began:ended,began:ended` as a statement aggregates it.
+pub(crate) fn outages(text: &str) -> Result<Vec<Outage>, DbErr> {
+    let one = |pair: &str| {
+        let (began, ended) = pair.split_once(':')?;
+        Some(Outage { began: EpochMs(began.parse().ok()?), ended: EpochMs(ended.parse().ok()?) })
+    };
+    let pairs = text.split(',').filter(|pair| !pair.is_empty());
+    let mut outages: Vec<Outage> =
+        pairs.map(one).collect::<Option<_>>().ok_or_else(|| rows::corrupt("outage"))?;
+    outages.sort_by_key(|outage| outage.began);
+    Ok(outages)
+}

@@ -1,0 +1,139 @@
+//! Seat plans: immutable versions of layouts.
+
+use std::sync::Arc;
+
+use entity::seat_plan;
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, DatabaseConnection, DbErr,
+    EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
+};
+
+use crate::domain::catalogue::{EnteredPlan, PlanVersion};
+use crate::domain::clock::EpochMs;
+use crate::domain::command::Keyed;
+use crate::domain::effect::{Once, RecordedAnswer};
+use crate::domain::failure::StoreError;
+use crate::domain::ids::HistoryId;
+use crate::domain::plan::{ReadPlan, SeatPlan};
+
+use crate::store::Store;
+use crate::store::connection::lineage;
+use crate::store::connection::lineage::HISTORY;
+use crate::store::connection::rows;
+use crate::store::connection::transaction::Session;
+
+/// A stored plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredPlan {
+    /// Which version of which plan.
+    pub version: PlanVersion,
+    /// The layout.
+    pub plan: SeatPlan,
+    /// The history that it was read in.
+    pub history: HistoryId,
+}
+
+impl Store {
+    /// Stores the next version of a plan, once per key. A plan that equals the newest version makes no new
+    /// one.
+    pub async fn put_plan(
+        self: &Arc<Self>,
+        id: String,
+        plan: ReadPlan,
+        keyed: Option<Keyed>,
+        render: fn(&EnteredPlan) -> RecordedAnswer,
+    ) -> Result<Once<EnteredPlan>, StoreError> {
+        let limit = self.settings.limits.creation_timeout;
+        let plan = Arc::new(plan);
+        self.once(keyed, limit, render, move |session, now| {
+            let (id, plan) = (id.clone(), Arc::clone(&plan));
+            Box::pin(async move {
+                let version = insert(session, now, id, &plan.plan).await?;
+                Ok(Ok(EnteredPlan { version, notes: plan.notes.clone() }))
+            })
+        })
+        .await
+    }
+
+    /// One version of a plan; the newest if `version` is absent.
+    pub async fn plan(
+        self: &Arc<Self>,
+        id: String,
+        version: Option<i32>,
+    ) -> Result<Option<StoredPlan>, StoreError> {
+        self.find(move |db| find(db, id.clone(), version)).await
+    }
+}
+
+/// Reads a plan on the connection given.
+pub(crate) async fn find(
+    db: DatabaseConnection,
+    id: String,
+    version: Option<i32>,
+) -> Result<Option<StoredPlan>, DbErr> {
+    read(id, version, &db).await
+}
+
+/// Reads a plan inside a transaction.
+pub(crate) async fn find_in(
+    session: &Session<'_>,
+    id: String,
+    version: Option<i32>,
+) -> Result<Option<StoredPlan>, DbErr> {
+    read(id, version, session.transaction).await
+}
+
+/// Stores the next version of a plan inside a transaction.
+pub(crate) async fn insert(
+    session: &Session<'_>,
+    now: EpochMs,
+    id: String,
+    plan: &SeatPlan,
+) -> Result<PlanVersion, DbErr> {
+    let layout = serde_json::to_string(plan).map_err(|error| DbErr::Type(error.to_string()))?;
+    let newest = newest(id.clone(), None).one(session.transaction).await?;
+    let version = match newest {
+        Some(row) if row.layout == layout => return Ok(PlanVersion { id, version: row.version }),
+        Some(row) => row.version + 1,
+        None => 1,
+    };
+    let row = seat_plan::ActiveModel {
+        id: Set(id.clone()),
+        version: Set(version),
+        layout: Set(layout),
+        seats: Set(rows::count_column(plan.seat_count())),
+        created_at: Set(now.0),
+    };
+    row.insert(session.transaction).await?;
+    Ok(PlanVersion { id, version })
+}
+
+fn newest(id: String, version: Option<i32>) -> sea_orm::Select<seat_plan::Entity> {
+    let plans = seat_plan::Entity::find().filter(seat_plan::Column::Id.eq(id));
+    match version {
+        Some(version) => plans.filter(seat_plan::Column::Version.eq(version)),
+        None => plans.order_by_desc(seat_plan::Column::Version),
+    }
+}
+
+/// A plan's row, and the name of the history.
+#[derive(FromQueryResult)]
+struct PlanRow {
+    id: String,
+    version: i32,
+    layout: String,
+    history: String,
+}
+
+async fn read(
+    id: String,
+    version: Option<i32>,
+    db: &impl ConnectionTrait,
+) -> Result<Option<StoredPlan>, DbErr> {
+    let select = newest(id, version).expr_as(Expr::cust(HISTORY), "history");
+    let Some(row) = select.into_model::<PlanRow>().one(db).await? else { return Ok(None) };
+    let plan = serde_json::from_str(&row.layout).map_err(|_| rows::corrupt("seat plan"))?;
+    let version = PlanVersion { id: row.id, version: row.version };
+    Ok(Some(StoredPlan { version, plan, history: lineage::history(&row.history)? }))
+}

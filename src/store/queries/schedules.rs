@@ -1,0 +1,166 @@
+//! Schedules: entering one with all its seats, and reading them.
+
+use std::sync::Arc;
+
+use entity::{event, schedule, schedule_version};
+use sea_orm::{
+    ActiveModelTrait as _, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Set,
+};
+use uuid::Uuid;
+
+use crate::domain::catalogue::{NewSchedule, Page, PlanSource, PlanVersion, Schedule};
+use crate::domain::clock::EpochMs;
+use crate::domain::command::Keyed;
+use crate::domain::effect::{Once, RecordedAnswer};
+use crate::domain::failure::StoreError;
+use crate::domain::ids::{EventId, InHistory, ScheduleId};
+use crate::domain::plan::SeatPlan;
+use crate::domain::refusal::Refusal;
+
+use crate::store::Store;
+use crate::store::connection::dialect::{Column, RowSet};
+use crate::store::connection::rows;
+use crate::store::connection::transaction::Session;
+use crate::store::queries::plans;
+
+/// Seats in one statement; bounds the memory of a statement, not its speed.
+const SEATS_PER_STATEMENT: usize = 10_000;
+
+impl Store {
+    /// Enters a schedule with all its seats for sale, once per key. Refused if the event or the plan does
+    /// not exist.
+    pub async fn create_schedule(
+        self: &Arc<Self>,
+        new: NewSchedule,
+        source: PlanSource,
+        keyed: Option<Keyed>,
+        render: fn(&Schedule) -> RecordedAnswer,
+    ) -> Result<Once<Schedule>, StoreError> {
+        let limit = self.settings.limits.creation_timeout;
+        let input = Arc::new((new, source));
+        self.once(keyed, limit, render, move |session, now| {
+            let input = Arc::clone(&input);
+            Box::pin(async move { create(session, now, &input.0, &input.1).await })
+        })
+        .await
+    }
+
+    /// One schedule.
+    pub async fn schedule(
+        self: &Arc<Self>,
+        id: ScheduleId,
+    ) -> Result<Option<Schedule>, StoreError> {
+        self.find(move |db| async move {
+            let row = schedule::Entity::find_by_id(id.0).one(&db).await?;
+            row.map(rows::schedule).transpose()
+        })
+        .await
+    }
+
+    /// At most `limit` schedules of an event by id, those after `after`.
+    pub async fn schedules(
+        self: &Arc<Self>,
+        event: EventId,
+        after: Option<InHistory<ScheduleId>>,
+        limit: usize,
+    ) -> Result<Page<Schedule>, StoreError> {
+        let (history, from) = self.history_of_page(after.map(|after| after.history)).await?;
+        let rows = self
+            .read_from(from, move |db| async move {
+                let rows = schedule::Entity::find()
+                    .filter(schedule::Column::EventId.eq(event.0))
+                    .filter(schedule::Column::Id.gt(after.map_or(0, |after| after.at.0)))
+                    .order_by_asc(schedule::Column::Id)
+                    .limit(limit as u64 + 1)
+                    .all(&db)
+                    .await?;
+                rows.into_iter().map(rows::schedule).collect::<Result<Vec<Schedule>, DbErr>>()
+            })
+            .await?;
+        Ok(Page::of(history, rows, limit, |schedule| schedule.id))
+    }
+}
+
+async fn create(
+    session: &Session<'_>,
+    now: EpochMs,
+    new: &NewSchedule,
+    source: &PlanSource,
+) -> Result<Result<Schedule, Refusal>, DbErr> {
+    if event::Entity::find_by_id(new.event.0).one(session.transaction).await?.is_none() {
+        return Ok(Err(Refusal::NotFound("event")));
+    }
+    let (version, stored);
+    let plan = match source {
+        PlanSource::Inline(plan) => {
+            let id = format!("inline-{}", Uuid::now_v7().simple());
+            version = plans::insert(session, now, id, plan).await?;
+            plan
+        }
+        PlanSource::Stored { id, version: wanted } => {
+            let Some(found) = plans::find_in(session, id.clone(), *wanted).await? else {
+                return Ok(Err(Refusal::NotFound("seat plan")));
+            };
+            stored = found;
+            version = stored.version;
+            &stored.plan
+        }
+    };
+    let schedule = insert_schedule(session, now, new, version, plan).await?;
+    insert_seats(session, schedule.id, plan).await?;
+    // Last, so that nobody can lock the schedule before its seats are there.
+    let row = schedule_version::ActiveModel { schedule_id: Set(schedule.id.0), version: Set(1) };
+    schedule_version::Entity::insert(row).exec_without_returning(session.transaction).await?;
+    Ok(Ok(schedule))
+}
+
+async fn insert_schedule(
+    session: &Session<'_>,
+    now: EpochMs,
+    new: &NewSchedule,
+    plan: PlanVersion,
+    layout: &SeatPlan,
+) -> Result<Schedule, DbErr> {
+    let rules = &new.rules;
+    let small = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
+    let row = schedule::ActiveModel {
+        event_id: Set(new.event.0),
+        starts_at: Set(new.starts_at.0),
+        currency: Set(rules.currency.clone()),
+        sales_open_at: Set(rules.sales_open_at.map(|time| time.0)),
+        sales_close_at: Set(rules.sales_close_at.map(|time| time.0)),
+        max_seats_per_booking: Set(small(rules.max_seats_per_booking)),
+        max_seats_per_customer: Set(rules.max_seats_per_customer.map(small)),
+        hold_ttl_ms: Set(i64::try_from(rules.hold_ttl.as_millis()).unwrap_or(i64::MAX)),
+        plan_id: Set(plan.id),
+        plan_version: Set(plan.version),
+        seats: Set(rows::count_column(layout.seat_count())),
+        created_at: Set(now.0),
+        ..Default::default()
+    };
+    rows::schedule(row.insert(session.transaction).await?)
+}
+
+async fn insert_seats(
+    session: &Session<'_>,
+    schedule: ScheduleId,
+    plan: &SeatPlan,
+) -> Result<(), DbErr> {
+    let seats: Vec<(i32, &str, i64)> = plan
+        .seats()
+        .map(|(number, placed)| {
+            (rows::number_column(number), placed.seat.label.as_str(), placed.seat.price)
+        })
+        .collect();
+    for chunk in seats.chunks(SEATS_PER_STATEMENT) {
+        let rows = RowSet::new()
+            .with("number", Column::Int(chunk.iter().map(|seat| seat.0).collect()))
+            .with("label", Column::Text(chunk.iter().map(|seat| seat.1.to_owned()).collect()))
+            .with("price", Column::BigInt(chunk.iter().map(|seat| seat.2).collect()));
+        let before = "INSERT INTO seat (schedule_id, number, label, price, state)
+             SELECT $1, r.number, r.label, r.price, 0 FROM";
+        session.write(&rows, vec![schedule.0.into()], before, "").await?;
+    }
+    Ok(())
+}

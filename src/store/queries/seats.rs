@@ -1,0 +1,69 @@
+//! The states of all seats of a schedule at one version.
+
+use std::sync::Arc;
+
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
+
+use crate::domain::clock::EpochMs;
+use crate::domain::failure::StoreError;
+use crate::domain::ids::{InHistory, ScheduleId};
+
+use crate::store::connection::dialect::Dialect;
+use crate::store::connection::lineage;
+use crate::store::connection::lineage::HISTORY;
+use crate::store::connection::rows;
+use crate::store::{ReadFrom, Store};
+
+/// The seats of a schedule at a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The version, in the history that it was read in.
+    pub at: InHistory<i64>,
+    /// By number: the state's wire number, and the written end of a hold.
+    pub states: Vec<(u8, Option<EpochMs>)>,
+}
+
+impl Store {
+    /// All seats of a schedule, read in one statement and so all at one version.
+    pub async fn seats(
+        self: &Arc<Self>,
+        schedule: ScheduleId,
+        from: ReadFrom,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        let dialect = self.dialect;
+        self.read_from(from, move |db| read(db, dialect, schedule)).await
+    }
+}
+
+async fn read(
+    db: DatabaseConnection,
+    dialect: Dialect,
+    schedule: ScheduleId,
+) -> Result<Option<Snapshot>, DbErr> {
+    // The history is said once, with the first seat.
+    let sql = format!(
+        "SELECT v.version, s.number, s.state, s.held_until,
+             CASE s.number WHEN 0 THEN {HISTORY} ELSE '' END
+         FROM schedule_version v JOIN seat s ON s.schedule_id = v.schedule_id
+         WHERE v.schedule_id = $1 ORDER BY s.number"
+    );
+    let rows = db.query_all_raw(dialect.statement(&sql, vec![schedule.0.into()])).await?;
+    let mut snapshot: Option<Snapshot> = None;
+    for row in &rows {
+        let (version, number, state, until, history) =
+            row.try_get_many_by_index::<(i64, i32, i16, Option<i64>, String)>()?;
+        let snapshot = match &mut snapshot {
+            Some(snapshot) => snapshot,
+            none => {
+                let at = InHistory { history: lineage::history(&history)?, at: version };
+                none.insert(Snapshot { at, states: Vec::with_capacity(rows.len()) })
+            }
+        };
+        if rows::seat_number(number)?.0 as usize != snapshot.states.len() {
+            return Err(rows::corrupt("gap in the seat numbers"));
+        }
+        let code = u8::try_from(state).map_err(|_| rows::corrupt("seat state"))?;
+        snapshot.states.push((code, until.map(EpochMs)));
+    }
+    Ok(snapshot)
+}

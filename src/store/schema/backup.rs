@@ -1,0 +1,76 @@
+//! A copy of the SQLite database while it is being written. PostgreSQL has its own tools.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
+use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
+
+use crate::domain::failure::StoreError;
+
+use crate::store::connection::connect::{Target, literal};
+use crate::store::connection::files;
+use crate::store::{Settings, Store};
+
+impl Store {
+    /// Copies the database to a new file: all that was committed when it began, and flushed to the disk when
+    /// it returns. The copy knows that it is one: whoever serves it begins a new history. A file of that name
+    /// is only there once it is complete, and only its owner may read it. Gives its size in bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::Unfit`] for PostgreSQL, for a file that is there already, for one that cannot be written.
+    pub async fn back_up(settings: &Settings, to: &Path) -> Result<u64, StoreError> {
+        let Target::Sqlite { path } = &settings.target else {
+            let remedy =
+                "postgresql has its own tools: pg_basebackup or pg_dump (docs/operations.md)";
+            return Err(StoreError::Unfit(remedy.to_owned()));
+        };
+        let unfit = |why: &dyn std::fmt::Display| {
+            StoreError::Unfit(format!("{} cannot be written: {why}", to.display()))
+        };
+        if to.exists() {
+            return Err(unfit(&"it is there already"));
+        }
+        let mut partial = OsString::from(to);
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        forget(&partial).and_then(|()| files::create(&partial)).map_err(|error| unfit(&error))?;
+        if let Err(error) = copy(path, &partial).await {
+            // What is left of it is of no use to anybody.
+            let _ = forget(&partial);
+            return Err(unfit(&error));
+        }
+        publish(&partial, to).map_err(|error| unfit(&error))
+    }
+}
+
+async fn copy(from: &Path, to: &Path) -> Result<(), sea_orm::sqlx::Error> {
+    let source = SqliteConnectOptions::new().filename(literal(from)).read_only(true);
+    let mut source: SqliteConnection = source.connect().await?;
+    let to = literal(to);
+    let name = to.to_string_lossy().replace('\'', "''");
+    source.execute(AssertSqlSafe(format!("VACUUM INTO '{name}'"))).await?;
+    source.close().await?;
+    let copy = SqliteConnectOptions::new().filename(to).synchronous(SqliteSynchronous::Full);
+    let mut copy: SqliteConnection = copy.connect().await?;
+    copy.execute("UPDATE lineage SET system_id = 'restored'").await?;
+    copy.close().await
+}
+
+fn forget(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Gives the file its name when all of it is on the disk.
+fn publish(partial: &Path, to: &Path) -> io::Result<u64> {
+    let file = fs::File::open(partial)?;
+    file.sync_all()?;
+    fs::rename(partial, to)?;
+    let folder = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    Ok(file.metadata()?.len())
+}

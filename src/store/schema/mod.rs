@@ -1,0 +1,5 @@
+//! The schema: migrations, compatibility with other releases, histories, backups.
+
+pub(crate) mod backup;
+pub(crate) mod compatibility;
+pub(crate) mod migrate;

@@ -1,0 +1,20 @@
+//! What is running, as a metric: joins with the others in a query to tell versions apart.
+
+use crate::telemetry::metrics::macros::metrics;
+
+metrics! {
+    /// What is running.
+    pub struct BuildMetrics("seatlock_build") {
+        /// Always 1; the label is the version of this build.
+        info: IntGaugeVec["version"],
+    }
+}
+
+impl BuildMetrics {
+    /// Registers the gauge and sets it for this build's version.
+    pub fn announce(registry: &prometheus::Registry) -> prometheus::Result<Self> {
+        let metrics = Self::new(registry)?;
+        metrics.info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(metrics)
+    }
+}

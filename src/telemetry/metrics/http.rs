@@ -1,0 +1,80 @@
+//! Metrics of requests and answers.
+
+use std::time::Duration;
+
+use crate::telemetry::metrics::REQUEST_SECONDS;
+use crate::telemetry::metrics::macros::{labels, metrics};
+
+labels! {
+    /// A request's method; what the API does not serve is one value, however it is spelled.
+    pub enum HttpMethod {
+        /// GET.
+        Get = "GET",
+        /// HEAD.
+        Head = "HEAD",
+        /// POST.
+        Post = "POST",
+        /// PUT.
+        Put = "PUT",
+        /// DELETE.
+        Delete = "DELETE",
+        /// Any other.
+        Other = "other",
+    }
+}
+
+impl HttpMethod {
+    /// The label of a method as it stands in the request line.
+    #[must_use]
+    pub fn of(method: &str) -> Self {
+        match method {
+            "GET" => Self::Get,
+            "HEAD" => Self::Head,
+            "POST" => Self::Post,
+            "PUT" => Self::Put,
+            "DELETE" => Self::Delete,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The route label of a request that no route matched.
+pub const UNMATCHED: &str = "unmatched";
+
+metrics! {
+    /// Requests and answers. `route` is the router's own pattern, never the path, so it is bounded by the
+    /// route table; `status` by the problem table.
+    pub struct HttpMetrics("seatlock_http") {
+        /// Answered requests by method, route pattern and status.
+        requests_total: IntCounterVec["method", "route", "status"],
+        /// Time from the request's head to the answer's head, in seconds.
+        request_duration_seconds: HistogramVec["method", "route"; buckets REQUEST_SECONDS],
+        /// Requests being worked on now.
+        in_flight: IntGauge,
+    }
+}
+
+impl HttpMetrics {
+    /// Counts an answered request. `route` is the pattern that matched, if one did.
+    pub fn answered(&self, method: HttpMethod, route: Option<&str>, status: u16, took: Duration) {
+        let (method, route) = (method.as_str(), route.unwrap_or(UNMATCHED));
+        self.requests_total.with_label_values(&[method, route, &status.to_string()]).inc();
+        self.request_duration_seconds
+            .with_label_values(&[method, route])
+            .observe(took.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strange_method_or_path_makes_no_series_of_its_own() -> prometheus::Result<()> {
+        let metrics = HttpMetrics::new(&prometheus::Registry::new())?;
+        metrics.answered(HttpMethod::of("BREW"), None, 405, Duration::ZERO);
+        let counted = metrics.requests_total.with_label_values(&["other", UNMATCHED, "405"]).get();
+        assert_eq!(counted, 1);
+        Ok(())
+    }
+}

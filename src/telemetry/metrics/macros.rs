@@ -1,0 +1,306 @@
+//! How metrics are declared: the field's name is the metric's name, its doc comment the HELP text, and a
+//! label's values are the variants of an enum.
+//!
+//! ```text
+//! metrics! {
+//!     /// Seat locks and their circuit breaker.
+//!     pub struct LockMetrics("seatlock_lock") {
+//!         /// Lock requests by outcome.
+//!         requests_total: IntCounterVec["outcome": LockOutcome],
+//!         /// Time from asking to the answer, in seconds.
+//!         duration_seconds: Histogram[buckets LOCK_SECONDS],
+//!     }
+//! }
+//! ```
+//!
+//! The metric is called `<prefix>_<field>`; `field as "full_name"` overrides that. Kinds: `IntCounter`,
+//! `IntGauge`, `Gauge`, `Histogram[buckets B]`, and with labels `IntCounterVec[…]`, `IntGaugeVec[…]`,
+//! `HistogramVec[…; buckets B]`. Where every label of a metric names its enum, all combinations exist from
+//! the start: a rate over a series that appears with its first event misses that event. A label without an
+//! enum must be bounded by other means, said in its comment. `declared()` tells the same to whoever
+//! documents it (`catalogue.rs`).
+
+/// Declares a struct of metrics with its `new(registry)` and `declared()`; see the module.
+macro_rules! metrics {
+    (
+        $(#[$about:meta])*
+        $visible:vis struct $name:ident($prefix:literal) {
+            $(
+                $(#[doc = $help:literal])+
+                $field:ident $(as $full:literal)?: $kind:ident $([$($shape:tt)+])?
+            ),+ $(,)?
+        }
+    ) => {
+        $(#[$about])*
+        #[derive(Debug, Clone)]
+        $visible struct $name {
+            $($(#[doc = $help])+ $visible $field: prometheus::$kind,)+
+        }
+
+        impl $name {
+            /// Creates the metrics and registers them. Fails if the registry has one of the names
+            /// already.
+            $visible fn new(registry: &prometheus::Registry) -> prometheus::Result<Self> {
+                $(
+                    let name = $crate::telemetry::metrics::macros::metric_name!($prefix, $field $(, $full)?);
+                    let help = concat!($($help),+).trim();
+                    let $field =
+                        $crate::telemetry::metrics::macros::metric!($kind, name, help $(, $($shape)+)?);
+                    registry.register(Box::new($field.clone()))?;
+                )+
+                Ok(Self { $($field),+ })
+            }
+
+            /// What is declared here, in order.
+            #[must_use]
+            $visible fn declared() -> Vec<$crate::telemetry::metrics::catalogue::Declared> {
+                vec![$(
+                    $crate::telemetry::metrics::macros::declared!(
+                        $kind,
+                        $crate::telemetry::metrics::macros::metric_name!($prefix, $field $(, $full)?),
+                        concat!($($help),+).trim()
+                        $(, $($shape)+)?
+                    ),
+                )+]
+            }
+        }
+    };
+}
+
+/// One metric as the catalogue lists it.
+macro_rules! declared {
+    ($kind:ident, $name:expr, $help:expr) => {
+        $crate::telemetry::metrics::catalogue::Declared {
+            name: $name, kind: stringify!($kind), help: $help, labels: Vec::new(), edges: &[],
+        }
+    };
+    ($kind:ident, $name:expr, $help:expr, buckets $buckets:expr) => {
+        $crate::telemetry::metrics::catalogue::Declared {
+            name: $name, kind: stringify!($kind), help: $help, labels: Vec::new(), edges: &$buckets,
+        }
+    };
+    ($kind:ident, $name:expr, $help:expr,
+     $($label:literal $(: $values:ident)?),+ $(; buckets $buckets:expr)?) => {
+        $crate::telemetry::metrics::catalogue::Declared {
+            name: $name,
+            kind: stringify!($kind),
+            help: $help,
+            labels: vec![
+                $(($label, $crate::telemetry::metrics::macros::label_values!($($values)?))),+
+            ],
+            edges: $crate::telemetry::metrics::macros::edges!($($buckets)?),
+        }
+    };
+}
+
+/// The edges of a histogram's buckets, or none.
+macro_rules! edges {
+    () => {
+        &[]
+    };
+    ($buckets:expr) => {
+        &$buckets
+    };
+}
+
+/// The full name of a metric.
+macro_rules! metric_name {
+    ($prefix:literal, $field:ident) => {
+        concat!($prefix, "_", stringify!($field))
+    };
+    ($prefix:literal, $field:ident, $full:literal) => {
+        $full
+    };
+}
+
+/// Creates one metric, and at once the series of those labels whose values are known.
+macro_rules! metric {
+    (IntCounter, $name:ident, $help:ident) => {
+        prometheus::IntCounter::new($name, $help)?
+    };
+    (IntGauge, $name:ident, $help:ident) => {
+        prometheus::IntGauge::new($name, $help)?
+    };
+    (Gauge, $name:ident, $help:ident) => {
+        prometheus::Gauge::new($name, $help)?
+    };
+    (Histogram, $name:ident, $help:ident, buckets $buckets:expr) => {
+        prometheus::Histogram::with_opts(
+            prometheus::HistogramOpts::new($name, $help).buckets($buckets.to_vec()),
+        )?
+    };
+    (HistogramVec, $name:ident, $help:ident,
+     $($label:literal $(: $values:ident)?),+; buckets $buckets:expr) => {{
+        let options = prometheus::HistogramOpts::new($name, $help).buckets($buckets.to_vec());
+        let vector = prometheus::HistogramVec::new(options, &[$($label),+])?;
+        let known: [&[&'static str]; _] =
+            [$($crate::telemetry::metrics::macros::label_values!($($values)?)),+];
+        for labels in $crate::telemetry::metrics::macros::combinations(&known) {
+            vector.get_metric_with_label_values(&labels)?;
+        }
+        vector
+    }};
+    ($kind:ident, $name:ident, $help:ident, $($label:literal $(: $values:ident)?),+) => {{
+        let vector = prometheus::$kind::new(prometheus::Opts::new($name, $help), &[$($label),+])?;
+        let known: [&[&'static str]; _] =
+            [$($crate::telemetry::metrics::macros::label_values!($($values)?)),+];
+        for labels in $crate::telemetry::metrics::macros::combinations(&known) {
+            vector.get_metric_with_label_values(&labels)?;
+        }
+        vector
+    }};
+}
+
+/// The known values of a label: its enum's, or none.
+macro_rules! label_values {
+    () => {
+        &[]
+    };
+    ($values:ident) => {
+        $values::NAMES
+    };
+}
+
+/// Declares the values of a label as an enum with `NAMES` and `as_str`.
+macro_rules! labels {
+    (
+        $(#[$about:meta])*
+        $visible:vis enum $name:ident {
+            $($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)?
+        }
+    ) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        $visible enum $name {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl $name {
+            /// Every value as it stands in the metric, in the order of the variants.
+            $visible const NAMES: &'static [&'static str] = &[$($text),+];
+
+            /// The value as it stands in the metric.
+            #[must_use]
+            $visible const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+    };
+}
+
+/// Every way to pick one value from each list, in order; none if a list is empty.
+pub(crate) fn combinations(lists: &[&[&'static str]]) -> Vec<Vec<&'static str>> {
+    lists.iter().fold(vec![Vec::new()], |done, values| {
+        done.iter()
+            .flat_map(|chosen| values.iter().map(|value| [chosen.as_slice(), &[*value]].concat()))
+            .collect()
+    })
+}
+
+pub(crate) use {declared, edges, label_values, labels, metric, metric_name, metrics};
+
+#[cfg(test)]
+mod tests {
+    use super::combinations;
+
+    labels! {
+        /// How a test went.
+        enum Verdict {
+            /// Well.
+            Good = "good",
+            /// Badly.
+            Bad = "bad",
+        }
+    }
+
+    metrics! {
+        /// One metric of every kind.
+        struct EveryKind("every") {
+            /// A plain counter,
+            /// explained on two lines.
+            plain_total: IntCounter,
+            /// A plain gauge.
+            level: IntGauge,
+            /// A gauge between whole numbers.
+            share: Gauge,
+            /// A named counter.
+            by_verdict as "verdicts_total": IntCounterVec["verdict": Verdict],
+            /// A gauge by route.
+            by_route: IntGaugeVec["verdict": Verdict, "route"],
+            /// A histogram.
+            wait_seconds: Histogram[buckets [0.5, 1.0]],
+            /// A histogram by verdict.
+            run_seconds: HistogramVec["verdict": Verdict; buckets [0.5, 1.0]],
+        }
+    }
+
+    #[test]
+    fn names_help_and_known_series_come_from_the_declaration() -> prometheus::Result<()> {
+        let registry = prometheus::Registry::new();
+        EveryKind::new(&registry)?;
+        let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather())?;
+        for line in [
+            "# HELP every_plain_total A plain counter, explained on two lines.",
+            "every_plain_total 0",
+            "every_level 0",
+            "verdicts_total{verdict=\"good\"} 0",
+            "verdicts_total{verdict=\"bad\"} 0",
+            "every_wait_seconds_bucket{le=\"0.5\"} 0",
+            "every_run_seconds_count{verdict=\"good\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");
+        }
+        assert!(!text.contains("every_by_route"), "an unknown label has no series yet\n{text}");
+        assert!(EveryKind::new(&registry).is_err(), "names are taken");
+        Ok(())
+    }
+
+    #[test]
+    fn every_kind_counts() -> prometheus::Result<()> {
+        let registry = prometheus::Registry::new();
+        let metrics = EveryKind::new(&registry)?;
+        metrics.plain_total.inc();
+        metrics.level.set(-2);
+        metrics.share.set(0.5);
+        metrics.by_verdict.with_label_values(&[Verdict::Bad.as_str()]).inc();
+        metrics.by_route.with_label_values(&[Verdict::Good.as_str(), "/"]).set(3);
+        metrics.wait_seconds.observe(0.7);
+        metrics.run_seconds.with_label_values(&[Verdict::Good.as_str()]).observe(0.1);
+        let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather())?;
+        for line in [
+            "every_plain_total 1",
+            "every_level -2",
+            "every_share 0.5",
+            "verdicts_total{verdict=\"bad\"} 1",
+            "every_by_route{route=\"/\",verdict=\"good\"} 3",
+            "every_wait_seconds_bucket{le=\"0.5\"} 0",
+            "every_wait_seconds_bucket{le=\"1\"} 1",
+            "every_run_seconds_bucket{verdict=\"good\",le=\"0.5\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_declared_can_be_read_without_a_registry() {
+        let declared = EveryKind::declared();
+        let named = |name: &str| declared.iter().find(|metric| metric.name == name);
+        let plain = named("every_plain_total").unwrap();
+        assert_eq!((plain.kind, plain.labels.len()), ("IntCounter", 0));
+        assert_eq!(plain.help, "A plain counter, explained on two lines.");
+        assert_eq!(named("verdicts_total").unwrap().labels, [("verdict", Verdict::NAMES)]);
+        assert_eq!(named("every_by_route").unwrap().labels[1], ("route", &[][..]));
+        assert_eq!(named("every_wait_seconds").unwrap().edges, [0.5, 1.0]);
+        assert_eq!(named("every_run_seconds").unwrap().edges, [0.5, 1.0]);
+        assert_eq!(declared.len(), 7);
+    }
+
+    #[test]
+    fn combinations_are_the_product_of_the_lists() {
+        assert_eq!(combinations(&[&["a", "b"], &["x"]]), [["a", "x"], ["b", "x"]]);
+        assert!(combinations(&[&["a"], &[]]).is_empty());
+    }
+}
