@@ -31,6 +31,11 @@ run: ## build and start the service: SQLite and in-process locks unless configur
 test: ## every test, against real servers (installs the servers it needs where they are missing)
 	scripts/install-test-servers
 	$(CARGO) test --locked --workspace --no-fail-fast --features $(QUEUES)
+	@if [ -r "$(SEATLOCK_STADIUM)" ]; then \
+		$(CARGO) test --locked --features $(QUEUES) --test api -- --ignored real::; \
+	else \
+		echo "not run: the tests of a real stadium, since $(SEATLOCK_STADIUM) is not there"; \
+	fi
 	$(CARGO) test --locked --features faults,$(QUEUES) --test faults -- smoke
 	$(CARGO) test --locked --features faults,$(QUEUES) --test history -- --skip mutants:: --skip whole::
 

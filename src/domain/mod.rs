@@ -26,3 +26,4 @@ pub mod refusal;
 pub mod rows;
 pub mod rules;
 pub mod seat;
+pub mod version;

@@ -10,7 +10,7 @@ use crate::domain::catalogue::{Counts, Event, PlanVersion, Schedule};
 use crate::domain::claims::{BookingStatus, HoldStatus};
 use crate::domain::effect::{BlockView, BookingView, Effect, HoldView, PricedSeat, RecordedAnswer};
 
-use super::time;
+use super::{json, time};
 
 pub use plan::{EnteredPlanBody, render_plan};
 
@@ -303,8 +303,7 @@ impl From<Schedule> for ScheduleBody {
 
 /// An answer with a body.
 fn answer(status: u16, body: &impl Serialize) -> RecordedAnswer {
-    let body = serde_json::to_string(body).unwrap_or_default();
-    RecordedAnswer { status, body }
+    RecordedAnswer { status, body: json::write(body) }
 }
 
 const NO_CONTENT: u16 = 204;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::Segment;
 
@@ -32,6 +33,14 @@ impl fmt::Display for JsonFault {
             Self::Shape { pointer, message } => write!(f, "{pointer}: {message}"),
         }
     }
+}
+
+/// Writes a body of the API. Bodies have text keys and plain values, so this cannot fail; if it did, the request
+/// would fail, and no empty body would be answered or recorded.
+#[expect(clippy::expect_used, reason = "an empty body would be a wrong answer")]
+#[must_use]
+pub fn write(body: &impl Serialize) -> String {
+    serde_json::to_string(body).expect("a body of the API is JSON")
 }
 
 /// Reads an object.

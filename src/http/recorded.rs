@@ -9,6 +9,7 @@ use crate::domain::effect::{Answer, RecordedAnswer};
 use crate::domain::refusal::Refusal;
 
 use super::answers::render;
+use super::json;
 use super::problem::Problem;
 
 /// The form in which an answer is recorded under a key: as it is, or would be, sent.
@@ -28,7 +29,7 @@ fn render_refusal(refusal: Refusal, key: &RequestKey) -> RecordedAnswer {
 /// A problem as it is recorded for a request that went through the queue, and is known by its own name.
 #[must_use]
 pub fn render_problem(problem: &Problem, request: &str) -> RecordedAnswer {
-    let body = serde_json::to_string(&problem.body(request)).unwrap_or_default();
+    let body = json::write(&problem.body(request));
     RecordedAnswer { status: problem.code.status(), body }
 }
 

@@ -93,6 +93,7 @@ impl Request {
     }
 
     /// What it is in a message: JSON, which has no line ends of its own.
+    #[expect(clippy::expect_used, reason = "an empty message would lose an accepted request")]
     #[must_use]
     pub fn line(&self) -> Vec<u8> {
         let key = self.keyed.as_ref().map(|keyed| WireKey {
@@ -103,7 +104,8 @@ impl Request {
         let id = self.queued.id.to_string();
         let not_after = self.queued.not_after.0;
         let action = WireAction::of(&self.action);
-        serde_json::to_vec(&Wire { v: VERSION, id, not_after, key, action }).unwrap_or_default()
+        serde_json::to_vec(&Wire { v: VERSION, id, not_after, key, action })
+            .expect("a request of the queue is JSON")
     }
 
     /// The requests of a message, in their order, each with a message that carries it alone; the reason

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use crate::domain::audit::HISTORY_JUMP;
 use crate::domain::failure::StoreError;
+use crate::domain::version::HISTORY_JUMP;
 use crate::faults::mutants::Mutant;
 use crate::store::{Journal, REPLICA_BEHIND, ReadFrom, Store};
 use crate::telemetry::metrics::Metrics;

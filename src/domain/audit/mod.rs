@@ -1,15 +1,14 @@
 //! What must be true of a database at any moment, as checks over rows.
 //!
 //! The rows of one schedule are shown to a [`schedule::ScheduleAudit`] page by page, all of one snapshot;
-//! recorded answers are judged one by one by [`answer`]. Nothing here decides a sale, and nothing that
-//! decides one is used here: an auditor that shares the code of the audited repeats its mistakes.
+//! recorded answers are judged one by one by [`answer`]. Nothing here decides a sale, and no decision of a
+//! sale is used here: an auditor that shares decisions with the audited repeats its mistakes. It does share
+//! the decoding of rows (`src/store/connection/rows.rs`) and the constant of [`super::version`].
 
 pub mod answer;
 mod claims;
 mod replay;
 pub mod schedule;
-
-pub use replay::HISTORY_JUMP;
 
 use std::fmt;
 

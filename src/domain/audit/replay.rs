@@ -4,11 +4,7 @@
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::SeatNumber;
 use crate::domain::seat::SeatState;
-
-/// What is added to a schedule's version when its database begins a new history (after a failover, from a
-/// backup), as often as it takes: more than any lost history can have added. The one gap that a journal may
-/// have.
-pub const HISTORY_JUMP: i64 = 1_000_000;
+use crate::domain::version::HISTORY_JUMP;
 
 /// The version of a schedule that nobody has touched; no entry leads to it.
 const FIRST_VERSION: i64 = 1;

@@ -17,7 +17,7 @@ use crate::http::convert::other_history;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{Given, Parameters, Query};
 use crate::http::version::{AtLeast, version_seen};
-use crate::http::{negotiate, reply};
+use crate::http::{json, negotiate, reply};
 use crate::seat_map::{Form, Layout, LoadedSchedule, SeatStates};
 
 use super::{in_time, path_id, schedule};
@@ -167,7 +167,7 @@ fn write_seats(loaded: &LoadedSchedule, states: &SeatStates) -> Vec<u8> {
     let (seats, _) = select(&loaded.layout, states, 0, None, |_, _| true);
     let schedule_id = loaded.schedule.id.to_string();
     let body = MapBody { schedule_id, version: states.version, seats, next_cursor: None };
-    serde_json::to_vec(&body).unwrap_or_default()
+    json::write(&body).into_bytes()
 }
 
 /// The body of an answer, and of the event that a stream begins with.
@@ -177,7 +177,7 @@ pub(super) fn write_availability(states: &SeatStates) -> Vec<u8> {
         counts: states.counts.into(),
         states: STANDARD.encode(states.packed()),
     };
-    serde_json::to_vec(&body).unwrap_or_default()
+    json::write(&body).into_bytes()
 }
 
 /// The seats wanted from `from` on, at most `page` of them, and where the next page begins.

@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sea_orm::sqlx::{self, AssertSqlSafe, Executor as _, PgConnection, SqliteConnection};
 use sea_orm::{ConnectionTrait as _, DbErr};
 
-use crate::domain::audit::HISTORY_JUMP;
 use crate::domain::failure::StoreError;
 use crate::domain::ids::HistoryId;
+use crate::domain::version::HISTORY_JUMP;
 
 use crate::store::connection::rows;
 use crate::store::{ReadFrom, Store};

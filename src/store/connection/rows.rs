@@ -25,17 +25,20 @@ pub(crate) fn seat_number(number: i32) -> Result<SeatNumber, DbErr> {
     u32::try_from(number).map(SeatNumber).map_err(|_| corrupt("seat number"))
 }
 
-/// The form of a seat number in the database; numbers end far below its limit.
+/// The form of a seat number in the database. A plan has at most 100,000 seats, so every number fits.
+#[expect(clippy::expect_used, reason = "another number would be another seat")]
 pub(crate) fn number_column(number: SeatNumber) -> i32 {
-    i32::try_from(number.0).unwrap_or(i32::MAX)
+    i32::try_from(number.0).expect("a seat number is below the most seats of a plan")
 }
 
 fn count(value: i32) -> Result<u32, DbErr> {
     u32::try_from(value).map_err(|_| corrupt("count"))
 }
 
+/// The form of a number of seats in the database; no more than a plan can have.
+#[expect(clippy::expect_used, reason = "another number would be a wrong count")]
 pub(crate) fn count_column(value: usize) -> i32 {
-    i32::try_from(value).unwrap_or(i32::MAX)
+    i32::try_from(value).expect("a count is at most the seats of a plan")
 }
 
 /// Seats by their keys, as rows to join with.

@@ -38,8 +38,10 @@ pub enum Fetched {
     Taken,
 }
 
+/// The form of a partition in the database. The configuration allows far fewer than fit.
+#[expect(clippy::expect_used, reason = "another number would be another partition")]
 pub(crate) fn part(partition: u16) -> i16 {
-    i16::try_from(partition).unwrap_or(i16::MAX)
+    i16::try_from(partition).expect("the configuration bounds the number of partitions")
 }
 
 pub(crate) fn ms(life: Duration) -> i64 {
