@@ -229,11 +229,11 @@ fn every_test_that_the_architecture_names_exists() -> io::Result<()> {
     Ok(())
 }
 
-/// The rows of `IMPORTS` in tests/tidy.rs, each as a row of Markdown.
+/// The rows of `IMPORTS` in tests/tidy/imports.rs, each as a row of Markdown.
 fn import_rows(tidy: &str) -> io::Result<Vec<String>> {
     let body = tidy.split_once("const IMPORTS").and_then(|(_, rest)| rest.split_once("= &["));
     let body = body.and_then(|(_, rest)| rest.split_once("];")).map(|(body, _)| body);
-    let body = body.ok_or_else(|| io::Error::other("tests/tidy.rs has no IMPORTS"))?;
+    let body = body.ok_or_else(|| io::Error::other("tests/tidy/imports.rs has no IMPORTS"))?;
     let named = |word: &str| match word {
         "EVERYTHING" => Some("everything".to_owned()),
         "BELOW" => Some("everything below".to_owned()),
@@ -254,7 +254,7 @@ fn import_rows(tidy: &str) -> io::Result<Vec<String>> {
 
 #[test]
 fn the_import_table_is_the_one_that_is_enforced() -> io::Result<()> {
-    let rows = import_rows(&page("tests/tidy.rs")?)?;
+    let rows = import_rows(&page("tests/tidy/imports.rs")?)?;
     let expected = format!("| Module | May name |\n|---|---|\n{}\n", rows.join("\n"));
     let remedy = "put this into ARCHITECTURE.md";
     assert_same(between(&page("ARCHITECTURE.md")?, "imports")?, &expected, "imports", remedy);

@@ -9,6 +9,7 @@ mod audit;
 mod database;
 mod database_url;
 mod duration;
+mod file;
 mod http;
 mod ladder;
 mod log;
@@ -111,7 +112,7 @@ impl Config {
         dotenv: Option<&Path>,
     ) -> Result<Self, ConfigProblems> {
         let (vars, mut problems) = source::merge(env, dotenv, &variables());
-        let (config, more, secrets) = Self::build(&vars, &source::read_text);
+        let (config, more, secrets) = Self::build(&vars, &file::read_text);
         secrets.iter().for_each(|secret| redaction::learn(secret.expose()));
         problems.extend(more);
         if problems.is_empty() { Ok(config) } else { Err(problems.into()) }

@@ -14,10 +14,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::duration;
+use super::file::READABLE_FILE;
 use super::problem::ConfigProblem;
 use super::secret::{Secret, without_credentials};
 use super::service_link::is_service_link;
-use super::source::READABLE_FILE;
 use crate::telemetry::redaction::REDACTED;
 
 /// A variable as it is documented.

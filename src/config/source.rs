@@ -1,12 +1,12 @@
 //! Where variables come from: the process environment, and below it a `.env` file.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
 use dotenvy::Error;
 
+use super::file::{READABLE_FILE, read_bounded};
 use super::problem::{ConfigProblem, ConfigProblems};
 use super::reader::{Variable, file_name};
 
@@ -45,27 +45,6 @@ pub(super) fn merge(
     }
     vars.extend(process);
     (vars, problems)
-}
-
-/// The most bytes of a file that the configuration names: keys, certificates and variables are far smaller.
-const FILE_MAX: u64 = 1 << 20;
-
-/// What a file must be that a variable names, for problems.
-pub(super) const READABLE_FILE: &str = "a readable text file of at most 1 MiB";
-
-/// A file as text, if it is no longer than [`FILE_MAX`]; a device without an end is read no further.
-pub(super) fn read_text(path: &Path) -> io::Result<String> {
-    let not_text = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    String::from_utf8(read_bounded(path)?).map_err(not_text)
-}
-
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(FILE_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    Ok(bytes)
 }
 
 fn read_file(path: &Path) -> (BTreeMap<String, String>, Vec<ConfigProblem>) {

@@ -118,7 +118,7 @@ impl<'a> Reading<'a> {
     fn take(&mut self, record: &Record) {
         // No text of a plan goes on over lines, and what looks so is a quote that nobody closed.
         if let Some(column) = record.broken_field() {
-            let at = columns::place(record.line, Some(column));
+            let at = records::place(record.line, Some(column));
             return self.problems.add(at, "line_break", LINE_BREAK);
         }
         if let Some(column) = self.columns.unnamed(record) {
@@ -129,14 +129,14 @@ impl<'a> Reading<'a> {
             let message = format!(
                 "the line has {fields} fields and the header {columns}: give each column its field"
             );
-            return self.problems.add(columns::place(record.line, None), "field_count", message);
+            return self.problems.add(records::place(record.line, None), "field_count", message);
         }
         if self.draft.is_full() {
             let message = format!(
                 "more than {SEATS_MAX} seats: split the plan into plans of at most {SEATS_MAX}"
             );
             return self.problems.add_last(PlanError {
-                pointer: columns::place(record.line, None),
+                pointer: records::place(record.line, None),
                 code: "too_many_seats",
                 message,
             });
@@ -155,14 +155,14 @@ impl<'a> Reading<'a> {
                  quotes around texts that contain the separator",
                 record.count()
             );
-            return self.problems.add(columns::place(record.line, None), "field_count", message);
+            return self.problems.add(records::place(record.line, None), "field_count", message);
         }
         let text = record.get(column - 1).unwrap_or_default();
         let message = format!(
             "the column has no name in the header, but the text {}: name it, or remove the text",
             between_backticks(text)
         );
-        self.problems.add(columns::place(record.line, Some(column)), "column_unnamed", message);
+        self.problems.add(records::place(record.line, Some(column)), "column_unnamed", message);
     }
 
     fn seat(&mut self, record: &Record) -> PlanSeat {

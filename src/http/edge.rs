@@ -13,7 +13,7 @@ use actix_web::http::{ConnectionType, Method, Version};
 use actix_web::middleware::Next;
 #[cfg(target_os = "linux")]
 use actix_web::rt::net::TcpStream;
-use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage as _, HttpRequest, web};
 use futures_util::FutureExt as _;
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
@@ -22,7 +22,7 @@ use crate::telemetry::metrics::http::HttpMethod;
 use crate::telemetry::request_context::{Cause, Request};
 
 use super::outgoing::Outgoing;
-use super::problem::{Code, Problem};
+use super::problem::{Code, Problem, problem_response};
 use super::{Services, guard, trace};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -247,24 +247,6 @@ fn by_status(status: u16, detail: &str) -> Problem {
     };
     let detail = if detail.is_empty() || status >= 500 { code.title() } else { detail };
     Problem::new(code, detail)
-}
-
-/// The whole answer to a problem.
-#[must_use]
-pub fn problem_response(problem: &Problem, id: &str) -> HttpResponse {
-    let mut response = HttpResponse::build(problem.status());
-    response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
-    response.insert_header((header::CACHE_CONTROL, "no-store"));
-    if let Some(seconds) = problem.retry_after {
-        response.insert_header((header::RETRY_AFTER, seconds.to_string()));
-    }
-    if let Some((name, takes)) = problem.takes.as_deref() {
-        response.insert_header((name.clone(), takes.as_str()));
-    }
-    if problem.code == Code::Unauthenticated {
-        response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
-    }
-    response.body(serde_json::to_string(&problem.body(id)).unwrap_or_default())
 }
 
 /// How loud an answer is. What is refused on purpose is counted, not told one by one; that the service has

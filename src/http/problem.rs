@@ -6,10 +6,10 @@ use std::fmt;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::HeaderName;
+use actix_web::http::header::{self, HeaderName};
 use serde::Serialize;
 
-use super::edge::problem_response;
+use super::json;
 use crate::domain::ids::BookingId;
 use crate::domain::refusal::{Conflict, ConflictReason};
 
@@ -250,6 +250,24 @@ impl actix_web::ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         problem_response(self, "")
     }
+}
+
+/// The whole answer to a problem.
+#[must_use]
+pub fn problem_response(problem: &Problem, id: &str) -> HttpResponse {
+    let mut response = HttpResponse::build(problem.status());
+    response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    if let Some(seconds) = problem.retry_after {
+        response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+    }
+    if let Some((name, takes)) = problem.takes.as_deref() {
+        response.insert_header((name.clone(), takes.as_str()));
+    }
+    if problem.code == Code::Unauthenticated {
+        response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+    }
+    response.body(json::write(&problem.body(id)))
 }
 
 #[cfg(test)]

@@ -177,7 +177,6 @@ mod tests {
         fn no_query_makes_the_reader_panic(query in any::<String>()) {
             drop(read::<Page<EventId>>(&query));
             drop(read::<Page<BookingId>>(&query));
-            drop(read::<crate::http::version::AtLeast>(&query));
         }
 
         #[test]

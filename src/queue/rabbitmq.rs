@@ -21,6 +21,7 @@ mod desk;
 mod form;
 mod layout;
 mod letters;
+mod outbound;
 mod publisher;
 mod session;
 mod transport;
@@ -29,7 +30,8 @@ use connection::Connector;
 use consumer::Consumers;
 use layout::Layout;
 use letters::Letters;
-use publisher::{Parcel, Publisher};
+use outbound::Parcel;
+use publisher::Publisher;
 
 /// Which RabbitMQ, and what of it.
 #[derive(Debug, Clone)]

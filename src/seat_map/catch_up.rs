@@ -9,22 +9,11 @@ use crate::domain::failure::StoreError;
 use crate::domain::version::HISTORY_JUMP;
 use crate::faults::mutants::Mutant;
 use crate::store::{Journal, REPLICA_BEHIND, ReadFrom, Store};
-use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request_context;
 
 use super::loaded::{Current, FRESH, LoadedSchedule};
-use super::shared::SharedMaps;
+use super::sources::Sources;
 use super::states::Known;
-
-/// Where states come from.
-pub(super) struct Sources {
-    /// The databases.
-    pub(super) store: Arc<Store>,
-    /// What other processes share, if there is a Redis.
-    pub(super) shared: Option<Arc<SharedMaps>>,
-    /// What they are measured by.
-    pub(super) metrics: Arc<Metrics>,
-}
 
 impl LoadedSchedule {
     /// Learns what there is, and from the primary if that is less than wanted.

@@ -19,9 +19,9 @@ use crate::domain::refusal::ConflictReason;
 use crate::domain::rows::JournalEntry;
 use crate::store::{ReadFrom, Store};
 
-use super::catch_up::Sources;
 use super::encoded::Answers;
 use super::layout::Layout;
+use super::sources::Sources;
 use super::states::{Known, SeatStates};
 use super::wire::Seats;
 

@@ -15,6 +15,7 @@ mod past;
 mod recent;
 mod refusing;
 mod shared;
+mod sources;
 mod states;
 mod streams;
 mod wire;
@@ -41,8 +42,8 @@ use crate::redis::RedisFailure;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 
-use catch_up::Sources;
 use recent::Recent;
+use sources::Sources;
 
 /// Bytes of all schedules kept in memory together.
 const BYTES_KEPT: usize = 1 << 30;

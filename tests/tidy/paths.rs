@@ -30,6 +30,8 @@ pub(crate) fn paths<'a>(tokens: &[Token<'a>], file: &[&'a str]) -> Vec<(usize, P
                     here.pop();
                 }
             }
+            // `$crate` stands in a macro; its paths belong to the files that use the macro.
+            "crate" if at > 0 && text(at - 1) == "$" => {}
             "crate" | "super" | "self" if text(at + 1) == "::" => {
                 let mut ends = Vec::new();
                 at = tree(tokens, at, here.clone(), &mut ends);

@@ -2,7 +2,7 @@
 
 use crate::domain::name;
 use crate::domain::plan::{PlanError, Problems, quoted};
-use crate::formats::csv::records::Record;
+use crate::formats::csv::records::{Record, place};
 
 /// A column that a plan may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,13 +173,5 @@ impl Columns {
 
     fn index(&self, column: Column) -> Option<usize> {
         self.0.iter().position(|known| *known == Some(column))
-    }
-}
-
-/// A place in a document: a line, or one of its fields; both count from 1.
-pub(crate) fn place(line: usize, column: Option<usize>) -> String {
-    match column {
-        Some(column) => format!("line {line}, column {column}"),
-        None => format!("line {line}"),
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use crate::domain::plan::{PlanSeat, Row, SEATS_MAX, Section};
-use crate::formats::csv::columns::{Column, Columns, place};
+use crate::formats::csv::columns::{Column, Columns};
+use crate::formats::csv::records::place;
 
 /// Sections and rows in the order in which they first appeared.
 #[derive(Default)]

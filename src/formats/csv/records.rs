@@ -5,7 +5,6 @@
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use crate::domain::plan::PlanError;
-use crate::formats::csv::columns::place;
 
 /// The most fields of a line. Spreadsheets write empty ones behind those that have a meaning.
 const FIELDS_MAX: usize = 256;
@@ -237,5 +236,13 @@ impl Lines<'_> {
             self.offset += 1;
         }
         self.line
+    }
+}
+
+/// A place in a document: a line, or one of its fields; both count from 1.
+pub(crate) fn place(line: usize, column: Option<usize>) -> String {
+    match column {
+        Some(column) => format!("line {line}, column {column}"),
+        None => format!("line {line}"),
     }
 }

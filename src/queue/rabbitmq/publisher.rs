@@ -7,13 +7,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::BasicProperties;
-use lapin::types::ShortString;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::connection::{Backoff, Connector};
 use super::layout::Layout;
+use super::outbound::{Order, Parcel, Posting};
 use super::session::{End, IN_FLIGHT_MAX, Session};
 use crate::queue::{PUBLISH_LIMIT, PublishError, QueueError};
 
@@ -22,34 +21,6 @@ const PATIENCE: Duration = Duration::from_millis(300);
 
 /// How long the first ones wait for the first connection.
 const FIRST_PATIENCE: Duration = Duration::from_millis(2_500);
-
-/// A message for a queue.
-pub(super) struct Parcel {
-    pub(super) queue: ShortString,
-    /// With a message id: what comes back is known by it.
-    pub(super) properties: BasicProperties,
-    pub(super) body: Vec<u8>,
-}
-
-/// A parcel, and who waits for its confirmation.
-pub(super) struct Posting {
-    pub(super) parcel: Box<Parcel>,
-    pub(super) reply: oneshot::Sender<Result<(), PublishError>>,
-}
-
-impl Posting {
-    pub(super) fn answer(self, outcome: Result<(), PublishError>) {
-        // Whoever has given up is not there any more.
-        drop(self.reply.send(outcome));
-    }
-}
-
-/// What the task is told.
-pub(super) enum Order {
-    Post(Posting),
-    /// Finish what is under way, and end.
-    Close(oneshot::Sender<()>),
-}
 
 /// Sends messages.
 pub(super) struct Publisher {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connection::{Connector, Link};
 use super::layout::Layout;
-use super::publisher::{Order, Parcel, Posting};
+use super::outbound::{Order, Parcel, Posting};
 use crate::queue::{PUBLISH_LIMIT, PublishError, QueueError};
 
 /// Messages on their way without a confirmation.

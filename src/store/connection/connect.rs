@@ -15,8 +15,8 @@ use crate::telemetry::metrics::pool::Pool;
 use crate::store::connection::dialect::Dialect;
 use crate::store::connection::files;
 use crate::store::connection::lineage::{Lineage, admit_sqlite};
-use crate::store::connection::pool;
-use crate::store::connection::pool::Waiting;
+use crate::store::connection::waiting;
+use crate::store::connection::waiting::Waiting;
 
 /// Which database.
 #[derive(Clone)]
@@ -112,7 +112,7 @@ fn pooled(url: String, limits: &Limits, connections: u32) -> ConnectOptions {
         .test_before_acquire(false)
         .test_before_acquire_if_idle_for(Duration::from_secs(30))
         .sqlx_logging(false);
-    pool::tell(&mut options);
+    waiting::tell(&mut options);
     options
 }
 
@@ -134,7 +134,7 @@ fn postgres(
                 if let Some(lineage) = lineage {
                     lineage.admit(connection).await?;
                 }
-                pool::found();
+                waiting::found();
                 Ok(())
             })
         })
@@ -179,7 +179,7 @@ fn sqlite(path: &Path, limits: &Limits, connections: u32, read: bool) -> Connect
                 if !read {
                     admit_sqlite(connection).await?;
                 }
-                pool::found();
+                waiting::found();
                 Ok(())
             })
         })

@@ -9,3 +9,4 @@ pub(crate) mod pool;
 pub(crate) mod routing;
 pub(crate) mod rows;
 pub(crate) mod transaction;
+pub(crate) mod waiting;

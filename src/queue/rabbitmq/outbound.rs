@@ -1,0 +1,35 @@
+//! What the publisher hands to its session: messages, who waits for them, and the end.
+
+use lapin::BasicProperties;
+use lapin::types::ShortString;
+use tokio::sync::oneshot;
+
+use crate::queue::PublishError;
+
+/// A message for a queue.
+pub(super) struct Parcel {
+    pub(super) queue: ShortString,
+    /// With a message id: what comes back is known by it.
+    pub(super) properties: BasicProperties,
+    pub(super) body: Vec<u8>,
+}
+
+/// A parcel, and who waits for its confirmation.
+pub(super) struct Posting {
+    pub(super) parcel: Box<Parcel>,
+    pub(super) reply: oneshot::Sender<Result<(), PublishError>>,
+}
+
+impl Posting {
+    pub(super) fn answer(self, outcome: Result<(), PublishError>) {
+        // Whoever has given up is not there any more.
+        drop(self.reply.send(outcome));
+    }
+}
+
+/// What the task is told.
+pub(super) enum Order {
+    Post(Posting),
+    /// Finish what is under way, and end.
+    Close(oneshot::Sender<()>),
+}
