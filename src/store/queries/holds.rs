@@ -181,7 +181,10 @@ impl Reader {
         db: &DatabaseConnection,
         rows: Vec<HoldRow>,
     ) -> Result<Vec<HoldView>, DbErr> {
-        let (now, text) = clock(db, self.dialect).await?;
+        // An outage that ended a grace before the earliest end cannot have moved any of them.
+        let grace = i64::try_from(self.grace.as_millis()).unwrap_or(i64::MAX);
+        let earliest = rows.iter().map(|row| row.until.0).min().unwrap_or_default();
+        let (now, text) = clock(db, self.dialect, earliest.saturating_sub(grace)).await?;
         let outages = outages(&text)?;
         let lists = rows.iter().map(|row| (row.id.schedule, row.seats.as_slice()));
         let priced = Priced::of(db, self.dialect, lists).await?;
@@ -195,12 +198,18 @@ impl Reader {
     }
 }
 
-async fn clock(db: &DatabaseConnection, dialect: Dialect) -> Result<(EpochMs, String), DbErr> {
+/// The database's time, and the outages that ended after `since`.
+async fn clock(
+    db: &DatabaseConnection,
+    dialect: Dialect,
+    since: i64,
+) -> Result<(EpochMs, String), DbErr> {
     let sql = format!(
-        "SELECT {}, (SELECT string_agg(began_at || ':' || ended_at, ',') FROM outage)",
+        "SELECT {}, (SELECT string_agg(began_at || ':' || ended_at, ',') FROM outage
+             WHERE ended_at > $1)",
         dialect.now()
     );
-    let row = db.query_one_raw(dialect.statement(sql, Vec::new())).await?;
+    let row = db.query_one_raw(dialect.statement(sql, vec![since.into()])).await?;
     let row = row.ok_or_else(|| rows::corrupt("clock"))?;
     let (now, text) = row.try_get_many_by_index::<(i64, Option<String>)>()?;
     Ok((EpochMs(now), text.unwrap_or_default()))
