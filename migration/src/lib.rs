@@ -67,7 +67,7 @@ async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbE
 }
 
 /// How long the creation of an index waits for the transactions that began before it, a backup perhaps.
-/// Nobody waits behind it.
+/// Other statements do not wait behind it.
 const INDEX_WAIT: &str = "SET lock_timeout = '10min'";
 
 /// Creates an index on a table that others write to meanwhile. The step must not run in a transaction.

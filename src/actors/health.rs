@@ -96,7 +96,7 @@ impl Health {
         }
     }
 
-    /// A request of the queue that nobody can execute was dropped, since it cannot be kept as a dead letter:
+    /// A request of the queue that cannot be executed was dropped, since it cannot be kept as a dead letter:
     /// the service is degraded for [`DROPPED_COUNTS`] from then on.
     pub fn note_dropped_request(&self, why: String) {
         let mut dropped = self.dropped.write().unwrap_or_else(PoisonError::into_inner);
@@ -107,7 +107,7 @@ impl Health {
         let dropped = self.dropped.read().unwrap_or_else(PoisonError::into_inner);
         let (at, why) = dropped.as_ref()?;
         let counts = now.saturating_duration_since(*at) < DROPPED_COUNTS;
-        counts.then(|| format!("messages of the queue that nobody can execute are dropped: {why}"))
+        counts.then(|| format!("messages of the queue that cannot be executed are dropped: {why}"))
     }
 
     /// Readiness goes off and stays off.

@@ -142,7 +142,7 @@ fn render_parked(id: RequestId) -> RecordedAnswer {
     render_problem(&Problem { retryable: false, ..problem }, &id.to_string())
 }
 
-/// What is told of a request that was not executed in time.
+/// The outcome of a request that was not executed in time.
 fn render_expired(id: RequestId) -> RecordedAnswer {
     render_problem(&Problem::from(Refusal::TooLate), &id.to_string())
 }

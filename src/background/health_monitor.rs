@@ -15,7 +15,7 @@ use crate::store::{REPLICA_BEHIND, Schema, Store};
 use crate::telemetry::metrics::health::HealthCheck;
 use crate::telemetry::redaction::redact;
 
-/// Between two probes; also the heartbeat that outages are told by.
+/// Between two probes, and so between two heartbeats, by whose gaps outages are found.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The longest that a probe may take. Two of them in a row, with the interval between, are over before

@@ -19,7 +19,7 @@ use super::{Failed, logging, print, read_config};
 /// How often the progress is shown.
 const SHOW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Reasons that are told, of those for which letters are still there.
+/// How many reasons are printed of those for which letters are still there.
 const REASONS_MAX: usize = 10;
 
 #[derive(Debug, clap::Args)]

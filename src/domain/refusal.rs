@@ -35,7 +35,7 @@ pub struct Conflict {
     pub label: String,
     /// Why.
     pub reason: ConflictReason,
-    /// The hold that has the seat, if it is the asking customer's own. Nobody is told of the holds of others.
+    /// The hold that has the seat, if it is the asking customer's own. The holds of other customers are never named.
     pub hold: Option<HoldId>,
 }
 

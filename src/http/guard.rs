@@ -26,10 +26,10 @@ const SINGLE: [HeaderName; 6] = [
     SEC_FETCH_SITE,
 ];
 
-/// Paths that a rate limit leaves out: whoever supervises the process must always get an answer.
+/// Paths that a rate limit leaves out: a supervisor of the process must always get an answer.
 const UNLIMITED: [&str; 2] = ["/livez", "/readyz"];
 
-/// The policy of answers that are no pages: nothing may be loaded, and nobody may frame them.
+/// The policy of answers that are no pages: nothing may be loaded, and no page may frame them.
 const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// The names by which the service may be addressed.

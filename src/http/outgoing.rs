@@ -111,7 +111,7 @@ impl Budget {
     }
 }
 
-/// An answer that counts until nobody sends it any more.
+/// An answer that counts until it is sent to its last reader.
 struct Held {
     bytes: Bytes,
     _permit: OwnedSemaphorePermit,

@@ -191,7 +191,7 @@ impl LoadedSchedule {
         age < FRESH && !news
     }
 
-    /// Whether the primary should confirm what is known, and nobody is asking it.
+    /// Whether the primary should confirm what is known, and no other task is asking it.
     pub(super) fn is_due(&self) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let is_fresh = |current: &Current| {

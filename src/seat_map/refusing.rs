@@ -67,7 +67,7 @@ impl SeatMaps {
         self.confirmed(&loaded, seats, came, at_least).await.unwrap_or_default()
     }
 
-    /// Whether the primary says, now, that nobody has any of the seats.
+    /// Whether the primary says, now, that all of the seats are free.
     pub async fn are_free_now(&self, id: ScheduleId, seats: &[SeatNumber]) -> bool {
         let Some(loaded) = self.loaded(id) else { return false };
         let gone = self.confirmed(&loaded, seats, Instant::now(), self.freed_here(id)).await;

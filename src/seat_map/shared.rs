@@ -151,7 +151,7 @@ impl SharedMaps {
         drop(self.link.ask(&calls, &[&self.moved]).await);
     }
 
-    /// Tells of commits that gave seats back. False if it is not known that every process can learn of all of
+    /// Announces commits that freed seats. False if it is not known that every process can learn of all of
     /// them from [`Self::freed`] from now on.
     pub async fn tell_freed(&self, freed: &[(ScheduleId, i64)]) -> bool {
         let calls = freed.iter().flat_map(|(schedule, version)| {

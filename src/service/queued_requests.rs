@@ -273,13 +273,13 @@ impl Requests {
     }
 
     /// The outcome of a request. If its time is over and there is none, it is recorded now that it has expired,
-    /// unless it is just being executed: so nobody is told that it has expired before that is certain.
+    /// unless it is just being executed: the answer is "expired" only when that is certain.
     async fn decided(&self, id: RequestId) -> Result<Option<RecordedAnswer>, StoreError> {
         let found = ask(&self.lookups, id).await?;
         if found.is_some() || !self.is_overdue(id) || self.cannot_be_ours(id) {
             return Ok(found);
         }
-        // The database takes no writes just now, or the request is being executed: later it is known.
+        // The database is read-only, or the request is being executed: a later request knows more.
         Ok(ask(&self.expiries, id).await.unwrap_or_default())
     }
 

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_nobody_can_parse_is_removed_too() {
+    fn a_url_that_cannot_be_parsed_is_removed_too() {
         for url in
             ["postgres://u:hun/ter2@<host>/db", "amqp://u:hun@ter2@mq", "u:hunter2@db", "hun ter2"]
         {

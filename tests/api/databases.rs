@@ -44,7 +44,7 @@ mod full {
         let later = app.row_of(2).await;
         app.book(&later, &["A-1-2"], "ben").await.expect(200);
         assert_eq!(app.states(&later).await, "av bo ");
-        // Whoever has seen a version reads claims as they are at it.
+        // A reader that has seen a version reads claims as they are at it.
         let cancelled = app.cancel(&booking, None).await;
         let version = cancelled.header("x-seatlock-version").unwrap().to_owned();
         let path = format!("/api/v1/bookings/{booking}");

@@ -18,7 +18,7 @@ on_both_stacks![
     a_released_seat_is_booked_by_another_at_once,
     a_hold_is_confirmed_by_its_own_customer_only,
     a_hold_that_is_not_there_is_not_found,
-    a_customer_is_told_of_their_own_hold_and_nobody_else_is,
+    a_conflict_names_a_hold_to_its_own_customer_only,
     the_live_holds_of_a_customer_are_listed_each_once,
 ];
 
@@ -256,13 +256,13 @@ fn named(refused: &Answer) -> Vec<Value> {
     problem["conflicts"].as_array().unwrap().iter().map(|c| c["hold_id"].clone()).collect()
 }
 
-async fn a_customer_is_told_of_their_own_hold_and_nobody_else_is(on: Stack) {
+async fn a_conflict_names_a_hold_to_its_own_customer_only(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(4).await;
     let one = app.hold(&schedule, &["A-1-1"], "anna").await.id(201);
     let two = app.hold(&schedule, &["A-1-2"], "anna").await.id(201);
     app.book(&schedule, &["A-1-3"], "anna").await.expect(200);
-    // By the seat locks or the rows as long as nobody has read the map, and then from memory.
+    // By the seat locks or the rows until the map is read, and then from memory.
     for _ in 0..3 {
         for refused in [
             app.hold(&schedule, &["A-1-1", "A-1-2"], "anna").await,

@@ -84,7 +84,7 @@ async fn requests_are_taken_while_the_primary_is_away(url: &str, name: &str) {
     app.database.audit().await;
 }
 
-/// Nobody executes, and when its time is over a request has expired.
+/// No consumer runs, and when its time is over a request has expired.
 async fn a_request_expires_without_workers(url: &str, name: &str) {
     let variables = [
         ("QUEUE_MODE", "prefer"),

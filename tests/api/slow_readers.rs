@@ -73,7 +73,7 @@ mod embedded {
             let growth = service.peak_memory().saturating_sub(before);
             println!("{READERS} readers of {asked:?} ({} bytes): {growth} kB", whole.len());
             assert!(growth < GROWTH_MAX, "{asked:?}: {growth} kB");
-            // Others are served meanwhile, and whoever reads after all gets the whole answer.
+            // Others are served meanwhile, and a reader that reads after all gets the whole answer.
             client.post("/api/v1/events", &json!({"name": "Hamlet"})).await.expect(201);
             assert!(body(readers.pop().unwrap()).await == whole, "{asked:?}");
         }

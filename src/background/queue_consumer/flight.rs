@@ -177,7 +177,7 @@ impl Flight {
         self.deliveries.front().map_or(0, |first| first.tries)
     }
 
-    /// The oldest request is over, since nobody can execute it.
+    /// The oldest request is over, since it cannot be executed.
     pub(crate) fn give_up_first(&mut self, how: Executed) {
         if let Some(first) = self.deliveries.front_mut() {
             first.state = State::Landed(how);

@@ -1,4 +1,4 @@
-//! What becomes of a message that nobody can execute: a dead letter, or a line of the log where there is no
+//! What becomes of a message that cannot be executed: a dead letter, or a line of the log where there is no
 //! room for another one. It never holds up what is behind it.
 
 use crate::domain::command::Queued;
@@ -13,7 +13,7 @@ const HEAD_CHARS: usize = 2_000;
 
 impl Consumer {
     /// Parks a message with the reason, or drops it if it cannot be parked. A request that can be read has its
-    /// outcome recorded before, so that its customer is told. An error may pass: then nothing was done.
+    /// outcome recorded before, so that its customer can read it. After an error that may pass nothing was done.
     pub(crate) async fn park(
         &self,
         message: Message,

@@ -35,8 +35,8 @@ fn before_message(pointer: &str) -> String {
     if pointer.is_empty() { String::new() } else { format!("{pointer}: ") }
 }
 
-/// Problems as they are found. Problems of one kind in one field have one cause, which is told once
-/// with its further places. After [`PROBLEMS_MAX`] problems nothing is kept: whoever reads a plan
+/// Problems as they are found. Problems of one kind in one field have one cause, which is reported once
+/// with its further places. After [`PROBLEMS_MAX`] problems nothing is kept: the reader of a plan
 /// stops then.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {

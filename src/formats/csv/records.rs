@@ -158,7 +158,7 @@ impl<'a> Records<'a> {
     }
 }
 
-/// What is told of a field that goes on over lines.
+/// The message for a field that goes on over lines.
 pub(crate) const LINE_BREAK: &str =
     "the field goes on over lines: close its quote, or write it on one line";
 

@@ -16,7 +16,7 @@ use crate::store::{Fetched, Store, StoredMessage};
 const TURN: Duration = Duration::from_secs(10);
 const RENEWAL: Duration = Duration::from_secs(3);
 
-/// How often whoever waits for a turn asks for it.
+/// How often a consumer that waits for its turn asks for it.
 const ASK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Messages fetched at once.

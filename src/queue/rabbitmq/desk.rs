@@ -49,7 +49,7 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// Begins to look, as soon as nobody else does.
+    /// Begins to look, as soon as no other process does.
     pub(super) async fn open(
         connector: &Connector,
         layout: Arc<Layout>,
@@ -128,7 +128,7 @@ impl Desk {
     }
 }
 
-/// Waits until nobody else looks: only one connection can have a queue that is exclusive.
+/// Waits until no other process looks: only one connection can have a queue that is exclusive.
 async fn turn(link: &Link, layout: &Layout) -> Result<Channel, QueueError> {
     let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
     loop {
@@ -141,7 +141,7 @@ async fn turn(link: &Link, layout: &Layout) -> Result<Channel, QueueError> {
     }
 }
 
-/// How many letters there are that nobody has been given.
+/// How many letters there are that no consumer has been given.
 async fn count(channel: &Channel, layout: &Layout) -> Result<usize, QueueError> {
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let asking = channel.queue_declare(layout.dead(), passive, FieldTable::default());

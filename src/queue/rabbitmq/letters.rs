@@ -65,7 +65,7 @@ impl Letters {
         let looking = async {
             let mut desk = self.desk().await?;
             let mut letters = Vec::new();
-            // All of them: they are given back behind those that nobody was given.
+            // All of them: they are given back behind those that no consumer was given.
             while let Some((_, letter)) = desk.next().await? {
                 letters.push(letter);
             }

@@ -22,12 +22,12 @@ pub(super) struct Posting {
 
 impl Posting {
     pub(super) fn answer(self, outcome: Result<(), PublishError>) {
-        // Whoever has given up is not there any more.
+        // The caller may have given up.
         drop(self.reply.send(outcome));
     }
 }
 
-/// What the task is told.
+/// A message to the task.
 pub(super) enum Order {
     Post(Posting),
     /// Finish what is under way, and end.

@@ -64,7 +64,7 @@ fn a_listener_of_another_history_gets_all_states() {
 }
 
 #[test]
-fn whoever_saw_a_change_elsewhere_is_told_that_it_was_taken_back() {
+fn a_listener_that_saw_a_change_elsewhere_gets_its_reversal() {
     let channel = Channel::new(states(1, &[0, 0]));
     // At version 2, which only another process has told of, the second seat was held.
     channel.advance(&states(3, &[0, 0]));

@@ -1,5 +1,5 @@
-//! Who has the seats that a request was refused without asking the booking engine: a customer is told of their own
-//! hold, and of nobody else's.
+//! Who holds the seats that a request was refused without the booking engine: a customer learns of their own hold,
+//! and of no other.
 //!
 //! Maps and seat locks know that a seat is held, but not by whom. The primary is asked, one query at a time for all
 //! requests that wait. What it says of a seat serves the many losers of that seat for a moment, as long as the map
@@ -115,7 +115,7 @@ async fn look_up(
         Ok(found) => Arc::new(found),
         Err(error) => {
             // Those who wait are refused without it.
-            log::debug!("nobody can say whose holds these are: {error}");
+            log::debug!("the owners of the holds in the way are not known: {error}");
             return;
         }
     };

@@ -3,7 +3,7 @@
 //! promoted standby or of a backup.
 //!
 //! Each history has a random name, which is written in the same transaction as the versions that it begins with.
-//! Whoever reads a state reads the name with the same statement.
+//! A state and the name are read with the same statement.
 //!
 //! A history is new where PostgreSQL's cluster, its timeline, or the table that says so is another one than
 //! before, or where somebody has said so: `UPDATE lineage SET system_id = 'restored'`, as `seatlock backup`

@@ -100,7 +100,7 @@ async fn locked(connection: &DatabaseConnection) -> Result<usize, DbErr> {
     steps
 }
 
-/// Takes the advisory lock if nobody has it.
+/// Takes the advisory lock if it is free.
 async fn has_turn(connection: &DatabaseConnection) -> Result<bool, DbErr> {
     let sql = format!("SELECT pg_try_advisory_lock({ADVISORY_LOCK})");
     let row = connection.query_one_raw(Dialect::Postgres.statement(sql, Vec::new())).await?;

@@ -32,7 +32,7 @@ labels! {
         Repeated = "repeated",
         /// Nobody can execute it: it is a dead letter now.
         Parked = "parked",
-        /// Nobody can execute it, and it could not be kept as a dead letter: it is in the log alone.
+        /// It cannot be executed, and could not be kept as a dead letter: it is in the log alone.
         Dropped = "dropped",
     }
 }

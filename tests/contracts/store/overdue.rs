@@ -45,7 +45,7 @@ mod waiting {
     mod full {
         use super::super::*;
 
-        /// While a transaction records an outcome, nobody is told that there is none.
+        /// While a transaction records an outcome, no reader learns that there is none.
         #[tokio::test(flavor = "multi_thread")]
         async fn an_outcome_that_is_being_recorded_is_waited_for() {
             let stage = Stage::full().await;

@@ -56,7 +56,7 @@ fn own(holds: &[(&str, u128)]) -> Refusal {
 }
 
 #[test]
-fn a_customer_is_told_which_of_their_own_holds_stands_in_the_way_and_nobody_else_is() {
+fn a_conflict_names_the_own_hold_that_is_in_the_way() {
     let mut world = World::new();
     world.batch(&[hold(1, "ada", &[0]), hold(2, "ada", &[1]), hold(3, "ben", &[2])]);
     let both = own(&[("A-1-1", 1), ("A-1-2", 2)]);
