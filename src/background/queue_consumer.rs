@@ -161,6 +161,10 @@ impl Consumer {
     /// Waits until the partition is this process's; false when the process stops.
     async fn has_work(&mut self) -> bool {
         let partition = self.partition;
+        if !self.duty.borrow().includes(partition) {
+            // A failure may have been the last thing here: the partition is not paused, it is elsewhere.
+            self.rest.give_up();
+        }
         let wanted = self.duty.wait_for(|duty| duty.is_over() || duty.includes(partition)).await;
         wanted.is_ok_and(|duty| !duty.is_over())
     }

@@ -64,19 +64,44 @@ impl Rest {
 
     /// Something went well.
     pub(crate) fn end(&mut self) {
-        self.pause = PAUSE;
-        if self.on {
-            self.on = false;
-            self.resting.dec();
+        if self.give_up() {
             log::info!("partition {} of the queue goes on", self.partition.0);
         }
+    }
+
+    /// The partition is another process's now: it does not rest here any more. True if it did.
+    pub(crate) fn give_up(&mut self) -> bool {
+        self.pause = PAUSE;
+        let was_on = std::mem::take(&mut self.on);
+        if was_on {
+            self.resting.dec();
+        }
+        was_on
     }
 }
 
 impl Drop for Rest {
     fn drop(&mut self) {
-        if self.on {
-            self.resting.dec();
-        }
+        self.give_up();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_partition_that_goes_to_another_process_is_not_counted_as_paused() {
+        let gauge = IntGauge::new("paused", "paused partitions").unwrap();
+        let (_sender, duty) = watch::channel(Duty::default());
+        let mut rest = Rest::new(Partition(3), gauge.clone());
+        rest.take(&Health::default(), duty).await;
+        assert!(rest.is_on());
+        assert_eq!(gauge.get(), 1);
+        assert!(rest.give_up());
+        assert!(!rest.give_up(), "it is given up once");
+        assert_eq!(gauge.get(), 0);
+        drop(rest);
+        assert_eq!(gauge.get(), 0);
     }
 }
