@@ -338,8 +338,7 @@ async fn next(
     Ok((place, deliveries.next().await?))
 }
 
-/// How the execution of a request is counted. Whoever asks for a request whose time is over has its outcome
-/// recorded, and then its delivery finds that.
+/// How an execution is counted. A status request after the deadline may have recorded "expired" before it.
 fn executed(outcome: &Outcome, expired_status: u16) -> Executed {
     match outcome {
         Outcome::Done(_) => Executed::Done,

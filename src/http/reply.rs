@@ -150,7 +150,7 @@ pub(super) fn map(
     versioned(aged(response, answer.stale), Some(encoded.at.at))
 }
 
-/// Says how old the states of an answer are, if nobody could be asked for newer ones.
+/// Adds the age of the states to an answer, if no database could give newer ones.
 pub(super) fn aged(mut response: HttpResponse, stale: Option<Duration>) -> HttpResponse {
     if let Some(age) = stale {
         response.headers_mut().insert(STALE, HeaderValue::from(age.as_secs().max(1)));

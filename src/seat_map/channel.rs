@@ -179,7 +179,7 @@ impl Channel {
     pub(super) fn resume(&self, last: LastSeen) -> Result<Listener, Missed> {
         let state = self.state();
         let newest = state.newest.at();
-        // A version above the newest nobody has yet.
+        // A version above the newest one does not exist yet.
         let changed = match last.history == Some(newest.history) && last.version <= newest.at {
             true => Some(state.since(last.version).ok_or(Missed { newest })?),
             false => None,

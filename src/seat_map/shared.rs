@@ -6,8 +6,8 @@
 //!
 //! Keys: `{sch:42}:map` (hash: epoch, version, whose it is, the map), `{sch:42}:map:told` (the newest
 //! version told of, below which no map is kept: a slow reader cannot put an old map back) and
-//! `{sch:42}:map:freed` (the newest version at which seats were given back: `freed.rs`). What is told
-//! while Redis is bypassed is lost, so when the breaker closes a new epoch begins, in which the maps of
+//! `{sch:42}:map:freed` (the newest version at which seats were given back: `freed.rs`). News
+//! that are sent while Redis is bypassed are lost, so when the breaker closes a new epoch begins, in which the maps of
 //! earlier ones do not count.
 
 use std::sync::Arc;

@@ -63,7 +63,8 @@ impl Streams {
     }
 
     /// Listens to a schedule: from now on, or on from what the listener has seen last, and in both cases not from
-    /// before the version `at_least`. Keep the place as long as the listener. Says as well how old the states are that it begins with, if nobody could be asked.
+    /// before the version `at_least`. Keep the place as long as the listener. Also gives
+    /// the age of the states that it begins with, if no database could give newer ones.
     pub async fn listen(
         &self,
         schedule: &LoadedSchedule,

@@ -119,8 +119,8 @@ impl ScheduleAudit {
         }
     }
 
-    /// How many sales are listed by no booking, once all sales and bookings were shown. Whoever reads the
-    /// rows has to look for them only if there are any.
+    /// How many sales are listed by no booking, once all sales and bookings were shown. The reader
+    /// of the rows looks for them only if there are any.
     #[must_use]
     pub fn unlisted_sales(&self) -> u64 {
         self.sales.saturating_sub(self.sales_listed)

@@ -1,4 +1,4 @@
-//! What listeners of one schedule are told, update after update.
+//! The updates that the listeners of one schedule get.
 
 use super::*;
 
