@@ -15,10 +15,10 @@ use crate::actors::health::Health;
 use crate::actors::seat_lock::SeatLocker;
 use crate::background::auditor::Auditor;
 use crate::background::health_monitor::{HealthMonitor, Probes};
-use crate::background::hold_expiry::HoldSweeper;
-use crate::background::map_refresh::SeatMapFollower;
+use crate::background::hold_expiry::HoldExpiry;
+use crate::background::map_refresh::MapRefresh;
 use crate::config::{Config, QueueMode, is_loopback_host};
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::http::auth::ApiKey;
 use crate::http::problem::Code;
 use crate::http::{Budget, Documents, Heavy, Hosts, RateLimit, Services, routes};
@@ -35,7 +35,7 @@ pub use database::{open_store, store_settings};
 pub use queue::open_queue;
 
 use coordination::Coordination;
-use queue::{Beside, QueueInFront};
+use queue::{AdmissionQueue, QueueDeps};
 use server::serve;
 
 mod coordination;
@@ -103,7 +103,7 @@ struct Engine {
     health: Arc<Health>,
     arbiters: Vec<Arbiter>,
     lock_maintenance: Option<JoinHandle<()>>,
-    queue: Option<QueueInFront>,
+    queue: Option<AdmissionQueue>,
 }
 
 impl App {
@@ -214,7 +214,7 @@ impl Engine {
             reservation.batch_max,
             reservation.pending_max,
         ));
-        HoldSweeper::start_in(
+        HoldExpiry::start_in(
             &clockwork.handle(),
             Arc::clone(&store),
             Arc::clone(&lanes),
@@ -223,7 +223,7 @@ impl Engine {
             config.http.request_timeout,
         );
         let streams = Arc::new(Streams::new(Arc::clone(&seat_maps), config.http.streams()));
-        SeatMapFollower::start_in(
+        MapRefresh::start_in(
             &clockwork.handle(),
             Arc::clone(&seat_maps),
             Arc::clone(&streams),
@@ -249,7 +249,7 @@ impl Engine {
             Arc::clone(&store),
             config.seat_lock.timeout,
         ));
-        let beside = Beside { store: &store, lanes: &lanes, health: &health, metrics: &metrics };
+        let beside = QueueDeps { store: &store, lanes: &lanes, health: &health, metrics: &metrics };
         let queue = queue::start(config, role, waiting, &beside)?;
         let requests = queue.as_ref().map(|queue| Arc::clone(&queue.requests));
         let flow = (reservation, requests, seat_maps, streams);

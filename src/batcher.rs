@@ -12,7 +12,7 @@ pub(crate) struct Gather<J> {
 }
 
 /// The line is full.
-pub(crate) struct Overfull;
+pub(crate) struct BatcherFull;
 
 impl<J: Send + 'static> Gather<J> {
     /// Starts the task, in the tokio runtime of the caller: `work` is given up to `together` jobs at once,
@@ -35,8 +35,8 @@ impl<J: Send + 'static> Gather<J> {
     }
 
     /// Puts a job at the end of the line.
-    pub(crate) fn push(&self, job: J) -> Result<(), Overfull> {
-        self.line.try_send(job).map_err(|_| Overfull)
+    pub(crate) fn push(&self, job: J) -> Result<(), BatcherFull> {
+        self.line.try_send(job).map_err(|_| BatcherFull)
     }
 
     /// Works no more; what waits is dropped.

@@ -10,32 +10,32 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::domain::command::Command;
 use crate::domain::effect::Outcome;
-use crate::domain::failure::Failure;
+use crate::domain::execution_error::ExecutionError;
 use crate::domain::ids::ScheduleId;
-use crate::faults::{self, Point};
+use crate::faults::{self, FailPoint};
 use crate::seat_map::SeatMaps;
 use crate::store::{CommandResult, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::actor::Actor as ActorName;
 use crate::telemetry::request_context;
-use crate::telemetry::request_context::Cause;
+use crate::telemetry::request_context::RequestContext;
 
 use super::batching::{BatchLimits, Batching, Submit, Work};
+use super::cancellation::{CancelOutcome, CancellationState};
 use super::health::Health;
 use super::replaceable::Replaceable;
-use super::ticket::{Ticket, Withdrawal};
 
-pub use super::ticket::Chain;
+pub use super::cancellation::OrderedGroup;
 
 /// The actor of one lane.
 type BookingActor = Batching<Lane>;
 
 /// A command on its way, holding its place in the lane's bounded queue.
-pub(crate) struct Job {
+pub(crate) struct BookingJob {
     command: Command,
-    ticket: Arc<Ticket>,
+    ticket: Arc<CancellationState>,
     arrived: Instant,
-    cause: Cause,
+    context: RequestContext,
     reply: oneshot::Sender<CommandResult>,
     _place: OwnedSemaphorePermit,
 }
@@ -49,26 +49,26 @@ pub(crate) struct Lane {
 }
 
 impl Work for Lane {
-    type Job = Job;
+    type Job = BookingJob;
 
     const NAME: ActorName = ActorName::Booking;
 
-    fn take(job: Job) -> Option<Job> {
+    fn take(job: BookingJob) -> Option<BookingJob> {
         if job.ticket.take() {
             return Some(job);
         }
         job.ticket.fail();
         // A caller who withdrew listens no more; one whose deadline has just passed does.
-        drop(job.reply.send(Err(Failure::Withdrawn)));
+        drop(job.reply.send(Err(ExecutionError::Withdrawn)));
         None
     }
 
-    fn run(self: Arc<Self>, jobs: Vec<Job>) -> BoxFuture<'static, ()> {
+    fn run(self: Arc<Self>, jobs: Vec<BookingJob>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let mut commands = Vec::with_capacity(jobs.len());
             let mut tickets = Vec::with_capacity(jobs.len());
             let mut replies = Vec::with_capacity(jobs.len());
-            let cause = Cause::all(jobs.iter().map(|job| job.cause.clone()));
+            let context = RequestContext::all(jobs.iter().map(|job| job.context.clone()));
             for job in jobs {
                 self.metrics.batch.wait_seconds.observe(job.arrived.elapsed().as_secs_f64());
                 commands.push(job.command);
@@ -77,13 +77,13 @@ impl Work for Lane {
             }
             let wanted = |place: usize| tickets.get(place).is_some_and(|ticket| ticket.wanted());
             let work = self.store.run_batch(self.number, commands, &wanted);
-            let report = cause.during(work).await;
-            faults::pass(Point::BeforeSnapshot).await;
+            let report = context.during(work).await;
+            faults::pass(FailPoint::BeforeSnapshot).await;
             // Before the answers leave: who has just booked sees it.
             let must_tell = self.seat_maps.committed(&report.journal, &report.freed);
             // Before the next batch takes what stands behind it.
             for (ticket, result) in tickets.iter().zip(&report.results) {
-                if result.as_ref().is_err_and(Failure::may_pass) {
+                if result.as_ref().is_err_and(ExecutionError::may_pass) {
                     ticket.fail();
                 }
             }
@@ -107,7 +107,7 @@ impl Work for Lane {
 
 /// Why a command was not executed, or not known to be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Declined {
+pub enum SubmitError {
     /// Too many commands wait in its lane. No effect.
     #[error("too many commands are waiting")]
     Overloaded,
@@ -116,12 +116,12 @@ pub enum Declined {
     Draining,
     /// The database did not execute it, or it is not known whether it did.
     #[error(transparent)]
-    Failed(#[from] Failure),
+    Failed(#[from] ExecutionError),
 }
 
 /// A command in its lane.
 pub struct Submitted {
-    ticket: Arc<Ticket>,
+    ticket: Arc<CancellationState>,
     deadline: Instant,
     answer: oneshot::Receiver<CommandResult>,
     health: Arc<Health>,
@@ -129,7 +129,7 @@ pub struct Submitted {
 
 impl Submitted {
     /// Waits for its outcome until its deadline, or until the database takes no writes.
-    pub async fn outcome(self) -> Result<Outcome, Declined> {
+    pub async fn outcome(self) -> Result<Outcome, SubmitError> {
         let Self { ticket, deadline, answer, health } = self;
         let waiting = tokio::time::timeout_at(deadline.into(), answer);
         tokio::pin!(waiting);
@@ -140,7 +140,7 @@ impl Submitted {
             () = health.read_only() => {
                 if ticket.recall() {
                     ticket.fail();
-                    return Err(Failure::ReadOnly.into());
+                    return Err(ExecutionError::ReadOnly.into());
                 }
                 waiting.await
             }
@@ -151,8 +151,8 @@ impl Submitted {
             Ok(Err(_)) | Err(_) => {
                 ticket.fail();
                 Err(match ticket.withdraw() {
-                    Withdrawal::InTime => Failure::Withdrawn.into(),
-                    Withdrawal::TooLate => Failure::Unknown.into(),
+                    CancelOutcome::InTime => ExecutionError::Withdrawn.into(),
+                    CancelOutcome::TooLate => ExecutionError::Unknown.into(),
                 })
             }
         }
@@ -210,7 +210,11 @@ impl Lanes {
 
     /// Executes a command in the lane of its schedule and waits for its outcome until `deadline`, or until
     /// the database takes no writes. A command that is given up before a batch has taken it has no effect.
-    pub async fn execute(&self, command: Command, deadline: Instant) -> Result<Outcome, Declined> {
+    pub async fn execute(
+        &self,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<Outcome, SubmitError> {
         self.submit(command, deadline, None)?.outcome().await
     }
 
@@ -220,26 +224,26 @@ impl Lanes {
         &self,
         command: Command,
         deadline: Instant,
-        chain: Option<&Chain>,
-    ) -> Result<Submitted, Declined> {
+        chain: Option<&OrderedGroup>,
+    ) -> Result<Submitted, SubmitError> {
         let Some((actor, door)) = self.lane_of(command.schedule) else {
-            return Err(Declined::Draining);
+            return Err(SubmitError::Draining);
         };
         let place = match Arc::clone(door).try_acquire_owned() {
             Ok(place) => place,
-            Err(tokio::sync::TryAcquireError::Closed) => return Err(Declined::Draining),
+            Err(tokio::sync::TryAcquireError::Closed) => return Err(SubmitError::Draining),
             Err(tokio::sync::TryAcquireError::NoPermits) => {
                 self.metrics.actor.overloaded(ActorName::Booking);
-                return Err(Declined::Overloaded);
+                return Err(SubmitError::Overloaded);
             }
         };
-        let ticket = Arc::new(Ticket::new(deadline, chain.cloned()));
+        let ticket = Arc::new(CancellationState::new(deadline, chain.cloned()));
         let (reply, answer) = oneshot::channel();
-        actor.tell(Submit(Job {
+        actor.tell(Submit(BookingJob {
             command,
             ticket: Arc::clone(&ticket),
             arrived: Instant::now(),
-            cause: Cause::current(),
+            context: RequestContext::current(),
             reply,
             _place: place,
         }));

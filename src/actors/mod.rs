@@ -10,7 +10,7 @@
 
 mod batching;
 pub mod booking;
+mod cancellation;
 pub mod health;
 mod replaceable;
 pub mod seat_lock;
-mod ticket;

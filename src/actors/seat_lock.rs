@@ -9,16 +9,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::lock::{LockError, LockReply, LockRequest, SeatLocks};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::actor::Actor as ActorName;
-use crate::telemetry::request_context::Cause;
+use crate::telemetry::request_context::RequestContext;
 
 use super::batching::{BatchLimits, Batching, Submit, Work};
 use super::replaceable::Replaceable;
 
 /// A request on its way, holding its place in the bounded queue.
-pub(crate) struct Job {
+pub(crate) struct LockJob {
     /// None if only what was asked before is waited for.
     request: Option<LockRequest>,
-    cause: Cause,
+    context: RequestContext,
     reply: oneshot::Sender<Result<LockReply, LockError>>,
     _place: OwnedSemaphorePermit,
 }
@@ -29,19 +29,19 @@ pub(crate) struct Locker {
 }
 
 impl Work for Locker {
-    type Job = Job;
+    type Job = LockJob;
 
     const NAME: ActorName = ActorName::SeatLock;
 
     /// Every request is run, even if its caller has gone: it may be the release of a lock.
-    fn take(job: Job) -> Option<Job> {
+    fn take(job: LockJob) -> Option<LockJob> {
         Some(job)
     }
 
-    fn run(self: Arc<Self>, jobs: Vec<Job>) -> BoxFuture<'static, ()> {
+    fn run(self: Arc<Self>, jobs: Vec<LockJob>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            let cause = Cause::all(jobs.iter().map(|job| job.cause.clone()));
-            let (jobs, waiting): (Vec<Job>, Vec<Job>) =
+            let context = RequestContext::all(jobs.iter().map(|job| job.context.clone()));
+            let (jobs, waiting): (Vec<LockJob>, Vec<LockJob>) =
                 jobs.into_iter().partition(|job| job.request.is_some());
             let mut requests = Vec::with_capacity(jobs.len());
             let mut replies = Vec::with_capacity(jobs.len());
@@ -52,7 +52,7 @@ impl Work for Locker {
             if requests.is_empty() {
                 return;
             }
-            match cause.during(self.locks.run(&requests)).await {
+            match context.during(self.locks.run(&requests)).await {
                 Ok(answers) => {
                     for ((reply, _place), answer) in replies.into_iter().zip(answers) {
                         drop(reply.send(Ok(answer)));
@@ -136,8 +136,8 @@ impl SeatLocker {
             return Err(LockError::Bypassed);
         };
         let (reply, answer) = oneshot::channel();
-        let cause = Cause::current();
-        self.actor.tell(Submit(Job { request, cause, reply, _place: place }));
+        let context = RequestContext::current();
+        self.actor.tell(Submit(LockJob { request, context, reply, _place: place }));
         Ok(answer)
     }
 }

@@ -11,7 +11,7 @@ use crate::lock::SeatLocks;
 use crate::lock::guarded::{GuardSettings, Guarded};
 use crate::lock::in_process::InProcessLocks;
 use crate::lock::redis::RedisLocks;
-use crate::queue::{LineLimits, WaitingList};
+use crate::queue::{WaitingList, WaitingListLimits};
 use crate::redis::{PoolStatus, Redis, RedisFailure};
 use crate::seat_map::SharedMaps;
 use crate::telemetry::metrics::Metrics;
@@ -33,7 +33,8 @@ pub(super) struct Coordination {
 impl Coordination {
     /// Prepares the backends as configured.
     pub(super) fn new(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, RedisFailure> {
-        let limits = LineLimits { max: config.queue.max, customer_max: config.queue.customer_max };
+        let limits =
+            WaitingListLimits { max: config.queue.max, customer_max: config.queue.customer_max };
         let Some(settings) = &config.redis else {
             let locks = Arc::new(InProcessLocks::new());
             let waiting = WaitingList::in_process(limits);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::config::{Config, Database};
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::rules::Policy;
-use crate::http::recorded::{read_answer, render_answer};
+use crate::http::stored_response::{read_answer, render_answer};
 use crate::store::{Limits, Schema, Settings, Store, Target};
 use crate::telemetry::metrics::Metrics;
 

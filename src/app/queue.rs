@@ -9,9 +9,9 @@ use crate::background::queue_consumer::{Consuming, QueueConsumers};
 use crate::config::{Config, QueueConfig, QueueMode, QueueUrl, Secret};
 use crate::domain::effect::RecordedAnswer;
 use crate::domain::ids::RequestId;
-use crate::domain::refusal::Refusal;
+use crate::domain::rejection::Rejection;
 use crate::http::problem::{Code, Problem};
-use crate::http::recorded::render_problem;
+use crate::http::stored_response::render_problem;
 #[cfg(feature = "kafka")]
 use crate::queue::kafka::{KafkaQueue, KafkaSettings};
 #[cfg(feature = "rabbitmq")]
@@ -24,13 +24,13 @@ use crate::telemetry::metrics::Metrics;
 use super::{AppError, Role};
 
 /// The queue of a process: its front, if it serves, and its consumers, if it executes.
-pub(super) struct QueueInFront {
+pub(super) struct AdmissionQueue {
     pub(super) queue: Arc<dyn Queue>,
     pub(super) requests: Arc<Requests>,
     pub(super) consuming: Option<Consuming>,
 }
 
-impl QueueInFront {
+impl AdmissionQueue {
     /// Takes nothing more, finishes what is under way, and lets go of the queue.
     pub(super) async fn stop_by(self, deadline: Instant) {
         if let Some(consuming) = self.consuming
@@ -46,7 +46,7 @@ impl QueueInFront {
 }
 
 /// What the queue works with.
-pub(super) struct Beside<'a> {
+pub(super) struct QueueDeps<'a> {
     pub(super) store: &'a Arc<Store>,
     pub(super) lanes: &'a Arc<Lanes>,
     pub(super) health: &'a Arc<Health>,
@@ -98,8 +98,8 @@ pub(super) fn start(
     config: &Config,
     role: Role,
     waiting: WaitingList,
-    beside: &Beside<'_>,
-) -> Result<Option<QueueInFront>, AppError> {
+    beside: &QueueDeps<'_>,
+) -> Result<Option<AdmissionQueue>, AppError> {
     if config.queue.mode == QueueMode::Off {
         return Ok(None);
     }
@@ -133,7 +133,7 @@ pub(super) fn start(
         expired_status: Code::RequestExpired.status(),
     });
     let consuming = consumers.map(|consumers| consumers.start(config.queue.partitions));
-    Ok(Some(QueueInFront { queue, requests, consuming }))
+    Ok(Some(AdmissionQueue { queue, requests, consuming }))
 }
 
 /// What is told of a request that nobody could execute.
@@ -144,5 +144,5 @@ fn render_parked(id: RequestId) -> RecordedAnswer {
 
 /// The outcome of a request that was not executed in time.
 fn render_expired(id: RequestId) -> RecordedAnswer {
-    render_problem(&Problem::from(Refusal::TooLate), &id.to_string())
+    render_problem(&Problem::from(Rejection::TooLate), &id.to_string())
 }

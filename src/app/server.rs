@@ -8,7 +8,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App as HttpApp, HttpServer, web};
 
 use crate::config::{Config, HostPort};
-use crate::http::{Services, edge};
+use crate::http::{Services, middleware};
 
 use super::AppError;
 
@@ -24,11 +24,14 @@ pub(super) fn serve(
     let workers = config.http.workers(cores);
     let send_timeout = config.http.send_timeout;
     let server = HttpServer::new(move || {
-        HttpApp::new().app_data(services.clone()).wrap(from_fn(edge::edge)).configure(routes)
+        HttpApp::new()
+            .app_data(services.clone())
+            .wrap(from_fn(middleware::request_log))
+            .configure(routes)
     })
     .workers(workers)
     .max_connections(config.http.max_connections.div_ceil(workers))
-    .on_connect(move |connection, _| edge::bound_sending(connection, send_timeout))
+    .on_connect(move |connection, _| middleware::bound_sending(connection, send_timeout))
     .client_request_timeout(config.http.header_timeout)
     .shutdown_timeout(config.http.drain_timeout.as_secs().max(1))
     .disable_signals()

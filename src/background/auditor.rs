@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 
 use crate::domain::audit::{Invariant, Violation};
 use crate::domain::clock::EpochMs;
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::ScheduleId;
-use crate::store::{ANSWERS_AT_A_TIME, AuditScope, Audited, Pace, Store};
+use crate::store::{ANSWERS_AT_A_TIME, AuditPace, AuditScope, Audited, Store};
 use crate::telemetry::metrics::Metrics;
 
 /// Between two schedules: others want to read, too.
@@ -203,7 +203,8 @@ impl Rounds {
                 }
             }
         };
-        let (audited, ()) = tokio::join!(self.store.audit(scope, Pace::Background, sender), count);
+        let (audited, ()) =
+            tokio::join!(self.store.audit(scope, AuditPace::Background, sender), count);
         Ok((audited?, counts))
     }
 

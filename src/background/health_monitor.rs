@@ -10,7 +10,7 @@ use crate::actors::booking::Lanes;
 use crate::actors::health::{Check, Health};
 use crate::actors::seat_lock::SeatLocker;
 use crate::breaker::BreakerState;
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::store::{REPLICA_BEHIND, Schema, Store};
 use crate::telemetry::metrics::health::HealthCheck;
 use crate::telemetry::redaction::redact;

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 
 use crate::domain::command::{Action, Command};
 use crate::domain::effect::Outcome;
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::store::{PURGE_ROWS, Store};
 use crate::telemetry::metrics::Metrics;
 
@@ -30,7 +30,7 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 const TICKS_PER_PURGE: u64 = 60;
 
 /// The sweeping actor. Every replica has one; a hold that two of them name is ended once.
-pub struct HoldSweeper {
+pub struct HoldExpiry {
     sweep: Arc<Sweep>,
     interval: Duration,
     running: bool,
@@ -45,7 +45,7 @@ struct Sweep {
     limit: Duration,
 }
 
-impl HoldSweeper {
+impl HoldExpiry {
     /// Starts it on the arbiter given, sweeping every `interval`; a sweep's commands have `limit` to run.
     pub fn start_in(
         arbiter: &ArbiterHandle,
@@ -94,7 +94,7 @@ impl HoldSweeper {
     }
 }
 
-impl Actor for HoldSweeper {
+impl Actor for HoldExpiry {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
@@ -102,7 +102,7 @@ impl Actor for HoldSweeper {
     }
 }
 
-impl Supervised for HoldSweeper {}
+impl Supervised for HoldExpiry {}
 
 impl Sweep {
     /// A count that fails is left out: who is answerable for the database says so.

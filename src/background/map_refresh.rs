@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::ScheduleId;
 use crate::seat_map::{SeatMaps, SharedMaps, Streams};
 use crate::telemetry::metrics::Metrics;
@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_millis(25);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The following actor.
-pub struct SeatMapFollower {
+pub struct MapRefresh {
     maps: Arc<SeatMaps>,
     streams: Arc<Streams>,
     metrics: Arc<Metrics>,
@@ -30,7 +30,7 @@ pub struct SeatMapFollower {
     telling: bool,
 }
 
-impl SeatMapFollower {
+impl MapRefresh {
     /// Starts it on the arbiter given.
     pub fn start_in(
         arbiter: &ArbiterHandle,
@@ -113,7 +113,7 @@ impl SeatMapFollower {
     }
 }
 
-impl Actor for SeatMapFollower {
+impl Actor for MapRefresh {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
@@ -125,7 +125,7 @@ impl Actor for SeatMapFollower {
     }
 }
 
-impl Supervised for SeatMapFollower {
+impl Supervised for MapRefresh {
     /// What was being read by the actor before is lost.
     fn restarting(&mut self, _: &mut Context<Self>) {
         self.reading.clear();

@@ -17,12 +17,12 @@ use tokio::time::Instant;
 
 use crate::domain::command::Queued;
 use crate::domain::effect::{Outcome, RecordedAnswer};
-use crate::domain::failure::Failure;
+use crate::domain::execution_error::ExecutionError;
 use crate::domain::ids::RequestId;
-use crate::domain::refusal::Refusal;
-use crate::faults::{self, Point};
+use crate::domain::rejection::Rejection;
+use crate::faults::{self, FailPoint};
 use crate::queue::{
-    Deliveries, Message, Outcomes, Partition, Queue, QueueError, Request, UNSETTLED_MAX,
+    Deliveries, Message, Outcomes, Partition, Queue, QueueError, QueuedRequest, UNSETTLED_MAX,
     WaitingList,
 };
 use crate::store::Store;
@@ -30,17 +30,17 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::queue::Executed;
 use crate::telemetry::request_context;
 
-use crate::actors::booking::{Declined, Lanes};
+use crate::actors::booking::{Lanes, SubmitError};
 use crate::actors::health::Health;
 
 mod duty;
-mod flight;
+mod in_flight;
 mod parking;
 mod rest;
 
 use duty::{Duty, Sharing};
-use flight::{Flight, Place};
-use rest::Rest;
+use in_flight::{ExecutionsInFlight, Permit};
+use rest::Backoff;
 
 /// How often it is said, at most, who of a partition is being executed.
 const MARK_INTERVAL: Duration = Duration::from_millis(100);
@@ -118,7 +118,7 @@ impl QueueConsumers {
                 duty: duty.subscribe(),
                 places: Arc::clone(&places),
                 marked: None,
-                rest: Rest::new(partition, this.metrics.queue.paused_partitions.clone()),
+                rest: Backoff::new(partition, this.metrics.queue.paused_partitions.clone()),
             };
             tasks.spawn(consumer.run());
         }
@@ -134,7 +134,7 @@ struct Consumer {
     places: Arc<Semaphore>,
     /// When it was last said who is being executed.
     marked: Option<Instant>,
-    rest: Rest,
+    rest: Backoff,
 }
 
 impl Consumer {
@@ -173,7 +173,7 @@ impl Consumer {
     async fn consume(&mut self) -> Result<(), QueueError> {
         let mut deliveries = self.with.queue.open(self.partition).await?;
         let window = self.with.window.min(usize::from(UNSETTLED_MAX));
-        let mut flight = Flight::new(window, self.with.expired_status);
+        let mut flight = ExecutionsInFlight::new(window, self.with.expired_status);
         let opened = Instant::now();
         loop {
             let on_duty = self.duty.borrow_and_update().includes(self.partition);
@@ -197,7 +197,7 @@ impl Consumer {
                     let (place, message) = next?;
                     self.begin(&mut flight, place, message);
                 }
-                () = Rest::quiet(opened), if self.rest.is_on() && flight.is_empty() => {
+                () = Backoff::quiet(opened), if self.rest.is_on() && flight.is_empty() => {
                     self.rest.end();
                 }
             }
@@ -212,11 +212,16 @@ impl Consumer {
 
     /// Puts the requests of a message behind those under way. Those behind the first take what places
     /// there are: a message is not taken apart.
-    fn begin(&mut self, flight: &mut Flight, place: OwnedSemaphorePermit, message: Message) {
+    fn begin(
+        &mut self,
+        flight: &mut ExecutionsInFlight,
+        place: OwnedSemaphorePermit,
+        message: Message,
+    ) {
         let mut place = Some(place);
-        for (message, request) in Request::read_all(message) {
+        for (message, request) in QueuedRequest::read_all(message) {
             let permit = place.take().or_else(|| Arc::clone(&self.places).try_acquire_owned().ok());
-            let place = Place::new(permit, &self.with.metrics.queue.in_flight);
+            let place = Permit::new(permit, &self.with.metrics.queue.in_flight);
             if let Ok(request) = &request {
                 self.mark(request.queued.id);
             }
@@ -237,7 +242,7 @@ impl Consumer {
     /// Settles what has landed, in order, and tells those who wait for it.
     async fn settle(
         &mut self,
-        flight: &mut Flight,
+        flight: &mut ExecutionsInFlight,
         deliveries: &mut dyn Deliveries,
     ) -> Result<(), QueueError> {
         let mut landed = flight.take_landed();
@@ -249,7 +254,7 @@ impl Consumer {
                 one.executed = self.park(one.message.clone(), None, reason).await?;
             }
         }
-        faults::reach(Point::BeforeSettle).await.map_err(QueueError::new)?;
+        faults::reach(FailPoint::BeforeSettle).await.map_err(QueueError::new)?;
         let messages = landed.iter().filter(|one| one.ends_message).count();
         if messages > 0 {
             deliveries.settle(messages).await?;
@@ -288,13 +293,13 @@ impl Consumer {
     /// otherwise it is parked, and the others go on.
     async fn interrupted(
         &mut self,
-        flight: &mut Flight,
+        flight: &mut ExecutionsInFlight,
         deliveries: &mut dyn Deliveries,
-        failure: &Declined,
+        failure: &SubmitError,
     ) -> Result<(), QueueError> {
         let hopeless = match failure {
-            Declined::Failed(Failure::Impossible(reason)) => Some(reason.clone()),
-            Declined::Failed(_) if self.is_beyond_hope(flight) => Some(failure.to_string()),
+            SubmitError::Failed(ExecutionError::Impossible(reason)) => Some(reason.clone()),
+            SubmitError::Failed(_) if self.is_beyond_hope(flight) => Some(failure.to_string()),
             _ => None,
         };
         if let Some(reason) = hopeless {
@@ -315,7 +320,7 @@ impl Consumer {
 
     /// Whether the oldest request keeps failing by itself: it is long over, the database takes writes, and
     /// still it fails.
-    fn is_beyond_hope(&self, flight: &Flight) -> bool {
+    fn is_beyond_hope(&self, flight: &ExecutionsInFlight) -> bool {
         let late = flight.first_queued().is_some_and(|Queued { not_after, .. }| {
             self.with.store.clock() > not_after.plus(self.with.patience * 2)
         });
@@ -342,7 +347,7 @@ async fn next(
 fn executed(outcome: &Outcome, expired_status: u16) -> Executed {
     match outcome {
         Outcome::Done(_) => Executed::Done,
-        Outcome::Refused(Refusal::TooLate) => Executed::Expired,
+        Outcome::Refused(Rejection::TooLate) => Executed::Expired,
         Outcome::Replayed(answer) if answer.status == expired_status => Executed::Expired,
         Outcome::Refused(_) => Executed::Refused,
         Outcome::Repeated(_) | Outcome::Replayed(_) | Outcome::NotRecorded => Executed::Repeated,

@@ -18,7 +18,7 @@ use seatlock::domain::plan::{ReadPlan, SeatPlan};
 pub(crate) use arguments::Arguments;
 
 use super::{Failed, logging, print, read_config};
-use progress::Progress;
+use progress::ImportProgress;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failed> {
     let began = Instant::now();
@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failed> {
     let format = arguments.format().map_err(Failed::Usage)?;
     let name = arguments.plan_name();
 
-    let mut progress = Progress::start(if order.is_some() { 4 } else { 2 });
+    let mut progress = ImportProgress::start(if order.is_some() { 4 } else { 2 });
     progress.step(&format!("reading {name}"));
     let document = read(&arguments.plan, config.http.plan_body_limit)
         .map_err(|error| Failed::Work(format!("{name} cannot be read: {error}")))?;
@@ -57,7 +57,7 @@ fn enter(
     config: &Config,
     order: arguments::Order,
     plan: ReadPlan,
-    progress: &mut Progress,
+    progress: &mut ImportProgress,
 ) -> Result<Schedule, Failed> {
     System::new().block_on(enter::enter(config, order, plan, progress)).map_err(Failed::Work)
 }

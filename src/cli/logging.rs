@@ -12,7 +12,7 @@ use seatlock::config::{LogConfig, LogFormat};
 use seatlock::domain::clock::EpochMs;
 use seatlock::http::time;
 use seatlock::telemetry::redaction::redact;
-use seatlock::telemetry::request_context::Cause;
+use seatlock::telemetry::request_context::RequestContext;
 use serde_json::{Map, Value};
 
 /// Names that every JSON line uses itself; a record's own pair of that name gets an underscore.
@@ -95,16 +95,16 @@ fn write_text(line: &mut Formatter, timestamp: &str, record: &Record<'_>) -> io:
 /// The names of the requests that this is logged for, then the record's own names and values, those left
 /// out that are nothing.
 fn pairs(record: &Record<'_>) -> impl Iterator<Item = (String, Value)> {
-    let mut pairs = Pairs(requests(&Cause::current()));
+    let mut pairs = Pairs(requests(&RequestContext::current()));
     // Neither visitor ever gives up.
     let _ = record.key_values().visit(&mut pairs);
     pairs.0.into_iter().filter(|(_, value)| !value.is_null())
 }
 
 /// One request by its id and its place in a trace, several by their ids.
-fn requests(cause: &Cause) -> Vec<(String, Value)> {
+fn requests(context: &RequestContext) -> Vec<(String, Value)> {
     let pair = |name: &str, value: &str| (name.to_owned(), Value::from(value));
-    match cause.requests() {
+    match context.requests() {
         [] => Vec::new(),
         [request] => {
             let trace = request.trace.as_ref();
@@ -173,7 +173,7 @@ impl VisitValue<'_> for Json {
 #[cfg(test)]
 mod tests {
     use log::{Level, Log as _};
-    use seatlock::telemetry::request_context::{Request, Trace};
+    use seatlock::telemetry::request_context::{RequestIds, Trace};
 
     use super::*;
 
@@ -221,19 +221,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_names_the_requests_that_it_is_logged_for() {
-        let cause = |id: &str, trace| Cause::request(Request { id: id.to_owned(), trace });
+        let context =
+            |id: &str, trace| RequestContext::request(RequestIds { id: id.to_owned(), trace });
         let trace = Trace { trace_id: "4bf9".to_owned(), span_id: "00f0".to_owned() };
-        let one = cause("one", Some(trace));
-        let line_of = |cause: Cause| async move {
+        let one = context("one", Some(trace));
+        let line_of = |context: RequestContext| async move {
             let line =
-                cause.during(async { line("answered", &[("code", kv::Value::null())]) }).await;
+                context.during(async { line("answered", &[("code", kv::Value::null())]) }).await;
             serde_json::from_str::<Value>(&line).unwrap()
         };
         let told = line_of(one.clone()).await;
         assert_eq!(told["request_id"], "one");
         assert_eq!((&told["trace_id"], &told["span_id"]), (&"4bf9".into(), &"00f0".into()));
         assert_eq!(told.get("code"), None, "nothing is left out");
-        let told = line_of(Cause::all([one, cause("two", None)])).await;
+        let told = line_of(RequestContext::all([one, context("two", None)])).await;
         assert_eq!(told["request_ids"], serde_json::json!(["one", "two"]));
         assert_eq!(told.get("request_id"), None);
     }

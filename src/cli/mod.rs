@@ -25,8 +25,8 @@ use std::time::SystemTime;
 use seatlock::config::{Config, ConfigProblems};
 use seatlock::domain::clock::EpochMs;
 use seatlock::domain::effect::Once;
-use seatlock::domain::failure::StoreError;
-use seatlock::domain::refusal::Refusal;
+use seatlock::domain::execution_error::StoreError;
+use seatlock::domain::rejection::Rejection;
 use seatlock::telemetry::redaction::redact;
 
 /// `EX_USAGE` would be 64 (sysexits.h), but clap and most shells say 2.
@@ -92,7 +92,7 @@ fn print(text: &str) -> Result<(), Failed> {
 fn done<T>(outcome: Result<Once<T>, StoreError>) -> Result<T, String> {
     match outcome {
         Ok(Once::Done(entered)) => Ok(entered),
-        Ok(Once::Refused(Refusal::NotFound(what))) => Err(format!("there is no such {what}")),
+        Ok(Once::Refused(Rejection::NotFound(what))) => Err(format!("there is no such {what}")),
         Ok(Once::Refused(refusal)) => Err(format!("it was refused: {refusal:?}")),
         Ok(Once::Replayed(_)) => Err("it was answered from the records of another request".into()),
         Err(error) => Err(error.to_string()),

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 use seatlock::app::{open_queue, store_settings};
 use seatlock::http::time;
-use seatlock::queue::{self, DeadLetter, Fate, Queue, Tally};
+use seatlock::queue::{self, DeadLetter, Fate, LetterCounts, Queue};
 use seatlock::store::Store;
 use seatlock::telemetry::metrics::Metrics;
 
@@ -40,14 +40,14 @@ enum Command {
         body: bool,
     },
     /// Put dead letters back into the queue; a request whose time is over will expire
-    Retry(Which),
+    Retry(LetterSelection),
     /// Delete dead letters for good
-    Drop(Which),
+    Drop(LetterSelection),
 }
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-struct Which {
+struct LetterSelection {
     /// Their ids
     ids: Vec<String>,
     /// All there are
@@ -85,8 +85,8 @@ async fn obey(queue: &dyn Queue, command: &Command) -> Result<(), Failed> {
 }
 
 /// Takes letters away, and says how many were, whatever happens: the rest is an error.
-async fn settle(queue: &dyn Queue, which: &Which, fate: Fate) -> Result<(), Failed> {
-    let tally = Tally::default();
+async fn settle(queue: &dyn Queue, which: &LetterSelection, fate: Fate) -> Result<(), Failed> {
+    let tally = LetterCounts::default();
     let ended = take(queue, which, fate, &tally).await;
     let summary = Summary::of(fate, &which.ids, &tally, ended);
     print(&format!("{}\n", summary.counts))?;
@@ -94,11 +94,16 @@ async fn settle(queue: &dyn Queue, which: &Which, fate: Fate) -> Result<(), Fail
 }
 
 /// Works until the end, an error or a signal; shows on a terminal how far it is.
-async fn take(queue: &dyn Queue, which: &Which, fate: Fate, tally: &Tally) -> Result<(), String> {
+async fn take(
+    queue: &dyn Queue,
+    which: &LetterSelection,
+    fate: Fate,
+    tally: &LetterCounts,
+) -> Result<(), String> {
     let mut signals = Signals::listen().map_err(|error| error.to_string())?;
     let chosen = match which.all {
-        true => queue::Which::All,
-        false => queue::Which::Ids(which.ids.iter().cloned().collect()),
+        true => queue::LetterSelection::All,
+        false => queue::LetterSelection::Ids(which.ids.iter().cloned().collect()),
     };
     // Nothing is shown where the standard error is no terminal.
     let bar = ProgressBar::new_spinner();
@@ -139,7 +144,7 @@ fn done(fate: Fate) -> &'static str {
 impl Summary {
     /// Ids that were named and not seen are not there, if the work came to its end; else nothing is known of
     /// them.
-    fn of(fate: Fate, ids: &[String], tally: &Tally, ended: Result<(), String>) -> Self {
+    fn of(fate: Fate, ids: &[String], tally: &LetterCounts, ended: Result<(), String>) -> Self {
         let unseen = || ids.iter().filter(|id| !tally.has_found(id));
         let failed = tally.failed();
         let mut counts = format!("{} {}", tally.done(), done(fate));
@@ -204,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_was_done_is_always_said() {
-        let tally = Tally::default();
+        let tally = LetterCounts::default();
         let all = Summary::of(Fate::Drop, &[], &tally, Ok(()));
         assert_eq!(all, Summary { counts: "0 dropped".to_owned(), remedy: None });
         tally.note_done("1".to_owned());
@@ -225,7 +230,7 @@ mod tests {
 
     #[test]
     fn many_reasons_are_cut_short() {
-        let tally = Tally::default();
+        let tally = LetterCounts::default();
         for number in 0..50 {
             tally.note_failed(number.to_string(), "full".to_owned());
         }

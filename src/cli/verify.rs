@@ -7,9 +7,9 @@ use clap::ValueEnum;
 use seatlock::app::store_settings;
 use seatlock::config::Config;
 use seatlock::domain::audit::Violation;
-use seatlock::domain::failure::StoreError;
+use seatlock::domain::execution_error::StoreError;
 use seatlock::domain::ids::ScheduleId;
-use seatlock::store::{AuditScope, Audited, Pace, Store, Target};
+use seatlock::store::{AuditPace, AuditScope, Audited, Store, Target};
 use seatlock::telemetry::metrics::Metrics;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -64,7 +64,7 @@ async fn verify(config: &Config, arguments: &Arguments) -> Result<u64, Failed> {
     let scope = arguments.schedule.map_or(AuditScope::Everything, AuditScope::Schedule);
     let (sender, found) = mpsc::channel(UNDER_WAY);
     let (audited, told) =
-        tokio::join!(store.audit(scope, Pace::Full, sender), tell(arguments.format, found));
+        tokio::join!(store.audit(scope, AuditPace::Full, sender), tell(arguments.format, found));
     store.close().await;
     let (audited, count) = (audited.map_err(away)?, told?);
     if let Some(schedule) = arguments.schedule

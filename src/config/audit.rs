@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::duration;
-use super::reader::{Form, Reader};
+use super::reader::{Reader, ValueFormat};
 
 /// Settings of the background audit.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ impl AuditConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let default = Duration::from_secs(300);
         let shown = duration::show(default);
-        let form = Form::new(format!("off, or {}", duration::EXPECTED), shown.clone());
+        let form = ValueFormat::new(format!("off, or {}", duration::EXPECTED), shown.clone());
         let interval = reader.setting(
             "AUDIT_INTERVAL",
             (Some(default), &shown),

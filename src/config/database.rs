@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::database_url::{self, DatabaseUrl};
-use super::reader::{Form, Reader};
+use super::reader::{Reader, ValueFormat};
 
 /// Settings of the database.
 #[derive(Debug, Clone)]
@@ -120,12 +120,13 @@ fn read_url(
     help: &'static str,
 ) -> Option<DatabaseUrl> {
     let example = "postgres://seatlock:password@localhost:5432/seatlock";
-    reader.secret(name, help, Form::new(database_url::EXPECTED, example), DatabaseUrl::parse)
+    reader.secret(name, help, ValueFormat::new(database_url::EXPECTED, example), DatabaseUrl::parse)
 }
 
 fn read_sqlite_path(reader: &mut Reader<'_>) -> PathBuf {
     let default = "./seatlock.db";
-    let form = Form::new("the path of a file (no URL, and not :memory:, which is lost)", default);
+    let form =
+        ValueFormat::new("the path of a file (no URL, and not :memory:, which is lost)", default);
     let help = "file of the SQLite database that serves if WRITE_DB_URL is not set";
     reader.setting("SQLITE_PATH", (PathBuf::from(default), default), help, form, |text| {
         let url = ["sqlite:", ":memory:"].iter().any(|start| text.starts_with(start));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::address::{HostPort, parse_host};
-use super::reader::{Form, Reader};
+use super::reader::{Reader, ValueFormat};
 use super::secret::Secret;
 
 const ADDRESS: &str = "host:port or [ipv6]:port";
@@ -162,13 +162,13 @@ impl HttpConfig {
 fn read_bind(reader: &mut Reader<'_>) -> HostPort {
     let default = HostPort { host: "127.0.0.1".to_owned(), port: 8080 };
     let shown = default.to_string();
-    let form = Form::new(ADDRESS, shown.clone());
+    let form = ValueFormat::new(ADDRESS, shown.clone());
     let help = "where the API listens; loopback only without ADMIN_API_KEY";
     reader.setting("BIND", (default, &shown), help, form, HostPort::parse)
 }
 
 fn read_metrics_bind(reader: &mut Reader<'_>, bind: &HostPort) -> Option<HostPort> {
-    let form = Form::new(ADDRESS, "127.0.0.1:9090");
+    let form = ValueFormat::new(ADDRESS, "127.0.0.1:9090");
     let help =
         "where /metrics listens instead of beside the API; loopback only without ADMIN_API_KEY";
     let metrics_bind = reader.optional("METRICS_BIND", help, form, HostPort::parse);
@@ -199,8 +199,10 @@ fn read_drain_delay(reader: &mut Reader<'_>) -> Duration {
 }
 
 fn read_allowed_hosts(reader: &mut Reader<'_>) -> Vec<String> {
-    let form =
-        Form::new("host names or addresses without ports, divided by commas", "box-office.example");
+    let form = ValueFormat::new(
+        "host names or addresses without ports, divided by commas",
+        "box-office.example",
+    );
     let help = "names beside loopback ones by which the service may be addressed without ADMIN_API_KEY, and \
                 whose pages may write";
     let hosts = reader.optional("ALLOWED_HOSTS", help, form, |text| {
@@ -211,7 +213,7 @@ fn read_allowed_hosts(reader: &mut Reader<'_>) -> Vec<String> {
 }
 
 fn read_admin_api_key(reader: &mut Reader<'_>) -> Option<Secret> {
-    let form = Form::new(
+    let form = ValueFormat::new(
         "at least 16 printable ASCII characters without spaces",
         "\"$(openssl rand -hex 24)\"",
     );

@@ -11,7 +11,6 @@ mod database_url;
 mod duration;
 mod file;
 mod http;
-mod ladder;
 mod log;
 mod problem;
 #[cfg(test)]
@@ -25,9 +24,10 @@ mod seat_lock;
 mod secret;
 mod service_link;
 mod source;
-mod spelling;
+mod suggestions;
 #[cfg(test)]
 mod tests;
+mod timeout_order;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -157,8 +157,8 @@ impl Config {
         let mut config = Self::read_sections(&mut reader);
         replicas::check(&config, &mut reader);
         queue::check(&config, &mut reader);
-        ladder::check(&config, &mut reader);
-        config.warnings = spelling::warnings(vars, &reader.variables);
+        timeout_order::check(&config, &mut reader);
+        config.warnings = suggestions::warnings(vars, &reader.variables);
         config.warnings.append(&mut reader.warnings);
         config.settings = reader.settings;
         (config, reader.problems, reader.secrets)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Config;
 use super::address::HostPort;
-use super::reader::{Form, Reader};
+use super::reader::{Reader, ValueFormat};
 use super::secret::Secret;
 
 /// Settings of the queue in front.
@@ -112,11 +112,12 @@ impl QueueConfig {
             "which requests for seats go through the queue: off (none), prefer (those that ask) or \
              always",
         );
-        let form = Form::new(URL, "db://");
+        let form = ValueFormat::new(URL, "db://");
         let url =
             reader.secret("QUEUE_URL", "where the queue is; db:// if not set", form, parse_url);
         let url = url.unwrap_or(QueueUrl::Database);
-        let form = Form::new("1 to 100 letters, digits, dots, dashes and underscores", "seatlock");
+        let form =
+            ValueFormat::new("1 to 100 letters, digits, dots, dashes and underscores", "seatlock");
         let name = reader.setting(
             "QUEUE_NAME",
             ("seatlock".to_owned(), "seatlock"),

@@ -43,14 +43,14 @@ pub struct Setting {
 }
 
 /// What a value must look like, for problems.
-pub(super) struct Form {
+pub(super) struct ValueFormat {
     /// Begins with a lowercase word.
     pub(super) expected: Cow<'static, str>,
     /// A value that would be accepted.
     pub(super) example: Cow<'static, str>,
 }
 
-impl Form {
+impl ValueFormat {
     pub(super) fn new(
         expected: impl Into<Cow<'static, str>>,
         example: impl Into<Cow<'static, str>>,
@@ -94,7 +94,7 @@ impl<'a> Reader<'a> {
 
     /// A text taken as it is.
     pub(super) fn text(&mut self, name: &'static str, default: &str, help: &'static str) -> String {
-        let form = Form::new("a text", default.to_owned());
+        let form = ValueFormat::new("a text", default.to_owned());
         self.setting(name, (default.to_owned(), default), help, form, |text| Some(text.to_owned()))
     }
 
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
         help: &'static str,
     ) -> Duration {
         let shown = duration::show(default);
-        let form = Form::new(duration::EXPECTED, shown.clone());
+        let form = ValueFormat::new(duration::EXPECTED, shown.clone());
         self.setting(name, (default, &shown), help, form, duration::parse)
     }
 
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
         let options = || std::iter::once(&first).chain(others);
         let words: Vec<&str> = options().map(|(word, _)| *word).collect();
         let shown = options().find(|(_, value)| *value == default).unwrap_or(&first).0;
-        let form = Form::new(format!("one of {}", words.join(", ")), shown);
+        let form = ValueFormat::new(format!("one of {}", words.join(", ")), shown);
         self.setting(name, (default, shown), help, form, |text| {
             options().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| *value)
         })
@@ -170,7 +170,7 @@ impl<'a> Reader<'a> {
         name: &'static str,
         (default, shown): (T, &str),
         help: &'static str,
-        form: Form,
+        form: ValueFormat,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> T {
         self.declare(Variable { name, default: Some(shown.to_owned()), help, secret: false });
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
         &mut self,
         name: &'static str,
         help: &'static str,
-        form: Form,
+        form: ValueFormat,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
         self.declare(Variable { name, default: None, help, secret: false });
@@ -198,7 +198,7 @@ impl<'a> Reader<'a> {
         &mut self,
         name: &'static str,
         help: &'static str,
-        form: Form,
+        form: ValueFormat,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
         self.declare(Variable { name, default: None, help, secret: true });
@@ -265,7 +265,7 @@ impl<'a> Reader<'a> {
         self.problems.push(ConfigProblem { variable: name.to_owned(), value, expected, example });
     }
 
-    fn refuse_form(&mut self, name: &str, form: &Form) {
+    fn refuse_form(&mut self, name: &str, form: &ValueFormat) {
         self.refuse(name, form.expected.as_ref(), format!("{name}={}", form.example));
     }
 
@@ -280,7 +280,7 @@ impl<'a> Reader<'a> {
     fn parsed<T>(
         &mut self,
         name: &'static str,
-        form: &Form,
+        form: &ValueFormat,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
         let text = self.raw(name)?;
@@ -339,8 +339,8 @@ fn without_line_end(text: &str) -> &str {
     text.trim_end_matches(['\r', '\n'])
 }
 
-fn number_form<N: Display>(range: &RangeInclusive<N>, example: String) -> Form {
-    Form::new(format!("a whole number from {} to {}", range.start(), range.end()), example)
+fn number_form<N: Display>(range: &RangeInclusive<N>, example: String) -> ValueFormat {
+    ValueFormat::new(format!("a whole number from {} to {}", range.start(), range.end()), example)
 }
 
 fn parse_number<N: FromStr + PartialOrd>(text: &str, range: &RangeInclusive<N>) -> Option<N> {

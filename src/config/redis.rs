@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::address::{HostPort, parse_host};
-use super::reader::{Form, Reader};
+use super::reader::{Reader, ValueFormat};
 use super::secret::Secret;
 
 /// Settings of Redis. Without `REDIS_HOST` (or the nodes of a Sentinel or Cluster) there is none,
@@ -70,7 +70,7 @@ impl RedisConfig {
         let username = reader.optional(
             "REDIS_USERNAME",
             "user of Redis' access control list; needs REDIS_PASSWORD",
-            Form::new("a name", "seatlock"),
+            ValueFormat::new("a name", "seatlock"),
             |text| Some(text.to_owned()),
         );
         let password = read_password(reader, "REDIS_PASSWORD", "password of Redis");
@@ -107,7 +107,7 @@ fn read_tls(reader: &mut Reader<'_>) -> (bool, Option<String>) {
     let ca = reader.optional(
         "REDIS_TLS_CA",
         "file of certificates (PEM) of authorities that may vouch for Redis, beside the system's",
-        Form::new(
+        ValueFormat::new(
             "a readable file of certificates in PEM form, of at most 1 MiB",
             "/etc/ssl/redis-ca.pem",
         ),
@@ -131,20 +131,20 @@ fn read_mode(reader: &mut Reader<'_>) -> (ModeName, Option<RedisMode>) {
     let host = reader.optional(
         "REDIS_HOST",
         "host of a standalone Redis; seat locks live in this process if not set",
-        Form::new("a host name or address without scheme and port", "redis.example.com"),
+        ValueFormat::new("a host name or address without scheme and port", "redis.example.com"),
         parse_host,
     );
     let port = reader.number("REDIS_PORT", 6379, 1..=u16::MAX, "port of a standalone Redis");
     let nodes = reader.optional(
         "REDIS_NODES",
         "Sentinels, or nodes of a cluster, separated by commas",
-        Form::new("host:port, host:port, …", "redis-0:26379,redis-1:26379"),
+        ValueFormat::new("host:port, host:port, …", "redis-0:26379,redis-1:26379"),
         parse_nodes,
     );
     let master = reader.optional(
         "REDIS_SENTINEL_MASTER",
         "name the Sentinels know the primary by",
-        Form::new("a name", "mymaster"),
+        ValueFormat::new("a name", "mymaster"),
         |text| Some(text.to_owned()),
     );
     let password = read_password(reader, "REDIS_SENTINEL_PASSWORD", "password of the Sentinels");
@@ -193,7 +193,7 @@ fn read_password(
     name: &'static str,
     help: &'static str,
 ) -> Option<Secret> {
-    let form = Form::new("a password", "\"$(openssl rand -hex 24)\"");
+    let form = ValueFormat::new("a password", "\"$(openssl rand -hex 24)\"");
     reader.secret(name, help, form, |text| Some(Secret::new(text)))
 }
 

@@ -3,7 +3,7 @@
 use super::claims::{BlockRow, BookingRow, HoldRow};
 use super::clock::EpochMs;
 use super::ids::SeatNumber;
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 
 /// A seat as answers show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub enum Answer {
     /// What was done.
     Effect(Effect),
     /// Why nothing was done; of requests that came through the queue, whose answer is asked for later.
-    Refusal(Refusal),
+    Rejection(Rejection),
     /// What was recorded under another key of the same request.
     Recorded(RecordedAnswer),
 }
@@ -108,7 +108,7 @@ pub enum Outcome {
     /// A lookup found nothing under the key.
     NotRecorded,
     /// The answer is no, and nothing was done.
-    Refused(Refusal),
+    Refused(Rejection),
 }
 
 impl Outcome {
@@ -127,5 +127,5 @@ pub enum Once<T> {
     /// It was done before; here is the answer given then.
     Replayed(RecordedAnswer),
     /// The answer is no.
-    Refused(Refusal),
+    Refused(Rejection),
 }

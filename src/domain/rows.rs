@@ -10,7 +10,7 @@ use super::clock::{EpochMs, Outage, hold_end};
 use super::command::{Keyed, RequestKey};
 use super::effect::{Answer, Effect, RecordedAnswer};
 use super::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 use super::rules::ScheduleRules;
 use super::seat::{SeatRow, SeatState};
 
@@ -34,7 +34,7 @@ pub enum KnownAnswer {
     /// Given earlier in this batch.
     Given(Box<Effect>),
     /// A request through the queue that was refused earlier in this batch.
-    Refused(Refusal),
+    Refused(Rejection),
 }
 
 /// A customer's live seats in one schedule.

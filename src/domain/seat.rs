@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::clock::{EpochMs, Outage, hold_end};
-use super::refusal::ConflictReason;
+use super::rejection::ConflictReason;
 
 /// The state of a seat, with the claim that put it there. `available → held → booked → available`, and
 /// `available ⇄ blocked`.

@@ -7,7 +7,7 @@
 
 /// A step of a booking's way, in the order in which they are reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Point {
+pub enum FailPoint {
     /// A request has its seat locks.
     AfterLock,
     /// A batch's transaction has begun.
@@ -33,7 +33,7 @@ pub enum Point {
 /// A failure that a test has asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a fault was injected {0:?}")]
-pub struct Injected(pub Point);
+pub struct Injected(pub FailPoint);
 
 /// A step is reached that can fail.
 ///
@@ -41,14 +41,14 @@ pub struct Injected(pub Point);
 /// The failure that a test has asked for; never without the feature.
 #[cfg(not(feature = "faults"))]
 #[inline]
-pub async fn reach(_: Point) -> Result<(), Injected> {
+pub async fn reach(_: FailPoint) -> Result<(), Injected> {
     Ok(())
 }
 
 /// A step is reached that cannot fail.
 #[cfg(not(feature = "faults"))]
 #[inline]
-pub async fn pass(_: Point) {}
+pub async fn pass(_: FailPoint) {}
 
 #[cfg(feature = "faults")]
 pub use armed::{arm, pass, reach};
@@ -61,25 +61,25 @@ mod armed {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
-    use super::{Injected, Point};
+    use super::{FailPoint, Injected};
 
     /// The names of the points in `SEATLOCK_FAULTS`.
-    const NAMES: [(&str, Point); 10] = [
-        ("after_lock", Point::AfterLock),
-        ("after_begin", Point::AfterBegin),
-        ("after_row_lock", Point::AfterRowLock),
-        ("after_version_lock", Point::AfterVersionLock),
-        ("before_commit", Point::BeforeCommit),
-        ("after_commit", Point::AfterCommit),
-        ("before_snapshot", Point::BeforeSnapshot),
-        ("before_unlock", Point::BeforeUnlock),
-        ("before_answer", Point::BeforeAnswer),
-        ("before_settle", Point::BeforeSettle),
+    const NAMES: [(&str, FailPoint); 10] = [
+        ("after_lock", FailPoint::AfterLock),
+        ("after_begin", FailPoint::AfterBegin),
+        ("after_row_lock", FailPoint::AfterRowLock),
+        ("after_version_lock", FailPoint::AfterVersionLock),
+        ("before_commit", FailPoint::BeforeCommit),
+        ("after_commit", FailPoint::AfterCommit),
+        ("before_snapshot", FailPoint::BeforeSnapshot),
+        ("before_unlock", FailPoint::BeforeUnlock),
+        ("before_answer", FailPoint::BeforeAnswer),
+        ("before_settle", FailPoint::BeforeSettle),
     ];
 
     /// What happens at a point.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    enum Deed {
+    enum FaultAction {
         Kill,
         Pause(Duration),
         Error,
@@ -88,8 +88,8 @@ mod armed {
     /// What happens where; `nth` is the one time at which it does, each time if absent.
     #[derive(Debug)]
     struct Fault {
-        point: Point,
-        deed: Deed,
+        point: FailPoint,
+        deed: FaultAction,
         nth: Option<u64>,
         reached: AtomicU64,
     }
@@ -123,9 +123,9 @@ mod armed {
             None => (what, None),
         };
         let deed = match deed.split_once(':') {
-            None if deed == "kill" => Deed::Kill,
-            None if deed == "error" => Deed::Error,
-            Some(("pause", time)) => Deed::Pause(duration(time).ok_or_else(wrong)?),
+            None if deed == "kill" => FaultAction::Kill,
+            None if deed == "error" => FaultAction::Error,
+            Some(("pause", time)) => FaultAction::Pause(duration(time).ok_or_else(wrong)?),
             _ => return Err(wrong()),
         };
         let named = NAMES.iter().find(|(known, _)| *known == name);
@@ -144,7 +144,7 @@ mod armed {
     ///
     /// # Errors
     /// The failure that the plan has for it.
-    pub async fn reach(point: Point) -> Result<(), Injected> {
+    pub async fn reach(point: FailPoint) -> Result<(), Injected> {
         for fault in PLAN.get().into_iter().flatten().filter(|fault| fault.point == point) {
             let time = fault.reached.fetch_add(1, Ordering::SeqCst) + 1;
             if fault.nth.is_some_and(|nth| nth != time) {
@@ -152,9 +152,9 @@ mod armed {
             }
             log::warn!("a fault: {:?} at {point:?}", fault.deed);
             match fault.deed {
-                Deed::Kill => die(),
-                Deed::Pause(time) => tokio::time::sleep(time).await,
-                Deed::Error => return Err(Injected(point)),
+                FaultAction::Kill => die(),
+                FaultAction::Pause(time) => tokio::time::sleep(time).await,
+                FaultAction::Error => return Err(Injected(point)),
             }
         }
         Ok(())
@@ -162,7 +162,7 @@ mod armed {
 
     /// A step is reached that cannot fail: a failure in the plan is a panic.
     #[expect(clippy::panic, reason = "a test asked for it")]
-    pub async fn pass(point: Point) {
+    pub async fn pass(point: FailPoint) {
         if let Err(injected) = reach(point).await {
             panic!("{injected}");
         }
@@ -181,9 +181,9 @@ mod armed {
         fn a_fault_names_a_point_a_deed_and_perhaps_the_time_at_which_it_strikes() {
             let third = fault("after_commit=kill@3").unwrap();
             let read = (third.point, third.deed, third.nth);
-            assert_eq!(read, (Point::AfterCommit, Deed::Kill, Some(3)));
+            assert_eq!(read, (FailPoint::AfterCommit, FaultAction::Kill, Some(3)));
             let each = fault("before_unlock=pause:40s").unwrap();
-            assert_eq!((each.deed, each.nth), (Deed::Pause(Duration::from_secs(40)), None));
+            assert_eq!((each.deed, each.nth), (FaultAction::Pause(Duration::from_secs(40)), None));
             for wrong in
                 ["after_commit", "after_lunch=kill", "after_lock=pause:4", "after_lock=kill@x"]
             {

@@ -21,19 +21,19 @@ use crate::domain::plan::{
     first_ten, quoted as between_backticks,
 };
 use crate::formats::prices::Prices;
-use columns::{Column, Columns};
-use draft::Draft;
-use records::{LINE_BREAK, Record, Records};
+use columns::{Columns, CsvColumn};
+use draft::PlanDraft;
+use records::{CsvRecord, LINE_BREAK, Records};
 
 /// What the checks of every plan call its parts: the columns they come from.
 const FIELD_NAMES: FieldNames = FieldNames {
     sections: "sections",
-    section_name: Column::Section.name(),
-    row_name: Column::Row.name(),
-    number: Column::Number.name(),
-    label: Column::Label.name(),
-    price: Column::Price.name(),
-    x: Column::X.name(),
+    section_name: CsvColumn::Section.name(),
+    row_name: CsvColumn::Row.name(),
+    number: CsvColumn::Number.name(),
+    label: CsvColumn::Label.name(),
+    price: CsvColumn::Price.name(),
+    x: CsvColumn::X.name(),
     label_remedy: "give every seat a label of its own in the column `label`",
 };
 
@@ -67,7 +67,7 @@ pub fn parse(document: &[u8], prices: &Prices) -> Result<ReadPlan, Vec<PlanError
 /// if no section or row of a section shares its name with another and none is empty.
 #[must_use]
 pub fn write(plan: &SeatPlan) -> String {
-    let mut document = Column::ALL.map(Column::name).join(",");
+    let mut document = CsvColumn::ALL.map(CsvColumn::name).join(",");
     document.push_str("\r\n");
     for (_, PlacedSeat { section, row, seat }) in plan.seats() {
         let coordinate = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
@@ -94,7 +94,7 @@ struct Reading<'a> {
     columns: Columns,
     prices: &'a Prices,
     has_decimal_commas: bool,
-    draft: Draft,
+    draft: PlanDraft,
     categories: BTreeSet<String>,
     /// Categories, and seats without one, that have no price, with the line of the first such seat.
     unpriced: BTreeMap<Option<String>, usize>,
@@ -107,7 +107,7 @@ impl<'a> Reading<'a> {
             columns,
             prices,
             has_decimal_commas: separator != b',',
-            draft: Draft::default(),
+            draft: PlanDraft::default(),
             categories: BTreeSet::new(),
             unpriced: BTreeMap::new(),
             problems: Problems::default(),
@@ -115,7 +115,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Adds the seat of a line, or what is wrong with the line.
-    fn take(&mut self, record: &Record) {
+    fn take(&mut self, record: &CsvRecord) {
         // No text of a plan goes on over lines, and what looks so is a quote that nobody closed.
         if let Some(column) = record.broken_field() {
             let at = records::place(record.line, Some(column));
@@ -143,11 +143,11 @@ impl<'a> Reading<'a> {
         }
         let seat = self.seat(record);
         let text = |column| self.columns.text(record, column);
-        self.draft.add(text(Column::Section), text(Column::Row), seat, record.line);
+        self.draft.add(text(CsvColumn::Section), text(CsvColumn::Row), seat, record.line);
     }
 
     /// Text that belongs to no column of the plan: behind the last, or below an empty header.
-    fn stray_text(&mut self, record: &Record, column: usize) {
+    fn stray_text(&mut self, record: &CsvRecord, column: usize) {
         let columns = self.columns.count();
         if column > columns {
             let message = format!(
@@ -165,28 +165,29 @@ impl<'a> Reading<'a> {
         self.problems.add(records::place(record.line, Some(column)), "column_unnamed", message);
     }
 
-    fn seat(&mut self, record: &Record) -> PlanSeat {
+    fn seat(&mut self, record: &CsvRecord) -> PlanSeat {
         let text = |column| Some(self.columns.text(record, column)).filter(|text| !text.is_empty());
         let owned = |column| text(column).map(str::to_owned);
         let (number, category) =
-            (owned(Column::Number).unwrap_or_default(), owned(Column::Category));
-        let label = owned(Column::Label).unwrap_or_else(|| {
+            (owned(CsvColumn::Number).unwrap_or_default(), owned(CsvColumn::Category));
+        let label = owned(CsvColumn::Label).unwrap_or_else(|| {
             let part = |column| text(column).unwrap_or_default();
-            format!("{}-{}-{number}", part(Column::Section), part(Column::Row))
+            format!("{}-{}-{number}", part(CsvColumn::Section), part(CsvColumn::Row))
         });
         if let Some(category) = &category {
             self.categories.insert(category.clone());
         }
         let price = self.price(record, category.as_deref());
-        let place = self.coordinate(record, Column::X).zip(self.coordinate(record, Column::Y));
+        let place =
+            self.coordinate(record, CsvColumn::X).zip(self.coordinate(record, CsvColumn::Y));
         // A coordinate that is no number is told already, and must not look like a missing one.
         let (x, y) = place.unwrap_or_default();
         PlanSeat { number, label, price, category, x, y }
     }
 
     /// What the seat costs; nothing if that is a problem, so that it is told once.
-    fn price(&mut self, record: &Record, category: Option<&str>) -> i64 {
-        let digits = self.columns.text(record, Column::Price).trim();
+    fn price(&mut self, record: &CsvRecord, category: Option<&str>) -> i64 {
+        let digits = self.columns.text(record, CsvColumn::Price).trim();
         if digits.is_empty() {
             let price = self.prices.of(category);
             if price.is_none() {
@@ -200,7 +201,7 @@ impl<'a> Reading<'a> {
                 between_backticks(digits)
             );
             self.problems.add(
-                self.columns.at(record.line, Column::Price),
+                self.columns.at(record.line, CsvColumn::Price),
                 "price_invalid",
                 message,
             );
@@ -209,7 +210,7 @@ impl<'a> Reading<'a> {
     }
 
     /// A coordinate, if there is one; the outer `None` is for what is no number.
-    fn coordinate(&mut self, record: &Record, column: Column) -> Option<Option<f64>> {
+    fn coordinate(&mut self, record: &CsvRecord, column: CsvColumn) -> Option<Option<f64>> {
         let text = self.columns.text(record, column).trim();
         if text.is_empty() {
             return Some(None);
@@ -259,7 +260,7 @@ impl<'a> Reading<'a> {
                 first_ten(named.iter().map(|(category, _)| (*category, None)))
             );
             self.problems.add_apart(
-                self.columns.at(*line, Column::Price),
+                self.columns.at(*line, CsvColumn::Price),
                 "price_missing",
                 message,
             );
@@ -269,7 +270,7 @@ impl<'a> Reading<'a> {
                 "some seats have neither price nor category: {remedy} one for all (`9900`)"
             );
             self.problems.add_apart(
-                self.columns.at(*line, Column::Price),
+                self.columns.at(*line, CsvColumn::Price),
                 "price_missing",
                 message,
             );

@@ -10,11 +10,11 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 use utoipa_swagger_ui::Config;
 
-use crate::seat_map::Coding;
+use crate::seat_map::ContentEncoding;
 
 use super::problem::{Code, Problem};
 use super::reply::{Keep, Readers};
-use super::{Services, negotiate, openapi, reply};
+use super::{Services, content_encoding, openapi, reply};
 
 /// The files that the page consists of. The package has others, which nothing refers to.
 const FILES: [&str; 8] = [
@@ -83,12 +83,12 @@ impl Asset {
     }
 
     /// The body in a coding. Who asks while it is being compressed waits for it.
-    async fn encoded(&self, coding: Coding) -> Result<Bytes, Problem> {
+    async fn encoded(&self, coding: ContentEncoding) -> Result<Bytes, Problem> {
         let cell = match coding {
-            Coding::Identity => return Ok(self.body.clone()),
-            Coding::Gzip => &self.gzip,
-            Coding::Brotli => &self.brotli,
-            Coding::Zstd => &self.zstd,
+            ContentEncoding::Identity => return Ok(self.body.clone()),
+            ContentEncoding::Gzip => &self.gzip,
+            ContentEncoding::Brotli => &self.brotli,
+            ContentEncoding::Zstd => &self.zstd,
         };
         let compress = async || {
             let body = self.body.to_vec();
@@ -100,7 +100,7 @@ impl Asset {
     }
 
     async fn answer(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-        let coding = negotiate::coding(request);
+        let coding = content_encoding::coding(request);
         let body = self.encoded(coding).await?;
         let tag = format!("\"{}-{}\"", self.digest, coding.name());
         // After an upgrade no reader has files of two releases.
@@ -108,7 +108,7 @@ impl Asset {
         let mut response = reply::conditional(request, &tag, kept, || {
             let mut response = HttpResponse::Ok();
             response.content_type(self.media.as_str());
-            if coding != Coding::Identity {
+            if coding != ContentEncoding::Identity {
                 response.insert_header((header::CONTENT_ENCODING, coding.name()));
             }
             response.body(body)
@@ -175,10 +175,13 @@ mod tests {
     #[tokio::test]
     async fn a_coding_is_made_once_and_shared() {
         let asset = Asset::new("text/plain", Bytes::from("seat ".repeat(10_000)));
-        let first = asset.encoded(Coding::Gzip).await.unwrap();
-        let again = asset.encoded(Coding::Gzip).await.unwrap();
+        let first = asset.encoded(ContentEncoding::Gzip).await.unwrap();
+        let again = asset.encoded(ContentEncoding::Gzip).await.unwrap();
         assert_eq!(first.as_ptr(), again.as_ptr());
         assert!(first.len() < 2_000);
-        assert_eq!(asset.encoded(Coding::Identity).await.unwrap().as_ptr(), asset.body.as_ptr());
+        assert_eq!(
+            asset.encoded(ContentEncoding::Identity).await.unwrap().as_ptr(),
+            asset.body.as_ptr()
+        );
     }
 }

@@ -3,30 +3,30 @@
 //! A handler is short: read and check the body, hand it on, write the answer. [`routes`] is the API on one
 //! page, [`problem`] the only error table, [`answers`] the form of every answer.
 
-pub mod answers;
 pub mod auth;
 pub mod body;
-mod convert;
+mod content_encoding;
 mod documents;
-pub mod edge;
+mod error_mapping;
 pub mod fields;
 mod guard;
 pub mod handlers;
 mod heavy;
+mod idempotency_key;
 pub mod json;
-mod key;
 mod limit;
 mod media;
-mod negotiate;
+pub mod middleware;
 pub mod openapi;
 mod outgoing;
 mod percent;
-mod prefer;
+mod prefer_header;
 pub mod problem;
 pub mod query;
-pub mod recorded;
 mod reply;
+pub mod responses;
 pub mod routes;
+pub mod stored_response;
 pub mod time;
 mod trace;
 pub mod version;
@@ -48,15 +48,15 @@ use crate::service::catalogue::Catalogue;
 use crate::service::queued_requests::Requests;
 use crate::telemetry::metrics::Metrics;
 
-pub use convert::plan_problem;
 pub use documents::Documents;
+pub use error_mapping::plan_problem;
 pub use guard::Hosts;
 pub use heavy::Heavy;
 pub use limit::RateLimit;
 pub use outgoing::Budget;
 
 use auth::ApiKey;
-use key::KeyHeader;
+use idempotency_key::KeyHeader;
 use problem::Problem;
 use reply::Readers;
 
@@ -121,7 +121,7 @@ impl Services {
         body::expect_json(request)?;
         let body = body::read(request, payload, self.body_limit, self.body_timeout).await?;
         let parsed = body::parse(&body)?;
-        let keyed = key::keyed(request, &parsed)?;
+        let keyed = idempotency_key::keyed(request, &parsed)?;
         Ok((parsed, keyed))
     }
 
@@ -173,7 +173,7 @@ impl Services {
             body::expect_json(request)?;
         }
         let parsed = if body.is_empty() { T::default() } else { body::parse(&body)? };
-        let keyed = key::keyed(request, &parsed)?;
+        let keyed = idempotency_key::keyed(request, &parsed)?;
         Ok((parsed, keyed))
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::json;
 use crate::domain::ids::BookingId;
-use crate::domain::refusal::{Conflict, ConflictReason};
+use crate::domain::rejection::{Conflict, ConflictReason};
 
 pub use codes::{Code, Payment};
 

@@ -151,14 +151,14 @@ impl Parameters for NoParameters {
 
 /// The query of a list whose cursor is a `T`.
 #[derive(Debug)]
-pub struct Page<T> {
+pub struct PageQuery<T> {
     /// The item after which the page begins; the first page if absent.
     pub after: Option<T>,
     /// The most items of the page.
     pub limit: usize,
 }
 
-impl<T: FromStr> Parameters for Page<T> {
+impl<T: FromStr> Parameters for PageQuery<T> {
     fn read(given: &mut Given) -> Result<Self, Problem> {
         let limit = given.limit(PAGE_MAX)?.unwrap_or(PAGE_DEFAULT);
         Ok(Self { after: given.cursor()?, limit })
@@ -175,26 +175,26 @@ mod tests {
     proptest! {
         #[test]
         fn no_query_makes_the_reader_panic(query in any::<String>()) {
-            drop(read::<Page<EventId>>(&query));
-            drop(read::<Page<BookingId>>(&query));
+            drop(read::<PageQuery<EventId>>(&query));
+            drop(read::<PageQuery<BookingId>>(&query));
         }
 
         #[test]
         fn no_cursor_makes_the_reader_panic(cursor in "[0-9a-z]{7,9}\\.[0-9a-f-]{0,60}|[ -~]{0,30}") {
-            drop(read::<Page<InHistory<EventId>>>(&format!("cursor={cursor}")));
-            drop(read::<Page<InHistory<BookingId>>>(&format!("cursor={cursor}")));
+            drop(read::<PageQuery<InHistory<EventId>>>(&format!("cursor={cursor}")));
+            drop(read::<PageQuery<InHistory<BookingId>>>(&format!("cursor={cursor}")));
         }
 
         #[test]
         fn a_cursor_is_read_as_it_was_given(id in 1..=i64::MAX, limit in 1..=PAGE_MAX) {
             let cursor = InHistory { history: HistoryId::TEST, at: EventId(id) };
-            let page = read::<Page<_>>(&format!("cursor={cursor}&limit={limit}")).unwrap();
+            let page = read::<PageQuery<_>>(&format!("cursor={cursor}&limit={limit}")).unwrap();
             prop_assert_eq!((page.after, page.limit), (Some(cursor), limit));
         }
     }
 
     fn page(query: &str) -> Result<(Option<i64>, usize), String> {
-        let page = read::<Page<i64>>(query);
+        let page = read::<PageQuery<i64>>(query);
         page.map(|page| (page.after, page.limit)).map_err(|problem| {
             let error = &problem.errors[0];
             format!("{}: {}", error.pointer, error.message)

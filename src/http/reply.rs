@@ -8,10 +8,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::effect::{Once, Outcome, RecordedAnswer};
-use crate::seat_map::{Coding, MapAnswer};
+use crate::seat_map::{ContentEncoding, MapAnswer};
 
-use super::answers::render;
 use super::problem::Problem;
+use super::responses::render;
 
 /// Says that the answer was given before, under the same Idempotency-Key.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -56,7 +56,7 @@ impl Keep {
 
 /// Where the thing that an answer speaks of can be read: a path that the thing's id completes.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place {
+pub(super) enum LocationHeader {
     /// Made by this request: `Location` (RFC 9110 §10.2.2), status 201.
     Location(&'static str),
     /// What the body is a representation of: `Content-Location` (RFC 9110 §8.7), status 200.
@@ -66,7 +66,7 @@ pub(super) enum Place {
 }
 
 /// The response to a command's outcome.
-pub(super) fn outcome(outcome: Outcome, place: Place) -> Result<HttpResponse, Problem> {
+pub(super) fn outcome(outcome: Outcome, place: LocationHeader) -> Result<HttpResponse, Problem> {
     match outcome {
         Outcome::Done(effect) => Ok(recorded(render(&effect), place, false)),
         Outcome::Repeated(effect) => Ok(recorded(render(&effect), place, true)),
@@ -80,7 +80,7 @@ pub(super) fn outcome(outcome: Outcome, place: Place) -> Result<HttpResponse, Pr
 pub(super) fn once<T>(
     once: Once<T>,
     render: fn(&T) -> RecordedAnswer,
-    place: Place,
+    place: LocationHeader,
 ) -> Result<HttpResponse, Problem> {
     match once {
         Once::Done(done) => Ok(recorded(render(&done), place, false)),
@@ -89,7 +89,7 @@ pub(super) fn once<T>(
     }
 }
 
-fn recorded(answer: RecordedAnswer, place: Place, replayed: bool) -> HttpResponse {
+fn recorded(answer: RecordedAnswer, place: LocationHeader, replayed: bool) -> HttpResponse {
     #[derive(Deserialize)]
     struct Made {
         id: String,
@@ -101,13 +101,13 @@ fn recorded(answer: RecordedAnswer, place: Place, replayed: bool) -> HttpRespons
         HeaderValue::from_str(&format!("{base}{}", made.id)).ok()
     };
     match place {
-        Place::Location(base) => {
+        LocationHeader::Location(base) => {
             response.insert_header((header::LOCATION, made(base).unwrap_or_else(empty)));
         }
-        Place::ContentLocation(base) => {
+        LocationHeader::ContentLocation(base) => {
             response.insert_header((header::CONTENT_LOCATION, made(base).unwrap_or_else(empty)));
         }
-        Place::None => {}
+        LocationHeader::None => {}
     }
     if replayed {
         response.insert_header((REPLAYED, HeaderValue::from_static("true")));
@@ -134,14 +134,14 @@ pub(super) fn versioned(mut response: HttpResponse, version: Option<i64>) -> Htt
 pub(super) fn map(
     request: &HttpRequest,
     answer: &MapAnswer,
-    coding: Coding,
+    coding: ContentEncoding,
     readers: Readers,
 ) -> HttpResponse {
     let encoded = &answer.encoded;
     let mut response = conditional(request, &encoded.tag, (Keep::Moment, readers), || {
         let mut response = HttpResponse::Ok();
         response.insert_header(header::ContentType::json());
-        if coding != Coding::Identity {
+        if coding != ContentEncoding::Identity {
             response.insert_header((header::CONTENT_ENCODING, coding.name()));
         }
         response.body(encoded.body.clone())

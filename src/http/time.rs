@@ -14,7 +14,7 @@ const LAST: EpochMs = EpochMs(253_402_300_799_999);
 pub enum NoTime {
     /// It has another form, or names a day or an hour that does not exist.
     #[error("must be a time like 2026-11-22T20:00:00Z (RFC 3339)")]
-    Form,
+    Representation,
     /// It is a time that cannot be stored.
     #[error("must be from 1970-01-01T00:00:00Z to 9999-12-31T23:59:59.999Z in UTC")]
     Range,
@@ -25,7 +25,7 @@ impl NoTime {
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
-            Self::Form => "invalid_time",
+            Self::Representation => "invalid_time",
             Self::Range => "out_of_range",
         }
     }
@@ -46,9 +46,9 @@ pub fn write(time: EpochMs) -> String {
 pub fn read(text: &str) -> Result<EpochMs, NoTime> {
     // RFC 3339 §5.6 has `T`, in either case, and allows a blank for it.
     if !matches!(text.as_bytes().get(10), Some(b'T' | b't' | b' ')) {
-        return Err(NoTime::Form);
+        return Err(NoTime::Representation);
     }
-    let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| NoTime::Form)?;
+    let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| NoTime::Representation)?;
     // Another offset may lead out of the years that the type has, which would be a panic.
     let ms = time.unix_timestamp_nanos().div_euclid(1_000_000);
     let ms = i64::try_from(ms).ok().filter(|ms| (0..=LAST.0).contains(ms));
@@ -98,7 +98,11 @@ mod tests {
         assert_eq!(read("2017-01-01T00:59:60.5+01:00"), Ok(before));
         assert_eq!(write(before), "2016-12-31T23:59:59.999Z");
         assert_eq!(read("9999-12-31T23:59:60Z"), Ok(LAST));
-        assert_eq!(read("2016-12-31T12:00:60Z"), Err(NoTime::Form), "there is none at noon");
+        assert_eq!(
+            read("2016-12-31T12:00:60Z"),
+            Err(NoTime::Representation),
+            "there is none at noon"
+        );
     }
 
     #[test]
@@ -129,7 +133,7 @@ mod tests {
             "+2026-11-22T20:00:00Z",
             "1763812496789",
         ] {
-            assert_eq!(read(text), Err(NoTime::Form), "{text}");
+            assert_eq!(read(text), Err(NoTime::Representation), "{text}");
         }
     }
 

@@ -28,10 +28,10 @@ impl PendingReleases {
         Self { releases: Mutex::default(), max, gauge }
     }
 
-    /// A guard for requests that are sent now. If it is dropped before [`InFlight::complete`], also because
+    /// A guard for requests that are sent now. If it is dropped before [`UnansweredRequests::complete`], also because
     /// the caller was dropped, the locks of the requests are released later.
-    pub(super) fn guard<'a>(&'a self, requests: &'a [LockRequest]) -> InFlight<'a> {
-        InFlight { pending: self, requests }
+    pub(super) fn guard<'a>(&'a self, requests: &'a [LockRequest]) -> UnansweredRequests<'a> {
+        UnansweredRequests { pending: self, requests }
     }
 
     /// Releases the locks of requests that may have been executed: an acquired lock may exist, and a released
@@ -81,19 +81,19 @@ impl PendingReleases {
 }
 
 /// Requests that were sent and have no answer yet.
-pub(super) struct InFlight<'a> {
+pub(super) struct UnansweredRequests<'a> {
     pending: &'a PendingReleases,
     requests: &'a [LockRequest],
 }
 
-impl InFlight<'_> {
+impl UnansweredRequests<'_> {
     /// The answer has come: nothing is to be released.
     pub(super) fn complete(mut self) {
         self.requests = &[];
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for UnansweredRequests<'_> {
     fn drop(&mut self) {
         self.pending.enqueue_sent(self.requests);
     }

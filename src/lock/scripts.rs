@@ -3,11 +3,8 @@
 //! Key: `{sch:42}:seat:1042`. The schedule is the hash tag, so the keys of a request are in one slot of a
 //! cluster. Value: the 32 hexadecimal digits of the token. Each script starts with its contract.
 
-use std::borrow::Cow;
-
 use super::{LockError, LockReply, LockRequest, LockToken, ttl_ms};
 use crate::domain::ids::{ScheduleId, SeatNumber};
-use crate::faults::mutants::Mutant;
 use crate::redis::{Cmd, Script, Value};
 
 const ACQUIRE: &str = include_str!("scripts/acquire.lua");
@@ -26,8 +23,8 @@ impl Scripts {
     pub(super) fn new() -> Self {
         Self {
             acquire: Script::new(ACQUIRE),
-            release: Script::new(compared(RELEASE)),
-            retoken: Script::new(compared(RETOKEN)),
+            release: Script::new(RELEASE),
+            retoken: Script::new(RETOKEN),
         }
     }
 
@@ -55,14 +52,6 @@ impl Scripts {
                 command
             }
         }
-    }
-}
-
-/// A script that compares the token, unless a mutant does not.
-fn compared(script: &'static str) -> Cow<'static, str> {
-    match Mutant::NoTokenCompare.is_on() {
-        true => script.replace("value == ARGV[1]", "value").into(),
-        false => script.into(),
     }
 }
 

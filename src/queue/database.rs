@@ -11,18 +11,18 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::domain::clock::EpochMs;
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::store::{LettersTaken, Store, StoredLetter, StoredMessage};
 
 use super::{
-    DeadLetter, Deliveries, Fate, Message, PUBLISH_LIMIT, Parked, Partition, PublishError, Queue,
-    QueueError, Tally, Which,
+    DeadLetter, Deliveries, Fate, LetterCounts, LetterSelection, Message, PUBLISH_LIMIT, Parked,
+    Partition, PublishError, Queue, QueueError,
 };
 use crate::batcher::Gather;
 
 mod consumer;
 
-use consumer::Consumer;
+use consumer::DatabaseConsumer;
 
 /// Messages appended in one transaction, and those that may wait for it.
 const APPEND_MAX: usize = 512;
@@ -66,7 +66,7 @@ impl DatabaseQueue {
 
     /// Takes the letters page by page. A letter that was taken back and is parked again meanwhile comes on a
     /// later page, and stays.
-    async fn take_all(&self, fate: Fate, tally: &Tally) -> Result<(), QueueError> {
+    async fn take_all(&self, fate: Fate, tally: &LetterCounts) -> Result<(), QueueError> {
         let mut after = None;
         loop {
             let page = self.store.queue_letters(after, TAKE_MAX).await.map_err(QueueError::new)?;
@@ -82,7 +82,7 @@ impl DatabaseQueue {
         &self,
         ids: Vec<String>,
         fate: Fate,
-        tally: &Tally,
+        tally: &LetterCounts,
     ) -> Result<(), QueueError> {
         let back_within = (fate == Fate::Retry).then_some(self.max);
         let taken = self.store.queue_take_letters(ids.clone(), back_within).await;
@@ -175,7 +175,8 @@ impl Queue for DatabaseQueue {
     }
 
     fn open(&self, partition: Partition) -> BoxFuture<'_, Result<Box<dyn Deliveries>, QueueError>> {
-        let consumer = Consumer::new(Arc::clone(&self.store), partition, self.last.subscribe());
+        let consumer =
+            DatabaseConsumer::new(Arc::clone(&self.store), partition, self.last.subscribe());
         Box::pin(async move { Ok(Box::new(consumer) as Box<dyn Deliveries>) })
     }
 
@@ -203,14 +204,14 @@ impl Queue for DatabaseQueue {
 
     fn take<'a>(
         &'a self,
-        which: Which,
+        which: LetterSelection,
         fate: Fate,
-        tally: &'a Tally,
+        tally: &'a LetterCounts,
     ) -> BoxFuture<'a, Result<(), QueueError>> {
         Box::pin(async move {
             match which {
-                Which::All => self.take_all(fate, tally).await,
-                Which::Ids(ids) => {
+                LetterSelection::All => self.take_all(fate, tally).await,
+                LetterSelection::Ids(ids) => {
                     let ids: Vec<String> = ids.into_iter().collect();
                     for some in ids.chunks(TAKE_MAX) {
                         self.take_some(some.to_vec(), fate, tally).await?;

@@ -6,9 +6,9 @@
 //! letters, for a person to look at.
 
 mod database;
+mod dead_letters;
 #[cfg(feature = "kafka")]
 pub mod kafka;
-mod letters;
 mod outcomes;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
@@ -23,11 +23,11 @@ use futures_util::future::BoxFuture;
 use crate::domain::ids::ScheduleId;
 
 pub use database::DatabaseQueue;
-pub use letters::{DeadLetter, Fate, Parked, Tally, Which};
+pub use dead_letters::{DeadLetter, Fate, LetterCounts, LetterSelection, Parked};
 pub use outcomes::Outcomes;
-pub use request::Request;
+pub use request::QueuedRequest;
 pub use share::share_of;
-pub use waiting::{Entry, LineLimits, Newcomer, Standing, WaitingList, estimate_s};
+pub use waiting::{Entry, QueueEntry, QueuePosition, WaitingList, WaitingListLimits, estimate_s};
 
 /// What every backend of the queue must do; one contract suite runs against all of them.
 pub trait Queue: Send + Sync + 'static {
@@ -61,9 +61,9 @@ pub trait Queue: Send + Sync + 'static {
     /// retried is never lost: at worst it is both back and still listed.
     fn take<'a>(
         &'a self,
-        which: Which,
+        which: LetterSelection,
         fate: Fate,
-        tally: &'a Tally,
+        tally: &'a LetterCounts,
     ) -> BoxFuture<'a, Result<(), QueueError>>;
 
     /// The name under which processes have to share the partitions out among themselves; none where the

@@ -11,27 +11,27 @@ use lapin::BasicProperties;
 use lapin::types::ShortString;
 
 use super::{
-    DeadLetter, Deliveries, Fate, Message, Parked, Partition, PublishError, Queue, QueueError,
-    Tally, Which,
+    DeadLetter, Deliveries, Fate, LetterCounts, LetterSelection, Message, Parked, Partition,
+    PublishError, Queue, QueueError,
 };
 
 mod connection;
 mod consumer;
-mod desk;
+mod dead_letters;
 mod form;
-mod layout;
-mod letters;
+mod inspection;
 mod outbound;
 mod publisher;
 mod session;
+mod topology;
 mod transport;
 
-use connection::Connector;
+use connection::RabbitConnector;
 use consumer::Consumers;
-use layout::Layout;
-use letters::Letters;
-use outbound::Parcel;
-use publisher::Publisher;
+use dead_letters::Letters;
+use outbound::OutboundMessage;
+use publisher::RabbitPublisher;
+use topology::RabbitTopology;
 
 /// Which RabbitMQ, and what of it.
 #[derive(Debug, Clone)]
@@ -50,8 +50,8 @@ pub struct RabbitSettings {
 
 /// A queue in RabbitMQ.
 pub struct RabbitQueue {
-    layout: Arc<Layout>,
-    publisher: Arc<Publisher>,
+    layout: Arc<RabbitTopology>,
+    publisher: Arc<RabbitPublisher>,
     consumers: Consumers,
     letters: Letters,
 }
@@ -60,9 +60,10 @@ impl RabbitQueue {
     /// Connects with its first use. Has to be called within the tokio runtime that is to do its work. Fails on
     /// settings that no broker could suit.
     pub fn new(settings: &RabbitSettings) -> Result<Self, QueueError> {
-        let layout = Arc::new(Layout::new(settings)?);
-        let connector = Arc::new(Connector::new(&settings.url)?);
-        let publisher = Arc::new(Publisher::start(Arc::clone(&connector), Arc::clone(&layout)));
+        let layout = Arc::new(RabbitTopology::new(settings)?);
+        let connector = Arc::new(RabbitConnector::new(&settings.url)?);
+        let publisher =
+            Arc::new(RabbitPublisher::start(Arc::clone(&connector), Arc::clone(&layout)));
         let consumers = Consumers::new(Arc::clone(&connector), Arc::clone(&layout));
         let letters = Letters::new(connector, Arc::clone(&layout), Arc::clone(&publisher));
         Ok(Self { layout, publisher, consumers, letters })
@@ -106,9 +107,9 @@ impl Queue for RabbitQueue {
 
     fn take<'a>(
         &'a self,
-        which: Which,
+        which: LetterSelection,
         fate: Fate,
-        tally: &'a Tally,
+        tally: &'a LetterCounts,
     ) -> BoxFuture<'a, Result<(), QueueError>> {
         async move { self.letters.take(&which, fate, tally).await }.boxed()
     }
@@ -128,10 +129,10 @@ impl Queue for RabbitQueue {
 }
 
 /// A message that survives the broker's restart. Fails if its id is longer than 255 bytes.
-fn parcel(queue: ShortString, message: Message) -> Result<Parcel, QueueError> {
+fn parcel(queue: ShortString, message: Message) -> Result<OutboundMessage, QueueError> {
     /// Written to disk (AMQP 0-9-1, basic class, `delivery-mode`).
     const PERSISTENT: u8 = 2;
     let id = ShortString::try_new(message.id).map_err(QueueError::new)?;
     let properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_message_id(id);
-    Ok(Parcel { queue, properties, body: message.body })
+    Ok(OutboundMessage { queue, properties, body: message.body })
 }

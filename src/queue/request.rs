@@ -14,7 +14,7 @@ use super::Message;
 
 /// A request to hold, book or confirm that goes through the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct QueuedRequest {
     /// Its name, and until when it may be executed.
     pub queued: Queued,
     /// The Idempotency-Key it came with, if any.
@@ -54,7 +54,7 @@ enum WireAction {
     Confirm { hold: Uuid, booking: Uuid, customer: Option<String> },
 }
 
-impl Request {
+impl QueuedRequest {
     /// The request that a command makes; none for commands that do not go through the queue.
     #[must_use]
     pub fn of(queued: Queued, action: Action, keyed: Option<Keyed>) -> Option<Self> {
@@ -205,10 +205,10 @@ mod tests {
     use super::*;
     use crate::domain::ids::ScheduleId;
 
-    fn request(action: Action, keyed: Option<Keyed>) -> Request {
+    fn request(action: Action, keyed: Option<Keyed>) -> QueuedRequest {
         let id = RequestId { schedule: ScheduleId(7), uuid: Uuid::from_u128(1) };
         let queued = Queued { id, not_after: EpochMs(1_763_812_496_789) };
-        Request::of(queued, action, keyed).unwrap()
+        QueuedRequest::of(queued, action, keyed).unwrap()
     }
 
     fn ada() -> CustomerId {
@@ -237,7 +237,7 @@ mod tests {
                 let request = request(action.clone(), keyed);
                 let message = request.message();
                 assert_eq!(message.id, "7-00000000000000000000000000000001");
-                assert_eq!(Request::read(&message.body), Ok(request));
+                assert_eq!(QueuedRequest::read(&message.body), Ok(request));
             }
         }
     }
@@ -248,14 +248,14 @@ mod tests {
         let book = |seat| Action::Book { id, seats: vec![SeatNumber(seat)], customer: ada() };
         let (one, other) = (request(book(1), None), request(book(2), None));
         let body = [&one.line()[..], b"{}", b"", &other.line()[..]].join(&b'\n');
-        let found = Request::read_all(Message { id: "parcel".to_owned(), body });
+        let found = QueuedRequest::read_all(Message { id: "parcel".to_owned(), body });
         let ids: Vec<&str> = found.iter().map(|(message, _)| message.id.as_str()).collect();
         let own = one.queued.id.to_string();
         assert_eq!(ids, [own.as_str(), "parcel.1", "parcel.2", own.as_str()]);
         assert_eq!(found[0].1.as_ref(), Ok(&one));
         assert!(found[1].1.is_err() && found[2].1.is_err());
         assert_eq!((&found[3].0, found[3].1.as_ref()), (&other.message(), Ok(&other)));
-        let nothing = Request::read_all(Message { id: "x".to_owned(), body: Vec::new() });
+        let nothing = QueuedRequest::read_all(Message { id: "x".to_owned(), body: Vec::new() });
         assert_eq!((nothing.len(), nothing[0].0.id.as_str()), (1, "x"));
     }
 
@@ -263,7 +263,7 @@ mod tests {
     fn what_does_not_take_seats_does_not_go_through_the_queue() {
         let id = RequestId { schedule: ScheduleId(7), uuid: Uuid::from_u128(1) };
         let queued = Queued { id, not_after: EpochMs(0) };
-        assert_eq!(Request::of(queued, Action::Lookup, None), None);
+        assert_eq!(QueuedRequest::of(queued, Action::Lookup, None), None);
     }
 
     #[test]
@@ -271,7 +271,7 @@ mod tests {
         let id = BookingId { schedule: ScheduleId(7), uuid: Uuid::nil() };
         let good = request(Action::Book { id, seats: vec![SeatNumber(3)], customer: ada() }, None);
         let good = String::from_utf8(good.message().body).unwrap();
-        assert!(Request::read(good.as_bytes()).is_ok());
+        assert!(QueuedRequest::read(good.as_bytes()).is_ok());
         for (old, new, reason) in [
             ("{", "", "expected"),
             ("\"v\":1", "\"v\":2", "version 2"),
@@ -283,7 +283,7 @@ mod tests {
             ("\"v\"", "\"more\":1,\"v\"", "more"),
         ] {
             let bad = good.replacen(old, new, 1);
-            let said = Request::read(bad.as_bytes()).unwrap_err();
+            let said = QueuedRequest::read(bad.as_bytes()).unwrap_err();
             assert!(said.contains(reason), "{bad}: {said}");
         }
     }

@@ -9,18 +9,18 @@ use deadpool_redis::redis::{
 };
 
 use super::settings::Address;
-use super::tls::Encryption;
+use super::tls::RedisTls;
 
 /// Makes connections to servers with the same login.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(super) struct RedisConnector {
     pub(super) login: RedisConnectionInfo,
-    pub(super) encryption: Option<Encryption>,
+    pub(super) encryption: Option<RedisTls>,
     pub(super) pool_size: usize,
     pub(super) round_trip: Duration,
 }
 
-impl Connector {
+impl RedisConnector {
     pub(super) fn info(&self, address: &Address) -> RedisResult<ConnectionInfo> {
         let address = match &self.encryption {
             Some(encryption) => encryption.address(address),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use deadpool_redis::redis::{self, Cmd, Pipeline, RedisResult, Value};
 use futures_util::future::select_ok;
 
-use super::connect::Connector;
+use super::connect::RedisConnector;
 use super::failure::other_error;
 use super::node::Node;
 use super::settings::Address;
@@ -22,7 +22,7 @@ const CONCURRENT_MAX: usize = 5;
 /// demoted master refuses every write. `connector` connects to Sentinels.
 pub(super) async fn master(
     sentinels: &[Address],
-    connector: &Connector,
+    connector: &RedisConnector,
     name: &str,
     node: &impl Fn(&Address) -> RedisResult<Arc<Node>>,
 ) -> RedisResult<SlotMap> {
@@ -39,7 +39,7 @@ pub(super) async fn master(
 }
 
 async fn ask_sentinel(
-    connector: &Connector,
+    connector: &RedisConnector,
     sentinel: &Address,
     name: &str,
 ) -> RedisResult<Address> {

@@ -3,7 +3,7 @@
 use deadpool_redis::redis::{Pipeline, RedisResult, Value};
 use deadpool_redis::{Manager, Pool, PoolConfig, Runtime, Timeouts};
 
-use super::connect::Connector;
+use super::connect::RedisConnector;
 use super::failure::{is_failover_error, pool_error};
 use super::settings::Address;
 
@@ -15,7 +15,7 @@ pub(super) struct Node {
 
 impl Node {
     /// Fails on settings that are invalid for any server.
-    pub(super) fn new(address: &Address, connector: &Connector) -> RedisResult<Self> {
+    pub(super) fn new(address: &Address, connector: &RedisConnector) -> RedisResult<Self> {
         let info = connector.info(address)?;
         let manager = Manager::new_with_config(info, connector.config())?;
         let timeout = Some(connector.round_trip);
@@ -43,10 +43,10 @@ impl Node {
 
     /// One checkout, one round trip. Returns the answer or error of each command: the error of one command of a
     /// pipeline does not affect the others.
-    pub(super) async fn send(&self, pipeline: &mut Pipeline) -> RedisResult<Answers> {
+    pub(super) async fn send(&self, pipeline: &mut Pipeline) -> RedisResult<CommandResults> {
         let mut closing = CloseIdleOnDrop { pool: &self.pool, armed: true };
         let mut connection = self.pool.get().await.map_err(pool_error)?;
-        let answers: Answers = pipeline.ignore_errors().query_async(&mut connection).await?;
+        let answers: CommandResults = pipeline.ignore_errors().query_async(&mut connection).await?;
         closing.armed = answers.iter().any(|answer| answer.as_ref().is_err_and(is_failover_error));
         Ok(answers)
     }
@@ -66,10 +66,10 @@ pub struct PoolStatus {
 }
 
 /// The answer or error of a command.
-pub(super) type Answer = RedisResult<Value>;
+pub(super) type CommandResult = RedisResult<Value>;
 
 /// One answer for each command, in the order of the commands.
-pub(super) type Answers = Vec<Answer>;
+pub(super) type CommandResults = Vec<CommandResult>;
 
 /// Closes all idle connections of the pool on drop, unless it is disarmed. A call that failed or was dropped
 /// often means that all connections to the server are dead; each of them would cost a later call a time-out.

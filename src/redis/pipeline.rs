@@ -16,7 +16,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::failure::{is_topology_error, other_error};
-use super::node::{Answer, Answers};
+use super::node::{CommandResult, CommandResults};
 use super::script::Script;
 use super::servers::Servers;
 use super::settings::Address;
@@ -33,7 +33,7 @@ pub(super) async fn execute(
     servers: &Arc<Servers>,
     commands: &[Cmd],
     scripts: &[&Script],
-) -> Result<Answers, RedisError> {
+) -> Result<CommandResults, RedisError> {
     let mut invalidation = InvalidateOnDrop { servers, armed: true };
     let deadline = Instant::now() + servers.connector().round_trip;
     let mut execution = Execution::new(servers, commands, scripts);
@@ -81,7 +81,7 @@ struct Execution<'a> {
     servers: &'a Arc<Servers>,
     scripts: &'a [&'a Script],
     /// By the place of the command in the list.
-    answers: Vec<Option<Answer>>,
+    answers: Vec<Option<CommandResult>>,
     /// What the next round sends, in the order of the list.
     pending: Vec<PendingCommand<'a>>,
     /// Whether any server has answered.
@@ -137,18 +137,18 @@ impl<'a> Execution<'a> {
         try_again_later
     }
 
-    fn keep_answer(&mut self, place: usize, answer: Answer) {
+    fn keep_answer(&mut self, place: usize, answer: CommandResult) {
         if let Some(kept) = self.answers.get_mut(place) {
             *kept = Some(answer);
         }
     }
 
     /// Keeps the answers, and makes refused commands pending again. Returns whether one of them was TRYAGAIN.
-    fn take_answers(&mut self, pipeline: NodePipeline<'a>, answers: Answers) -> bool {
+    fn take_answers(&mut self, pipeline: NodePipeline<'a>, answers: CommandResults) -> bool {
         let mut try_again_later = false;
         let host = pipeline.address.map(|address| address.host).unwrap_or_default();
         for (mut command, answer) in pipeline.commands.into_iter().zip(answers) {
-            let refusal = answer.as_ref().err().and_then(|error| Refusal::of(error, &host));
+            let refusal = answer.as_ref().err().and_then(|error| Rejection::of(error, &host));
             // A refusal is kept too: there may be no time for another round.
             self.keep_answer(command.place, answer);
             self.answered = true;
@@ -156,15 +156,15 @@ impl<'a> Execution<'a> {
             let asked_at = command.ask_at.take();
             match refusal {
                 None => continue,
-                Some(Refusal::NoScript) if was_loaded || self.scripts.is_empty() => continue,
-                Some(Refusal::NoScript) => {
+                Some(Rejection::NoScript) if was_loaded || self.scripts.is_empty() => continue,
+                Some(Rejection::NoScript) => {
                     command.needs_script = true;
                     // The owner of the slot would answer with ASK again.
                     command.ask_at = asked_at;
                 }
-                Some(Refusal::TryAgain) => try_again_later = true,
-                Some(Refusal::Ask(address)) => command.ask_at = Some(address),
-                Some(Refusal::Moved(slot, master)) => {
+                Some(Rejection::TryAgain) => try_again_later = true,
+                Some(Rejection::Ask(address)) => command.ask_at = Some(address),
+                Some(Rejection::Moved(slot, master)) => {
                     self.servers.redirect(slot, master);
                     // Other slots have probably moved, too.
                     self.servers.invalidate();
@@ -177,11 +177,12 @@ impl<'a> Execution<'a> {
 
     /// Whether a command failed in a way that suggests other masters than those known.
     fn topology_may_have_changed(&self) -> bool {
-        let is_topology_error = |answer: &Answer| answer.as_ref().is_err_and(is_topology_error);
+        let is_topology_error =
+            |answer: &CommandResult| answer.as_ref().is_err_and(is_topology_error);
         self.failure.is_some() || self.answers.iter().flatten().any(is_topology_error)
     }
 
-    fn into_answers(self) -> Result<Answers, RedisError> {
+    fn into_answers(self) -> Result<CommandResults, RedisError> {
         if let Some(error) = self.failure.filter(|_| !self.answered) {
             return Err(error);
         }
@@ -222,7 +223,11 @@ impl<'a> NodePipeline<'a> {
     }
 
     /// Sends the scripts if one is needed, then each command, after ASKING where ASK has named this server.
-    async fn send(&self, servers: &Servers, scripts: &[&Script]) -> Result<Answers, RedisError> {
+    async fn send(
+        &self,
+        servers: &Servers,
+        scripts: &[&Script],
+    ) -> Result<CommandResults, RedisError> {
         let no_master = || other_error("no server has the slot; check the cluster".to_owned());
         let node = servers.node(self.address.as_ref().ok_or_else(no_master)?)?;
         let loads =
@@ -249,7 +254,7 @@ impl<'a> NodePipeline<'a> {
 }
 
 /// Why a server has refused a command without executing it.
-enum Refusal {
+enum Rejection {
     /// Another server has the slot.
     Moved(u16, Address),
     /// Another server may have the keys of this command; the slot is moving there.
@@ -260,7 +265,7 @@ enum Refusal {
     NoScript,
 }
 
-impl Refusal {
+impl Rejection {
     /// `None` for errors that are the command's answer.
     fn of(error: &RedisError, host: &str) -> Option<Self> {
         let ErrorKind::Server(kind) = error.kind() else { return None };

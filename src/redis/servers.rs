@@ -8,13 +8,13 @@ use deadpool_redis::redis::RedisResult;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::connect::{Connector, login};
+use super::connect::{RedisConnector, login};
 use super::discovery;
 use super::failure::other_error;
 use super::node::{Node, PoolStatus};
 use super::settings::{Address, RedisSettings, Topology};
 use super::slots::SlotMap;
-use super::tls::Encryption;
+use super::tls::RedisTls;
 
 /// The shortest time between two discoveries, however many calls fail.
 const DISCOVERY_INTERVAL: Duration = Duration::from_millis(100);
@@ -22,9 +22,9 @@ const DISCOVERY_INTERVAL: Duration = Duration::from_millis(100);
 /// The servers, and the slots of each.
 pub(super) struct Servers {
     topology: Topology,
-    connector: Connector,
+    connector: RedisConnector,
     /// For Sentinels, which have a password of their own.
-    sentinel_connector: Connector,
+    sentinel_connector: RedisConnector,
     view: Mutex<View>,
     /// Held by the one task that discovers the servers.
     discovering: Arc<tokio::sync::Mutex<()>>,
@@ -46,14 +46,14 @@ impl Servers {
             Topology::Sentinel { db, password, .. } => (*db, password.as_ref()),
             Topology::Cluster { .. } => (0, None),
         };
-        let connector = Connector {
+        let connector = RedisConnector {
             login: login(settings.username.as_ref(), settings.password.as_ref(), db),
-            encryption: settings.tls.as_ref().map(Encryption::new).transpose()?,
+            encryption: settings.tls.as_ref().map(RedisTls::new).transpose()?,
             pool_size: settings.pool_size,
             round_trip: settings.round_trip,
         };
         let sentinel_connector =
-            Connector { login: login(None, sentinel_password, 0), ..connector.clone() };
+            RedisConnector { login: login(None, sentinel_password, 0), ..connector.clone() };
         let (first_address, slots) = match &settings.topology {
             Topology::Standalone { address, .. } => {
                 (Some(address), Some(Arc::new(SlotMap::single(address.clone()))))
@@ -92,7 +92,7 @@ impl Servers {
         )
     }
 
-    pub(super) fn connector(&self) -> &Connector {
+    pub(super) fn connector(&self) -> &RedisConnector {
         &self.connector
     }
 

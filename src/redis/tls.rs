@@ -11,12 +11,12 @@ use super::settings::{Address, Tls};
 
 /// Turns addresses into those of encrypted connections.
 #[derive(Clone)]
-pub(super) struct Encryption {
+pub(super) struct RedisTls {
     /// Holds the parsed certificates, whose type is private to the crate redis.
     template: ConnectionAddr,
 }
 
-impl Encryption {
+impl RedisTls {
     /// Fails if no certificate is trusted, or if the file holds none that can be read.
     pub(super) fn new(tls: &Tls) -> RedisResult<Self> {
         let mut authorities = String::new();
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_file_without_a_certificate_is_refused() {
         for ca in ["", "hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-            assert!(Encryption::new(&Tls { ca: Some(ca.into()) }).is_err(), "{ca:?}");
+            assert!(RedisTls::new(&Tls { ca: Some(ca.into()) }).is_err(), "{ca:?}");
         }
     }
 }

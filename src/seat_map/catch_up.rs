@@ -5,15 +5,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::version::HISTORY_JUMP;
-use crate::faults::mutants::Mutant;
 use crate::store::{Journal, REPLICA_BEHIND, ReadFrom, Store};
 use crate::telemetry::request_context;
 
-use super::loaded::{Current, FRESH, LoadedSchedule};
+use super::loaded::{CachedStates, LoadedSchedule};
 use super::sources::Sources;
-use super::states::Known;
+use super::states::SeatSnapshot;
 
 impl LoadedSchedule {
     /// Learns what there is, and from the primary if that is less than wanted.
@@ -25,7 +24,7 @@ impl LoadedSchedule {
         {
             epoch = Some(found.epoch);
             if let Some((at, seats)) = found.map {
-                let known = Known::new(at, &seats);
+                let known = SeatSnapshot::new(at, &seats);
                 let led_on = self.lead_on(store, known, wanted.max(found.told)).await?;
                 shared.used(led_on);
                 if led_on {
@@ -60,7 +59,7 @@ impl LoadedSchedule {
     async fn lead_on(
         &self,
         store: &Arc<Store>,
-        known: Known,
+        known: SeatSnapshot,
         wanted: i64,
     ) -> Result<bool, StoreError> {
         let asked = Instant::now();
@@ -70,12 +69,12 @@ impl LoadedSchedule {
         let Some(journal) = journal.filter(|journal| fits && !is_behind(store, journal)) else {
             return Ok(false);
         };
-        let mut from_there = Current { known, confirmed: asked, by_primary: None };
+        let mut from_there = CachedStates { known, confirmed: asked, by_primary: None };
         let mut current = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let floor = self.floor.load(Ordering::SeqCst).max(wanted);
         let asked = (asked, !store.has_replica());
         let led_on = matches!(from_there.take_all(&journal, floor, asked), Followed::Confirmed);
-        let newest = |c: &Current| c.known.states.version <= from_there.known.states.version;
+        let newest = |c: &CachedStates| c.known.states.version <= from_there.known.states.version;
         if led_on && current.as_ref().is_none_or(newest) {
             *current = Some(from_there);
         }
@@ -93,7 +92,6 @@ impl LoadedSchedule {
         let asked = Instant::now();
         let is_primary = from == ReadFrom::Primary || !store.has_replica();
         if let Some((states, _)) = self.look(0)
-            && !Mutant::UnversionedMap.is_on()
             && let Some(journal) = store.journal_after(id, states.version, from).await?
         {
             if from == ReadFrom::Anywhere && is_behind(store, &journal) {
@@ -119,24 +117,21 @@ impl LoadedSchedule {
                 return Ok(false);
             }
         }
-        if Mutant::UnversionedMap.is_on() {
-            tokio::time::sleep(FRESH).await;
-        }
-        let known = Known::new(snapshot.at, &snapshot.states);
+        let known = SeatSnapshot::new(snapshot.at, &snapshot.states);
         let mut current = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let floor = self.floor.load(Ordering::SeqCst);
         let newer = current.as_ref().is_none_or(|c| c.known.states.version <= snapshot.at.at);
         // A lagging replica is not believed: the version never goes back.
         let believed = newer && (snapshot.at.at >= floor || from == ReadFrom::Primary);
-        if believed || Mutant::UnversionedMap.is_on() {
+        if believed {
             let by_primary = is_primary.then_some(asked);
-            *current = Some(Current { known, confirmed: asked, by_primary });
+            *current = Some(CachedStates { known, confirmed: asked, by_primary });
         }
         Ok(believed)
     }
 }
 
-impl Current {
+impl CachedStates {
     /// Applies what the journal tells, which was asked for at a time, of the primary or not; `floor` is what it
     /// must lead to at least.
     fn take_all(

@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 
 use crate::domain::ids::{HistoryId, InHistory, SeatNumber};
 
-use super::past::Past;
+use super::change_log::ChangeLog;
 use super::states::SeatStates;
 
 /// Updates that a listener may be behind; one that is slower is let go.
@@ -37,7 +37,7 @@ const SEATS_PER_CHANGE: usize = 27;
 
 /// What a listener is told.
 #[derive(Debug)]
-pub enum News {
+pub enum StreamEvent {
     /// The states of all seats.
     Snapshot(Arc<SeatStates>),
     /// These seats may have changed; their states now, and the counts.
@@ -52,17 +52,17 @@ pub enum News {
 #[derive(Debug)]
 pub struct Update {
     /// What is told.
-    pub news: News,
+    pub news: StreamEvent,
     frame: OnceLock<Bytes>,
 }
 
 impl Update {
-    fn new(news: News) -> Arc<Self> {
+    fn new(news: StreamEvent) -> Arc<Self> {
         Arc::new(Self { news, frame: OnceLock::new() })
     }
 
     /// What is sent: `write` makes it, once.
-    pub fn frame(&self, write: fn(&News) -> Vec<u8>) -> Bytes {
+    pub fn frame(&self, write: fn(&StreamEvent) -> Vec<u8>) -> Bytes {
         self.frame.get_or_init(|| Bytes::from(write(&self.news))).clone()
     }
 }
@@ -99,7 +99,7 @@ struct State {
     newest: Arc<SeatStates>,
     /// The opening with all of `newest`, once somebody needed it.
     snapshot: Option<Arc<Update>>,
-    past: Past,
+    past: ChangeLog,
     moved: Instant,
     spoke: Instant,
     listened: Instant,
@@ -108,7 +108,7 @@ struct State {
 impl Channel {
     pub(super) fn new(newest: Arc<SeatStates>) -> Self {
         let now = Instant::now();
-        let (past, snapshot) = (Past::default(), None);
+        let (past, snapshot) = (ChangeLog::default(), None);
         let state = State { newest, snapshot, past, moved: now, spoke: now, listened: now };
         Self {
             updates: broadcast::Sender::new(BEHIND_MAX),
@@ -139,7 +139,7 @@ impl Channel {
         state.moved = Instant::now();
         state.spoke = state.moved;
         // Nobody may be listening.
-        drop(self.updates.send(Update::new(News::Changes(changed, Arc::clone(states)))));
+        drop(self.updates.send(Update::new(StreamEvent::Changes(changed, Arc::clone(states)))));
         true
     }
 
@@ -149,14 +149,14 @@ impl Channel {
         let due = state.spoke.elapsed() >= SIGN_OF_LIFE;
         if due {
             state.spoke = Instant::now();
-            drop(self.updates.send(Update::new(News::SignOfLife)));
+            drop(self.updates.send(Update::new(StreamEvent::SignOfLife)));
         }
         due
     }
 
     /// Says goodbye to everybody who listens.
     pub(super) fn close(&self) {
-        drop(self.updates.send(Update::new(News::Bye)));
+        drop(self.updates.send(Update::new(StreamEvent::Bye)));
     }
 
     /// Whether nobody has listened for long.
@@ -214,9 +214,9 @@ impl Channel {
         let newest = Arc::clone(&state.newest);
         let told_at_most = (newest.codes.len() / SEATS_PER_CHANGE).max(CHANGES_TOLD);
         let opening = match seats.filter(|seats| seats.len() <= told_at_most) {
-            Some(seats) => Update::new(News::Changes(seats, newest)),
+            Some(seats) => Update::new(StreamEvent::Changes(seats, newest)),
             None => {
-                let all = || Update::new(News::Snapshot(newest));
+                let all = || Update::new(StreamEvent::Snapshot(newest));
                 Arc::clone(state.snapshot.get_or_insert_with(all))
             }
         };

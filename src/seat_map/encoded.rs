@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
 
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::InHistory;
-use crate::faults::mutants::Mutant;
 
 use super::states::SeatStates;
 
@@ -25,7 +24,7 @@ const CHEAP_SEATS: usize = 5_000;
 
 /// A form of answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Form {
+pub enum Representation {
     /// Every seat with its names, price and status.
     Seats,
     /// Two bits a seat, and counts.
@@ -34,7 +33,7 @@ pub enum Form {
 
 /// A content coding (RFC 9110 §8.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Coding {
+pub enum ContentEncoding {
     /// As it is.
     Identity,
     /// gzip (RFC 1952).
@@ -45,7 +44,7 @@ pub enum Coding {
     Zstd,
 }
 
-impl Coding {
+impl ContentEncoding {
     /// Its name in `Content-Encoding`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -113,7 +112,7 @@ struct Codings {
 
 /// The answers of one schedule.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
+pub(super) struct EncodedMaps {
     published: Mutex<Option<Published>>,
     seats: Codings,
     availability: Codings,
@@ -125,7 +124,7 @@ struct Published {
     at: Instant,
 }
 
-impl Answers {
+impl EncodedMaps {
     /// The states to answer with, given the newest known; at `at_least` or newer if those are.
     pub(super) fn publish(&self, newest: &Arc<SeatStates>, at_least: i64) -> Arc<SeatStates> {
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
@@ -141,8 +140,7 @@ impl Answers {
                     || last.states.version < at_least;
                 let newer = newest.version > last.states.version
                     || newest.version == last.states.version
-                        && newest.history != last.states.history
-                    || Mutant::UnversionedMap.is_on();
+                        && newest.history != last.states.history;
                 if due && newer {
                     last.states = Arc::clone(newest);
                     last.at = Instant::now();
@@ -155,24 +153,24 @@ impl Answers {
     /// The answer of these states or newer ones, if it is made.
     pub(super) fn at_hand(
         &self,
-        form: Form,
-        coding: Coding,
+        form: Representation,
+        coding: ContentEncoding,
         states: &SeatStates,
     ) -> Option<Arc<Encoded>> {
         let slot = self.slot(form, coding).try_lock().ok()?;
         slot.as_ref().filter(|made| made.reaches(states)).map(Arc::clone)
     }
 
-    fn slot(&self, form: Form, coding: Coding) -> &Slot {
+    fn slot(&self, form: Representation, coding: ContentEncoding) -> &Slot {
         let codings = match form {
-            Form::Seats => &self.seats,
-            Form::Availability => &self.availability,
+            Representation::Seats => &self.seats,
+            Representation::Availability => &self.availability,
         };
         match coding {
-            Coding::Identity => &codings.identity,
-            Coding::Gzip => &codings.gzip,
-            Coding::Brotli => &codings.brotli,
-            Coding::Zstd => &codings.zstd,
+            ContentEncoding::Identity => &codings.identity,
+            ContentEncoding::Gzip => &codings.gzip,
+            ContentEncoding::Brotli => &codings.brotli,
+            ContentEncoding::Zstd => &codings.zstd,
         }
     }
 
@@ -180,15 +178,14 @@ impl Answers {
     /// thread while the others who ask for it wait.
     pub(super) async fn encoded(
         &self,
-        form: Form,
-        coding: Coding,
+        form: Representation,
+        coding: ContentEncoding,
         states: &Arc<SeatStates>,
         make: impl FnOnce() -> Vec<u8> + Send + 'static,
     ) -> Result<Arc<Encoded>, StoreError> {
         let mut slot = self.slot(form, coding).lock().await;
         if let Some(known) = &*slot
             && known.reaches(states)
-            && !(known.at.at > states.version && Mutant::UnversionedMap.is_on())
         {
             return Ok(Arc::clone(known));
         }
@@ -216,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_published_states_of_a_large_map_move_on_seldom_unless_a_reader_needs_newer_ones() {
-        let answers = Answers::default();
+        let answers = EncodedMaps::default();
         let large = |version| states(version, CHEAP_SEATS + 1);
         assert_eq!(answers.publish(&large(1), 0).version, 1);
         assert_eq!(answers.publish(&large(2), 0).version, 1);
@@ -226,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_published_states_of_a_small_map_are_the_newest() {
-        let answers = Answers::default();
+        let answers = EncodedMaps::default();
         assert_eq!(answers.publish(&states(1, 10), 0).version, 1);
         assert_eq!(answers.publish(&states(2, 10), 0).version, 2);
     }
@@ -235,21 +232,21 @@ mod tests {
     fn every_coding_can_be_read_back() {
         let body = "seat ".repeat(1_000).into_bytes();
         let mut read = Vec::new();
-        let gzip = Coding::Gzip.compress(body.clone()).unwrap();
+        let gzip = ContentEncoding::Gzip.compress(body.clone()).unwrap();
         std::io::copy(&mut flate2::read::GzDecoder::new(gzip.as_slice()), &mut read).unwrap();
         assert_eq!(read, body);
         read.clear();
-        let br = Coding::Brotli.compress(body.clone()).unwrap();
+        let br = ContentEncoding::Brotli.compress(body.clone()).unwrap();
         std::io::copy(&mut brotli::Decompressor::new(br.as_slice(), 4096), &mut read).unwrap();
         assert_eq!(read, body);
-        let zstd = Coding::Zstd.compress(body.clone()).unwrap();
+        let zstd = ContentEncoding::Zstd.compress(body.clone()).unwrap();
         assert_eq!(zstd::bulk::decompress(&zstd, body.len()).unwrap(), body);
-        assert_eq!(Coding::Identity.compress(body.clone()).unwrap(), body);
+        assert_eq!(ContentEncoding::Identity.compress(body.clone()).unwrap(), body);
     }
 
     #[tokio::test]
     async fn an_answer_is_made_once_for_everybody_who_asks() {
-        let answers = Arc::new(Answers::default());
+        let answers = Arc::new(EncodedMaps::default());
         let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let states = states(7, 4);
         let asks = (0..20).map(|_| {
@@ -259,7 +256,9 @@ mod tests {
                     made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                     b"map".to_vec()
                 };
-                let made = answers.encoded(Form::Seats, Coding::Gzip, &states, make).await;
+                let made = answers
+                    .encoded(Representation::Seats, ContentEncoding::Gzip, &states, make)
+                    .await;
                 made.unwrap().tag.clone()
             }
         });
@@ -270,12 +269,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_same_version_of_another_history_is_another_answer() {
-        let answers = Answers::default();
+        let answers = EncodedMaps::default();
         let one = states(7, 4);
         let at = InHistory { history: "00000000".parse().unwrap(), at: 7 };
         let other = Arc::new(SeatStates::new(at, vec![2; 4]));
         let make = |body: &'static [u8]| move || body.to_vec();
-        let (form, coding) = (Form::Seats, Coding::Identity);
+        let (form, coding) = (Representation::Seats, ContentEncoding::Identity);
         let first = answers.encoded(form, coding, &one, make(b"one")).await.unwrap();
         assert!(answers.at_hand(form, coding, &one).is_some());
         assert!(answers.at_hand(form, coding, &other).is_none());

@@ -13,17 +13,17 @@ use tokio::sync::Mutex;
 
 use crate::domain::catalogue::Schedule;
 use crate::domain::clock::EpochMs;
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::{InHistory, SeatNumber};
-use crate::domain::refusal::ConflictReason;
+use crate::domain::rejection::ConflictReason;
 use crate::domain::rows::JournalEntry;
 use crate::store::{ReadFrom, Store};
 
-use super::encoded::Answers;
+use super::encoded::EncodedMaps;
 use super::layout::Layout;
 use super::sources::Sources;
-use super::states::{Known, SeatStates};
-use super::wire::Seats;
+use super::states::{SeatSnapshot, SeatStates};
+use super::wire::WireSeats;
 
 /// What was learned within this time is believed.
 pub(super) const FRESH: Duration = Duration::from_millis(200);
@@ -61,10 +61,10 @@ pub struct LoadedSchedule {
     /// Its layout.
     pub layout: Layout,
     /// The answers made of its states.
-    pub(super) answers: Answers,
+    pub(super) answers: EncodedMaps,
     /// States below this are not believed: this process has answered or committed newer ones.
     pub(super) floor: AtomicI64,
-    pub(super) known: RwLock<Option<Current>>,
+    pub(super) known: RwLock<Option<CachedStates>>,
     /// Held by the one who asks the database; the others wait for what it learns.
     asking: Mutex<Asked>,
     /// When the databases last failed to answer.
@@ -84,8 +84,8 @@ struct Asked {
 
 /// What is known.
 #[derive(Debug)]
-pub(super) struct Current {
-    pub(super) known: Known,
+pub(super) struct CachedStates {
+    pub(super) known: SeatSnapshot,
     /// When this was last known to be the newest.
     pub(super) confirmed: Instant,
     /// The same by the word of the primary, which is never behind.
@@ -94,7 +94,7 @@ pub(super) struct Current {
 
 /// Which of some seats are not to be had by what is known, and how well that is known.
 #[derive(Debug, Default)]
-pub(super) struct Gone {
+pub(super) struct RefusedSeats {
     pub(super) seats: Vec<(SeatNumber, ConflictReason)>,
     /// The version that the states are at.
     pub(super) version: i64,
@@ -107,7 +107,7 @@ impl LoadedSchedule {
         Self {
             schedule,
             layout,
-            answers: Answers::default(),
+            answers: EncodedMaps::default(),
             floor: AtomicI64::new(floor),
             known: RwLock::new(None),
             asking: Mutex::default(),
@@ -194,7 +194,7 @@ impl LoadedSchedule {
     /// Whether the primary should confirm what is known, and no other task is asking it.
     pub(super) fn is_due(&self) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let is_fresh = |current: &Current| {
+        let is_fresh = |current: &CachedStates| {
             let age = current.by_primary.map(|at| at.elapsed());
             age.is_some_and(|age| self.is_fresh(&current.known.states, age))
         };
@@ -257,11 +257,11 @@ impl LoadedSchedule {
     }
 
     /// Which of the seats are not to be had by what is known; `None` if nothing is.
-    pub(super) fn gone(&self, store: &Store, seats: &[SeatNumber]) -> Option<Gone> {
+    pub(super) fn gone(&self, store: &Store, seats: &[SeatNumber]) -> Option<RefusedSeats> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let Current { known, by_primary, .. } = known.as_ref()?;
+        let CachedStates { known, by_primary, .. } = known.as_ref()?;
         let seats = known.refusals(seats, store.clock());
-        Some(Gone { seats, version: known.states.version, confirmed: *by_primary })
+        Some(RefusedSeats { seats, version: known.states.version, confirmed: *by_primary })
     }
 
     /// When the hold that has a seat ends, as far as is known.
@@ -310,7 +310,7 @@ impl LoadedSchedule {
     }
 
     /// The newest states known, if it is time to share them with other processes.
-    pub(super) fn to_offer(&self) -> Option<(InHistory<i64>, Seats)> {
+    pub(super) fn to_offer(&self) -> Option<(InHistory<i64>, WireSeats)> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let known = &known.as_ref()?.known;
         let version = known.states.version;

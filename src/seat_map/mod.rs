@@ -5,13 +5,13 @@
 //! encoded when somebody asks, and shared ([`encoded`]). Whoever listens is told what moves ([`streams`]).
 
 mod catch_up;
+mod change_log;
 mod channel;
 mod encoded;
 mod freed;
 mod layout;
 mod link;
 mod loaded;
-mod past;
 mod recent;
 mod refusing;
 mod shared;
@@ -20,13 +20,13 @@ mod states;
 mod streams;
 mod wire;
 
-pub use channel::{LastSeen, Listener, News, Update};
-pub use encoded::{Coding, Encoded, Form};
+pub use channel::{LastSeen, Listener, StreamEvent, Update};
+pub use encoded::{ContentEncoding, Encoded, Representation};
 pub use layout::{Layout, LayoutSeat};
 pub use loaded::{FreshStates, LoadedSchedule};
 pub use shared::{Shared, SharedMaps};
 pub use states::SeatStates;
-pub use streams::{NoStream, Place, Streams};
+pub use streams::{ListenerSlot, NoStream, Streams};
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,14 +35,14 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 
 use crate::domain::clock::EpochMs;
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::{ScheduleId, SeatNumber};
 use crate::domain::rows::JournalEntry;
 use crate::redis::RedisFailure;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 
-use recent::Recent;
+use recent::LruCache;
 use sources::Sources;
 
 /// Bytes of all schedules kept in memory together.
@@ -57,11 +57,11 @@ const VERSIONS_KEPT: usize = 100_000;
 /// The seat maps of the schedules in use.
 pub struct SeatMaps {
     sources: Sources,
-    schedules: Mutex<Recent<ScheduleId, Arc<LoadedSchedule>>>,
+    schedules: Mutex<LruCache<ScheduleId, Arc<LoadedSchedule>>>,
     /// The newest version of each schedule that this process has committed or answered.
-    versions: Mutex<Recent<ScheduleId, i64>>,
+    versions: Mutex<LruCache<ScheduleId, i64>>,
     /// The newest version of each schedule at which this process gave seats back.
-    freed: Mutex<Recent<ScheduleId, i64>>,
+    freed: Mutex<LruCache<ScheduleId, i64>>,
     /// One loader at a time for a schedule (and for those that share its place): a stampede on a cold map
     /// costs one query.
     loading: [tokio::sync::Mutex<()>; LOADERS],
@@ -84,9 +84,9 @@ impl SeatMaps {
     pub fn new(store: Arc<Store>, shared: Option<Arc<SharedMaps>>, metrics: Arc<Metrics>) -> Self {
         Self {
             sources: Sources { store, shared, metrics },
-            schedules: Mutex::new(Recent::new(BYTES_KEPT)),
-            versions: Mutex::new(Recent::new(VERSIONS_KEPT)),
-            freed: Mutex::new(Recent::new(VERSIONS_KEPT)),
+            schedules: Mutex::new(LruCache::new(BYTES_KEPT)),
+            versions: Mutex::new(LruCache::new(VERSIONS_KEPT)),
+            freed: Mutex::new(LruCache::new(VERSIONS_KEPT)),
             loading: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             untold: Mutex::default(),
         }
@@ -104,7 +104,7 @@ impl SeatMaps {
     pub fn answer_at_hand(
         &self,
         schedule: &LoadedSchedule,
-        (form, coding): (Form, Coding),
+        (form, coding): (Representation, ContentEncoding),
         at_least: i64,
     ) -> Option<MapAnswer> {
         let seen = self.version(schedule.schedule.id).unwrap_or(0);
@@ -132,7 +132,7 @@ impl SeatMaps {
     pub async fn answer(
         &self,
         schedule: &Arc<LoadedSchedule>,
-        (form, coding): (Form, Coding),
+        (form, coding): (Representation, ContentEncoding),
         at_least: i64,
         make: fn(&LoadedSchedule, &SeatStates) -> Vec<u8>,
     ) -> Result<MapAnswer, StoreError> {
@@ -267,7 +267,7 @@ impl SeatMaps {
         self.freed.lock().unwrap_or_else(PoisonError::into_inner).get(&id).unwrap_or(0)
     }
 
-    fn schedules(&self) -> MutexGuard<'_, Recent<ScheduleId, Arc<LoadedSchedule>>> {
+    fn schedules(&self) -> MutexGuard<'_, LruCache<ScheduleId, Arc<LoadedSchedule>>> {
         self.schedules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -277,7 +277,7 @@ impl SeatMaps {
 }
 
 /// Notes a version of a schedule, unless a newer one is noted.
-fn raise(versions: &Mutex<Recent<ScheduleId, i64>>, id: ScheduleId, version: i64) {
+fn raise(versions: &Mutex<LruCache<ScheduleId, i64>>, id: ScheduleId, version: i64) {
     let mut versions = versions.lock().unwrap_or_else(PoisonError::into_inner);
     if versions.get(&id).is_none_or(|newest| newest < version) {
         versions.put(id, version, 1);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 /// Values by key with a weight each; the least recently used leave when the total exceeds the limit.
-pub(super) struct Recent<K, V> {
+pub(super) struct LruCache<K, V> {
     limit: usize,
     total: usize,
     clock: u64,
@@ -17,7 +17,7 @@ struct Entry<V> {
     used: u64,
 }
 
-impl<K: Eq + Hash + Copy, V: Clone> Recent<K, V> {
+impl<K: Eq + Hash + Copy, V: Clone> LruCache<K, V> {
     pub(super) fn new(limit: usize) -> Self {
         Self { limit, total: 0, clock: 0, entries: HashMap::new() }
     }
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_leave_first() {
-        let mut recent = Recent::new(10);
+        let mut recent = LruCache::new(10);
         recent.put(1, "one", 4);
         recent.put(2, "two", 4);
         assert_eq!(recent.get(&1), Some("one"));
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_replaced_entry_weighs_once_and_the_newest_always_fits() {
-        let mut recent = Recent::new(10);
+        let mut recent = LruCache::new(10);
         recent.put(1, "old", 8);
         recent.put(1, "new", 8);
         recent.put(2, "two", 2);

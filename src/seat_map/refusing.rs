@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::domain::ids::{ScheduleId, SeatNumber};
-use crate::domain::refusal::ConflictReason;
+use crate::domain::rejection::ConflictReason;
 use crate::telemetry::request_context;
 
 use super::SeatMaps;
-use super::loaded::{Gone, LoadedSchedule, STALE};
+use super::loaded::{LoadedSchedule, RefusedSeats, STALE};
 
 /// How long a request waits for the primary to confirm a map. After that the seat locks and the rows decide.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -30,7 +30,7 @@ enum Others {
 }
 
 /// Whether a map may refuse a request that came at `came` and has seen the version `at_least`.
-fn may_refuse(gone: &Gone, came: Instant, at_least: i64, others: Others) -> bool {
+fn may_refuse(gone: &RefusedSeats, came: Instant, at_least: i64, others: Others) -> bool {
     let Some(confirmed) = gone.confirmed.filter(|_| gone.version >= at_least) else { return false };
     // A process that cannot reach Redis holds its answer back until maps as old as this refuse nothing.
     let recent = came.saturating_duration_since(confirmed) < STALE;
@@ -131,9 +131,9 @@ mod tests {
     const CAME: Duration = Duration::from_secs(10);
 
     /// A map at version 7 that was confirmed so many milliseconds before the request came.
-    fn confirmed(began: Instant, before_ms: u64) -> Gone {
+    fn confirmed(began: Instant, before_ms: u64) -> RefusedSeats {
         let confirmed = Some(began + CAME - Duration::from_millis(before_ms));
-        Gone { seats: Vec::new(), version: 7, confirmed }
+        RefusedSeats { seats: Vec::new(), version: 7, confirmed }
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
         let now = confirmed(began, 0);
         assert!(may_refuse(&now, began + CAME, 7, Others::None));
         assert!(!may_refuse(&now, began + CAME, 8, Others::None));
-        let never = Gone { confirmed: None, ..now };
+        let never = RefusedSeats { confirmed: None, ..now };
         assert!(!may_refuse(&never, began + CAME, 0, Others::None), "read from a replica alone");
     }
 }

@@ -26,7 +26,7 @@ use crate::telemetry::metrics::cache::{CacheLook, CacheShare};
 
 use super::freed::Freed;
 use super::link::{Link, get, number, text};
-use super::wire::{self, Seats};
+use super::wire::{self, WireSeats};
 
 const EPOCH: &str = "seatlock:map-epoch";
 const CHANNEL: &str = "seatlock:maps";
@@ -50,7 +50,7 @@ pub struct Shared {
     /// The newest version that somebody has told of; 0 if nobody has.
     pub told: i64,
     /// A map of this epoch, with its version in the history that it was read in.
-    pub map: Option<(InHistory<i64>, Seats)>,
+    pub map: Option<(InHistory<i64>, WireSeats)>,
 }
 
 impl SharedMaps {

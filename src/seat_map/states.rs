@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use crate::domain::catalogue::Counts;
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::{HistoryId, InHistory, SeatNumber};
-use crate::domain::refusal::ConflictReason;
+use crate::domain::rejection::ConflictReason;
 use crate::domain::rows::JournalEntry;
 use crate::domain::seat::SeatState;
-use crate::faults::mutants::Mutant;
 
-use super::wire::Seats;
+use super::wire::WireSeats;
 
 /// The states of all seats of a schedule at one version; never changed once made.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,12 +46,12 @@ impl SeatStates {
 
 /// What is known of a schedule's seats: the newest states, and when the holds among them end.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct SeatSnapshot {
     pub(super) states: std::sync::Arc<SeatStates>,
     until: HashMap<SeatNumber, EpochMs>,
 }
 
-impl Known {
+impl SeatSnapshot {
     /// From all seats at a version: each one's state number, and the end of its hold if it has one.
     pub(super) fn new(at: InHistory<i64>, seats: &[(u8, Option<EpochMs>)]) -> Self {
         let codes = seats.iter().map(|(code, _)| *code).collect();
@@ -60,8 +59,8 @@ impl Known {
         Self { states: std::sync::Arc::new(SeatStates::new(at, codes)), until: held.collect() }
     }
 
-    /// All seats as [`Known::new`] takes them.
-    pub(super) fn seats(&self) -> Seats {
+    /// All seats as [`SeatSnapshot::new`] takes them.
+    pub(super) fn seats(&self) -> WireSeats {
         let codes = (0..).zip(&self.states.codes);
         codes.map(|(n, code)| (*code, self.until.get(&SeatNumber(n)).copied())).collect()
     }
@@ -73,7 +72,7 @@ impl Known {
 
     /// Goes one version on. False, and unchanged, if the entry is not the very next.
     pub(super) fn apply(&mut self, entry: &JournalEntry) -> bool {
-        if entry.version != self.states.version + 1 && !Mutant::UnversionedMap.is_on() {
+        if entry.version != self.states.version + 1 {
             return false;
         }
         let mut codes = self.states.codes.clone();
@@ -136,7 +135,7 @@ mod tests {
 
     #[test]
     fn only_the_very_next_version_is_applied() {
-        let mut known = Known::new(at(5), &[(0, None), (0, None)]);
+        let mut known = SeatSnapshot::new(at(5), &[(0, None), (0, None)]);
         let booked = SeatState::Booked { booking: Uuid::nil() };
         assert!(!known.apply(&entry(7, vec![(SeatNumber(0), booked)])));
         assert!(!known.apply(&entry(5, vec![(SeatNumber(0), booked)])));
@@ -148,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_seat_is_refused_while_it_is_sold_blocked_or_held_and_never_past_the_holds_end() {
-        let known = Known::new(at(1), &[(0, None), (1, Some(EpochMs(50))), (2, None), (3, None)]);
+        let known =
+            SeatSnapshot::new(at(1), &[(0, None), (1, Some(EpochMs(50))), (2, None), (3, None)]);
         let all: Vec<SeatNumber> = (0..5).map(SeatNumber).collect();
         let reasons = |now| -> Vec<_> {
             known.refusals(&all, EpochMs(now)).into_iter().map(|(seat, r)| (seat.0, r)).collect()
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn an_extension_moves_the_end_and_a_release_forgets_it() {
-        let mut known = Known::new(at(1), &[(1, Some(EpochMs(50)))]);
+        let mut known = SeatSnapshot::new(at(1), &[(1, Some(EpochMs(50)))]);
         let held = SeatState::Held { hold: Uuid::nil(), until: EpochMs(90) };
         assert!(known.apply(&entry(2, vec![(SeatNumber(0), held)])));
         assert_eq!(known.refusals(&[SeatNumber(0)], EpochMs(60)).len(), 1);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::{InHistory, ScheduleId, SeatNumber};
 use crate::store::ReadFrom;
 
@@ -41,9 +41,9 @@ pub enum NoStream {
 
 /// A place among the listeners, given back when it is dropped.
 #[derive(Debug)]
-pub struct Place(Arc<AtomicUsize>);
+pub struct ListenerSlot(Arc<AtomicUsize>);
 
-impl Drop for Place {
+impl Drop for ListenerSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
@@ -70,7 +70,7 @@ impl Streams {
         schedule: &LoadedSchedule,
         last: Option<LastSeen>,
         at_least: i64,
-    ) -> Result<(Listener, Place, Option<Duration>), NoStream> {
+    ) -> Result<(Listener, ListenerSlot, Option<Duration>), NoStream> {
         let place = self.place()?;
         let at_least = last.map_or(at_least, |last| last.version.max(at_least));
         let fresh = self.maps.states(schedule, at_least).await?;
@@ -174,8 +174,8 @@ impl Streams {
         self.dismiss();
     }
 
-    fn place(&self) -> Result<Place, NoStream> {
-        let place = Place(Arc::clone(&self.listeners));
+    fn place(&self) -> Result<ListenerSlot, NoStream> {
+        let place = ListenerSlot(Arc::clone(&self.listeners));
         if self.listeners.fetch_add(1, Ordering::SeqCst) >= self.listeners_max {
             return Err(NoStream::Full);
         }

@@ -9,7 +9,7 @@ use crate::domain::clock::EpochMs;
 const FORMAT: u8 = 1;
 
 /// Seats as the store gives them: state numbers by seat number, and the ends of holds.
-pub(super) type Seats = Vec<(u8, Option<EpochMs>)>;
+pub(super) type WireSeats = Vec<(u8, Option<EpochMs>)>;
 
 /// Writes seats.
 pub(super) fn encode(seats: &[(u8, Option<EpochMs>)]) -> Vec<u8> {
@@ -28,7 +28,7 @@ pub(super) fn encode(seats: &[(u8, Option<EpochMs>)]) -> Vec<u8> {
 }
 
 /// Reads seats; `None` if these are not bytes that [`encode`] wrote.
-pub(super) fn decode(bytes: &[u8]) -> Option<Seats> {
+pub(super) fn decode(bytes: &[u8]) -> Option<WireSeats> {
     let (format, rest) = bytes.split_first()?;
     let (count, rest) = rest.split_first_chunk::<4>()?;
     let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
@@ -37,7 +37,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Seats> {
         return None;
     }
     let code = |seat: usize| Some((*packed.get(seat / 4)? >> (2 * (seat % 4)) & 3, None));
-    let mut seats: Seats = (0..count).map(code).collect::<Option<_>>()?;
+    let mut seats: WireSeats = (0..count).map(code).collect::<Option<_>>()?;
     while !holds.is_empty() {
         let (number, rest) = holds.split_first_chunk::<4>()?;
         let (until, rest) = rest.split_first_chunk::<8>()?;

@@ -17,16 +17,16 @@ mod tokens;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::actors::booking::{Declined, Lanes};
+use crate::actors::booking::{Lanes, SubmitError};
 use crate::actors::health::Health;
 use crate::actors::seat_lock::SeatLocker;
 use crate::domain::catalogue::{BookingFilter, Page};
 use crate::domain::command::{Action, Command};
 use crate::domain::effect::{BookingView, Effect, HoldView, Outcome};
-use crate::domain::failure::{Failure, StoreError};
+use crate::domain::execution_error::{ExecutionError, StoreError};
 use crate::domain::ids::{BookingId, HoldId, ScheduleId, SeatNumber};
-use crate::domain::refusal::ConflictReason;
-use crate::faults::{self, Point};
+use crate::domain::rejection::ConflictReason;
+use crate::faults::{self, FailPoint};
 use crate::lock::{LockReply, LockRequest, LockToken};
 use crate::seat_map::SeatMaps;
 use crate::store::Store;
@@ -37,7 +37,7 @@ use tokens::{hold_token, reason_of, request_token};
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reserved {
+pub enum ReservationOutcome {
     /// The booking engine's word.
     Outcome(Outcome),
     /// The map in memory knows these seats to be sold, blocked or held; nobody else was asked.
@@ -87,19 +87,19 @@ impl Reservation {
         command: Command,
         at_least: i64,
         deadline: Instant,
-    ) -> Result<Reserved, Declined> {
+    ) -> Result<ReservationOutcome, SubmitError> {
         if !self.health.writable() {
-            return Err(Failure::ReadOnly.into());
+            return Err(ExecutionError::ReadOnly.into());
         }
         let seats = command.action.taken_seats();
         let gone = self.seat_maps.refusals(command.schedule, seats, at_least).await;
         if !gone.is_empty() && command.keyed.is_none() {
-            return Ok(Reserved::Known(gone));
+            return Ok(ReservationOutcome::Known(gone));
         }
         let running = match &command.keyed {
             Some(keyed) => match Running::begin(&self.running, &keyed.request) {
                 Some(running) => Some(running),
-                None => return Ok(Reserved::InProgress),
+                None => return Ok(ReservationOutcome::InProgress),
             },
             None => None,
         };
@@ -109,33 +109,37 @@ impl Reservation {
             if gone.is_empty() {
                 this.run(command, deadline).await
             } else {
-                this.unless_recorded(command, Reserved::Known(gone), deadline).await
+                this.unless_recorded(command, ReservationOutcome::Known(gone), deadline).await
             }
         });
         task.await.unwrap_or_else(|panic| {
             log::error!("a request failed: {panic}");
-            Err(Failure::Unknown.into())
+            Err(ExecutionError::Unknown.into())
         })
     }
 
-    async fn run(&self, mut command: Command, deadline: Instant) -> Result<Reserved, Declined> {
+    async fn run(
+        &self,
+        mut command: Command,
+        deadline: Instant,
+    ) -> Result<ReservationOutcome, SubmitError> {
         let locked = match self.lock(&command).await {
             Locking::Locked(token) => Some(token),
             Locking::NoHelp => None,
             Locking::Busy(seats) if self.are_left_over(&command, &seats).await => None,
             Locking::Busy(seats) => {
-                let refused = Reserved::Contended(seats);
+                let refused = ReservationOutcome::Contended(seats);
                 return self.unless_recorded(command, refused, deadline).await;
             }
         };
         if locked.is_some() {
-            faults::pass(Point::AfterLock).await;
+            faults::pass(FailPoint::AfterLock).await;
         }
         command.locked = locked.is_some();
         let (schedule, seats) = (command.schedule, command.action.taken_seats().to_vec());
         let gives_back = command.action.gives_back();
         let result = self.lanes.execute(command, deadline).await;
-        faults::pass(Point::BeforeUnlock).await;
+        faults::pass(FailPoint::BeforeUnlock).await;
         match &result {
             Ok(outcome) => {
                 self.settle_locks(schedule, seats, locked, outcome).await;
@@ -145,11 +149,11 @@ impl Reservation {
                 }
             }
             // The seats may be taken: until that is known, nobody else should try for them.
-            Err(Declined::Failed(Failure::Unknown)) => {}
+            Err(SubmitError::Failed(ExecutionError::Unknown)) => {}
             Err(_) => self.unlock(schedule, seats, locked),
         }
-        faults::pass(Point::BeforeAnswer).await;
-        result.map(Reserved::Outcome)
+        faults::pass(FailPoint::BeforeAnswer).await;
+        result.map(ReservationOutcome::Outcome)
     }
 
     async fn lock(&self, command: &Command) -> Locking {
@@ -197,14 +201,14 @@ impl Reservation {
     async fn unless_recorded(
         &self,
         command: Command,
-        refused: Reserved,
+        refused: ReservationOutcome,
         deadline: Instant,
-    ) -> Result<Reserved, Declined> {
+    ) -> Result<ReservationOutcome, SubmitError> {
         if command.keyed.is_some() {
             let lookup = Command { action: Action::Lookup, locked: false, ..command };
             let found = self.lanes.execute(lookup, deadline).await?;
             if found != Outcome::NotRecorded {
-                return Ok(Reserved::Outcome(found));
+                return Ok(ReservationOutcome::Outcome(found));
             }
         }
         Ok(refused)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::catalogue::{EnteredPlan, Event, NewSchedule, Page, PlanSource, Schedule};
 use crate::domain::command::Keyed;
 use crate::domain::effect::{Once, RecordedAnswer};
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::{EventId, InHistory, ScheduleId};
 use crate::domain::plan::ReadPlan;
 use crate::store::{Store, StoredPlan};

@@ -14,15 +14,15 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use uuid::{ContextV7, Timestamp, Uuid};
 
-use crate::batcher::{Gather, Overfull};
+use crate::batcher::{BatcherFull, Gather};
 use crate::domain::clock::EpochMs;
 use crate::domain::command::{Action, Keyed, Queued, RequestKey};
 use crate::domain::effect::RecordedAnswer;
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::{RequestId, ScheduleId};
 use crate::queue::{
-    Entry, Message, Newcomer, Outcomes, PUBLISH_LIMIT, Partition, PublishError, Queue, Request,
-    Standing, WaitingList,
+    Entry, Message, Outcomes, PUBLISH_LIMIT, Partition, PublishError, Queue, QueueEntry,
+    QueuePosition, QueuedRequest, WaitingList,
 };
 use crate::store::Store;
 
@@ -39,9 +39,9 @@ const AHEAD: Duration = Duration::from_secs(60);
 
 /// How a request through the queue stands.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Progress {
+pub enum RequestProgress {
     /// It waits, or is being executed; how it stands in its line, if that is known.
-    Waiting(Option<Standing>),
+    Waiting(Option<QueuePosition>),
     /// It was decided: the answer that the direct way would have given, or that its time was over.
     Decided(RecordedAnswer),
 }
@@ -52,7 +52,7 @@ pub struct Status {
     /// Which request.
     pub id: RequestId,
     /// How it stands.
-    pub progress: Progress,
+    pub progress: RequestProgress,
     /// From then on it is not executed any more.
     pub not_after: EpochMs,
 }
@@ -61,13 +61,13 @@ impl Status {
     /// Whether nothing more will happen.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        !matches!(self.progress, Progress::Waiting(_))
+        !matches!(self.progress, RequestProgress::Waiting(_))
     }
 }
 
 /// Why a request was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NotAccepted {
+pub enum EnqueueError {
     /// The line, or the queue, is full. It had no effect.
     Full,
     /// As many requests of its customer wait as may. It had no effect.
@@ -84,7 +84,7 @@ pub enum NotAccepted {
 const TOGETHER: (usize, usize) = (128, 8_192);
 
 /// A request on its way into the queue.
-struct Parcel {
+struct OutboundMessage {
     id: RequestId,
     line: Vec<u8>,
     /// Whether it was sent, or given up before; whoever is first decides.
@@ -95,7 +95,7 @@ struct Parcel {
 /// The front of the queue.
 pub struct Requests {
     /// One for each partition: what came while a message was being confirmed goes with the next.
-    senders: Vec<Gather<Parcel>>,
+    senders: Vec<Gather<OutboundMessage>>,
     waiting: Arc<WaitingList>,
     outcomes: Arc<Outcomes>,
     store: Arc<Store>,
@@ -159,47 +159,48 @@ impl Requests {
         schedule: ScheduleId,
         action: Action,
         keyed: Option<Keyed>,
-    ) -> Result<Status, NotAccepted> {
+    ) -> Result<Status, EnqueueError> {
         let now = self.store.clock();
         let id = RequestId { schedule, uuid: self.new_uuid(now) };
         let not_after = self.limits.not_after(id);
-        let request = Request::of(Queued { id, not_after }, action, keyed);
-        let request = request.ok_or(NotAccepted::NotQueued)?;
+        let request = QueuedRequest::of(Queued { id, not_after }, action, keyed);
+        let request = request.ok_or(EnqueueError::NotQueued)?;
         let customer = request.customer();
-        let newcomer = Newcomer { id, customer: customer.clone(), now, until: not_after };
+        let newcomer = QueueEntry { id, customer: customer.clone(), now, until: not_after };
         let place = match self.waiting.enter(newcomer).await {
             Entry::At(place) => place,
-            Entry::CustomerFull => return Err(NotAccepted::CustomerFull),
-            Entry::Full => return Err(NotAccepted::Full),
+            Entry::CustomerFull => return Err(EnqueueError::CustomerFull),
+            Entry::Full => return Err(EnqueueError::Full),
         };
         let refused = match self.publish(&request).await {
             Ok(()) => {
                 let per_second = self.waiting.pace(schedule);
-                let standing = Standing { place, running: false, per_second };
-                let progress = Progress::Waiting(Some(standing));
+                let standing = QueuePosition { place, running: false, per_second };
+                let progress = RequestProgress::Waiting(Some(standing));
                 return Ok(Status { id, progress, not_after });
             }
-            Err(PublishError::Full) => NotAccepted::Full,
+            Err(PublishError::Full) => EnqueueError::Full,
             Err(PublishError::Away(reason) | PublishError::Unfit(reason)) => {
-                NotAccepted::Away(reason)
+                EnqueueError::Away(reason)
             }
             // It keeps its place: it may be there.
-            Err(PublishError::Unknown) => return Err(NotAccepted::Unknown),
+            Err(PublishError::Unknown) => return Err(EnqueueError::Unknown),
         };
         self.waiting.leave(schedule, &[(id, customer)], false).await;
         Err(refused)
     }
 
     /// Sends a request to the queue, together with those that come at the same time.
-    async fn publish(&self, request: &Request) -> Result<(), PublishError> {
+    async fn publish(&self, request: &QueuedRequest) -> Result<(), PublishError> {
         let id = request.queued.id;
         let partition = Partition::of(id.schedule, self.limits.partitions);
         let (confirm, confirmed) = oneshot::channel();
         let settled = Arc::new(AtomicBool::new(false));
-        let parcel = Parcel { id, line: request.line(), settled: Arc::clone(&settled), confirm };
+        let parcel =
+            OutboundMessage { id, line: request.line(), settled: Arc::clone(&settled), confirm };
         let sender = self.senders.get(usize::from(partition.0));
         let sent = sender.map(|sender| sender.push(parcel));
-        sent.unwrap_or(Err(Overfull)).map_err(|_| PublishError::Full)?;
+        sent.unwrap_or(Err(BatcherFull)).map_err(|_| PublishError::Full)?;
         match tokio::time::timeout(PUBLISH_LIMIT, confirmed).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(PublishError::Unknown),
@@ -247,17 +248,17 @@ impl Requests {
         let not_after = self.limits.not_after(id);
         let status = |progress| Ok(Some(Status { id, progress, not_after }));
         match decided {
-            Ok(Some(answer)) => return status(Progress::Decided(answer)),
+            Ok(Some(answer)) => return status(RequestProgress::Decided(answer)),
             Ok(None) if self.cannot_be_ours(id) => return Ok(None),
             // It is not to be executed any more, and whether it has been is not known yet.
-            Ok(None) if self.is_overdue(id) => return status(Progress::Waiting(None)),
+            Ok(None) if self.is_overdue(id) => return status(RequestProgress::Waiting(None)),
             _ => {}
         }
         let standing = self.waiting.standing(id).await;
         match decided {
             // It waits, so there is no outcome that the database could be asked for.
             Err(error) if standing.is_none() => Err(error),
-            _ => status(Progress::Waiting(standing)),
+            _ => status(RequestProgress::Waiting(standing)),
         }
     }
 
@@ -293,13 +294,13 @@ impl Requests {
 }
 
 /// Sends requests of one partition with one message, in their order.
-async fn send(queue: Arc<dyn Queue>, partition: Partition, mut parcels: Vec<Parcel>) {
+async fn send(queue: Arc<dyn Queue>, partition: Partition, mut parcels: Vec<OutboundMessage>) {
     parcels.retain(|parcel| !parcel.settled.swap(true, Ordering::SeqCst));
     let Some(first) = parcels.first() else { return };
     let lines: Vec<&[u8]> = parcels.iter().map(|parcel| parcel.line.as_slice()).collect();
     let message = Message { id: first.id.to_string(), body: lines.join(&b'\n') };
     let result = queue.publish(partition, message).await;
-    for Parcel { confirm, .. } in parcels {
+    for OutboundMessage { confirm, .. } in parcels {
         drop(confirm.send(result.clone()));
     }
 }

@@ -17,15 +17,15 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
 
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::rules::Policy;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::pool::Pool;
 use crate::telemetry::request_context;
 
-pub use audit::{ANSWERS_AT_A_TIME, AnswerReader, AuditScope, Audited, Pace};
+pub use audit::{ANSWERS_AT_A_TIME, AnswerReader, AuditPace, AuditScope, Audited};
 pub use batch::write::Renderer;
-pub use batch::{BatchReport, CommandResult, StillWanted};
+pub use batch::{BatchReport, CommandResult, IsActive};
 pub use connection::connect::{Limits, Target};
 pub use connection::routing::{REPLICA_BEHIND, ReadFrom};
 pub use queries::holds::Holder;
@@ -39,7 +39,7 @@ pub use schema::compatibility::Schema;
 
 use connection::connect::Connections;
 use connection::dialect::Dialect;
-use connection::errors::{self, Meaning};
+use connection::errors::{self, ErrorClass};
 use connection::routing::{Routing, life_ms};
 
 impl From<DbErr> for StoreError {
@@ -50,9 +50,11 @@ impl From<DbErr> for StoreError {
             _ => {}
         }
         match errors::meaning(&error) {
-            Meaning::ReadOnly => Self::ReadOnly,
-            Meaning::Data | Meaning::Unique | Meaning::Refused => Self::Corrupt(error.to_string()),
-            Meaning::Again | Meaning::Stale | Meaning::Unavailable => {
+            ErrorClass::ReadOnly => Self::ReadOnly,
+            ErrorClass::Data | ErrorClass::Unique | ErrorClass::Refused => {
+                Self::Corrupt(error.to_string())
+            }
+            ErrorClass::Again | ErrorClass::Stale | ErrorClass::Unavailable => {
                 Self::Unavailable(error.to_string())
             }
         }

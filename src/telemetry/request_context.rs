@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 tokio::task_local! {
-    static CAUSE: Cause;
+    static CONTEXT: RequestContext;
 }
 
 /// Requests that a line of the log names at most.
@@ -16,7 +16,7 @@ const NAMED_MAX: usize = 16;
 
 /// A request as the log names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct RequestIds {
     /// Its id, as its answer carries it.
     pub id: String,
     /// Its place in a trace, if its caller named one.
@@ -34,22 +34,22 @@ pub struct Trace {
 
 /// The requests that something is done for; none for what is done by the clock.
 #[derive(Debug, Clone, Default)]
-pub struct Cause {
-    requests: Option<Arc<[Arc<Request>]>>,
+pub struct RequestContext {
+    requests: Option<Arc<[Arc<RequestIds>]>>,
 }
 
-impl Cause {
+impl RequestContext {
     /// One request.
     #[must_use]
-    pub fn request(request: Request) -> Self {
+    pub fn request(request: RequestIds) -> Self {
         Self { requests: Some(Arc::new([Arc::new(request)])) }
     }
 
-    /// All requests of several causes, as many of them as a line of the log may name.
+    /// All requests of several contexts, as many of them as a line of the log may name.
     #[must_use]
-    pub fn all(causes: impl IntoIterator<Item = Self>) -> Self {
-        let several = causes.into_iter().filter_map(|cause| cause.requests);
-        let requests: Vec<Arc<Request>> =
+    pub fn all(contexts: impl IntoIterator<Item = Self>) -> Self {
+        let several = contexts.into_iter().filter_map(|context| context.requests);
+        let requests: Vec<Arc<RequestIds>> =
             several.flat_map(|requests| requests.to_vec()).take(NAMED_MAX).collect();
         Self { requests: (!requests.is_empty()).then(|| requests.into()) }
     }
@@ -57,41 +57,41 @@ impl Cause {
     /// The requests that this task works on.
     #[must_use]
     pub fn current() -> Self {
-        CAUSE.try_with(Self::clone).unwrap_or_default()
+        CONTEXT.try_with(Self::clone).unwrap_or_default()
     }
 
     /// The requests, at most 16.
     #[must_use]
-    pub fn requests(&self) -> &[Arc<Request>] {
+    pub fn requests(&self) -> &[Arc<RequestIds>] {
         self.requests.as_deref().unwrap_or_default()
     }
 
-    /// Does work for this cause.
+    /// Does work for this context.
     pub async fn during<T>(self, work: impl Future<Output = T>) -> T {
-        CAUSE.scope(self, work).await
+        CONTEXT.scope(self, work).await
     }
 }
 
-/// As `tokio::spawn`, for work whose cause is that of this task.
+/// As `tokio::spawn`, for work whose context is that of this task.
 pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-    tokio::spawn(Cause::current().during(work))
+    tokio::spawn(RequestContext::current().during(work))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cause(id: &str) -> Cause {
-        Cause::request(Request { id: id.to_owned(), trace: None })
+    fn context(id: &str) -> RequestContext {
+        RequestContext::request(RequestIds { id: id.to_owned(), trace: None })
     }
 
     fn named() -> Vec<String> {
-        Cause::current().requests().iter().map(|request| request.id.clone()).collect()
+        RequestContext::current().requests().iter().map(|request| request.id.clone()).collect()
     }
 
     #[tokio::test]
     async fn a_task_and_those_it_spawns_know_their_request_and_others_do_not() {
-        cause("one")
+        context("one")
             .during(async {
                 assert_eq!(named(), ["one"]);
                 assert_eq!(spawn(async { named() }).await.unwrap(), ["one"]);
@@ -103,10 +103,10 @@ mod tests {
 
     #[test]
     fn a_batch_is_done_for_all_its_requests_and_names_a_few() {
-        let causes = (0..40).map(|number| cause(&number.to_string()));
-        let all = Cause::all(causes.chain([Cause::default()]));
+        let contexts = (0..40).map(|number| context(&number.to_string()));
+        let all = RequestContext::all(contexts.chain([RequestContext::default()]));
         assert_eq!(all.requests().len(), NAMED_MAX);
         assert_eq!(all.requests()[1].id, "1");
-        assert!(Cause::all([Cause::default()]).requests().is_empty());
+        assert!(RequestContext::all([RequestContext::default()]).requests().is_empty());
     }
 }

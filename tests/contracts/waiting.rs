@@ -5,7 +5,7 @@ use std::time::Duration;
 use seatlock::breaker::BreakerState;
 use seatlock::domain::clock::EpochMs;
 use seatlock::domain::ids::{RequestId, ScheduleId};
-use seatlock::queue::{Entry, LineLimits, Newcomer, Standing, WaitingList};
+use seatlock::queue::{Entry, QueueEntry, QueuePosition, WaitingList, WaitingListLimits};
 use seatlock::redis::{Redis, RedisSettings};
 use test_support::Access;
 use tokio::sync::watch;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::redis::fixtures::standalone;
 
-const LIMITS: LineLimits = LineLimits { max: 5, customer_max: 2 };
+const LIMITS: WaitingListLimits = WaitingListLimits { max: 5, customer_max: 2 };
 const BEGAN: i64 = 1_763_812_496_000;
 /// How long a request may wait, in milliseconds.
 const DEADLINE: i64 = 60_000;
@@ -25,13 +25,13 @@ fn request(schedule: i64, number: u16, after: i64) -> RequestId {
     RequestId { schedule: ScheduleId(schedule), uuid }
 }
 
-fn newcomer(id: RequestId, customer: &str) -> Newcomer {
+fn newcomer(id: RequestId, customer: &str) -> QueueEntry {
     let now = id.made_at();
     let until = EpochMs(now.0 + DEADLINE);
-    Newcomer { id, customer: customer.to_owned(), now, until }
+    QueueEntry { id, customer: customer.to_owned(), now, until }
 }
 
-fn place(standing: Option<Standing>) -> Option<(u64, bool)> {
+fn place(standing: Option<QueuePosition>) -> Option<(u64, bool)> {
     standing.map(|standing| (standing.place, standing.running))
 }
 

@@ -8,8 +8,8 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement, TryGetable};
 use seatlock::app::store_settings;
 use seatlock::config::Config;
 use seatlock::domain::audit::Violation;
-use seatlock::domain::failure::StoreError;
-use seatlock::store::{AuditScope, Pace, Store};
+use seatlock::domain::execution_error::StoreError;
+use seatlock::store::{AuditPace, AuditScope, Store};
 use seatlock::telemetry::metrics::Metrics;
 use tokio::sync::mpsc;
 
@@ -136,7 +136,7 @@ impl Database {
             }
             found
         };
-        let (audited, found) = tokio::join!(store.audit(scope, Pace::Full, sender), found);
+        let (audited, found) = tokio::join!(store.audit(scope, AuditPace::Full, sender), found);
         store.close().await;
         audited.map(|_| found)
     }

@@ -18,7 +18,6 @@ mod database;
 mod dump;
 mod history;
 mod model;
-mod mutants;
 mod nemesis;
 mod recorder;
 mod run;

@@ -20,14 +20,14 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_secs(5);
 
 /// The rest of one partition's consumer. It is counted from the failure until the consumer is well again.
-pub(crate) struct Rest {
+pub(crate) struct Backoff {
     partition: Partition,
     pause: Duration,
     on: bool,
     resting: IntGauge,
 }
 
-impl Rest {
+impl Backoff {
     /// Of a consumer that is well; `resting` counts those that are not.
     pub(crate) fn new(partition: Partition, resting: IntGauge) -> Self {
         Self { partition, pause: PAUSE, on: false, resting }
@@ -80,7 +80,7 @@ impl Rest {
     }
 }
 
-impl Drop for Rest {
+impl Drop for Backoff {
     fn drop(&mut self) {
         self.give_up();
     }
@@ -94,7 +94,7 @@ mod tests {
     async fn a_partition_that_goes_to_another_process_is_not_counted_as_paused() {
         let gauge = IntGauge::new("paused", "paused partitions").unwrap();
         let (_sender, duty) = watch::channel(Duty::default());
-        let mut rest = Rest::new(Partition(3), gauge.clone());
+        let mut rest = Backoff::new(Partition(3), gauge.clone());
         rest.take(&Health::default(), duty).await;
         assert!(rest.is_on());
         assert_eq!(gauge.get(), 1);

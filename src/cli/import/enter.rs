@@ -7,12 +7,12 @@ use seatlock::config::Config;
 use seatlock::domain::catalogue::{NewSchedule, PlanSource, Schedule};
 use seatlock::domain::ids::EventId;
 use seatlock::domain::plan::ReadPlan;
-use seatlock::http::answers::{render_event, render_plan, render_schedule};
+use seatlock::http::responses::{render_event, render_plan, render_schedule};
 use seatlock::service::catalogue::Catalogue;
 use seatlock::telemetry::metrics::Metrics;
 
 use super::arguments::{EventChoice, Order};
-use super::progress::Progress;
+use super::progress::ImportProgress;
 use crate::cli::done;
 
 /// Opens the database, enters everything and closes it again.
@@ -20,7 +20,7 @@ pub(super) async fn enter(
     config: &Config,
     order: Order,
     plan: ReadPlan,
-    progress: &mut Progress,
+    progress: &mut ImportProgress,
 ) -> Result<Schedule, String> {
     let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
     let store = open_store(config, &metrics).await.map_err(|error| error.to_string())?;
@@ -36,7 +36,7 @@ async fn enter_in(
     catalogue: &Catalogue,
     order: Order,
     plan: ReadPlan,
-    progress: &mut Progress,
+    progress: &mut ImportProgress,
 ) -> Result<Schedule, String> {
     let Order { event, starts_at, rules, plan_id } = order;
     if let EventChoice::Existing(id) = event {

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use log::LevelFilter;
 
 /// The steps of an import, as they begin.
-pub(super) enum Progress {
+pub(super) enum ImportProgress {
     /// For people.
     Bar(ProgressBar),
     /// For whoever reads the log.
@@ -18,7 +18,7 @@ pub(super) enum Progress {
     },
 }
 
-impl Progress {
+impl ImportProgress {
     /// Nothing is done yet of so many steps. A bar takes the place of the log's chatter.
     pub(super) fn start(steps: u64) -> Self {
         if !io::stderr().is_terminal() {
@@ -54,7 +54,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ImportProgress {
     /// A failure is not to be written behind a bar.
     fn drop(&mut self) {
         self.finish();

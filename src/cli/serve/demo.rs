@@ -7,7 +7,7 @@ use seatlock::domain::catalogue::{NewSchedule, PlanSource};
 use seatlock::domain::clock::EpochMs;
 use seatlock::domain::plan::{InlineSection, SeatPlan};
 use seatlock::domain::rules::ScheduleRules;
-use seatlock::http::answers::{render_event, render_schedule};
+use seatlock::http::responses::{render_event, render_schedule};
 use seatlock::service::catalogue::Catalogue;
 
 use crate::cli::{done, now};

@@ -1,7 +1,7 @@
 //! Which seats the banner's examples name: two that are free now, in a schedule that is on sale.
 
 use seatlock::domain::catalogue::Schedule;
-use seatlock::domain::failure::StoreError;
+use seatlock::domain::execution_error::StoreError;
 use seatlock::domain::ids::ScheduleId;
 use seatlock::domain::seat::status_name;
 use seatlock::http::Services;

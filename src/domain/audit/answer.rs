@@ -10,7 +10,7 @@ use super::{Invariant, Subject, Violation};
 
 /// What a recorded answer tells of; the HTTP layer, which wrote it, reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum RecordedEffect {
     /// A hold, with what it costs.
     Hold(HoldId, Bill),
     /// A booking, with what it costs.
@@ -47,7 +47,7 @@ pub struct Tariff {
     pub currency: String,
 }
 
-impl Told {
+impl RecordedEffect {
     /// The schedule that it belongs to.
     #[must_use]
     pub fn schedule(&self) -> Option<ScheduleId> {
@@ -65,12 +65,12 @@ impl Told {
 #[must_use]
 pub fn check(
     request: &RequestKey,
-    told: Option<&Told>,
+    told: Option<&RecordedEffect>,
     found: Option<&Tariff>,
 ) -> Option<Violation> {
     let violation = |invariant, expected: String, found: String| {
         let subject = Subject::Answer(request.clone());
-        let schedule = told.and_then(Told::schedule);
+        let schedule = told.and_then(RecordedEffect::schedule);
         Some(Violation { invariant, schedule, subject, expected, found })
     };
     let Some(told) = told else {
@@ -81,7 +81,9 @@ pub fn check(
         let expected = format!("what it tells of to exist: {}", name(told));
         return violation(Invariant::AnswerHasItsEffect, expected, "nothing".into());
     };
-    let (Told::Hold(_, bill) | Told::Booking(_, bill)) = told else { return None };
+    let (RecordedEffect::Hold(_, bill) | RecordedEffect::Booking(_, bill)) = told else {
+        return None;
+    };
     let is_priced = bill.seats.iter().all(|(label, price)| tariff.prices.get(label) == Some(price));
     let sum: i64 = bill.seats.iter().map(|(_, price)| price).sum();
     if is_priced && sum == bill.amount && bill.currency == tariff.currency {
@@ -92,14 +94,14 @@ pub fn check(
     violation(Invariant::AnswerAddsUp, expected, found)
 }
 
-fn name(told: &Told) -> String {
+fn name(told: &RecordedEffect) -> String {
     match told {
-        Told::Hold(id, _) => format!("hold {id}"),
-        Told::Booking(id, _) => format!("booking {id}"),
-        Told::Block(id) => format!("block {id}"),
-        Told::Event(id) => format!("event {id}"),
-        Told::Schedule(id) => format!("schedule {id}"),
-        Told::Plan(plan) => format!("seat plan {} version {}", plan.id, plan.version),
-        Told::Nothing => "nothing".to_owned(),
+        RecordedEffect::Hold(id, _) => format!("hold {id}"),
+        RecordedEffect::Booking(id, _) => format!("booking {id}"),
+        RecordedEffect::Block(id) => format!("block {id}"),
+        RecordedEffect::Event(id) => format!("event {id}"),
+        RecordedEffect::Schedule(id) => format!("schedule {id}"),
+        RecordedEffect::Plan(plan) => format!("seat plan {} version {}", plan.id, plan.version),
+        RecordedEffect::Nothing => "nothing".to_owned(),
     }
 }

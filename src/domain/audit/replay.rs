@@ -10,10 +10,10 @@ use crate::domain::version::HISTORY_JUMP;
 const FIRST_VERSION: i64 = 1;
 
 /// The state of a seat as the journal tells it: wire number, and the written end of a hold.
-pub(super) type Told = (u8, Option<EpochMs>);
+pub(super) type JournalledState = (u8, Option<EpochMs>);
 
 /// What a state looks like in the journal.
-pub(super) fn told(state: SeatState) -> Told {
+pub(super) fn told(state: SeatState) -> JournalledState {
     match state {
         SeatState::Held { until, .. } => (state.code(), Some(until)),
         _ => (state.code(), None),
@@ -23,7 +23,7 @@ pub(super) fn told(state: SeatState) -> Told {
 /// How far the reading has come.
 pub(super) struct Replay {
     version: i64,
-    states: Vec<Told>,
+    states: Vec<JournalledState>,
 }
 
 impl Replay {
@@ -53,7 +53,7 @@ impl Replay {
         version >= self.version && (version - self.version) % HISTORY_JUMP == 0
     }
 
-    pub(super) fn state(&self, number: usize) -> Option<Told> {
+    pub(super) fn state(&self, number: usize) -> Option<JournalledState> {
         self.states.get(number).copied()
     }
 }

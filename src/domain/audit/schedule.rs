@@ -8,7 +8,7 @@ use crate::domain::ids::{BookingId, ScheduleId, SeatNumber};
 use crate::domain::rows::BookedSeat;
 use crate::domain::seat::{SeatRow, SeatState};
 
-use super::replay::{Replay, Told, told};
+use super::replay::{JournalledState, Replay, told};
 use super::{Invariant, Subject, Violation};
 
 /// What is known of a schedule before its seats are read.
@@ -254,7 +254,7 @@ impl ScheduleAudit {
     }
 }
 
-fn in_words((code, until): Told) -> String {
+fn in_words((code, until): JournalledState) -> String {
     let state = crate::domain::seat::status_name(code).unwrap_or("unknown");
     match until {
         Some(until) => format!("{state} until {}", until.0),

@@ -5,33 +5,33 @@ use std::time::Duration;
 use crate::domain::claims::{BookingStatus, HoldRow, HoldStatus};
 use crate::domain::effect::Effect;
 use crate::domain::ids::{BlockId, BookingId, HoldId, SeatNumber};
-use crate::domain::refusal::Refusal;
+use crate::domain::rejection::Rejection;
 use crate::domain::seat::SeatState;
 
+use super::state::DecisionState;
 use super::take::lost_seats;
-use super::working::Working;
 
 /// Never shortens; never beyond the longest life counted from the grant.
 pub(super) fn extend(
-    working: &mut Working,
+    working: &mut DecisionState,
     id: HoldId,
     ttl: Option<Duration>,
-) -> Result<Effect, Refusal> {
+) -> Result<Effect, Rejection> {
     let mut row = find_hold(working, id)?;
     match row.status {
-        HoldStatus::Confirmed => return Err(Refusal::HoldConfirmed),
-        HoldStatus::Released => return Err(Refusal::HoldReleased),
-        HoldStatus::Expired => return Err(Refusal::HoldExpired(Vec::new())),
+        HoldStatus::Confirmed => return Err(Rejection::HoldConfirmed),
+        HoldStatus::Released => return Err(Rejection::HoldReleased),
+        HoldStatus::Expired => return Err(Rejection::HoldExpired(Vec::new())),
         HoldStatus::Held => {}
     }
     let end = working.ends_at(&row);
     if end <= working.now {
-        return Err(Refusal::HoldExpired(Vec::new()));
+        return Err(Rejection::HoldExpired(Vec::new()));
     }
     // An outage found late can stretch a hold over seats that were sold in the meantime.
     let lost = lost_seats(working, &row);
     if !lost.is_empty() {
-        return Err(Refusal::HoldExpired(lost));
+        return Err(Rejection::HoldExpired(lost));
     }
     let life = ttl.unwrap_or(working.rules(id.schedule)?.hold_ttl);
     let cap = row.created_at.plus(working.policy.hold_ttl_max);
@@ -52,10 +52,10 @@ pub(super) fn extend(
 
 /// A hold that time has ended is released all the same, whether or not a sweep has marked it: its owner
 /// wants it gone, and a late confirm must not find it.
-pub(super) fn release(working: &mut Working, id: HoldId) -> Result<Effect, Refusal> {
+pub(super) fn release(working: &mut DecisionState, id: HoldId) -> Result<Effect, Rejection> {
     let row = find_hold(working, id)?;
     match row.status {
-        HoldStatus::Confirmed => Err(Refusal::HoldConfirmed),
+        HoldStatus::Confirmed => Err(Rejection::HoldConfirmed),
         HoldStatus::Released => Ok(Effect::Released(row)),
         HoldStatus::Held | HoldStatus::Expired => {
             Ok(Effect::Released(end_hold(working, row, HoldStatus::Released)))
@@ -64,7 +64,7 @@ pub(super) fn release(working: &mut Working, id: HoldId) -> Result<Effect, Refus
 }
 
 /// Seats that somebody else took over meanwhile are not touched.
-pub(super) fn expire(working: &mut Working, id: HoldId) -> Result<Effect, Refusal> {
+pub(super) fn expire(working: &mut DecisionState, id: HoldId) -> Result<Effect, Rejection> {
     let row = find_hold(working, id)?;
     if row.status == HoldStatus::Held && working.ends_at(&row) <= working.now {
         end_hold(working, row, HoldStatus::Expired);
@@ -73,12 +73,12 @@ pub(super) fn expire(working: &mut Working, id: HoldId) -> Result<Effect, Refusa
 }
 
 pub(super) fn cancel(
-    working: &mut Working,
+    working: &mut DecisionState,
     id: BookingId,
     seats: Option<&[SeatNumber]>,
-) -> Result<Effect, Refusal> {
+) -> Result<Effect, Rejection> {
     let row = working.rows.bookings.get(&id).cloned();
-    let mut row = row.ok_or(Refusal::NotFound("booking"))?;
+    let mut row = row.ok_or(Rejection::NotFound("booking"))?;
     let wanted = seats.unwrap_or(&row.seats).to_vec();
     let foreign: Vec<String> = wanted
         .iter()
@@ -89,7 +89,7 @@ pub(super) fn cancel(
         })
         .collect();
     if !foreign.is_empty() {
-        return Err(Refusal::NotInBooking(foreign));
+        return Err(Rejection::NotInBooking(foreign));
     }
     let freed = working.free_seats(id.schedule, &wanted, |state| state.names_booking(id.uuid));
     if !freed.is_empty() {
@@ -107,9 +107,9 @@ pub(super) fn cancel(
     Ok(Effect::Cancelled(working.view_booking(row)?))
 }
 
-pub(super) fn unblock(working: &mut Working, id: BlockId) -> Result<Effect, Refusal> {
+pub(super) fn unblock(working: &mut DecisionState, id: BlockId) -> Result<Effect, Rejection> {
     let row = working.rows.blocks.get(&id).cloned();
-    let mut row = row.ok_or(Refusal::NotFound("block"))?;
+    let mut row = row.ok_or(Rejection::NotFound("block"))?;
     if !row.lifted {
         working.free_seats(id.schedule, &row.seats, |state| state.names_block(id.uuid));
         row.lifted = true;
@@ -118,11 +118,11 @@ pub(super) fn unblock(working: &mut Working, id: BlockId) -> Result<Effect, Refu
     Ok(Effect::Unblocked)
 }
 
-fn find_hold(working: &Working, id: HoldId) -> Result<HoldRow, Refusal> {
-    working.rows.holds.get(&id).cloned().ok_or(Refusal::NotFound("hold"))
+fn find_hold(working: &DecisionState, id: HoldId) -> Result<HoldRow, Rejection> {
+    working.rows.holds.get(&id).cloned().ok_or(Rejection::NotFound("hold"))
 }
 
-fn end_hold(working: &mut Working, mut row: HoldRow, status: HoldStatus) -> HoldRow {
+fn end_hold(working: &mut DecisionState, mut row: HoldRow, status: HoldStatus) -> HoldRow {
     working.free_seats(row.id.schedule, &row.seats, |state| state.names_hold(row.id.uuid));
     row.status = status;
     working.put_hold(row.clone());

@@ -4,17 +4,17 @@
 //! the same commands one after another would. A refused command changes nothing.
 
 mod end;
+mod state;
 mod take;
-mod working;
 
 use super::clock::EpochMs;
 use super::command::{Action, Command, Keyed, Queued};
 use super::effect::{Answer, Effect, Outcome};
 use super::ids::ScheduleId;
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 use super::rows::{Changes, JournalEntry, KnownAnswer, NewAnswer, Rows};
 use super::rules::Policy;
-use working::Working;
+use state::DecisionState;
 
 /// What becomes of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Decision {
 /// the commands name.
 #[must_use]
 pub fn decide(now: EpochMs, policy: &Policy, rows: Rows, commands: &[Command]) -> Decision {
-    let mut working = Working::new(now, *policy, rows);
+    let mut working = DecisionState::new(now, *policy, rows);
     let outcomes: Vec<Outcome> =
         commands.iter().map(|command| one(&mut working, command)).collect();
     let given_back = commands
@@ -50,7 +50,7 @@ pub fn decide(now: EpochMs, policy: &Policy, rows: Rows, commands: &[Command]) -
 
 /// Decides one command. A request that came through the queue is decided once: its outcome, whatever it is,
 /// is recorded with the batch, and a second delivery is given that.
-fn one(working: &mut Working, command: &Command) -> Outcome {
+fn one(working: &mut DecisionState, command: &Command) -> Outcome {
     let Some(queued) = &command.queued else { return unless_known(working, command) };
     let key = Queued::key(queued.id);
     if let Some((_, answer)) = working.rows.answers.get(&key) {
@@ -60,7 +60,7 @@ fn one(working: &mut Working, command: &Command) -> Outcome {
     let answer = match &outcome {
         Outcome::Done(effect) | Outcome::Repeated(effect) => Answer::Effect(effect.clone()),
         Outcome::Replayed(answer) => Answer::Recorded(answer.clone()),
-        Outcome::Refused(refusal) => Answer::Refusal(refusal.clone()),
+        Outcome::Refused(refusal) => Answer::Rejection(refusal.clone()),
         Outcome::NotRecorded => return outcome,
     };
     record(working, &Keyed { request: key, fingerprint: String::new() }, answer);
@@ -68,12 +68,12 @@ fn one(working: &mut Working, command: &Command) -> Outcome {
 }
 
 /// Looks at the command's key first, since a key that has had its effect answers for ever the same.
-fn unless_known(working: &mut Working, command: &Command) -> Outcome {
+fn unless_known(working: &mut DecisionState, command: &Command) -> Outcome {
     if let Some(keyed) = &command.keyed
         && let Some((fingerprint, answer)) = working.rows.answers.get(&keyed.request)
     {
         if *fingerprint != keyed.fingerprint {
-            return Outcome::Refused(Refusal::KeyReused);
+            return Outcome::Refused(Rejection::KeyReused);
         }
         return answered(answer);
     }
@@ -101,12 +101,12 @@ fn answered(answer: &KnownAnswer) -> Outcome {
     }
 }
 
-fn act(working: &mut Working, command: &Command) -> Result<Effect, Refusal> {
+fn act(working: &mut DecisionState, command: &Command) -> Result<Effect, Rejection> {
     if !working.rows.schedules.contains_key(&command.schedule) {
-        return Err(Refusal::NotFound("schedule"));
+        return Err(Rejection::NotFound("schedule"));
     }
     if command.queued.is_some_and(|queued| queued.not_after <= working.now) {
-        return Err(Refusal::TooLate);
+        return Err(Rejection::TooLate);
     }
     match &command.action {
         Action::Hold { id, seats, customer, ttl } => {
@@ -122,16 +122,16 @@ fn act(working: &mut Working, command: &Command) -> Result<Effect, Refusal> {
         Action::Expire { hold } => end::expire(working, *hold),
         Action::Cancel { booking, seats } => end::cancel(working, *booking, seats.as_deref()),
         Action::Unblock { block } => end::unblock(working, *block),
-        Action::Lookup => Err(Refusal::NotFound("key")),
+        Action::Lookup => Err(Rejection::NotFound("key")),
     }
 }
 
 /// Notes an answer, for later commands of the batch and to be written with it.
-fn record(working: &mut Working, keyed: &Keyed, answer: Answer) {
+fn record(working: &mut DecisionState, keyed: &Keyed, answer: Answer) {
     let known = match &answer {
         Answer::Effect(effect) => KnownAnswer::Given(Box::new(effect.clone())),
         Answer::Recorded(answer) => KnownAnswer::Recorded(answer.clone()),
-        Answer::Refusal(refusal) => KnownAnswer::Refused(refusal.clone()),
+        Answer::Rejection(refusal) => KnownAnswer::Refused(refusal.clone()),
     };
     let fingerprint = keyed.fingerprint.clone();
     working.rows.answers.insert(keyed.request.clone(), (fingerprint, known));

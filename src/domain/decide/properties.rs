@@ -17,14 +17,14 @@ use super::decide;
 use crate::domain::command::{Action, Command};
 use crate::domain::effect::Outcome;
 use crate::domain::ids::ScheduleId;
-use crate::domain::refusal::Refusal;
+use crate::domain::rejection::Rejection;
 use crate::domain::rows::SeatKey;
 use crate::domain::seat::SeatState;
 use checks::{all_or_nothing, answers_are_true, living_holds_keep_their_seats, tables_agree};
-use database::{Database, render};
+use database::{ModelDatabase, render};
 use script::script;
-use step::{Single, Step, as_sent, play, play_singly};
-use tally::{KINDS, Tally};
+use step::{ScriptStep, Single, as_sent, play, play_singly};
+use tally::{KINDS, ScriptTally};
 
 fn config() -> ProptestConfig {
     ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
@@ -99,7 +99,7 @@ proptest! {
 #[test]
 fn the_scripts_make_everything_happen() {
     let mut runner = TestRunner::deterministic();
-    let mut tally = Tally::default();
+    let mut tally = ScriptTally::default();
     for _ in 0..128 {
         let script = script().new_tree(&mut runner).unwrap().current();
         let counted = play(&script, |step| {
@@ -131,7 +131,7 @@ type Given = BTreeMap<String, (String, Outcome, i64)>;
 
 fn answered_once(
     given: &mut Given,
-    step: &Step<'_>,
+    step: &ScriptStep<'_>,
     command: &Command,
     outcome: &Outcome,
 ) -> TestCaseResult {
@@ -141,7 +141,7 @@ fn answered_once(
         return Ok(());
     };
     let key = keyed.request.key.clone();
-    let reused = Outcome::Refused(Refusal::KeyReused);
+    let reused = Outcome::Refused(Rejection::KeyReused);
     if let Some((fingerprint, answer, _)) = given.get(&key).filter(|known| step.now.0 < known.2) {
         let expected = if *fingerprint == keyed.fingerprint { answer } else { &reused };
         prop_assert_eq!(&as_sent(outcome), expected);
@@ -160,7 +160,7 @@ fn answered_once(
 
 /// A version more for each schedule of which a command changed a seat, and none for any other; the
 /// journal names exactly those seats and leads to exactly the states there are.
-fn versions_count_batches(step: &Step<'_>) -> TestCaseResult {
+fn versions_count_batches(step: &ScriptStep<'_>) -> TestCaseResult {
     let alone = step.one_by_one()?;
     let changed = |single: &Single<'_>| -> Vec<SeatKey> {
         let seats = single.before.seats.iter();
@@ -188,7 +188,7 @@ fn versions_count_batches(step: &Step<'_>) -> TestCaseResult {
     Ok(())
 }
 
-fn limits_hold(step: &Step<'_>) -> TestCaseResult {
+fn limits_hold(step: &ScriptStep<'_>) -> TestCaseResult {
     let holds = step.after.holds.values().map(|row| (row.id.schedule, &row.customer));
     let bookings = step.after.bookings.values().map(|row| (row.id.schedule, &row.customer));
     for (schedule, customer) in holds.chain(bookings) {
@@ -199,7 +199,7 @@ fn limits_hold(step: &Step<'_>) -> TestCaseResult {
     Ok(())
 }
 
-fn same_one_by_one(step: &Step<'_>) -> TestCaseResult {
+fn same_one_by_one(step: &ScriptStep<'_>) -> TestCaseResult {
     let alone = step.one_by_one()?;
     let in_batch: Vec<_> = step.decision.outcomes.iter().map(as_sent).collect();
     prop_assert_eq!(in_batch, alone.outcomes);
@@ -211,7 +211,7 @@ fn same_one_by_one(step: &Step<'_>) -> TestCaseResult {
     Ok(())
 }
 
-fn same_without_the_refused(step: &Step<'_>) -> TestCaseResult {
+fn same_without_the_refused(step: &ScriptStep<'_>) -> TestCaseResult {
     let all = step.commands.iter().zip(&step.decision.outcomes);
     let kept = all.filter(|(_, outcome)| !matches!(outcome, Outcome::Refused(_)));
     let (commands, outcomes): (Vec<_>, Vec<_>) =
@@ -225,8 +225,8 @@ fn same_without_the_refused(step: &Step<'_>) -> TestCaseResult {
     Ok(())
 }
 
-fn same_schedule_by_schedule(step: &Step<'_>) -> TestCaseResult {
-    let mut database: Database = step.before.clone();
+fn same_schedule_by_schedule(step: &ScriptStep<'_>) -> TestCaseResult {
+    let mut database: ModelDatabase = step.before.clone();
     let schedules: BTreeSet<ScheduleId> =
         step.commands.iter().map(|command| command.schedule).collect();
     for schedule in schedules {

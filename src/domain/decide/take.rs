@@ -6,20 +6,20 @@ use crate::domain::claims::{BlockRow, BookingRow, BookingStatus, HoldRow, HoldSt
 use crate::domain::command::Command;
 use crate::domain::effect::Effect;
 use crate::domain::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
-use crate::domain::refusal::{Conflict, Refusal};
+use crate::domain::rejection::{Conflict, Rejection};
 use crate::domain::rows::SeatKey;
 use crate::domain::seat::SeatState;
 
-use super::working::Working;
+use super::state::DecisionState;
 
 pub(super) fn hold(
-    working: &mut Working,
+    working: &mut DecisionState,
     command: &Command,
     id: HoldId,
     seats: &[SeatNumber],
     customer: &CustomerId,
     ttl: Option<Duration>,
-) -> Result<Effect, Refusal> {
+) -> Result<Effect, Rejection> {
     check_sale(working, command.schedule, seats.len(), customer)?;
     check_seats(working, command, seats)?;
     let life = ttl.unwrap_or(working.rules(command.schedule)?.hold_ttl);
@@ -40,12 +40,12 @@ pub(super) fn hold(
 }
 
 pub(super) fn book(
-    working: &mut Working,
+    working: &mut DecisionState,
     command: &Command,
     id: BookingId,
     seats: &[SeatNumber],
     customer: &CustomerId,
-) -> Result<Effect, Refusal> {
+) -> Result<Effect, Rejection> {
     check_sale(working, command.schedule, seats.len(), customer)?;
     check_seats(working, command, seats)?;
     take_seats(working, command, seats, SeatState::Booked { booking: id.uuid });
@@ -54,12 +54,12 @@ pub(super) fn book(
 }
 
 pub(super) fn block(
-    working: &mut Working,
+    working: &mut DecisionState,
     command: &Command,
     id: BlockId,
     seats: &[SeatNumber],
     reason: &str,
-) -> Result<Effect, Refusal> {
+) -> Result<Effect, Rejection> {
     check_seats(working, command, seats)?;
     take_seats(working, command, seats, SeatState::Blocked { block: id.uuid });
     let row = BlockRow {
@@ -79,23 +79,23 @@ pub(super) fn block(
 /// sale stands, and its total is what the customer owes. A booking without any seat is no sale, so a hold
 /// whose booking was cancelled whole is refused.
 pub(super) fn confirm(
-    working: &mut Working,
+    working: &mut DecisionState,
     hold: HoldId,
     booking: BookingId,
     customer: Option<&CustomerId>,
-) -> Result<Effect, Refusal> {
-    let mut row = working.rows.holds.get(&hold).cloned().ok_or(Refusal::NotFound("hold"))?;
+) -> Result<Effect, Rejection> {
+    let mut row = working.rows.holds.get(&hold).cloned().ok_or(Rejection::NotFound("hold"))?;
     if customer.is_some_and(|customer| *customer != row.customer) {
-        return Err(Refusal::NotFound("hold"));
+        return Err(Rejection::NotFound("hold"));
     }
     match row.status {
-        HoldStatus::Released => return Err(Refusal::HoldReleased),
+        HoldStatus::Released => return Err(Rejection::HoldReleased),
         HoldStatus::Confirmed => {
-            let id = row.booking.ok_or(Refusal::NotFound("booking"))?;
+            let id = row.booking.ok_or(Rejection::NotFound("booking"))?;
             let booking = working.rows.bookings.get(&id).cloned();
-            let booking = booking.ok_or(Refusal::NotFound("booking"))?;
+            let booking = booking.ok_or(Rejection::NotFound("booking"))?;
             if booking.status == BookingStatus::Cancelled {
-                return Err(Refusal::BookingCancelled(id));
+                return Err(Rejection::BookingCancelled(id));
             }
             return Ok(Effect::Confirmed(working.view_booking(booking)?));
         }
@@ -107,7 +107,7 @@ pub(super) fn confirm(
     }
     let lost = lost_seats(working, &row);
     if !lost.is_empty() {
-        return Err(Refusal::HoldExpired(lost));
+        return Err(Rejection::HoldExpired(lost));
     }
     for number in &row.seats {
         let state = SeatState::Booked { booking: booking.uuid };
@@ -121,7 +121,7 @@ pub(super) fn confirm(
 }
 
 /// The seats of a hold that are neither its own nor free.
-pub(super) fn lost_seats(working: &Working, hold: &HoldRow) -> Vec<Conflict> {
+pub(super) fn lost_seats(working: &DecisionState, hold: &HoldRow) -> Vec<Conflict> {
     let lost = |number: &SeatNumber| {
         let key = (hold.id.schedule, *number);
         if working.state(key).is_some_and(|state| state.names_hold(hold.id.uuid)) {
@@ -134,26 +134,26 @@ pub(super) fn lost_seats(working: &Working, hold: &HoldRow) -> Vec<Conflict> {
 
 /// The rules of the schedule on a new sale: window, size, customer.
 fn check_sale(
-    working: &Working,
+    working: &DecisionState,
     schedule: ScheduleId,
     seats: usize,
     customer: &CustomerId,
-) -> Result<(), Refusal> {
+) -> Result<(), Rejection> {
     let rules = working.rules(schedule)?;
     if !rules.on_sale(working.now) {
-        return Err(Refusal::SalesClosed);
+        return Err(Rejection::SalesClosed);
     }
     if u32::try_from(seats).map_or(true, |seats| seats > rules.max_seats_per_booking) {
-        return Err(Refusal::TooManySeats { max: rules.max_seats_per_booking });
+        return Err(Rejection::TooManySeats { max: rules.max_seats_per_booking });
     }
     working.check_customer_limit(schedule, customer, seats)
 }
 
 fn check_seats(
-    working: &mut Working,
+    working: &mut DecisionState,
     command: &Command,
     seats: &[SeatNumber],
-) -> Result<(), Refusal> {
+) -> Result<(), Rejection> {
     let keys = || seats.iter().map(|number| (command.schedule, *number));
     let conflicts: Vec<(SeatKey, Conflict)> = keys()
         .filter_map(|key| Some((key, working.conflict(key, command.action.customer())?)))
@@ -164,10 +164,15 @@ fn check_seats(
     if command.locked {
         working.notice_failed_locks(conflicts.iter().map(|(key, _)| *key));
     }
-    Err(Refusal::SeatsUnavailable(conflicts.into_iter().map(|(_, conflict)| conflict).collect()))
+    Err(Rejection::SeatsUnavailable(conflicts.into_iter().map(|(_, conflict)| conflict).collect()))
 }
 
-fn take_seats(working: &mut Working, command: &Command, seats: &[SeatNumber], state: SeatState) {
+fn take_seats(
+    working: &mut DecisionState,
+    command: &Command,
+    seats: &[SeatNumber],
+    state: SeatState,
+) {
     for number in seats {
         let key = (command.schedule, *number);
         working.set_seat(key, state);
@@ -180,7 +185,7 @@ fn take_seats(working: &mut Working, command: &Command, seats: &[SeatNumber], st
 }
 
 fn sell(
-    working: &mut Working,
+    working: &mut DecisionState,
     id: BookingId,
     seats: &[SeatNumber],
     customer: &CustomerId,

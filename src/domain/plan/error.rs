@@ -40,13 +40,13 @@ fn before_message(pointer: &str) -> String {
 /// stops then.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
-    causes: Vec<Cause>,
+    causes: Vec<RequestContext>,
     found: usize,
     is_stopped: bool,
 }
 
 #[derive(Debug)]
-struct Cause {
+struct RequestContext {
     first: PlanError,
     further_places: Vec<String>,
 }
@@ -82,7 +82,7 @@ impl Problems {
         self.found += 1;
         if !self.is_full() {
             let first = PlanError { pointer: pointer.into(), code, message: message.into() };
-            self.causes.push(Cause { first, further_places: Vec::new() });
+            self.causes.push(RequestContext { first, further_places: Vec::new() });
         }
     }
 
@@ -108,7 +108,7 @@ impl Problems {
             return Ok(());
         }
         let is_cut = self.found >= PROBLEMS_MAX;
-        let mut listed: Vec<_> = self.causes.into_iter().map(Cause::told).collect();
+        let mut listed: Vec<_> = self.causes.into_iter().map(RequestContext::told).collect();
         if is_cut {
             listed.push(PlanError {
                 pointer: String::new(),
@@ -123,7 +123,7 @@ impl Problems {
     }
 }
 
-impl Cause {
+impl RequestContext {
     fn told(self) -> PlanError {
         const SHOWN: usize = 3;
         let mut error = self.first;

@@ -2,11 +2,11 @@
 
 use crate::domain::name;
 use crate::domain::plan::{PlanError, Problems, quoted};
-use crate::formats::csv::records::{Record, place};
+use crate::formats::csv::records::{CsvRecord, place};
 
 /// A column that a plan may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Column {
+pub(crate) enum CsvColumn {
     Section,
     Row,
     Number,
@@ -17,7 +17,7 @@ pub(crate) enum Column {
     Price,
 }
 
-impl Column {
+impl CsvColumn {
     /// Every column, in the order in which they are written.
     pub(crate) const ALL: [Self; 8] = [
         Self::Section,
@@ -78,11 +78,11 @@ impl Column {
 /// The columns that a document has, in its own order. A column without a name has no meaning, and must be
 /// empty in every line.
 #[derive(Debug)]
-pub(crate) struct Columns(Vec<Option<Column>>);
+pub(crate) struct Columns(Vec<Option<CsvColumn>>);
 
 impl Columns {
     /// Reads the header, with notes on what was understood; fails with all that is wrong with it.
-    pub(crate) fn of(header: Option<&Record>) -> Result<(Self, Vec<String>), Vec<PlanError>> {
+    pub(crate) fn of(header: Option<&CsvRecord>) -> Result<(Self, Vec<String>), Vec<PlanError>> {
         let known = "the columns are section, row, number and, if wanted, label, x, y, category, \
                      price, with commas, semicolons or tabs between them";
         let mut problems = Problems::default();
@@ -102,7 +102,7 @@ impl Columns {
                 columns.0.push(None);
                 continue;
             }
-            let Some(column) = Column::meant(header_name) else {
+            let Some(column) = CsvColumn::meant(header_name) else {
                 let message = format!("there is no column {shown}: {known}");
                 problems.add(at(), "column_unknown", message);
                 columns.0.push(None);
@@ -123,7 +123,7 @@ impl Columns {
                 notes.push(format!("column {position}, {shown}, was read as `{}`", column.name()));
             }
         }
-        let missing: Vec<_> = Column::REQUIRED
+        let missing: Vec<_> = CsvColumn::REQUIRED
             .into_iter()
             .filter(|column| columns.index(*column).is_none())
             .map(|column| quoted(column.name()))
@@ -154,7 +154,7 @@ impl Columns {
     }
 
     /// The first field with text, counted from 1, that stands in no column with a name.
-    pub(crate) fn unnamed(&self, record: &Record) -> Option<usize> {
+    pub(crate) fn unnamed(&self, record: &CsvRecord) -> Option<usize> {
         let unnamed = |(index, field): &(usize, &str)| {
             self.0.get(*index).is_none_or(Option::is_none) && !field.trim().is_empty()
         };
@@ -162,16 +162,16 @@ impl Columns {
     }
 
     /// What a record says in a column; nothing if the document does not have the column.
-    pub(crate) fn text<'r>(&self, record: &'r Record, column: Column) -> &'r str {
+    pub(crate) fn text<'r>(&self, record: &'r CsvRecord, column: CsvColumn) -> &'r str {
         self.index(column).and_then(|index| record.get(index)).unwrap_or_default()
     }
 
     /// A place in the document, as far as the document has this column.
-    pub(crate) fn at(&self, line: usize, column: Column) -> String {
+    pub(crate) fn at(&self, line: usize, column: CsvColumn) -> String {
         place(line, self.index(column).map(|index| index + 1))
     }
 
-    fn index(&self, column: Column) -> Option<usize> {
+    fn index(&self, column: CsvColumn) -> Option<usize> {
         self.0.iter().position(|known| *known == Some(column))
     }
 }

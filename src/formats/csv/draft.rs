@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use crate::domain::plan::{PlanSeat, Row, SEATS_MAX, Section};
-use crate::formats::csv::columns::{Column, Columns};
+use crate::formats::csv::columns::{Columns, CsvColumn};
 use crate::formats::csv::records::place;
 
 /// Sections and rows in the order in which they first appeared.
 #[derive(Default)]
-pub(crate) struct Draft {
+pub(crate) struct PlanDraft {
     sections: Vec<DraftSection>,
     by_name: HashMap<String, usize>,
     count: usize,
@@ -28,7 +28,7 @@ struct DraftRow {
 /// The line of each seat, by section and row.
 pub(crate) struct SeatLines(Vec<Vec<Vec<usize>>>);
 
-impl Draft {
+impl PlanDraft {
     /// Whether no plan has room for another seat.
     pub(crate) fn is_full(&self) -> bool {
         self.count >= SEATS_MAX
@@ -88,7 +88,7 @@ impl SeatLines {
         let section = indexes.next().and_then(|section| self.0.get(section));
         let row = section.and_then(|rows| rows.get(indexes.next().unwrap_or_default()));
         let line = row.and_then(|lines| lines.get(indexes.next().unwrap_or_default()));
-        let column = pointer.rsplit('/').next().and_then(Column::named);
+        let column = pointer.rsplit('/').next().and_then(CsvColumn::named);
         match (line, column) {
             (Some(line), Some(column)) => columns.at(*line, column),
             (Some(line), None) => place(*line, None),

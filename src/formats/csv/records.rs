@@ -20,7 +20,7 @@ const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
 
 /// One record.
 #[derive(Debug)]
-pub(crate) struct Record {
+pub(crate) struct CsvRecord {
     /// Where it begins, counted from 1.
     pub(crate) line: usize,
     text: String,
@@ -28,7 +28,7 @@ pub(crate) struct Record {
     ends: Vec<usize>,
 }
 
-impl Record {
+impl CsvRecord {
     /// How many fields there are: at least one.
     pub(crate) fn count(&self) -> usize {
         self.ends.len()
@@ -84,7 +84,7 @@ impl<'a> Records<'a> {
 
     /// The next record with any text in it. Spreadsheets like to end a document with lines of nothing
     /// but separators.
-    pub(crate) fn read(&mut self) -> Result<Option<Record>, PlanError> {
+    pub(crate) fn read(&mut self) -> Result<Option<CsvRecord>, PlanError> {
         loop {
             let begin = self.read;
             let Some((bytes, count)) = self.read_raw()? else { return Ok(None) };
@@ -144,7 +144,7 @@ impl<'a> Records<'a> {
         PlanError { pointer: place(line, None), code: "line_too_long", message }
     }
 
-    fn record(&mut self, begin: usize, bytes: usize, count: usize) -> Result<Record, PlanError> {
+    fn record(&mut self, begin: usize, bytes: usize, count: usize) -> Result<CsvRecord, PlanError> {
         let line = self.lines.at(begin);
         let ends = self.ends.get(..count).unwrap_or_default().to_vec();
         let (mut text, mut start) = (String::with_capacity(bytes), 0);
@@ -154,7 +154,7 @@ impl<'a> Records<'a> {
             text.push_str(field.map_err(|_| not_utf8(place(line, Some(column))))?);
             start = *end;
         }
-        Ok(Record { line, text, ends })
+        Ok(CsvRecord { line, text, ends })
     }
 }
 

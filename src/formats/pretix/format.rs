@@ -26,7 +26,7 @@ struct PretixCategory {
 #[derive(Debug, Clone, serde::Deserialize)]
 pub(crate) struct PretixZone {
     pub(crate) name: Option<Text>,
-    pub(crate) position: Option<Point>,
+    pub(crate) position: Option<Coordinates>,
     /// A zone may consist of decoration alone.
     #[serde(default, deserialize_with = "rows")]
     pub(crate) rows: Vec<PretixRow>,
@@ -36,7 +36,7 @@ pub(crate) struct PretixZone {
 pub(crate) struct PretixRow {
     pub(crate) row_number: Option<Text>,
     /// Relative to the zone.
-    pub(crate) position: Option<Point>,
+    pub(crate) position: Option<Coordinates>,
     #[serde(default, deserialize_with = "seats")]
     pub(crate) seats: Vec<PretixSeat>,
 }
@@ -65,11 +65,11 @@ pub(crate) struct PretixSeat {
     pub(crate) seat_number: Option<Text>,
     category: Option<Text>,
     /// Relative to the row.
-    pub(crate) position: Option<Point>,
+    pub(crate) position: Option<Coordinates>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Deserialize)]
-pub(crate) struct Point {
+pub(crate) struct Coordinates {
     #[serde(default)]
     pub(crate) x: f64,
     #[serde(default)]
@@ -101,7 +101,7 @@ impl PretixSeat {
     }
 }
 
-impl Add for Point {
+impl Add for Coordinates {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
@@ -109,7 +109,7 @@ impl Add for Point {
     }
 }
 
-impl Point {
+impl Coordinates {
     /// Rounded to hundredths: as many digits as a screen can show, few enough to be stored and read
     /// without loss.
     pub(crate) fn rounded(self) -> Self {

@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 use crate::domain::command::Action;
 use crate::domain::ids::{BlockId, InHistory, ScheduleId};
 use crate::http::Services;
-use crate::http::answers::{BlockBody, PageBody};
 use crate::http::fields::{Fields, Labels};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{Given, Page, Parameters, Query};
-use crate::http::reply::{self, Place};
+use crate::http::query::{Given, PageQuery, Parameters, Query};
+use crate::http::reply::{self, LocationHeader};
+use crate::http::responses::{BlockBody, PageBody};
 use crate::http::version::{AtLeast, version_seen};
 
 use super::{new_uuid, path_id, reserve, schedule};
@@ -33,11 +33,11 @@ pub struct NewBlock {
 
 /// Which page of blocks is listed.
 #[derive(Debug)]
-pub struct BlocksQuery(Page<InHistory<BlockId>>);
+pub struct BlocksQuery(PageQuery<InHistory<BlockId>>);
 
 impl Parameters for BlocksQuery {
     fn read(given: &mut Given) -> Result<Self, Problem> {
-        let page = Page::read(given)?;
+        let page = PageQuery::read(given)?;
         AtLeast::read(given)?;
         Ok(Self(page))
     }
@@ -70,7 +70,7 @@ pub async fn create(
     let (seats, reason) = services.heavy.run(check).await?;
     let block = BlockId { schedule: id, uuid: new_uuid() };
     let action = Action::Block { id: block, seats, reason };
-    reserve(&services, &request, action, id, keyed, Place::None).await
+    reserve(&services, &request, action, id, keyed, LocationHeader::None).await
 }
 
 /// The blocks of a schedule that were not lifted, by creation.
@@ -83,7 +83,7 @@ pub async fn create(
 pub async fn list(
     services: Data<Services>,
     request: HttpRequest,
-    Query(BlocksQuery(Page { after, limit })): Query<BlocksQuery>,
+    Query(BlocksQuery(PageQuery { after, limit })): Query<BlocksQuery>,
 ) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
     let at_least = version_seen(&request)?;
@@ -108,5 +108,5 @@ pub async fn lift(
     if block.schedule != id {
         return Err(Problem::not_found("block"));
     }
-    reserve(&services, &request, Action::Unblock { block }, id, None, Place::None).await
+    reserve(&services, &request, Action::Unblock { block }, id, None, LocationHeader::None).await
 }

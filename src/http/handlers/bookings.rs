@@ -9,11 +9,11 @@ use crate::domain::catalogue::BookingFilter;
 use crate::domain::command::{Action, Keyed};
 use crate::domain::ids::{BookingId, HoldId, ScheduleId};
 use crate::http::Services;
-use crate::http::answers::{BookingBody, PageBody};
 use crate::http::fields::{Fields, IdText, Labels};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{Given, Page, Parameters, Query};
-use crate::http::reply::{self, Place};
+use crate::http::query::{Given, PageQuery, Parameters, Query};
+use crate::http::reply::{self, LocationHeader};
+use crate::http::responses::{BookingBody, PageBody};
 use crate::http::version::{AtLeast, version_seen};
 
 use super::requests::RequestBody;
@@ -54,13 +54,13 @@ impl Parameters for BookingsQuery {
     fn read(given: &mut Given) -> Result<Self, Problem> {
         let customer = given.parsed("customer_id", "a customer's id")?;
         let schedule = given.parsed("schedule_id", "a schedule's id")?;
-        let Page { after, limit } = Page::read(given)?;
+        let PageQuery { after, limit } = PageQuery::read(given)?;
         AtLeast::read(given)?;
         Ok(Self { filter: BookingFilter { customer, schedule, after }, limit })
     }
 }
 
-const PLACE: Place = Place::ContentLocation("/api/v1/bookings/");
+const PLACE: LocationHeader = LocationHeader::ContentLocation("/api/v1/bookings/");
 
 /// Books seats, or confirms a hold. A confirmed booking is durable when this answers 200; 202 tells where to
 /// ask for a request that was queued.
@@ -213,5 +213,5 @@ pub async fn cancel(
         None => None,
     };
     let action = Action::Cancel { booking, seats };
-    reserve(&services, &request, action, booking.schedule, keyed, Place::None).await
+    reserve(&services, &request, action, booking.schedule, keyed, LocationHeader::None).await
 }

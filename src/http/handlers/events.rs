@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 use crate::domain::ids::{EventId, InHistory};
 use crate::domain::rules::EVENT_NAME_MAX;
 use crate::http::Services;
-use crate::http::answers::{EventBody, PageBody, render_event};
 use crate::http::fields::Fields;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{NoParameters, Page, Query};
-use crate::http::reply::{self, Place};
+use crate::http::query::{NoParameters, PageQuery, Query};
+use crate::http::reply::{self, LocationHeader};
+use crate::http::responses::{EventBody, PageBody, render_event};
 
 use super::path_id;
 
@@ -41,7 +41,7 @@ pub async fn create(
     fields.text("/name", &new.name, EVENT_NAME_MAX);
     fields.finish()?;
     let once = services.catalogue.create_event(new.name, keyed, render_event).await?;
-    reply::once(once, render_event, Place::Location("/api/v1/events/"))
+    reply::once(once, render_event, LocationHeader::Location("/api/v1/events/"))
 }
 
 /// One event.
@@ -67,7 +67,7 @@ pub async fn read(
 pub async fn list(
     services: Data<Services>,
     _: HttpRequest,
-    Query(asked): Query<Page<InHistory<EventId>>>,
+    Query(asked): Query<PageQuery<InHistory<EventId>>>,
 ) -> Result<HttpResponse, Problem> {
     let page = services.catalogue.events(asked.after, asked.limit).await?;
     let items = page.items.into_iter().map(EventBody::from).collect();

@@ -9,11 +9,11 @@ use crate::domain::catalogue::HoldFilter;
 use crate::domain::command::Action;
 use crate::domain::ids::{CustomerId, HoldId, InHistory, ScheduleId};
 use crate::http::Services;
-use crate::http::answers::{HoldBody, PageBody};
 use crate::http::fields::{Fields, IdText, Labels};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{Given, Page, Parameters, Query};
-use crate::http::reply::{self, Place};
+use crate::http::query::{Given, PageQuery, Parameters, Query};
+use crate::http::reply::{self, LocationHeader};
+use crate::http::responses::{HoldBody, PageBody};
 use crate::http::version::{AtLeast, version_seen};
 
 use super::requests::RequestBody;
@@ -47,14 +47,14 @@ pub struct Extension {
 pub struct HoldsQuery {
     customer: Option<CustomerId>,
     schedule: Option<ScheduleId>,
-    page: Page<InHistory<HoldId>>,
+    page: PageQuery<InHistory<HoldId>>,
 }
 
 impl Parameters for HoldsQuery {
     fn read(given: &mut Given) -> Result<Self, Problem> {
         let customer = given.parsed("customer_id", "a customer's id")?;
         let schedule = given.parsed("schedule_id", "a schedule's id")?;
-        let page = Page::read(given)?;
+        let page = PageQuery::read(given)?;
         AtLeast::read(given)?;
         Ok(Self { customer, schedule, page })
     }
@@ -88,7 +88,7 @@ pub async fn create(
     let Some(customer) = customer else { return Err(Problem::not_found("customer")) };
     let hold = HoldId { schedule: id, uuid: new_uuid() };
     let action = Action::Hold { id: hold, seats, customer, ttl };
-    let place = Place::Location("/api/v1/holds/");
+    let place = LocationHeader::Location("/api/v1/holds/");
     take(&services, &request, (id, action, keyed), place).await
 }
 
@@ -106,7 +106,7 @@ pub async fn list(
 ) -> Result<HttpResponse, Problem> {
     let at_least = version_seen(&request)?;
     let needed = || Problem::parameter("customer_id", "give the customer whose holds to list");
-    let Page { after, limit } = page;
+    let PageQuery { after, limit } = page;
     let filter = HoldFilter { customer: customer.ok_or_else(needed)?, schedule, after };
     let page = services.reservation.holds(filter, at_least, limit).await?;
     let items = page.items.into_iter().map(HoldBody::from).collect();
@@ -148,7 +148,7 @@ pub async fn extend(
     let ttl = fields.ttl(extension.ttl_s, services.hold_ttl_max);
     fields.finish()?;
     let action = Action::Extend { hold, ttl };
-    reserve(&services, &request, action, hold.schedule, keyed, Place::None).await
+    reserve(&services, &request, action, hold.schedule, keyed, LocationHeader::None).await
 }
 
 /// Gives a hold up.
@@ -164,5 +164,5 @@ pub async fn release(
 ) -> Result<HttpResponse, Problem> {
     let hold: HoldId = path_id(&request, "id", "hold")?;
     let action = Action::Release { hold };
-    reserve(&services, &request, action, hold.schedule, None, Place::None).await
+    reserve(&services, &request, action, hold.schedule, None, LocationHeader::None).await
 }

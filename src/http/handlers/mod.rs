@@ -19,20 +19,20 @@ use std::time::Instant;
 use actix_web::{HttpRequest, HttpResponse};
 use uuid::Uuid;
 
-use crate::actors::booking::Declined;
+use crate::actors::booking::SubmitError;
 use crate::domain::command::{Action, Command, Keyed};
-use crate::domain::failure::{Failure, StoreError};
+use crate::domain::execution_error::{ExecutionError, StoreError};
 use crate::domain::ids::{CustomerId, ScheduleId, SeatNumber};
-use crate::domain::refusal::{Conflict, ConflictReason};
+use crate::domain::rejection::{Conflict, ConflictReason};
 use crate::seat_map::LoadedSchedule;
-use crate::service::bookings::Reserved;
-use crate::telemetry::metrics::reservation::EarlyRefusal;
+use crate::service::bookings::ReservationOutcome;
+use crate::telemetry::metrics::reservation::EarlyRejection;
 
 use super::Services;
-use super::edge::Deadline;
+use super::middleware::Deadline;
 use super::percent;
 use super::problem::{Code, Problem};
-use super::reply::{self, Place};
+use super::reply::{self, LocationHeader};
 use super::version::version_seen;
 
 /// An id in a path; what cannot be one names nothing.
@@ -72,7 +72,7 @@ async fn take(
     services: &Services,
     request: &HttpRequest,
     (schedule, action, keyed): (ScheduleId, Action, Option<Keyed>),
-    place: Place,
+    place: LocationHeader,
 ) -> Result<HttpResponse, Problem> {
     match requests::front(services, request) {
         Some(front) => requests::enqueue(services, front, request, (schedule, action, keyed)).await,
@@ -92,7 +92,7 @@ async fn unless_known(
     if gone.is_empty() {
         return Ok(());
     }
-    services.metrics.reservation.refused_early(EarlyRefusal::Known);
+    services.metrics.reservation.refused_early(EarlyRejection::Known);
     Err(unavailable(services, schedule, action.customer(), (&gone, false)).await?)
 }
 
@@ -103,7 +103,7 @@ async fn reserve(
     action: Action,
     schedule: ScheduleId,
     keyed: Option<Keyed>,
-    place: Place,
+    place: LocationHeader,
 ) -> Result<HttpResponse, Problem> {
     let at_least = version_seen(request)?;
     let customer = action.customer().cloned();
@@ -112,17 +112,17 @@ async fn reserve(
     let reserved = services.reservation.reserve(command, at_least, deadline).await;
     note_early_refusal(services, schedule, &reserved);
     match reserved? {
-        Reserved::Outcome(outcome) => {
+        ReservationOutcome::Outcome(outcome) => {
             let version = services.seat_maps.version(schedule);
             Ok(reply::versioned(reply::outcome(outcome, place)?, version))
         }
-        Reserved::Known(seats) => {
+        ReservationOutcome::Known(seats) => {
             Err(unavailable(services, schedule, customer.as_ref(), (&seats, false)).await?)
         }
-        Reserved::Contended(seats) => {
+        ReservationOutcome::Contended(seats) => {
             Err(unavailable(services, schedule, customer.as_ref(), (&seats, true)).await?)
         }
-        Reserved::InProgress => {
+        ReservationOutcome::InProgress => {
             let detail = "a request with this Idempotency-Key is being executed";
             Err(Problem::new(Code::RequestInProgress, detail))
         }
@@ -133,23 +133,23 @@ async fn reserve(
 fn note_early_refusal(
     services: &Services,
     schedule: ScheduleId,
-    reserved: &Result<Reserved, Declined>,
+    reserved: &Result<ReservationOutcome, SubmitError>,
 ) {
     let metrics = &services.metrics.reservation;
     let reason = match reserved {
-        Ok(Reserved::Known(_)) => EarlyRefusal::Known,
-        Ok(Reserved::Contended(seats)) => {
+        Ok(ReservationOutcome::Known(_)) => EarlyRejection::Known,
+        Ok(ReservationOutcome::Contended(seats)) => {
             let seats: Vec<SeatNumber> = seats.iter().map(|(seat, _)| *seat).collect();
             if services.seat_maps.are_free(schedule, &seats) {
                 metrics.free_seat_conflicts_total.inc();
             }
-            EarlyRefusal::Locked
+            EarlyRejection::Locked
         }
-        Ok(Reserved::InProgress) => EarlyRefusal::InProgress,
-        Err(Declined::Failed(Failure::ReadOnly)) => EarlyRefusal::ReadOnly,
-        Err(Declined::Overloaded) => EarlyRefusal::Overloaded,
-        Err(Declined::Draining) => EarlyRefusal::Draining,
-        Ok(Reserved::Outcome(_)) | Err(Declined::Failed(_)) => return,
+        Ok(ReservationOutcome::InProgress) => EarlyRejection::InProgress,
+        Err(SubmitError::Failed(ExecutionError::ReadOnly)) => EarlyRejection::ReadOnly,
+        Err(SubmitError::Overloaded) => EarlyRejection::Overloaded,
+        Err(SubmitError::Draining) => EarlyRejection::Draining,
+        Ok(ReservationOutcome::Outcome(_)) | Err(SubmitError::Failed(_)) => return,
     };
     metrics.refused_early(reason);
 }

@@ -12,12 +12,12 @@ use crate::domain::rules::{PLAN_ID_RULE, is_plan_id};
 use crate::formats::csv;
 use crate::formats::pretix::{IdFrom, PretixPlan, to_plan};
 use crate::formats::prices::Prices;
-use crate::http::answers::{EnteredPlanBody, render_plan};
-use crate::http::key::KeyHeader;
+use crate::http::idempotency_key::KeyHeader;
 use crate::http::media::{CSV, PlanMedia};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{Given, NoParameters, Parameters, Query};
-use crate::http::reply::{self, Keep, Place};
+use crate::http::reply::{self, Keep, LocationHeader};
+use crate::http::responses::{EnteredPlanBody, render_plan};
 use crate::http::{Services, body, percent, plan_problem};
 
 use super::path_id;
@@ -117,7 +117,7 @@ pub async fn put(
         return Ok(reply::json(&DryRunBody { dry_run, seats, notes }));
     }
     let once = services.catalogue.put_plan(id, plan, keyed, render_plan).await?;
-    reply::once(once, render_plan, Place::None)
+    reply::once(once, render_plan, LocationHeader::None)
 }
 
 #[derive(Serialize)]

@@ -11,12 +11,14 @@ use utoipa::ToSchema;
 
 use crate::domain::command::{Action, Keyed};
 use crate::domain::ids::{RequestId, ScheduleId};
-use crate::http::edge::Deadline;
-use crate::http::prefer::{APPLIED, Prefer};
+use crate::http::middleware::Deadline;
+use crate::http::prefer_header::{APPLIED, Prefer};
 use crate::http::problem::{Code, EffectKnown, Problem, ProblemBody};
 use crate::http::query::{NoParameters, Query};
 use crate::http::{Services, reply, time};
-use crate::service::queued_requests::{NotAccepted, Progress, Requests, Status, estimate_s};
+use crate::service::queued_requests::{
+    EnqueueError, RequestProgress, Requests, Status, estimate_s,
+};
 use crate::telemetry::metrics::queue::Accepted;
 
 use super::{path_id, unless_known};
@@ -73,13 +75,13 @@ impl From<Status> for RequestBody {
             error: None,
         };
         match progress {
-            Progress::Waiting(None) => {}
-            Progress::Waiting(Some(standing)) => {
+            RequestProgress::Waiting(None) => {}
+            RequestProgress::Waiting(Some(standing)) => {
                 body.status = if standing.running { "running" } else { "queued" };
                 body.place = Some(standing.place);
                 body.estimate_s = estimate_s(&standing);
             }
-            Progress::Decided(answer) => {
+            RequestProgress::Decided(answer) => {
                 let written = serde_json::from_str(&answer.body).ok();
                 if answer.status < 400 {
                     (body.status, body.result) = ("succeeded", written);
@@ -114,10 +116,10 @@ pub(super) async fn enqueue(
     let accepted = front.accept(schedule, action, keyed).await;
     services.metrics.queue.accepted(match &accepted {
         Ok(_) => Accepted::Queued,
-        Err(NotAccepted::Full) => Accepted::Full,
-        Err(NotAccepted::CustomerFull) => Accepted::CustomerFull,
-        Err(NotAccepted::Away(_) | NotAccepted::NotQueued) => Accepted::Away,
-        Err(NotAccepted::Unknown) => Accepted::Unknown,
+        Err(EnqueueError::Full) => Accepted::Full,
+        Err(EnqueueError::CustomerFull) => Accepted::CustomerFull,
+        Err(EnqueueError::Away(_) | EnqueueError::NotQueued) => Accepted::Away,
+        Err(EnqueueError::Unknown) => Accepted::Unknown,
     });
     let body = RequestBody::from(accepted?);
     let mut response = HttpResponse::Accepted();
@@ -130,27 +132,27 @@ pub(super) async fn enqueue(
     Ok(response.json(&body))
 }
 
-impl From<NotAccepted> for Problem {
-    fn from(refused: NotAccepted) -> Self {
+impl From<EnqueueError> for Problem {
+    fn from(refused: EnqueueError) -> Self {
         match refused {
-            NotAccepted::Full => Self::new(Code::Overloaded, "too many requests are queued"),
-            NotAccepted::CustomerFull => {
+            EnqueueError::Full => Self::new(Code::Overloaded, "too many requests are queued"),
+            EnqueueError::CustomerFull => {
                 let detail = "as many requests of this customer wait for the schedule as may";
                 let refused = Self::new(Code::QueueLimitReached, detail);
                 Self { retryable: true, retry_after: Some(1), ..refused }
             }
-            NotAccepted::Away(reason) => {
+            EnqueueError::Away(reason) => {
                 Self::new(Code::DependencyUnavailable, "the queue did not take the request")
                     .because(reason)
             }
-            NotAccepted::Unknown => Self {
+            EnqueueError::Unknown => Self {
                 effect: EffectKnown::Unknown,
                 ..Self::new(
                     Code::DependencyUnavailable,
                     "the queue did not confirm; repeat the request with the same Idempotency-Key",
                 )
             },
-            NotAccepted::NotQueued => Self::new(Code::Internal, "the request cannot be queued"),
+            EnqueueError::NotQueued => Self::new(Code::Internal, "the request cannot be queued"),
         }
     }
 }

@@ -16,11 +16,11 @@ use crate::domain::plan::{InlineSection, SEATS_MAX, SeatPlan};
 use crate::domain::rules::{
     CURRENCY, PLAN_ID_MAX, SEATS_PER_BOOKING, SEATS_PER_BOOKING_MAX, ScheduleRules,
 };
-use crate::http::answers::{PageBody, ScheduleBody, render_schedule};
 use crate::http::fields::{Fields, TimeText};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{NoParameters, Page, Query};
-use crate::http::reply::{self, Place};
+use crate::http::query::{NoParameters, PageQuery, Query};
+use crate::http::reply::{self, LocationHeader};
+use crate::http::responses::{PageBody, ScheduleBody, render_schedule};
 use crate::http::version::{AtLeast, version_seen};
 use crate::http::{Services, plan_problem};
 
@@ -145,7 +145,7 @@ pub async fn create(
     let check = move |new| check(lives, event, new);
     let ((new, source), keyed) = services.large_json(&request, payload, check).await?;
     let once = services.catalogue.create_schedule(new, source, keyed, render_schedule).await?;
-    reply::once(once, render_schedule, Place::Location("/api/v1/schedules/"))
+    reply::once(once, render_schedule, LocationHeader::Location("/api/v1/schedules/"))
 }
 
 /// Checks a schedule; `hold_ttl` is the usual and the longest life of a hold.
@@ -242,7 +242,7 @@ pub async fn read(
 pub async fn list(
     services: Data<Services>,
     request: HttpRequest,
-    Query(asked): Query<Page<InHistory<ScheduleId>>>,
+    Query(asked): Query<PageQuery<InHistory<ScheduleId>>>,
 ) -> Result<HttpResponse, Problem> {
     let event: EventId = path_id(&request, "id", "event")?;
     let page = services.catalogue.schedules(event, asked.after, asked.limit).await?;

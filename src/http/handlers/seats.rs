@@ -12,13 +12,13 @@ use utoipa::ToSchema;
 use crate::domain::ids::{InHistory, ScheduleId};
 use crate::domain::seat::status_name;
 use crate::http::Services;
-use crate::http::answers::CountsBody;
-use crate::http::convert::other_history;
+use crate::http::error_mapping::other_history;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{Given, Parameters, Query};
+use crate::http::responses::CountsBody;
 use crate::http::version::{AtLeast, version_seen};
-use crate::http::{json, negotiate, reply};
-use crate::seat_map::{Form, Layout, LoadedSchedule, SeatStates};
+use crate::http::{content_encoding, json, reply};
+use crate::seat_map::{Layout, LoadedSchedule, Representation, SeatStates};
 
 use super::{in_time, path_id, schedule};
 
@@ -123,7 +123,7 @@ pub async fn list(
     let at_least = version_seen(&request)?;
     let loaded = schedule(&services, id).await?;
     if asked.is_whole() {
-        return shared(&services, &request, &loaded, Form::Seats, at_least).await;
+        return shared(&services, &request, &loaded, Representation::Seats, at_least).await;
     }
     let fresh = in_time(&services, services.seat_maps.states(&loaded, at_least)).await?;
     let states = fresh.states;
@@ -146,14 +146,16 @@ async fn shared(
     services: &Services,
     request: &HttpRequest,
     loaded: &Arc<LoadedSchedule>,
-    form: Form,
+    form: Representation,
     at_least: i64,
 ) -> Result<HttpResponse, Problem> {
-    let coding = negotiate::coding(request);
-    let at_least = at_least.max(negotiate::tagged_version(request));
+    let coding = content_encoding::coding(request);
+    let at_least = at_least.max(content_encoding::tagged_version(request));
     let write = match form {
-        Form::Seats => write_seats,
-        Form::Availability => |_: &LoadedSchedule, states: &SeatStates| write_availability(states),
+        Representation::Seats => write_seats,
+        Representation::Availability => {
+            |_: &LoadedSchedule, states: &SeatStates| write_availability(states)
+        }
     };
     let maps = &services.seat_maps;
     let answer = match maps.answer_at_hand(loaded, (form, coding), at_least) {
@@ -224,5 +226,6 @@ pub async fn availability(
 ) -> Result<HttpResponse, Problem> {
     let id: ScheduleId = path_id(&request, "id", "schedule")?;
     let loaded = schedule(&services, id).await?;
-    shared(&services, &request, &loaded, Form::Availability, version_seen(&request)?).await
+    shared(&services, &request, &loaded, Representation::Availability, version_seen(&request)?)
+        .await
 }

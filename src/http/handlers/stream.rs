@@ -13,12 +13,12 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::domain::ids::{InHistory, ScheduleId, SeatNumber};
 use crate::http::Services;
-use crate::http::answers::CountsBody;
 use crate::http::problem::{Code, Problem, ProblemBody};
 use crate::http::query::Query;
 use crate::http::reply;
+use crate::http::responses::CountsBody;
 use crate::http::version::{AtLeast, version_seen};
-use crate::seat_map::{LastSeen, Listener, News, NoStream, Place, SeatStates};
+use crate::seat_map::{LastSeen, Listener, ListenerSlot, NoStream, SeatStates, StreamEvent};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::stream::StreamEnd;
 
@@ -110,11 +110,16 @@ struct Events {
     listener: Option<Listener>,
     end: StreamEnd,
     metrics: Arc<Metrics>,
-    _place: Place,
+    _place: ListenerSlot,
 }
 
 impl Events {
-    fn begin(listener: Listener, place: Place, resumed: bool, metrics: &Arc<Metrics>) -> Self {
+    fn begin(
+        listener: Listener,
+        place: ListenerSlot,
+        resumed: bool,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
         if resumed {
             metrics.stream.resumed_total.inc();
         }
@@ -137,7 +142,7 @@ impl Events {
         let listener = self.listener.as_mut()?;
         match listener.updates.recv().await {
             Ok(update) => {
-                if matches!(update.news, News::Bye) {
+                if matches!(update.news, StreamEvent::Bye) {
                     self.end = StreamEnd::Draining;
                     self.listener = None;
                 }
@@ -161,10 +166,10 @@ impl Drop for Events {
     }
 }
 
-fn write(news: &News) -> Vec<u8> {
+fn write(news: &StreamEvent) -> Vec<u8> {
     match news {
-        News::Snapshot(states) => event("snapshot", states, &write_availability(states)),
-        News::Changes(seats, states) => {
+        StreamEvent::Snapshot(states) => event("snapshot", states, &write_availability(states)),
+        StreamEvent::Changes(seats, states) => {
             let mut frame = if seats.is_empty() {
                 Vec::new()
             } else {
@@ -174,8 +179,8 @@ fn write(news: &News) -> Vec<u8> {
             frame.extend(event("counts", states, &counts));
             frame
         }
-        News::SignOfLife => SIGN_OF_LIFE.to_vec(),
-        News::Bye => bye(StreamEnd::Draining),
+        StreamEvent::SignOfLife => SIGN_OF_LIFE.to_vec(),
+        StreamEvent::Bye => bye(StreamEnd::Draining),
     }
 }
 
@@ -215,13 +220,13 @@ mod tests {
         ))
     }
 
-    fn text(news: &News) -> String {
+    fn text(news: &StreamEvent) -> String {
         String::from_utf8(write(news)).unwrap()
     }
 
     #[test]
     fn a_snapshot_is_what_availability_answers() {
-        let text = text(&News::Snapshot(states()));
+        let text = text(&StreamEvent::Snapshot(states()));
         let data = String::from_utf8(write_availability(&states())).unwrap();
         assert_eq!(text, format!("event: snapshot\nid: 5ea71ock.7\ndata: {data}\n\n"));
     }
@@ -230,18 +235,18 @@ mod tests {
     fn changes_are_the_states_of_the_seats_now_and_the_counts() {
         let changed = vec![SeatNumber(1), SeatNumber(4)];
         assert_eq!(
-            text(&News::Changes(changed, states())),
+            text(&StreamEvent::Changes(changed, states())),
             "event: delta\nid: 5ea71ock.7\ndata: {\"c\":[[1,1],[4,2]]}\n\n\
              event: counts\nid: 5ea71ock.7\ndata: \
              {\"available\":1,\"held\":1,\"booked\":2,\"blocked\":1}\n\n"
         );
-        let nothing = text(&News::Changes(Vec::new(), states()));
+        let nothing = text(&StreamEvent::Changes(Vec::new(), states()));
         assert!(nothing.starts_with("event: counts\nid: 5ea71ock.7\n"), "{nothing}");
     }
 
     #[test]
     fn a_goodbye_says_why_and_moves_no_id() {
-        assert_eq!(text(&News::Bye), "event: bye\ndata: {\"reason\":\"draining\"}\n\n");
-        assert_eq!(text(&News::SignOfLife), ":\n\n");
+        assert_eq!(text(&StreamEvent::Bye), "event: bye\ndata: {\"reason\":\"draining\"}\n\n");
+        assert_eq!(text(&StreamEvent::SignOfLife), ":\n\n");
     }
 }

@@ -23,7 +23,7 @@ const ASK_INTERVAL: Duration = Duration::from_millis(250);
 const FETCH_MAX: usize = 512;
 
 /// The consumer of one partition, or one that waits for its turn.
-pub(super) struct Consumer {
+pub(super) struct DatabaseConsumer {
     store: Arc<Store>,
     partition: Partition,
     owner: Uuid,
@@ -38,7 +38,7 @@ pub(super) struct Consumer {
     unsettled: VecDeque<i64>,
 }
 
-impl Consumer {
+impl DatabaseConsumer {
     /// Waits for its turn; `news` tells when something was published.
     pub(super) fn new(store: Arc<Store>, partition: Partition, news: watch::Receiver<i64>) -> Self {
         Self {
@@ -112,7 +112,7 @@ impl Consumer {
     }
 }
 
-impl Deliveries for Consumer {
+impl Deliveries for DatabaseConsumer {
     fn next(&mut self) -> BoxFuture<'_, Result<Message, QueueError>> {
         Box::pin(self.take())
     }
@@ -129,7 +129,7 @@ impl Deliveries for Consumer {
     }
 }
 
-impl Drop for Consumer {
+impl Drop for DatabaseConsumer {
     fn drop(&mut self) {
         if self.renewed.is_none() {
             return;

@@ -39,9 +39,9 @@ pub(super) fn log(facility: &str, text: &str) {
 }
 
 /// A client that has nothing to tell.
-pub(super) struct Quiet;
+pub(super) struct SilentContext;
 
-impl ClientContext for Quiet {
+impl ClientContext for SilentContext {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, text: &str) {
         log(facility, text);
     }
@@ -51,4 +51,4 @@ impl ClientContext for Quiet {
     }
 }
 
-impl ConsumerContext for Quiet {}
+impl ConsumerContext for SilentContext {}

@@ -11,9 +11,9 @@ use tokio::sync::{Notify, OwnedMutexGuard, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use super::group::{Context, Group};
+use super::assignment::{Assignment, Generation, PartitionLease};
+use super::group::{Group, GroupContext};
 use super::record;
-use super::share::{Share, Term, Turn};
 use crate::queue::{Deliveries, Message, Partition, QueueError, UNSETTLED_MAX};
 
 /// How long a commit is tried while the partition is ours: over an election of brokers, or a rebalance.
@@ -26,7 +26,7 @@ const OPEN_LIMIT: Duration = Duration::from_secs(10);
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A consumer of a partition, waiting for its turn or having it.
-pub(super) struct Consumer {
+pub(super) struct KafkaConsumer {
     group: Arc<Group>,
     partition: Partition,
     stage: Stage,
@@ -42,17 +42,17 @@ enum Stage {
 /// The consumer whose turn it is.
 struct Reader {
     // Dropped in this order: a queue that goes takes along the waking of one that came in its place.
-    queue: PartitionQueue<Context>,
+    queue: PartitionQueue<GroupContext>,
     filled: Arc<Notify>,
-    share: watch::Receiver<Share>,
+    share: watch::Receiver<Assignment>,
     partition: Partition,
-    term: Term,
+    term: Generation,
     /// The places of those that were given out and are not settled, oldest first.
     unsettled: VecDeque<i64>,
-    turn: OwnedMutexGuard<Turn>,
+    turn: OwnedMutexGuard<PartitionLease>,
 }
 
-impl Consumer {
+impl KafkaConsumer {
     /// Stands in line for a partition; an error if there is no such partition.
     pub(super) fn new(group: Arc<Group>, partition: Partition) -> Result<Self, QueueError> {
         if group.turn(partition).is_none() {
@@ -105,7 +105,7 @@ fn over() -> QueueError {
     QueueError::new("this consumer is over: open the partition again")
 }
 
-impl Deliveries for Consumer {
+impl Deliveries for KafkaConsumer {
     fn next(&mut self) -> BoxFuture<'_, Result<Message, QueueError>> {
         Box::pin(async move {
             let message = match self.reader().await {
@@ -145,7 +145,7 @@ impl Reader {
             share.term(partition).filter(|_| !share.closed).ok_or_else(over)?
         };
         if turn.term != term {
-            *turn = Turn { term, next: None };
+            *turn = PartitionLease { term, next: None };
         }
         let filled = Arc::new(Notify::new());
         let deadline = Instant::now() + OPEN_LIMIT;

@@ -19,8 +19,8 @@ use rdkafka::types::RDKafkaRespErr;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::KafkaSettings;
+use super::assignment::{Assignment, Generation, PartitionLease};
 use super::client::{self, config};
-use super::share::{Share, Term, Turn};
 use crate::queue::{Partition, UNSETTLED_MAX};
 
 /// How long finding out about a place in a partition may take, and moving there.
@@ -31,43 +31,43 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// A member of the group.
 pub(super) struct Group {
-    consumer: Arc<BaseConsumer<Context>>,
+    consumer: Arc<BaseConsumer<GroupContext>>,
     topic: String,
-    share: watch::Sender<Share>,
+    share: watch::Sender<Assignment>,
     shared: Arc<Shared>,
-    turns: Vec<Arc<tokio::sync::Mutex<Turn>>>,
+    turns: Vec<Arc<tokio::sync::Mutex<PartitionLease>>>,
     ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 /// What the thread and the callbacks of librdkafka see.
 struct Shared {
-    share: watch::Sender<Share>,
+    share: watch::Sender<Assignment>,
     /// Held while an offset of the partition is committed, so that it is not given away meanwhile: the commit
     /// would come after those of its next owner, and set it back.
     commits: Vec<Mutex<()>>,
 }
 
 /// What librdkafka calls.
-pub(super) struct Context {
+pub(super) struct GroupContext {
     shared: Arc<Shared>,
     topic: String,
-    consumer: OnceLock<Weak<BaseConsumer<Context>>>,
+    consumer: OnceLock<Weak<BaseConsumer<GroupContext>>>,
 }
 
 impl Group {
     /// Becomes a member; the share comes within seconds.
     pub(super) fn join(settings: &KafkaSettings) -> KafkaResult<Self> {
         let partitions = usize::from(settings.partitions);
-        let share = watch::Sender::new(Share::of_none(partitions));
+        let share = watch::Sender::new(Assignment::of_none(partitions));
         let commits = (0..partitions).map(|_| Mutex::default()).collect();
         let shared = Arc::new(Shared { share: share.clone(), commits });
         let topic = settings.name.clone();
-        let context = Context {
+        let context = GroupContext {
             shared: Arc::clone(&shared),
             topic: topic.clone(),
             consumer: OnceLock::new(),
         };
-        let consumer: BaseConsumer<Context> = config(settings)
+        let consumer: BaseConsumer<GroupContext> = config(settings)
             .set("group.id", &settings.name)
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("enable.auto.commit", "false")
@@ -96,12 +96,15 @@ impl Group {
     }
 
     /// What this process has been given, to be followed.
-    pub(super) fn share(&self) -> watch::Receiver<Share> {
+    pub(super) fn share(&self) -> watch::Receiver<Assignment> {
         self.share.subscribe()
     }
 
     /// The right to read the partition here; `None` if there is no such partition.
-    pub(super) fn turn(&self, partition: Partition) -> Option<Arc<tokio::sync::Mutex<Turn>>> {
+    pub(super) fn turn(
+        &self,
+        partition: Partition,
+    ) -> Option<Arc<tokio::sync::Mutex<PartitionLease>>> {
         self.turns.get(usize::from(partition.0)).cloned()
     }
 
@@ -112,7 +115,7 @@ impl Group {
         partition: Partition,
         next: Option<i64>,
         filled: &Arc<Notify>,
-    ) -> KafkaResult<PartitionQueue<Context>> {
+    ) -> KafkaResult<PartitionQueue<GroupContext>> {
         if let Some(next) = next {
             let place = place(&self.topic, partition, next)?;
             let sought = self.consumer.seek_partitions(place, ANSWER_LIMIT)?;
@@ -128,7 +131,12 @@ impl Group {
     }
 
     /// Commits that everything before `next` is settled, if the partition is still ours. Blocks.
-    pub(super) fn commit(&self, partition: Partition, term: Term, next: i64) -> KafkaResult<()> {
+    pub(super) fn commit(
+        &self,
+        partition: Partition,
+        term: Generation,
+        next: i64,
+    ) -> KafkaResult<()> {
         let lost = || KafkaError::ConsumerCommit(RDKafkaErrorCode::AssignmentLost);
         let commits = self.shared.commits.get(usize::from(partition.0)).ok_or_else(lost)?;
         let _committing = commits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,8 +172,8 @@ fn place(topic: &str, partition: Partition, next: i64) -> KafkaResult<TopicParti
 
 /// Lets librdkafka call back, until the group has been left and nobody else uses the consumer.
 fn run(
-    consumer: Arc<BaseConsumer<Context>>,
-    share: &watch::Sender<Share>,
+    consumer: Arc<BaseConsumer<GroupContext>>,
+    share: &watch::Sender<Assignment>,
     end: oneshot::Sender<()>,
 ) {
     let mut leaving = false;
@@ -187,7 +195,7 @@ fn run(
     let _ = end.send(());
 }
 
-impl ClientContext for Context {
+impl ClientContext for GroupContext {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, text: &str) {
         client::log(facility, text);
     }
@@ -197,7 +205,7 @@ impl ClientContext for Context {
     }
 }
 
-impl ConsumerContext for Context {
+impl ConsumerContext for GroupContext {
     fn rebalance(
         &self,
         consumer: &BaseConsumer<Self>,
@@ -226,7 +234,7 @@ impl ConsumerContext for Context {
     }
 }
 
-impl Context {
+impl GroupContext {
     fn gain(
         &self,
         consumer: &BaseConsumer<Self>,

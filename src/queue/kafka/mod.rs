@@ -13,24 +13,24 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    DeadLetter, Deliveries, Fate, Message, PUBLISH_LIMIT, Parked, Partition, PublishError, Queue,
-    QueueError, Tally, Which,
+    DeadLetter, Deliveries, Fate, LetterCounts, LetterSelection, Message, PUBLISH_LIMIT, Parked,
+    Partition, PublishError, Queue, QueueError,
 };
 
+mod assignment;
 mod client;
+mod dead_letters;
 mod deliveries;
 mod group;
-mod letters;
 mod publisher;
 mod record;
-mod share;
 mod topics;
 
-use deliveries::Consumer;
+use dead_letters::{LetterScan, ScannedLetter};
+use deliveries::KafkaConsumer;
 use group::Group;
-use letters::{Found, Look};
-use publisher::Publisher;
-use record::Record;
+use publisher::KafkaPublisher;
+use record::KafkaRecord;
 
 /// How long letting go of the partitions may take before somebody else has to notice that they are free.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
@@ -64,7 +64,7 @@ pub struct KafkaQueue {
     settings: Arc<KafkaSettings>,
     /// Set once both topics are known to be there.
     topics: OnceCell<()>,
-    publisher: Publisher,
+    publisher: KafkaPublisher,
     membership: Mutex<Membership>,
 }
 
@@ -79,7 +79,7 @@ impl KafkaQueue {
     /// Prepares a queue; connects when it is first used, and creates the topics then if they are not there.
     /// Fails on settings that no Kafka could suit.
     pub fn new(settings: KafkaSettings) -> Result<Self, QueueError> {
-        let publisher = Publisher::new(&settings).map_err(QueueError::new)?;
+        let publisher = KafkaPublisher::new(&settings).map_err(QueueError::new)?;
         Ok(Self {
             settings: Arc::new(settings),
             topics: OnceCell::new(),
@@ -95,7 +95,7 @@ impl KafkaQueue {
     }
 
     /// Sends a record by the deadline.
-    async fn send(&self, record: Record, deadline: Instant) -> Result<(), PublishError> {
+    async fn send(&self, record: KafkaRecord, deadline: Instant) -> Result<(), PublishError> {
         match timeout_at(deadline, self.ready()).await {
             Ok(Ok(())) => self.publisher.send(record, deadline).await,
             Ok(Err(error)) => Err(PublishError::Away(error.0)),
@@ -104,18 +104,18 @@ impl KafkaQueue {
     }
 
     /// Sends a record to the dead letters.
-    async fn send_dead(&self, record: Record) -> Result<(), PublishError> {
+    async fn send_dead(&self, record: KafkaRecord) -> Result<(), PublishError> {
         self.send(record, Instant::now() + PUBLISH_LIMIT).await
     }
 
     /// Takes one letter away. First back, then away: what fails in between leaves it in both places.
-    async fn take_one(&self, found: &Found, fate: Fate) -> Result<(), PublishError> {
-        let Found { letter, keys } = found;
+    async fn take_one(&self, found: &ScannedLetter, fate: Fate) -> Result<(), PublishError> {
+        let ScannedLetter { letter, keys } = found;
         if fate == Fate::Retry {
             self.publish(letter.partition, letter.message.clone()).await?;
         }
         for key in keys {
-            self.send_dead(Record::tombstone(&self.settings, key.clone())).await?;
+            self.send_dead(KafkaRecord::tombstone(&self.settings, key.clone())).await?;
         }
         Ok(())
     }
@@ -124,10 +124,10 @@ impl KafkaQueue {
     async fn read_dead(
         &self,
         wanted: impl Fn(&str) -> bool + Send + 'static,
-    ) -> Result<Look, QueueError> {
+    ) -> Result<LetterScan, QueueError> {
         self.ready().await?;
         let settings = Arc::clone(&self.settings);
-        let reading = move || letters::read(&settings, wanted);
+        let reading = move || dead_letters::read(&settings, wanted);
         tokio::task::spawn_blocking(reading).await.map_err(QueueError::new)?
     }
 
@@ -171,13 +171,13 @@ impl Queue for KafkaQueue {
         message: Message,
     ) -> BoxFuture<'_, Result<(), PublishError>> {
         let deadline = Instant::now() + PUBLISH_LIMIT;
-        Box::pin(self.send(Record::message(&self.settings, partition, message), deadline))
+        Box::pin(self.send(KafkaRecord::message(&self.settings, partition, message), deadline))
     }
 
     fn open(&self, partition: Partition) -> BoxFuture<'_, Result<Box<dyn Deliveries>, QueueError>> {
         Box::pin(async move {
             self.ready().await?;
-            let consumer = Consumer::new(self.group()?, partition)?;
+            let consumer = KafkaConsumer::new(self.group()?, partition)?;
             Ok(Box::new(consumer) as Box<dyn Deliveries>)
         })
     }
@@ -190,7 +190,7 @@ impl Queue for KafkaQueue {
     ) -> BoxFuture<'_, Result<Parked, QueueError>> {
         let letter = DeadLetter { message, partition, reason, parked_at: SystemTime::now().into() };
         Box::pin(async move {
-            match self.send_dead(Record::letter(&self.settings, letter)).await {
+            match self.send_dead(KafkaRecord::letter(&self.settings, letter)).await {
                 Ok(()) => Ok(Parked::Kept),
                 Err(PublishError::Unfit(reason)) => Ok(Parked::NoRoom(reason)),
                 Err(error) => Err(QueueError::new(error)),
@@ -207,16 +207,16 @@ impl Queue for KafkaQueue {
 
     fn take<'a>(
         &'a self,
-        which: Which,
+        which: LetterSelection,
         fate: Fate,
-        tally: &'a Tally,
+        tally: &'a LetterCounts,
     ) -> BoxFuture<'a, Result<(), QueueError>> {
         Box::pin(async move {
             loop {
                 let wanted = which.clone();
                 let look = self.read_dead(move |id| wanted.includes(id)).await?;
-                let new = |found: &Found| !tally.has_found(&found.letter.message.id);
-                let found: Vec<Found> = look.found.into_iter().filter(new).collect();
+                let new = |found: &ScannedLetter| !tally.has_found(&found.letter.message.id);
+                let found: Vec<ScannedLetter> = look.found.into_iter().filter(new).collect();
                 for some in found.chunks(TOGETHER) {
                     let taking = some.iter().map(|found| self.take_one(found, fate));
                     let outcomes = join_all(taking).await;
@@ -250,9 +250,9 @@ impl Queue for KafkaQueue {
 
 /// Counts what became of some letters; an error if the brokers are away.
 fn note(
-    some: &[Found],
+    some: &[ScannedLetter],
     outcomes: Vec<Result<(), PublishError>>,
-    tally: &Tally,
+    tally: &LetterCounts,
 ) -> Result<(), QueueError> {
     let mut problem = Ok(());
     for (found, outcome) in some.iter().zip(outcomes) {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::KafkaSettings;
 use super::client::{self, config};
-use super::record::Record;
+use super::record::KafkaRecord;
 use crate::queue::PublishError;
 
 /// How often librdkafka tells whether it has brokers, in milliseconds.
@@ -28,7 +28,7 @@ const LOCAL_MESSAGES_MAX: u32 = 16_384;
 const LOCAL_KIB_MAX: u32 = 65_536;
 
 /// The sending side of a queue.
-pub(super) struct Publisher {
+pub(super) struct KafkaPublisher {
     config: ClientConfig,
     brokers: Arc<Brokers>,
     producer: Mutex<State>,
@@ -43,7 +43,7 @@ enum State {
 #[derive(Clone)]
 struct Producer(Arc<Owned>);
 
-struct Owned(Option<FutureProducer<Context>>);
+struct Owned(Option<FutureProducer<GroupContext>>);
 
 impl Drop for Owned {
     fn drop(&mut self) {
@@ -60,11 +60,11 @@ struct Brokers {
 }
 
 /// What librdkafka tells the publisher.
-struct Context {
+struct GroupContext {
     brokers: Arc<Brokers>,
 }
 
-impl ClientContext for Context {
+impl ClientContext for GroupContext {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, text: &str) {
         client::log(facility, text);
     }
@@ -83,7 +83,7 @@ impl ClientContext for Context {
     }
 }
 
-impl Publisher {
+impl KafkaPublisher {
     /// Prepares the client, which connects by itself.
     pub(super) fn new(settings: &KafkaSettings) -> KafkaResult<Self> {
         let mut config = config(settings);
@@ -110,7 +110,11 @@ impl Publisher {
     }
 
     /// Done when the brokers have confirmed the record; by the deadline at the latest.
-    pub(super) async fn send(&self, record: Record, deadline: Instant) -> Result<(), PublishError> {
+    pub(super) async fn send(
+        &self,
+        record: KafkaRecord,
+        deadline: Instant,
+    ) -> Result<(), PublishError> {
         if self.brokers.reports_without.load(Ordering::Relaxed) >= REPORTS_AWAY {
             return Err(PublishError::Away("no broker can be reached".to_owned()));
         }
@@ -166,12 +170,12 @@ impl Publisher {
 
 impl Producer {
     fn new(config: &ClientConfig, brokers: &Arc<Brokers>) -> KafkaResult<Self> {
-        let context = Context { brokers: Arc::clone(brokers) };
+        let context = GroupContext { brokers: Arc::clone(brokers) };
         Ok(Self(Arc::new(Owned(Some(config.create_with_context(context)?)))))
     }
 
     /// Hands a record to librdkafka; waits for nothing. After an error it was not sent.
-    fn enqueue(&self, record: &Record) -> Result<DeliveryFuture, KafkaError> {
+    fn enqueue(&self, record: &KafkaRecord) -> Result<DeliveryFuture, KafkaError> {
         let Some(producer) = &self.0.0 else { return Err(KafkaError::Canceled) };
         let mut sent = FutureRecord::<str, [u8]>::to(&record.topic).key(&record.key);
         sent.partition = record.partition;

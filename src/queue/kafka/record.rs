@@ -18,7 +18,7 @@ const PARKED_AT: &str = "parked_at";
 
 /// What is to be written to a topic.
 #[derive(Clone)]
-pub(super) struct Record {
+pub(super) struct KafkaRecord {
     pub(super) topic: String,
     /// `None`: by the key.
     pub(super) partition: Option<i32>,
@@ -28,7 +28,7 @@ pub(super) struct Record {
     pub(super) headers: OwnedHeaders,
 }
 
-impl Record {
+impl KafkaRecord {
     /// A message for a partition.
     pub(super) fn message(
         settings: &KafkaSettings,

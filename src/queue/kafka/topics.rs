@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::KafkaSettings;
-use super::client::{Quiet, config, reader_config};
+use super::client::{SilentContext, config, reader_config};
 use crate::queue::QueueError;
 
 /// How long a broker may take for one answer.
@@ -57,8 +57,8 @@ async fn blocking<T: Send + 'static>(
 /// The topics that are not there; an error if one of them has too few partitions.
 fn missing(settings: &KafkaSettings) -> Result<Vec<String>, QueueError> {
     // Asked by a producer, brokers may create a topic as they please.
-    let client: BaseConsumer<Quiet> =
-        reader_config(settings).create_with_context(Quiet).map_err(QueueError::new)?;
+    let client: BaseConsumer<SilentContext> =
+        reader_config(settings).create_with_context(SilentContext).map_err(QueueError::new)?;
     let mut missing = Vec::new();
     for (topic, partitions, _) in wanted(settings) {
         let metadata =
@@ -106,8 +106,8 @@ async fn create(settings: &Arc<KafkaSettings>, missing: &[String]) -> Result<(),
         })
         .collect();
     let owned = Arc::clone(settings);
-    let making = move || config(&owned).create_with_context(Quiet).map_err(QueueError::new);
-    let client: AdminClient<Quiet> = blocking(making).await?;
+    let making = move || config(&owned).create_with_context(SilentContext).map_err(QueueError::new);
+    let client: AdminClient<SilentContext> = blocking(making).await?;
     let options = AdminOptions::new()
         .request_timeout(Some(ANSWER_LIMIT))
         .operation_timeout(Some(ANSWER_LIMIT));

@@ -7,7 +7,7 @@ use lapin::{Channel, Connection, ConnectionProperties};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
-use super::transport::{Cord, Encryption, Ground};
+use super::transport::{ConnectionCloser, ConnectionRuntime, RabbitTls};
 use crate::queue::QueueError;
 
 /// The longest that connecting may take; a broker that is stopped accepts and then says nothing.
@@ -22,13 +22,13 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 const HEARTBEAT: u16 = 5;
 
 /// Where the broker is, and how to get in.
-pub(super) struct Connector {
+pub(super) struct RabbitConnector {
     uri: AMQPUri,
-    encryption: Option<Encryption>,
+    encryption: Option<RabbitTls>,
     runtime: Handle,
 }
 
-impl Connector {
+impl RabbitConnector {
     /// Reads the URL; fails if it is none, and outside of a tokio runtime.
     pub(super) fn new(url: &str) -> Result<Self, QueueError> {
         let mut uri: AMQPUri = url.parse().map_err(|problem: String| {
@@ -37,7 +37,7 @@ impl Connector {
         })?;
         let encryption = match uri.scheme {
             AMQPScheme::AMQP => None,
-            AMQPScheme::AMQPS => Some(Encryption::of(&uri.authority.host, authorities(url))?),
+            AMQPScheme::AMQPS => Some(RabbitTls::of(&uri.authority.host, authorities(url))?),
         };
         // What is below lapin encrypts.
         uri.scheme = AMQPScheme::AMQP;
@@ -56,11 +56,12 @@ impl Connector {
     }
 
     /// Connects, for a purpose that operators of the broker see.
-    pub(super) async fn connect(&self, purpose: &str) -> Result<Link, QueueError> {
-        let cord = Cord::default();
+    pub(super) async fn connect(&self, purpose: &str) -> Result<RabbitConnection, QueueError> {
+        let cord = ConnectionCloser::default();
         // Also when the caller gives up: lapin's thread ends only with the connection.
         let mut unused = Cut { cord: cord.clone(), armed: true };
-        let ground = Ground::new(self.runtime.clone(), self.encryption.clone(), cord.clone());
+        let ground =
+            ConnectionRuntime::new(self.runtime.clone(), self.encryption.clone(), cord.clone());
         let properties = ConnectionProperties::default()
             .with_connection_name(format!("seatlock {purpose}").into());
         let connecting =
@@ -70,7 +71,7 @@ impl Connector {
             .map_err(|_| QueueError::new("no answer to a new connection"))?
             .map_err(QueueError::new)?;
         unused.armed = false;
-        Ok(Link { connection, cord, runtime: self.runtime.clone() })
+        Ok(RabbitConnection { connection, cord, runtime: self.runtime.clone() })
     }
 }
 
@@ -83,7 +84,7 @@ fn authorities(url: &str) -> Option<&str> {
 
 /// Cuts a connection that did not come about.
 struct Cut {
-    cord: Cord,
+    cord: ConnectionCloser,
     armed: bool,
 }
 
@@ -96,13 +97,13 @@ impl Drop for Cut {
 }
 
 /// A connection. Dropping it ends it.
-pub(super) struct Link {
+pub(super) struct RabbitConnection {
     connection: Connection,
-    cord: Cord,
+    cord: ConnectionCloser,
     runtime: Handle,
 }
 
-impl Link {
+impl RabbitConnection {
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -125,7 +126,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for RabbitConnection {
     fn drop(&mut self) {
         let cord = self.cord.clone();
         // lapin says goodbye by itself when the connection is dropped, and then waits for the answer.
@@ -137,7 +138,7 @@ impl Drop for Link {
 }
 
 /// How long to wait after failures: twice as long after each, with jitter, to a bound.
-pub(super) struct Backoff {
+pub(super) struct ReconnectBackoff {
     failures: u32,
     until: Option<Instant>,
 }
@@ -148,7 +149,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// After many.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-impl Backoff {
+impl ReconnectBackoff {
     pub(super) fn new() -> Self {
         Self { failures: 0, until: None }
     }
@@ -176,13 +177,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_url_is_read_as_people_write_it() {
-        let vhost = |url| Connector::new(url).unwrap().uri.vhost;
+        let vhost = |url| RabbitConnector::new(url).unwrap().uri.vhost;
         for url in ["amqp://broker", "amqp://broker/", "amqp://broker:5672/%2f"] {
             assert_eq!(vhost(url), "/", "{url}");
         }
         assert_eq!(vhost("amqp://user:secret@broker/shop"), "shop");
         for url in ["", "broker", "http://user:secret@broker", "amqp://user:secret@:x"] {
-            let error = Connector::new(url).err().unwrap().to_string();
+            let error = RabbitConnector::new(url).err().unwrap().to_string();
             assert!(!error.contains("secret"), "{error}");
         }
     }
@@ -199,7 +200,7 @@ mod tests {
     async fn a_broker_that_says_nothing_leaves_no_thread_behind() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("amqp://{}", listener.local_addr().unwrap());
-        let connector = Connector::new(&url).unwrap();
+        let connector = RabbitConnector::new(&url).unwrap();
         let begin = Instant::now();
         let giving_up = Duration::from_millis(100);
         assert!(timeout(giving_up, connector.connect("test")).await.is_err());
@@ -217,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn pauses_grow_to_a_bound() {
-        let mut backoff = Backoff::new();
+        let mut backoff = ReconnectBackoff::new();
         assert_eq!(backoff.until(), None);
         let mut pause = || {
             backoff.failed();

@@ -13,9 +13,9 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::connection::{Backoff, Connector, Link};
+use super::connection::{RabbitConnection, RabbitConnector, ReconnectBackoff};
 use super::form::message_of;
-use super::layout::Layout;
+use super::topology::RabbitTopology;
 use crate::queue::{Deliveries, Message, Partition, QueueError, UNSETTLED_MAX};
 
 /// The longest that a partition may take to be opened, behind others that are opened before it.
@@ -24,14 +24,14 @@ const OPEN_LIMIT: Duration = Duration::from_secs(10);
 /// The connection that all consumers of this process share. It is not that of the publisher: RabbitMQ stops
 /// reading from connections that publish when its memory is full, and consumers are what makes room.
 pub(super) struct Consumers {
-    connector: Arc<Connector>,
-    layout: Arc<Layout>,
+    connector: Arc<RabbitConnector>,
+    layout: Arc<RabbitTopology>,
     state: Mutex<State>,
 }
 
 struct State {
-    link: Option<Arc<Link>>,
-    backoff: Backoff,
+    link: Option<Arc<RabbitConnection>>,
+    backoff: ReconnectBackoff,
     /// Why there was no connection the last time.
     problem: Option<QueueError>,
     closed: bool,
@@ -39,8 +39,9 @@ struct State {
 
 impl Consumers {
     /// Connects when the first partition is opened.
-    pub(super) fn new(connector: Arc<Connector>, layout: Arc<Layout>) -> Self {
-        let state = State { link: None, backoff: Backoff::new(), problem: None, closed: false };
+    pub(super) fn new(connector: Arc<RabbitConnector>, layout: Arc<RabbitTopology>) -> Self {
+        let state =
+            State { link: None, backoff: ReconnectBackoff::new(), problem: None, closed: false };
         Self { connector, layout, state: Mutex::new(state) }
     }
 
@@ -62,7 +63,7 @@ impl Consumers {
 
     async fn consume(
         &self,
-        link: &Arc<Link>,
+        link: &Arc<RabbitConnection>,
         queue: &ShortString,
     ) -> Result<RabbitDeliveries, QueueError> {
         self.layout.declare(link, queue).await?;
@@ -83,7 +84,7 @@ impl Consumers {
 
     /// The connection as it is, or a new one. After a failure the next try is made only after a pause, and
     /// until then the failure is told again: all partitions lose their consumers at once.
-    async fn link(&self) -> Result<Arc<Link>, QueueError> {
+    async fn link(&self) -> Result<Arc<RabbitConnection>, QueueError> {
         let mut state = self.state.lock().await;
         if state.closed {
             return Err(QueueError::new("it has been closed"));
@@ -113,7 +114,7 @@ impl Consumers {
     }
 
     /// Whoever opens a partition next connects anew.
-    async fn give_up(&self, link: &Arc<Link>) {
+    async fn give_up(&self, link: &Arc<RabbitConnection>) {
         let mut state = self.state.lock().await;
         link.cut();
         state.link.take_if(|current| Arc::ptr_eq(current, link));
@@ -138,7 +139,7 @@ pub(super) struct RabbitDeliveries {
     unsettled: VecDeque<u64>,
     runtime: Handle,
     /// The connection lives as long as somebody consumes on it.
-    _link: Arc<Link>,
+    _link: Arc<RabbitConnection>,
 }
 
 impl Deliveries for RabbitDeliveries {

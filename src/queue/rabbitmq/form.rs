@@ -6,7 +6,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use sha2::{Digest as _, Sha256};
 
-use super::layout::{DELIVERY_LIMIT, Layout};
+use super::topology::{DELIVERY_LIMIT, RabbitTopology};
 use crate::domain::clock::EpochMs;
 use crate::queue::{DeadLetter, Message, Partition};
 
@@ -41,7 +41,11 @@ pub(super) fn message_of(properties: &BasicProperties, body: Vec<u8>) -> Message
 }
 
 /// A letter as it is in the queue: with our headers, with the broker's (`x-death`), or with none.
-pub(super) fn letter(layout: &Layout, properties: &BasicProperties, body: Vec<u8>) -> DeadLetter {
+pub(super) fn letter(
+    layout: &RabbitTopology,
+    properties: &BasicProperties,
+    body: Vec<u8>,
+) -> DeadLetter {
     let message = message_of(properties, body);
     let headers = properties.headers().clone().unwrap_or_default();
     if let Some(reason) = text(&headers, REASON) {

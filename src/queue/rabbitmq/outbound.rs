@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use crate::queue::PublishError;
 
 /// A message for a queue.
-pub(super) struct Parcel {
+pub(super) struct OutboundMessage {
     pub(super) queue: ShortString,
     /// With a message id: what comes back is known by it.
     pub(super) properties: BasicProperties,
@@ -15,12 +15,12 @@ pub(super) struct Parcel {
 }
 
 /// A parcel, and who waits for its confirmation.
-pub(super) struct Posting {
-    pub(super) parcel: Box<Parcel>,
+pub(super) struct PendingPublish {
+    pub(super) parcel: Box<OutboundMessage>,
     pub(super) reply: oneshot::Sender<Result<(), PublishError>>,
 }
 
-impl Posting {
+impl PendingPublish {
     pub(super) fn answer(self, outcome: Result<(), PublishError>) {
         // The caller may have given up.
         drop(self.reply.send(outcome));
@@ -28,8 +28,8 @@ impl Posting {
 }
 
 /// A message to the task.
-pub(super) enum Order {
-    Post(Posting),
+pub(super) enum SessionCommand {
+    Post(PendingPublish),
     /// Finish what is under way, and end.
     Close(oneshot::Sender<()>),
 }

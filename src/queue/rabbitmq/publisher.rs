@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::connection::{Backoff, Connector};
-use super::layout::Layout;
-use super::outbound::{Order, Parcel, Posting};
-use super::session::{End, IN_FLIGHT_MAX, Session};
+use super::connection::{RabbitConnector, ReconnectBackoff};
+use super::outbound::{OutboundMessage, PendingPublish, SessionCommand};
+use super::session::{IN_FLIGHT_MAX, RabbitSession, SessionEnd};
+use super::topology::RabbitTopology;
 use crate::queue::{PUBLISH_LIMIT, PublishError, QueueError};
 
 /// How long a message waits for a connection that is being made again.
@@ -23,13 +23,13 @@ const PATIENCE: Duration = Duration::from_millis(300);
 const FIRST_PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// Sends messages.
-pub(super) struct Publisher {
-    orders: mpsc::Sender<Order>,
+pub(super) struct RabbitPublisher {
+    orders: mpsc::Sender<SessionCommand>,
 }
 
-impl Publisher {
+impl RabbitPublisher {
     /// Starts the task, which connects when there is something to publish.
-    pub(super) fn start(connector: Arc<Connector>, layout: Arc<Layout>) -> Self {
+    pub(super) fn start(connector: Arc<RabbitConnector>, layout: Arc<RabbitTopology>) -> Self {
         let (orders, inbox) = mpsc::channel(IN_FLIGHT_MAX);
         let runtime = connector.runtime().clone();
         let task = Task { connector, layout, inbox, waiting: VecDeque::new() };
@@ -38,7 +38,7 @@ impl Publisher {
     }
 
     /// Done when the broker has confirmed; answers within [`PUBLISH_LIMIT`].
-    pub(super) async fn publish(&self, parcel: Parcel) -> Result<(), PublishError> {
+    pub(super) async fn publish(&self, parcel: OutboundMessage) -> Result<(), PublishError> {
         let deadline = Instant::now() + PUBLISH_LIMIT;
         let place = match timeout_at(deadline, self.orders.reserve()).await {
             Ok(Ok(place)) => place,
@@ -50,7 +50,7 @@ impl Publisher {
         };
         let (reply, answer) = oneshot::channel();
         let parcel = Box::new(parcel);
-        place.send(Order::Post(Posting { parcel, reply }));
+        place.send(SessionCommand::Post(PendingPublish { parcel, reply }));
         match timeout_at(deadline, answer).await {
             Ok(Ok(outcome)) => outcome,
             // Too late, or the connection was lost in between.
@@ -61,7 +61,7 @@ impl Publisher {
     /// Ends the task and its connection when what is under way is confirmed, or its time is over.
     pub(super) async fn close(&self) {
         let (done, closed) = oneshot::channel();
-        if self.orders.send(Order::Close(done)).await.is_ok() {
+        if self.orders.send(SessionCommand::Close(done)).await.is_ok() {
             // An error says that it has ended, too.
             drop(closed.await);
         }
@@ -70,11 +70,11 @@ impl Publisher {
 
 /// What the task has.
 struct Task {
-    connector: Arc<Connector>,
-    layout: Arc<Layout>,
-    inbox: mpsc::Receiver<Order>,
+    connector: Arc<RabbitConnector>,
+    layout: Arc<RabbitTopology>,
+    inbox: mpsc::Receiver<SessionCommand>,
     /// Those that came while there was no connection, and how long they wait for it.
-    waiting: VecDeque<(Instant, Posting)>,
+    waiting: VecDeque<(Instant, PendingPublish)>,
 }
 
 /// Who wants to know when the task has ended, if anybody; told by dropping it.
@@ -89,7 +89,7 @@ impl Task {
             posting.answer(away());
         }
         while let Some(order) = self.inbox.recv().await {
-            if let Order::Post(posting) = order {
+            if let SessionCommand::Post(posting) = order {
                 posting.answer(away());
             }
         }
@@ -99,11 +99,13 @@ impl Task {
     async fn work(&mut self) -> Closing {
         let mut patience = FIRST_PATIENCE;
         match self.inbox.recv().await {
-            Some(Order::Post(first)) => self.waiting.push_back((Instant::now() + patience, first)),
-            Some(Order::Close(done)) => return Some(done),
+            Some(SessionCommand::Post(first)) => {
+                self.waiting.push_back((Instant::now() + patience, first))
+            }
+            Some(SessionCommand::Close(done)) => return Some(done),
             None => return None,
         }
-        let mut backoff = Backoff::new();
+        let mut backoff = ReconnectBackoff::new();
         let mut away = false;
         loop {
             let lost = match self.connect(patience).await {
@@ -117,8 +119,8 @@ impl Task {
                     let postings = waiting.into_iter().map(|(_, posting)| posting).collect();
                     let mut served = false;
                     match session.serve(&mut self.inbox, postings, &mut served).await {
-                        End::Closed(done) => return done,
-                        End::Lost(problem) => {
+                        SessionEnd::Closed(done) => return done,
+                        SessionEnd::Lost(problem) => {
                             if served {
                                 backoff.succeeded();
                             }
@@ -142,8 +144,8 @@ impl Task {
     async fn connect(
         &mut self,
         patience: Duration,
-    ) -> Result<Result<Session, QueueError>, Closing> {
-        let opening = Session::open(Arc::clone(&self.connector), Arc::clone(&self.layout));
+    ) -> Result<Result<RabbitSession, QueueError>, Closing> {
+        let opening = RabbitSession::open(Arc::clone(&self.connector), Arc::clone(&self.layout));
         let mut opening = std::pin::pin!(opening);
         loop {
             let longest = self.waiting.front().map(|(until, _)| *until);
@@ -156,10 +158,10 @@ impl Task {
             tokio::select! {
                 opened = &mut opening => return Ok(opened),
                 order = self.inbox.recv(), if self.waiting.len() < IN_FLIGHT_MAX => match order {
-                    Some(Order::Post(posting)) => {
+                    Some(SessionCommand::Post(posting)) => {
                         self.waiting.push_back((Instant::now() + patience, posting));
                     }
-                    Some(Order::Close(done)) => return Err(Some(done)),
+                    Some(SessionCommand::Close(done)) => return Err(Some(done)),
                     None => return Err(None),
                 },
                 () = overdue => if let Some((_, posting)) = self.waiting.pop_front() {
@@ -170,15 +172,19 @@ impl Task {
     }
 
     /// Refuses everything until it is time to connect again.
-    async fn pause(&mut self, backoff: &Backoff, problem: &QueueError) -> Result<(), Closing> {
+    async fn pause(
+        &mut self,
+        backoff: &ReconnectBackoff,
+        problem: &QueueError,
+    ) -> Result<(), Closing> {
         let away = || Err(PublishError::Away(problem.0.clone()));
         for (_, posting) in self.waiting.drain(..) {
             posting.answer(away());
         }
         while let Some(until) = backoff.until() {
             match timeout_at(until, self.inbox.recv()).await {
-                Ok(Some(Order::Post(posting))) => posting.answer(away()),
-                Ok(Some(Order::Close(done))) => return Err(Some(done)),
+                Ok(Some(SessionCommand::Post(posting))) => posting.answer(away()),
+                Ok(Some(SessionCommand::Close(done))) => return Err(Some(done)),
                 Ok(None) => return Err(None),
                 Err(_) => break,
             }

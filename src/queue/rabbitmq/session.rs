@@ -13,9 +13,9 @@ use lapin::{Channel, Confirmation, Event};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::connection::{Connector, Link};
-use super::layout::Layout;
-use super::outbound::{Order, Parcel, Posting};
+use super::connection::{RabbitConnection, RabbitConnector};
+use super::outbound::{OutboundMessage, PendingPublish, SessionCommand};
+use super::topology::RabbitTopology;
 use crate::queue::{PUBLISH_LIMIT, PublishError, QueueError};
 
 /// Messages on their way without a confirmation.
@@ -26,7 +26,7 @@ pub(super) const IN_FLIGHT_MAX: usize = 4096;
 const STALL_LIMIT: Duration = Duration::from_secs(4);
 
 /// How a session ends.
-pub(super) enum End {
+pub(super) enum SessionEnd {
     /// It was asked to; who wants to know is told by dropping this.
     Closed(Option<oneshot::Sender<()>>),
     /// The connection is not to be used any more.
@@ -34,18 +34,18 @@ pub(super) enum End {
 }
 
 /// A connection for publishing.
-pub(super) struct Session {
-    link: Arc<Link>,
+pub(super) struct RabbitSession {
+    link: Arc<RabbitConnection>,
     channel: Channel,
-    layout: Arc<Layout>,
+    layout: Arc<RabbitTopology>,
     /// Each queue is declared by its first message; the others wait for that.
     declared: HashMap<ShortString, Arc<OnceCell<()>>>,
 }
 
-impl Session {
+impl RabbitSession {
     pub(super) async fn open(
-        connector: Arc<Connector>,
-        layout: Arc<Layout>,
+        connector: Arc<RabbitConnector>,
+        layout: Arc<RabbitTopology>,
     ) -> Result<Self, QueueError> {
         let link = connector.connect("publisher").await?;
         let channel = link.channel().await?;
@@ -57,10 +57,10 @@ impl Session {
     /// Publishes what is there and what comes, until the end. `served` says whether anything was confirmed.
     pub(super) async fn serve(
         mut self,
-        inbox: &mut mpsc::Receiver<Order>,
-        postings: Vec<Posting>,
+        inbox: &mut mpsc::Receiver<SessionCommand>,
+        postings: Vec<PendingPublish>,
         served: &mut bool,
-    ) -> End {
+    ) -> SessionEnd {
         let mut events = std::pin::pin!(self.link.connection().events_listener());
         let mut in_flight: FuturesUnordered<_> =
             postings.into_iter().map(|posting| self.send(posting)).collect();
@@ -101,22 +101,22 @@ impl Session {
                     None => return self.lost(QueueError::new("the connection has ended")),
                 },
                 order = inbox.recv(), if room || blocked.is_some() => match (order, &blocked) {
-                    (Some(Order::Post(posting)), Some(reason)) => {
+                    (Some(SessionCommand::Post(posting)), Some(reason)) => {
                         posting.answer(Err(PublishError::Away(format!("it has no room: {reason}"))));
                     }
-                    (Some(Order::Post(posting)), None) => {
+                    (Some(SessionCommand::Post(posting)), None) => {
                         if !due {
                             moved = Instant::now();
                         }
                         in_flight.push(self.send(posting));
                     }
-                    (Some(Order::Close(done)), _) => {
+                    (Some(SessionCommand::Close(done)), _) => {
                         self.finish(in_flight, returned).await;
-                        return End::Closed(Some(done));
+                        return SessionEnd::Closed(Some(done));
                     }
                     (None, _) => {
                         self.finish(in_flight, returned).await;
-                        return End::Closed(None);
+                        return SessionEnd::Closed(None);
                     }
                 },
                 () = sleep_until(moved + STALL_LIMIT), if due && blocked.is_none() => {
@@ -127,9 +127,9 @@ impl Session {
     }
 
     /// Whoever waits for a confirmation hears that it is unknown, by the end of its future.
-    fn lost(self, problem: QueueError) -> End {
+    fn lost(self, problem: QueueError) -> SessionEnd {
         self.link.cut();
-        End::Lost(problem)
+        SessionEnd::Lost(problem)
     }
 
     async fn finish(
@@ -149,7 +149,7 @@ impl Session {
     }
 
     /// Sends a message, behind those that were sent before, and waits for what becomes of it.
-    fn send(&mut self, posting: Posting) -> impl Future<Output = Sent> + use<> {
+    fn send(&mut self, posting: PendingPublish) -> impl Future<Output = Sent> + use<> {
         let declared = self.declared.entry(posting.parcel.queue.clone()).or_default();
         let declared = Arc::clone(declared);
         let (link, layout) = (Arc::clone(&self.link), Arc::clone(&self.layout));
@@ -197,7 +197,7 @@ impl Session {
 
 /// A message whose fate is known as far as it will be.
 struct Sent {
-    posting: Posting,
+    posting: PendingPublish,
     fate: Fate,
 }
 
@@ -212,7 +212,7 @@ enum Fate {
     Lost(QueueError),
 }
 
-async fn publish(channel: &Channel, parcel: &Parcel) -> Fate {
+async fn publish(channel: &Channel, parcel: &OutboundMessage) -> Fate {
     if !channel.status().connected() {
         return Fate::NotSent(QueueError::new("the connection has ended"));
     }
@@ -251,7 +251,7 @@ impl Returned {
         self.0.extend(ids);
     }
 
-    fn take(&mut self, parcel: &Parcel) -> bool {
+    fn take(&mut self, parcel: &OutboundMessage) -> bool {
         let own = parcel.properties.message_id().as_ref();
         let place = self.0.iter().position(|id| Some(id) == own);
         place.map(|place| self.0.swap_remove(place)).is_some()
@@ -265,10 +265,10 @@ mod tests {
 
     fn sent(id: &str, returned: Option<&str>) -> Sent {
         let properties = BasicProperties::default().with_message_id(id.into());
-        let parcel = Box::new(Parcel { queue: "q".into(), properties, body: Vec::new() });
+        let parcel = Box::new(OutboundMessage { queue: "q".into(), properties, body: Vec::new() });
         let (reply, _) = oneshot::channel();
         let fate = Fate::Known { taken: true, returned: returned.map(ShortString::from) };
-        Sent { posting: Posting { parcel, reply }, fate }
+        Sent { posting: PendingPublish { parcel, reply }, fate }
     }
 
     #[test]

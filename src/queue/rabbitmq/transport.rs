@@ -34,12 +34,12 @@ const FILE_MAX: u64 = 1 << 20;
 
 /// How connections are encrypted: whom to believe, and who the other side has to be.
 #[derive(Clone)]
-pub(super) struct Encryption {
+pub(super) struct RabbitTls {
     connector: TlsConnector,
     server: ServerName<'static>,
 }
 
-impl Encryption {
+impl RabbitTls {
     /// Believes the authorities in a file in PEM form; without one those of the system (`SSL_CERT_FILE` and
     /// `SSL_CERT_DIR` name others). They are read once.
     pub(super) fn of(host: &str, file: Option<&str>) -> Result<Self, QueueError> {
@@ -90,7 +90,7 @@ fn in_file(file: &str) -> Result<Vec<CertificateDer<'static>>, QueueError> {
 
 /// Ends a connection from outside.
 #[derive(Clone, Default)]
-pub(super) struct Cord {
+pub(super) struct ConnectionCloser {
     state: Arc<Mutex<CordState>>,
 }
 
@@ -100,7 +100,7 @@ struct CordState {
     socket: Option<Socket>,
 }
 
-impl Cord {
+impl ConnectionCloser {
     /// Whoever reads or writes on the connection is told that it has ended, now or as soon as it is there.
     pub(super) fn cut(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,41 +123,45 @@ impl Cord {
 
 /// tokio, as lapin asks for it, for one connection.
 #[derive(Clone)]
-pub(super) struct Ground {
+pub(super) struct ConnectionRuntime {
     tokio: Tokio,
-    encryption: Option<Encryption>,
-    cord: Cord,
+    encryption: Option<RabbitTls>,
+    cord: ConnectionCloser,
 }
 
-impl Ground {
+impl ConnectionRuntime {
     /// Sockets and timers are those of this runtime.
-    pub(super) fn new(runtime: Handle, encryption: Option<Encryption>, cord: Cord) -> Self {
+    pub(super) fn new(
+        runtime: Handle,
+        encryption: Option<RabbitTls>,
+        cord: ConnectionCloser,
+    ) -> Self {
         Self { tokio: Tokio::default().with_handle(runtime), encryption, cord }
     }
 
-    async fn open(self, address: SocketAddr) -> io::Result<Line> {
+    async fn open(self, address: SocketAddr) -> io::Result<ConnectionStream> {
         let stream = TcpStream::connect(address).await?;
         // Otherwise a small frame would wait for the answer to the one before (RFC 896).
         stream.set_nodelay(true)?;
         self.cord.hold(&stream)?;
         Ok(match self.encryption {
-            Some(Encryption { connector, server }) => {
-                Line(Box::pin(connector.connect(server, stream).await?))
+            Some(RabbitTls { connector, server }) => {
+                ConnectionStream(Box::pin(connector.connect(server, stream).await?))
             }
-            None => Line(Box::pin(stream)),
+            None => ConnectionStream(Box::pin(stream)),
         })
     }
 }
 
-impl std::fmt::Debug for Ground {
+impl std::fmt::Debug for ConnectionRuntime {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Ground")
     }
 }
 
-impl RuntimeKit for Ground {}
+impl RuntimeKit for ConnectionRuntime {}
 
-impl Executor for Ground {
+impl Executor for ConnectionRuntime {
     type Task<T: Send + 'static> = <Tokio as Executor>::Task<T>;
 
     fn block_on<T, F: Future<Output = T>>(&self, future: F) -> T {
@@ -179,8 +183,8 @@ impl Executor for Ground {
     }
 }
 
-impl Reactor for Ground {
-    type TcpStream = Line;
+impl Reactor for ConnectionRuntime {
+    type TcpStream = ConnectionStream;
     type Sleep = <Tokio as Reactor>::Sleep;
 
     /// For sockets that somebody else has opened; lapin has none.
@@ -188,7 +192,7 @@ impl Reactor for Ground {
         &self,
         _: H,
     ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
-        Err::<Line, _>(io::ErrorKind::Unsupported.into())
+        Err::<ConnectionStream, _>(io::ErrorKind::Unsupported.into())
     }
 
     fn sleep(&self, duration: Duration) -> Self::Sleep {
@@ -202,20 +206,20 @@ impl Reactor for Ground {
     fn tcp_connect_addr(
         &self,
         address: SocketAddr,
-    ) -> impl Future<Output = io::Result<Line>> + Send + 'static {
+    ) -> impl Future<Output = io::Result<ConnectionStream>> + Send + 'static {
         self.clone().open(address)
     }
 }
 
 /// A connection's bytes, as lapin reads and writes them.
-pub(super) struct Line(Pin<Box<dyn Bytes>>);
+pub(super) struct ConnectionStream(Pin<Box<dyn Bytes>>);
 
 /// Whatever carries them, encrypted or not.
 trait Bytes: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send {}
 
 impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send> Bytes for T {}
 
-impl AsyncRead for Line {
+impl AsyncRead for ConnectionStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -227,7 +231,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for ConnectionStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::{RequestId, ScheduleId};
 
-use super::{Entry, LineLimits, Newcomer};
+use super::{Entry, QueueEntry, WaitingListLimits};
 
 /// The lines, each from its oldest request.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(super) struct InProcessWaitingLists {
     lines: Mutex<HashMap<ScheduleId, Line>>,
 }
 
@@ -34,8 +34,8 @@ struct Waiting {
     until: EpochMs,
 }
 
-impl Lines {
-    pub(super) fn enter(&self, newcomer: Newcomer, limits: LineLimits) -> Entry {
+impl InProcessWaitingLists {
+    pub(super) fn enter(&self, newcomer: QueueEntry, limits: WaitingListLimits) -> Entry {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let line = lines.entry(newcomer.id.schedule).or_default();
         line.drop_late(newcomer.now);
@@ -77,7 +77,7 @@ impl Lines {
 }
 
 impl Line {
-    fn enter(&mut self, Newcomer { id, customer, until, .. }: Newcomer) -> Entry {
+    fn enter(&mut self, QueueEntry { id, customer, until, .. }: QueueEntry) -> Entry {
         let number = self.first + self.places.len() as u64;
         self.numbers.insert(id, number);
         *self.customers.entry(customer.clone()).or_default() += 1;
@@ -124,15 +124,15 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: LineLimits = LineLimits { max: 4, customer_max: 2 };
+    const LIMITS: WaitingListLimits = WaitingListLimits { max: 4, customer_max: 2 };
 
     fn id(number: u128) -> RequestId {
         RequestId { schedule: ScheduleId(1), uuid: Uuid::from_u128(number) }
     }
 
-    fn newcomer(number: u128, customer: &str, now: i64) -> Newcomer {
+    fn newcomer(number: u128, customer: &str, now: i64) -> QueueEntry {
         let (now, until) = (EpochMs(now), EpochMs(now + 100));
-        Newcomer { id: id(number), customer: customer.to_owned(), now, until }
+        QueueEntry { id: id(number), customer: customer.to_owned(), now, until }
     }
 
     fn gone(number: u128) -> (RequestId, String) {
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn places_move_up_as_others_leave() {
-        let lines = Lines::default();
+        let lines = InProcessWaitingLists::default();
         for (number, customer) in [(1, "a"), (2, "b"), (3, "c")] {
             let entry = lines.enter(newcomer(number, customer, 0), LIMITS);
             assert_eq!(entry, Entry::At(u64::try_from(number).unwrap()));
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_customer_and_a_line_have_their_bounds() {
-        let lines = Lines::default();
+        let lines = InProcessWaitingLists::default();
         let enter = |number, customer, now| lines.enter(newcomer(number, customer, now), LIMITS);
         assert_eq!(enter(1, "a", 0), Entry::At(1));
         assert_eq!(enter(2, "a", 0), Entry::At(2));

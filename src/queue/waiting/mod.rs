@@ -5,8 +5,8 @@
 //! processes share one, or in memory, and losing it costs places and limits, never a request.
 
 mod in_process;
-mod pace;
 mod redis;
+mod throughput;
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::domain::clock::EpochMs;
 use crate::domain::ids::{RequestId, ScheduleId};
 use crate::redis::Redis;
 
-use in_process::Lines;
-use pace::Pace;
-use redis::SharedLines;
+use in_process::InProcessWaitingLists;
+use redis::RedisWaitingLists;
+use throughput::Throughput;
 
 /// A request that is about to wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Newcomer {
+pub struct QueueEntry {
     /// The request.
     pub id: RequestId,
     /// Whose it is.
@@ -47,7 +47,7 @@ pub enum Entry {
 
 /// How a request stands that still waits.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Standing {
+pub struct QueuePosition {
     /// From 1.
     pub place: u64,
     /// Whether it is being executed.
@@ -58,7 +58,7 @@ pub struct Standing {
 
 /// How many may wait.
 #[derive(Debug, Clone, Copy)]
-pub struct LineLimits {
+pub struct WaitingListLimits {
     /// Requests for one schedule.
     pub max: u64,
     /// Of those, requests of one customer.
@@ -67,17 +67,22 @@ pub struct LineLimits {
 
 /// The lines of all schedules.
 pub struct WaitingList {
-    shared: Option<SharedLines>,
-    own: Lines,
-    pace: Pace,
-    limits: LineLimits,
+    shared: Option<RedisWaitingLists>,
+    own: InProcessWaitingLists,
+    pace: Throughput,
+    limits: WaitingListLimits,
 }
 
 impl WaitingList {
     /// Lines that only this process knows.
     #[must_use]
-    pub fn in_process(limits: LineLimits) -> Self {
-        Self { shared: None, own: Lines::default(), pace: Pace::default(), limits }
+    pub fn in_process(limits: WaitingListLimits) -> Self {
+        Self {
+            shared: None,
+            own: InProcessWaitingLists::default(),
+            pace: Throughput::default(),
+            limits,
+        }
     }
 
     /// Lines that all processes share through Redis; while that is away, its breaker open or its answer
@@ -87,14 +92,14 @@ impl WaitingList {
         redis: Redis,
         breaker: watch::Receiver<BreakerState>,
         budget: Duration,
-        limits: LineLimits,
+        limits: WaitingListLimits,
     ) -> Self {
-        let shared = SharedLines::start(redis, breaker, budget, limits);
+        let shared = RedisWaitingLists::start(redis, breaker, budget, limits);
         Self { shared: Some(shared), ..Self::in_process(limits) }
     }
 
     /// Lets a request into the line of its schedule, if it may.
-    pub async fn enter(&self, newcomer: Newcomer) -> Entry {
+    pub async fn enter(&self, newcomer: QueueEntry) -> Entry {
         if let Some(shared) = &self.shared
             && let Some(entry) = shared.enter(&newcomer).await
         {
@@ -133,20 +138,20 @@ impl WaitingList {
     }
 
     /// How a request stands; none if it is in no line that is known here.
-    pub async fn standing(&self, id: RequestId) -> Option<Standing> {
+    pub async fn standing(&self, id: RequestId) -> Option<QueuePosition> {
         if let Some(shared) = &self.shared
             && let Some(standing) = shared.standing(id).await
         {
             return Some(standing);
         }
         let (place, running) = self.own.standing(id)?;
-        Some(Standing { place, running, per_second: self.pace.of(id.schedule) })
+        Some(QueuePosition { place, running, per_second: self.pace.of(id.schedule) })
     }
 }
 
 /// How many seconds a place is worth at a pace, rounded up.
 #[must_use]
-pub fn estimate_s(standing: &Standing) -> Option<u64> {
+pub fn estimate_s(standing: &QueuePosition) -> Option<u64> {
     let seconds = (standing.place as f64 / standing.per_second?).ceil();
     // Longer than anybody waits: a pace that is nearly none tells nothing.
     (seconds.is_finite() && seconds < 1e6).then_some(seconds as u64)
@@ -158,7 +163,7 @@ mod tests {
 
     #[test]
     fn an_estimate_needs_a_pace() {
-        let at = |place, per_second| Standing { place, running: false, per_second };
+        let at = |place, per_second| QueuePosition { place, running: false, per_second };
         assert_eq!(estimate_s(&at(1, Some(1_000.0))), Some(1));
         assert_eq!(estimate_s(&at(2_500, Some(1_000.0))), Some(3));
         assert_eq!(estimate_s(&at(10, None)), None);

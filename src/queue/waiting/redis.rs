@@ -15,7 +15,7 @@ use crate::redis::{Cmd, Redis, Script, Value, cmd};
 
 use crate::batcher::Gather;
 
-use super::{Entry, LineLimits, Newcomer, Standing};
+use super::{Entry, QueueEntry, QueuePosition, WaitingListLimits};
 
 /// Requests that enter in one round trip, and those that may wait for one.
 const TOGETHER: (usize, usize) = (256, 8_192);
@@ -32,11 +32,11 @@ struct Entering {
     reply: oneshot::Sender<Option<Value>>,
 }
 
-pub(super) struct SharedLines {
+pub(super) struct RedisWaitingLists {
     way: Way,
     enter: Script,
     entering: Gather<Entering>,
-    limits: LineLimits,
+    limits: WaitingListLimits,
 }
 
 /// The way to Redis, as long as it is good.
@@ -60,12 +60,12 @@ impl Way {
     }
 }
 
-impl SharedLines {
+impl RedisWaitingLists {
     pub(super) fn start(
         redis: Redis,
         breaker: watch::Receiver<BreakerState>,
         budget: Duration,
-        limits: LineLimits,
+        limits: WaitingListLimits,
     ) -> Self {
         let way = Way { redis, breaker, budget };
         let enter = Script::new(include_str!("scripts/enter.lua"));
@@ -86,7 +86,7 @@ impl SharedLines {
     }
 
     /// None if Redis is of no help.
-    pub(super) async fn enter(&self, newcomer: &Newcomer) -> Option<Entry> {
+    pub(super) async fn enter(&self, newcomer: &QueueEntry) -> Option<Entry> {
         if *self.way.breaker.borrow() != BreakerState::Closed {
             return None;
         }
@@ -140,7 +140,7 @@ impl SharedLines {
     }
 
     /// None if it is not in the line, or Redis is of no help.
-    pub(super) async fn standing(&self, id: RequestId) -> Option<Standing> {
+    pub(super) async fn standing(&self, id: RequestId) -> Option<QueuePosition> {
         let (mut rank, mut running, mut pace) = (cmd("ZRANK"), cmd("GET"), cmd("GET"));
         rank.arg(line(id.schedule)).arg(member(id));
         running.arg(key(id.schedule, "running"));
@@ -150,7 +150,7 @@ impl SharedLines {
         let per_second = text(pace).and_then(|pace| pace.parse().ok());
         // Version 7 uuids sort by their time, as texts too.
         let running = text(running).is_some_and(|until| member(id).as_str() <= until);
-        Some(Standing { place: u64::try_from(*rank).ok()? + 1, running, per_second })
+        Some(QueuePosition { place: u64::try_from(*rank).ok()? + 1, running, per_second })
     }
 }
 

@@ -16,8 +16,8 @@ fn seen(version: i64) -> LastSeen {
 
 fn told(update: &Update) -> (i64, Option<Vec<u32>>) {
     match &update.news {
-        News::Snapshot(states) => (states.version, None),
-        News::Changes(seats, states) => {
+        StreamEvent::Snapshot(states) => (states.version, None),
+        StreamEvent::Changes(seats, states) => {
             (states.version, Some(seats.iter().map(|seat| seat.0).collect()))
         }
         other => panic!("{other:?}"),
@@ -88,7 +88,7 @@ fn more_changes_than_a_snapshot_is_worth_are_told_as_a_snapshot() {
 #[test]
 fn a_frame_is_written_once_for_all_listeners() {
     static WRITTEN: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-    let write = |_: &News| {
+    let write = |_: &StreamEvent| {
         WRITTEN.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         b"frame".to_vec()
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::catalogue::{HoldFilter, Page};
 use crate::domain::effect::{BlockView, HoldView};
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::{BlockId, CustomerId, HoldId, InHistory, ScheduleId, SeatNumber};
 
 use crate::service::bookings::Reservation;

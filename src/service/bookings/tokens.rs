@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::command::Command;
 use crate::domain::ids::HoldId;
-use crate::domain::refusal::ConflictReason;
+use crate::domain::rejection::ConflictReason;
 use crate::lock::LockToken;
 
 /// The top bit of a token's prefix says that a hold stands behind the lock, not a request.

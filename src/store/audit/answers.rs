@@ -6,7 +6,7 @@ use entity::idempotency;
 use sea_orm::{ConnectionTrait as _, DbErr, FromQueryResult as _, QueryResult};
 use uuid::Uuid;
 
-use crate::domain::audit::answer::{Tariff, Told, check};
+use crate::domain::audit::answer::{RecordedEffect, Tariff, check};
 use crate::domain::catalogue::PlanVersion;
 use crate::domain::clock::EpochMs;
 use crate::domain::command::RequestKey;
@@ -77,7 +77,7 @@ impl Auditor {
                 let status = u16::try_from(row.status).unwrap_or(0);
                 let told = (self.read_answer)(&RecordedAnswer { status, body: row.body });
                 let request = RequestKey { caller: row.caller, key: row.key };
-                let schedule = told.as_ref().and_then(Told::schedule);
+                let schedule = told.as_ref().and_then(RecordedEffect::schedule);
                 if only.is_none() || only == schedule {
                     page.push((request, told));
                 }
@@ -96,19 +96,22 @@ impl Auditor {
         }
     }
 
-    async fn known<'a>(&self, told: impl Iterator<Item = &'a Told>) -> Result<Known, DbErr> {
+    async fn known<'a>(
+        &self,
+        told: impl Iterator<Item = &'a RecordedEffect>,
+    ) -> Result<Known, DbErr> {
         let mut known = Known::default();
         let (mut holds, mut bookings, mut blocks) = (Vec::new(), Vec::new(), Vec::new());
         let (mut events, mut schedules, mut plans) = (Vec::new(), HashSet::new(), Vec::new());
         for told in told {
             schedules.extend(told.schedule());
             match told {
-                Told::Hold(id, _) => holds.push((id.schedule.0, id.uuid)),
-                Told::Booking(id, _) => bookings.push((id.schedule.0, id.uuid)),
-                Told::Block(id) => blocks.push((id.schedule.0, id.uuid)),
-                Told::Event(id) => events.push(id.0),
-                Told::Plan(PlanVersion { id, .. }) => plans.push(id.clone()),
-                Told::Schedule(_) | Told::Nothing => {}
+                RecordedEffect::Hold(id, _) => holds.push((id.schedule.0, id.uuid)),
+                RecordedEffect::Booking(id, _) => bookings.push((id.schedule.0, id.uuid)),
+                RecordedEffect::Block(id) => blocks.push((id.schedule.0, id.uuid)),
+                RecordedEffect::Event(id) => events.push(id.0),
+                RecordedEffect::Plan(PlanVersion { id, .. }) => plans.push(id.clone()),
+                RecordedEffect::Schedule(_) | RecordedEffect::Nothing => {}
             }
         }
         for (table, ids) in [("hold", holds), ("booking", bookings), ("block", blocks)] {
@@ -190,20 +193,20 @@ fn numbers(text: &str) -> Vec<i32> {
 
 impl Known {
     /// What an answer's effect costs, if that effect exists.
-    fn tariff(&self, told: &Told) -> Option<Tariff> {
+    fn tariff(&self, told: &RecordedEffect) -> Option<Tariff> {
         let claim = match told {
-            Told::Hold(id, _) => (id.schedule.0, id.uuid),
-            Told::Booking(id, _) => (id.schedule.0, id.uuid),
-            Told::Block(id) => (id.schedule.0, id.uuid),
-            Told::Event(id) => return self.events.contains(&id.0).then(Tariff::default),
-            Told::Schedule(id) => {
+            RecordedEffect::Hold(id, _) => (id.schedule.0, id.uuid),
+            RecordedEffect::Booking(id, _) => (id.schedule.0, id.uuid),
+            RecordedEffect::Block(id) => (id.schedule.0, id.uuid),
+            RecordedEffect::Event(id) => return self.events.contains(&id.0).then(Tariff::default),
+            RecordedEffect::Schedule(id) => {
                 return self.currencies.contains_key(&id.0).then(Tariff::default);
             }
-            Told::Plan(plan) => {
+            RecordedEffect::Plan(plan) => {
                 let known = self.plans.contains(&(plan.id.clone(), plan.version));
                 return known.then(Tariff::default);
             }
-            Told::Nothing => return Some(Tariff::default()),
+            RecordedEffect::Nothing => return Some(Tariff::default()),
         };
         let seats = self.claims.get(&claim)?.iter();
         let prices = seats.filter_map(|seat| self.seats.get(&(claim.0, *seat)).cloned()).collect();

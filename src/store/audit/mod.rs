@@ -10,7 +10,7 @@ mod page;
 mod schedule;
 
 pub use answers::ANSWERS_AT_A_TIME;
-pub use pace::Pace;
+pub use pace::AuditPace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +23,12 @@ use sea_orm::{
 };
 use tokio::sync::mpsc;
 
-use crate::domain::audit::answer::Told;
+use crate::domain::audit::answer::RecordedEffect;
 use crate::domain::audit::schedule::ScheduleAudit;
 use crate::domain::audit::{Invariant, Subject, Violation};
 use crate::domain::clock::EpochMs;
 use crate::domain::effect::RecordedAnswer;
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::ScheduleId;
 use crate::domain::rules::Policy;
 
@@ -37,7 +37,7 @@ use crate::store::connection::rows;
 use crate::store::{ReadFrom, Store};
 
 /// Reads what [`Renderer`](super::Renderer) wrote; `None` if nobody here can have written it.
-pub type AnswerReader = fn(&RecordedAnswer) -> Option<Told>;
+pub type AnswerReader = fn(&RecordedAnswer) -> Option<RecordedEffect>;
 
 /// Rows of one page.
 const PAGE: u64 = 2_000;
@@ -97,7 +97,7 @@ struct Auditor {
     policy: Policy,
     found: mpsc::Sender<Violation>,
     audited: Audited,
-    rests: pace::Rests,
+    rests: pace::AuditPauses,
 }
 
 impl Store {
@@ -110,12 +110,12 @@ impl Store {
     pub async fn audit(
         self: &Arc<Self>,
         scope: AuditScope,
-        pace: Pace,
+        pace: AuditPace,
         found: mpsc::Sender<Violation>,
     ) -> Result<Audited, StoreError> {
         let (dialect, read_answer) = (self.dialect, self.settings.read_answer);
         let policy = self.settings.policy;
-        let rests = pace::Rests::new(pace, self.settings.limits.statement_timeout);
+        let rests = pace::AuditPauses::new(pace, self.settings.limits.statement_timeout);
         let work = move |db: DatabaseConnection| async move {
             let transaction = db.begin_with_options(dialect.snapshot()).await?;
             let audited = Audited::default();

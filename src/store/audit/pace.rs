@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// How fast to audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub enum AuditPace {
     /// Without a rest: somebody waits for the result.
     Full,
     /// At most a quarter of the time: after each page it rests three times as long as the page took.
@@ -12,15 +12,15 @@ pub enum Pace {
 }
 
 /// The rests of one audit.
-pub(super) struct Rests {
-    pace: Pace,
+pub(super) struct AuditPauses {
+    pace: AuditPace,
     longest: Duration,
     page_began: Instant,
 }
 
-impl Rests {
+impl AuditPauses {
     /// `statement_timeout` is also how long a transaction may be idle before PostgreSQL ends it.
-    pub(super) fn new(pace: Pace, statement_timeout: Duration) -> Self {
+    pub(super) fn new(pace: AuditPace, statement_timeout: Duration) -> Self {
         Self { pace, longest: statement_timeout / 4, page_began: Instant::now() }
     }
 
@@ -33,7 +33,7 @@ impl Rests {
     }
 }
 
-impl Pace {
+impl AuditPace {
     fn rest_after(self, worked: Duration, longest: Duration) -> Duration {
         match self {
             Self::Full => Duration::ZERO,
@@ -48,12 +48,12 @@ mod tests {
 
     #[test]
     fn in_the_background_an_audit_works_a_quarter_of_the_time() {
-        let rest = |pace: Pace, worked| {
+        let rest = |pace: AuditPace, worked| {
             let (worked, longest) = (Duration::from_millis(worked), Duration::from_millis(500));
             pace.rest_after(worked, longest).as_millis()
         };
-        assert_eq!(rest(Pace::Background, 20), 60);
-        assert_eq!(rest(Pace::Background, 60_000), 500, "an idle transaction is ended");
-        assert_eq!(rest(Pace::Full, 20), 0);
+        assert_eq!(rest(AuditPace::Background, 20), 60);
+        assert_eq!(rest(AuditPace::Background, 60_000), 500, "an idle transaction is ended");
+        assert_eq!(rest(AuditPace::Full, 20), 0);
     }
 }

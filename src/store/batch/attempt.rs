@@ -1,24 +1,21 @@
 //! One run of the booking transaction: BEGIN, lock, decide, write, COMMIT.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait as _};
+use sea_orm::{DatabaseConnection, DbErr, TransactionTrait as _};
 
 use crate::domain::command::Command;
 use crate::domain::decide::{Decision, decide};
 use crate::domain::ids::BatchId;
 use crate::domain::rules::Policy;
-use crate::faults::mutants::Mutant;
-use crate::faults::{self, Point};
+use crate::faults::{self, FailPoint};
 use crate::store::connection::dialect::Dialect;
 use crate::store::connection::errors;
 
 use super::load::{injected, load};
-use super::tamper::tamper;
-use super::wanted::Wanted;
+use super::rows_to_lock::RowsToLock;
 use super::write::{Renderer, WriteError, write};
 use crate::store::connection::transaction::{Commit, Session, commit};
 
@@ -58,7 +55,7 @@ pub(crate) enum AttemptError {
 }
 
 /// A run and what it decided, which is kept even if COMMIT's answer is lost.
-pub(crate) struct Report {
+pub(crate) struct AttemptReport {
     pub(crate) result: Result<Attempted, AttemptError>,
     pub(crate) decision: Option<Decision>,
     pub(crate) statements: u32,
@@ -70,7 +67,7 @@ pub(crate) struct Report {
 
 /// What is known of a run while it goes on.
 #[derive(Default)]
-struct Course {
+struct Progress {
     decision: Option<Decision>,
     statements: u32,
     locking: Option<Duration>,
@@ -95,9 +92,9 @@ impl From<DbErr> for AttemptError {
 impl Attempt {
     /// Runs the transaction within its time limit. After a failure by time the connection is in an unknown
     /// state: the caller must throw it away.
-    pub(crate) async fn run(self, connection: &DatabaseConnection) -> Report {
+    pub(crate) async fn run(self, connection: &DatabaseConnection) -> AttemptReport {
         let committing = Arc::new(AtomicBool::new(false));
-        let mut course = Course::default();
+        let mut course = Progress::default();
         let work = self.transact(connection, &committing, &mut course);
         let (result, timed_out) = match tokio::time::timeout(self.limit, work).await {
             Ok(Err(AttemptError::Database(error))) => {
@@ -108,19 +105,19 @@ impl Attempt {
             Err(_) if committing.load(Ordering::SeqCst) => (Err(AttemptError::Uncertain), true),
             Err(_) => (Err(AttemptError::Deadline), true),
         };
-        let Course { decision, statements, locking } = course;
-        Report { result, decision, statements, locking, timed_out }
+        let Progress { decision, statements, locking } = course;
+        AttemptReport { result, decision, statements, locking, timed_out }
     }
 
     async fn transact(
         &self,
         connection: &DatabaseConnection,
         committing: &AtomicBool,
-        course: &mut Course,
+        course: &mut Progress,
     ) -> Result<Attempted, AttemptError> {
         let began = Instant::now();
         let transaction = connection.begin_with_options(self.dialect.begin()).await?;
-        faults::reach(Point::AfterBegin).await.map_err(injected)?;
+        faults::reach(FailPoint::AfterBegin).await.map_err(injected)?;
         let session = Session::new(&transaction, self.dialect);
         if self.dialect == Dialect::Sqlite {
             session.locked_after(began.elapsed());
@@ -130,14 +127,10 @@ impl Attempt {
         course.locking = session.locking();
         match worked {
             Ok(Attempted::Committed) => {
-                faults::reach(Point::BeforeCommit).await.map_err(injected)?;
+                faults::reach(FailPoint::BeforeCommit).await.map_err(injected)?;
                 committing.store(true, Ordering::SeqCst);
-                if Mutant::AnswerBeforeCommit.is_on() {
-                    tokio::spawn(commit_later(transaction));
-                    return Ok(Attempted::Committed);
-                }
                 match commit(transaction).await? {
-                    Commit::Done => match faults::reach(Point::AfterCommit).await {
+                    Commit::Done => match faults::reach(FailPoint::AfterCommit).await {
                         Ok(()) => Ok(Attempted::Committed),
                         Err(_) => Err(AttemptError::Uncertain),
                     },
@@ -161,16 +154,12 @@ impl Attempt {
         session: &Session<'_>,
         kept: &mut Option<Decision>,
     ) -> Result<Attempted, AttemptError> {
-        let wanted = Wanted::of(self.commands.iter());
+        let wanted = RowsToLock::of(self.commands.iter());
         let loaded = load(session, self.batch, &self.policy, wanted).await?;
         if let Some(earlier) = loaded.committed_attempt {
             return Ok(Attempted::Earlier(earlier));
         }
-        let (mut rows, mut commands) = (loaded.rows, Cow::Borrowed(self.commands.as_slice()));
-        if Mutant::ANY {
-            tamper(loaded.now, &self.policy, &mut rows, commands.to_mut());
-        }
-        let decision = decide(loaded.now, &self.policy, rows, &commands);
+        let decision = decide(loaded.now, &self.policy, loaded.rows, &self.commands);
         let decision = kept.insert(decision);
         if decision.changes.is_empty() {
             return Ok(if loaded.must_commit { Attempted::Committed } else { Attempted::ReadOnly });
@@ -178,10 +167,4 @@ impl Attempt {
         write(session, (self.batch, self.number), loaded.now, decision, self.render).await?;
         Ok(Attempted::Committed)
     }
-}
-
-/// What a mutant does whose answer does not wait for COMMIT.
-async fn commit_later(transaction: DatabaseTransaction) {
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    drop(transaction.commit().await);
 }

@@ -17,14 +17,13 @@ use crate::domain::ids::{BatchId, CustomerId, HoldId, ScheduleId};
 use crate::domain::rows::{Rows, ScheduleRow, SeatKey};
 use crate::domain::rules::Policy;
 use crate::domain::seat::{SeatRow, SeatState};
-use crate::faults::mutants::Mutant;
-use crate::faults::{self, Injected, Point};
+use crate::faults::{self, FailPoint, Injected};
 use crate::store::connection::dialect::{Column, Dialect, RowSet};
 use crate::store::connection::rows;
 use crate::store::queries::heartbeat;
 use crate::store::queries::idempotency;
 
-use super::wanted::Wanted;
+use super::rows_to_lock::RowsToLock;
 use crate::store::connection::transaction::Session;
 
 /// What was read behind the locks.
@@ -41,13 +40,9 @@ pub(crate) async fn load(
     session: &Session<'_>,
     batch: BatchId,
     policy: &Policy,
-    mut wanted: Wanted,
+    mut wanted: RowsToLock,
 ) -> Result<Loaded, DbErr> {
     let mut rows = Rows::default();
-    let at_begin = match Mutant::ClockAtBegin.is_on() {
-        true => Some(idempotency::now(session).await?),
-        false => None,
-    };
     let began = Instant::now();
     let locked = lock(session, &mut wanted, &mut rows).await;
     session.locked_after(began.elapsed());
@@ -59,7 +54,7 @@ pub(crate) async fn load(
     load_schedules(session, &versions, &mut rows).await?;
     load_customers(session, &wanted, &mut rows).await?;
     Ok(Loaded {
-        now: at_begin.unwrap_or(context.now),
+        now: context.now,
         rows,
         committed_attempt: context.committed_attempt,
         must_commit: context.recorded_gap,
@@ -74,14 +69,14 @@ pub(crate) fn injected(fault: Injected) -> DbErr {
 /// Every row that the batch decides on, in the global order; gives the versions of the schedules.
 async fn lock(
     session: &Session<'_>,
-    wanted: &mut Wanted,
+    wanted: &mut RowsToLock,
     rows: &mut Rows,
 ) -> Result<HashMap<ScheduleId, i64>, DbErr> {
     lock_claims(session, wanted, rows).await?;
     lock_seats(session, wanted, rows).await?;
-    faults::reach(Point::AfterRowLock).await.map_err(injected)?;
+    faults::reach(FailPoint::AfterRowLock).await.map_err(injected)?;
     let versions = lock_versions(session, wanted).await?;
-    faults::reach(Point::AfterVersionLock).await.map_err(injected)?;
+    faults::reach(FailPoint::AfterVersionLock).await.map_err(injected)?;
     Ok(versions)
 }
 
@@ -93,7 +88,7 @@ fn scoped<T>(ids: impl Iterator<Item = T> + Clone, split: fn(T) -> (ScheduleId, 
 
 async fn lock_claims(
     session: &Session<'_>,
-    wanted: &mut Wanted,
+    wanted: &mut RowsToLock,
     rows: &mut Rows,
 ) -> Result<(), DbErr> {
     let lock = |clause| {
@@ -134,7 +129,11 @@ async fn lock_claims(
     Ok(())
 }
 
-async fn lock_seats(session: &Session<'_>, wanted: &Wanted, rows: &mut Rows) -> Result<(), DbErr> {
+async fn lock_seats(
+    session: &Session<'_>,
+    wanted: &RowsToLock,
+    rows: &mut Rows,
+) -> Result<(), DbErr> {
     if wanted.seats.is_empty() {
         return Ok(());
     }
@@ -142,20 +141,12 @@ async fn lock_seats(session: &Session<'_>, wanted: &Wanted, rows: &mut Rows) -> 
     let before =
         "SELECT s.schedule_id, s.number, s.label, s.price, s.state, s.hold_id, s.held_until,
                   s.booking_id, s.block_id FROM";
-    let select = |lock| {
-        let after = format!(
-            "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number
-             ORDER BY s.schedule_id, s.number {lock}"
-        );
-        session.query(set.statement(session.dialect, Vec::new(), before, &after))
-    };
-    let stale = Mutant::StaleRows.is_on() || Mutant::NoRowLock.is_on();
-    let unlocked = if stale { Some(select("").await?) } else { None };
-    let locked = match Mutant::NoRowLock.is_on() {
-        true => Vec::new(),
-        false => select(session.dialect.lock("FOR UPDATE OF s")).await?,
-    };
-    let found = unlocked.unwrap_or(locked);
+    let after = format!(
+        "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number
+         ORDER BY s.schedule_id, s.number {}",
+        session.dialect.lock("FOR UPDATE OF s")
+    );
+    let found = session.query(set.statement(session.dialect, Vec::new(), before, &after)).await?;
     rows.seats.reserve(found.len());
     for row in found {
         type Columns =
@@ -171,7 +162,7 @@ async fn lock_seats(session: &Session<'_>, wanted: &Wanted, rows: &mut Rows) -> 
 
 async fn lock_versions(
     session: &Session<'_>,
-    wanted: &Wanted,
+    wanted: &RowsToLock,
 ) -> Result<HashMap<ScheduleId, i64>, DbErr> {
     if wanted.schedules.is_empty() {
         return Ok(HashMap::new());
@@ -240,7 +231,7 @@ const LIVE_CLAIMS: &str =
 /// replicas could exceed the limit together.
 async fn load_customers(
     session: &Session<'_>,
-    wanted: &Wanted,
+    wanted: &RowsToLock,
     rows: &mut Rows,
 ) -> Result<(), DbErr> {
     let limited = |schedule: &ScheduleId| {

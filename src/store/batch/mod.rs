@@ -5,9 +5,8 @@
 
 pub(crate) mod attempt;
 pub(crate) mod load;
-pub(crate) mod step;
-mod tamper;
-pub(crate) mod wanted;
+pub(crate) mod recovery;
+pub(crate) mod rows_to_lock;
 pub(crate) mod write;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,7 +19,7 @@ use uuid::Uuid;
 use crate::domain::command::{Action, Command};
 use crate::domain::decide::Decision;
 use crate::domain::effect::Outcome;
-use crate::domain::failure::Failure;
+use crate::domain::execution_error::ExecutionError;
 use crate::domain::ids::{BatchId, ScheduleId};
 use crate::domain::rows::JournalEntry;
 use crate::telemetry::metrics::batch::{BatchOutcome, CommandKind, CommandOutcome, Guard};
@@ -28,12 +27,12 @@ use crate::telemetry::metrics::batch::{BatchOutcome, CommandKind, CommandOutcome
 use crate::store::Store;
 use crate::store::connection::connect::Connections;
 use crate::store::connection::errors;
-use crate::store::connection::errors::Meaning;
+use crate::store::connection::errors::ErrorClass;
 use attempt::{Attempt, AttemptError, Attempted};
-use step::{Step, Tries, next_step};
+use recovery::{RecoveryAction, RecoveryAttempts, next_step};
 
 /// What became of one command.
-pub type CommandResult = Result<Outcome, Failure>;
+pub type CommandResult = Result<Outcome, ExecutionError>;
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -48,7 +47,7 @@ pub struct BatchReport {
 }
 
 /// Says whether the command at this place in the batch is still wanted; asked before every run.
-pub type StillWanted<'a> = &'a (dyn Fn(usize) -> bool + Send + Sync);
+pub type IsActive<'a> = &'a (dyn Fn(usize) -> bool + Send + Sync);
 
 /// A batch, or what is left of one: the places of its commands, and its runs so far.
 struct Part {
@@ -57,14 +56,14 @@ struct Part {
     runs: i16,
     /// What each run decided, for which places; a run is durable or not as a whole.
     kept: BTreeMap<i16, (Vec<usize>, Decision)>,
-    tries: Tries,
+    tries: RecoveryAttempts,
     uncertain: bool,
 }
 
 impl Part {
     fn new(places: Vec<usize>) -> Self {
         let id = BatchId(Uuid::now_v7());
-        let tries = Tries::default();
+        let tries = RecoveryAttempts::default();
         Self { id, places, runs: 0, kept: BTreeMap::new(), tries, uncertain: false }
     }
 }
@@ -74,7 +73,7 @@ struct Work<'a> {
     store: &'a Store,
     lane: &'a Connections,
     commands: Vec<Command>,
-    wanted: StillWanted<'a>,
+    wanted: IsActive<'a>,
     results: Vec<Option<CommandResult>>,
     journal: Vec<JournalEntry>,
     freed: Vec<(ScheduleId, i64)>,
@@ -88,10 +87,10 @@ impl Store {
         self: &Arc<Self>,
         lane: usize,
         commands: Vec<Command>,
-        wanted: StillWanted<'_>,
+        wanted: IsActive<'_>,
     ) -> BatchReport {
         let Some(lane) = self.lanes.get(lane % self.lanes.len().max(1)) else {
-            let away = Failure::Unavailable("there is no write connection".to_owned());
+            let away = ExecutionError::Unavailable("there is no write connection".to_owned());
             let results = commands.iter().map(|_| Err(away.clone())).collect();
             return BatchReport { results, journal: Vec::new(), freed: Vec::new() };
         };
@@ -122,35 +121,35 @@ impl Work<'_> {
             // It is stuck, or leads to a primary that was demoted and goes on answering.
             let leads_nowhere = match &error {
                 AttemptError::Deadline | AttemptError::Uncertain => true,
-                AttemptError::Database(error) => errors::meaning(error) == Meaning::ReadOnly,
+                AttemptError::Database(error) => errors::meaning(error) == ErrorClass::ReadOnly,
                 AttemptError::KeyTaken | AttemptError::RowCount(_) => false,
             };
             if leads_nowhere {
                 self.renew().await;
             }
             match step {
-                Step::Again(pause) => {
+                RecoveryAction::Again(pause) => {
                     self.note(BatchOutcome::Retried);
                     tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
                 }
-                Step::Renew => {
+                RecoveryAction::Renew => {
                     self.note(BatchOutcome::Retried);
                     self.renew().await;
                 }
-                Step::Resolve => {
+                RecoveryAction::Resolve => {
                     part.uncertain = true;
                     if self.resolve(&mut part).await {
                         return;
                     }
                 }
-                Step::Halve => {
+                RecoveryAction::Halve => {
                     self.note(BatchOutcome::Halved);
                     let second = part.places.split_off(part.places.len() / 2);
                     self.parts.push_front(Part::new(second));
                     self.parts.push_front(Part::new(part.places));
                     return;
                 }
-                Step::Fail(failure) => {
+                RecoveryAction::Fail(failure) => {
                     self.fail(&part, &failure);
                     return;
                 }
@@ -160,7 +159,8 @@ impl Work<'_> {
 
     /// Before a run, so that retries and halves do not execute what nobody waits for any more.
     fn drop_unwanted(&mut self, part: &mut Part) {
-        let failure = if part.uncertain { Failure::Unknown } else { Failure::Withdrawn };
+        let failure =
+            if part.uncertain { ExecutionError::Unknown } else { ExecutionError::Withdrawn };
         part.places.retain(|place| {
             let wanted = (self.wanted)(*place);
             if !wanted && let Some(result) = self.results.get_mut(*place) {
@@ -246,7 +246,7 @@ impl Work<'_> {
 
     fn deliver(&mut self, part: &mut Part, run: i16, how: BatchOutcome) {
         let Some((places, decision)) = part.kept.remove(&run) else {
-            self.fail(part, &Failure::Unknown);
+            self.fail(part, &ExecutionError::Unknown);
             return;
         };
         self.note(how);
@@ -262,8 +262,8 @@ impl Work<'_> {
         }
     }
 
-    fn fail(&mut self, part: &Part, failure: &Failure) {
-        let unknown = *failure == Failure::Unknown;
+    fn fail(&mut self, part: &Part, failure: &ExecutionError) {
+        let unknown = *failure == ExecutionError::Unknown;
         self.note(if unknown { BatchOutcome::Unknown } else { BatchOutcome::Failed });
         log::warn!("a batch of {} commands failed: {failure}", part.places.len());
         for place in &part.places {
@@ -302,7 +302,7 @@ impl Work<'_> {
     }
 
     fn report(self) -> BatchReport {
-        let unknown = || Err(Failure::Unknown);
+        let unknown = || Err(ExecutionError::Unknown);
         let results: Vec<CommandResult> =
             self.results.into_iter().map(|result| result.unwrap_or_else(unknown)).collect();
         for (command, result) in self.commands.iter().zip(&results) {

@@ -14,7 +14,6 @@ use crate::domain::effect::{Answer, RecordedAnswer};
 use crate::domain::ids::BatchId;
 use crate::domain::rows::{BookedSeat, Changes, JournalEntry};
 use crate::domain::seat::SeatState;
-use crate::faults::mutants::Mutant;
 use crate::store::connection::dialect::{Column, RowSet};
 use crate::store::connection::rows;
 use crate::store::queries::idempotency;
@@ -79,10 +78,10 @@ async fn answers(
     now: EpochMs,
     render: Renderer,
 ) -> Result<(), WriteError> {
-    if changes.answers.is_empty() || Mutant::NoRecord.is_on() {
+    if changes.answers.is_empty() {
         return Ok(());
     }
-    let answers: Vec<idempotency::Row> = changes
+    let answers: Vec<idempotency::StoredKey> = changes
         .answers
         .values()
         .map(|new| (new.keyed.clone(), render(&new.answer, &new.keyed.request), new.expires_at))

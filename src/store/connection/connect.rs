@@ -8,7 +8,7 @@ use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{AssertSqlSafe, Executor as _};
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr};
 
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::pool::Pool;
 

@@ -4,7 +4,7 @@ use sea_orm::{DbErr, RuntimeErr, sqlx};
 
 /// The meaning of a database error. Sources: PostgreSQL manual appendix A, SQLite result codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Meaning {
+pub(crate) enum ErrorClass {
     /// Lost to another transaction (serialization failure, deadlock, busy file): run it again.
     Again,
     /// A unique index held: the rows seen were not the rows there are.
@@ -24,10 +24,10 @@ pub(crate) enum Meaning {
 
 /// Reads the meaning of an error. Anything unknown counts as unavailable: it is answered by 503, and is
 /// neither retried nor halved.
-pub(crate) fn meaning(error: &DbErr) -> Meaning {
-    let Some(error) = sqlx_error(error) else { return Meaning::Unavailable };
+pub(crate) fn meaning(error: &DbErr) -> ErrorClass {
+    let Some(error) = sqlx_error(error) else { return ErrorClass::Unavailable };
     let Some(database) = error.as_database_error() else { return driver(error) };
-    let Some(code) = database.code() else { return Meaning::Unavailable };
+    let Some(code) = database.code() else { return ErrorClass::Unavailable };
     if database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
         postgres(&code)
     } else {
@@ -37,48 +37,48 @@ pub(crate) fn meaning(error: &DbErr) -> Meaning {
 
 /// What the driver says of itself, without an answer of the server. Most protocol errors come of a connection
 /// that went wrong; more parameters than the protocol can count do not.
-fn driver(error: &sqlx::Error) -> Meaning {
+fn driver(error: &sqlx::Error) -> ErrorClass {
     match error {
-        sqlx::Error::Protocol(text) if text.contains("too many") => Meaning::Refused,
+        sqlx::Error::Protocol(text) if text.contains("too many") => ErrorClass::Refused,
         sqlx::Error::InvalidArgument(_)
         | sqlx::Error::TypeNotFound { .. }
         | sqlx::Error::ColumnIndexOutOfBounds { .. }
         | sqlx::Error::ColumnNotFound(_)
         | sqlx::Error::ColumnDecode { .. }
         | sqlx::Error::Encode(_)
-        | sqlx::Error::Decode(_) => Meaning::Refused,
-        _ => Meaning::Unavailable,
+        | sqlx::Error::Decode(_) => ErrorClass::Refused,
+        _ => ErrorClass::Unavailable,
     }
 }
 
-fn postgres(code: &str) -> Meaning {
+fn postgres(code: &str) -> ErrorClass {
     match code {
-        "40001" | "40P01" => Meaning::Again,
-        "23505" => Meaning::Unique,
-        "25006" => Meaning::ReadOnly,
-        "0A000" | "26000" => Meaning::Stale,
-        "08P01" | "42601" => Meaning::Refused,
-        _ if code.starts_with("54") => Meaning::Refused,
-        _ if code.starts_with("22") || code.starts_with("23") => Meaning::Data,
-        _ => Meaning::Unavailable,
+        "40001" | "40P01" => ErrorClass::Again,
+        "23505" => ErrorClass::Unique,
+        "25006" => ErrorClass::ReadOnly,
+        "0A000" | "26000" => ErrorClass::Stale,
+        "08P01" | "42601" => ErrorClass::Refused,
+        _ if code.starts_with("54") => ErrorClass::Refused,
+        _ if code.starts_with("22") || code.starts_with("23") => ErrorClass::Data,
+        _ => ErrorClass::Unavailable,
     }
 }
 
-fn sqlite(code: &str, message: &str) -> Meaning {
+fn sqlite(code: &str, message: &str) -> ErrorClass {
     const CONSTRAINT: i64 = 19;
-    let Ok(extended) = code.parse::<i64>() else { return Meaning::Unavailable };
+    let Ok(extended) = code.parse::<i64>() else { return ErrorClass::Unavailable };
     match (extended & 0xff, extended) {
-        (5 | 6, _) => Meaning::Again,
-        (_, 1555 | 2067) => Meaning::Unique,
-        (CONSTRAINT | 18 | 20, _) => Meaning::Data,
-        (8, _) => Meaning::ReadOnly,
-        (17, _) => Meaning::Stale,
-        (21 | 25, _) => Meaning::Refused,
+        (5 | 6, _) => ErrorClass::Again,
+        (_, 1555 | 2067) => ErrorClass::Unique,
+        (CONSTRAINT | 18 | 20, _) => ErrorClass::Data,
+        (8, _) => ErrorClass::ReadOnly,
+        (17, _) => ErrorClass::Stale,
+        (21 | 25, _) => ErrorClass::Refused,
         // One code for every fault of a statement, and for a schema that lacks a table.
         (1, _) if message.contains("too many") || message.contains("syntax error") => {
-            Meaning::Refused
+            ErrorClass::Refused
         }
-        _ => Meaning::Unavailable,
+        _ => ErrorClass::Unavailable,
     }
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn constraint(error: &DbErr) -> Option<String> {
 /// Whether an error in answer to COMMIT means that nothing was committed. A server that breaks down while
 /// it flushes the commit record answers, too, and may find that record again when it recovers.
 pub(crate) fn refused_commit(error: &DbErr) -> bool {
-    let definite = [Meaning::Again, Meaning::Unique, Meaning::Data, Meaning::ReadOnly];
+    let definite = [ErrorClass::Again, ErrorClass::Unique, ErrorClass::Data, ErrorClass::ReadOnly];
     answered_by_server(error) && definite.contains(&meaning(error))
 }
 
@@ -146,24 +146,24 @@ mod tests {
     #[test]
     fn postgres_states_have_one_meaning_each() {
         let table = [
-            ("40001", Meaning::Again),
-            ("40P01", Meaning::Again),
-            ("23505", Meaning::Unique),
-            ("23514", Meaning::Data),
-            ("22021", Meaning::Data),
-            ("25006", Meaning::ReadOnly),
-            ("0A000", Meaning::Stale),
-            ("26000", Meaning::Stale),
-            ("55P03", Meaning::Unavailable),
-            ("57014", Meaning::Unavailable),
-            ("53100", Meaning::Unavailable),
-            ("57P01", Meaning::Unavailable),
-            ("08006", Meaning::Unavailable),
-            ("08P01", Meaning::Refused),
-            ("42601", Meaning::Refused),
-            ("42P01", Meaning::Unavailable),
-            ("54000", Meaning::Refused),
-            ("54023", Meaning::Refused),
+            ("40001", ErrorClass::Again),
+            ("40P01", ErrorClass::Again),
+            ("23505", ErrorClass::Unique),
+            ("23514", ErrorClass::Data),
+            ("22021", ErrorClass::Data),
+            ("25006", ErrorClass::ReadOnly),
+            ("0A000", ErrorClass::Stale),
+            ("26000", ErrorClass::Stale),
+            ("55P03", ErrorClass::Unavailable),
+            ("57014", ErrorClass::Unavailable),
+            ("53100", ErrorClass::Unavailable),
+            ("57P01", ErrorClass::Unavailable),
+            ("08006", ErrorClass::Unavailable),
+            ("08P01", ErrorClass::Refused),
+            ("42601", ErrorClass::Refused),
+            ("42P01", ErrorClass::Unavailable),
+            ("54000", ErrorClass::Refused),
+            ("54023", ErrorClass::Refused),
         ];
         for (code, expected) in table {
             assert_eq!(postgres(code), expected, "{code}");
@@ -173,25 +173,25 @@ mod tests {
     #[test]
     fn sqlite_codes_have_one_meaning_each() {
         let table = [
-            ("5", Meaning::Again),
-            ("517", Meaning::Again),
-            ("2067", Meaning::Unique),
-            ("1555", Meaning::Unique),
-            ("275", Meaning::Data),
-            ("8", Meaning::ReadOnly),
-            ("17", Meaning::Stale),
-            ("13", Meaning::Unavailable),
-            ("778", Meaning::Unavailable),
-            ("21", Meaning::Refused),
-            ("25", Meaning::Refused),
+            ("5", ErrorClass::Again),
+            ("517", ErrorClass::Again),
+            ("2067", ErrorClass::Unique),
+            ("1555", ErrorClass::Unique),
+            ("275", ErrorClass::Data),
+            ("8", ErrorClass::ReadOnly),
+            ("17", ErrorClass::Stale),
+            ("13", ErrorClass::Unavailable),
+            ("778", ErrorClass::Unavailable),
+            ("21", ErrorClass::Refused),
+            ("25", ErrorClass::Refused),
         ];
         for (code, expected) in table {
             assert_eq!(sqlite(code, "any"), expected, "{code}");
         }
         for (message, expected) in [
-            ("too many SQL variables", Meaning::Refused),
-            ("near \"FORM\": syntax error", Meaning::Refused),
-            ("no such table: seat", Meaning::Unavailable),
+            ("too many SQL variables", ErrorClass::Refused),
+            ("near \"FORM\": syntax error", ErrorClass::Refused),
+            ("no such table: seat", ErrorClass::Unavailable),
         ] {
             assert_eq!(sqlite("1", message), expected, "{message}");
         }
@@ -201,11 +201,11 @@ mod tests {
     fn a_statement_that_the_driver_refuses_is_a_fault_of_this_program() {
         let meaning = |error| meaning(&DbErr::Query(RuntimeErr::SqlxError(Arc::new(error))));
         let many = "PgConnection::run(): too many arguments for query: 70000";
-        assert_eq!(meaning(sqlx::Error::Protocol(many.to_owned())), Meaning::Refused);
-        assert_eq!(meaning(sqlx::Error::ColumnNotFound("label".to_owned())), Meaning::Refused);
+        assert_eq!(meaning(sqlx::Error::Protocol(many.to_owned())), ErrorClass::Refused);
+        assert_eq!(meaning(sqlx::Error::ColumnNotFound("label".to_owned())), ErrorClass::Refused);
         let cut = "unexpected ReadyForQuery";
-        assert_eq!(meaning(sqlx::Error::Protocol(cut.to_owned())), Meaning::Unavailable);
-        assert_eq!(meaning(sqlx::Error::PoolTimedOut), Meaning::Unavailable);
-        assert_eq!(meaning(sqlx::Error::WorkerCrashed), Meaning::Unavailable);
+        assert_eq!(meaning(sqlx::Error::Protocol(cut.to_owned())), ErrorClass::Unavailable);
+        assert_eq!(meaning(sqlx::Error::PoolTimedOut), ErrorClass::Unavailable);
+        assert_eq!(meaning(sqlx::Error::WorkerCrashed), ErrorClass::Unavailable);
     }
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sea_orm::sqlx::{self, AssertSqlSafe, Executor as _, PgConnection, SqliteConnection};
 use sea_orm::{ConnectionTrait as _, DbErr};
 
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::HistoryId;
 use crate::domain::version::HISTORY_JUMP;
 

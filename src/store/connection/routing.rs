@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
 use tokio::sync::Semaphore;
 
 use crate::domain::clock::EpochMs;
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::ScheduleId;
 
 use crate::store::Store;

@@ -11,7 +11,7 @@ use sea_orm::{
 use crate::domain::catalogue::{BookingFilter, Page};
 use crate::domain::claims::BookingRow;
 use crate::domain::effect::BookingView;
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::BookingId;
 
 use crate::store::Store;

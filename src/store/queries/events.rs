@@ -11,7 +11,7 @@ use sea_orm::{
 use crate::domain::catalogue::{Event, Page};
 use crate::domain::command::Keyed;
 use crate::domain::effect::{Once, RecordedAnswer};
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::{EventId, InHistory};
 
 use crate::store::Store;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sea_orm::{DatabaseConnection, DbErr, TransactionTrait as _};
 
 use crate::domain::clock::{EpochMs, Outage};
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::BatchId;
 use crate::domain::rules::Policy;
 
@@ -27,7 +27,7 @@ const GAP_MS: i64 = 3_000;
 const OVERDUE_MS: i64 = 1_500;
 
 /// What a batch knows besides its rows.
-pub(crate) struct Context {
+pub(crate) struct BatchContext {
     pub(crate) now: EpochMs,
     pub(crate) committed_attempt: Option<i16>,
     pub(crate) outages: Vec<Outage>,
@@ -40,7 +40,7 @@ pub(crate) async fn context(
     session: &Session<'_>,
     batch: BatchId,
     policy: &Policy,
-) -> Result<Context, DbErr> {
+) -> Result<BatchContext, DbErr> {
     // Two rounds at most: whoever loses the race for a gap finds it written down by the winner.
     for _ in 0..2 {
         let (context, beat_at) = read(session, batch, policy).await?;
@@ -65,7 +65,7 @@ async fn read(
     session: &Session<'_>,
     batch: BatchId,
     policy: &Policy,
-) -> Result<(Context, i64), DbErr> {
+) -> Result<(BatchContext, i64), DbErr> {
     let now = session.dialect.now();
     let sql = format!(
         "SELECT {now}, h.beat_at, b.attempt,
@@ -82,7 +82,8 @@ async fn read(
     let (now, beat_at, committed_attempt, text) =
         row.try_get_many_by_index::<(i64, i64, Option<i16>, Option<String>)>()?;
     let outages = outages(text.as_deref().unwrap_or_default())?;
-    let context = Context { now: EpochMs(now), committed_attempt, outages, recorded_gap: false };
+    let context =
+        BatchContext { now: EpochMs(now), committed_attempt, outages, recorded_gap: false };
     Ok((context, beat_at))
 }
 

@@ -14,7 +14,7 @@ use crate::domain::catalogue::{HoldFilter, Page};
 use crate::domain::claims::{BlockRow, HoldRow};
 use crate::domain::clock::{EpochMs, hold_end};
 use crate::domain::effect::{BlockView, HoldView};
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::{BlockId, CustomerId, HoldId, InHistory, ScheduleId};
 use crate::domain::rows::SeatKey;
 

@@ -12,19 +12,19 @@ use sea_orm::{
 use crate::domain::clock::EpochMs;
 use crate::domain::command::{Keyed, RequestKey};
 use crate::domain::effect::{Once, RecordedAnswer};
-use crate::domain::failure::StoreError;
-use crate::domain::refusal::Refusal;
+use crate::domain::execution_error::StoreError;
+use crate::domain::rejection::Rejection;
 use crate::domain::rows::KnownAnswer;
 
 use crate::store::connection::dialect::{Column, RowSet};
 use crate::store::connection::errors;
-use crate::store::connection::errors::Meaning;
+use crate::store::connection::errors::ErrorClass;
 use crate::store::connection::rows;
 use crate::store::connection::transaction::{Commit, Session, commit};
 use crate::store::{ReadFrom, Store};
 
 /// A key, the answer under it, and until when it is kept.
-pub(crate) type Row = (Keyed, RecordedAnswer, EpochMs);
+pub(crate) type StoredKey = (Keyed, RecordedAnswer, EpochMs);
 
 /// What joins the rows of keys with the answers under them.
 const JOIN: &str = "JOIN idempotency t ON t.caller = r.caller AND t.key = r.key";
@@ -61,11 +61,12 @@ pub(crate) async fn find(
 pub(crate) async fn insert(
     session: &Session<'_>,
     now: EpochMs,
-    rows: &[Row],
+    rows: &[StoredKey],
 ) -> Result<bool, DbErr> {
-    let text =
-        |f: fn(&Row) -> &String| Column::Text(rows.iter().map(|row| f(row).clone()).collect());
-    let status = |row: &Row| i16::try_from(row.1.status).unwrap_or(i16::MAX);
+    let text = |f: fn(&StoredKey) -> &String| {
+        Column::Text(rows.iter().map(|row| f(row).clone()).collect())
+    };
+    let status = |row: &StoredKey| i16::try_from(row.1.status).unwrap_or(i16::MAX);
     let set = RowSet::new()
         .with("caller", text(|row| &row.0.request.caller))
         .with("key", text(|row| &row.0.request.key))
@@ -103,7 +104,7 @@ enum Tried<T> {
 }
 
 fn lost_a_race(error: &DbErr) -> bool {
-    matches!(errors::meaning(error), Meaning::Again | Meaning::Unique)
+    matches!(errors::meaning(error), ErrorClass::Again | ErrorClass::Unique)
 }
 
 impl Store {
@@ -168,7 +169,7 @@ impl Store {
             let row = |(request, (answer, _))| {
                 (Keyed { request, fingerprint: String::new() }, answer, now.plus(ttl))
             };
-            insert(&session, now, &due.map(row).collect::<Vec<Row>>()).await?;
+            insert(&session, now, &due.map(row).collect::<Vec<StoredKey>>()).await?;
             // What stands in the way was recorded meanwhile.
             let found = find(&session, now, keys.iter()).await?;
             transaction.commit().await?;
@@ -192,7 +193,10 @@ impl Store {
     ) -> Result<Once<T>, StoreError>
     where
         T: Send + 'static,
-        W: for<'t> Fn(&'t Session<'t>, EpochMs) -> BoxFuture<'t, Result<Result<T, Refusal>, DbErr>>
+        W: for<'t> Fn(
+                &'t Session<'t>,
+                EpochMs,
+            ) -> BoxFuture<'t, Result<Result<T, Rejection>, DbErr>>
             + Send
             + Sync
             + 'static,
@@ -226,7 +230,10 @@ impl Store {
         work: &W,
     ) -> Result<Tried<T>, DbErr>
     where
-        W: for<'t> Fn(&'t Session<'t>, EpochMs) -> BoxFuture<'t, Result<Result<T, Refusal>, DbErr>>,
+        W: for<'t> Fn(
+            &'t Session<'t>,
+            EpochMs,
+        ) -> BoxFuture<'t, Result<Result<T, Rejection>, DbErr>>,
     {
         let transaction = db.begin_with_options(self.dialect.begin()).await?;
         let session = Session::new(&transaction, self.dialect);
@@ -242,7 +249,7 @@ impl Store {
                 return Ok(Tried::Done(if fingerprint == keyed.fingerprint {
                     Once::Replayed(answer)
                 } else {
-                    Once::Refused(Refusal::KeyReused)
+                    Once::Refused(Rejection::KeyReused)
                 }));
             }
         }

@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
 use uuid::Uuid;
 
 use crate::domain::clock::EpochMs;
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::{HistoryId, ScheduleId, SeatNumber};
 use crate::domain::rows::JournalEntry;
 use crate::domain::seat::SeatState;

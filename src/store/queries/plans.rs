@@ -13,7 +13,7 @@ use crate::domain::catalogue::{EnteredPlan, PlanVersion};
 use crate::domain::clock::EpochMs;
 use crate::domain::command::Keyed;
 use crate::domain::effect::{Once, RecordedAnswer};
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::HistoryId;
 use crate::domain::plan::{ReadPlan, SeatPlan};
 

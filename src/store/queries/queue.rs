@@ -11,7 +11,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 
 use crate::store::Store;
 use crate::store::connection::dialect::{Column, RowSet};

@@ -8,7 +8,7 @@ use sea_orm::{
     ConnectionTrait as _, DatabaseConnection, DbErr, QueryResult, TransactionTrait as _,
 };
 
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 
 use crate::store::Store;
 use crate::store::connection::dialect::{Column, RowSet};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
 use uuid::Uuid;
 
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 
 use crate::store::Store;
 use crate::store::queries::queue::ms;

@@ -13,10 +13,10 @@ use crate::domain::catalogue::{NewSchedule, Page, PlanSource, PlanVersion, Sched
 use crate::domain::clock::EpochMs;
 use crate::domain::command::Keyed;
 use crate::domain::effect::{Once, RecordedAnswer};
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::{EventId, InHistory, ScheduleId};
 use crate::domain::plan::SeatPlan;
-use crate::domain::refusal::Refusal;
+use crate::domain::rejection::Rejection;
 
 use crate::store::Store;
 use crate::store::connection::dialect::{Column, RowSet};
@@ -87,9 +87,9 @@ async fn create(
     now: EpochMs,
     new: &NewSchedule,
     source: &PlanSource,
-) -> Result<Result<Schedule, Refusal>, DbErr> {
+) -> Result<Result<Schedule, Rejection>, DbErr> {
     if event::Entity::find_by_id(new.event.0).one(session.transaction).await?.is_none() {
-        return Ok(Err(Refusal::NotFound("event")));
+        return Ok(Err(Rejection::NotFound("event")));
     }
     let (version, stored);
     let plan = match source {
@@ -100,7 +100,7 @@ async fn create(
         }
         PlanSource::Stored { id, version: wanted } => {
             let Some(found) = plans::find_in(session, id.clone(), *wanted).await? else {
-                return Ok(Err(Refusal::NotFound("seat plan")));
+                return Ok(Err(Rejection::NotFound("seat plan")));
             };
             stored = found;
             version = stored.version;

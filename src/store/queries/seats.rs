@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
 
 use crate::domain::clock::EpochMs;
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::{InHistory, ScheduleId};
 
 use crate::store::connection::dialect::Dialect;

@@ -6,9 +6,8 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
 use uuid::Uuid;
 
 use crate::domain::clock::EpochMs;
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::domain::ids::{HoldId, ScheduleId};
-use crate::faults::mutants::Mutant;
 
 use crate::store::connection::dialect::Dialect;
 use crate::store::{ReadFrom, Store};
@@ -29,13 +28,12 @@ impl Store {
     ) -> Result<Vec<(HoldId, EpochMs, EpochMs)>, StoreError> {
         let dialect = self.dialect;
         let grace = i64::try_from(self.settings.policy.outage_grace.as_millis()).unwrap_or(0);
-        let early = if Mutant::HastySweeper.is_on() { 3_600_000 } else { 0 };
         let query = move |db: DatabaseConnection| async move {
             let now = dialect.now();
             // The clock in a sub-select is read once, so that the index on the end can be used.
             let sql = format!(
                 "SELECT h.schedule_id, h.id, h.held_until, (SELECT {now}) FROM hold h
-                 WHERE h.status = 0 AND h.held_until <= (SELECT {now}) + {early} AND NOT EXISTS (
+                 WHERE h.status = 0 AND h.held_until <= (SELECT {now}) AND NOT EXISTS (
                      SELECT 1 FROM outage o WHERE h.held_until >= o.began_at
                      AND h.held_until < o.ended_at + $2 AND (SELECT {now}) < o.ended_at + $2)
                  ORDER BY h.held_until LIMIT $1"

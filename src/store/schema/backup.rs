@@ -7,7 +7,7 @@ use std::{fs, io};
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 
 use crate::store::connection::connect::{Target, literal};
 use crate::store::connection::files;

@@ -7,7 +7,7 @@ use migration::Migrator;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr, Statement};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager};
 
-use crate::domain::failure::StoreError;
+use crate::domain::execution_error::StoreError;
 use crate::faults::release;
 
 use crate::store::Store;

@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr};
 use sea_orm_migration::MigratorTrait as _;
 
-use crate::domain::failure::StoreError;
-use crate::faults::mutants::Mutant;
+use crate::domain::execution_error::StoreError;
 
 use crate::store::Store;
 use crate::store::connection::connect::{Limits, Target};
 use crate::store::connection::dialect::Dialect;
-use crate::store::connection::errors::{Meaning, meaning, timed_out};
+use crate::store::connection::errors::{ErrorClass, meaning, timed_out};
 use crate::store::schema::compatibility::{Schema, Steps, stand_of};
 
 /// The advisory lock under which one replica migrates while the others wait. Any number would do, as long
@@ -65,7 +64,9 @@ impl Store {
 async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
     for _ in 0..BUSY_TRIES {
         match Database::connect(options.clone()).await {
-            Err(error) if meaning(&error) == Meaning::Again => tokio::time::sleep(BUSY_PAUSE).await,
+            Err(error) if meaning(&error) == ErrorClass::Again => {
+                tokio::time::sleep(BUSY_PAUSE).await
+            }
             connected => return connected,
         }
     }
@@ -74,17 +75,13 @@ async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
 
 /// Takes what is missing, and leaves alone what a newer program has made.
 async fn up(connection: &DatabaseConnection) -> Result<usize, DbErr> {
-    let steps = match stand_of(connection).await? {
+    match stand_of(connection).await? {
         Schema::Behind(steps) => {
             Steps::up(connection, None).await?;
-            steps
+            Ok(steps)
         }
-        Schema::Current | Schema::Newer(_) | Schema::Contracted(_) => 0,
-    };
-    if Mutant::NoIndex.is_on() {
-        connection.execute_unprepared("DROP INDEX IF EXISTS booking_seat_live").await?;
+        Schema::Current | Schema::Newer(_) | Schema::Contracted(_) => Ok(0),
     }
-    Ok(steps)
 }
 
 async fn locked(connection: &DatabaseConnection) -> Result<usize, DbErr> {
@@ -115,7 +112,7 @@ async fn patiently(connection: &DatabaseConnection) -> Result<usize, DbErr> {
     while began.elapsed() < TABLE_PATIENCE {
         let missing = stand_of(connection).await?;
         match up(connection).await {
-            Err(error) if timed_out(&error) || meaning(&error) == Meaning::Again => {
+            Err(error) if timed_out(&error) || meaning(&error) == ErrorClass::Again => {
                 if in_use.is_none() {
                     log::warn!(
                         "others use a table that a step of the schema changes, waiting: {error}"

@@ -32,7 +32,7 @@ impl BookingResult {
 
 labels! {
     /// Why a command was refused before the booking engine was asked.
-    pub enum EarlyRefusal {
+    pub enum EarlyRejection {
         /// The map in memory knows the seats to be sold, held or blocked.
         Known = "known",
         /// Somebody else has the seat locks.
@@ -59,7 +59,7 @@ metrics! {
         /// docs/errors.md with status 404, 409, 422 or 429.
         refusals_total: IntCounterVec["code"],
         /// Commands refused without asking the booking engine, by reason.
-        early_refusals_total: IntCounterVec["reason": EarlyRefusal],
+        early_refusals_total: IntCounterVec["reason": EarlyRejection],
         /// Refusals by seat locks alone of seats that the map knows to be free. While many want the same
         /// seats some are right: the seats are being sold. If hardly anything is sold meanwhile, locks are
         /// stuck.
@@ -88,7 +88,7 @@ impl ReservationMetrics {
     }
 
     /// Counts a command that the booking engine was not asked about.
-    pub fn refused_early(&self, reason: EarlyRefusal) {
+    pub fn refused_early(&self, reason: EarlyRejection) {
         self.early_refusals_total.with_label_values(&[reason.as_str()]).inc();
     }
 }

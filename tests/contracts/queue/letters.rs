@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use seatlock::queue::{DeadLetter, Fate, Message, Parked, Partition, Queue, Tally, Which};
+use seatlock::queue::{
+    DeadLetter, Fate, LetterCounts, LetterSelection, Message, Parked, Partition, Queue,
+};
 
 use super::{SOON, message, nothing_more, numbers, open, publish, take};
 
@@ -31,7 +33,8 @@ async fn park_all(queue: &dyn Queue, partition: Partition, messages: &[Message])
 
 /// Takes the letter with this id; false if there is none.
 pub(super) async fn taken(queue: &dyn Queue, id: &str, fate: Fate) -> bool {
-    let (tally, which) = (Tally::default(), Which::Ids(HashSet::from([id.to_owned()])));
+    let (tally, which) =
+        (LetterCounts::default(), LetterSelection::Ids(HashSet::from([id.to_owned()])));
     queue.take(which, fate, &tally).await.unwrap();
     assert_eq!(tally.failed(), []);
     tally.done() == 1
@@ -39,8 +42,8 @@ pub(super) async fn taken(queue: &dyn Queue, id: &str, fate: Fate) -> bool {
 
 /// Takes all letters; gives how many there were.
 pub(super) async fn all_taken(queue: &dyn Queue, fate: Fate) -> usize {
-    let tally = Tally::default();
-    queue.take(Which::All, fate, &tally).await.unwrap();
+    let tally = LetterCounts::default();
+    queue.take(LetterSelection::All, fate, &tally).await.unwrap();
     assert_eq!(tally.failed(), []);
     tally.done()
 }
@@ -90,8 +93,8 @@ async fn many_letters_are_taken_in_one_go(queue: &dyn Queue, partition: Partitio
     park_all(queue, partition, &found).await;
     consumer.settle(found.len()).await.unwrap();
     let some: HashSet<String> = ["7", "absent", "8"].map(str::to_owned).into();
-    let tally = Tally::default();
-    queue.take(Which::Ids(some), Fate::Drop, &tally).await.unwrap();
+    let tally = LetterCounts::default();
+    queue.take(LetterSelection::Ids(some), Fate::Drop, &tally).await.unwrap();
     assert_eq!((tally.done(), tally.has_found("absent")), (2, false));
     let begin = Instant::now();
     assert_eq!(all_taken(queue, Fate::Drop).await, MANY as usize - 2);

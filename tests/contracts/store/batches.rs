@@ -3,9 +3,9 @@
 use seatlock::domain::claims::BookingStatus;
 use seatlock::domain::command::Action;
 use seatlock::domain::effect::{Effect, Outcome};
-use seatlock::domain::failure::Failure;
+use seatlock::domain::execution_error::ExecutionError;
 use seatlock::domain::ids::ScheduleId;
-use seatlock::domain::refusal::{ConflictReason, Refusal};
+use seatlock::domain::rejection::{ConflictReason, Rejection};
 use seatlock::store::ReadFrom;
 use uuid::Uuid;
 
@@ -93,7 +93,7 @@ async fn what_nobody_waits_for_is_not_executed(stage: Stage) {
     for (place, result) in results.iter().enumerate() {
         match place % 2 {
             0 => assert!(is_done(result), "{result:?}"),
-            _ => assert_eq!(*result, Err(Failure::Withdrawn)),
+            _ => assert_eq!(*result, Err(ExecutionError::Withdrawn)),
         }
     }
     assert_eq!(stage.states(schedule).await, "2020");
@@ -117,7 +117,7 @@ async fn a_cancelled_seat_is_sold_again(stage: Stage) {
     assert_eq!(stage.states(schedule).await, "020");
 
     let foreign = stage.run_one(cancel(ben.row.id, Some(&[0]))).await;
-    let expected = Refusal::NotInBooking(vec!["A-1-1".to_owned()]);
+    let expected = Rejection::NotInBooking(vec!["A-1-1".to_owned()]);
     assert_eq!(foreign, Ok(Outcome::Refused(expected)));
     // In one batch: given back by one, sold to the next, and refused to the third.
     let results = stage
@@ -152,7 +152,7 @@ async fn blocked_seats_are_out_of_sale_until_the_block_is_lifted(stage: Stage) {
 async fn what_is_not_there_is_refused(stage: Stage) {
     let schedule = stage.schedule(1).await;
     let nowhere = ScheduleId(schedule.0 + 1_000);
-    let refusal = |what| Ok(Outcome::Refused(Refusal::NotFound(what)));
+    let refusal = |what| Ok(Outcome::Refused(Rejection::NotFound(what)));
     let results = stage
         .run(vec![
             book(nowhere, &[0], "anna"),
@@ -179,7 +179,7 @@ async fn a_customer_limit_counts_holds_and_bookings_of_earlier_batches(stage: St
     let schedule = stage.schedule_with(8, rules).await.id;
     assert!(is_done(&stage.run_one(book(schedule, &[0], "anna")).await));
     let anna = held(&stage.run_one(hold(schedule, &[1], "anna")).await);
-    let refused = |owned| Ok(Outcome::Refused(Refusal::SeatLimitReached { max: 3, owned }));
+    let refused = |owned| Ok(Outcome::Refused(Rejection::SeatLimitReached { max: 3, owned }));
     assert_eq!(stage.run_one(book(schedule, &[2, 3], "anna")).await, refused(2));
     let results = stage
         .run(vec![

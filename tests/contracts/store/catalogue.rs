@@ -7,11 +7,11 @@ use seatlock::domain::catalogue::{NewSchedule, PlanSource, Schedule};
 use seatlock::domain::clock::EpochMs;
 use seatlock::domain::command::Keyed;
 use seatlock::domain::effect::Once;
-use seatlock::domain::failure::StoreError;
+use seatlock::domain::execution_error::StoreError;
 use seatlock::domain::ids::{EventId, InHistory};
 use seatlock::domain::plan::ReadPlan;
-use seatlock::domain::refusal::Refusal;
-use seatlock::http::answers::{render_event, render_plan, render_schedule};
+use seatlock::domain::rejection::Rejection;
+use seatlock::http::responses::{render_event, render_plan, render_schedule};
 use seatlock::store::{Schema, Store};
 
 use super::commands::under;
@@ -40,7 +40,7 @@ async fn an_event_is_entered_once_per_key(stage: Stage) {
     let again = enter("Hamlet", Some(under("k"))).await;
     assert_eq!(again, Once::Replayed(render_event(&event)));
     let other = Keyed { fingerprint: "another body".to_owned(), ..under("k") };
-    assert_eq!(enter("Macbeth", Some(other)).await, Once::Refused(Refusal::KeyReused));
+    assert_eq!(enter("Macbeth", Some(other)).await, Once::Refused(Rejection::KeyReused));
     let unkeyed = enter("Hamlet", None).await;
     assert!(matches!(unkeyed, Once::Done(second) if second.id != event.id));
 
@@ -97,7 +97,7 @@ async fn a_schedule_without_event_or_plan_is_refused_and_leaves_nothing(stage: S
         (event, stored(Some(1)), "seat plan"),
     ] {
         let refused = enter(&stage.store, event, source, Some(under(missing))).await.unwrap();
-        assert_eq!(refused, Once::Refused(Refusal::NotFound(missing)));
+        assert_eq!(refused, Once::Refused(Rejection::NotFound(missing)));
     }
     assert_eq!(stage.database.dump().await, before);
 }

@@ -3,7 +3,7 @@
 use seatlock::domain::command::{Action, Command, Keyed, RequestKey};
 use seatlock::domain::effect::{BlockView, BookingView, Effect, HoldView, Outcome};
 use seatlock::domain::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
-use seatlock::domain::refusal::{Conflict, ConflictReason, Refusal};
+use seatlock::domain::rejection::{Conflict, ConflictReason, Rejection};
 use seatlock::store::CommandResult;
 use uuid::Uuid;
 
@@ -97,5 +97,5 @@ pub(crate) fn unavailable(conflicts: &[(&str, ConflictReason)]) -> CommandResult
         hold: None,
     };
     let conflicts = conflicts.iter().map(conflict).collect();
-    Ok(Outcome::Refused(Refusal::SeatsUnavailable(conflicts)))
+    Ok(Outcome::Refused(Rejection::SeatsUnavailable(conflicts)))
 }

@@ -6,7 +6,7 @@ use seatlock::domain::claims::{HoldRow, HoldStatus};
 use seatlock::domain::command::Action;
 use seatlock::domain::effect::{Effect, HoldView, Outcome};
 use seatlock::domain::ids::HoldId;
-use seatlock::domain::refusal::{ConflictReason, Refusal};
+use seatlock::domain::rejection::{ConflictReason, Rejection};
 use seatlock::store::{CommandResult, Holder, Target};
 
 use super::commands::{
@@ -56,7 +56,7 @@ async fn a_confirmed_hold_is_a_booking_once(stage: Stage) {
     let row = stage.hold(anna.row.id).await.row;
     assert_eq!((row.status, row.booking), (HoldStatus::Confirmed, Some(booking.row.id)));
     let release = command(schedule, Action::Release { hold: anna.row.id });
-    assert_eq!(stage.run_one(release).await, Ok(Outcome::Refused(Refusal::HoldConfirmed)));
+    assert_eq!(stage.run_one(release).await, Ok(Outcome::Refused(Rejection::HoldConfirmed)));
     stage.database.audit().await;
 }
 
@@ -69,7 +69,7 @@ async fn an_expired_hold_is_free_to_the_next_taker_and_loses_nothing_else(stage:
     assert_eq!(stage.hold(anna).await.row.status, HoldStatus::Held, "its end is derived");
 
     let late = stage.run_one(confirm(anna)).await;
-    let Ok(Outcome::Refused(Refusal::HoldExpired(lost))) = late else { panic!("{late:?}") };
+    let Ok(Outcome::Refused(Rejection::HoldExpired(lost))) = late else { panic!("{late:?}") };
     assert_eq!(lost.iter().map(|seat| seat.label.as_str()).collect::<Vec<_>>(), ["A-1-2"]);
 
     let due = stage.store.due_holds(10).await.unwrap();
@@ -193,7 +193,7 @@ async fn a_conflict_names_the_hold_of_the_customer_who_asks(stage: Stage) {
     let anna = held(&stage.run_one(hold(schedule, &[0, 1], "anna")).await).row;
     let ben = held(&stage.run_one(hold(schedule, &[2], "ben")).await).row;
     let named = |result: &CommandResult| match result {
-        Ok(Outcome::Refused(Refusal::SeatsUnavailable(lost))) => {
+        Ok(Outcome::Refused(Rejection::SeatsUnavailable(lost))) => {
             lost.iter().map(|seat| seat.hold).collect::<Vec<_>>()
         }
         other => panic!("{other:?}"),

@@ -1,8 +1,8 @@
 //! A batch in which one command cannot be stored: that one fails, the others do not.
 
 use seatlock::domain::effect::Outcome;
-use seatlock::domain::failure::Failure;
-use seatlock::domain::refusal::ConflictReason;
+use seatlock::domain::execution_error::ExecutionError;
+use seatlock::domain::rejection::ConflictReason;
 use seatlock::telemetry::metrics::batch::BatchOutcome;
 
 use super::commands::{book, is_done, keyed, unavailable};
@@ -34,7 +34,7 @@ async fn a_command_that_cannot_be_stored_fails_alone(stage: Stage) {
     let results = stage.run(commands).await;
     for (place, result) in results.iter().enumerate() {
         match place {
-            10 => assert!(matches!(result, Err(Failure::Impossible(_))), "{result:?}"),
+            10 => assert!(matches!(result, Err(ExecutionError::Impossible(_))), "{result:?}"),
             15 => assert_eq!(*result, unavailable(&[("A-1-11", ConflictReason::Booked)])),
             _ => assert!(is_done(result), "{place}: {result:?}"),
         }
@@ -51,7 +51,7 @@ async fn a_batch_of_impossible_commands_ends_too(stage: Stage) {
     stage.database.forbid("mallory").await;
     let before = stage.database.dump().await;
     let results = stage.run((0..7).map(|seat| book(schedule, &[seat], "mallory")).collect()).await;
-    let impossible = |result: &_| matches!(result, Err(Failure::Impossible(_)));
+    let impossible = |result: &_| matches!(result, Err(ExecutionError::Impossible(_)));
     assert!(results.iter().all(impossible), "{results:?}");
     assert_eq!(stage.database.dump().await, before);
     let next = stage.run_one(book(schedule, &[7], "anna")).await;

@@ -2,7 +2,7 @@
 
 use seatlock::domain::command::{Action, Command, Keyed, RequestKey};
 use seatlock::domain::effect::{Answer, Outcome, RecordedAnswer};
-use seatlock::domain::refusal::Refusal;
+use seatlock::domain::rejection::Rejection;
 use seatlock::store::CommandResult;
 
 use super::commands::{book, booked, cancel, command, done, is_done, keyed, under};
@@ -63,7 +63,7 @@ async fn a_key_of_another_body_is_refused(stage: Stage) {
     let other = Keyed { fingerprint: "another body".to_owned(), ..under("k") };
     let reused = Command { keyed: Some(other), ..book(schedule, &[1], "anna") };
     let results = stage.run(vec![reused, book(schedule, &[2], "ben")]).await;
-    assert_eq!(results[0], Ok(Outcome::Refused(Refusal::KeyReused)));
+    assert_eq!(results[0], Ok(Outcome::Refused(Rejection::KeyReused)));
     assert!(is_done(&results[1]), "its neighbour is not touched");
     assert_eq!(stage.states(schedule).await, "202");
 }

@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait as _, Statement, Value};
 use seatlock::domain::catalogue::{BookingFilter, HoldFilter, PAGE_SEATS_MAX};
 use seatlock::domain::command::Action;
 use seatlock::domain::effect::{BookingView, HoldView};
-use seatlock::domain::failure::StoreError;
+use seatlock::domain::execution_error::StoreError;
 use seatlock::domain::ids::{CustomerId, ScheduleId};
 use seatlock::domain::rules::ScheduleRules;
 use seatlock::store::Target;

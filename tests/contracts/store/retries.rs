@@ -1,6 +1,6 @@
 //! Errors of PostgreSQL that another try cures, and those that none does.
 
-use seatlock::domain::failure::Failure;
+use seatlock::domain::execution_error::ExecutionError;
 use seatlock::telemetry::metrics::batch::BatchOutcome;
 
 use super::commands::{book, is_done, keyed};
@@ -67,7 +67,7 @@ mod full {
         stage.fail_batches("40001", 1_000, false).await;
         let before = stage.database.dump().await;
         let result = stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await;
-        assert!(matches!(result, Err(Failure::Unavailable(_))), "{result:?}");
+        assert!(matches!(result, Err(ExecutionError::Unavailable(_))), "{result:?}");
         assert_eq!(stage.database.dump().await, before);
         stage.database.execute("DROP TRIGGER failing ON batch").await;
         assert!(is_done(&stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await));
@@ -75,8 +75,8 @@ mod full {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_server_that_is_full_or_slow_or_read_only_is_not_asked_again() {
-        let readonly = |result: &_| matches!(result, Err(Failure::ReadOnly));
-        let unavailable = |result: &_| matches!(result, Err(Failure::Unavailable(_)));
+        let readonly = |result: &_| matches!(result, Err(ExecutionError::ReadOnly));
+        let unavailable = |result: &_| matches!(result, Err(ExecutionError::Unavailable(_)));
         type Expected<'a> = &'a dyn Fn(&seatlock::store::CommandResult) -> bool;
         let table: [(&str, Expected<'_>); 5] = [
             ("53100", &unavailable),

@@ -14,7 +14,7 @@ use seatlock::domain::effect::Once;
 use seatlock::domain::ids::{EventId, ScheduleId};
 use seatlock::domain::plan::{InlineSection, SeatPlan};
 use seatlock::domain::rules::ScheduleRules;
-use seatlock::http::answers::{render_event, render_schedule};
+use seatlock::http::responses::{render_event, render_schedule};
 use seatlock::store::{CommandResult, ReadFrom, Settings, Store};
 use seatlock::telemetry::metrics::Metrics;
 use seatlock::telemetry::metrics::batch::Guard;

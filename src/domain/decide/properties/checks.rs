@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
-use super::database::Database;
+use super::database::ModelDatabase;
 use super::step::Single;
 use crate::domain::claims::{BookingStatus, HoldStatus};
 use crate::domain::clock::hold_end;
@@ -17,7 +17,7 @@ use crate::domain::rows::SeatKey;
 use crate::domain::seat::SeatState;
 
 /// Seats, bookings, their seats, holds and blocks tell one story.
-pub(crate) fn tables_agree(database: &Database) -> TestCaseResult {
+pub(crate) fn tables_agree(database: &ModelDatabase) -> TestCaseResult {
     for ((schedule, number), row) in &database.seats {
         let (schedule, key) = (*schedule, (*schedule, *number));
         let live =
@@ -45,7 +45,7 @@ pub(crate) fn tables_agree(database: &Database) -> TestCaseResult {
     claims_agree(database)
 }
 
-fn claims_agree(database: &Database) -> TestCaseResult {
+fn claims_agree(database: &ModelDatabase) -> TestCaseResult {
     for booking in database.bookings.values() {
         let of = |uuid| booking.id.uuid == uuid;
         let rows = database.booked_seats.keys().filter(|(_, booking)| of(*booking));
@@ -79,7 +79,7 @@ pub(super) fn all_or_nothing(single: &Single<'_>) -> TestCaseResult {
     Ok(())
 }
 
-fn states(database: &Database) -> BTreeMap<SeatKey, SeatState> {
+fn states(database: &ModelDatabase) -> BTreeMap<SeatKey, SeatState> {
     database.seats.iter().map(|(key, row)| (*key, row.state)).collect()
 }
 
@@ -190,7 +190,7 @@ pub(super) fn answers_are_true(single: &Single<'_>) -> TestCaseResult {
     Ok(())
 }
 
-fn booking_is_true(after: &Database, view: &BookingView) -> TestCaseResult {
+fn booking_is_true(after: &ModelDatabase, view: &BookingView) -> TestCaseResult {
     let id: BookingId = view.row.id;
     prop_assert_eq!(Some(&view.row), after.bookings.get(&id));
     let live = after.live_seats(id);

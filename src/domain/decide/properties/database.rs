@@ -27,7 +27,7 @@ pub(crate) struct StoredAnswer {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Database {
+pub(crate) struct ModelDatabase {
     pub(crate) policy: Policy,
     pub(crate) schedules: BTreeMap<ScheduleId, ScheduleRow>,
     pub(crate) seats: BTreeMap<SeatKey, SeatRow>,
@@ -50,11 +50,11 @@ fn render_answer(answer: &Answer) -> RecordedAnswer {
     match answer {
         Answer::Effect(effect) => render(effect),
         Answer::Recorded(answer) => answer.clone(),
-        Answer::Refusal(refusal) => RecordedAnswer { status: 409, body: format!("{refusal:?}") },
+        Answer::Rejection(refusal) => RecordedAnswer { status: 409, body: format!("{refusal:?}") },
     }
 }
 
-impl Database {
+impl ModelDatabase {
     /// Schedules 1, 2 and so on, one for each set of rules, with seats `A-1-1`, `A-1-2` and so on.
     pub(crate) fn new(policy: Policy, rules: Vec<ScheduleRules>, seats: u32) -> Self {
         let rows =

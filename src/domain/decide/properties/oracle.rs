@@ -1,45 +1,49 @@
 //! What a command deserves, told from the claims alone and as simply as it can be said: seats'
 //! states, which `decide` works on, are not looked at.
 
-use super::database::Database;
+use super::database::ModelDatabase;
 use crate::domain::claims::{HoldRow, HoldStatus};
 use crate::domain::clock::EpochMs;
 use crate::domain::command::{Action, Command};
 use crate::domain::ids::{BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
-use crate::domain::refusal::{Conflict, ConflictReason, Refusal};
+use crate::domain::rejection::{Conflict, ConflictReason, Rejection};
 use crate::domain::rows::SeatKey;
 
 /// The refusal of a command that is alone in its batch and whose key has no answer yet.
-pub(super) fn deserved(database: &Database, now: EpochMs, command: &Command) -> Option<Refusal> {
+pub(super) fn deserved(
+    database: &ModelDatabase,
+    now: EpochMs,
+    command: &Command,
+) -> Option<Rejection> {
     Oracle { database, now }.judge(command).err()
 }
 
 struct Oracle<'a> {
-    database: &'a Database,
+    database: &'a ModelDatabase,
     now: EpochMs,
 }
 
 impl Oracle<'_> {
-    fn judge(&self, command: &Command) -> Result<(), Refusal> {
+    fn judge(&self, command: &Command) -> Result<(), Rejection> {
         let schedule = command.schedule;
         if command.action == Action::Lookup {
             return Ok(());
         }
         if !self.database.schedules.contains_key(&schedule) {
-            return Err(Refusal::NotFound("schedule"));
+            return Err(Rejection::NotFound("schedule"));
         }
         match &command.action {
             Action::Hold { seats, customer, .. } | Action::Book { seats, customer, .. } => {
                 self.sale(schedule, seats, customer)?;
-                self.all_free(schedule, seats, Some(customer)).map_err(Refusal::SeatsUnavailable)
+                self.all_free(schedule, seats, Some(customer)).map_err(Rejection::SeatsUnavailable)
             }
             Action::Block { seats, .. } => {
-                self.all_free(schedule, seats, None).map_err(Refusal::SeatsUnavailable)
+                self.all_free(schedule, seats, None).map_err(Rejection::SeatsUnavailable)
             }
             Action::Confirm { hold, customer, .. } => self.confirm(*hold, customer.as_ref()),
             Action::Extend { hold, .. } => self.extend(self.find(*hold)?),
             Action::Release { hold } => match self.find(*hold)?.status {
-                HoldStatus::Confirmed => Err(Refusal::HoldConfirmed),
+                HoldStatus::Confirmed => Err(Rejection::HoldConfirmed),
                 _ => Ok(()),
             },
             Action::Expire { hold } => self.find(*hold).map(|_| ()),
@@ -48,51 +52,51 @@ impl Oracle<'_> {
             }
             Action::Unblock { block } => {
                 let found = self.database.blocks.contains_key(block);
-                if found { Ok(()) } else { Err(Refusal::NotFound("block")) }
+                if found { Ok(()) } else { Err(Rejection::NotFound("block")) }
             }
             Action::Lookup => Ok(()),
         }
     }
 
-    fn find(&self, hold: HoldId) -> Result<&HoldRow, Refusal> {
-        self.database.holds.get(&hold).ok_or(Refusal::NotFound("hold"))
+    fn find(&self, hold: HoldId) -> Result<&HoldRow, Rejection> {
+        self.database.holds.get(&hold).ok_or(Rejection::NotFound("hold"))
     }
 
-    fn confirm(&self, hold: HoldId, customer: Option<&CustomerId>) -> Result<(), Refusal> {
+    fn confirm(&self, hold: HoldId, customer: Option<&CustomerId>) -> Result<(), Rejection> {
         let hold = self.find(hold)?;
         if customer.is_some_and(|customer| *customer != hold.customer) {
-            return Err(Refusal::NotFound("hold"));
+            return Err(Rejection::NotFound("hold"));
         }
         if hold.status == HoldStatus::Released {
-            return Err(Refusal::HoldReleased);
+            return Err(Rejection::HoldReleased);
         }
         if let Some(booking) = hold.booking {
             let is_cancelled = self.database.live_seats(booking).is_empty();
-            return if is_cancelled { Err(Refusal::BookingCancelled(booking)) } else { Ok(()) };
+            return if is_cancelled { Err(Rejection::BookingCancelled(booking)) } else { Ok(()) };
         }
         if self.database.is_alive(hold, self.now) {
             return Ok(());
         }
         self.sale(hold.id.schedule, &hold.seats, &hold.customer)?;
         let lost = self.all_free(hold.id.schedule, &hold.seats, Some(&hold.customer));
-        lost.map_err(Refusal::HoldExpired)
+        lost.map_err(Rejection::HoldExpired)
     }
 
-    fn extend(&self, hold: &HoldRow) -> Result<(), Refusal> {
+    fn extend(&self, hold: &HoldRow) -> Result<(), Rejection> {
         match hold.status {
-            HoldStatus::Confirmed => Err(Refusal::HoldConfirmed),
-            HoldStatus::Released => Err(Refusal::HoldReleased),
+            HoldStatus::Confirmed => Err(Rejection::HoldConfirmed),
+            HoldStatus::Released => Err(Rejection::HoldReleased),
             _ if self.database.is_alive(hold, self.now) => Ok(()),
-            _ => Err(Refusal::HoldExpired(Vec::new())),
+            _ => Err(Rejection::HoldExpired(Vec::new())),
         }
     }
 
-    fn cancel(&self, booking: BookingId, seats: &[SeatNumber]) -> Result<(), Refusal> {
-        let row = self.database.bookings.get(&booking).ok_or(Refusal::NotFound("booking"))?;
+    fn cancel(&self, booking: BookingId, seats: &[SeatNumber]) -> Result<(), Rejection> {
+        let row = self.database.bookings.get(&booking).ok_or(Rejection::NotFound("booking"))?;
         let foreign = seats.iter().filter(|number| !row.seats.contains(number));
         let labels: Vec<_> =
             foreign.map(|number| self.label((booking.schedule, *number))).collect();
-        if labels.is_empty() { Ok(()) } else { Err(Refusal::NotInBooking(labels)) }
+        if labels.is_empty() { Ok(()) } else { Err(Rejection::NotInBooking(labels)) }
     }
 
     fn label(&self, seat: SeatKey) -> String {
@@ -105,20 +109,20 @@ impl Oracle<'_> {
         schedule: ScheduleId,
         seats: &[SeatNumber],
         customer: &CustomerId,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Rejection> {
         let rules = &self.database.schedules[&schedule].rules;
         let opened = rules.sales_open_at.is_none_or(|open| self.now >= open);
         let closed = rules.sales_close_at.is_some_and(|close| self.now >= close);
         if !opened || closed {
-            return Err(Refusal::SalesClosed);
+            return Err(Rejection::SalesClosed);
         }
         let wanted = u32::try_from(seats.len()).unwrap();
         if wanted > rules.max_seats_per_booking {
-            return Err(Refusal::TooManySeats { max: rules.max_seats_per_booking });
+            return Err(Rejection::TooManySeats { max: rules.max_seats_per_booking });
         }
         let owned = owned(self.database, self.now, schedule, customer);
         match rules.max_seats_per_customer {
-            Some(max) if owned + wanted > max => Err(Refusal::SeatLimitReached { max, owned }),
+            Some(max) if owned + wanted > max => Err(Rejection::SeatLimitReached { max, owned }),
             _ => Ok(()),
         }
     }
@@ -160,7 +164,7 @@ impl Oracle<'_> {
 
 /// How many seats of a schedule are a customer's at `now`.
 pub(super) fn owned(
-    database: &Database,
+    database: &ModelDatabase,
     now: EpochMs,
     schedule: ScheduleId,
     customer: &CustomerId,

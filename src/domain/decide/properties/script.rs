@@ -9,7 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::database::Database;
+use super::database::ModelDatabase;
 use crate::domain::claims::{BookingStatus, HoldStatus};
 use crate::domain::command::{Action, Command, Keyed, RequestKey};
 use crate::domain::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
@@ -36,7 +36,7 @@ enum Kind {
 
 /// A command before its identifiers are known.
 #[derive(Debug, Clone)]
-pub(super) struct Draft {
+pub(super) struct ScriptDraft {
     schedule: i64,
     kind: Kind,
     seats: Vec<SeatNumber>,
@@ -59,7 +59,7 @@ pub(super) struct Round {
     pub(super) seconds: u64,
     /// Whether nobody could write in those seconds.
     pub(super) outage: bool,
-    pub(super) drafts: Vec<Draft>,
+    pub(super) drafts: Vec<ScriptDraft>,
 }
 
 pub(super) fn script() -> impl Strategy<Value = Vec<Round>> {
@@ -69,7 +69,7 @@ pub(super) fn script() -> impl Strategy<Value = Vec<Round>> {
     vec(round, 1..=24)
 }
 
-fn draft() -> impl Strategy<Value = Draft> {
+fn draft() -> impl Strategy<Value = ScriptDraft> {
     let kind = prop_oneof![
         6 => Just(Kind::Hold),
         4 => Just(Kind::Book),
@@ -95,7 +95,18 @@ fn draft() -> impl Strategy<Value = Draft> {
         let (repeats, in_full, locked) = flags;
         let seats = seats.into_iter().map(SeatNumber).collect();
         let customer = CustomerId::parse(customer).unwrap();
-        Draft { schedule, kind, seats, customer, seconds, back, key, repeats, in_full, locked }
+        ScriptDraft {
+            schedule,
+            kind,
+            seats,
+            customer,
+            seconds,
+            back,
+            key,
+            repeats,
+            in_full,
+            locked,
+        }
     })
 }
 
@@ -116,7 +127,7 @@ struct Known {
 }
 
 impl Known {
-    fn of(database: &Database) -> Self {
+    fn of(database: &ModelDatabase) -> Self {
         let mut holds: Vec<_> = database.holds.values().collect();
         holds.sort_by_key(|row| row.status == HoldStatus::Held);
         let mut bookings: Vec<_> = database.bookings.values().collect();
@@ -134,7 +145,11 @@ impl Known {
 impl Author {
     /// The commands of one batch. A draft may be about what is in the tables or what a command
     /// before it in this batch would create.
-    pub(super) fn batch(&mut self, database: &Database, drafts: &[Draft]) -> Vec<Command> {
+    pub(super) fn batch(
+        &mut self,
+        database: &ModelDatabase,
+        drafts: &[ScriptDraft],
+    ) -> Vec<Command> {
         let mut known = Known::of(database);
         let mut commands = Vec::new();
         for draft in drafts {
@@ -151,7 +166,7 @@ impl Author {
         commands
     }
 
-    fn command(&mut self, database: &Database, known: &Known, draft: &Draft) -> Command {
+    fn command(&mut self, database: &ModelDatabase, known: &Known, draft: &ScriptDraft) -> Command {
         self.issued += 1;
         let schedule = ScheduleId(draft.schedule);
         let uuid = Uuid::from_u128(u128::from(self.issued));
@@ -187,8 +202,8 @@ fn again(action: &Action, uuid: Uuid) -> Action {
     action
 }
 
-impl Draft {
-    fn action(&self, database: &Database, known: &Known, uuid: Uuid) -> Action {
+impl ScriptDraft {
+    fn action(&self, database: &ModelDatabase, known: &Known, uuid: Uuid) -> Action {
         let schedule = ScheduleId(self.schedule);
         let nobody = Uuid::max();
         let hold = self.pick(known.holds.iter().filter(|id| id.schedule == schedule));
@@ -231,7 +246,7 @@ impl Draft {
 
     /// Those of the draft's seats that the booking was sold; all of them, right or wrong, if none
     /// was.
-    fn some_seats(&self, database: &Database, booking: BookingId) -> Vec<SeatNumber> {
+    fn some_seats(&self, database: &ModelDatabase, booking: BookingId) -> Vec<SeatNumber> {
         let sold = database.bookings.get(&booking).map_or(&[] as &[SeatNumber], |row| &row.seats);
         let both: Vec<_> = self.seats.iter().filter(|seat| sold.contains(seat)).copied().collect();
         if both.is_empty() { self.seats.clone() } else { both }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::test_runner::{TestCaseError, TestCaseResult};
 
-use super::database::{Database, render};
+use super::database::{ModelDatabase, render};
 use super::script::{Author, Round, SEATS};
 use crate::domain::clock::{EpochMs, Outage};
 use crate::domain::command::Command;
@@ -13,11 +13,11 @@ use crate::domain::effect::Outcome;
 use crate::domain::rules::{Policy, ScheduleRules};
 
 /// A batch that was decided and written.
-pub(super) struct Step<'a> {
+pub(super) struct ScriptStep<'a> {
     pub(super) now: EpochMs,
     pub(super) commands: &'a [Command],
-    pub(super) before: &'a Database,
-    pub(super) after: &'a Database,
+    pub(super) before: &'a ModelDatabase,
+    pub(super) after: &'a ModelDatabase,
     pub(super) decision: &'a Decision,
 }
 
@@ -25,20 +25,20 @@ pub(super) struct Step<'a> {
 pub(super) struct Single<'a> {
     pub(super) now: EpochMs,
     pub(super) command: &'a Command,
-    pub(super) before: &'a Database,
-    pub(super) after: &'a Database,
+    pub(super) before: &'a ModelDatabase,
+    pub(super) after: &'a ModelDatabase,
     pub(super) outcome: &'a Outcome,
 }
 
 /// The commands of a batch, one by one: what became of each and the database before and after each.
 pub(super) struct OneByOne {
     pub(super) outcomes: Vec<Outcome>,
-    pub(super) databases: Vec<Database>,
+    pub(super) databases: Vec<ModelDatabase>,
 }
 
 const START: EpochMs = EpochMs(1_000_000);
 
-fn database() -> Database {
+fn database() -> ModelDatabase {
     let seconds = Duration::from_secs;
     let policy = Policy {
         hold_ttl_max: seconds(12),
@@ -60,13 +60,13 @@ fn database() -> Database {
         max_seats_per_customer: Some(3),
         ..open.clone()
     };
-    Database::new(policy, vec![strict, open], SEATS)
+    ModelDatabase::new(policy, vec![strict, open], SEATS)
 }
 
 /// Plays a script from an empty house and shows every step to `check`.
 pub(super) fn play(
     script: &[Round],
-    mut check: impl FnMut(&Step<'_>) -> TestCaseResult,
+    mut check: impl FnMut(&ScriptStep<'_>) -> TestCaseResult,
 ) -> TestCaseResult {
     let mut author = Author::default();
     let mut after = database();
@@ -81,8 +81,13 @@ pub(super) fn play(
         let commands = author.batch(&after, &round.drafts);
         let before = after.clone();
         let decision = after.run(now, &commands)?;
-        let step =
-            Step { now, commands: &commands, before: &before, after: &after, decision: &decision };
+        let step = ScriptStep {
+            now,
+            commands: &commands,
+            before: &before,
+            after: &after,
+            decision: &decision,
+        };
         check(&step)?;
     }
     Ok(())
@@ -99,7 +104,7 @@ pub(super) fn play_singly(
     })
 }
 
-impl Step<'_> {
+impl ScriptStep<'_> {
     pub(super) fn one_by_one(&self) -> Result<OneByOne, TestCaseError> {
         let mut alone = OneByOne { outcomes: Vec::new(), databases: vec![self.before.clone()] };
         for command in self.commands {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::step::{Single, Step};
+use super::step::{ScriptStep, Single};
 use crate::domain::claims::{BookingStatus, HoldStatus};
 use crate::domain::clock::hold_end;
 use crate::domain::command::Action;
 use crate::domain::effect::{Effect, Outcome};
-use crate::domain::refusal::{ConflictReason, Refusal};
+use crate::domain::rejection::{ConflictReason, Rejection};
 use crate::domain::seat::SeatState;
 
 /// Everything that must happen often enough.
@@ -51,9 +51,9 @@ pub(super) const KINDS: &[&str] = &[
 ];
 
 #[derive(Default)]
-pub(super) struct Tally(BTreeMap<&'static str, u32>);
+pub(super) struct ScriptTally(BTreeMap<&'static str, u32>);
 
-impl Tally {
+impl ScriptTally {
     pub(super) fn of(&self, kind: &str) -> u32 {
         self.0.get(kind).copied().unwrap_or_default()
     }
@@ -64,7 +64,7 @@ impl Tally {
     }
 
     /// What only a batch can show.
-    pub(super) fn count_batch(&mut self, step: &Step<'_>) {
+    pub(super) fn count_batch(&mut self, step: &ScriptStep<'_>) {
         if step.decision.row_lock_saves > 0 {
             self.add("locked commands met");
         }
@@ -91,9 +91,9 @@ impl Tally {
         }
     }
 
-    fn count_refusal(&mut self, refusal: &Refusal) {
+    fn count_refusal(&mut self, refusal: &Rejection) {
         match refusal {
-            Refusal::SeatsUnavailable(conflicts) => {
+            Rejection::SeatsUnavailable(conflicts) => {
                 for conflict in conflicts {
                     match conflict.reason {
                         ConflictReason::Booked => self.add("conflict: booked"),
@@ -106,21 +106,21 @@ impl Tally {
                     }
                 }
             }
-            Refusal::NotFound(_) => self.add("refused: not found"),
-            Refusal::HoldExpired(lost) if lost.is_empty() => {
+            Rejection::NotFound(_) => self.add("refused: not found"),
+            Rejection::HoldExpired(lost) if lost.is_empty() => {
                 self.add("refused: extend of an ended hold");
             }
-            Refusal::HoldExpired(_) => self.add("late confirm lost seats"),
-            Refusal::HoldReleased => self.add("refused: hold released"),
-            Refusal::BookingCancelled(_) => self.add("refused: booking cancelled"),
-            Refusal::HoldConfirmed => self.add("refused: hold confirmed"),
-            Refusal::NotInBooking(_) => self.add("refused: not in booking"),
-            Refusal::SalesClosed => self.add("refused: sales closed"),
-            Refusal::TooManySeats { .. } => self.add("refused: too many seats"),
-            Refusal::SeatLimitReached { .. } => self.add("refused: customer limit"),
-            Refusal::KeyReused => self.add("refused: key reused"),
+            Rejection::HoldExpired(_) => self.add("late confirm lost seats"),
+            Rejection::HoldReleased => self.add("refused: hold released"),
+            Rejection::BookingCancelled(_) => self.add("refused: booking cancelled"),
+            Rejection::HoldConfirmed => self.add("refused: hold confirmed"),
+            Rejection::NotInBooking(_) => self.add("refused: not in booking"),
+            Rejection::SalesClosed => self.add("refused: sales closed"),
+            Rejection::TooManySeats { .. } => self.add("refused: too many seats"),
+            Rejection::SeatLimitReached { .. } => self.add("refused: customer limit"),
+            Rejection::KeyReused => self.add("refused: key reused"),
             // No command of a script comes through the queue.
-            Refusal::TooLate => self.add("refused: too late"),
+            Rejection::TooLate => self.add("refused: too late"),
         }
     }
 }

@@ -70,7 +70,7 @@ fn a_schedule_that_is_not_there_is_not_found() {
     };
     let commands = [hold(1, "ada", &[0]), book(1, "ada", &[0]), block(1, &[0]), confirm(1, 1)];
     for command in commands {
-        assert_eq!(world.refused(nowhere(command)), Refusal::NotFound("schedule"));
+        assert_eq!(world.refused(nowhere(command)), Rejection::NotFound("schedule"));
     }
     assert_eq!(world.ask(nowhere(lookup())), Outcome::NotRecorded);
 }

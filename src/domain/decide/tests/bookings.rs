@@ -118,9 +118,9 @@ fn seats_that_a_booking_never_had_cannot_be_cancelled_from_it() {
     world.batch(&[book(1, "ada", &[0]), book(2, "ben", &[1])]);
     let foreign = vec!["A-1-2".to_owned(), "A-1-3".to_owned(), "#99".to_owned()];
     let refused = world.refused(cancel_seats(1, &[0, 1, 2, 99]));
-    assert_eq!(refused, Refusal::NotInBooking(foreign));
+    assert_eq!(refused, Rejection::NotInBooking(foreign));
     assert_eq!((world.state(0), world.state(1)), (booked(1), booked(2)));
-    assert_eq!(world.refused(cancel(9)), Refusal::NotFound("booking"));
+    assert_eq!(world.refused(cancel(9)), Rejection::NotFound("booking"));
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn lifting_a_block_again_touches_nobodys_seats() {
     let decision = world.batch(&[unblock(1)]);
     assert_eq!(decision.outcomes, [Outcome::Done(Effect::Unblocked)]);
     assert!(decision.changes.is_empty());
-    assert_eq!(world.refused(unblock(9)), Refusal::NotFound("block"));
+    assert_eq!(world.refused(unblock(9)), Rejection::NotFound("block"));
 }
 
 #[test]

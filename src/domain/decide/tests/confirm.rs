@@ -101,10 +101,10 @@ fn a_hold_whose_booking_was_cancelled_whole_is_not_confirmed_again() {
     world.done(cancel_seats(2, &[0]));
     world.done(confirm(1, 3));
     world.done(cancel_seats(2, &[1]));
-    let cancelled = Refusal::BookingCancelled(booking_id(2));
+    let cancelled = Rejection::BookingCancelled(booking_id(2));
     assert_eq!(world.refused(confirm(1, 3)), cancelled);
     assert_eq!(world.refused(confirm_as("ada", 1, 3)), cancelled);
-    assert_eq!(world.refused(confirm_as("ben", 1, 3)), Refusal::NotFound("hold"));
+    assert_eq!(world.refused(confirm_as("ben", 1, 3)), Rejection::NotFound("hold"));
     let again = world.ask(keyed("k", "f", confirm(1, 4)));
     assert_eq!(again, Outcome::Replayed(render(&sold)), "the first confirm had its effect");
     assert_eq!(world.refused(keyed("another", "f", confirm(1, 4))), cancelled);
@@ -117,7 +117,7 @@ fn a_cancellation_counts_for_the_confirms_behind_it_in_the_same_batch() {
     world.done(hold(1, "ada", &[0]));
     let decision = world.batch(&[confirm(1, 2), confirm(1, 3), cancel(2), confirm(1, 4)]);
     assert_eq!(decision.outcomes[0], decision.outcomes[1]);
-    assert_eq!(*refusal(&decision.outcomes[3]), Refusal::BookingCancelled(booking_id(2)));
+    assert_eq!(*refusal(&decision.outcomes[3]), Rejection::BookingCancelled(booking_id(2)));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_released_hold_cannot_be_confirmed_even_if_its_seats_are_free() {
     let mut world = World::new();
     world.done(hold(1, "ada", &[0]));
     world.done(release(1));
-    assert_eq!(world.refused(confirm(1, 2)), Refusal::HoldReleased);
+    assert_eq!(world.refused(confirm(1, 2)), Rejection::HoldReleased);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_late_release_stands_whether_or_not_the_sweeper_came_first() {
             world.done(expire(1));
         }
         world.done(release(1));
-        assert_eq!(world.refused(confirm(1, 2)), Refusal::HoldReleased, "swept: {swept}");
+        assert_eq!(world.refused(confirm(1, 2)), Rejection::HoldReleased, "swept: {swept}");
     }
 }
 
@@ -157,7 +157,7 @@ fn a_hold_of_another_customer_is_not_found() {
     world.batch(&[release(2), confirm(3, 13)]);
     for hold in 1..=3 {
         let refused = world.refused(confirm_as("ben", hold, 20));
-        assert_eq!(refused, Refusal::NotFound("hold"), "whatever became of it");
+        assert_eq!(refused, Rejection::NotFound("hold"), "whatever became of it");
     }
-    assert_eq!(world.refused(confirm(9, 20)), Refusal::NotFound("hold"));
+    assert_eq!(world.refused(confirm(9, 20)), Rejection::NotFound("hold"));
 }

@@ -46,13 +46,13 @@ fn a_held_seat_is_refused_to_everybody_until_the_hold_ends() {
 }
 
 /// A refusal over seats that the customer's own holds have.
-fn own(holds: &[(&str, u128)]) -> Refusal {
+fn own(holds: &[(&str, u128)]) -> Rejection {
     let own = |(label, hold): &(&str, u128)| Conflict {
         label: (*label).to_owned(),
         reason: Held,
         hold: Some(hold_id(*hold)),
     };
-    Refusal::SeatsUnavailable(holds.iter().map(own).collect())
+    Rejection::SeatsUnavailable(holds.iter().map(own).collect())
 }
 
 #[test]
@@ -62,7 +62,9 @@ fn a_conflict_names_the_own_hold_that_is_in_the_way() {
     let both = own(&[("A-1-1", 1), ("A-1-2", 2)]);
     assert_eq!(world.refused(hold(4, "ada", &[0, 1])), both);
     assert_eq!(world.refused(book(4, "ada", &[0, 1, 3])), both);
-    let Refusal::SeatsUnavailable(mixed) = world.refused(book(4, "ada", &[0, 2])) else { panic!() };
+    let Rejection::SeatsUnavailable(mixed) = world.refused(book(4, "ada", &[0, 2])) else {
+        panic!()
+    };
     assert_eq!(mixed.iter().map(|seat| seat.hold).collect::<Vec<_>>(), [Some(hold_id(1)), None]);
     assert_eq!(
         world.refused(book(4, "ben", &[0, 1])),
@@ -79,7 +81,7 @@ fn a_late_confirmation_is_told_of_the_newer_hold_of_the_same_customer() {
     world.done(hold(1, "ada", &[0]));
     world.clock(600);
     world.done(hold(2, "ada", &[0]));
-    let Refusal::HoldExpired(lost) = world.refused(confirm(1, 3)) else { panic!() };
+    let Rejection::HoldExpired(lost) = world.refused(confirm(1, 3)) else { panic!() };
     assert_eq!(lost.first().and_then(|seat| seat.hold), Some(hold_id(2)));
 }
 
@@ -145,11 +147,11 @@ fn a_hold_that_is_over_cannot_be_extended_and_the_refusal_says_how_it_ended() {
     world.done(release(2));
     world.clock(600);
     world.done(expire(3));
-    assert_eq!(world.refused(extend(1, 60)), Refusal::HoldConfirmed);
-    assert_eq!(world.refused(extend(2, 60)), Refusal::HoldReleased);
+    assert_eq!(world.refused(extend(1, 60)), Rejection::HoldConfirmed);
+    assert_eq!(world.refused(extend(2, 60)), Rejection::HoldReleased);
     assert_eq!(world.refused(extend(3, 60)), hold_expired(&[]));
     assert_eq!(world.refused(extend(4, 60)), hold_expired(&[]), "nobody has swept it yet");
-    assert_eq!(world.refused(extend(5, 60)), Refusal::NotFound("hold"));
+    assert_eq!(world.refused(extend(5, 60)), Rejection::NotFound("hold"));
 }
 
 #[test]
@@ -172,8 +174,8 @@ fn a_booking_is_not_given_back_by_releasing_its_hold() {
     let mut world = World::new();
     world.done(hold(1, "ada", &[0]));
     world.done(confirm(1, 2));
-    assert_eq!(world.refused(release(1)), Refusal::HoldConfirmed);
-    assert_eq!(world.refused(release(9)), Refusal::NotFound("hold"));
+    assert_eq!(world.refused(release(1)), Rejection::HoldConfirmed);
+    assert_eq!(world.refused(release(9)), Rejection::NotFound("hold"));
 }
 
 #[test]
@@ -210,7 +212,7 @@ fn the_sweeper_leaves_alone_what_is_alive_or_over() {
     let decision = world.batch(&[expire(1), expire(2), expire(3)]);
     assert_eq!(decision.outcomes, vec![Outcome::Done(Effect::Expired); 3]);
     assert!(decision.changes.is_empty());
-    assert_eq!(world.refused(expire(9)), Refusal::NotFound("hold"));
+    assert_eq!(world.refused(expire(9)), Rejection::NotFound("hold"));
 }
 
 #[test]

@@ -41,9 +41,9 @@ fn a_key_of_another_request_is_refused() {
     let mut world = World::new();
     let decision = world
         .batch(&[keyed("k", "f", book(1, "ada", &[0])), keyed("k", "g", book(2, "ada", &[1]))]);
-    assert_eq!(*refusal(&decision.outcomes[1]), Refusal::KeyReused, "in the same batch");
+    assert_eq!(*refusal(&decision.outcomes[1]), Rejection::KeyReused, "in the same batch");
     for command in [book(2, "ada", &[1]), cancel(1), lookup()] {
-        assert_eq!(world.refused(keyed("k", "g", command)), Refusal::KeyReused);
+        assert_eq!(world.refused(keyed("k", "g", command)), Rejection::KeyReused);
     }
 }
 
@@ -152,5 +152,8 @@ fn a_key_is_answered_even_if_its_schedule_is_not_there() {
         world.ask(keyed("k", "f", book(2, "ada", &[0]))),
         Outcome::Replayed(RecordedAnswer { status, body })
     );
-    assert_eq!(world.refused(keyed("l", "f", book(2, "ada", &[1]))), Refusal::NotFound("schedule"));
+    assert_eq!(
+        world.refused(keyed("l", "f", book(2, "ada", &[1]))),
+        Rejection::NotFound("schedule")
+    );
 }

@@ -13,7 +13,7 @@ mod queued;
 mod rules;
 
 use super::properties::checks::tables_agree;
-use super::properties::database::Database;
+use super::properties::database::ModelDatabase;
 use crate::domain::claims::{BookingRow, HoldRow};
 use crate::domain::clock::{EpochMs, Outage};
 use crate::domain::command::{Action, Command, Keyed, Queued, RequestKey};
@@ -22,13 +22,13 @@ use crate::domain::effect::{BookingView, Effect, HoldView, Outcome, PricedSeat};
 use crate::domain::ids::{
     BlockId, BookingId, CustomerId, HoldId, RequestId, ScheduleId, SeatNumber,
 };
-use crate::domain::refusal::{Conflict, ConflictReason, Refusal};
+use crate::domain::rejection::{Conflict, ConflictReason, Rejection};
 use crate::domain::rules::{Policy, ScheduleRules};
 use crate::domain::seat::SeatState;
 
 /// Two schedules of ten seats, the defaults of an installation and a clock that only tests move.
 struct World {
-    database: Database,
+    database: ModelDatabase,
     now: EpochMs,
 }
 
@@ -48,7 +48,7 @@ impl World {
             hold_ttl: seconds(600),
             currency: "EUR".to_owned(),
         };
-        let database = Database::new(policy, vec![rules.clone(), rules], 10);
+        let database = ModelDatabase::new(policy, vec![rules.clone(), rules], 10);
         Self { database, now: at(0) }
     }
 
@@ -78,7 +78,7 @@ impl World {
     }
 
     /// A batch of one command that must be refused, and leave nothing behind.
-    fn refused(&mut self, command: Command) -> Refusal {
+    fn refused(&mut self, command: Command) -> Rejection {
         let before = self.database.clone();
         let outcome = self.ask(command);
         assert_eq!(before, self.database);
@@ -223,7 +223,7 @@ fn elsewhere(mut command: Command) -> Command {
     command
 }
 
-fn refusal(outcome: &Outcome) -> &Refusal {
+fn refusal(outcome: &Outcome) -> &Rejection {
     match outcome {
         Outcome::Refused(refusal) => refusal,
         other => panic!("not refused: {other:?}"),
@@ -253,12 +253,12 @@ fn conflicts(pairs: &[(&str, ConflictReason)]) -> Vec<Conflict> {
     pairs.iter().map(conflict).collect()
 }
 
-fn unavailable(pairs: &[(&str, ConflictReason)]) -> Refusal {
-    Refusal::SeatsUnavailable(conflicts(pairs))
+fn unavailable(pairs: &[(&str, ConflictReason)]) -> Rejection {
+    Rejection::SeatsUnavailable(conflicts(pairs))
 }
 
-fn hold_expired(pairs: &[(&str, ConflictReason)]) -> Refusal {
-    Refusal::HoldExpired(conflicts(pairs))
+fn hold_expired(pairs: &[(&str, ConflictReason)]) -> Rejection {
+    Rejection::HoldExpired(conflicts(pairs))
 }
 
 fn labels(seats: &[PricedSeat]) -> Vec<&str> {

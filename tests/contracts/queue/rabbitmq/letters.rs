@@ -1,7 +1,7 @@
 //! The dead letters in RabbitMQ: their bound and their order, and those of the broker's own.
 
 use seatlock::queue::rabbitmq::RabbitQueue;
-use seatlock::queue::{Fate, Message, Parked, Partition, Queue, Tally, Which};
+use seatlock::queue::{Fate, LetterCounts, LetterSelection, Message, Parked, Partition, Queue};
 
 use super::{nothing_more, numbers, open, publish, queue, shared, take, until_full};
 use crate::queue::letters::{all_taken, listed, park, taken};
@@ -97,8 +97,8 @@ mod full {
             let partition = Partition(u16::try_from(number % 2).unwrap());
             park(&queue, partition, message(number), "no").await;
         }
-        let tally = Tally::default();
-        queue.take(Which::All, Fate::Retry, &tally).await.unwrap();
+        let tally = LetterCounts::default();
+        queue.take(LetterSelection::All, Fate::Retry, &tally).await.unwrap();
         let failed = tally.failed();
         let ids: Vec<&str> = failed.iter().map(|(id, _)| id.as_str()).collect();
         assert_eq!((tally.done(), ids), (3, vec!["100", "102", "104"]));

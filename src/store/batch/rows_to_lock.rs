@@ -9,7 +9,7 @@ use crate::domain::rows::SeatKey;
 
 /// The rows by name, each set in the order in which all replicas lock.
 #[derive(Debug, Default)]
-pub(crate) struct Wanted {
+pub(crate) struct RowsToLock {
     pub(crate) schedules: BTreeSet<ScheduleId>,
     pub(crate) holds: BTreeSet<HoldId>,
     pub(crate) bookings: BTreeSet<BookingId>,
@@ -19,7 +19,7 @@ pub(crate) struct Wanted {
     pub(crate) customers: BTreeSet<(ScheduleId, CustomerId)>,
 }
 
-impl Wanted {
+impl RowsToLock {
     pub(crate) fn of<'a>(commands: impl Iterator<Item = &'a Command>) -> Self {
         let mut wanted = Self::default();
         for command in commands {

@@ -19,7 +19,7 @@ use futures_util::FutureExt as _;
 use socket2::SockRef;
 
 use crate::telemetry::metrics::http::HttpMethod;
-use crate::telemetry::request_context::{Cause, Request};
+use crate::telemetry::request_context::{RequestContext, RequestIds};
 
 use super::outgoing::Outgoing;
 use super::problem::{Code, Problem, problem_response};
@@ -63,37 +63,37 @@ impl Deadline {
 }
 
 /// Wraps a request.
-pub async fn edge<B: MessageBody + 'static>(
+pub async fn request_log<B: MessageBody + 'static>(
     services: web::Data<Services>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<Outgoing>, actix_web::Error> {
-    let arrival = Arrival {
+    let arrival = RequestStart {
         began: Instant::now(),
         method: HttpMethod::of(request.method().as_str()),
         asks_for_seats: asks_for_seats(&request),
-        request: Request {
+        request: RequestIds {
             id: request_id(request.headers().get(&REQUEST_ID)),
             trace: trace::of(request.headers(), fastrand::u64(..)),
         },
     };
-    let cause = Cause::request(arrival.request.clone());
-    cause.during(answer(services, request, next, arrival)).await
+    let context = RequestContext::request(arrival.request.clone());
+    context.during(answer(services, request, next, arrival)).await
 }
 
 /// What is known of a request before anybody has looked at it.
-struct Arrival {
+struct RequestStart {
     began: Instant,
     method: HttpMethod,
     asks_for_seats: bool,
-    request: Request,
+    request: RequestIds,
 }
 
 async fn answer<B: MessageBody + 'static>(
     services: web::Data<Services>,
     request: ServiceRequest,
     next: Next<B>,
-    arrival: Arrival,
+    arrival: RequestStart,
 ) -> Result<ServiceResponse<Outgoing>, actix_web::Error> {
     let id = arrival.request.id.as_str();
     request.extensions_mut().insert(Deadline(arrival.began + services.request_timeout));
@@ -140,7 +140,7 @@ fn asks_for_seats(request: &ServiceRequest) -> bool {
 
 fn count(
     services: &Services,
-    arrival: &Arrival,
+    arrival: &RequestStart,
     (route, status): (Option<&str>, u16),
     problem: Option<&Problem>,
 ) {
@@ -155,7 +155,7 @@ fn count(
 }
 
 /// The names by which a request is found in the log, for its caller.
-fn put_names(headers: &mut HeaderMap, request: &Request) {
+fn put_names(headers: &mut HeaderMap, request: &RequestIds) {
     if let Ok(value) = HeaderValue::from_str(&request.id) {
         headers.insert(REQUEST_ID, value);
     }
@@ -165,7 +165,7 @@ fn put_names(headers: &mut HeaderMap, request: &Request) {
 }
 
 /// The answer to a request whose handler panicked; the panic has its line in the log already.
-fn panicked(services: &Services, arrival: &Arrival) -> actix_web::Error {
+fn panicked(services: &Services, arrival: &RequestStart) -> actix_web::Error {
     let problem = Problem::new(Code::Internal, "the request failed");
     count(services, arrival, (None, problem.code.status()), Some(&problem));
     let mut response = problem_response(&problem, &arrival.request.id);

@@ -15,9 +15,9 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio::time::{sleep, timeout};
 
-use super::connection::{Connector, Link};
+use super::connection::{RabbitConnection, RabbitConnector};
 use super::form;
-use super::layout::Layout;
+use super::topology::RabbitTopology;
 use crate::queue::{DeadLetter, QueueError};
 
 /// Between two tries to be the one who looks, and to see whether the letters are back.
@@ -37,10 +37,10 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 const RETURN_LIMIT: Duration = Duration::from_secs(10);
 
 /// The look at all letters.
-pub(super) struct Desk {
-    link: Link,
+pub(super) struct LetterInspection {
+    link: RabbitConnection,
     channel: Channel,
-    layout: Arc<Layout>,
+    layout: Arc<RabbitTopology>,
     consumer: Consumer,
     /// Letters that there were at the beginning and that have not been got.
     left: usize,
@@ -48,18 +48,21 @@ pub(super) struct Desk {
     letters: usize,
 }
 
-impl Desk {
+impl LetterInspection {
     /// Begins to look, as soon as no other process does.
     pub(super) async fn open(
-        connector: &Connector,
-        layout: Arc<Layout>,
+        connector: &RabbitConnector,
+        layout: Arc<RabbitTopology>,
     ) -> Result<Self, QueueError> {
         let opening = Self::begin(connector, layout);
         let late = |_| QueueError::new("somebody else works on the dead letters");
         timeout(TURN_LIMIT, opening).await.map_err(late)?
     }
 
-    async fn begin(connector: &Connector, layout: Arc<Layout>) -> Result<Self, QueueError> {
+    async fn begin(
+        connector: &RabbitConnector,
+        layout: Arc<RabbitTopology>,
+    ) -> Result<Self, QueueError> {
         let link = connector.connect("dead letters").await?;
         layout.declare(&link, &layout.dead()).await?;
         let channel = turn(&link, &layout).await?;
@@ -129,7 +132,7 @@ impl Desk {
 }
 
 /// Waits until no other process looks: only one connection can have a queue that is exclusive.
-async fn turn(link: &Link, layout: &Layout) -> Result<Channel, QueueError> {
+async fn turn(link: &RabbitConnection, layout: &RabbitTopology) -> Result<Channel, QueueError> {
     let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
     loop {
         let channel = link.channel().await?;
@@ -142,7 +145,7 @@ async fn turn(link: &Link, layout: &Layout) -> Result<Channel, QueueError> {
 }
 
 /// How many letters there are that no consumer has been given.
-async fn count(channel: &Channel, layout: &Layout) -> Result<usize, QueueError> {
+async fn count(channel: &Channel, layout: &RabbitTopology) -> Result<usize, QueueError> {
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let asking = channel.queue_declare(layout.dead(), passive, FieldTable::default());
     let queue = timeout(ANSWER_LIMIT, asking).await;

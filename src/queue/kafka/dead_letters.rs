@@ -9,7 +9,7 @@ use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::KafkaSettings;
-use super::client::{Quiet, reader_config};
+use super::client::{SilentContext, reader_config};
 use super::record;
 use crate::queue::{DeadLetter, QueueError};
 
@@ -24,7 +24,7 @@ const BYTES_MAX: usize = 64 << 20;
 const POLL: Duration = Duration::from_millis(100);
 
 /// A letter that was found.
-pub(super) struct Found {
+pub(super) struct ScannedLetter {
     /// As it was parked last.
     pub(super) letter: DeadLetter,
     /// The keys of all its records: it may have been parked more than once.
@@ -32,9 +32,9 @@ pub(super) struct Found {
 }
 
 /// What was found in one look.
-pub(super) struct Look {
+pub(super) struct LetterScan {
     /// Oldest first.
-    pub(super) found: Vec<Found>,
+    pub(super) found: Vec<ScannedLetter>,
     /// Whether there is nothing else that is wanted: no letter was left out for want of memory.
     pub(super) complete: bool,
 }
@@ -43,10 +43,10 @@ pub(super) struct Look {
 pub(super) fn read(
     settings: &KafkaSettings,
     wanted: impl Fn(&str) -> bool,
-) -> Result<Look, QueueError> {
+) -> Result<LetterScan, QueueError> {
     let deadline = Instant::now() + READ_LIMIT;
-    let client: BaseConsumer<Quiet> =
-        reader_config(settings).create_with_context(Quiet).map_err(QueueError::new)?;
+    let client: BaseConsumer<SilentContext> =
+        reader_config(settings).create_with_context(SilentContext).map_err(QueueError::new)?;
     let mut unread = begin(&client, &settings.dead_topic())?;
     let mut kept = Kept::default();
     let mut problem = "no broker answers".to_owned();
@@ -73,7 +73,7 @@ pub(super) fn read(
 }
 
 /// Goes to the beginning of each of the topic's partitions.
-fn begin(client: &BaseConsumer<Quiet>, topic: &str) -> Result<HashSet<i32>, QueueError> {
+fn begin(client: &BaseConsumer<SilentContext>, topic: &str) -> Result<HashSet<i32>, QueueError> {
     let metadata = client.fetch_metadata(Some(topic), READ_LIMIT).map_err(QueueError::new)?;
     let found = metadata.topics().iter().filter(|found| found.name() == topic);
     let partitions = found.flat_map(|found| found.partitions());
@@ -112,22 +112,23 @@ impl Kept {
     }
 
     /// One letter for each id, in the order in which they were parked last.
-    fn look(self) -> Look {
+    fn look(self) -> LetterScan {
         let mut letters: Vec<_> = self.letters.into_iter().collect();
         letters.sort_by_key(|(_, (letter, place))| (letter.parked_at, *place));
-        let mut by_id: HashMap<String, Found> = HashMap::new();
+        let mut by_id: HashMap<String, ScannedLetter> = HashMap::new();
         for (key, (letter, _)) in letters {
             let id = letter.message.id.clone();
             let mut keys = by_id.remove(&id).map_or_else(Vec::new, |before| before.keys);
             keys.push(key);
-            by_id.insert(id, Found { letter, keys });
+            by_id.insert(id, ScannedLetter { letter, keys });
         }
-        let mut found: Vec<Found> = by_id.into_values().collect();
+        let mut found: Vec<ScannedLetter> = by_id.into_values().collect();
         found.sort_by(|one, next| {
-            let order = |found: &Found| (found.letter.parked_at, found.letter.message.id.clone());
+            let order =
+                |found: &ScannedLetter| (found.letter.parked_at, found.letter.message.id.clone());
             order(one).cmp(&order(next))
         });
-        Look { found, complete: !self.left_out }
+        LetterScan { found, complete: !self.left_out }
     }
 }
 

@@ -3,26 +3,26 @@
 use crate::queue::Partition;
 
 /// One stretch of having been given a partition; no two of a process are the same.
-pub(super) type Term = u64;
+pub(super) type Generation = u64;
 
 /// What this process has been given.
 #[derive(Default)]
-pub(super) struct Share {
+pub(super) struct Assignment {
     /// For each partition the term, while it is ours.
-    terms: Vec<Option<Term>>,
-    last_term: Term,
+    terms: Vec<Option<Generation>>,
+    last_term: Generation,
     /// Nothing is given any more.
     pub(super) closed: bool,
 }
 
-impl Share {
+impl Assignment {
     /// Nothing, of a queue of so many partitions.
     pub(super) fn of_none(partitions: usize) -> Self {
         Self { terms: vec![None; partitions], ..Self::default() }
     }
 
     /// The term in which the partition is ours.
-    pub(super) fn term(&self, partition: Partition) -> Option<Term> {
+    pub(super) fn term(&self, partition: Partition) -> Option<Generation> {
         self.terms.get(usize::from(partition.0)).copied().flatten()
     }
 
@@ -46,9 +46,9 @@ impl Share {
 
 /// Where a partition is to be read on; whoever has this in hand is its consumer here.
 #[derive(Default)]
-pub(super) struct Turn {
+pub(super) struct PartitionLease {
     /// The term of which `next` speaks.
-    pub(super) term: Term,
+    pub(super) term: Generation,
     /// The oldest message that was given out and not settled, or the next one after all that were; `None` if
     /// nothing was given out in the term.
     pub(super) next: Option<i64>,
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_partition_that_comes_back_comes_in_another_term() {
-        let mut share = Share::of_none(3);
+        let mut share = Assignment::of_none(3);
         assert_eq!(share.term(Partition(1)), None);
         share.give(&[1, 2, 9]);
         let first = share.term(Partition(1));

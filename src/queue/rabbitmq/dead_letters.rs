@@ -6,14 +6,15 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::connection::Connector;
-use super::desk::Desk;
+use super::connection::RabbitConnector;
 use super::form;
-use super::layout::Layout;
+use super::inspection::LetterInspection;
 use super::parcel;
-use super::publisher::Publisher;
+use super::publisher::RabbitPublisher;
+use super::topology::RabbitTopology;
 use crate::queue::{
-    DeadLetter, Fate, Message, Parked, Partition, PublishError, QueueError, Tally, Which,
+    DeadLetter, Fate, LetterCounts, LetterSelection, Message, Parked, Partition, PublishError,
+    QueueError,
 };
 
 /// The longest that listing the letters may take.
@@ -24,16 +25,16 @@ const TOGETHER: usize = 256;
 
 /// Parks and reads letters.
 pub(super) struct Letters {
-    connector: Arc<Connector>,
-    layout: Arc<Layout>,
-    publisher: Arc<Publisher>,
+    connector: Arc<RabbitConnector>,
+    layout: Arc<RabbitTopology>,
+    publisher: Arc<RabbitPublisher>,
 }
 
 impl Letters {
     pub(super) fn new(
-        connector: Arc<Connector>,
-        layout: Arc<Layout>,
-        publisher: Arc<Publisher>,
+        connector: Arc<RabbitConnector>,
+        layout: Arc<RabbitTopology>,
+        publisher: Arc<RabbitPublisher>,
     ) -> Self {
         Self { connector, layout, publisher }
     }
@@ -83,9 +84,9 @@ impl Letters {
     /// Takes the letters that are meant, in one look.
     pub(super) async fn take(
         &self,
-        which: &Which,
+        which: &LetterSelection,
         fate: Fate,
-        tally: &Tally,
+        tally: &LetterCounts,
     ) -> Result<(), QueueError> {
         let mut desk = self.desk().await?;
         let mut some = Vec::new();
@@ -104,10 +105,10 @@ impl Letters {
     /// A letter is taken away when the broker has confirmed that it is back in its partition.
     async fn take_some(
         &self,
-        desk: &mut Desk,
+        desk: &mut LetterInspection,
         some: Vec<(u64, DeadLetter)>,
         fate: Fate,
-        tally: &Tally,
+        tally: &LetterCounts,
     ) -> Result<(), QueueError> {
         let outcomes: Vec<Result<(), PublishError>> = match fate {
             Fate::Drop => vec![Ok(()); some.len()],
@@ -139,7 +140,7 @@ impl Letters {
         self.publisher.publish(again.map_err(|error| PublishError::Unfit(error.0))?).await
     }
 
-    async fn desk(&self) -> Result<Desk, QueueError> {
-        Desk::open(&self.connector, Arc::clone(&self.layout)).await
+    async fn desk(&self) -> Result<LetterInspection, QueueError> {
+        LetterInspection::open(&self.connector, Arc::clone(&self.layout)).await
     }
 }

@@ -1,25 +1,27 @@
 //! Errors of the inner layers to rows of the problem table: the last step of their way out.
 
-use crate::actors::booking::Declined;
-use crate::domain::failure::{Failure, StoreError};
+use crate::actors::booking::SubmitError;
+use crate::domain::execution_error::{ExecutionError, StoreError};
 use crate::domain::plan::PlanError;
-use crate::domain::refusal::Refusal;
+use crate::domain::rejection::Rejection;
 
 use super::problem::{Code, EffectKnown, FieldError, Problem};
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
+impl From<Rejection> for Problem {
+    fn from(refusal: Rejection) -> Self {
         match refusal {
-            Refusal::NotFound(what) => Self::not_found(what),
-            Refusal::SeatsUnavailable(conflicts) => {
+            Rejection::NotFound(what) => Self::not_found(what),
+            Rejection::SeatsUnavailable(conflicts) => {
                 Self::conflicts(Code::SeatsUnavailable, conflicts, false)
             }
-            Refusal::HoldExpired(conflicts) => Self::conflicts(Code::HoldExpired, conflicts, false),
-            Refusal::HoldReleased => Self::new(Code::HoldReleased, "the hold was released"),
-            Refusal::HoldConfirmed => {
+            Rejection::HoldExpired(conflicts) => {
+                Self::conflicts(Code::HoldExpired, conflicts, false)
+            }
+            Rejection::HoldReleased => Self::new(Code::HoldReleased, "the hold was released"),
+            Rejection::HoldConfirmed => {
                 Self::new(Code::HoldConfirmed, "the hold has become a booking")
             }
-            Refusal::BookingCancelled(booking) => Self {
+            Rejection::BookingCancelled(booking) => Self {
                 booking_id: Some(Box::new(booking)),
                 ..Self::new(
                     Code::BookingCancelled,
@@ -27,28 +29,28 @@ impl From<Refusal> for Problem {
                      cancellation did, or book anew",
                 )
             },
-            Refusal::NotInBooking(labels) => {
+            Rejection::NotInBooking(labels) => {
                 let list = labels.join(", ");
                 let message = format!("the booking has no seat {list}; name seats of its own");
                 Self::field("/seats", "not_in_booking", message)
             }
-            Refusal::SalesClosed => {
+            Rejection::SalesClosed => {
                 let message = "seats of this schedule are not on sale now; see its sales_open_at and \
                                sales_close_at";
                 Self::field("/schedule_id", "sales_closed", message)
             }
-            Refusal::TooManySeats { max } => {
+            Rejection::TooManySeats { max } => {
                 let message = format!("at most {max} seats can be taken at once; ask for fewer");
                 Self::field("/seats", "too_many_seats", message)
             }
-            Refusal::SeatLimitReached { max, owned } => Self::new(
+            Rejection::SeatLimitReached { max, owned } => Self::new(
                 Code::SeatLimitReached,
                 format!("the customer has {owned} seats of this schedule and may have {max}"),
             ),
-            Refusal::TooLate => {
+            Rejection::TooLate => {
                 Self::new(Code::RequestExpired, "the request waited in the queue for too long")
             }
-            Refusal::KeyReused => Self::new(
+            Rejection::KeyReused => Self::new(
                 Code::IdempotencyKeyReused,
                 "the Idempotency-Key was used for another request: the method, the path, or what the \
                  parameters and the body mean is different",
@@ -57,31 +59,33 @@ impl From<Refusal> for Problem {
     }
 }
 
-impl From<Declined> for Problem {
-    fn from(declined: Declined) -> Self {
+impl From<SubmitError> for Problem {
+    fn from(declined: SubmitError) -> Self {
         match declined {
-            Declined::Overloaded => {
+            SubmitError::Overloaded => {
                 Self::new(Code::Overloaded, "too many commands wait for this schedule")
             }
-            Declined::Draining => Self::new(Code::Draining, "this process is stopping"),
-            Declined::Failed(failure) => failure.into(),
+            SubmitError::Draining => Self::new(Code::Draining, "this process is stopping"),
+            SubmitError::Failed(failure) => failure.into(),
         }
     }
 }
 
-impl From<Failure> for Problem {
-    fn from(failure: Failure) -> Self {
+impl From<ExecutionError> for Problem {
+    fn from(failure: ExecutionError) -> Self {
         match failure {
-            Failure::Withdrawn => {
+            ExecutionError::Withdrawn => {
                 Self::new(Code::Overloaded, "the request waited longer than it may")
             }
-            Failure::Unavailable(_) => {
+            ExecutionError::Unavailable(_) => {
                 Self::new(Code::DependencyUnavailable, "the database did not execute the request")
             }
-            Failure::ReadOnly => Self::new(Code::ReadOnly, "the database takes no writes"),
+            ExecutionError::ReadOnly => Self::new(Code::ReadOnly, "the database takes no writes"),
             // The batch has said why.
-            Failure::Impossible(_) => Self::new(Code::Internal, "the request could not be stored"),
-            Failure::Unknown => Self {
+            ExecutionError::Impossible(_) => {
+                Self::new(Code::Internal, "the request could not be stored")
+            }
+            ExecutionError::Unknown => Self {
                 effect: EffectKnown::Unknown,
                 ..Self::new(
                     Code::DependencyUnavailable,

@@ -8,7 +8,7 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::RabbitSettings;
-use super::connection::Link;
+use super::connection::RabbitConnection;
 use crate::queue::{Partition, QueueError};
 
 /// How often a message is delivered before it is put to the dead letters. RabbitMQ counts every delivery that
@@ -23,7 +23,7 @@ pub(super) const DELIVERY_LIMIT: i64 = 20;
 const LOOKS: i64 = 1_000_000_000;
 
 /// The names and bounds of the queues.
-pub(super) struct Layout {
+pub(super) struct RabbitTopology {
     partitions: Vec<ShortString>,
     dead: ShortString,
     desk: ShortString,
@@ -33,7 +33,7 @@ pub(super) struct Layout {
     dead_bound: i64,
 }
 
-impl Layout {
+impl RabbitTopology {
     /// Fails if the name is too long to be a queue's (255 bytes with the partition's number).
     pub(super) fn new(settings: &RabbitSettings) -> Result<Self, QueueError> {
         let queue = |suffix: &str| {
@@ -75,7 +75,11 @@ impl Layout {
     }
 
     /// Makes sure that a queue is there, of whatever kind its name says.
-    pub(super) async fn declare(&self, link: &Link, queue: &ShortString) -> Result<(), QueueError> {
+    pub(super) async fn declare(
+        &self,
+        link: &RabbitConnection,
+        queue: &ShortString,
+    ) -> Result<(), QueueError> {
         if *queue == self.dead {
             return self.declare_dead(link).await;
         }
@@ -92,7 +96,7 @@ impl Layout {
         declare_whatever_bound(link, queue, arguments).await
     }
 
-    async fn declare_dead(&self, link: &Link) -> Result<(), QueueError> {
+    async fn declare_dead(&self, link: &RabbitConnection) -> Result<(), QueueError> {
         let mut arguments = bounded(self.dead_bound);
         arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(LOOKS));
         declare_whatever_bound(link, &self.dead, arguments).await
@@ -117,7 +121,7 @@ fn text(value: &str) -> AMQPValue {
 /// A queue's arguments are fixed when it is made. One with another bound than is configured now is used as it
 /// is: refusing it would stop the sales over a number. Any other difference is an error.
 async fn declare_whatever_bound(
-    link: &Link,
+    link: &RabbitConnection,
     queue: &ShortString,
     mut arguments: FieldTable,
 ) -> Result<(), QueueError> {
@@ -133,7 +137,7 @@ async fn declare_whatever_bound(
 }
 
 async fn declare(
-    link: &Link,
+    link: &RabbitConnection,
     queue: &ShortString,
     arguments: FieldTable,
 ) -> Result<(), QueueError> {
@@ -166,13 +170,15 @@ mod tests {
             partitions: 16,
             max: 1_000,
         };
-        let layout = Layout::new(&settings).unwrap();
+        let layout = RabbitTopology::new(&settings).unwrap();
         assert_eq!(layout.bound, 62);
         assert_eq!(layout.queue(Partition(15)).unwrap().as_str(), "shop.15");
         assert!(layout.queue(Partition(16)).is_err());
         assert_eq!(layout.partition("shop.7"), Some(Partition(7)));
         assert_eq!(layout.partition("shop.16"), None);
-        assert!(Layout::new(&RabbitSettings { name: "n".repeat(253), ..settings }).is_err());
+        assert!(
+            RabbitTopology::new(&RabbitSettings { name: "n".repeat(253), ..settings }).is_err()
+        );
     }
 
     #[test]

@@ -10,29 +10,29 @@ use futures_util::future::BoxFuture;
 use prometheus::IntGauge;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::actors::booking::{Chain, Declined, Lanes};
+use crate::actors::booking::{Lanes, OrderedGroup, SubmitError};
 use crate::domain::command::Queued;
 use crate::domain::effect::Outcome;
 use crate::domain::ids::RequestId;
-use crate::queue::{Message, Request};
+use crate::queue::{Message, QueuedRequest};
 use crate::telemetry::metrics::queue::Executed;
 
 use crate::background::queue_consumer::executed;
 
 /// A delivery's place in the lanes, counted while it is taken.
-pub(crate) struct Place {
+pub(crate) struct Permit {
     _permit: Option<OwnedSemaphorePermit>,
     taken: IntGauge,
 }
 
-impl Place {
+impl Permit {
     pub(crate) fn new(permit: Option<OwnedSemaphorePermit>, taken: &IntGauge) -> Self {
         taken.inc();
         Self { _permit: permit, taken: taken.clone() }
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.taken.dec();
     }
@@ -41,11 +41,11 @@ impl Drop for Place {
 /// Where a delivery is.
 enum State {
     /// In its lane.
-    Submitted(BoxFuture<'static, Result<Outcome, Declined>>),
+    Submitted(BoxFuture<'static, Result<Outcome, SubmitError>>),
     /// The lane would not take it, and neither what came after it.
-    Declined(Declined),
+    SubmitError(SubmitError),
     /// It was executed, or refused.
-    Landed(Executed),
+    Completed(Executed),
 }
 
 /// A request under way.
@@ -53,19 +53,19 @@ struct Delivery {
     /// What carries it alone.
     message: Message,
     /// What it asks for, or why nobody can read it.
-    request: Result<Request, String>,
+    request: Result<QueuedRequest, String>,
     state: State,
     tries: u32,
     /// Whether it is the last of its message.
     ends_message: bool,
-    _place: Place,
+    _place: Permit,
 }
 
 /// A request that is over.
-pub(crate) struct Landed {
+pub(crate) struct Completed {
     pub(crate) message: Message,
     /// What it asked for, or why nobody can read it, to be parked.
-    pub(crate) request: Result<Request, String>,
+    pub(crate) request: Result<QueuedRequest, String>,
     /// Whether it is the last of its message, which can be settled then.
     pub(crate) ends_message: bool,
     /// How it ended.
@@ -73,17 +73,17 @@ pub(crate) struct Landed {
 }
 
 /// Everything under way, oldest first.
-pub(crate) struct Flight {
+pub(crate) struct ExecutionsInFlight {
     deliveries: VecDeque<Delivery>,
-    chain: Chain,
+    chain: OrderedGroup,
     window: usize,
     /// The status of the answer that a request gets whose time was over.
     expired_status: u16,
 }
 
-impl Flight {
+impl ExecutionsInFlight {
     pub(crate) fn new(window: usize, expired_status: u16) -> Self {
-        Self { deliveries: VecDeque::new(), chain: Chain::default(), window, expired_status }
+        Self { deliveries: VecDeque::new(), chain: OrderedGroup::default(), window, expired_status }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -93,20 +93,20 @@ impl Flight {
     /// Whether another delivery may be begun: not behind one that was declined.
     pub(crate) fn has_room(&self) -> bool {
         let declined =
-            self.deliveries.back().is_some_and(|one| matches!(one.state, State::Declined(_)));
+            self.deliveries.back().is_some_and(|one| matches!(one.state, State::SubmitError(_)));
         self.deliveries.len() < self.window && !declined
     }
 
     /// Submits a request behind the others; what cannot be read only takes its place, to be parked.
     pub(crate) fn push(
         &mut self,
-        (message, request): (Message, Result<Request, String>),
-        place: Place,
+        (message, request): (Message, Result<QueuedRequest, String>),
+        place: Permit,
         lanes: (&Arc<Lanes>, Duration),
     ) {
         let state = match &request {
             Ok(request) => submit(lanes, request, &self.chain),
-            Err(_) => State::Landed(Executed::Parked),
+            Err(_) => State::Completed(Executed::Parked),
         };
         let (tries, ends_message) = (1, false);
         let delivery = Delivery { message, request, state, tries, ends_message, _place: place };
@@ -121,42 +121,42 @@ impl Flight {
     }
 
     /// Waits for the oldest delivery; breaks with its failure. Giving up waiting changes nothing.
-    pub(crate) async fn landed(&mut self) -> ControlFlow<Declined> {
+    pub(crate) async fn landed(&mut self) -> ControlFlow<SubmitError> {
         let Some(first) = self.deliveries.front_mut() else { return ControlFlow::Continue(()) };
         let result = match &mut first.state {
             State::Submitted(outcome) => outcome.await,
-            State::Declined(declined) => Err(declined.clone()),
-            State::Landed(_) => return ControlFlow::Continue(()),
+            State::SubmitError(declined) => Err(declined.clone()),
+            State::Completed(_) => return ControlFlow::Continue(()),
         };
         land(first, result, self.expired_status)
     }
 
     /// The deliveries that are over, as far as none before them is under way.
-    pub(crate) fn take_landed(&mut self) -> Vec<Landed> {
+    pub(crate) fn take_landed(&mut self) -> Vec<Completed> {
         let mut landed = Vec::new();
         while let Some(mut first) = self.deliveries.pop_front() {
             if let State::Submitted(outcome) = &mut first.state
                 && let Some(result) = outcome.now_or_never()
                 && let ControlFlow::Break(declined) = land(&mut first, result, self.expired_status)
             {
-                first.state = State::Declined(declined);
+                first.state = State::SubmitError(declined);
             }
-            let State::Landed(executed) = first.state else {
+            let State::Completed(executed) = first.state else {
                 self.deliveries.push_front(first);
                 break;
             };
             let Delivery { message, request, ends_message, .. } = first;
-            landed.push(Landed { message, request, ends_message, executed });
+            landed.push(Completed { message, request, ends_message, executed });
         }
         landed
     }
 
     /// Submits everything again, in order: what had its effect is answered with it.
     pub(crate) fn begin_again(&mut self, lanes: (&Arc<Lanes>, Duration)) {
-        self.chain = Chain::default();
+        self.chain = OrderedGroup::default();
         for delivery in &mut self.deliveries {
             let Ok(request) = &delivery.request else { continue };
-            if !matches!(delivery.state, State::Landed(_)) {
+            if !matches!(delivery.state, State::Completed(_)) {
                 delivery.state = submit(lanes, request, &self.chain);
                 delivery.tries = delivery.tries.saturating_add(1);
             }
@@ -180,35 +180,39 @@ impl Flight {
     /// The oldest request is over, since it cannot be executed.
     pub(crate) fn give_up_first(&mut self, how: Executed) {
         if let Some(first) = self.deliveries.front_mut() {
-            first.state = State::Landed(how);
+            first.state = State::Completed(how);
         }
     }
 }
 
 /// Into its lane, with the time that it may take.
-fn submit((lanes, patience): (&Arc<Lanes>, Duration), request: &Request, chain: &Chain) -> State {
+fn submit(
+    (lanes, patience): (&Arc<Lanes>, Duration),
+    request: &QueuedRequest,
+    chain: &OrderedGroup,
+) -> State {
     match lanes.submit(request.command(), Instant::now() + patience, Some(chain)) {
         Ok(submitted) => State::Submitted(Box::pin(submitted.outcome())),
         Err(declined) => {
             // What comes behind it must not overtake it.
             chain.break_off();
-            State::Declined(declined)
+            State::SubmitError(declined)
         }
     }
 }
 
 fn land(
     delivery: &mut Delivery,
-    result: Result<Outcome, Declined>,
+    result: Result<Outcome, SubmitError>,
     expired_status: u16,
-) -> ControlFlow<Declined> {
+) -> ControlFlow<SubmitError> {
     match result {
         Ok(outcome) => {
-            delivery.state = State::Landed(executed(&outcome, expired_status));
+            delivery.state = State::Completed(executed(&outcome, expired_status));
             ControlFlow::Continue(())
         }
         Err(declined) => {
-            delivery.state = State::Declined(declined.clone());
+            delivery.state = State::SubmitError(declined.clone());
             ControlFlow::Break(declined)
         }
     }

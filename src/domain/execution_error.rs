@@ -2,7 +2,7 @@
 
 /// Why a command has no outcome. All but [`Unknown`](Self::Unknown) had no effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub enum ExecutionError {
     /// Its deadline passed, or its caller withdrew it, before it was run.
     #[error("the command was withdrawn before it was run")]
     Withdrawn,
@@ -20,7 +20,7 @@ pub enum Failure {
     Unknown,
 }
 
-impl Failure {
+impl ExecutionError {
     /// Whether the same command may be executed later; not if the command itself is at fault.
     #[must_use]
     pub fn may_pass(&self) -> bool {

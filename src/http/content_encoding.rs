@@ -4,15 +4,22 @@ use actix_web::HttpRequest;
 use actix_web::http::header;
 
 use crate::domain::ids::InHistory;
-use crate::seat_map::Coding;
+use crate::seat_map::ContentEncoding;
 
 /// The codings there are, the smallest answer first.
-const CODINGS: [Coding; 4] = [Coding::Brotli, Coding::Zstd, Coding::Gzip, Coding::Identity];
+const CODINGS: [ContentEncoding; 4] = [
+    ContentEncoding::Brotli,
+    ContentEncoding::Zstd,
+    ContentEncoding::Gzip,
+    ContentEncoding::Identity,
+];
 
 /// The coding that the reader likes best; among equals the smallest (RFC 9110 §12.5.3).
-pub(super) fn coding(request: &HttpRequest) -> Coding {
+pub(super) fn coding(request: &HttpRequest) -> ContentEncoding {
     let header = request.headers().get(header::ACCEPT_ENCODING);
-    let Some(text) = header.and_then(|value| value.to_str().ok()) else { return Coding::Identity };
+    let Some(text) = header.and_then(|value| value.to_str().ok()) else {
+        return ContentEncoding::Identity;
+    };
     let quality = |name: &str| {
         let mut any = None;
         for item in text.split(',') {
@@ -30,10 +37,10 @@ pub(super) fn coding(request: &HttpRequest) -> Coding {
         }
         any
     };
-    let mut best = (Coding::Identity, quality("identity").unwrap_or(f32::MIN_POSITIVE));
+    let mut best = (ContentEncoding::Identity, quality("identity").unwrap_or(f32::MIN_POSITIVE));
     for coding in CODINGS {
         if let Some(weight) = quality(coding.name())
-            && (weight > best.1 || (weight == best.1 && best.0 == Coding::Identity))
+            && (weight > best.1 || (weight == best.1 && best.0 == ContentEncoding::Identity))
         {
             best = (coding, weight);
         }
@@ -75,7 +82,7 @@ mod tests {
 
         #[test]
         fn the_heaviest_coding_is_chosen(weights in prop::collection::vec(1..=1_000_u32, 4)) {
-            let names = CODINGS.map(Coding::name);
+            let names = CODINGS.map(ContentEncoding::name);
             let weight = |weight: &u32| f64::from(*weight) / 1_000.0;
             let listed: Vec<String> = names
                 .iter()
@@ -88,22 +95,26 @@ mod tests {
         }
     }
 
-    fn chosen(accept: &str) -> Coding {
+    fn chosen(accept: &str) -> ContentEncoding {
         let request = TestRequest::default().insert_header((header::ACCEPT_ENCODING, accept));
         coding(&request.to_http_request())
     }
 
     #[test]
     fn the_best_coding_that_the_reader_takes_is_chosen() {
-        assert_eq!(coding(&TestRequest::default().to_http_request()), Coding::Identity);
-        assert_eq!(chosen("gzip"), Coding::Gzip);
-        assert_eq!(chosen("gzip, deflate, br, zstd"), Coding::Brotli);
-        assert_eq!(chosen("gzip, zstd;q=0.5"), Coding::Gzip);
-        assert_eq!(chosen("br;q=0, *"), Coding::Zstd);
-        assert_eq!(chosen("identity, gzip;q=0.5"), Coding::Identity);
-        assert_eq!(chosen("deflate"), Coding::Identity);
-        assert_eq!(chosen("gzip;q=0"), Coding::Identity);
-        assert_eq!(chosen("gzip;q=inf, br;q=0.5, zstd;q=NaN"), Coding::Zstd, "no weights at all");
+        assert_eq!(coding(&TestRequest::default().to_http_request()), ContentEncoding::Identity);
+        assert_eq!(chosen("gzip"), ContentEncoding::Gzip);
+        assert_eq!(chosen("gzip, deflate, br, zstd"), ContentEncoding::Brotli);
+        assert_eq!(chosen("gzip, zstd;q=0.5"), ContentEncoding::Gzip);
+        assert_eq!(chosen("br;q=0, *"), ContentEncoding::Zstd);
+        assert_eq!(chosen("identity, gzip;q=0.5"), ContentEncoding::Identity);
+        assert_eq!(chosen("deflate"), ContentEncoding::Identity);
+        assert_eq!(chosen("gzip;q=0"), ContentEncoding::Identity);
+        assert_eq!(
+            chosen("gzip;q=inf, br;q=0.5, zstd;q=NaN"),
+            ContentEncoding::Zstd,
+            "no weights at all"
+        );
     }
 
     #[test]

@@ -2,15 +2,15 @@
 
 use serde::Deserialize;
 
-use crate::domain::audit::answer::{Bill, Told};
+use crate::domain::audit::answer::{Bill, RecordedEffect};
 use crate::domain::catalogue::PlanVersion;
 use crate::domain::command::RequestKey;
 use crate::domain::effect::{Answer, RecordedAnswer};
-use crate::domain::refusal::Refusal;
+use crate::domain::rejection::Rejection;
 
-use super::answers::render;
 use super::json;
 use super::problem::Problem;
+use super::responses::render;
 
 /// The form in which an answer is recorded under a key: as it is, or would be, sent.
 #[must_use]
@@ -18,11 +18,11 @@ pub fn render_answer(answer: &Answer, key: &RequestKey) -> RecordedAnswer {
     match answer {
         Answer::Effect(effect) => render(effect),
         Answer::Recorded(answer) => answer.clone(),
-        Answer::Refusal(refusal) => render_refusal(refusal.clone(), key),
+        Answer::Rejection(refusal) => render_refusal(refusal.clone(), key),
     }
 }
 
-fn render_refusal(refusal: Refusal, key: &RequestKey) -> RecordedAnswer {
+fn render_refusal(refusal: Rejection, key: &RequestKey) -> RecordedAnswer {
     render_problem(&Problem::from(refusal), &key.key)
 }
 
@@ -65,13 +65,13 @@ struct Seat {
 
 /// What a recorded answer tells of; `None` if nobody here can have written it.
 #[must_use]
-pub fn read_answer(answer: &RecordedAnswer) -> Option<Told> {
+pub fn read_answer(answer: &RecordedAnswer) -> Option<RecordedEffect> {
     if answer.status == 204 {
-        return answer.body.is_empty().then_some(Told::Nothing);
+        return answer.body.is_empty().then_some(RecordedEffect::Nothing);
     }
     if answer.status >= 400 {
         let problem: Refused = serde_json::from_str(&answer.body).ok()?;
-        return (problem.status == answer.status).then_some(Told::Nothing);
+        return (problem.status == answer.status).then_some(RecordedEffect::Nothing);
     }
     let body: Recorded = serde_json::from_str(&answer.body).ok()?;
     let id = &body.id;
@@ -80,15 +80,15 @@ pub fn read_answer(answer: &RecordedAnswer) -> Option<Told> {
         let seats = seats.into_iter().map(|seat| (seat.label, seat.price)).collect();
         let bill = Bill { seats, amount: total.amount, currency: total.currency };
         return Some(match body.expires_at {
-            Some(_) => Told::Hold(id.parse().ok()?, bill),
-            None => Told::Booking(id.parse().ok()?, bill),
+            Some(_) => RecordedEffect::Hold(id.parse().ok()?, bill),
+            None => RecordedEffect::Booking(id.parse().ok()?, bill),
         });
     }
     Some(match (body.event_id, body.reason, body.version) {
-        (Some(_), ..) => Told::Schedule(id.parse().ok()?),
-        (None, Some(_), _) => Told::Block(id.parse().ok()?),
-        (None, None, Some(version)) => Told::Plan(PlanVersion { id: body.id, version }),
-        (None, None, None) => Told::Event(id.parse().ok()?),
+        (Some(_), ..) => RecordedEffect::Schedule(id.parse().ok()?),
+        (None, Some(_), _) => RecordedEffect::Block(id.parse().ok()?),
+        (None, None, Some(version)) => RecordedEffect::Plan(PlanVersion { id: body.id, version }),
+        (None, None, None) => RecordedEffect::Event(id.parse().ok()?),
     })
 }
 
@@ -109,7 +109,7 @@ mod tests {
         BlockId, BookingId, CustomerId, EventId, HoldId, RequestId, ScheduleId,
     };
     use crate::domain::rules::ScheduleRules;
-    use crate::http::answers::{render_event, render_plan, render_schedule};
+    use crate::http::responses::{render_event, render_plan, render_schedule};
 
     const NOW: EpochMs = EpochMs(1_763_812_496_789);
     const SEAT: SeatNumber = SeatNumber(0);
@@ -140,7 +140,10 @@ mod tests {
         };
         let view =
             HoldView { row, seats: priced(), currency: currency.clone(), ends_at: NOW, now: NOW };
-        assert_eq!(read_answer(&render(&Effect::Held(view))), Some(Told::Hold(hold, bill())));
+        assert_eq!(
+            read_answer(&render(&Effect::Held(view))),
+            Some(RecordedEffect::Hold(hold, bill()))
+        );
         let row = BookingRow {
             id: booking,
             customer,
@@ -152,22 +155,25 @@ mod tests {
             cancelled_at: None,
         };
         let view = BookingView { row, seats: priced(), cancelled_seats: Vec::new(), currency };
-        let told = Some(Told::Booking(booking, bill()));
+        let told = Some(RecordedEffect::Booking(booking, bill()));
         assert_eq!(read_answer(&render(&Effect::Cancelled(view))), told);
         let reason = "camera".to_owned();
         let row = BlockRow { id: block, seats: vec![SEAT], reason, created_at: NOW, lifted: false };
         let view = BlockView { row, labels: vec!["A-1-1".to_owned()] };
-        assert_eq!(read_answer(&render(&Effect::Blocked(view))), Some(Told::Block(block)));
-        assert_eq!(read_answer(&render(&Effect::Unblocked)), Some(Told::Nothing));
+        assert_eq!(
+            read_answer(&render(&Effect::Blocked(view))),
+            Some(RecordedEffect::Block(block))
+        );
+        assert_eq!(read_answer(&render(&Effect::Unblocked)), Some(RecordedEffect::Nothing));
     }
 
     #[test]
     fn what_the_box_office_entered_is_read_as_it_was_written() {
         let plan = PlanVersion { id: "hall".to_owned(), version: 3 };
         let entered = EnteredPlan { version: plan.clone(), notes: vec!["a note".to_owned()] };
-        assert_eq!(read_answer(&render_plan(&entered)), Some(Told::Plan(plan.clone())));
+        assert_eq!(read_answer(&render_plan(&entered)), Some(RecordedEffect::Plan(plan.clone())));
         let event = Event { id: EventId(4), name: "Lear".to_owned(), created_at: NOW };
-        assert_eq!(read_answer(&render_event(&event)), Some(Told::Event(EventId(4))));
+        assert_eq!(read_answer(&render_event(&event)), Some(RecordedEffect::Event(EventId(4))));
         let schedule = Schedule {
             id: ScheduleId(7),
             event: EventId(4),
@@ -177,18 +183,18 @@ mod tests {
             seats: 40,
             created_at: NOW,
         };
-        let told = Some(Told::Schedule(ScheduleId(7)));
+        let told = Some(RecordedEffect::Schedule(ScheduleId(7)));
         assert_eq!(read_answer(&render_schedule(&schedule)), told);
     }
 
     #[test]
     fn a_refusal_is_recorded_as_the_problem_it_is_and_tells_of_nothing() {
         let key = Queued::key(RequestId { schedule: ScheduleId(7), uuid: Uuid::from_u128(5) });
-        let answer = render_answer(&Answer::Refusal(Refusal::TooLate), &key);
+        let answer = render_answer(&Answer::Rejection(Rejection::TooLate), &key);
         assert_eq!(answer.status, 410);
         assert!(answer.body.contains(r#""code":"request_expired""#), "{}", answer.body);
         assert!(answer.body.contains(&key.key), "{}", answer.body);
-        assert_eq!(read_answer(&answer), Some(Told::Nothing));
+        assert_eq!(read_answer(&answer), Some(RecordedEffect::Nothing));
         assert_eq!(read_answer(&RecordedAnswer { status: 409, ..answer }), None);
     }
 

@@ -40,14 +40,14 @@ pub enum Fate {
 
 /// Which dead letters are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
+pub enum LetterSelection {
     /// All that are there when the work begins.
     All,
     /// Those with these ids.
     Ids(HashSet<String>),
 }
 
-impl Which {
+impl LetterSelection {
     /// Whether the letter with this id is meant.
     #[must_use]
     pub fn includes(&self, id: &str) -> bool {
@@ -61,7 +61,7 @@ impl Which {
 /// What has been done with dead letters so far. It is read while the work goes on, and is true at every
 /// moment, also when the work ends early.
 #[derive(Debug, Default)]
-pub struct Tally(Mutex<Counts>);
+pub struct LetterCounts(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -69,7 +69,7 @@ struct Counts {
     failed: BTreeMap<String, String>,
 }
 
-impl Tally {
+impl LetterCounts {
     /// Notes that the letter with this id was taken away.
     pub fn note_done(&self, id: String) {
         let mut counts = self.counts();
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_letter_that_failed_and_was_done_later_counts_as_done() {
-        let tally = Tally::default();
+        let tally = LetterCounts::default();
         tally.note_failed("1".to_owned(), "full".to_owned());
         tally.note_failed("2".to_owned(), "full".to_owned());
         tally.note_done("1".to_owned());

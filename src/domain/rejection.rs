@@ -41,7 +41,7 @@ pub struct Conflict {
 
 /// A business "no".
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Rejection {
     /// The schedule, hold, booking or block does not exist, or belongs to another customer.
     NotFound(&'static str),
     /// At least one seat is somebody else's; all such seats are listed.

@@ -10,7 +10,7 @@ const WITHDRAWN: u8 = 2;
 
 /// What a withdrawn command may have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Withdrawal {
+pub(crate) enum CancelOutcome {
     /// No batch had taken it, and none will: it has no effect.
     InTime,
     /// A batch had taken it: it may have had its effect.
@@ -20,9 +20,9 @@ pub(crate) enum Withdrawal {
 /// Commands that must be executed in the order in which they were submitted. Once one of them has failed,
 /// those behind it are not taken: their owner submits all of them again, in order.
 #[derive(Debug, Clone, Default)]
-pub struct Chain(Arc<AtomicBool>);
+pub struct OrderedGroup(Arc<AtomicBool>);
 
-impl Chain {
+impl OrderedGroup {
     /// Nothing more of it is taken.
     pub(crate) fn break_off(&self) {
         self.0.store(true, Ordering::SeqCst);
@@ -35,14 +35,14 @@ impl Chain {
 
 /// A command's place between its caller and a batch.
 #[derive(Debug)]
-pub(crate) struct Ticket {
+pub(crate) struct CancellationState {
     state: AtomicU8,
     deadline: Instant,
-    chain: Option<Chain>,
+    chain: Option<OrderedGroup>,
 }
 
-impl Ticket {
-    pub(crate) fn new(deadline: Instant, chain: Option<Chain>) -> Self {
+impl CancellationState {
+    pub(crate) fn new(deadline: Instant, chain: Option<OrderedGroup>) -> Self {
         Self { state: AtomicU8::new(PENDING), deadline, chain }
     }
 
@@ -54,14 +54,14 @@ impl Ticket {
     }
 
     fn is_in_turn(&self) -> bool {
-        self.chain.as_ref().is_none_or(Chain::is_whole)
+        self.chain.as_ref().is_none_or(OrderedGroup::is_whole)
     }
 
     /// The caller gives up.
-    pub(crate) fn withdraw(&self) -> Withdrawal {
+    pub(crate) fn withdraw(&self) -> CancelOutcome {
         match self.state.swap(WITHDRAWN, Ordering::SeqCst) {
-            PENDING => Withdrawal::InTime,
-            _ => Withdrawal::TooLate,
+            PENDING => CancelOutcome::InTime,
+            _ => CancelOutcome::TooLate,
         }
     }
 
@@ -94,14 +94,15 @@ mod tests {
 
     use super::*;
 
-    fn ticket() -> Ticket {
-        Ticket::new(Instant::now() + Duration::from_secs(60), None)
+    fn ticket() -> CancellationState {
+        CancellationState::new(Instant::now() + Duration::from_secs(60), None)
     }
 
     #[test]
     fn behind_a_failed_command_nothing_of_its_chain_is_taken() {
-        let (chain, deadline) = (Chain::default(), Instant::now() + Duration::from_secs(60));
-        let [first, second, third] = [(); 3].map(|()| Ticket::new(deadline, Some(chain.clone())));
+        let (chain, deadline) = (OrderedGroup::default(), Instant::now() + Duration::from_secs(60));
+        let [first, second, third] =
+            [(); 3].map(|()| CancellationState::new(deadline, Some(chain.clone())));
         assert!(first.take() && second.take());
         first.fail();
         assert!(second.wanted(), "its batch goes on as a whole");
@@ -112,7 +113,7 @@ mod tests {
     #[test]
     fn a_withdrawn_command_is_never_taken() {
         let ticket = ticket();
-        assert_eq!(ticket.withdraw(), Withdrawal::InTime);
+        assert_eq!(ticket.withdraw(), CancelOutcome::InTime);
         assert!(!ticket.take());
     }
 
@@ -121,7 +122,7 @@ mod tests {
         let ticket = ticket();
         assert!(ticket.take());
         assert!(ticket.wanted());
-        assert_eq!(ticket.withdraw(), Withdrawal::TooLate);
+        assert_eq!(ticket.withdraw(), CancelOutcome::TooLate);
         assert!(!ticket.wanted());
     }
 
@@ -137,6 +138,6 @@ mod tests {
 
     #[test]
     fn an_overdue_command_is_not_taken() {
-        assert!(!Ticket::new(Instant::now(), None).take());
+        assert!(!CancellationState::new(Instant::now(), None).take());
     }
 }

@@ -9,14 +9,14 @@ use crate::domain::claims::{BlockRow, BookingRow, HoldRow};
 use crate::domain::clock::{EpochMs, hold_end};
 use crate::domain::effect::{BlockView, BookingView, HoldView, Outcome, PricedSeat};
 use crate::domain::ids::{CustomerId, HoldId, ScheduleId, SeatNumber};
-use crate::domain::refusal::{Conflict, ConflictReason, Refusal};
+use crate::domain::rejection::{Conflict, ConflictReason, Rejection};
 use crate::domain::rows::{BookedSeat, Changes, JournalEntry, Rows, SeatKey};
 use crate::domain::rules::{Policy, ScheduleRules};
 use crate::domain::seat::SeatState;
 
 use super::Decision;
 
-pub(super) struct Working {
+pub(super) struct DecisionState {
     pub(super) now: EpochMs,
     pub(super) policy: Policy,
     pub(super) rows: Rows,
@@ -24,7 +24,7 @@ pub(super) struct Working {
     row_lock_saves: u64,
 }
 
-impl Working {
+impl DecisionState {
     pub(super) fn new(now: EpochMs, policy: Policy, rows: Rows) -> Self {
         Self { now, policy, rows, changes: Changes::default(), row_lock_saves: 0 }
     }
@@ -60,8 +60,8 @@ impl Working {
         Decision { outcomes, changes: self.changes, journal, freed, row_lock_saves }
     }
 
-    pub(super) fn rules(&self, schedule: ScheduleId) -> Result<&ScheduleRules, Refusal> {
-        let row = self.rows.schedules.get(&schedule).ok_or(Refusal::NotFound("schedule"))?;
+    pub(super) fn rules(&self, schedule: ScheduleId) -> Result<&ScheduleRules, Rejection> {
+        let row = self.rows.schedules.get(&schedule).ok_or(Rejection::NotFound("schedule"))?;
         Ok(&row.rules)
     }
 
@@ -179,14 +179,14 @@ impl Working {
         schedule: ScheduleId,
         customer: &CustomerId,
         more: usize,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Rejection> {
         let Some(max) = self.rules(schedule)?.max_seats_per_customer else { return Ok(()) };
         let owned =
             self.rows.customers.get(&(schedule, customer.clone())).map_or(0, |seats| {
                 seats.owned(self.now, &self.rows.outages, self.policy.outage_grace)
             });
         let wanted = owned.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
-        if wanted > max { Err(Refusal::SeatLimitReached { max, owned }) } else { Ok(()) }
+        if wanted > max { Err(Rejection::SeatLimitReached { max, owned }) } else { Ok(()) }
     }
 
     pub(super) fn ends_at(&self, hold: &HoldRow) -> EpochMs {
@@ -201,13 +201,13 @@ impl Working {
         seats.iter().filter_map(row).collect()
     }
 
-    pub(super) fn view_hold(&self, row: HoldRow) -> Result<HoldView, Refusal> {
+    pub(super) fn view_hold(&self, row: HoldRow) -> Result<HoldView, Rejection> {
         let seats = self.priced(row.id.schedule, &row.seats);
         let currency = self.rules(row.id.schedule)?.currency.clone();
         Ok(HoldView { ends_at: self.ends_at(&row), now: self.now, row, seats, currency })
     }
 
-    pub(super) fn view_booking(&self, row: BookingRow) -> Result<BookingView, Refusal> {
+    pub(super) fn view_booking(&self, row: BookingRow) -> Result<BookingView, Rejection> {
         let owns = |number: &SeatNumber| {
             self.state((row.id.schedule, *number)).is_some_and(|s| s.names_booking(row.id.uuid))
         };

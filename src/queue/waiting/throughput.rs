@@ -17,7 +17,7 @@ const FORGET: Duration = Duration::from_secs(60);
 
 /// The pace of each line.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct Throughput {
     schedules: Mutex<HashMap<ScheduleId, Measured>>,
 }
 
@@ -44,7 +44,7 @@ impl Measured {
     }
 }
 
-impl Pace {
+impl Throughput {
     /// Notes that so many requests of a schedule were executed; gives its pace, once there is one.
     pub(super) fn note(&self, schedule: ScheduleId, count: usize) -> Option<f64> {
         let now = Instant::now();

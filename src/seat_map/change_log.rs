@@ -12,7 +12,7 @@ const STEPS_MAX: usize = 1_024;
 
 /// The latest steps of a schedule's states, one behind the other.
 #[derive(Debug, Default)]
-pub(super) struct Past {
+pub(super) struct ChangeLog {
     steps: VecDeque<Step>,
     seats: usize,
 }
@@ -29,7 +29,7 @@ struct Step {
     complete: bool,
 }
 
-impl Past {
+impl ChangeLog {
     /// Remembers the step that leads on to the newest version.
     pub(super) fn push(&mut self, from: i64, to: i64, changed: Vec<SeatNumber>) {
         if self.steps.back().is_some_and(|last| last.to != from) {
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn whoever_comes_back_is_told_each_seat_once_and_of_no_step_before() {
-        let mut past = Past::default();
+        let mut past = ChangeLog::default();
         past.push(4, 6, seats([1, 2]));
         past.push(6, 7, seats([2, 9]));
         past.push(7, 9, seats([0]));
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_version_within_a_step_is_known_only_if_all_touched_seats_are() {
-        let mut past = Past::default();
+        let mut past = ChangeLog::default();
         past.push(4, 6, seats([1]));
         past.push(6, 7, seats([2]));
         assert_eq!(past.since(5), None, "a seat may have changed at 5 and back at 6");
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn what_was_before_the_first_step_is_not_known_until_it_is_reached_back_to() {
-        let mut past = Past::default();
+        let mut past = ChangeLog::default();
         assert_eq!(past.since(4), None);
         past.push(6, 7, seats([2]));
         assert_eq!(past.since(5), None);
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(past.since(2), None);
         past.reach_back(4, 7, seats([1]));
         assert_eq!(past.since(2), None, "that was no further back");
-        let mut empty = Past::default();
+        let mut empty = ChangeLog::default();
         empty.reach_back(3, 7, seats([8]));
         empty.push(7, 8, seats([9]));
         assert_eq!(empty.since(3), Some(seats([8, 9])));
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_oldest_steps_are_forgotten_and_a_gap_forgets_all() {
-        let mut past = Past::default();
+        let mut past = ChangeLog::default();
         for version in 0..i64::try_from(STEPS_MAX).unwrap() + 1 {
             past.push(version, version + 1, seats([0]));
         }
