@@ -33,25 +33,25 @@ enum Command {
     /// Execute what waits in the queue, apart from the processes that serve
     Worker,
     /// Look at what could not be executed in the queue, send it back or drop it
-    Queue(queue::Arguments),
+    Queue(queue::QueueArguments),
     /// Bring the database's schema up to date
     Migrate,
     /// Put a seat plan (CSV or pretix) on sale: a stored plan, an event and a schedule with its seats
-    Import(Box<import::Arguments>),
+    Import(Box<import::ImportArguments>),
     /// Check the configuration, or list its variables
-    Config(config::Arguments),
+    Config(config::ConfigArguments),
     /// Audit the database for every invariant; changes nothing, exits with 1 if one is violated
-    Verify(verify::Arguments),
+    Verify(verify::VerifyArguments),
     /// Copy the SQLite database to a file while the service runs (PostgreSQL has its own tools)
-    Backup(backup::Arguments),
+    Backup(backup::BackupArguments),
     /// Measure a running service: confirmed bookings per second
-    Bench(bench::Arguments),
+    Bench(bench::BenchArguments),
     /// Print the API's OpenAPI document
     Openapi,
     /// Print the catalogue of metrics, as Markdown
     Metrics,
     /// Ask a running service whether it is alive: exit code 0 or 1
-    Healthcheck(healthcheck::Arguments),
+    Healthcheck(healthcheck::HealthcheckArguments),
 }
 
 fn main() -> ExitCode {

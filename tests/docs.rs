@@ -1,6 +1,6 @@
-//! The words of the project, held against its code: tables, links, and names of files and tests.
+//! Compares the documentation with the code: tables, links, and names of files and tests.
 //!
-//! What a test finds wrong it says together with what should stand there, ready to be pasted.
+//! A failure prints the expected text, ready to be pasted.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use seatlock::http::openapi;
 use seatlock::http::problem::Code;
 use serde_json::Value;
 
-/// Answered by the server and not described by its OpenAPI document: the document and its page.
+/// Routes that the OpenAPI document does not describe: the document itself and its page.
 const UNDESCRIBED: [&str; 2] = ["GET /docs/", "GET /openapi.json"];
 
-/// Methods as OpenAPI spells them beside a path's other fields.
+/// Methods as OpenAPI spells them; a path has other fields, too.
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 
-/// What cargo builds; nothing in it is ours to mend.
+/// The folder of what cargo builds, which has no documentation of the project.
 const BUILT: &str = "target";
 
 fn root() -> PathBuf {
@@ -29,27 +29,27 @@ fn page(path: &str) -> io::Result<String> {
     fs::read_to_string(root().join(path))
 }
 
-/// What stands between `<!-- name -->` and `<!-- /name -->`, without the white space around it.
+/// Returns the text between `<!-- name -->` and `<!-- /name -->`, trimmed.
 fn between<'a>(text: &'a str, name: &str) -> io::Result<&'a str> {
     let part = text.split_once(&format!("<!-- {name} -->"));
     let part = part.and_then(|(_, rest)| rest.split_once(&format!("<!-- /{name} -->")));
     let (part, _) =
-        part.ok_or_else(|| io::Error::other(format!("the marks of {name} are gone")))?;
+        part.ok_or_else(|| io::Error::other(format!("the marks of {name} are missing")))?;
     Ok(part.trim())
 }
 
-/// The rows of a Markdown table without its head, each with its cells.
+/// Returns the rows of a Markdown table without its head, each as its cells.
 fn rows(table: &str) -> Vec<Vec<&str>> {
     let lines = table.lines().filter(|line| line.starts_with('|')).skip(2);
     lines.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
 }
 
-/// The texts in single back quotes, blocks of code left out.
+/// Returns the texts in single back quotes, without blocks of code.
 fn code_spans(text: &str) -> Vec<&str> {
     prose(text).flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
 }
 
-/// The lines that are not in a block of code.
+/// Returns the lines that are not in a block of code.
 fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut in_block = false;
     text.lines().filter(move |line| {
@@ -59,7 +59,7 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Every file below `folder` whose name ends in `.extension`, hidden folders left out.
+/// Adds every file below `folder` whose name ends in `.extension`, without hidden folders.
 fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -140,7 +140,7 @@ fn every_route_of_the_openapi_document_is_listed_and_no_other() -> io::Result<()
     Ok(())
 }
 
-/// The targets of inline links, `[text](target)`, outside of code.
+/// Returns the targets of inline links, `[text](target)`, outside of code.
 fn links(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in prose(text) {
@@ -179,7 +179,7 @@ fn links_are_found_in_prose_and_not_in_code() {
     assert_eq!(links(text), ["c.md", "f.md#g", "m"]);
 }
 
-/// Pages that walk through the code.
+/// Pages that name files of the code.
 const WALKS: [&str; 4] =
     ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/failure-modes.md", "docs/seat-map-consistency.md"];
 
@@ -226,48 +226,5 @@ fn every_test_that_the_architecture_names_exists() -> io::Result<()> {
     }
     assert!(guarded.len() >= 8, "{} invariants", guarded.len());
     assert!(missing.is_empty(), "no such tests: correct ARCHITECTURE.md: {missing:#?}");
-    Ok(())
-}
-
-/// The rows of `IMPORTS` in tests/tidy/imports.rs, each as a row of Markdown.
-fn import_rows(tidy: &str) -> io::Result<Vec<String>> {
-    let body = tidy.split_once("const IMPORTS").and_then(|(_, rest)| rest.split_once("= &["));
-    let body = body.and_then(|(_, rest)| rest.split_once("];")).map(|(body, _)| body);
-    let body = body.ok_or_else(|| io::Error::other("tests/tidy/imports.rs has no IMPORTS"))?;
-    let named = |word: &str| match word {
-        "EVERYTHING" => Some("everything".to_owned()),
-        "BELOW" => Some("everything below".to_owned()),
-        _ if word.starts_with('"') => Some(format!("`{}`", word.trim_matches('"'))),
-        _ => None,
-    };
-    // Each row ends its one list, however rustfmt wraps it.
-    let entries = body.split(']').filter(|entry| entry.contains('"'));
-    Ok(entries
-        .map(|entry| {
-            let mut words = entry.split([' ', ',', '(', '[', '&', '\n']).filter_map(named);
-            let module = words.next().unwrap_or_default();
-            let named = words.collect::<Vec<_>>().join(", ");
-            format!("| {module} | {} |", if named.is_empty() { "nothing" } else { &named })
-        })
-        .collect())
-}
-
-#[test]
-fn the_import_table_is_the_one_that_is_enforced() -> io::Result<()> {
-    let rows = import_rows(&page("tests/tidy/imports.rs")?)?;
-    let expected = format!("| Module | May name |\n|---|---|\n{}\n", rows.join("\n"));
-    let remedy = "put this into ARCHITECTURE.md";
-    assert_same(between(&page("ARCHITECTURE.md")?, "imports")?, &expected, "imports", remedy);
-    Ok(())
-}
-
-#[test]
-fn the_rows_of_the_import_table_are_read_however_they_are_wrapped() -> io::Result<()> {
-    let tidy = "const IMPORTS: &[(&str, &[&str])] = &[\n    (\"a\", &[EVERYTHING]),\n    (\n        \
-                \"b\",\n        &[\"c\", \"d\"],\n    ),\n    (\"c\", &[]),\n];";
-    assert_eq!(
-        import_rows(tidy)?,
-        ["| `a` | everything |", "| `b` | `c`, `d` |", "| `c` | nothing |"]
-    );
     Ok(())
 }

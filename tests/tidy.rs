@@ -1,10 +1,12 @@
-//! The house rules, enforced on the project's own files; each failure says where and what to do.
+//! The house rules that no lint has, enforced on the project's own files. Each failure names the place and the remedy.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 #[path = "tidy/imports.rs"]
 mod imports;
+#[path = "tidy/names.rs"]
+mod names;
 #[path = "tidy/paths.rs"]
 mod paths;
 #[path = "tidy/rules.rs"]
@@ -14,7 +16,7 @@ mod tokens;
 
 use tokens::Token;
 
-/// Where the project's Rust files are.
+/// The folders with the project's Rust files.
 const FOLDERS: [&str; 5] = ["src", "entity/src", "migration/src", "tests", "benches"];
 
 /// One Rust file of the project.
@@ -29,11 +31,11 @@ impl SourceFile {
         format!("{}:{line}: {remedy}", self.path)
     }
 
-    fn tokens(&self) -> Vec<Token<'_>> {
+    fn tokens(&self) -> Vec<Token> {
         tokens::tokens(&self.source)
     }
 
-    /// The file's module path in the service's crate; empty outside it and in the crate's root.
+    /// The file's module path in the service's crate. It is empty outside the crate and in its root.
     fn module(&self) -> Vec<&str> {
         let Some(path) = self.path.strip_prefix("src/") else { return Vec::new() };
         let mut parts: Vec<_> = path.trim_end_matches(".rs").split('/').collect();
@@ -44,7 +46,7 @@ impl SourceFile {
         parts
     }
 
-    /// The row of [`IMPORTS`] that the file falls under; `None` outside the service's crate.
+    /// The module of the import table that the file belongs to; `None` outside the service's crate.
     fn row(&self) -> Option<&str> {
         let path = self.path.strip_prefix("src/")?;
         path.split('/').next().map(|part| part.trim_end_matches(".rs"))
@@ -78,14 +80,14 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<SourceFile>) -> io::Result<(
     Ok(())
 }
 
-/// Applies a rule to every file and lists all that it finds.
+/// Applies a rule to every file. Fails with the list of all places that it finds.
 fn enforce(rule: fn(&SourceFile) -> Vec<String>) -> io::Result<()> {
     let found: Vec<_> = project()?.iter().flat_map(rule).collect();
-    assert!(found.is_empty(), "{} places to mend:\n{}", found.len(), found.join("\n"));
+    assert!(found.is_empty(), "{} places to correct:\n{}", found.len(), found.join("\n"));
     Ok(())
 }
 
-/// The line of each thing that a rule finds in a planted file.
+/// Returns the line of each place that a rule finds in a made-up file.
 fn planted(rule: fn(&SourceFile) -> Vec<String>, path: &str, source: &str) -> Vec<String> {
     let file = SourceFile { path: path.to_owned(), source: source.to_owned() };
     let line = |found: &String| found.split(':').nth(1).unwrap_or_default().to_owned();
@@ -102,37 +104,38 @@ fn the_walk_reaches_the_sources_and_the_tests() -> io::Result<()> {
 }
 
 #[test]
-fn every_file_opens_by_saying_what_it_owns() -> io::Result<()> {
-    enforce(rules::opening)
+fn every_file_begins_with_a_header() -> io::Result<()> {
+    enforce(rules::header)
 }
 
 #[test]
-fn a_file_that_does_not_say_what_it_owns_is_found() {
-    assert_eq!(planted(rules::opening, "src/a.rs", "//! Owns a."), [""; 0]);
+fn a_file_without_a_header_is_found() {
+    assert_eq!(planted(rules::header, "src/a.rs", "//! Owns a."), [""; 0]);
     for wrong in ["", "// a", "//!", "//! ", "\n//! Owns a.", "use a;\n//! Owns a."] {
-        assert_eq!(planted(rules::opening, "src/a.rs", wrong), ["1"], "{wrong:?}");
+        assert_eq!(planted(rules::header, "src/a.rs", wrong), ["1"], "{wrong:?}");
     }
 }
 
 #[test]
-fn every_file_can_be_read_in_one_sitting() -> io::Result<()> {
+fn no_file_is_too_long() -> io::Result<()> {
     enforce(rules::file_length)
 }
 
 #[test]
-fn a_file_of_one_line_too_many_is_found() {
+fn a_file_with_one_line_too_many_is_found() {
     let lines = "\n".repeat(rules::FILE_LINES_MAX);
     assert_eq!(planted(rules::file_length, "src/a.rs", &lines), [""; 0]);
     assert_eq!(planted(rules::file_length, "src/a.rs", &(lines + "a")), ["351"]);
 }
 
 #[test]
-fn steps_that_take_something_away_say_so_in_their_name() -> io::Result<()> {
+fn migration_steps_that_remove_something_name_the_step_whose_program_no_longer_needs_it()
+-> io::Result<()> {
     enforce(rules::contracting_steps)
 }
 
 #[test]
-fn a_step_that_takes_away_without_a_word_is_found() {
+fn a_migration_step_that_removes_something_under_a_plain_name_is_found() {
     let down = "const DOWN: &[&str] = &[\n    \"DROP TABLE a\",\n];\n";
     let step = |up: &str| format!("{down}async fn down() {{\n    DROP A\n    }}\n\"{up}\"\n");
     let steps = |name: &str, up: &str| planted(rules::contracting_steps, name, &step(up));
@@ -159,26 +162,12 @@ fn a_statement_that_grows_with_its_data_is_found() {
 }
 
 #[test]
-fn nothing_is_left_unfinished() -> io::Result<()> {
-    enforce(rules::unfinished)
-}
-
-#[test]
-fn unfinished_work_is_found_in_code_and_comments() {
-    let (todo, fixme, xxx) = (concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX"));
-    let source = format!("// {todo}: a\nf(); // {fixme}\n/* {xxx} */\n");
-    assert_eq!(planted(rules::unfinished, "src/a.rs", &source), ["1", "2", "3"]);
-    let fine = "// SQLSTATE 53XXX0";
-    assert_eq!(planted(rules::unfinished, "src/a.rs", fine), [""; 0]);
-}
-
-#[test]
 fn domain_is_pure() -> io::Result<()> {
     enforce(rules::purity)
 }
 
 #[test]
-fn what_is_not_pure_is_found_in_domain_alone() {
+fn impure_code_is_found_in_domain_and_allowed_elsewhere() {
     let source = "use tokio::time;\nfn f() { log::info!(\"\"); }\nuse sea_orm;\nInstant::now();
         std::time::SystemTime::now(); Uuid::now_v7();\nfastrand::u8(..);\nuse serde_json::Value;
         #[cfg(test)] mod tests { use serde_json::Value;\n fn f() { tokio::spawn(()) } }";

@@ -12,7 +12,7 @@ pub struct Model {
     /// The key.
     #[sea_orm(primary_key, auto_increment = false)]
     pub key: String,
-    /// SHA-256 over method, path and body.
+    /// SHA-256 over what the request means: method, path, query and body.
     pub fingerprint: String,
     /// HTTP status, 2xx.
     pub status: i16,

@@ -15,7 +15,7 @@ pub struct Model {
     pub starts_at: i64,
     /// ISO 4217 code of all prices.
     pub currency: String,
-    /// Epoch milliseconds; on sale at once if absent.
+    /// Epoch milliseconds; on sale immediately if absent.
     pub sales_open_at: Option<i64>,
     /// Epoch milliseconds; never closes if absent.
     pub sales_close_at: Option<i64>,

@@ -15,7 +15,7 @@ from referencing import Registry, Resource
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = Path(__file__).resolve().parent / "schemas"
 
-# The versions that are promised; the package has to know each of them.
+# The supported versions; the package must have the schemas of each.
 VERSIONS = [f"1.{minor}" for minor in range(30, 38)]
 
 # The first kubectl whose kustomize (5.0) builds this.
@@ -36,15 +36,15 @@ STAND_INS = {
 
 
 def kubectl_problems(found: str | None = None) -> list[str]:
-    """Whether there is a kubectl that is new enough; `found` is what `kubectl version` says, for a test."""
+    """Problems with kubectl: missing or too old. `found` replaces its version in a test."""
     remedy = "install kubectl 1.27 or later (https://kubernetes.io/docs/tasks/tools/) and put it on the PATH"
     if found is None:
         if shutil.which("kubectl") is None:
             return [f"there is no kubectl: {remedy}"]
-        said = subprocess.run(["kubectl", "version", "--client", "-o", "json"], capture_output=True, text=True)
-        if said.returncode != 0:
-            return [f"kubectl does not say its version ({said.stderr.strip()}): {remedy}"]
-        found = json.loads(said.stdout)["clientVersion"]["gitVersion"]
+        answer = subprocess.run(["kubectl", "version", "--client", "-o", "json"], capture_output=True, text=True)
+        if answer.returncode != 0:
+            return [f"kubectl does not print its version ({answer.stderr.strip()}): {remedy}"]
+        found = json.loads(answer.stdout)["clientVersion"]["gitVersion"]
     version = re.match(r"v(\d+)\.(\d+)", found)
     if version is None or tuple(map(int, version.groups())) < KUBECTL:
         return [f"kubectl is {found}: {remedy}"]
@@ -101,7 +101,7 @@ def kubernetes_schemas(version: str) -> tuple[Path, Registry]:
 
 @cache
 def validator(kind: str, api: str, version: str) -> jsonschema.Draft202012Validator | None:
-    """What judges resources of this kind in this version; None if nobody knows the kind."""
+    """The validator for resources of this kind in this version; None for an unknown kind."""
     group, _, revision = api.rpartition("/")
     name = "-".join(filter(None, [kind.lower(), group.split(".")[0], revision])) + ".json"
     own = SCHEMAS / name
@@ -118,7 +118,7 @@ def named(resource: dict) -> str:
 
 
 def schema_problems(resources: list[dict], version: str) -> list[str]:
-    """What a Kubernetes of this version would refuse, and what it would silently ignore."""
+    """What Kubernetes of this version would refuse or silently ignore."""
     problems = []
     for resource in resources:
         kind, api = resource.get("kind"), resource.get("apiVersion")
@@ -146,7 +146,7 @@ def selected(resources: list[dict], selector: dict) -> list[dict]:
 
 
 def agreement_problems(resources: list[dict]) -> list[str]:
-    """Names that lead nowhere: each resource is valid by itself, and together they do nothing."""
+    """References to names that do not exist, in resources that are valid by themselves."""
     problems = []
     there = {(resource["kind"], resource["metadata"]["name"]) for resource in resources}
     for resource in resources:

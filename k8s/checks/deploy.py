@@ -18,12 +18,12 @@ from machine import (checkov_problems, compose_problems, dockerfile_problems, pr
                      unit_problems, verdict_problems)
 from mutants import survivors
 
-# The combination in which everything is there once.
+# The combination with every component.
 EVERYTHING = "production with all components"
 
 
 class Report:
-    """Runs checks and keeps account of them."""
+    """Runs checks and counts them."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []
@@ -64,7 +64,7 @@ def restricted_problems(resources: list[dict]) -> list[str]:
 
 
 def drift_problems() -> list[str]:
-    """Whether the PrometheusRule is what its maker makes, and says what the rule files say."""
+    """Problems if the PrometheusRule is not what rules.py makes, or differs from the rule files."""
     made = rules.TARGET.read_text()
     groups = [group for path in sorted(rules.RULES.glob("*.yml")) for group in yaml.safe_load(path.read_text())["groups"]]
     same = made == rules.prometheus_rule() and yaml.safe_load(made)["spec"]["groups"] == groups

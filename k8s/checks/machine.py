@@ -1,4 +1,4 @@
-"""What is deployed beside manifests: compose.yaml, the Dockerfile, the systemd unit, and the program's own verdict."""
+"""Checks of compose.yaml, the Dockerfile and the systemd unit, and of each configuration by the program itself."""
 
 import json
 import os
@@ -20,25 +20,25 @@ PROGRAM = ROOT / "target/debug/seatlock"
 # The tools of the environment that this runs in.
 TOOLS = Path(sys.executable).parent
 
-# What `systemd-analyze security` may say at most, in tenths (0 is closed, 100 is open). Version 252 says 11; a later
-# one looks at more.
+# The highest allowed exposure by `systemd-analyze security`, in tenths (0 is closed, 100 is open). Version 252 finds
+# 11; later versions check more.
 EXPOSURE_MAX = 13
 
 
-def said(command: list, **more) -> tuple[int, str]:
-    """The exit code of a command, and all that it said."""
+def run(command: list, **more) -> tuple[int, str]:
+    """The exit code of a command, and its output."""
     ended = subprocess.run([str(part) for part in command], capture_output=True, text=True, **more)
     return ended.returncode, (ended.stdout + ended.stderr).strip()
 
 
 def failed(what: str, command: list, **more) -> list[str]:
     """A problem if the command fails."""
-    code, output = said(command, **more)
+    code, output = run(command, **more)
     return [f"{what}: {output}"] if code else []
 
 
 def compose_problems(text: str) -> list[str]:
-    """What is wrong with a Compose file: by the schema of its specification, and in what it refers to."""
+    """Problems of a Compose file: by the schema of its specification, and in its references."""
     compose = yaml.safe_load(text)
     schema = json.loads((files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json").read_text())
     judge = jsonschema.Draft202012Validator(schema)
@@ -70,7 +70,7 @@ def compose_problems(text: str) -> list[str]:
         if "image" in service and ":" not in service["image"]:
             problems.append(f"{name}: {service['image']} names no version")
     used = {volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])}
-    return problems + [f"the volume {name} is used by nobody" for name in volumes if name not in used]
+    return problems + [f"the volume {name} is not used" for name in volumes if name not in used]
 
 
 def prometheus_problems() -> list[str]:
@@ -92,7 +92,7 @@ def shell_problems() -> list[str]:
 
 
 def dockerfile_problems(path: Path, resources: list[dict]) -> list[str]:
-    """What hadolint and the manifests have against the Dockerfile."""
+    """Problems of the Dockerfile, by hadolint and by the manifests."""
     if not path.exists():
         return [f"there is no {path.name}: compose.yaml and the manifests run what it builds"]
     text = path.read_text()
@@ -108,36 +108,36 @@ def dockerfile_problems(path: Path, resources: list[dict]) -> list[str]:
 
 
 def checkov_problems(framework: str, path: Path) -> list[str]:
-    """What checkov's policies have against a file; k8s/checks/checkov.yml says what is not asked for, and why."""
+    """The policies of checkov that a file violates; k8s/checks/checkov.yml has the exceptions."""
     command = [TOOLS / "checkov", "--config-file", ROOT / "k8s/checks/checkov.yml", "--framework", framework, "-f", path]
     # Run where there is nothing else for it to find.
-    code, output = said([*command, "-o", "json"], cwd=path.parent)
+    code, output = run([*command, "-o", "json"], cwd=path.parent)
     try:
         summary = json.loads(output)
         passed = summary["summary"]["passed"]
         checks = summary["results"]["failed_checks"]
     except (ValueError, KeyError, TypeError):
-        return [f"checkov did not say what it found (exit code {code}): {output[-2000:]}"]
+        return [f"checkov printed no result (exit code {code}): {output[-2000:]}"]
     if not passed:
-        return [f"checkov looked at nothing in {path.name}"]
+        return [f"checkov checked nothing in {path.name}"]
     return [f"{check['check_id']} {check['check_name']}: {check['resource']}" for check in checks]
 
 
 def unit_problems(text: str) -> list[str]:
-    """What systemd has against the unit, and what it leaves open beyond EXPOSURE_MAX."""
+    """Problems of the unit, by systemd, and an exposure above EXPOSURE_MAX."""
     if shutil.which("systemd-analyze") is None:
         return ["there is no systemd-analyze: install it (apt-get install systemd; nothing has to run)"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "seatlock.service"
-        # It looks whether the command is there.
+        # systemd checks that the command exists.
         path.write_text(text.replace("/usr/local/bin/seatlock", str(PROGRAM)))
-        code, output = said(["systemd-analyze", "verify", "--man=no", path])
-        # Only what is said of this unit: others are the machine's.
+        code, output = run(["systemd-analyze", "verify", "--man=no", path])
+        # Only the lines about this unit; others are about units of the machine.
         problems = [line for line in output.splitlines() if "seatlock" in line]
         if code and not problems:
             problems.append(f"systemd-analyze verify: {output}")
         threshold = ["--offline=true", f"--threshold={EXPOSURE_MAX}"]
-        code, output = said(["systemd-analyze", "security", *threshold, "--no-pager", path])
+        code, output = run(["systemd-analyze", "security", *threshold, "--no-pager", path])
         overall = re.search(r"Overall exposure level.*", output)
         if code or overall is None:
             problems.append(f"systemd-analyze security, of which at most {EXPOSURE_MAX / 10} is allowed: {output}")
@@ -148,15 +148,15 @@ def unit_problems(text: str) -> list[str]:
 
 def known_to_program() -> tuple[set[str], set[str]]:
     """The variables and the commands of the program."""
-    _, listed = said([PROGRAM, "config", "list"])
-    _, told = said([PROGRAM, "--help"])
+    _, listed = run([PROGRAM, "config", "list"])
+    _, usage = run([PROGRAM, "--help"])
     variables = {line.split()[0] for line in listed.splitlines() if line}
-    commands = re.findall(r"^  ([a-z]+) ", told, re.MULTILINE)
+    commands = re.findall(r"^  ([a-z]+) ", usage, re.MULTILINE)
     return variables, set(commands)
 
 
 def verdict_problems(resources: list[dict]) -> list[str]:
-    """What the program says of the environment that each container gives it (`seatlock config check`)."""
+    """Problems that `seatlock config check` finds in the environment of each container."""
     problems = []
     with tempfile.TemporaryDirectory() as folder:
         secrets = Path(folder)
@@ -166,7 +166,7 @@ def verdict_problems(resources: list[dict]) -> list[str]:
             for container in containers(pod):
                 given = environment(resources, container, secrets)
                 given["PATH"] = os.environ["PATH"]
-                code, output = said([PROGRAM, "config", "check"], env=given, cwd=folder)
+                code, output = run([PROGRAM, "config", "check"], env=given, cwd=folder)
                 if code or "warning:" in output:
                     problems.append(f"{named(workload)}, {container['name']}: {output}")
     return problems

@@ -1,4 +1,4 @@
-"""The self-test: each way in which something could be wrong is tried, and a check has to refuse it."""
+"""The self-test: each possible fault is made, and a check must refuse it."""
 
 import copy
 from pathlib import Path
@@ -36,7 +36,7 @@ def valid_in_the_first(resources: Resources) -> list[str]:
 
 
 def manifest_mutants(restricted: Find) -> list[tuple[str, Find, Callable[[Resources], object]]]:
-    """What is done to the manifests, and who has to notice."""
+    """The faults of manifests, and the checks that must find them."""
     return [
         ("an unknown field", valid_in_all, lambda r: container(r).update(replicsa=1)),
         ("a wrong type", valid_in_all, lambda r: of(r, "Service")["spec"]["ports"][0].update(port="eighty")),
@@ -56,7 +56,7 @@ def manifest_mutants(restricted: Find) -> list[tuple[str, Find, Callable[[Resour
         ("a port that no pod has", agreement_problems,
          lambda r: of(r, "Service")["spec"]["ports"][0].update(targetPort="htpt")),
         ("an ingress to nowhere", agreement_problems, lambda r: of(r, "Service")["metadata"].update(name="seatlocks")),
-        ("a budget for nobody", agreement_problems,
+        ("a budget that selects no pod", agreement_problems,
          lambda r: of(r, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"].update(a="b")),
         ("a ConfigMap that is not there", agreement_problems, lambda r: config(r)["metadata"].update(name="other")),
         ("a dashboard too large to apply", agreement_problems,
@@ -77,7 +77,7 @@ COMPOSE_MUTANTS = [
     ("a wrong type", 'cap_drop: ["ALL"]', "cap_drop: ALL"),
     ("a service that is not there", "      postgres:\n        condition", "      postgers:\n        condition"),
     ("a volume that is not declared", "volumes:\n  postgres:\n", "volumes:\n"),
-    ("a port for everybody", '"127.0.0.1:15672:15672"', '"15672:15672"'),
+    ("a port open to other machines", '"127.0.0.1:15672:15672"', '"15672:15672"'),
     ("a file that is not there", "./monitoring/rules", "./monitoring/ruels"),
 ]
 
@@ -91,14 +91,14 @@ BAD_DOCKERFILE = 'FROM debian\nRUN apt-get install curl\nUSER root\nENTRYPOINT [
 
 
 def mutated(text: str, what: str, old: str, new: str) -> str:
-    """The text with `old` replaced; a mutant that changes nothing would prove nothing."""
+    """The text with `old` replaced, which must exist."""
     if old not in text:
-        raise SystemExit(f"test-deploy: the mutant '{what}' finds nothing to change: mend it in k8s/checks/mutants.py")
+        raise SystemExit(f"test-deploy: the mutant '{what}' finds nothing to change: correct it in k8s/checks/mutants.py")
     return text.replace(old, new)
 
 
 def survivors(folder: Path, resources: Resources, restricted: Find) -> list[str]:
-    """What was wrong and nobody noticed. `folder` is a copy to build in, `resources` is everything at its best."""
+    """The faults that no check has found. `folder` is a copy to build in, `resources` are the correct ones."""
     alive = []
     for what, find, change in manifest_mutants(restricted):
         wrong = copy.deepcopy(resources)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Makes the PrometheusRule of k8s/components/prometheus-rules from the files in monitoring/rules.
 
-Without arguments it writes the file. Nothing but Python is needed: the rules are taken over as text, comments
-included, since a rule file and a PrometheusRule have the same `groups`. That the two mean the same is looked at
-elsewhere, by parsing both (k8s/checks/deploy.py and tests/deploy/rules.rs).
+Without arguments it writes the file. It needs only Python: the rules are copied as text with their comments, since a
+rule file and a PrometheusRule have the same `groups`. k8s/checks/deploy.py and tests/deploy/rules.rs parse both and
+compare them.
 """
 
 from pathlib import Path

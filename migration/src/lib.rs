@@ -1,9 +1,8 @@
-//! The schema of Seatlock, step by step. `entity` has the same tables as sea-orm sees them.
+//! The migrations of Seatlock's schema. `entity` has the same tables as sea-orm entities.
 //!
-//! Steps only ever add (expand), and a later release takes away (contract): the previous release must go
-//! on working on the newer schema, since replicas are replaced one by one. The name of a step that takes
-//! something away ends in `_needs_` and the date and number of the step whose program does without it; an
-//! older program refuses to work on what it leaves (`src/store/schema/compatibility.rs`, CONTRIBUTING.md).
+//! Steps add (expand), and a later release removes (contract): the previous release must still work on the newer
+//! schema, since replicas are replaced one by one. The name of a step that removes something ends in `_needs_` and
+//! the date and number of the step whose program no longer uses it; an older program refuses to run on the result (`src/store/schema/compatibility.rs`, CONTRIBUTING.md).
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{DbBackend, Statement};
@@ -66,8 +65,8 @@ async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbE
     Ok(())
 }
 
-/// How long the creation of an index waits for the transactions that began before it, a backup perhaps.
-/// Other statements do not wait behind it.
+/// How long the creation of an index waits for the transactions that began before it, such as a backup.
+/// Other statements do not wait for it.
 const INDEX_WAIT: &str = "SET lock_timeout = '10min'";
 
 /// Creates an index on a table that others write to meanwhile. The step must not run in a transaction.

@@ -1,4 +1,4 @@
-//! Events, seat plans and schedules: what a box office writes, seldom.
+//! Events, seat plans and schedules: what a box office writes.
 
 use sea_orm_migration::prelude::*;
 

@@ -63,7 +63,7 @@ const UP: &[&str] = &[
         body TEXT NOT NULL, expires_at BIGINT NOT NULL, PRIMARY KEY (caller, key)) {keyed}",
     "CREATE INDEX idempotency_due ON idempotency (expires_at)",
     "CREATE TABLE heartbeat (id {small} NOT NULL PRIMARY KEY, beat_at BIGINT NOT NULL)",
-    // Zero: nobody has beaten yet, so the time before the first beat is no outage.
+    // Zero means no heartbeat yet, so the time before the first one is no outage.
     "INSERT INTO heartbeat (id, beat_at) VALUES (1, 0)",
     // Which history of PostgreSQL the versions belong to; empty until the first writer.
     "CREATE TABLE lineage (

@@ -1,4 +1,4 @@
-//! The queue in front, where the database keeps it: what waits, who consumes, what could not be executed.
+//! The queue in the database: messages, consumers and dead letters.
 
 use sea_orm_migration::prelude::*;
 
@@ -17,8 +17,8 @@ impl MigrationTrait for Migration {
 }
 
 const UP: &[&str] = &[
-    // Its row gives the numbers. Whoever publishes holds it until COMMIT, so a smaller number is never
-    // seen after a greater one, as it would be with a sequence.
+    // Its row gives the numbers. A publisher locks it until COMMIT, so a smaller number never becomes visible after
+    // a greater one, as it would with a sequence.
     "CREATE TABLE queue_counter (
         id {small} NOT NULL PRIMARY KEY, last BIGINT NOT NULL, waiting BIGINT NOT NULL) {keyed,hottest}",
     "INSERT INTO queue_counter (id, last, waiting) VALUES (1, 0, 0)",

@@ -1,5 +1,5 @@
-//! By what a database that was restored on the server it came from is told from the one that was lost: the
-//! identifier of a table, which PostgreSQL gives anew.
+//! The identifier of a table, which PostgreSQL gives anew: it distinguishes a database that was restored on its own
+//! server from the lost one.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,4 +1,4 @@
-//! The index by which the live blocks of a schedule are listed, however many were lifted.
+//! The index for the list of a schedule's live blocks, which skips lifted ones.
 
 use sea_orm_migration::prelude::*;
 

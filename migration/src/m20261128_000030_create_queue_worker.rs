@@ -1,4 +1,4 @@
-//! Who executes what waits in the queue in front: the processes share its partitions out among themselves.
+//! The workers of the queue, which distribute its partitions among themselves.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,9 +1,8 @@
-//! Steps of releases that do not exist, for the rehearsal of a rolling update; only in programs that are
-//! built for tests.
+//! Steps of releases that do not exist, for tests of a rolling update. Only programs for tests have them.
 
 use sea_orm_migration::prelude::*;
 
-/// What comes after the last real step: one that adds, one that takes away what it replaced.
+/// The steps after the last real one: one that adds, and one that removes what it replaced.
 #[must_use]
 pub fn steps() -> Vec<Box<dyn MigrationTrait>> {
     vec![Box::new(EXPAND), Box::new(CONTRACT)]
@@ -15,8 +14,7 @@ struct Step {
     down: &'static [&'static str],
 }
 
-/// As a real step would: columns that may be empty or have a default, on tables that are being written, a
-/// table and an index.
+/// Adds, like a real step, a table, an index, and columns that may be empty or have a default, on tables in use.
 const EXPAND: Step = Step {
     name: "m99990101_000001_add_gifts",
     up: &[
@@ -36,7 +34,7 @@ const EXPAND: Step = Step {
     ],
 };
 
-/// Takes away what only programs without the step before would miss.
+/// Removes what only programs without the previous step use.
 const CONTRACT: Step = Step {
     name: "m99990102_000001_drop_cancelled_at_needs_99990101_000001",
     up: &["ALTER TABLE booking DROP COLUMN cancelled_at"],

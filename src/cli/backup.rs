@@ -9,12 +9,12 @@ use seatlock::store::Store;
 use super::{Failed, print, read_config};
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct BackupArguments {
     /// The file to write; there must be none of that name
     file: PathBuf,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Failed> {
+pub(crate) fn run(arguments: &BackupArguments) -> Result<(), Failed> {
     let settings = store_settings(&read_config()?);
     let size = System::new()
         .block_on(Store::back_up(&settings, &arguments.file))

@@ -21,7 +21,7 @@ use super::{Failed, print};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct BenchArguments {
     /// Where the service listens.
     #[arg(long, default_value = "127.0.0.1:8080")]
     address: String,
@@ -93,13 +93,13 @@ impl Tally {
     }
 }
 
-pub(crate) fn run(args: Arguments) -> Result<(), Failed> {
+pub(crate) fn run(args: BenchArguments) -> Result<(), Failed> {
     let measured = actix_web::rt::System::new().block_on(measure(args));
     print(&format!("{}\n", measured.map_err(|error| Failed::Work(error.to_string()))?))
 }
 
 /// Runs the measurement; the result is one JSON object.
-async fn measure(args: Arguments) -> std::io::Result<Value> {
+async fn measure(args: BenchArguments) -> std::io::Result<Value> {
     let schedules = prepare(&args).await?;
     if !args.phases.is_empty() {
         return open_loop::measure(&args, &schedules).await;
@@ -131,7 +131,7 @@ async fn measure(args: Arguments) -> std::io::Result<Value> {
     Ok(report(&args, total, confirmed, (sent_for, began.elapsed())))
 }
 
-async fn prepare(args: &Arguments) -> std::io::Result<Vec<String>> {
+async fn prepare(args: &BenchArguments) -> std::io::Result<Vec<String>> {
     if args.target == Target::Reference {
         return Ok((1..=args.schedules).map(|id| id.to_string()).collect());
     }
@@ -171,12 +171,12 @@ fn headers() -> String {
     }
 }
 
-fn request(args: &Arguments, path: &str, body: &Value) -> Vec<u8> {
+fn request(args: &BenchArguments, path: &str, body: &Value) -> Vec<u8> {
     post_json(&args.address, path, &headers(), &body.to_string())
 }
 
 async fn connection(
-    args: &Arguments,
+    args: &BenchArguments,
     schedules: &[String],
     next: &AtomicU64,
     end: Instant,
@@ -206,7 +206,7 @@ async fn connection(
 }
 
 /// The body of the n-th booking: seats that no other booking of the run asks for.
-fn booking(args: &Arguments, schedules: &[String], number: usize) -> Option<String> {
+fn booking(args: &BenchArguments, schedules: &[String], number: usize) -> Option<String> {
     let count = schedules.len().max(1);
     let schedule = schedules.get(number % count)?;
     let first = (args.offset + number / count) * args.seats;
@@ -234,7 +234,7 @@ fn booking(args: &Arguments, schedules: &[String], number: usize) -> Option<Stri
 
 /// `took` is the time until the last request was sent, and until the last was confirmed.
 fn report(
-    args: &Arguments,
+    args: &BenchArguments,
     mut tally: Tally,
     confirmed: u64,
     (sent_for, took): (Duration, Duration),
@@ -263,8 +263,8 @@ mod tests {
 
     use super::*;
 
-    fn args(target: Target) -> Arguments {
-        Arguments {
+    fn args(target: Target) -> BenchArguments {
+        BenchArguments {
             address: String::new(),
             connections: 1,
             seconds: 1,

@@ -8,7 +8,7 @@ use seatlock::config::{Config, Variable, variables};
 use super::{Failed, print, read_config};
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct ConfigArguments {
     #[command(subcommand)]
     command: Command,
 }
@@ -25,7 +25,7 @@ enum Command {
     },
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Failed> {
+pub(crate) fn run(arguments: &ConfigArguments) -> Result<(), Failed> {
     match arguments.command {
         Command::Check => print(&checked(&read_config()?)),
         Command::List { markdown: false } => print(&columns(&variables())),

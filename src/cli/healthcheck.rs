@@ -18,13 +18,13 @@ const PATH: &str = "/livez";
 const STATUS_LINE_MAX: u64 = 1_024;
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct HealthcheckArguments {
     /// Where the service is, like http://127.0.0.1:8080; a path of its own is asked instead of
     /// /livez [default: the address that BIND configures]
     url: Option<String>,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Failed> {
+pub(crate) fn run(arguments: &HealthcheckArguments) -> Result<(), Failed> {
     let url = match &arguments.url {
         Some(url) => Url::parse(url).map_err(Failed::Usage)?,
         None => Url::of_bind(&read_config()?.http.bind).map_err(Failed::Usage)?,

@@ -15,12 +15,12 @@ use seatlock::config::Config;
 use seatlock::domain::catalogue::Schedule;
 use seatlock::domain::plan::{ReadPlan, SeatPlan};
 
-pub(crate) use arguments::Arguments;
+pub(crate) use arguments::ImportArguments;
 
 use super::{Failed, logging, print, read_config};
 use progress::ImportProgress;
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Failed> {
+pub(crate) fn run(arguments: &ImportArguments) -> Result<(), Failed> {
     let began = Instant::now();
     let config = read_config()?;
     logging::init(&config.log);

@@ -23,7 +23,7 @@ const SHOW_INTERVAL: Duration = Duration::from_millis(100);
 const REASONS_MAX: usize = 10;
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct QueueArguments {
     #[command(subcommand)]
     command: Command,
 }
@@ -55,7 +55,7 @@ struct LetterSelection {
     all: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Failed> {
+pub(crate) fn run(arguments: &QueueArguments) -> Result<(), Failed> {
     let config = read_config()?;
     logging::init(&config.log);
     let work = async {

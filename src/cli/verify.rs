@@ -20,7 +20,7 @@ use super::{Failed, logging, print, read_config};
 const UNDER_WAY: usize = 256;
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct VerifyArguments {
     /// Audit this schedule alone, and the answers that tell of it
     #[arg(long, value_name = "ID")]
     schedule: Option<ScheduleId>,
@@ -40,7 +40,7 @@ enum Format {
     Json,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Failed> {
+pub(crate) fn run(arguments: &VerifyArguments) -> Result<(), Failed> {
     let config = read_config()?;
     logging::init(&config.log);
     match System::new().block_on(verify(&config, arguments))? {
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failed> {
 }
 
 /// Gives how many violations were found.
-async fn verify(config: &Config, arguments: &Arguments) -> Result<u64, Failed> {
+async fn verify(config: &Config, arguments: &VerifyArguments) -> Result<u64, Failed> {
     let mut settings = store_settings(config);
     if let (true, Target::Postgres { read_url, .. }) = (arguments.primary, &mut settings.target) {
         *read_url = None;

@@ -1,5 +1,5 @@
-//! The service under test, in this process: built as `main` builds it, on a port and a database of its
-//! own, drained when the test is over.
+//! The service under test, in this process: built as `main` builds it, with its own port and database, and
+//! drained when the test ends.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -43,7 +43,7 @@ impl Stack {
 
 type Variables = BTreeMap<String, String>;
 
-/// Where the database is, for the look from outside.
+/// Where the database is, for queries of the tests.
 enum Location {
     File(std::path::PathBuf),
     Url(String),
@@ -73,7 +73,7 @@ fn full(redis: &Redis) -> (Variables, Option<Folder>, Location) {
     (variables, None, Location::Url(url))
 }
 
-/// The running service, with a client to talk to it and a look at its database.
+/// The running service, with a client and a connection to its database.
 pub(crate) struct TestApp {
     client: Option<Client>,
     address: SocketAddr,
@@ -86,13 +86,13 @@ pub(crate) struct TestApp {
 }
 
 impl TestApp {
-    /// The full stack with a Redis of the test's own, which it may hurt.
+    /// The full stack with the test's own Redis, which the test may stop or damage.
     pub(crate) async fn full_with_redis(redis: &Redis) -> Self {
         let (variables, folder, database) = full(redis);
         Self::start(&variables, folder, database).await
     }
 
-    /// The full stack on a database of the test's own server, which it may hurt.
+    /// The full stack on a database of the test's own server, which the test may stop or damage.
     pub(crate) async fn full_on(url: &str, variables: &[(&str, &str)]) -> Self {
         let (mut all, folder, _) = full(Redis::shared());
         all.insert("WRITE_DB_URL".to_owned(), url.to_owned());
@@ -100,19 +100,19 @@ impl TestApp {
         Self::start(&all, folder, Location::Url(url.to_owned())).await
     }
 
-    /// The full stack on a database of its own and a Redis that others use as well.
+    /// The full stack on its own database and a shared Redis.
     pub(crate) async fn full_beside(redis: (&Redis, u32)) -> Self {
         let (mut variables, folder, database) = full(redis.0);
         variables.insert("REDIS_DB".to_owned(), redis.1.to_string());
         Self::start(&variables, folder, database).await
     }
 
-    /// Another replica of this service, in this process as well.
+    /// Another replica of this service, in this process, too.
     pub(crate) async fn beside(&self) -> Self {
         self.beside_with(&[]).await
     }
 
-    /// Another replica, with these variables over those of this one.
+    /// Another replica, whose variables are those of this one overridden by these.
     pub(crate) async fn beside_with(&self, more: &[(&str, &str)]) -> Self {
         let mut variables = self.variables.clone();
         variables.extend(more.iter().map(|(name, value)| ((*name).into(), (*value).into())));
@@ -151,8 +151,8 @@ impl TestApp {
         Self { client, address, database, variables, location, stop, service, _folder: folder }
     }
 
-    /// Stops the service as a signal would: what was begun is finished. Its database stays. A drain that
-    /// fails fails the test.
+    /// Stops the service as a signal would: requests in progress are finished. Its database stays. Fails if the
+    /// drain fails.
     pub(crate) fn drain(&mut self) {
         // Its open connections would make the drain wait for more requests.
         drop(self.client.take());

@@ -1,4 +1,4 @@
-//! Who may call: with a key configured, every path of the API wants it, and no other does.
+//! API keys: with a key configured, every path of the API requires it, and no other path does.
 
 use reqwest::Method;
 
@@ -6,14 +6,14 @@ use crate::app::Stack;
 use crate::openapi::operations;
 
 on_both_stacks![
-    without_the_key_nothing_of_the_api_answers,
-    without_a_configured_key_everybody_on_this_machine_may_call,
-    what_needs_a_key_is_kept_by_no_shared_cache,
+    without_the_key_every_path_of_the_api_is_refused,
+    without_a_configured_key_every_caller_on_this_machine_is_allowed,
+    answers_that_need_a_key_are_not_stored_by_shared_caches,
 ];
 
 const KEY: &str = "correct-horse-battery-staple";
 
-async fn without_the_key_nothing_of_the_api_answers(on: Stack) {
+async fn without_the_key_every_path_of_the_api_is_refused(on: Stack) {
     let app = on.start_with(&[("ADMIN_API_KEY", KEY)]).await;
     let office = app.client_with_key(KEY);
     let schedule = office.row_of(1).await;
@@ -62,13 +62,13 @@ async fn without_the_key_nothing_of_the_api_answers(on: Stack) {
     assert_eq!(lower.status, 200, "the scheme has no case (RFC 9110)");
 }
 
-async fn without_a_configured_key_everybody_on_this_machine_may_call(on: Stack) {
+async fn without_a_configured_key_every_caller_on_this_machine_is_allowed(on: Stack) {
     let app = on.start().await;
     app.get("/api/v1/events").await.expect(200);
     app.client_with_key(KEY).get("/api/v1/events").await.expect(200);
 }
 
-async fn what_needs_a_key_is_kept_by_no_shared_cache(on: Stack) {
+async fn answers_that_need_a_key_are_not_stored_by_shared_caches(on: Stack) {
     for (variables, kept) in [(&[("ADMIN_API_KEY", KEY)][..], "private"), (&[], "public")] {
         let app = on.start_with(variables).await;
         let office = app.client_with_key(KEY);

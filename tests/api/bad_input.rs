@@ -1,4 +1,4 @@
-//! Bad input: each kind gets its own clear no, and none of them touches the database.
+//! Bad input: each kind gets its own clear refusal, and none of them changes the database.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,18 +8,18 @@ use crate::client::{Answer, taking};
 use crate::clock::in_seconds;
 
 on_both_stacks![
-    seats_that_cannot_be_meant_are_named,
+    seats_that_do_not_exist_or_repeat_are_named,
     fields_of_the_wrong_type_are_named,
-    what_is_not_json_is_malformed,
+    a_body_that_is_not_json_is_malformed,
     fields_that_are_missing_unknown_or_too_many_are_named,
     texts_with_nul_are_refused_and_others_are_not,
     names_that_look_like_others_are_refused_and_found,
-    however_many_seats_are_wrong_twenty_are_named,
-    an_id_is_a_text_or_a_number_and_spelt_one_way,
+    at_most_twenty_wrong_seats_are_named,
+    an_id_is_a_string_or_a_number_and_has_one_spelling,
     a_refusal_of_any_kind_leaves_the_database_as_it_was,
 ];
 
-/// A body that must be refused as invalid; gives the first fault.
+/// Sends a body that must be refused as invalid, and returns the first fault.
 async fn fault(app: &TestApp, path: &str, body: &Value) -> (String, String) {
     let problem = app.post(path, body).await.problem(422, "validation_failed");
     assert_eq!((&problem["effect"], &problem["retryable"]), (&json!("none"), &json!(false)));
@@ -32,7 +32,7 @@ async fn fault(app: &TestApp, path: &str, body: &Value) -> (String, String) {
 /// The paths that take seats of a schedule for a customer.
 const TAKING: [&str; 2] = ["/api/v1/bookings", "/api/v1/holds"];
 
-async fn seats_that_cannot_be_meant_are_named(on: Stack) {
+async fn seats_that_do_not_exist_or_repeat_are_named(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(20).await;
     let many: Vec<String> = (1..=11).map(|number| format!("A-1-{number}")).collect();
@@ -54,7 +54,7 @@ async fn seats_that_cannot_be_meant_are_named(on: Stack) {
             let found = fault(&app, path, &taking(&schedule, seats, "anna")).await;
             assert_eq!(found, (pointer.to_owned(), code.to_owned()), "{path} {seats:?}");
         }
-        // All faults at once, but not without end.
+        // All faults in one answer, up to a limit.
         let nonsense: Vec<String> = (0..10_000).map(|number| format!("X-{number}")).collect();
         let nonsense: Vec<&str> = nonsense.iter().map(String::as_str).collect();
         let problem = app.post(path, &taking(&schedule, &nonsense, "")).await;
@@ -103,7 +103,7 @@ async fn send(app: &TestApp, path: &str, body: impl Into<reqwest::Body>) -> Answ
     app.send(request.body(body)).await
 }
 
-async fn what_is_not_json_is_malformed(on: Stack) {
+async fn a_body_that_is_not_json_is_malformed(on: Stack) {
     let app = on.start().await;
     let deep = "[".repeat(100_000);
     let nowhere: [&[u8]; 7] =
@@ -120,7 +120,7 @@ async fn what_is_not_json_is_malformed(on: Stack) {
             let problem = send(&app, path, body.to_vec()).await.problem(400, "malformed_json");
             assert_eq!(problem["effect"], "none");
         }
-        // The first thing wrong decides: the fields, or what follows them.
+        // The first fault decides: in the fields, or in what follows them.
         let deeper = format!("{{\"seats\":{}", "[[".repeat(50_000));
         for body in ["{}{}", &deeper] {
             let answer = send(&app, path, body.to_owned()).await;
@@ -218,7 +218,7 @@ async fn names_that_look_like_others_are_refused_and_found(on: Stack) {
     assert_eq!(app.database.dump().await, before);
     app.post("/api/v1/events", &json!({"name": "ハムレット（再演）"})).await.expect(201);
 
-    // What was stored before the rule goes on: it is found, confirmed and given back.
+    // A name that was stored before the rule still works: it is found, confirmed and cancelled.
     app.database.execute("UPDATE hold SET customer_id = 'ada '").await;
     let confirmed = json!({"hold_id": hold, "customer_id": "ada "});
     let booking = app.post("/api/v1/bookings", &confirmed).await.expect(200);
@@ -228,7 +228,7 @@ async fn names_that_look_like_others_are_refused_and_found(on: Stack) {
     app.post(&path, &json!({})).await.expect(200);
 }
 
-async fn however_many_seats_are_wrong_twenty_are_named(on: Stack) {
+async fn at_most_twenty_wrong_seats_are_named(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(2).await;
     for path in TAKING {
@@ -246,7 +246,7 @@ async fn however_many_seats_are_wrong_twenty_are_named(on: Stack) {
     }
 }
 
-async fn an_id_is_a_text_or_a_number_and_spelt_one_way(on: Stack) {
+async fn an_id_is_a_string_or_a_number_and_has_one_spelling(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(2).await;
     let book = async |id: Value, seat: &str| {

@@ -1,4 +1,4 @@
-//! Bookings: taken whole, read, listed, given back and sold again.
+//! Bookings: made, read, listed, cancelled and sold again.
 
 use std::collections::BTreeSet;
 
@@ -9,19 +9,19 @@ use crate::client::labels;
 use crate::clock::in_seconds;
 
 on_both_stacks![
-    a_booking_is_answered_whole_and_reads_the_same,
+    a_booking_is_answered_in_full_and_reads_the_same,
     a_refusal_names_every_lost_seat_with_its_reason,
     a_booking_is_given_back_and_its_seats_are_sold_again,
     a_booking_is_given_back_in_part,
     only_seats_of_the_booking_can_be_given_back,
     bookings_are_listed_by_customer_and_schedule_each_once,
-    a_customer_may_be_called_anything_printable,
+    a_customer_id_may_be_any_printable_text,
     nothing_is_sold_before_or_after_the_sale,
     a_hold_from_before_the_end_of_the_sale_is_confirmed_after_it,
     a_booking_has_at_most_as_many_seats_as_the_schedule_allows,
 ];
 
-async fn a_booking_is_answered_whole_and_reads_the_same(on: Stack) {
+async fn a_booking_is_answered_in_full_and_reads_the_same(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(3).await;
     let answer = app.book(&schedule, &["A-1-3", "A-1-1"], "anna").await;
@@ -71,7 +71,7 @@ async fn a_booking_is_given_back_and_its_seats_are_sold_again(on: Stack) {
     assert!(given_back["cancelled_at"].is_string());
 
     app.book(&schedule, &["A-1-1"], "ben").await.expect(200);
-    assert_eq!(app.cancel(&id, None).await.expect(200), given_back, "again, for nothing");
+    assert_eq!(app.cancel(&id, None).await.expect(200), given_back, "repeating it changes nothing");
     assert_eq!(app.get(&format!("/api/v1/bookings/{id}")).await.expect(200), given_back);
     assert_eq!(app.states(&schedule).await, "bo av ");
     app.database.audit().await;
@@ -106,8 +106,8 @@ async fn only_seats_of_the_booking_can_be_given_back(on: Stack) {
     assert_eq!(problem["errors"][0]["code"], "not_in_booking");
     let problem = app.cancel(&id, Some(&["B-1-1"])).await.problem(422, "validation_failed");
     assert_eq!(problem["errors"][0]["pointer"], "/seats/0");
-    let nobody = format!("{schedule}-{}", uuid::Uuid::now_v7().simple());
-    app.cancel(&nobody, None).await.problem(404, "not_found");
+    let unknown = format!("{schedule}-{}", uuid::Uuid::now_v7().simple());
+    app.cancel(&unknown, None).await.problem(404, "not_found");
     assert_eq!(app.states(&schedule).await, "bo bo av ");
 }
 
@@ -140,7 +140,7 @@ async fn bookings_are_listed_by_customer_and_schedule_each_once(on: Stack) {
     app.get("/api/v1/bookings").await.problem(400, "invalid_parameter");
 }
 
-async fn a_customer_may_be_called_anything_printable(on: Stack) {
+async fn a_customer_id_may_be_any_printable_text(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(4).await;
     let longest = "ß".repeat(128);
@@ -152,7 +152,7 @@ async fn a_customer_may_be_called_anything_printable(on: Stack) {
         let found = app.items(&format!("/api/v1/bookings?customer_id={query}")).await;
         assert_eq!(found, [booking]);
     }
-    // The same family joined by characters that cannot be seen.
+    // The same family emoji with invisible joiners.
     let joined = app.book(&schedule, &["A-1-1"], "👩\u{200D}👧").await;
     assert_eq!(joined.problem(422, "validation_failed")["errors"][0]["code"], "invalid_customer");
 }

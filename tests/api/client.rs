@@ -1,18 +1,19 @@
-//! A customer, a shop or a box office: somebody who talks HTTP to the service.
+//! The HTTP client of the tests: a customer, a shop or a box office.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use test_support::eventually;
 
 /// Longer than any answer takes; a request that hangs fails its test.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a condition is waited for.
+/// How long tests wait for a condition.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// An answer, read whole.
@@ -35,7 +36,7 @@ impl Answer {
         if self.body.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// The id of what an answer with this status speaks of.
+    /// The id in the body of an answer that must have this status.
     pub(crate) fn id(&self, status: u16) -> String {
         self.expect(status)["id"].as_str().unwrap().to_owned()
     }
@@ -52,7 +53,7 @@ impl Answer {
         problem
     }
 
-    /// What every problem has.
+    /// Checks the fields that every problem has.
     pub(crate) fn check_problem(&self) {
         let problem = self.json();
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
@@ -70,7 +71,7 @@ impl Answer {
         }
     }
 
-    /// The seats that a problem says were lost, as `label reason`.
+    /// The lost seats that a problem lists, as `label reason`.
     pub(crate) fn conflicts(&self) -> Vec<String> {
         let conflicts = self.json()["conflicts"].as_array().cloned().unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -84,20 +85,20 @@ pub(crate) fn labels(claim: &Value) -> Vec<String> {
     seats.iter().map(|seat| seat["label"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Somebody who talks to one address of the service.
+/// A client of one address of the service.
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
     address: SocketAddr,
-    /// The newest version of each schedule's seats that an answer has told of.
+    /// The newest version of each schedule's seats that an answer has carried.
     versions: Arc<Mutex<HashMap<String, i64>>>,
 }
 
-/// The schedule that an answer speaks of, told by its body or by the path asked for.
+/// The schedule of an answer, from its body or from the requested path.
 fn schedule_of(path: &str, body: &str) -> Option<String> {
-    let told = serde_json::from_str::<Value>(body).unwrap_or_default();
-    let told = told["schedule_id"].as_str().map(str::to_owned);
-    told.or_else(|| {
+    let body = serde_json::from_str::<Value>(body).unwrap_or_default();
+    let named = body["schedule_id"].as_str().map(str::to_owned);
+    named.or_else(|| {
         let mut parts =
             path.split('/').skip_while(|part| !["schedules", "holds", "bookings"].contains(part));
         parts.nth(1)?.split('-').next().map(str::to_owned)
@@ -123,7 +124,7 @@ impl Client {
         Self { http: builder.build().unwrap(), address, versions: Arc::default() }
     }
 
-    /// From now on what one of the two has seen, the other expects to see as well.
+    /// Shares the seen versions: each of the two clients requires maps as new as the other has seen.
     pub(crate) fn shares_versions_with(&mut self, other: &Self) {
         self.versions = Arc::clone(&other.versions);
     }
@@ -190,13 +191,13 @@ impl Client {
         self.send(request.json(body)).await
     }
 
-    /// Enters an event.
+    /// Creates an event.
     pub(crate) async fn event(&self, name: &str) -> String {
         self.post("/api/v1/events", &json!({ "name": name })).await.id(201)
     }
 
-    /// Enters a schedule that sells the sections given as `(name, rows, seats_per_row)` at 1,000 each,
-    /// with more fields laid over the usual ones.
+    /// Creates a schedule with these sections, `(name, rows, seats_per_row)` at 1,000 a seat. `more` overrides the
+    /// default fields.
     pub(crate) async fn schedule(&self, sections: &[(&str, u32, u32)], more: Value) -> String {
         let sections: Vec<Value> = sections
             .iter()
@@ -207,7 +208,7 @@ impl Client {
         self.schedule_of(json!({ "sections": sections }), more).await
     }
 
-    /// Enters a schedule with the plan given.
+    /// Creates a schedule with this plan.
     pub(crate) async fn schedule_of(&self, plan: Value, more: Value) -> String {
         let event = self.event("The Tempest").await;
         let mut body = json!({"starts_at": "2030-01-01T20:00:00Z", "seat_plan": plan});
@@ -215,7 +216,7 @@ impl Client {
         self.post(&format!("/api/v1/events/{event}/schedules"), &body).await.id(201)
     }
 
-    /// Enters a schedule with seats `A-1-1` to `A-1-n` and the usual rules.
+    /// Creates a schedule with seats `A-1-1` to `A-1-n` and the default rules.
     pub(crate) async fn row_of(&self, seats: u32) -> String {
         self.schedule(&[("A", 1, seats)], Value::Null).await
     }
@@ -232,13 +233,13 @@ impl Client {
         self.post("/api/v1/bookings", &json!({ "hold_id": hold })).await
     }
 
-    /// A booking given back: whole, or these seats of it.
+    /// Cancels a booking, or only these seats of it.
     pub(crate) async fn cancel(&self, booking: &str, seats: Option<&[&str]>) -> Answer {
         let body = seats.map_or(json!({}), |seats| json!({ "seats": seats }));
         self.post(&format!("/api/v1/bookings/{booking}/cancel"), &body).await
     }
 
-    /// A map of a schedule (`seats?status=held`), not older than what this client has seen happen.
+    /// A map of a schedule (`seats?status=held`), not older than the newest version that this client has seen.
     pub(crate) async fn map(&self, schedule: &str, which: &str) -> Answer {
         let mark = if which.contains('?') { '&' } else { '?' };
         let seen = self.version_seen(schedule);
@@ -247,7 +248,7 @@ impl Client {
         self.get(&format!("/api/v1/schedules/{schedule}/{which}{at_least}")).await
     }
 
-    /// A schedule with its counts, not older than what this client has seen happen.
+    /// A schedule with its counts, not older than the newest version that this client has seen.
     pub(crate) async fn schedule_now(&self, schedule: &str) -> Value {
         let seen = self.version_seen(schedule).unwrap_or_default();
         let path = format!("/api/v1/schedules/{schedule}");
@@ -295,7 +296,7 @@ impl Client {
         self.wait_until("/metrics", above).await;
     }
 
-    /// Checks that the row locks alone have kept every promise: behind them nothing had to step in.
+    /// Checks that the row locks alone have kept every invariant: no later guard has acted.
     pub(crate) async fn no_later_guard_stepped_in(&self) {
         for guard in ["unique_index", "row_count"] {
             let saves = format!("seatlock_guard_saves_total{{guard=\"{guard}\"}}");
@@ -303,19 +304,15 @@ impl Client {
         }
     }
 
-    /// Asks until an answer is as wanted.
+    /// Repeats a GET until its answer fulfils the condition.
     pub(crate) async fn wait_until(&self, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
-        let end = Instant::now() + SOON;
-        loop {
-            if let Some(answer) = self.try_send(self.request(Method::GET, path)).await {
-                if wanted(&answer) {
-                    return answer;
-                }
-                assert!(Instant::now() < end, "{path} is never as wanted: {answer:?}");
+        eventually(path, SOON, async || {
+            match self.try_send(self.request(Method::GET, path)).await {
+                Some(answer) if wanted(&answer) => Ok(answer),
+                other => Err(other),
             }
-            assert!(Instant::now() < end, "{path} is never answered");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        })
+        .await
     }
 }
 

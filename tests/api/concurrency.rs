@@ -1,4 +1,4 @@
-//! Many customers at once: whoever comes first gets the seats, and nobody gets half of them.
+//! Many concurrent customers: the first gets the seats, and no booking is incomplete.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,12 +13,12 @@ on_both_stacks![
     a_hundred_clients_for_three_seats_get_one_booking,
     a_hundred_clients_who_hold_one_seat_get_one_hold,
     overlapping_requests_never_sell_a_seat_twice_nor_half_a_booking,
-    one_key_sent_by_fifty_requests_at_once_books_once,
-    a_customers_limit_holds_against_many_requests_at_once,
+    fifty_concurrent_requests_with_one_key_book_once,
+    a_customers_limit_holds_against_many_concurrent_requests,
     a_booking_that_cannot_be_stored_fails_alone,
 ];
 
-/// Sends the same request for everybody, each over a connection of its own, and waits for all.
+/// Sends the same request for each customer over a separate connection, and waits for all answers.
 pub(crate) async fn all_at_once(
     clients: &[Client],
     schedule: &str,
@@ -32,7 +32,7 @@ pub(crate) async fn all_at_once(
     .await
 }
 
-/// The specification's own test: exactly one 200, and 409 for everybody else.
+/// Exactly one customer gets 200, and every other one 409.
 pub(crate) fn exactly_one_won(answers: &[Answer]) {
     let won = answers.iter().filter(|answer| answer.status == 200).count();
     assert_eq!(won, 1, "{answers:?}");
@@ -106,7 +106,7 @@ async fn overlapping_requests_never_sell_a_seat_twice_nor_half_a_booking(on: Sta
         let mut given = labels(&booking);
         given.sort();
         asked.sort();
-        assert_eq!(given, asked, "whole or not at all");
+        assert_eq!(given, asked, "all seats or none");
         for seat in given {
             let other = owners.insert(seat, booking["id"].to_string());
             assert_eq!(other, None, "sold twice: {booking}");
@@ -119,7 +119,7 @@ async fn overlapping_requests_never_sell_a_seat_twice_nor_half_a_booking(on: Sta
     app.database.audit().await;
 }
 
-async fn one_key_sent_by_fifty_requests_at_once_books_once(on: Stack) {
+async fn fifty_concurrent_requests_with_one_key_book_once(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(3).await;
     let body = crate::client::taking(&schedule, &["A-1-1", "A-1-2"], "anna");
@@ -140,7 +140,7 @@ async fn one_key_sent_by_fifty_requests_at_once_books_once(on: Stack) {
     app.database.audit().await;
 }
 
-async fn a_customers_limit_holds_against_many_requests_at_once(on: Stack) {
+async fn a_customers_limit_holds_against_many_concurrent_requests(on: Stack) {
     let app = on.start().await;
     let rules = json!({"max_seats_per_customer": 4});
     let schedule = app.schedule(&[("A", 1, 40)], rules).await;

@@ -1,5 +1,5 @@
-//! The edge of the service under attack: foreign names, foreign pages, doubled headers, and what every answer
-//! says to a browser. None of it depends on the database, so it runs on the embedded stack alone.
+//! Attacks on the HTTP interface: foreign host names, pages of other origins, repeated headers, and the security
+//! headers of every answer. None of it depends on the database, so it runs on the embedded stack only.
 
 mod embedded {
     use reqwest::{Method, RequestBuilder};
@@ -17,7 +17,7 @@ mod embedded {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn without_a_key_a_foreign_name_reads_and_writes_nothing() {
+    async fn without_a_key_requests_under_a_foreign_host_name_are_refused() {
         let app = Stack::Embedded.start_with(&[("ALLOWED_HOSTS", "box-office.example")]).await;
         for foreign in ["evil.example", "evil.example:8080", "10.1.2.3", "localhost.evil.example"] {
             for path in [EVENTS, "/livez", "/metrics", "/docs/", "/openapi.json", "/nothing"] {
@@ -37,7 +37,7 @@ mod embedded {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn with_a_key_any_name_is_served() {
+    async fn with_a_key_requests_under_any_host_name_are_served() {
         let app = Stack::Embedded.start_with(&[("ADMIN_API_KEY", KEY)]).await;
         let office = app.client_with_key(KEY);
         let request = office.request(Method::GET, EVENTS).header("host", "seats.example");
@@ -52,7 +52,7 @@ mod embedded {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_page_of_another_origin_writes_nothing() {
+    async fn writes_from_a_page_of_another_origin_are_refused() {
         let app = Stack::Embedded.start().await;
         let own = format!("http://{}", app.address());
         for foreign in [
@@ -71,7 +71,7 @@ mod embedded {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_form_cancels_nothing() {
+    async fn an_html_form_cannot_cancel_a_booking() {
         let app = Stack::Embedded.start().await;
         let schedule = app.row_of(1).await;
         let booking = app.book(&schedule, &["A-1-1"], "anna").await.id(200);
@@ -93,9 +93,10 @@ mod embedded {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_header_that_two_readers_would_read_differently_is_sent_once() {
+    async fn an_ambiguous_header_must_be_sent_only_once() {
         let app = Stack::Embedded.start_with(&[("ADMIN_API_KEY", KEY)]).await;
-        let (right, wrong) = (format!("Bearer {KEY}"), "Bearer another-key-of-somebody".to_owned());
+        let (right, wrong) =
+            (format!("Bearer {KEY}"), "Bearer another-key-of-a-stranger".to_owned());
         for (one, two) in [(&right, &wrong), (&wrong, &right), (&right, &right)] {
             let twice = app.request(Method::GET, EVENTS).header("authorization", one);
             let refused = app.send(twice.header("authorization", two)).await;
@@ -110,7 +111,7 @@ mod embedded {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn every_answer_tells_a_browser_what_not_to_do() {
+    async fn every_answer_has_the_security_headers_for_browsers() {
         let app = Stack::Embedded.start().await;
         let schedule = app.row_of(1).await;
         let seats = format!("/api/v1/schedules/{schedule}/seats");

@@ -1,4 +1,4 @@
-//! Events: entered, read, listed.
+//! Events: created, read, listed.
 
 use serde_json::json;
 

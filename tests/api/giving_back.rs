@@ -1,4 +1,4 @@
-//! A seat that was given back on one process is for sale on every other one as soon as the answer has left.
+//! A seat that one process has released is for sale in every other process as soon as the answer has left.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use crate::service::Shared;
 
 const KNOWN: &str = "seatlock_early_refusals_total{reason=\"known\"}";
 
-/// Takes a seat at `taker`, whose map learns of it, and gives it back at `giver`, in each way that there is,
-/// again and again. Tells how long the answers of `giver` took at least.
+/// Takes a seat at `taker`, whose map then shows it, and releases it at `giver`, repeatedly and in each possible
+/// way. Returns the shortest time that an answer of `giver` took.
 async fn take_and_give_back(taker: &Client, giver: &Client, rounds: u32) -> Duration {
     let schedule = taker.row_of(3).await;
     let blocks = format!("/api/v1/schedules/{schedule}/blocks");
@@ -44,7 +44,7 @@ mod full {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn what_one_process_gives_back_another_never_refuses() {
+    async fn no_process_refuses_a_seat_that_another_process_has_given_back() {
         let shared = Shared::fresh();
         let (one, two) = both_up(shared.start_patient(), shared.start_patient()).await;
         take_and_give_back(two.client(), one.client(), 200).await;
@@ -52,7 +52,7 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn without_redis_between_them_processes_refuse_nothing_that_was_given_back() {
+    async fn without_redis_no_process_refuses_a_seat_that_was_given_back() {
         let shared = Shared::fresh();
         let (one, two) = both_up(shared.start_without_redis(), shared.start_without_redis()).await;
         take_and_give_back(two.client(), one.client(), 50).await;
@@ -60,17 +60,17 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_process_that_cannot_reach_redis_answers_when_no_map_can_be_older() {
+    async fn a_process_without_redis_answers_only_when_no_map_can_be_older() {
         let shared = Shared::fresh();
         // Nothing listens on port 1.
-        let away = [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", "1")];
-        let (one, two) = both_up(shared.start_with(&away), shared.start_patient()).await;
+        let unreachable = [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", "1")];
+        let (one, two) = both_up(shared.start_with(&unreachable), shared.start_patient()).await;
         let shortest = take_and_give_back(two.client(), one.client(), 10).await;
         assert!(shortest >= Duration::from_millis(450), "{shortest:?}");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_version_that_is_none_is_refused_and_changes_nothing() {
+    async fn an_invalid_version_is_refused_and_changes_nothing() {
         let shared = Shared::fresh();
         let service = shared.start().up().await;
         let client = service.client();

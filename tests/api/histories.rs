@@ -1,4 +1,4 @@
-//! What somebody remembers of another history of the database, or of another database: it matches nothing.
+//! Tags, cursors and event ids of another history of the database, or of another database, match nothing.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,8 +8,8 @@ use crate::client::{Answer, Client};
 use crate::listener::Listener;
 
 on_both_stacks![
-    what_is_remembered_of_another_database_matches_nothing,
-    a_history_that_begins_under_a_running_service_is_another_one,
+    tags_cursors_and_ids_of_another_database_match_nothing,
+    a_history_that_begins_under_a_running_service_is_a_new_one,
 ];
 
 const HALL: &str = "section,row,number,price\nA,1,1,100\nA,1,2,100\nA,1,3,100\n";
@@ -21,7 +21,7 @@ struct Paths {
     lists: [String; 4],
 }
 
-/// The same things entered in the same order.
+/// Creates the same things in the same order.
 async fn fill(app: &TestApp) -> Paths {
     let hall = app.request(Method::PUT, "/api/v1/seat-plans/hall");
     app.send(hall.header("content-type", "text/csv").body(HALL)).await.expect(200);
@@ -84,7 +84,7 @@ impl Remembered {
         Self { tags, cursors, id: listener.last_id.unwrap() }
     }
 
-    /// Whether tags match and cursors and ids lead on: all of them, or none.
+    /// Whether tags match, and cursors and ids continue: all of them, or none.
     async fn counts(&self, client: &Client, paths: &Paths) -> bool {
         let mut counts = Vec::new();
         for (number, (path, tag)) in paths.tagged.iter().zip(&self.tags).enumerate() {
@@ -103,7 +103,7 @@ impl Remembered {
         let codes = vec![2, 2, 0];
         let id = Some(self.id.clone());
         let mut listener = Listener::open(client, &paths.schedule, id, codes).await;
-        // A snapshot of a lower version is no step back for a listener of another history.
+        // For a listener of another history a snapshot of a lower version is correct.
         listener.version = 0;
         counts.push(listener.next().await.unwrap().name != "snapshot");
         assert!(counts.windows(2).all(|pair| pair[0] == pair[1]), "{counts:?}");
@@ -111,7 +111,7 @@ impl Remembered {
     }
 }
 
-async fn what_is_remembered_of_another_database_matches_nothing(on: Stack) {
+async fn tags_cursors_and_ids_of_another_database_match_nothing(on: Stack) {
     let (old, new) = (on.start().await, on.start().await);
     let (paths, same) = (fill(&old).await, fill(&new).await);
     assert_eq!((&paths.lists, &paths.schedule), (&same.lists, &same.schedule));
@@ -128,7 +128,7 @@ async fn what_is_remembered_of_another_database_matches_nothing(on: Stack) {
     }
 }
 
-async fn a_history_that_begins_under_a_running_service_is_another_one(on: Stack) {
+async fn a_history_that_begins_under_a_running_service_is_a_new_one(on: Stack) {
     let app = on.start().await;
     let paths = fill(&app).await;
     let remembered = Remembered::of(&app, &paths).await;
@@ -144,5 +144,5 @@ async fn a_history_that_begins_under_a_running_service_is_another_one(on: Stack)
     assert_eq!(app.get(&path).await.expect(200)["version"], Value::from(newest));
     assert!(!remembered.counts(&app, &paths).await);
     let anew = Remembered::of(&app, &paths).await;
-    assert!(anew.counts(&other, &paths).await, "both tell of the same history");
+    assert!(anew.counts(&other, &paths).await, "both are of the same history");
 }

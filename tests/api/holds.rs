@@ -1,4 +1,4 @@
-//! Holds: from the grant to the one way each of them ends.
+//! Holds: from the grant to each way in which they end.
 
 use serde_json::{Value, json};
 
@@ -8,14 +8,14 @@ use crate::clock::millis;
 
 on_both_stacks![
     a_hold_keeps_its_seats_until_it_becomes_a_booking,
-    a_hold_ends_by_time_and_its_seats_are_free_at_once,
+    a_hold_ends_by_time_and_its_seats_are_free_immediately,
     the_end_of_a_hold_is_seen_on_the_map,
     a_late_confirmation_books_what_is_still_free,
     a_late_confirmation_names_the_seats_that_are_lost,
     a_hold_whose_booking_was_cancelled_is_not_confirmed_again,
-    a_hold_is_extended_never_shortened_and_not_for_ever,
+    a_hold_can_be_extended_up_to_a_limit_and_never_shortened,
     a_hold_that_has_ended_is_not_extended,
-    a_released_seat_is_booked_by_another_at_once,
+    a_released_seat_can_be_booked_immediately_by_another_customer,
     a_hold_is_confirmed_by_its_own_customer_only,
     a_hold_that_is_not_there_is_not_found,
     a_conflict_names_a_hold_to_its_own_customer_only,
@@ -40,7 +40,7 @@ impl TestApp {
     }
 }
 
-/// The sweeper does not come round in time.
+/// Hold expiry does not run in time.
 const UNSWEPT: [(&str, &str); 1] = [("SWEEP_INTERVAL", "1h")];
 
 async fn a_hold_keeps_its_seats_until_it_becomes_a_booking(on: Stack) {
@@ -75,7 +75,7 @@ async fn a_hold_keeps_its_seats_until_it_becomes_a_booking(on: Stack) {
     app.database.audit().await;
 }
 
-async fn a_hold_ends_by_time_and_its_seats_are_free_at_once(on: Stack) {
+async fn a_hold_ends_by_time_and_its_seats_are_free_immediately(on: Stack) {
     let app = on.start_with(&UNSWEPT).await;
     let schedule = app.row_of(2).await;
     let hold = app.hold_for(&schedule, &["A-1-1", "A-1-2"], 1).await;
@@ -159,14 +159,14 @@ async fn a_hold_whose_booking_was_cancelled_is_not_confirmed_again(on: Stack) {
     app.database.audit().await;
 }
 
-async fn a_hold_is_extended_never_shortened_and_not_for_ever(on: Stack) {
+async fn a_hold_can_be_extended_up_to_a_limit_and_never_shortened(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(2).await;
     let hold = app.hold_for(&schedule, &["A-1-1"], 60).await;
     let path = format!("/api/v1/holds/{}/extend", hold["id"].as_str().unwrap());
     let longer = app.post(&path, &json!({"ttl_s": 120})).await.expect(200);
     let gained = millis(&longer["expires_at"]) - millis(&hold["expires_at"]);
-    assert!((60_000..120_000).contains(&gained), "counted from now: {longer}");
+    assert!((60_000..120_000).contains(&gained), "from now: {longer}");
     let shorter = app.post(&path, &json!({"ttl_s": 1})).await.expect(200);
     assert_eq!(shorter["expires_at"], longer["expires_at"]);
     let usual = app.send(app.request(reqwest::Method::POST, &path)).await.expect(200);
@@ -201,7 +201,7 @@ async fn a_hold_that_has_ended_is_not_extended(on: Stack) {
     }
 }
 
-async fn a_released_seat_is_booked_by_another_at_once(on: Stack) {
+async fn a_released_seat_can_be_booked_immediately_by_another_customer(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(20).await;
     for seat in 1..=20 {
@@ -262,7 +262,7 @@ async fn a_conflict_names_a_hold_to_its_own_customer_only(on: Stack) {
     let one = app.hold(&schedule, &["A-1-1"], "anna").await.id(201);
     let two = app.hold(&schedule, &["A-1-2"], "anna").await.id(201);
     app.book(&schedule, &["A-1-3"], "anna").await.expect(200);
-    // By the seat locks or the rows until the map is read, and then from memory.
+    // The seat locks or the rows refuse until the map is loaded; then memory does.
     for _ in 0..3 {
         for refused in [
             app.hold(&schedule, &["A-1-1", "A-1-2"], "anna").await,
@@ -286,7 +286,7 @@ async fn a_conflict_names_a_hold_to_its_own_customer_only(on: Stack) {
     let sold = app.book(&schedule, &["A-1-3"], "anna").await;
     assert_eq!(named(&sold), [Value::Null], "a booking is no hold");
 
-    // The seat goes from one hold of hers to another, and to somebody else's.
+    // The seat moves from one hold of hers to another, and then to a hold of another customer.
     app.delete(&format!("/api/v1/holds/{one}")).await.expect(204);
     let next = app.hold(&schedule, &["A-1-1"], "anna").await.id(201);
     app.states(&schedule).await;

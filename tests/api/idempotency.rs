@@ -1,4 +1,4 @@
-//! Idempotency-Key: a request that is repeated gets its answer again, and has no second effect.
+//! Idempotency-Key: a repeated request gets the same answer and has no second effect.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::client::{Answer, taking};
 
 on_both_stacks![
     a_repeated_request_gets_the_same_bytes,
-    every_kind_of_effect_is_had_once,
+    every_kind_of_effect_happens_once,
     a_key_is_the_same_bare_and_quoted,
     a_key_of_another_request_is_refused,
     a_request_that_is_written_differently_is_the_same_request,
@@ -15,10 +15,10 @@ on_both_stacks![
     a_refused_request_may_succeed_under_the_same_key,
     a_key_is_free_again_when_its_time_is_over,
     a_repeated_hold_is_answered_although_its_seats_are_held,
-    a_key_that_is_none_is_refused,
+    an_invalid_key_is_refused,
 ];
 
-/// Sends a request twice under one key: the second answer must be the first one, and change nothing.
+/// Sends a request twice under one key: the second answer must equal the first, and change nothing.
 async fn twice(app: &TestApp, path: &str, key: &str, body: &Value) -> Answer {
     let first = app.post_keyed(path, key, body).await;
     assert!((200..300).contains(&first.status), "{path}: {first:?}");
@@ -39,14 +39,14 @@ async fn a_repeated_request_gets_the_same_bytes(on: Stack) {
     let schedule = app.row_of(2).await;
     let body = taking(&schedule, &["A-1-1"], "käufer 😀");
     let first = twice(&app, "/api/v1/bookings", "order-7", &body).await;
-    // Whatever happens to the booking later, the answer is the one that was given.
+    // The answer stays the same after later changes of the booking.
     app.cancel(&first.id(200), None).await.expect(200);
     let again = app.post_keyed("/api/v1/bookings", "order-7", &body).await;
     assert_eq!(again.body, first.body);
     assert_eq!(app.states(&schedule).await, "av av ");
 }
 
-async fn every_kind_of_effect_is_had_once(on: Stack) {
+async fn every_kind_of_effect_happens_once(on: Stack) {
     let app = on.start().await;
     let event = twice(&app, "/api/v1/events", "event", &json!({"name": "Hamlet"})).await.id(201);
     let plan = json!({"sections": [{"name": "A", "rows": 1, "seats_per_row": 9, "price": 100}]});
@@ -105,7 +105,7 @@ async fn a_key_of_another_request_is_refused(on: Stack) {
     assert_eq!(app.database.dump().await, before);
 }
 
-/// Sends a body as it is written.
+/// Sends a body unchanged.
 async fn write(app: &TestApp, path: &str, key: &str, body: &str) -> Answer {
     let request = app.request(reqwest::Method::POST, path).header("idempotency-key", key);
     app.send(request.header("content-type", "application/json").body(body.to_owned())).await
@@ -213,7 +213,7 @@ async fn a_plan_that_is_written_differently_is_the_same_request(on: Stack) {
         assert_eq!((again.status, &again.body), (200, &first.body), "{query}");
         assert_eq!(again.header("idempotent-replayed"), Some("true"), "{query}");
     }
-    // Its parameters are a part of what it means.
+    // Its query parameters are part of the request.
     put("price=100&price=II=300", plan).await.problem(422, "idempotency_key_reused");
     put("price=100&price=II=200", &plan.replace("A,1,2", "A,1,3"))
         .await
@@ -263,7 +263,7 @@ async fn a_repeated_hold_is_answered_although_its_seats_are_held(on: Stack) {
     assert_eq!(other_key.conflicts(), ["A-1-1 held"]);
 }
 
-async fn a_key_that_is_none_is_refused(on: Stack) {
+async fn an_invalid_key_is_refused(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(1).await;
     let body = taking(&schedule, &["A-1-1"], "anna");

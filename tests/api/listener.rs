@@ -1,4 +1,4 @@
-//! Somebody who listens to a schedule's live stream and keeps a map by it.
+//! A listener: reads a schedule's live stream and keeps a map from its events.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ use crate::client::{Client, SOON};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Event {
     pub(crate) name: String,
-    /// The version that its id says.
+    /// The version in its id.
     pub(crate) id: Option<i64>,
-    /// The whole id, behind the name of the history.
+    /// The whole id, which begins with the name of the history.
     pub(crate) whole_id: Option<String>,
     pub(crate) data: Value,
 }
 
-/// A listener with the map as the events have told it.
+/// A listener with the map that results from its events.
 pub(crate) struct Listener {
     response: Response,
     unread: Vec<u8>,
     /// The version of the newest id.
     pub(crate) version: i64,
-    /// The newest id: what the listener comes back with.
+    /// The newest id, with which the listener resumes.
     pub(crate) last_id: Option<String>,
     /// By number: 0 available, 1 held, 2 booked, 3 blocked.
     pub(crate) codes: Vec<u8>,
@@ -36,19 +36,19 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens from now on.
+    /// Opens a new stream.
     pub(crate) async fn begin(client: &Client, schedule: &str) -> Self {
         Self::open(client, schedule, None, Vec::new()).await
     }
 
-    /// Goes on with the map it has, perhaps at another process.
+    /// Resumes with the map it has, perhaps at another process.
     pub(crate) async fn come_back(self, client: &Client, schedule: &str) -> Self {
         let Self { last_id, codes, response, .. } = self;
         drop(response);
         Self::open(client, schedule, last_id, codes).await
     }
 
-    /// Listens after an id.
+    /// Opens a stream after an id.
     pub(crate) async fn open(
         client: &Client,
         schedule: &str,
@@ -56,7 +56,7 @@ impl Listener {
         codes: Vec<u8>,
     ) -> Self {
         let path = format!("/api/v1/schedules/{schedule}/stream");
-        // A stream has no end to wait for.
+        // A stream has no end, so the answer has no time limit.
         let request = client.request(Method::GET, &path).timeout(Duration::from_secs(3_600));
         let request = match &last_id {
             Some(id) => request.header("last-event-id", id),
@@ -71,7 +71,7 @@ impl Listener {
         Self { response, unread, version, last_id, codes, counts, counted }
     }
 
-    /// The next event; `None` when the stream has ended. Comments and `retry` are passed over.
+    /// The next event; `None` when the stream has ended. Skips comments and `retry`.
     pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(end) = self.unread.windows(2).position(|pair| pair == b"\n\n") {
@@ -95,7 +95,7 @@ impl Listener {
         }
     }
 
-    /// Listens until so many seats are sold, however many versions that takes.
+    /// Listens until this many seats are sold, at any version.
     pub(crate) async fn until_booked(&mut self, seats: u64) {
         while self.counts["booked"] != seats {
             assert!(self.next().await.is_some(), "the stream ended at {}", self.version);
@@ -134,12 +134,12 @@ impl Listener {
                 self.counted = self.version;
             }
             "bye" => {}
-            other => panic!("an event of no known name: {other}"),
+            other => panic!("an event with an unknown name: {other}"),
         }
     }
 }
 
-/// The map as it is answered, not older than what the client has seen happen.
+/// The map that a reader gets, not older than the newest version that the client has seen.
 pub(crate) async fn availability(client: &Client, schedule: &str) -> Value {
     client.map(schedule, "availability").await.expect(200)
 }
@@ -165,7 +165,7 @@ fn parse(block: &str) -> Option<Event> {
     Some(Event { name, id, whole_id, data })
 }
 
-/// The version that an id says behind the name of its history.
+/// The version in an id, which follows the name of its history.
 fn version_of(id: &str) -> Option<i64> {
     id.split_once('.')?.1.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! The API from outside, over HTTP, on both stacks: embedded (SQLite, locks in the process) and full
+//! Black-box tests of the API over HTTP, on both stacks: embedded (SQLite, locks in the process) and full
 //! (PostgreSQL, Redis). `cargo test --test api -- --skip full::` needs no server.
 
 #![expect(

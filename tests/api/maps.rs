@@ -1,4 +1,4 @@
-//! Maps from memory: their forms and codings, versions that never go back, and refusals that ask nobody.
+//! Maps from memory: their representations and codings, growing versions, and refusals without a query.
 
 use std::io::Read as _;
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::app::Stack;
 
 on_both_stacks![
-    a_map_comes_in_the_coding_that_the_reader_likes,
+    a_map_is_sent_in_the_content_coding_that_the_reader_prefers,
     a_write_names_a_version_that_a_read_can_ask_for,
     a_seat_known_to_be_sold_is_refused_without_asking_the_locks,
-    a_version_that_never_was_is_answered_with_the_newest,
+    a_request_for_a_version_of_the_future_is_answered_with_the_newest,
     the_states_of_sixty_thousand_seats_take_fifteen_kilobytes,
 ];
 
@@ -25,7 +25,7 @@ fn read_back(coding: &str, body: &[u8]) -> Vec<u8> {
     plain
 }
 
-async fn a_map_comes_in_the_coding_that_the_reader_likes(on: Stack) {
+async fn a_map_is_sent_in_the_content_coding_that_the_reader_prefers(on: Stack) {
     let app = on.start().await;
     let schedule = app.schedule(&[("A", 20, 50)], Value::Null).await;
     for resource in ["seats", "availability"] {
@@ -65,7 +65,7 @@ async fn a_write_names_a_version_that_a_read_can_ask_for(on: Stack) {
     app.get(&path).await.problem(400, "invalid_parameter");
 }
 
-async fn a_version_that_never_was_is_answered_with_the_newest(on: Stack) {
+async fn a_request_for_a_version_of_the_future_is_answered_with_the_newest(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(3).await;
     for _ in 0..3 {
@@ -82,7 +82,7 @@ async fn the_states_of_sixty_thousand_seats_take_fifteen_kilobytes(on: Stack) {
     let states = plain.expect(200)["states"].as_str().unwrap().len();
     assert_eq!(states, 15_000 * 4 / 3, "two bits a seat, in base64");
     assert!(plain.body.len() < states + 120, "{}", plain.body.len());
-    // As nothing is sold yet there is next to nothing to tell.
+    // Nothing is sold yet, so the states compress to almost nothing.
     for coding in ["gzip", "br", "zstd"] {
         let request = app.request(Method::GET, &path).header("accept-encoding", coding);
         let body = app.open(request).await.bytes().await.unwrap();

@@ -1,4 +1,4 @@
-//! What HTTP itself promises: HEAD and OPTIONS, older clients, percent-encoded paths, coded bodies.
+//! Features of HTTP itself: HEAD and OPTIONS, older clients, percent-encoded paths, compressed bodies.
 
 use std::io::Write as _;
 
@@ -155,7 +155,7 @@ async fn a_stream_for_an_older_client_ends_with_its_connection(on: Stack) {
     assert!(new.to_lowercase().contains("\r\ntransfer-encoding: chunked\r\n"), "{new}");
 }
 
-/// Asks with a path exactly as it is written; gives status and body.
+/// Sends a request with exactly this path, and returns status and body.
 async fn exactly(app: &TestApp, request: &str, body: &str) -> (u16, String) {
     let head = format!(
         "{request} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: text/csv\r\n\
@@ -181,7 +181,7 @@ async fn a_path_is_decoded_once(on: Stack) {
     let event = app.event("Hamlet").await;
     app.get(&format!("/api/v1/events/%3{event}")).await.expect(200);
     app.get("/problems/%69nternal").await.expect(200);
-    // What a plan cannot be called on the command line it cannot be called here.
+    // The same plan names are refused as on the command line.
     let before = app.database.dump().await;
     for id in ["a%2Fc", "..", "%2e%2E", ".", "%20", "a+b", "a%2Bb", "%2541", "a%00b", "s%C3%A4le"] {
         let (status, body) =

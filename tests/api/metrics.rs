@@ -1,4 +1,4 @@
-//! What the metrics tell of customers, holds, connections and waiting.
+//! The metrics on customers, holds, connections and waiting.
 
 use reqwest::Method;
 use serde_json::json;
@@ -21,7 +21,7 @@ async fn answers_are_counted_as_customers_see_them(on: Stack) {
     app.book(&schedule, &["A-1-1"], "anna").await.expect(200);
     let known = series("early_refusals_total", "reason", "known");
     let mut refused = 0.0;
-    // The map refuses while what it knows is fresh; on a slow machine the rows may come first.
+    // The map refuses while it is fresh; on a slow machine the rows may refuse first.
     while app.metric(&known).await == 0.0 {
         app.states(&schedule).await;
         app.book(&schedule, &["A-1-1"], "ben").await.problem(409, "seats_unavailable");
@@ -60,7 +60,7 @@ async fn holds_alive_are_counted_in_the_database_not_in_the_process(on: Stack) {
     app.hold(&schedule, &["A-1-1", "A-1-2"], "ben").await.expect(201);
     let released = app.hold(&schedule, &["A-1-3"], "ben").await.id(201);
     app.delete(&format!("/api/v1/holds/{released}")).await.expect(204);
-    // Another process counts when it begins, and knows of none by itself.
+    // Another process counts at its start, although it has granted no hold itself.
     let other = app.beside().await;
     other.metric_above("seatlock_holds", 0.0).await;
     assert_eq!(other.metric("seatlock_holds").await, 1.0);
@@ -78,7 +78,7 @@ async fn connections_are_counted_pool_by_pool(on: Stack) {
         assert_eq!(allowed, max, "{pool}");
         let waits = series("db_pool_wait_seconds_count", "pool", pool);
         assert!(app.metric(&waits).await > 0.0, "{pool}");
-        // Of one look: between two a connection may begin or end its work.
+        // From one reading: between two readings a connection may begin or end its work.
         let text = app.get("/metrics").await.body;
         let of_pool = format!("seatlock_db_pool_connections{{pool=\"{pool}\",state=");
         let states = text.lines().filter(|line| line.starts_with(&of_pool));
@@ -101,9 +101,9 @@ mod full_only {
     use super::*;
 
     mod full {
-        use std::time::{Duration, Instant};
+        use std::time::Instant;
 
-        use test_support::{Postgres, Redis};
+        use test_support::{Postgres, Redis, eventually};
 
         use super::*;
         use crate::app::TestApp;
@@ -115,7 +115,7 @@ mod full_only {
             let number = redis.fresh_db();
             let app = TestApp::full_beside((redis, number)).await;
             let schedule = app.row_of(2).await;
-            // Of somebody who died, or of nobody.
+            // A lock without an owner, as a dead process leaves it.
             let key = format!("{{sch:{schedule}}}:seat:0");
             let stuck =
                 ["-n", &number.to_string(), "set", &key, "0000000000000001000000000000000f"];
@@ -143,9 +143,13 @@ mod full_only {
                 tokio::task::spawn_blocking(move || Postgres::shared().psql(&url, hold))
             };
             let held = "SELECT count(*) FROM pg_locks WHERE mode = 'RowShareLock' AND relation = 'seat'::regclass";
-            while app.database.number(held).await == 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            eventually("the lock on the row", SOON, async || {
+                match app.database.number(held).await {
+                    0 => Err("not held"),
+                    _ => Ok(()),
+                }
+            })
+            .await;
             let refused = app.book(&schedule, &["A-1-1"], "anna").await;
             refused.problem(503, "dependency_unavailable");
             assert_eq!(app.metric("seatlock_transaction_timeouts_total").await, 1.0);

@@ -1,4 +1,4 @@
-//! The API's own description: complete, and true.
+//! The OpenAPI document: complete and correct.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +9,9 @@ use crate::app::Stack;
 use crate::client::Client;
 
 on_both_stacks![
-    everything_described_is_there,
+    every_described_operation_exists,
     every_path_of_the_design_is_described,
-    what_is_not_described_is_refused_with_the_methods_that_are,
+    a_method_that_is_not_described_is_refused_with_those_that_are,
     the_document_can_be_read_in_a_browser,
 ];
 
@@ -46,7 +46,7 @@ pub(crate) async fn described(client: &Client) -> BTreeMap<String, BTreeSet<Stri
     paths.iter().map(|(path, item)| (path.clone(), methods(item))).collect()
 }
 
-/// Something that the path may mean: nothing that exists.
+/// A value for a path parameter that names nothing that exists.
 pub(crate) fn example(path: &str) -> String {
     let id = "1-01900000000070008000000000000000";
     path.replace("/bookings/{id}", &format!("/bookings/{id}"))
@@ -90,7 +90,7 @@ pub(crate) async fn operations(client: &Client) -> Vec<(Method, String)> {
     operations
 }
 
-async fn everything_described_is_there(on: Stack) {
+async fn every_described_operation_exists(on: Stack) {
     let app = on.start().await;
     for (method, path) in operations(&app).await {
         let answer = app.send(app.request(method.clone(), &path)).await;
@@ -114,7 +114,7 @@ async fn every_path_of_the_design_is_described(on: Stack) {
     }
 }
 
-async fn what_is_not_described_is_refused_with_the_methods_that_are(on: Stack) {
+async fn a_method_that_is_not_described_is_refused_with_those_that_are(on: Stack) {
     let app = on.start().await;
     for (path, methods) in described(&app).await {
         let mut methods = methods;

@@ -1,4 +1,4 @@
-//! What operators see: alive, ready, metrics, and how the service does without its dependencies.
+//! What operators see: liveness, readiness, metrics, and the service without its dependencies.
 
 use serde_json::{Value, json};
 use test_support::Redis;
@@ -8,12 +8,12 @@ use crate::client::Answer;
 
 on_both_stacks![
     a_started_service_is_alive_and_ready,
-    a_schema_that_lacks_a_step_turns_requests_away_until_it_is_back,
+    requests_are_refused_while_the_schema_lacks_a_migration_step,
     metrics_count_what_happened,
-    a_broken_promise_is_seen_in_the_background,
+    a_violated_invariant_is_found_in_the_background,
     metrics_can_have_an_address_of_their_own,
     more_requests_than_allowed_are_refused_and_operators_are_not,
-    a_client_that_leaves_stops_nothing_half_way,
+    a_request_completes_although_its_client_has_left,
 ];
 
 async fn a_started_service_is_alive_and_ready(on: Stack) {
@@ -31,7 +31,7 @@ async fn a_started_service_is_alive_and_ready(on: Stack) {
     app.get("/readyz?colour=red").await.problem(400, "invalid_parameter");
 }
 
-async fn a_schema_that_lacks_a_step_turns_requests_away_until_it_is_back(on: Stack) {
+async fn requests_are_refused_while_the_schema_lacks_a_migration_step(on: Stack) {
     let app = on.start().await;
     app.wait_until("/readyz", |answer| answer.status == 200).await;
     let step = "m20261122_000002_create_reservations";
@@ -39,12 +39,12 @@ async fn a_schema_that_lacks_a_step_turns_requests_away_until_it_is_back(on: Sta
     app.database.execute(&format!("DELETE FROM seaql_migrations WHERE version = '{step}'")).await;
     let refused = app.wait_until("/readyz?verbose", |answer| answer.status == 503).await;
     assert!(refused.header("retry-after").is_some());
-    let said = refused.json();
+    let body = refused.json();
     assert_eq!(
-        (&said["status"], &said["reasons"]),
+        (&body["status"], &body["reasons"]),
         (&json!("unready"), &json!(["the schema is not supported"]))
     );
-    let problem = said["checks"]["schema"].as_str().unwrap();
+    let problem = body["checks"]["schema"].as_str().unwrap();
     assert_eq!(problem, "the schema lacks 1 steps: run `seatlock migrate`");
     assert_eq!(app.get("/livez").await.status, 200);
     assert_eq!(app.metric("seatlock_ready").await, 0.0);
@@ -80,7 +80,7 @@ async fn metrics_count_what_happened(on: Stack) {
     assert!(text.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
 }
 
-async fn a_broken_promise_is_seen_in_the_background(on: Stack) {
+async fn a_violated_invariant_is_found_in_the_background(on: Stack) {
     let app = on.start_with(&[("AUDIT_INTERVAL", "50ms")]).await;
     let violations = |name| format!("seatlock_invariant_violations{{invariant=\"{name}\"}}");
     let rounds = "seatlock_audit_rounds_total";
@@ -125,7 +125,7 @@ async fn more_requests_than_allowed_are_refused_and_operators_are_not(on: Stack)
     assert!(refused > 0);
 }
 
-async fn a_client_that_leaves_stops_nothing_half_way(on: Stack) {
+async fn a_request_completes_although_its_client_has_left(on: Stack) {
     let mut app = on.start().await;
     let schedule = app.row_of(60).await;
     for seat in 1..=60 {
@@ -139,7 +139,7 @@ async fn a_client_that_leaves_stops_nothing_half_way(on: Stack) {
         tokio::time::sleep(patience).await;
         gone.abort();
     }
-    // Whatever became of each: its seat is sold or free, and the service works.
+    // Each seat is sold or free, and the service works.
     let another = app.row_of(1).await;
     app.book(&another, &["A-1-1"], "ben").await.expect(200);
     tokio::task::block_in_place(|| app.drain());
@@ -175,8 +175,8 @@ mod full_only {
             let hold = app.hold(&schedule, &["A-1-90"], "anna").await.id(201);
             tokio::task::block_in_place(|| redis.kill());
             sell(&app, &schedule, 10..40).await;
-            let said = app.wait_until("/readyz", degraded).await.json();
-            assert!(said["reasons"][0].as_str().unwrap().starts_with("seat locks: "), "{said}");
+            let body = app.wait_until("/readyz", degraded).await.json();
+            assert!(body["reasons"][0].as_str().unwrap().starts_with("seat locks: "), "{body}");
             sell(&app, &schedule, 40..60).await;
             // Losing Redis loses no hold.
             let refused = app.book(&schedule, &["A-1-90"], "ben").await;

@@ -1,4 +1,4 @@
-//! Seat plans: stored in immutable versions, refused with the place of every fault.
+//! Seat plans: stored in immutable versions, refused with the position of every fault.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ on_both_stacks![
     a_plan_is_stored_in_versions_and_its_schedules_keep_theirs,
     a_dry_run_stores_nothing,
     a_plan_with_faults_is_refused_and_names_them,
-    a_plan_with_a_wrong_question_is_refused,
+    a_plan_with_wrong_parameters_is_refused,
     a_plan_that_is_not_there_is_not_found,
 ];
 
@@ -82,13 +82,13 @@ async fn a_plan_with_faults_is_refused_and_names_them(on: Stack) {
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
         assert!(!problem["errors"][0]["message"].as_str().unwrap().is_empty());
     }
-    // No price is known for the category.
+    // The category has no price.
     let problem = app.put_plan("hall", &row(1)).await.problem(422, "validation_failed");
     assert!(problem["errors"][0]["message"].as_str().unwrap().contains("Front"), "{problem}");
     assert_eq!(app.database.dump().await, before);
 }
 
-async fn a_plan_with_a_wrong_question_is_refused(on: Stack) {
+async fn a_plan_with_wrong_parameters_is_refused(on: Stack) {
     let app = on.start().await;
     let questions =
         ["hall?dry_run=maybe", "hall?id_from=name", "hall?price=cheap", "hall?colour=red"];
@@ -107,7 +107,7 @@ async fn a_plan_that_is_not_there_is_not_found(on: Stack) {
     for path in ["hall/versions/2", "hall/versions/0", "hall/versions/x", "other/versions/1"] {
         app.get(&format!("/api/v1/seat-plans/{path}")).await.problem(404, "not_found");
     }
-    // What no plan can be called is not even looked for.
+    // A name that no plan can have is refused without a query.
     for id in ["%00", "a%00b", "%F0%9F%98%80"] {
         let path = format!("/api/v1/seat-plans/{id}/versions/1");
         app.get(&path).await.problem(404, "not_found");

@@ -1,4 +1,4 @@
-//! Seat plans as CSV: stored, sold, given back, refused by line and column.
+//! Seat plans as CSV: stored, sold, exported, refused by line and column.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,16 +8,16 @@ use crate::client::Answer;
 
 on_both_stacks![
     a_plan_from_a_spreadsheet_is_stored_and_sold,
-    a_plan_is_answered_in_the_form_that_is_asked_for,
+    a_plan_is_answered_in_the_requested_media_type,
     a_plan_given_back_as_csv_and_stored_again_is_no_new_version,
     faults_of_csv_are_named_by_line_and_column_and_nothing_is_stored,
     a_body_that_is_neither_json_nor_csv_is_refused_and_both_are_named,
     a_source_of_labels_beside_csv_is_refused,
     a_key_repeats_the_answer_to_a_csv_plan,
-    other_names_of_columns_are_understood_and_noted,
+    other_column_names_are_understood_and_reported,
 ];
 
-/// As a spreadsheet writes it that is set to German.
+/// As a spreadsheet with German settings writes it.
 const HALL: &str = "\u{FEFF}section;row;number;x;y;category;price\r\n\
                     Parkett;A;1;0,5;1;Front;\r\n\
                     Parkett;A;2;1,5;1;Front;9900\r\n\
@@ -56,7 +56,7 @@ async fn a_plan_from_a_spreadsheet_is_stored_and_sold(on: Stack) {
     assert_eq!(booked.expect(200)["total"], json!({"amount": 13_000, "currency": "EUR"}));
 }
 
-async fn a_plan_is_answered_in_the_form_that_is_asked_for(on: Stack) {
+async fn a_plan_is_answered_in_the_requested_media_type(on: Stack) {
     let app = on.start().await;
     app.put_typed(PRICED, "text/csv", HALL).await.expect(200);
     let csv = app.get_plan("text/csv", "\"other\"").await;
@@ -79,7 +79,11 @@ async fn a_plan_is_answered_in_the_form_that_is_asked_for(on: Stack) {
     ] {
         let answer = app.get_plan(accept, &tag).await;
         assert_eq!(answer.status, status, "{accept} {tag}");
-        assert_eq!(answer.header("vary"), Some("accept"), "caches must tell the forms apart");
+        assert_eq!(
+            answer.header("vary"),
+            Some("accept"),
+            "caches must store the media types separately"
+        );
     }
 }
 
@@ -153,7 +157,7 @@ async fn a_source_of_labels_beside_csv_is_refused(on: Stack) {
     }
 }
 
-async fn other_names_of_columns_are_understood_and_noted(on: Stack) {
+async fn other_column_names_are_understood_and_reported(on: Stack) {
     let app = on.start().await;
     let hall = "sep=;\r\nArea;ROW;Seat;\r\nA;1;1;\r\n";
     let notes = json!([

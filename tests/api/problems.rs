@@ -1,4 +1,4 @@
-//! Problems: every error has one form, an id to find it by, and a page that says what to do.
+//! Problems: every error has the same form, the id of its request, and a page with its remedy.
 
 use reqwest::Method;
 use serde_json::json;
@@ -9,17 +9,17 @@ use crate::app::Stack;
 use crate::client::{Client, taking};
 
 on_both_stacks![
-    nothing_at_a_path_is_a_problem,
-    a_method_that_is_not_taken_names_those_that_are,
+    an_unknown_path_is_answered_with_a_problem,
+    an_unsupported_method_is_answered_with_the_supported_ones,
     a_body_of_another_type_is_refused,
     a_body_that_is_too_large_is_refused,
-    a_body_that_comes_too_slowly_is_refused,
+    a_body_that_arrives_too_slowly_is_refused,
     a_head_that_is_too_large_is_refused,
     every_answer_has_the_id_of_its_request,
     every_problem_has_a_page_with_its_remedy,
 ];
 
-async fn nothing_at_a_path_is_a_problem(on: Stack) {
+async fn an_unknown_path_is_answered_with_a_problem(on: Stack) {
     let app = on.start().await;
     for path in
         ["/", "/api", "/api/v1", "/api/v1/nothing", "/api/v2/events", "/%00", "/%F0%9F%98%80"]
@@ -35,7 +35,7 @@ async fn nothing_at_a_path_is_a_problem(on: Stack) {
     }
 }
 
-async fn a_method_that_is_not_taken_names_those_that_are(on: Stack) {
+async fn an_unsupported_method_is_answered_with_the_supported_ones(on: Stack) {
     let app = on.start().await;
     for (method, path, allow) in [
         (Method::PUT, "/api/v1/bookings", "GET, HEAD, POST, OPTIONS"),
@@ -97,7 +97,7 @@ async fn a_body_that_is_too_large_is_refused(on: Stack) {
     assert!(app.items("/api/v1/events").await.is_empty());
 }
 
-async fn a_body_that_comes_too_slowly_is_refused(on: Stack) {
+async fn a_body_that_arrives_too_slowly_is_refused(on: Stack) {
     let app = on.start_with(&[("BODY_TIMEOUT", "300ms")]).await;
     let head = "POST /api/v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
                 connection: close\r\ncontent-length: 100\r\n\r\n";
@@ -118,10 +118,10 @@ async fn a_head_that_is_too_large_is_refused(on: Stack) {
     app.get("/livez").await;
 }
 
-/// Sends bytes as they are and reads until the server hangs up.
+/// Sends bytes unchanged and reads until the server closes the connection.
 pub(crate) async fn raw(client: &Client, bytes: &str) -> String {
     let mut connection = TcpStream::connect(client.address()).await.unwrap();
-    // The server may hang up before it has read everything.
+    // The server may close the connection before it has read everything.
     drop(connection.write_all(bytes.as_bytes()).await);
     let mut answer = Vec::new();
     drop(connection.read_to_end(&mut answer).await);

@@ -1,4 +1,4 @@
-//! Several processes of the service on one database: what one promises, all keep.
+//! Several processes of the service on one database: together they keep every invariant.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ pub(crate) async fn both_up(one: Starting, two: Starting) -> (Service, Service) 
     (one, two)
 }
 
-/// Both processes' clients fight for one seat, round after round.
+/// Clients of both processes compete for one seat, round after round.
 pub(crate) async fn fight(services: &[&Service]) {
     let clients: Vec<Client> = services.iter().map(|service| service.client().clone()).collect();
     let schedule = clients[0].row_of(10).await;
@@ -37,7 +37,7 @@ pub(crate) async fn fight(services: &[&Service]) {
     }
 }
 
-/// Queries that PostgreSQL was asked for the holds that have seats.
+/// How often PostgreSQL was asked for the holds that have seats.
 async fn queries_for_holders(app: &TestApp) -> i64 {
     let sql = "SELECT coalesce(sum(s.calls), 0)::bigint FROM pg_stat_statements s
          JOIN pg_database d ON d.oid = s.dbid WHERE d.datname = current_database()
@@ -49,7 +49,7 @@ mod full {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn the_losers_of_a_held_seat_share_their_queries() {
+    async fn refusals_of_a_held_seat_share_their_queries() {
         const LOSERS: usize = 1_000;
         let app = Stack::Full.start().await;
         app.database.execute("CREATE EXTENSION pg_stat_statements").await;
@@ -85,7 +85,7 @@ mod full {
         let schedule = one.row_of(1).await;
         two.states(&schedule).await;
         let hold = one.hold(&schedule, &["A-1-1"], "anna").await.id(201);
-        // By the seat lock at first, and from memory when the map has caught up.
+        // The seat lock refuses at first, and memory when the map has caught up.
         for _ in 0..3 {
             let own = two.hold(&schedule, &["A-1-1"], "anna").await;
             let conflicts = own.problem(409, "seats_unavailable")["conflicts"].clone();
@@ -205,7 +205,7 @@ mod full {
     }
 }
 
-/// Books one seat after the other until the service is gone; gives what was acknowledged.
+/// Books one seat after the other until the service has stopped, and returns the acknowledged bookings.
 async fn buy_until_stopped(
     client: Client,
     schedule: String,
@@ -222,7 +222,7 @@ async fn buy_until_stopped(
             Some(answer) if answer.status == 200 => acknowledged.push(answer.id(200)),
             Some(answer) => drop(answer.problem(503, "draining")),
             None if stop.load(Ordering::SeqCst) => break,
-            // The door is closed, and what was begun is being finished.
+            // New requests are refused, and those in progress are finished.
             None => tokio::task::yield_now().await,
         }
     }

@@ -1,4 +1,4 @@
-//! The queue in front, in the service's own database: requests taken with 202 and asked for later.
+//! The queue in the service's own database: requests are accepted with 202, and their outcome is polled.
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -10,35 +10,35 @@ use crate::client::{Answer, Client, SOON, labels, taking};
 on_both_stacks![
     a_queued_request_becomes_the_booking_that_the_direct_way_would_have_made,
     a_queued_hold_is_held_and_confirmed_through_the_queue,
-    of_many_queued_buyers_of_one_seat_one_gets_it_and_all_are_told,
-    a_request_that_is_not_valid_is_refused_at_the_door,
-    seats_that_are_known_to_be_gone_are_refused_at_the_door,
-    a_key_has_one_effect_on_both_ways,
-    a_request_that_never_was_is_not_found,
+    of_many_queued_buyers_of_one_seat_one_gets_it_and_each_gets_an_outcome,
+    an_invalid_request_is_refused_before_it_is_queued,
+    seats_that_are_known_to_be_taken_are_refused_before_they_are_queued,
+    a_key_has_one_effect_direct_and_queued,
+    a_request_id_that_was_never_given_is_not_found,
     the_outcome_is_an_event_of_the_requests_stream,
-    a_queue_that_takes_everything_answers_202_to_everybody,
+    in_mode_always_every_request_for_seats_is_answered_202,
     without_a_queue_a_preference_changes_nothing,
-    a_message_that_nobody_can_read_is_parked_and_the_others_go_on,
-    a_request_that_the_database_refuses_is_parked_and_told_so,
+    an_unreadable_message_becomes_a_dead_letter_and_the_others_are_executed,
+    a_request_that_the_database_refuses_becomes_a_dead_letter_and_fails,
 ];
 
 pub(crate) const QUEUED: [(&str, &str); 1] = [("QUEUE_MODE", "prefer")];
 
 impl Client {
-    /// Asks for seats through the queue.
+    /// Requests seats through the queue.
     pub(crate) async fn queue(&self, path: &str, body: &Value) -> Answer {
         let request = self.request(Method::POST, path).header("prefer", "respond-async");
         self.send(request.json(body)).await
     }
 
-    /// A booking that is queued: where it can be asked for.
+    /// Queues a booking, and returns the path of its request.
     pub(crate) async fn queued(&self, schedule: &str, seats: &[&str], customer: &str) -> String {
         let answer = self.queue("/api/v1/bookings", &taking(schedule, seats, customer)).await;
         answer.expect(202);
         answer.header("location").unwrap().to_owned()
     }
 
-    /// The same under a key, which is not refused at the door.
+    /// The same under a key, with which it is not refused before it is queued.
     pub(crate) async fn queued_keyed(&self, key: &str, body: &Value) -> String {
         let request = self.request(Method::POST, "/api/v1/bookings").json(body);
         let request = request.header("prefer", "respond-async").header("idempotency-key", key);
@@ -47,7 +47,7 @@ impl Client {
         answer.header("location").unwrap().to_owned()
     }
 
-    /// How a request stands when it is over.
+    /// The final state of a request.
     pub(crate) async fn outcome(&self, place: &str) -> Value {
         let end = std::time::Instant::now() + 3 * SOON;
         loop {
@@ -98,7 +98,7 @@ async fn a_queued_hold_is_held_and_confirmed_through_the_queue(on: Stack) {
     assert_eq!(held["result"]["status"], "held", "{held}");
     let hold = held["result"]["id"].as_str().unwrap();
     app.get(&format!("/api/v1/holds/{hold}")).await.expect(200);
-    // Under a key it is not refused at the door.
+    // Under a key it is not refused before it is queued.
     let again = app.queued_keyed("again", &taking(&schedule, &["A-1-2"], "ada")).await;
     let again = app.outcome(&again).await;
     assert_eq!(again["error"]["conflicts"][0]["hold_id"], hold, "{again}");
@@ -120,7 +120,7 @@ async fn a_queued_hold_is_held_and_confirmed_through_the_queue(on: Stack) {
     app.database.audit().await;
 }
 
-async fn of_many_queued_buyers_of_one_seat_one_gets_it_and_all_are_told(on: Stack) {
+async fn of_many_queued_buyers_of_one_seat_one_gets_it_and_each_gets_an_outcome(on: Stack) {
     let app = on.start_with(&QUEUED).await;
     let schedule = app.row_of(1).await;
     let buyers = (0..60).map(|number| {
@@ -144,7 +144,7 @@ async fn of_many_queued_buyers_of_one_seat_one_gets_it_and_all_are_told(on: Stac
     app.database.audit().await;
 }
 
-async fn a_request_that_is_not_valid_is_refused_at_the_door(on: Stack) {
+async fn an_invalid_request_is_refused_before_it_is_queued(on: Stack) {
     let app = on.start_with(&QUEUED).await;
     let schedule = app.row_of(1).await;
     for (body, status, code) in [
@@ -158,7 +158,7 @@ async fn a_request_that_is_not_valid_is_refused_at_the_door(on: Stack) {
     assert_eq!(app.metric("seatlock_queue_accepted_total{result=\"queued\"}").await, 0.0);
 }
 
-async fn seats_that_are_known_to_be_gone_are_refused_at_the_door(on: Stack) {
+async fn seats_that_are_known_to_be_taken_are_refused_before_they_are_queued(on: Stack) {
     let app = on.start_with(&QUEUED).await;
     let schedule = app.row_of(1).await;
     app.book(&schedule, &["A-1-1"], "ada").await.expect(200);
@@ -167,7 +167,7 @@ async fn seats_that_are_known_to_be_gone_are_refused_at_the_door(on: Stack) {
     assert_eq!(answer.conflicts(), ["A-1-1 booked"]);
 }
 
-async fn a_key_has_one_effect_on_both_ways(on: Stack) {
+async fn a_key_has_one_effect_direct_and_queued(on: Stack) {
     let app = on.start_with(&QUEUED).await;
     let schedule = app.row_of(2).await;
     let body = taking(&schedule, &["A-1-1"], "ada");
@@ -190,7 +190,7 @@ async fn a_key_has_one_effect_on_both_ways(on: Stack) {
     app.database.audit().await;
 }
 
-async fn a_request_that_never_was_is_not_found(on: Stack) {
+async fn a_request_id_that_was_never_given_is_not_found(on: Stack) {
     let app = on.start_with(&QUEUED).await;
     // A time before all requests whose outcomes are kept, one that has not come, no time at all, no id.
     for id in [
@@ -215,19 +215,15 @@ async fn the_outcome_is_an_event_of_the_requests_stream(on: Stack) {
     let outcome: Value = serde_json::from_str(data).unwrap();
     assert_eq!(outcome, app.outcome(&place).await);
     let again = app.get(&format!("{place}/stream")).await.body;
-    assert_eq!(
-        again,
-        format!("event: outcome\ndata: {data}\n\n"),
-        "it is told to whoever comes late"
-    );
+    assert_eq!(again, format!("event: outcome\ndata: {data}\n\n"), "a late listener gets it, too");
 }
 
-async fn a_queue_that_takes_everything_answers_202_to_everybody(on: Stack) {
+async fn in_mode_always_every_request_for_seats_is_answered_202(on: Stack) {
     let app = on.start_with(&[("QUEUE_MODE", "always")]).await;
     let schedule = app.row_of(2).await;
     let answer = app.book(&schedule, &["A-1-1"], "ada").await;
     answer.expect(202);
-    assert_eq!(answer.header("preference-applied"), None, "nobody has asked");
+    assert_eq!(answer.header("preference-applied"), None, "the request had no preference");
     let booking = app.outcome(answer.header("location").unwrap()).await["result"]["id"].clone();
     let answer = app.hold(&schedule, &["A-1-2"], "ada").await;
     let hold = app.outcome(answer.header("location").unwrap()).await;
@@ -245,12 +241,12 @@ async fn without_a_queue_a_preference_changes_nothing(on: Stack) {
     app.get(&format!("/api/v1/booking-requests/{id}")).await.problem(404, "not_found");
 }
 
-async fn a_message_that_nobody_can_read_is_parked_and_the_others_go_on(on: Stack) {
+async fn an_unreadable_message_becomes_a_dead_letter_and_the_others_are_executed(on: Stack) {
     let app = on.start_with(&QUEUED).await;
     let schedule = app.row_of(2).await;
     let before = app.queued(&schedule, &["A-1-1"], "ada").await;
     let part = schedule.parse::<i64>().unwrap() % 4;
-    // As if somebody else had published it: base64 of `{"v":9}`.
+    // As another program would publish it: base64 of `{"v":9}`.
     app.database
         .execute(&format!(
             "UPDATE queue_counter SET last = last + 1, waiting = waiting + 1;
@@ -267,7 +263,7 @@ async fn a_message_that_nobody_can_read_is_parked_and_the_others_go_on(on: Stack
     assert!(reasons[0].contains("missing field"), "{reasons:?}");
 }
 
-async fn a_request_that_the_database_refuses_is_parked_and_told_so(on: Stack) {
+async fn a_request_that_the_database_refuses_becomes_a_dead_letter_and_fails(on: Stack) {
     let app = on.start_with(&QUEUED).await;
     let schedule = app.row_of(3).await;
     app.database.forbid("mallory").await;

@@ -1,36 +1,33 @@
-//! The service with a broker as its queue. What a broker promises is in tests/contracts/queue; here is what
-//! customers see of it.
-
-use std::time::Duration;
+//! The service with a broker as its queue, from the customers' view. tests/contracts/queue has the contract of
+//! the brokers.
 
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::Value;
-use test_support::Postgres;
+use test_support::{Postgres, eventually};
 
 use crate::app::{Stack, TestApp};
 use crate::client::{Client, SOON, taking};
 
-/// Where a request can be asked for, once it is taken: a broker whose queues are young may refuse for a moment,
-/// and a customer comes again then, with the same key.
+/// Returns the path of a request as soon as it is accepted. A broker with new queues may refuse for a moment; the
+/// customer then retries with the same key.
 async fn taken(client: &Client, key: &str, body: &Value) -> String {
-    let end = std::time::Instant::now() + SOON;
-    loop {
+    eventually("an accepted request", SOON, async || {
         let request = client.request(Method::POST, "/api/v1/bookings").json(body);
         let request = request.header("prefer", "respond-async").header("idempotency-key", key);
         let answer = client.send(request).await;
         if answer.status == 202 {
-            return answer.header("location").unwrap().to_owned();
+            return Ok(answer.header("location").unwrap().to_owned());
         }
         let refused = answer.expect(503);
         assert_eq!(refused["retryable"], true, "{refused}");
-        assert!(std::time::Instant::now() < end, "it is never taken: {refused}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+        Err(refused)
+    })
+    .await
 }
 
-/// Two processes on one queue: many customers, few seats, and one process leaves in the middle.
-async fn a_crowd_is_served_in_order_and_once(url: &str, name: &str) {
+/// Two processes on one queue: many customers, few seats, and one process stops in the middle.
+async fn a_crowd_is_served_in_order_and_each_request_once(url: &str, name: &str) {
     let variables = [("QUEUE_MODE", "prefer"), ("QUEUE_URL", url), ("QUEUE_NAME", name)];
     let app = Stack::Full.start_with(&variables).await;
     let mut other = app.beside().await;
@@ -61,8 +58,8 @@ async fn a_crowd_is_served_in_order_and_once(url: &str, name: &str) {
     app.database.audit().await;
 }
 
-/// A broker takes requests without the database, and they are executed when it is back.
-async fn requests_are_taken_while_the_primary_is_away(url: &str, name: &str) {
+/// A broker accepts requests without the database, and they are executed when it is back.
+async fn requests_are_accepted_while_the_primary_is_unavailable(url: &str, name: &str) {
     let server = Postgres::start(&[]);
     let variables = [("QUEUE_MODE", "prefer"), ("QUEUE_URL", url), ("QUEUE_NAME", name)];
     let app = TestApp::full_on(&server.create_database(), &variables).await;
@@ -84,7 +81,7 @@ async fn requests_are_taken_while_the_primary_is_away(url: &str, name: &str) {
     app.database.audit().await;
 }
 
-/// No consumer runs, and when its time is over a request has expired.
+/// No consumer runs, and a request expires at its deadline.
 async fn a_request_expires_without_workers(url: &str, name: &str) {
     let variables = [
         ("QUEUE_MODE", "prefer"),
@@ -103,19 +100,17 @@ async fn a_request_expires_without_workers(url: &str, name: &str) {
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq {
     mod full {
-        use std::time::Duration;
-
         use seatlock::queue::rabbitmq::{RabbitQueue, RabbitSettings};
         use seatlock::queue::{Message, Partition, Queue as _};
-        use test_support::RabbitMq;
+        use test_support::{RabbitMq, eventually};
 
         use crate::app::Stack;
-        use crate::client::taking;
+        use crate::client::{SOON, taking};
 
-        /// More messages than there may be dead letters: good requests go on, what is dropped is counted, and
-        /// the process says that it is degraded.
+        /// More unreadable messages than dead letters are allowed: valid requests are executed, dropped messages
+        /// are counted, and the process reports that it is degraded.
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn more_poison_than_there_is_room_for_stops_no_good_request() {
+        async fn a_full_dead_letter_queue_stops_no_valid_request() {
             const MAX: u64 = 10;
             let broker = broker().await;
             let (url, name, max) = (broker.url(), broker.fresh_name(), MAX.to_string());
@@ -134,9 +129,8 @@ mod rabbitmq {
             let stranger = RabbitQueue::new(&settings).unwrap();
             let poison = |number: u64| Message { id: format!("p{number}"), body: b"?".to_vec() };
             for number in 0..MAX * 4 {
-                while stranger.publish(Partition(0), poison(number)).await.is_err() {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
+                let publish = async || stranger.publish(Partition(0), poison(number)).await;
+                eventually("an unreadable message", SOON, publish).await;
             }
             let second =
                 super::super::taken(&app, "b", &taking(&schedule, &["A-1-2"], "ben")).await;
@@ -168,17 +162,17 @@ mod rabbitmq {
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn a_crowd_is_served_in_order_and_once() {
+        async fn a_crowd_is_served_in_order_and_each_request_once() {
             let broker = broker().await;
             let (url, name) = (broker.url(), broker.fresh_name());
-            super::super::a_crowd_is_served_in_order_and_once(&url, &name).await;
+            super::super::a_crowd_is_served_in_order_and_each_request_once(&url, &name).await;
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn requests_are_taken_while_the_primary_is_away() {
+        async fn requests_are_accepted_while_the_primary_is_unavailable() {
             let broker = broker().await;
             let (url, name) = (broker.url(), broker.fresh_name());
-            super::super::requests_are_taken_while_the_primary_is_away(&url, &name).await;
+            super::super::requests_are_accepted_while_the_primary_is_unavailable(&url, &name).await;
         }
     }
 }
@@ -204,17 +198,18 @@ mod kafka {
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn a_crowd_is_served_in_order_and_once() {
+        async fn a_crowd_is_served_in_order_and_each_request_once() {
             let cluster = cluster();
             let url = format!("kafka://{}", cluster.bootstrap_servers());
-            super::super::a_crowd_is_served_in_order_and_once(&url, "seats").await;
+            super::super::a_crowd_is_served_in_order_and_each_request_once(&url, "seats").await;
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn requests_are_taken_while_the_primary_is_away() {
+        async fn requests_are_accepted_while_the_primary_is_unavailable() {
             let cluster = cluster();
             let url = format!("kafka://{}", cluster.bootstrap_servers());
-            super::super::requests_are_taken_while_the_primary_is_away(&url, "seats").await;
+            super::super::requests_are_accepted_while_the_primary_is_unavailable(&url, "seats")
+                .await;
         }
     }
 }

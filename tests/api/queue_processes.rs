@@ -1,23 +1,24 @@
-//! The queue in front of several processes: one line, one order, and no request lost between them.
+//! The queue of several processes: one waiting list, one order, and no lost request.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use test_support::eventually;
 
 use crate::app::{Stack, TestApp};
 use crate::client::{SOON, taking};
 use crate::queue::QUEUED;
 
-on_both_stacks![a_restart_loses_no_request_that_was_taken];
+on_both_stacks![a_restart_loses_no_accepted_request];
 
-/// Requests are taken and nobody executes them. A busy machine must not make a process fall back on a line of
-/// its own.
-const NOBODY_EXECUTES: [(&str, &str); 3] =
+/// Requests are accepted and no process executes them. A slow answer on a busy machine must not make a process
+/// use its own waiting list.
+const WITHOUT_CONSUMERS: [(&str, &str); 3] =
     [("QUEUE_MODE", "prefer"), ("QUEUE_CONSUME", "off"), ("LOCK_ROUND_TRIP", "450ms")];
 const EXECUTE: [(&str, &str); 1] = [("QUEUE_CONSUME", "on")];
 
-async fn a_restart_loses_no_request_that_was_taken(on: Stack) {
+async fn a_restart_loses_no_accepted_request(on: Stack) {
     let mut app = on.start_with(&QUEUED).await;
     let schedule = app.schedule(&[("A", 20, 20)], Value::Null).await;
     let requests = (0..300).map(|number| {
@@ -43,14 +44,14 @@ mod several {
     mod full {
         use super::super::*;
 
-        async fn nobody_executes() -> TestApp {
-            Stack::Full.start_with(&NOBODY_EXECUTES).await
+        async fn without_consumers() -> TestApp {
+            Stack::Full.start_with(&WITHOUT_CONSUMERS).await
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn whoever_came_first_gets_the_seat_whatever_process_took_the_request() {
+        async fn the_first_request_gets_the_seat_whichever_process_accepted_it() {
             let (app, other) = {
-                let app = nobody_executes().await;
+                let app = without_consumers().await;
                 let other = app.beside().await;
                 (app, other)
             };
@@ -64,7 +65,11 @@ mod several {
                         &taking(&schedule, &["A-1-1"], &format!("c{number}")),
                     )
                     .await;
-                assert_eq!(taken.expect(202)["place"], number + 1, "all processes see one line");
+                assert_eq!(
+                    taken.expect(202)["place"],
+                    number + 1,
+                    "all processes share one waiting list"
+                );
                 places.push(taken.header("location").unwrap().to_owned());
             }
             let asked = other.get(&places[7]).await.expect(200);
@@ -82,8 +87,8 @@ mod several {
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn a_customer_cannot_crowd_out_others() {
-            let app = nobody_executes().await;
+        async fn one_customer_cannot_fill_the_waiting_list() {
+            let app = without_consumers().await;
             let other = app.beside().await;
             let schedule = app.row_of(10).await;
             for number in 1..=5 {
@@ -100,17 +105,17 @@ mod several {
             let executing = app.beside_with(&EXECUTE).await;
             let body = taking(&schedule, &["A-1-7"], "ada");
             let again = || app.queue("/api/v1/bookings", &body);
-            let end = std::time::Instant::now() + SOON;
-            while again().await.status != 202 {
-                assert!(std::time::Instant::now() < end, "the line never moves");
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            eventually("a place in the waiting list", SOON, async || match again().await {
+                answer if answer.status == 202 => Ok(()),
+                refused => Err(refused),
+            })
+            .await;
             drop(executing);
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn a_request_is_not_sold_after_its_time() {
-            let late = [&NOBODY_EXECUTES[..], &[("QUEUE_DEADLINE", "700ms")]].concat();
+            let late = [&WITHOUT_CONSUMERS[..], &[("QUEUE_DEADLINE", "700ms")]].concat();
             let app = Stack::Full.start_with(&late).await;
             let schedule = app.row_of(2).await;
             let place = app.queued(&schedule, &["A-1-1"], "ada").await;
@@ -129,8 +134,8 @@ mod several {
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn a_request_whose_time_is_over_has_expired_without_anybody_to_execute_it() {
-            let late = [&NOBODY_EXECUTES[..], &[("QUEUE_DEADLINE", "1500ms")]].concat();
+        async fn a_request_expires_at_its_deadline_without_a_consumer() {
+            let late = [&WITHOUT_CONSUMERS[..], &[("QUEUE_DEADLINE", "1500ms")]].concat();
             let app = Stack::Full.start_with(&late).await;
             let schedule = app.row_of(2).await;
             let place = app.queued(&schedule, &["A-1-1"], "ada").await;
@@ -140,7 +145,7 @@ mod several {
             assert_eq!((&over["status"], over.get("place")), (&json!("expired"), None), "{over}");
             assert_eq!(over["error"]["code"], "request_expired");
             assert_eq!(over["error"]["request_id"], over["id"]);
-            // Whatever comes later: what was said stays true.
+            // The reported outcome is final.
             let executing = app.beside_with(&EXECUTE).await;
             let expired = "seatlock_queue_executed_total{result=\"expired\"}";
             executing.metric_above(expired, 0.0).await;
@@ -150,23 +155,23 @@ mod several {
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn while_the_database_takes_no_writes_nothing_is_said_to_have_expired() {
-            let late = [&NOBODY_EXECUTES[..], &[("QUEUE_DEADLINE", "300ms")]].concat();
+        async fn while_the_database_is_read_only_no_request_is_reported_as_expired() {
+            let late = [&WITHOUT_CONSUMERS[..], &[("QUEUE_DEADLINE", "300ms")]].concat();
             let app = Stack::Full.start_with(&late).await;
             let schedule = app.row_of(1).await;
             let place = app.queued(&schedule, &["A-1-1"], "ada").await;
             app.database
                 .execute(
-                    "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS
+                    "CREATE FUNCTION read_only() RETURNS trigger LANGUAGE plpgsql AS
                        $$ BEGIN RAISE read_only_sql_transaction; END $$;
-                     CREATE TRIGGER away BEFORE INSERT ON idempotency
-                       FOR EACH STATEMENT EXECUTE FUNCTION away()",
+                     CREATE TRIGGER read_only BEFORE INSERT ON idempotency
+                       FOR EACH STATEMENT EXECUTE FUNCTION read_only()",
                 )
                 .await;
             tokio::time::sleep(Duration::from_millis(500)).await;
             let unknown = app.get(&place).await.expect(200);
             assert_eq!((&unknown["status"], unknown.get("place")), (&json!("queued"), None));
-            app.database.execute("DROP TRIGGER away ON idempotency").await;
+            app.database.execute("DROP TRIGGER read_only ON idempotency").await;
             assert_eq!(app.outcome(&place).await["status"], "expired");
         }
 
@@ -192,13 +197,13 @@ mod several {
             app.database.audit().await;
         }
 
-        /// Waits until a process consumes so many partitions.
+        /// Waits until a process consumes this many partitions.
         async fn has_partitions(process: &TestApp, count: u32) {
             let line = format!("\nseatlock_queue_partitions {count}\n");
             process.wait_until("/metrics", |answer| answer.body.contains(&line)).await;
         }
 
-        /// A request for each of so many schedules, one in each partition before the next; all succeed.
+        /// Sends a request for each of this many schedules, one to each partition in turn; all succeed.
         async fn served(app: &TestApp, count: usize) -> Vec<String> {
             let mut schedules = Vec::new();
             for _ in 0..count {
@@ -213,7 +218,7 @@ mod several {
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn a_message_that_comes_three_times_has_one_effect() {
-            let app = nobody_executes().await;
+            let app = without_consumers().await;
             let schedule = app.row_of(2).await;
             let place = app.queued(&schedule, &["A-1-1"], "ada").await;
             app.database
@@ -236,8 +241,8 @@ mod several {
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn a_full_line_says_so() {
-            let few = [&NOBODY_EXECUTES[..], &[("QUEUE_MAX", "3")]].concat();
+        async fn a_full_waiting_list_refuses_further_requests() {
+            let few = [&WITHOUT_CONSUMERS[..], &[("QUEUE_MAX", "3")]].concat();
             let app = Stack::Full.start_with(&few).await;
             let schedule = app.row_of(10).await;
             for number in 1..=3 {
@@ -249,9 +254,9 @@ mod several {
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn under_a_backlog_batches_are_as_large_as_they_may_be() {
+        async fn under_a_backlog_batches_reach_their_largest_size() {
             let app = Stack::Full
-                .start_with(&[&NOBODY_EXECUTES[..], &[("BATCH_MAX", "64")]].concat())
+                .start_with(&[&WITHOUT_CONSUMERS[..], &[("BATCH_MAX", "64")]].concat())
                 .await;
             let schedule = app.schedule(&[("A", 40, 40)], Value::Null).await;
             let requests = (0..1_000).map(|number| {

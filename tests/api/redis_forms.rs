@@ -1,4 +1,4 @@
-//! The service on Redis behind Sentinels and on a Redis Cluster: buyers compete, and one gets the seat.
+//! The service with Redis Sentinel and with Redis Cluster: buyers compete, and one gets the seat.
 
 mod full {
     use test_support::{Access, Redis, RedisCluster, Sentinels};
@@ -18,7 +18,7 @@ mod full {
     /// Two processes with these variables sell a row, and no seat twice; their locks have been used.
     async fn a_row_is_sold(redis: &[(&str, &str)]) {
         let shared = Shared::fresh();
-        // A busy machine's share on top: what is looked at are the locks, not the way without them.
+        // With a margin for a busy machine: the test is about the locks, not about their bypass.
         let variables = [redis, &[("LOCK_ROUND_TRIP", "400ms")]].concat();
         let (one, two) =
             both_up(shared.start_with(&variables), shared.start_with(&variables)).await;
@@ -29,7 +29,7 @@ mod full {
             let locked = service.client().metric(&outcome("acquired")).await;
             let busy = service.client().metric(&outcome("busy")).await;
             let failed = service.client().metric(&outcome("error")).await;
-            assert!(locked + busy > 0.0, "the locks were not asked");
+            assert!(locked + busy > 0.0, "the locks were not used");
             assert_eq!(failed, 0.0);
         }
         Database::postgres(&shared.url).await.audit().await;

@@ -1,4 +1,4 @@
-//! Schedules: entered with all their seats, read, listed, and refused with every fault at once.
+//! Schedules: created with all their seats, read, listed, and refused with all faults in one answer.
 
 use serde_json::{Value, json};
 
@@ -7,11 +7,11 @@ use crate::clock::in_seconds;
 
 on_both_stacks![
     a_schedule_reads_as_it_was_entered,
-    rules_that_are_not_given_have_their_usual_values,
+    rules_that_are_not_given_have_their_defaults,
     schedules_of_an_event_are_listed_each_once,
-    every_fault_of_a_schedule_is_told_at_once,
+    all_faults_of_a_schedule_are_reported_in_one_answer,
     a_schedule_with_a_fault_is_not_entered,
-    a_time_is_written_in_one_width_whatever_it_is,
+    every_time_is_written_with_the_same_width,
     a_large_hall_is_entered_whole,
 ];
 
@@ -54,7 +54,7 @@ async fn a_schedule_reads_as_it_was_entered(on: Stack) {
     assert_eq!(hold["expires_in_s"], 90);
 }
 
-async fn rules_that_are_not_given_have_their_usual_values(on: Stack) {
+async fn rules_that_are_not_given_have_their_defaults(on: Stack) {
     let app = on.start().await;
     let id = app.schedule_of(one_seat(), Value::Null).await;
     let schedule = app.get(&format!("/api/v1/schedules/{id}")).await.expect(200);
@@ -85,7 +85,7 @@ async fn schedules_of_an_event_are_listed_each_once(on: Stack) {
     assert!(found.iter().all(|schedule| schedule["event_id"] == event));
 }
 
-async fn every_fault_of_a_schedule_is_told_at_once(on: Stack) {
+async fn all_faults_of_a_schedule_are_reported_in_one_answer(on: Stack) {
     let app = on.start().await;
     let event = app.event("Hamlet").await;
     let body = json!({
@@ -161,7 +161,7 @@ async fn a_schedule_with_a_fault_is_not_entered(on: Stack) {
     assert_eq!(app.database.dump().await, before);
 }
 
-async fn a_time_is_written_in_one_width_whatever_it_is(on: Stack) {
+async fn every_time_is_written_with_the_same_width(on: Stack) {
     let app = on.start().await;
     let event = app.event("Hamlet").await;
     let path = format!("/api/v1/events/{event}/schedules");

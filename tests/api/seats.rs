@@ -1,4 +1,4 @@
-//! The seat map: the same truth readable, filtered, in pages and packed, and only when it has changed.
+//! The seat map: readable, filtered, in pages and packed, with the same states, and sent only when it has changed.
 
 use base64::Engine as _;
 use reqwest::Method;
@@ -8,12 +8,12 @@ use crate::app::{Stack, TestApp};
 
 on_both_stacks![
     the_map_shows_every_seat_with_place_price_and_status,
-    the_packed_map_says_the_same,
+    the_packed_map_has_the_same_states,
     a_map_can_be_asked_for_in_part,
     the_pages_of_a_map_have_every_seat_once,
     a_map_is_sent_only_when_it_has_changed,
     a_layout_never_changes,
-    a_map_with_a_wrong_question_is_refused,
+    a_map_with_wrong_parameters_is_refused,
 ];
 
 /// Two sections, and a seat of every status.
@@ -62,7 +62,7 @@ async fn the_map_shows_every_seat_with_place_price_and_status(on: Stack) {
     assert_eq!(read["counts"], counts);
 }
 
-async fn the_packed_map_says_the_same(on: Stack) {
+async fn the_packed_map_has_the_same_states(on: Stack) {
     let app = on.start().await;
     let schedule = hall(&app).await;
     let packed = app.map(&schedule, "availability").await.expect(200);
@@ -75,8 +75,8 @@ async fn the_packed_map_says_the_same(on: Stack) {
     let unpacked: Vec<&str> =
         (0..9).map(|seat| names[usize::from(states[seat / 4] >> (2 * (seat % 4)) & 3)]).collect();
     let map = app.seats(&schedule).await;
-    let told: Vec<&str> = map.iter().map(|(_, status)| status.as_str()).collect();
-    assert_eq!(unpacked, told);
+    let readable: Vec<&str> = map.iter().map(|(_, status)| status.as_str()).collect();
+    assert_eq!(unpacked, readable);
     assert_eq!(states.len(), 3);
 }
 
@@ -131,7 +131,7 @@ async fn a_map_is_sent_only_when_it_has_changed(on: Stack) {
             assert_eq!(same.header("etag"), Some(tag.as_str()));
         }
         app.book(&schedule, &[seat], "anna").await.expect(200);
-        // Answers may be shared for a moment; whoever knows of a change asks for it.
+        // Caches may share answers for a moment; a client that has seen a change asks for its version.
         app.map(&schedule, resource).await.expect(200);
         let changed = ask(&tag).await;
         assert_eq!(changed.status, 200);
@@ -154,7 +154,7 @@ async fn a_layout_never_changes(on: Stack) {
     assert_eq!(again.status, 304);
 }
 
-async fn a_map_with_a_wrong_question_is_refused(on: Stack) {
+async fn a_map_with_wrong_parameters_is_refused(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(1).await;
     for query in ["status=free", "limit=many", "cursor=x", "colour=red", "status=held&status=held"]

@@ -1,4 +1,4 @@
-//! The service under test as a process of its own, as it is shipped.
+//! The service under test as a separate process, as it is shipped.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Service {
     process: Process,
     client: Client,
-    /// Of a process that has its database for itself.
+    /// The database of a process that shares it with no other.
     _folder: Option<Folder>,
 }
 
@@ -35,12 +35,12 @@ impl Shared {
         }
     }
 
-    /// Starts a process on it; it is up when [`Starting::up`] says so.
+    /// Starts a process on it; [`Starting::up`] waits until it is ready.
     pub(crate) fn start(&self) -> Starting {
         self.start_with(&self.redis())
     }
 
-    /// Starts a process that waits for Redis as long as it may: a busy machine does not count.
+    /// Starts a process with the longest allowed timeout for Redis, for a busy machine.
     pub(crate) fn start_patient(&self) -> Starting {
         self.start_with(&[&self.redis()[..], &[("LOCK_ROUND_TRIP", "450ms")]].concat())
     }
@@ -53,12 +53,12 @@ impl Shared {
         ]
     }
 
-    /// Starts a process that knows only the database.
+    /// Starts a process without Redis.
     pub(crate) fn start_without_redis(&self) -> Starting {
         self.start_with(&[])
     }
 
-    /// Starts a process on the same database with these variables more.
+    /// Starts a process on the same database with these additional variables.
     pub(crate) fn start_with(&self, more: &[(&str, &str)]) -> Starting {
         let usual = [
             ("WRITE_DB_URL", &*self.url),
@@ -77,10 +77,10 @@ pub(crate) struct Starting(Process);
 impl Starting {
     /// Waits until it listens and is ready.
     pub(crate) async fn up(self) -> Service {
-        let said = "listening on http://";
-        let wait = || self.0.wait_for_line(|line| line.contains(said), START_TIMEOUT);
+        let prefix = "listening on http://";
+        let wait = || self.0.wait_for_line(|line| line.contains(prefix), START_TIMEOUT);
         let line = tokio::task::block_in_place(wait);
-        let address = line.split_once(said).unwrap().1.trim();
+        let address = line.split_once(prefix).unwrap().1.trim();
         let client = Client::of(address.parse().unwrap());
         client.wait_until("/readyz", |answer| answer.status == 200).await;
         Service { process: self.0, client, _folder: None }
@@ -88,7 +88,7 @@ impl Starting {
 }
 
 impl Service {
-    /// A process on an SQLite file of its own, with these variables more.
+    /// A process on its own SQLite file, with these additional variables.
     pub(crate) async fn embedded(more: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
         let path = folder.path().join("seatlock.db");
@@ -107,12 +107,12 @@ impl Service {
         self.status("VmRSS:")
     }
 
-    /// The most memory that it has held since the peak was forgotten, in kB.
+    /// The most memory that it has held since the last reset of the peak, in kB.
     pub(crate) fn peak_memory(&self) -> u64 {
         self.status("VmHWM:")
     }
 
-    /// Lets the peak begin anew (proc(5), `clear_refs`).
+    /// Resets the peak (proc(5), `clear_refs`).
     pub(crate) fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.process.pid()), "5").unwrap();
     }
@@ -124,7 +124,7 @@ impl Service {
         value.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// What customers of one of the two have seen, those of the other expect to see as well.
+    /// Shares the seen versions: clients of each process require maps as new as those of the other have seen.
     pub(crate) fn shares_customers_with(&mut self, other: &Self) {
         self.client.shares_versions_with(&other.client);
     }
@@ -133,12 +133,12 @@ impl Service {
         &self.client
     }
 
-    /// Asks it to stop (SIGTERM), and returns at once.
+    /// Sends SIGTERM, and returns immediately.
     pub(crate) fn terminate(&self) {
         self.process.terminate();
     }
 
-    /// Waits until it has ended by itself, in order.
+    /// Waits until it has ended with exit code 0.
     pub(crate) fn ended(&self) {
         let exit = tokio::task::block_in_place(|| self.process.wait_exit(START_TIMEOUT));
         assert_eq!(exit, 0, "{}", self.process.output());

@@ -1,4 +1,4 @@
-//! Processes that share a Redis: cold maps begin with what another one knows, and news travel at once.
+//! Processes that share a Redis: a cold map starts from a shared one, and commits are announced immediately.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::listener::Listener;
 use crate::service::Shared;
 
-/// How often the service has asked a database for all seats of a schedule.
+/// How often the service has read all seats of a schedule from a database.
 fn readings_of_all_seats(url: &str) -> u32 {
     let name = url.rsplit_once('/').unwrap().1;
     let sql = format!(
@@ -24,7 +24,7 @@ fn readings_of_all_seats(url: &str) -> u32 {
     postgres.psql("postgres", &sql).trim().parse().unwrap()
 }
 
-/// So many readers of a map at once; all get the same, as new as the client knows it to be.
+/// Reads a map with this many concurrent readers. All must get the same map, as new as the client has seen.
 async fn stampede(client: &Client, schedule: &str, readers: usize) -> Value {
     let path = format!("/api/v1/schedules/{schedule}/availability?min_version=2");
     let answers = (0..readers).map(|_| client.get(&path));
@@ -65,7 +65,7 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_cold_map_begins_with_what_another_process_has_shared() {
+    async fn a_cold_map_starts_from_the_map_that_another_process_has_shared() {
         let shared = Shared::fresh();
         let one = shared.start_patient().up().await;
         let schedule = one.client().schedule(&[("A", 50, 100)], Value::Null).await;
@@ -79,13 +79,13 @@ mod full {
         assert_eq!(map["counts"]["booked"], 1);
         assert_eq!(readings_of_all_seats(&shared.url), before, "the journal was enough");
         assert_eq!(two.client().metric(HITS).await, 1.0);
-        // What the map was shared without is there as well.
+        // The change after the map was shared is shown as well.
         one.client().book(&schedule, &["A-8-8"], "ben").await.expect(200);
         assert_eq!(two.client().schedule_now(&schedule).await["counts"]["booked"], 2);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_commit_of_one_process_is_news_to_the_other() {
+    async fn a_commit_of_one_process_is_announced_to_the_other() {
         let shared = Shared::fresh();
         let (one, two) = (shared.start(), shared.start());
         let (one, two) = (one.up().await, two.up().await);
@@ -96,8 +96,8 @@ mod full {
             booked.expect(200);
             listener.until_booked(seat).await;
         }
-        // The journal may have told of the last one before the news came, and commits between two tellings are
-        // one piece of news.
+        // The journal may have delivered the last commit before its announcement, and one announcement covers all
+        // commits since the one before.
         two.client().metric_above("seatlock_map_cache_news_total", 9.0).await;
     }
 
@@ -119,7 +119,7 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_lying_redis_misleads_no_reader() {
+    async fn wrong_data_in_redis_misleads_no_reader() {
         let redis = (Redis::shared(), Redis::shared().fresh_db());
         let app = TestApp::full_beside(redis).await;
         let schedule = app.row_of(4).await;
@@ -129,7 +129,7 @@ mod full {
         let tamper = |arguments: &[&str]| {
             Redis::shared().cli(&[&["-n", number.as_str()], arguments].concat());
         };
-        // A version that never was, and a map at it; then news of versions to come, again and again.
+        // A version that does not exist with a map of it, and then repeated announcements of future versions.
         let map = format!("{{sch:{schedule}}}:map");
         tamper(&["HSET", &map, "version", "900"]);
         tamper(&["SET", &format!("{map}:told"), "900"]);
@@ -144,7 +144,7 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn when_redis_is_back_what_was_shared_before_counts_no_more() {
+    async fn maps_shared_before_an_outage_of_redis_are_not_used_after_it() {
         let redis = Redis::start(&[("appendonly", "yes"), ("appendfsync", "always")]);
         let app = TestApp::full_with_redis(&redis).await;
         let schedule = app.row_of(6).await;
@@ -161,7 +161,7 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn without_redis_a_listener_hears_of_another_process_all_the_same() {
+    async fn without_redis_a_listener_still_gets_the_changes_of_another_process() {
         let shared = Shared::fresh();
         let (one, two) = (shared.start_without_redis(), shared.start_without_redis());
         let (one, two) = (one.up().await, two.up().await);

@@ -1,4 +1,4 @@
-//! Readers that read nothing: each makes the process hold a slice of its answer, not the answer.
+//! Readers that read nothing: for each the process holds a slice of the answer, not all of it.
 
 mod embedded {
     use std::time::Duration;
@@ -40,7 +40,7 @@ mod embedded {
         body
     }
 
-    /// So many readers that read nothing, each with an answer that has begun.
+    /// Opens this many connections that read nothing, each with an answer that has begun.
     async fn stalled(client: &Client, asked: (&str, &str)) -> Vec<TcpStream> {
         let mut readers = Vec::new();
         for _ in 0..READERS {
@@ -51,7 +51,7 @@ mod embedded {
             assert_eq!(reader.peek(&mut first).await.unwrap(), first.len());
             assert_eq!(&first, b"HTTP/1.1 200");
         }
-        // The server goes on filling what room it has for each of them.
+        // Meanwhile the server fills its buffers for each of them.
         tokio::time::sleep(Duration::from_secs(2)).await;
         readers
     }
@@ -73,7 +73,7 @@ mod embedded {
             let growth = service.peak_memory().saturating_sub(before);
             println!("{READERS} readers of {asked:?} ({} bytes): {growth} kB", whole.len());
             assert!(growth < GROWTH_MAX, "{asked:?}: {growth} kB");
-            // Others are served meanwhile, and a reader that reads after all gets the whole answer.
+            // Other requests are served meanwhile, and a reader that continues gets the whole answer.
             client.post("/api/v1/events", &json!({"name": "Hamlet"})).await.expect(201);
             assert!(body(readers.pop().unwrap()).await == whole, "{asked:?}");
         }

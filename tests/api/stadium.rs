@@ -1,4 +1,4 @@
-//! Real halls, sold out by more customers than they have seats.
+//! Whole halls, sold out by more customers than they have seats.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ on_both_stacks![a_small_hall_is_sold_out];
 
 const CUSTOMERS: usize = 200;
 
-/// What is still thought to be for sale, and what was sold to whom.
+/// The seats that customers still try to buy, and the sales so far.
 struct Sale {
     prices: BTreeMap<String, i64>,
     left: Vec<String>,
@@ -22,7 +22,7 @@ struct Sale {
     earned: i64,
 }
 
-/// Stores the plan and puts it on sale; gives the schedule.
+/// Stores the plan, puts it on sale, and returns the schedule.
 async fn put_on_sale(app: &TestApp, plan: &str, how: &str) -> String {
     let request = app.request(Method::PUT, &format!("/api/v1/seat-plans/hall?{how}"));
     let request = request.header("content-type", "application/json").body(plan.to_owned());
@@ -74,7 +74,7 @@ async fn check_the_books(app: &TestApp, schedule: &str) {
     app.database.audit().await;
 }
 
-/// Asks for one to four seats at random, some of them gone already, until nothing is left.
+/// Requests one to four random seats, some of them sold already, until none is left.
 async fn buy_until_sold_out(
     client: Client,
     schedule: String,
@@ -128,8 +128,8 @@ async fn a_small_hall_is_sold_out(on: Stack) {
     check_the_books(&app, &schedule).await;
 }
 
-/// Sells the real seat plan that `SEATLOCK_STADIUM` names. It is not part of the project, so these tests run only
-/// where they are asked for (`make test` does so if the file is there).
+/// Sells the real seat plan in the file that `SEATLOCK_STADIUM` names. The file is not part of the project, so these
+/// tests are ignored by default (`make test` runs them if the file exists).
 mod real {
     use super::*;
 

@@ -1,4 +1,4 @@
-//! Live streams of several processes on one database: it does not matter which one is listened to.
+//! Live streams of several processes on one database: all of them deliver the same map.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ mod full {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn whatever_happens_and_wherever_it_resumes_a_listener_ends_with_the_readers_map() {
+    async fn a_listener_has_the_readers_map_after_any_changes_and_any_resume() {
         let (one, two) = two().await;
         let processes = [one.client(), two.client()];
         let seed = fastrand::u64(..);
@@ -74,7 +74,7 @@ mod full {
                 do_something(&mut random, process, &schedule).await;
                 let at = random.usize(..listeners.len());
                 let mut listener = listeners.swap_remove(at);
-                // Somewhere in between, or after all it could have been told.
+                // Either in the middle of the changes, or after the last one.
                 if random.bool() {
                     let events = async { while listener.next().await.is_some() {} };
                     drop(
@@ -94,7 +94,7 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_process_that_was_not_there_resumes_from_the_journal() {
+    async fn a_process_that_did_not_run_meanwhile_resumes_a_stream_from_the_journal() {
         let shared = Shared::fresh();
         let one = shared.start().up().await;
         let schedule = one.client().row_of(30).await;
@@ -109,13 +109,13 @@ mod full {
         let missed = listener.next().await.unwrap();
         assert_eq!((missed.name.as_str(), missed.id), ("delta", Some(3)));
         assert_eq!(missed.data, json!({"c": [[2, 2], [6, 2]]}));
-        // What happens at one process is heard at the other.
+        // A listener of one process gets the changes of the other.
         one.client().book(&schedule, &["A-1-1"], "ben").await.expect(200);
         listener.has_the_readers_map(one.client(), &schedule).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_process_that_stops_says_goodbye_to_all_and_has_closed_within_a_second() {
+    async fn a_stopping_process_sends_a_goodbye_to_every_listener_and_closes_within_a_second() {
         let shared = Shared::fresh();
         let one = shared.start().up().await;
         let schedule = one.client().row_of(30).await;
@@ -160,7 +160,7 @@ mod full {
             }
         });
         let sales = tokio::spawn(join_all(sales));
-        // Whoever waits for the end of the sale hears of it as it happens.
+        // Each listener reads until the sale is complete.
         let hear = listeners.iter_mut().map(|listener| listener.until_booked(600));
         join_all(hear).await;
         sales.await.unwrap();

@@ -1,4 +1,4 @@
-//! Live streams: whoever listens has the map that a reader would get, whatever happens in between.
+//! Live streams: a listener always has the map that a reader would get.
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,11 @@ use crate::listener::{Listener, availability};
 
 on_both_stacks![
     a_listener_gets_the_map_and_then_every_change,
-    whoever_comes_back_is_told_only_what_was_missed,
-    a_listener_ahead_of_everybody_gets_the_whole_map,
-    what_cannot_be_listened_to_is_refused,
-    a_listener_too_slow_is_told_so_and_let_go,
-    a_listener_that_takes_nothing_is_cut_off,
+    a_returning_listener_gets_only_the_changes_that_it_missed,
+    a_listener_with_a_version_of_the_future_gets_the_whole_map,
+    an_invalid_stream_is_refused,
+    a_listener_that_is_too_slow_gets_a_goodbye_and_is_disconnected,
+    a_listener_that_reads_nothing_is_disconnected,
 ];
 
 async fn a_listener_gets_the_map_and_then_every_change(on: Stack) {
@@ -43,7 +43,7 @@ async fn a_listener_gets_the_map_and_then_every_change(on: Stack) {
     assert_eq!(app.metric("seatlock_stream_listeners").await, 1.0);
 }
 
-async fn whoever_comes_back_is_told_only_what_was_missed(on: Stack) {
+async fn a_returning_listener_gets_only_the_changes_that_it_missed(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(6).await;
     let mut listener = Listener::begin(&app, &schedule).await;
@@ -55,14 +55,14 @@ async fn whoever_comes_back_is_told_only_what_was_missed(on: Stack) {
     assert_eq!((missed.name.as_str(), missed.id), ("delta", Some(3)));
     assert_eq!(missed.data, json!({"c": [[0, 2], [4, 2]]}));
     listener.has_the_readers_map(&app, &schedule).await;
-    // Nothing was missed: the counts say so at once.
+    // Nothing was missed, so the counts arrive immediately.
     let mut listener = listener.come_back(&app, &schedule).await;
     assert_eq!(listener.next().await.unwrap().name, "counts");
     listener.has_the_readers_map(&app, &schedule).await;
     assert_eq!(app.metric("seatlock_stream_resumed_total").await, 2.0);
 }
 
-async fn a_listener_ahead_of_everybody_gets_the_whole_map(on: Stack) {
+async fn a_listener_with_a_version_of_the_future_gets_the_whole_map(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(3).await;
     let path = format!("/api/v1/schedules/{schedule}/stream");
@@ -80,7 +80,7 @@ async fn a_listener_ahead_of_everybody_gets_the_whole_map(on: Stack) {
     assert!(text.contains(&first), "{text}");
 }
 
-async fn what_cannot_be_listened_to_is_refused(on: Stack) {
+async fn an_invalid_stream_is_refused(on: Stack) {
     let app = on.start_with(&[("STREAMS_MAX", "1")]).await;
     let schedule = app.row_of(3).await;
     app.get("/api/v1/schedules/77/stream").await.problem(404, "not_found");
@@ -92,7 +92,7 @@ async fn what_cannot_be_listened_to_is_refused(on: Stack) {
     listener.until(1).await;
     app.get(&path).await.problem(503, "overloaded");
     drop(listener);
-    // The service notices with the next thing it has to say.
+    // The service notices with its next event.
     app.book(&schedule, &["A-1-1"], "anna").await.expect(200);
     let free = |answer: &crate::client::Answer| answer.body.contains("_stream_listeners 0\n");
     app.wait_until("/metrics", free).await;
@@ -110,18 +110,18 @@ async fn open_and_do_not_read(client: &Client, schedule: &str) -> tokio::net::Tc
     stream
 }
 
-/// Changes that make long updates: a big block laid on and lifted, again and again.
+/// Causes long updates: creates and lifts a large block.
 async fn change_much(client: &Client, schedule: &str, seats: usize) {
     let labels: Vec<String> = (1..=seats).map(|seat| format!("A-{seat}-1")).collect();
     let blocks = format!("/api/v1/schedules/{schedule}/blocks");
     let block = json!({"seats": labels, "reason": "stage"});
     let id = client.post(&blocks, &block).await.id(201);
-    // Changes that come and go between two updates are not told.
+    // A change that is undone before the next update is not sent.
     tokio::time::sleep(Duration::from_millis(60)).await;
     client.delete(&format!("{blocks}/{id}")).await.expect(204);
 }
 
-async fn a_listener_too_slow_is_told_so_and_let_go(on: Stack) {
+async fn a_listener_that_is_too_slow_gets_a_goodbye_and_is_disconnected(on: Stack) {
     let app = on.start_with(&[("SEND_TIMEOUT", "120s")]).await;
     let schedule = app.schedule(&[("A", 1_000, 5)], Value::Null).await;
     let mut slow = open_and_do_not_read(&app, &schedule).await;
@@ -139,7 +139,7 @@ async fn a_listener_too_slow_is_told_so_and_let_go(on: Stack) {
     punctual.has_the_readers_map(&app, &schedule).await;
 }
 
-async fn a_listener_that_takes_nothing_is_cut_off(on: Stack) {
+async fn a_listener_that_reads_nothing_is_disconnected(on: Stack) {
     let app = on.start_with(&[("SEND_TIMEOUT", "1s")]).await;
     let schedule = app.schedule(&[("A", 1_000, 5)], Value::Null).await;
     let stalled = open_and_do_not_read(&app, &schedule).await;

@@ -65,7 +65,7 @@ fn migrating_postgresql_a_second_time_changes_nothing() {
     assert_eq!(place.serve(&off).get("/api/v1/events").0, 200);
 }
 
-/// The rights that docs/operations.md gives to the service where somebody else migrates.
+/// The rights in docs/operations.md for a service that does not migrate itself.
 #[test]
 fn a_role_that_may_not_change_the_schema_serves_on_it() {
     let postgres = Postgres::shared();

@@ -1,5 +1,5 @@
-//! The command line as its users see it: the program itself, in an empty folder, with nothing in its
-//! environment but what a test gives it.
+//! The command line from its users' view: the program itself, in an empty folder, with only the environment that a
+//! test sets.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,7 +11,7 @@
 mod program;
 
 mod embedded {
-    //! What needs no server: SQLite, locks in the process.
+    //! Tests without servers: SQLite, locks in the process.
 
     mod backup;
     mod commands;

@@ -15,7 +15,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_seatlock");
 /// For whatever happens at once on a machine with nothing else to do.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
-/// A folder of its own to run the program in.
+/// A folder in which the program runs.
 pub(crate) struct Workplace {
     pub(crate) folder: Rc<Folder>,
 }
@@ -28,9 +28,9 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// A service that has said where it is.
+/// A service that has printed its address.
 pub(crate) struct Service {
-    // Dropped in this order: the folder outlives whoever writes there.
+    // Dropped in this order: the folder is removed after the process has ended.
     pub(crate) process: Process,
     /// `http://127.0.0.1:PORT`.
     pub(crate) address: String,
@@ -67,12 +67,12 @@ impl Workplace {
         assert_eq!(imported.code, 0, "{imported:?}");
     }
 
-    /// Starts the service, as it is started without a command, with this environment on top.
+    /// Starts the service without a command, with this additional environment.
     pub(crate) fn serve(&self, environment: &[(&str, &str)]) -> Service {
         self.start(&[PROGRAM], environment)
     }
 
-    /// Starts the service by this command on a free port, and waits until it says where it is.
+    /// Starts the service by this command on a free port, and waits until it prints its address.
     pub(crate) fn start(&self, command: &[&str], environment: &[(&str, &str)]) -> Service {
         let command: Vec<_> = command.iter().map(|part| (*part).into()).collect();
         let environment =
@@ -90,7 +90,7 @@ impl Workplace {
         std::fs::write(self.folder.path().join(name), text).unwrap();
     }
 
-    /// The names of the files there are, in order.
+    /// The names of the files in the folder, in order.
     pub(crate) fn files(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.folder.path()).unwrap();
         let mut names: Vec<String> =
@@ -131,7 +131,7 @@ impl Service {
         self.curl(path, &["-H", "Content-Type: application/json", "-d", &body])
     }
 
-    /// Drains it, and gives its exit code.
+    /// Drains it, and returns its exit code.
     pub(crate) fn stop(&self) -> i32 {
         self.process.terminate();
         self.process.wait_exit(SOON)

@@ -1,4 +1,4 @@
-//! Maps shared in Redis: what is found again, and what must never be.
+//! Maps shared in Redis: which are found again, and which must never be used.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +72,7 @@ mod full {
     use super::*;
 
     #[tokio::test]
-    async fn a_map_is_found_again_by_another_process_and_ends_about_when_it_should() {
+    async fn a_shared_map_is_found_by_another_process_and_expires_in_time() {
         let one = fresh();
         let other = process(one.number);
         let hall = schedule(7);
@@ -90,7 +90,7 @@ mod full {
     async fn a_reader_that_was_slow_cannot_put_an_old_map_back() {
         let (slow, hall) = (fresh(), schedule(7));
         let booker = process(slow.number);
-        // It has looked, has read version 5 from the database, and is held up before it shares it.
+        // It has looked, has read version 5 from the database, and is delayed before it shares it.
         let looked = slow.maps.look(&hall).await.unwrap();
         let read = (5, seats(0));
         booker.maps.tell(&[(hall.id, 6)]).await;
@@ -98,14 +98,14 @@ mod full {
         assert_eq!(slow.maps.look(&hall).await.unwrap().map, None);
         assert!(booker.maps.share(&hall, 0, at(6), &seats(2)).await);
         assert!(!slow.maps.share(&hall, looked.epoch, at(read.0), &read.1).await);
-        // News that come late take nothing back.
+        // A late announcement changes nothing.
         booker.maps.tell(&[(hall.id, 4)]).await;
         let found = slow.maps.look(&hall).await.unwrap();
         assert_eq!((found.told, found.map), (6, Some((at(6), seats(2)))));
     }
 
     #[tokio::test]
-    async fn a_map_of_an_earlier_epoch_counts_no_more_and_cannot_come_back() {
+    async fn a_map_of_an_earlier_epoch_is_ignored_and_cannot_be_stored_again() {
         let (process, hall) = (fresh(), schedule(7));
         assert!(process.maps.share(&hall, 0, at(5), &seats(0)).await);
         assert!(process.maps.begin_epoch().await);
@@ -121,7 +121,7 @@ mod full {
     }
 
     #[tokio::test]
-    async fn a_schedule_made_anew_under_the_same_number_has_no_map_of_the_old_one() {
+    async fn a_new_schedule_under_the_same_number_does_not_get_the_map_of_the_old_one() {
         let process = fresh();
         assert!(process.maps.share(&schedule(7), 0, at(50), &seats(2)).await);
         assert_eq!(process.maps.look(&schedule(8)).await.unwrap().map, None);
@@ -149,7 +149,7 @@ mod full {
     }
 
     #[tokio::test]
-    async fn while_redis_is_bypassed_nothing_is_asked_and_its_return_is_told() {
+    async fn while_redis_is_bypassed_no_command_is_sent_and_its_return_is_announced() {
         let (process, hall) = (fresh(), schedule(7));
         assert!(process.maps.share(&hall, 0, at(5), &seats(0)).await);
         let Process { maps, breaker, .. } = process;

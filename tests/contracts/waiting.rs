@@ -1,4 +1,4 @@
-//! The lines of those who wait for the queue: the same promises in memory, in Redis, and when Redis goes away.
+//! The waiting lists of the queue: one contract in memory, in Redis, and when Redis becomes unavailable.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const BEGAN: i64 = 1_763_812_496_000;
 /// How long a request may wait, in milliseconds.
 const DEADLINE: i64 = 60_000;
 
-/// The request of this number, made so many milliseconds after the beginning.
+/// The request with this number, made this many milliseconds after the start.
 fn request(schedule: i64, number: u16, after: i64) -> RequestId {
     let ms = u128::try_from(BEGAN + after).unwrap();
     let uuid = Uuid::from_u128(ms << 80 | 7 << 76 | 1 << 63 | u128::from(number));
@@ -35,27 +35,27 @@ fn place(standing: Option<QueuePosition>) -> Option<(u64, bool)> {
     standing.map(|standing| (standing.place, standing.running))
 }
 
-/// `lists` are those of several processes, or one twice.
-async fn every_promise(lists: [&WaitingList; 2]) {
+/// The contract. `lists` are those of two processes, or one list twice.
+async fn check_contract(lists: [&WaitingList; 2]) {
     let [one, other] = lists;
     let schedule = fastrand::i64(1..i64::MAX / 2);
     let id = |number| request(schedule, number, i64::from(number));
     let enter = async |list: &WaitingList, number, customer: &str| {
         list.enter(newcomer(id(number), customer)).await
     };
-    // First come, first placed, whoever let them in.
+    // Positions follow the order of arrival, through either process.
     assert_eq!(enter(one, 1, "ada").await, Entry::At(1));
     assert_eq!(enter(other, 2, "ben").await, Entry::At(2));
     assert_eq!(enter(one, 3, "ada").await, Entry::At(3));
     assert_eq!(place(other.standing(id(3)).await), Some((3, false)));
-    // The bounds of a customer and of a line; other lines have nothing to do with them.
+    // The bounds of a customer and of a list do not affect other lists.
     assert_eq!(enter(other, 4, "ada").await, Entry::CustomerFull);
     assert_eq!(enter(other, 5, "cyd").await, Entry::At(4));
     assert_eq!(enter(other, 6, "dan").await, Entry::At(5));
     assert_eq!(enter(one, 7, "eve").await, Entry::Full);
     let elsewhere = request(schedule + 1, 1, 0);
     assert_eq!(one.enter(newcomer(elsewhere, "ada")).await, Entry::At(1));
-    // Who is executed, and who was.
+    // A request that is being executed, and requests that have been.
     one.start(id(2)).await;
     assert_eq!(place(other.standing(id(1)).await), Some((1, true)));
     assert_eq!(place(other.standing(id(3)).await), Some((3, false)));
@@ -63,8 +63,8 @@ async fn every_promise(lists: [&WaitingList; 2]) {
     one.leave(ScheduleId(schedule), &gone, true).await;
     assert_eq!(place(other.standing(id(1)).await), None);
     assert_eq!(place(other.standing(id(3)).await), Some((1, false)));
-    assert_eq!(enter(other, 8, "ada").await, Entry::At(4), "one of hers has left");
-    // Whose time is over waits no more, though nobody has said that it has left.
+    assert_eq!(enter(other, 8, "ada").await, Entry::At(4), "one of her requests has left");
+    // A request stops waiting at its deadline, even if no process has removed it.
     let late = request(schedule, 9, DEADLINE + 6);
     assert_eq!(other.enter(newcomer(late, "cyd")).await, Entry::At(2), "only number 8 is left");
     assert_eq!(place(one.standing(id(5)).await), None);
@@ -75,9 +75,9 @@ mod embedded {
     use super::*;
 
     #[tokio::test]
-    async fn lines_in_memory_keep_every_promise() {
+    async fn waiting_lists_in_memory_meet_the_contract() {
         let list = WaitingList::in_process(LIMITS);
-        every_promise([&list, &list]).await;
+        check_contract([&list, &list]).await;
     }
 }
 
@@ -91,15 +91,15 @@ mod full {
     }
 
     #[tokio::test]
-    async fn lines_that_processes_share_keep_every_promise() {
+    async fn waiting_lists_that_processes_share_meet_the_contract() {
         let server = test_support::Redis::start(&[]);
         let settings = standalone(&server, &Access::default());
         let (one, other) = (shared(&settings), shared(&settings));
-        every_promise([&one.0, &other.0]).await;
+        check_contract([&one.0, &other.0]).await;
     }
 
     #[tokio::test]
-    async fn what_is_kept_in_redis_ends_by_itself() {
+    async fn every_redis_key_of_a_waiting_list_expires() {
         let server = test_support::Redis::start(&[]);
         let (list, _breaker) = shared(&standalone(&server, &Access::default()));
         let id = request(42, 1, 0);
@@ -109,18 +109,18 @@ mod full {
         assert_eq!(keys.lines().count(), 4, "{keys}");
         for key in keys.lines() {
             let life: i64 = server.cli(&["pttl", key]).parse().unwrap();
-            assert!(life > 0, "{key} lives for ever: {life}");
+            assert!(life > 0, "{key} has no TTL: {life}");
         }
         assert!(!keys.contains("ada"), "{keys}");
     }
 
     #[tokio::test]
-    async fn without_redis_each_process_has_lines_of_its_own() {
+    async fn without_redis_each_process_has_its_own_waiting_lists() {
         let server = test_support::Redis::start(&[]);
         let (list, breaker) = shared(&standalone(&server, &Access::default()));
         server.kill();
-        every_promise([&list, &list]).await;
+        check_contract([&list, &list]).await;
         breaker.send_replace(BreakerState::Open);
-        every_promise([&list, &list]).await;
+        check_contract([&list, &list]).await;
     }
 }

@@ -34,7 +34,7 @@ fn config() -> Config {
 }
 
 #[test]
-fn its_variables_are_the_programs_and_make_a_configuration() {
+fn the_variables_of_compose_make_a_valid_configuration() {
     assert_known(environment().keys(), "compose.yaml");
     let config = config();
     assert!(config.redis.is_some());
@@ -42,7 +42,7 @@ fn its_variables_are_the_programs_and_make_a_configuration() {
 }
 
 #[test]
-fn the_replica_and_the_queue_are_one_variable_away() {
+fn the_replica_and_the_queue_are_each_switched_on_by_one_variable() {
     let mut environment = environment();
     let replica = "postgres://seatlock:only-for-this-machine@postgres-replica:5432/seatlock";
     environment.insert("READ_DB_URL".to_owned(), replica.to_owned());
@@ -51,11 +51,11 @@ fn the_replica_and_the_queue_are_one_variable_away() {
     environment.insert("QUEUE_URL".to_owned(), queue_url(queue).to_owned());
     configuration(&environment, "compose.yaml with its profiles");
     let text = crate::files::read("compose.yaml");
-    assert!(text.contains(replica) && text.contains(queue), "what to set stands beside it");
+    assert!(text.contains(replica) && text.contains(queue), "a comment has the values to set");
 }
 
 #[test]
-fn its_ports_command_and_times_are_the_programs() {
+fn ports_command_and_times_of_compose_are_those_of_the_program() {
     let (service, http) = (service(), config().http);
     let published = text(&service["ports"][0]);
     assert!(published.starts_with("127.0.0.1:"), "only this machine: {published}");
@@ -82,6 +82,6 @@ fn without_a_profile_there_are_the_service_postgresql_and_redis() {
 }
 
 #[test]
-fn defaults_are_what_stands_behind_the_colon() {
+fn the_default_of_a_variable_is_the_text_after_the_colon() {
     assert_eq!(defaulted("a${B:-c}d${E:-}f"), "acdf");
 }

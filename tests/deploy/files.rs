@@ -20,7 +20,7 @@ pub(crate) fn yaml(path: &str) -> Value {
     yaml_serde::from_str(&read(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The paths, from the root, of every file below `folder` whose name ends so.
+/// The paths, from the root, of every file below `folder` whose name ends in `end`.
 pub(crate) fn below(folder: &str, end: &str) -> Vec<String> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
@@ -41,7 +41,7 @@ pub(crate) fn below(folder: &str, end: &str) -> Vec<String> {
     found
 }
 
-/// The manifests of Kubernetes: every YAML file below `k8s` that says its kind, by its path.
+/// The manifests of Kubernetes, by path: every YAML file below `k8s` that has a kind.
 pub(crate) fn manifests() -> Vec<(String, Value)> {
     let files = below("k8s", ".yaml").into_iter().map(|path| (path.clone(), yaml(&path)));
     files.filter(|(_, manifest)| manifest["kind"].is_string()).collect()

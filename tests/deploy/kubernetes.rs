@@ -1,4 +1,4 @@
-//! The manifests: what they tell the program, and what they believe of it.
+//! The manifests: the configuration that they give to the program, and the facts about it that they repeat.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ const WEB: &str = "k8s/base/deployment.yaml";
 const WORKER: &str = "k8s/components/queue-workers/deployment.yaml";
 const OVERLAYS: [&str; 3] = ["dev", "staging", "production"];
 
-/// The variables of the base, with those of other files over them.
+/// The variables of the base, overridden by those of other files.
 fn base_with(files: &[&str]) -> Variables {
     let mut together = variables(&read("k8s/base/config.env"));
     for file in files {
@@ -36,7 +36,7 @@ fn port<'a>(ports: &'a Value, name: &str) -> &'a Value {
     found.unwrap_or_else(|| panic!("no port {name} in {ports}"))
 }
 
-/// Whether a path of an Ingress leads to something that the program answers.
+/// Whether the program answers a path of an Ingress.
 fn is_served(path: &str) -> bool {
     let below = format!("{path}/");
     paths().iter().any(|served| served == path || served.starts_with(&below))
@@ -59,7 +59,7 @@ fn every_variable_is_one_that_the_program_reads() {
 }
 
 #[test]
-fn the_program_accepts_what_every_overlay_and_the_workers_tell_it() {
+fn the_program_accepts_the_configuration_of_every_overlay_and_of_the_workers() {
     for name in OVERLAYS {
         configuration(&overlay(name), name);
     }
@@ -75,7 +75,7 @@ fn every_container_runs_a_command_of_the_program() {
         for list in ["containers", "initContainers"] {
             for container in all(&manifest, list) {
                 let Some(arguments) = container["args"].as_array() else { continue };
-                assert!(container["command"].is_null(), "{path}: the image knows its program");
+                assert!(container["command"].is_null(), "{path}: the image has the command");
                 assert_command(text(&arguments[0]), &path);
                 seen += 1;
             }
@@ -85,7 +85,7 @@ fn every_container_runs_a_command_of_the_program() {
 }
 
 #[test]
-fn the_ports_are_those_that_the_program_is_told_to_listen_on() {
+fn the_ports_are_those_that_the_program_is_configured_to_listen_on() {
     let http = configuration(&base_with(&[]), "the base").http;
     let metrics = http.metrics_bind.unwrap();
     for path in [WEB, WORKER] {
@@ -132,7 +132,7 @@ fn services_and_policies_name_ports_that_the_pods_have() {
 }
 
 #[test]
-fn probes_ask_what_the_program_answers() {
+fn probes_ask_paths_that_the_program_answers() {
     for path in [WEB, WORKER] {
         let deployment = manifest(path, "Deployment");
         let container = container(&deployment);
@@ -155,7 +155,7 @@ fn pods_are_given_the_time_that_the_program_needs_to_stop() {
         let pod = &manifest(path, "Deployment")["spec"]["template"]["spec"];
         let grace = http.termination_grace.as_secs();
         assert_eq!(pod["terminationGracePeriodSeconds"], grace, "{path}: TERMINATION_GRACE");
-        // With a hook, the grace would have to hold its time as well.
+        // With a hook, the grace period would have to include its time.
         assert!(all(pod, "containers").iter().all(|container| container["lifecycle"].is_null()));
     }
     for name in ["staging", "production"] {
@@ -165,7 +165,7 @@ fn pods_are_given_the_time_that_the_program_needs_to_stop() {
 }
 
 #[test]
-fn the_number_of_pods_is_one_that_the_program_was_told_of() {
+fn the_number_of_pods_is_the_configured_number_of_replicas() {
     let replicas = |name| configuration(&overlay(name), name).replicas;
     let scaled = |path| manifest(path, "HorizontalPodAutoscaler")["spec"]["minReplicas"].clone();
     assert_eq!(scaled("k8s/base/autoscaler.yaml"), replicas("staging"));
@@ -181,7 +181,7 @@ fn the_ingress_leads_to_the_api_and_not_to_health_metrics_or_documents() {
     let ingress = manifest("k8s/components/ingress/ingress.yaml", "Ingress");
     let led: Vec<&str> = all(&ingress, "paths").iter().map(|path| text(&path["path"])).collect();
     for path in &led {
-        assert!(is_served(path), "nobody answers {path}");
+        assert!(is_served(path), "the program does not answer {path}");
     }
     for hidden in ["/metrics", "/livez", "/readyz", "/docs/", "/openapi.json"] {
         assert!(!led.iter().any(|path| hidden.starts_with(path)), "{hidden} by {led:?}");
@@ -192,7 +192,7 @@ fn the_ingress_leads_to_the_api_and_not_to_health_metrics_or_documents() {
 }
 
 #[test]
-fn every_version_is_the_programs() {
+fn every_manifest_names_the_version_of_the_program() {
     let version = env!("CARGO_PKG_VERSION");
     let base = yaml("k8s/base/kustomization.yaml");
     let label = &base["labels"][0]["pairs"]["app.kubernetes.io/version"];

@@ -1,5 +1,5 @@
-//! What the files for Kubernetes, Compose and systemd say of the program, held against the program: variables, ports,
-//! paths, commands and times. Reads files only; `make test-deploy` builds and validates them.
+//! Compares the files for Kubernetes, Compose and systemd with the program: variables, ports, paths, commands and
+//! times. Reads files only; `make test-deploy` builds and validates them.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What the program says of itself.
+//! The facts about the program: its variables, commands, configuration and paths.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -27,36 +27,35 @@ fn commands() -> BTreeSet<String> {
     lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
-/// Fails for a variable that the program would ignore; `place` says whose it is.
+/// Fails for a variable that the program would ignore; `place` is where it is set.
 pub(crate) fn assert_known<'a>(names: impl IntoIterator<Item = &'a String>, place: &str) {
     let known = known();
     let strange: Vec<_> = names.into_iter().filter(|name| !known.contains(*name)).collect();
     assert!(strange.is_empty(), "{place}: no variables of seatlock: {strange:?}");
 }
 
-/// Fails for what is not a command.
+/// Fails if the program has no such command.
 pub(crate) fn assert_command(name: &str, place: &str) {
     let known = commands();
     assert!(known.contains(name), "{place}: `seatlock {name}` is none of {known:?}");
 }
 
-/// The configuration that these variables make, checked as at a start. Files of secrets hold what their names ask
-/// for.
+/// The configuration from these variables, checked as at the start. Files of secrets have example contents.
 pub(crate) fn configuration(variables: &Variables, place: &str) -> Config {
-    let config = Config::from_vars_and_files(variables, &stand_in);
+    let config = Config::from_vars_and_files(variables, &example_secret);
     config.unwrap_or_else(|problems| {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         panic!("{place}: {problems:#?}")
     })
 }
 
-/// The queue's address, or that of one which a program without RabbitMQ takes as well.
+/// The queue's address, or for a program without RabbitMQ one that it accepts.
 pub(crate) fn queue_url(url: &str) -> &str {
     if cfg!(feature = "rabbitmq") { url } else { "db://" }
 }
 
-/// What a secret of this name may be.
-fn stand_in(path: &Path) -> io::Result<String> {
+/// An example content for the file of a secret.
+fn example_secret(path: &Path) -> io::Result<String> {
     match path.to_str() {
         Some("/run/secrets/seatlock/admin-api-key") => Ok("0123456789abcdef".to_owned()),
         Some("/run/secrets/seatlock/write-db-url") => Ok("postgres://s@primary/s".to_owned()),

@@ -1,4 +1,4 @@
-//! The rules for the Prometheus operator: the same as those of monitoring/rules.
+//! The rules for the Prometheus operator: the same as those in monitoring/rules.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! The dashboards: complete, and free of what belongs to one installation.
+//! The dashboards: complete, and independent of one installation.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::files::dashboards;
 
-/// Every panel of a dashboard that shows something; rows are only headings.
+/// Every panel of a dashboard without the rows, which are only headings.
 fn panels(dashboard: &Value) -> Vec<&Value> {
     let panels = dashboard["panels"].as_array().unwrap().iter();
     panels.filter(|panel| panel["type"] != "row").collect()
@@ -21,7 +21,7 @@ pub(crate) fn expressions(dashboard: &Value) -> Vec<String> {
     let notes = notes.map(|note| &note["target"]["expr"]);
     let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
     let queries = variables.filter_map(|variable| variable["query"]["query"].as_str());
-    // `label_values(series, label)` is Grafana's own; what it looks for is the series.
+    // `label_values(series, label)` is a function of Grafana, on a series.
     let series = queries.map(|query| {
         let inside = query.trim_start_matches("label_values(");
         inside.rsplit_once(',').unwrap().0.to_owned()
@@ -34,7 +34,7 @@ pub(crate) fn expressions(dashboard: &Value) -> Vec<String> {
 fn chosen(expression: &str) -> String {
     let filled = expression.replace("$__rate_interval", "1m");
     let filled = filled.replace("\"$job\"", "\".*\"").replace("\"$instance\"", "\".*\"");
-    assert!(!filled.contains('$'), "a variable that nobody fills in: {expression}");
+    assert!(!filled.contains('$'), "a variable without a value: {expression}");
     filled
 }
 
@@ -62,7 +62,7 @@ fn a_dashboard_can_be_imported_anywhere() {
         assert!(ids.insert(dashboard["uid"].as_str().unwrap().to_owned()), "{name}: uid");
         assert!(dashboard["schemaVersion"].as_u64() >= Some(36), "{name}");
         let variables = dashboard["templating"]["list"].as_array().unwrap();
-        assert_eq!(variables[0]["name"], "datasource", "{name}: the others ask it");
+        assert_eq!(variables[0]["name"], "datasource", "{name}: the other variables use it");
         assert_eq!(variables[0]["type"], "datasource", "{name}");
         let mut numbers = BTreeSet::new();
         for panel in dashboard["panels"].as_array().unwrap() {
@@ -87,7 +87,7 @@ fn panels_do_not_overlap() {
             assert!(place("x") + place("w") <= 24, "{name}: {}", panel["title"]);
             for (x, y) in (0..place("w")).flat_map(|x| (0..place("h")).map(move |y| (x, y))) {
                 let free = taken.insert((place("x") + x, place("y") + y));
-                assert!(free, "{name}: {} lies on another", panel["title"]);
+                assert!(free, "{name}: {} overlaps another", panel["title"]);
             }
         }
     }

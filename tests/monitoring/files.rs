@@ -15,7 +15,7 @@ pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The files of a folder whose names end so, by name, with their texts.
+/// The files of a folder whose names end in `end`, by name, with their texts.
 pub(crate) fn files(folder: &str, end: &str) -> Vec<(String, String)> {
     let entries = fs::read_dir(root().join(folder)).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -39,14 +39,14 @@ pub(crate) fn dashboards() -> Vec<(String, Value)> {
     files("monitoring/dashboards", ".json").into_iter().map(parse).collect()
 }
 
-/// The runbooks by the names of their alerts; the index is none.
+/// The runbooks by the names of their alerts, without the index.
 pub(crate) fn runbooks() -> Vec<(String, String)> {
     let pages = files("docs/runbooks", ".md").into_iter();
     let pages = pages.filter(|(name, _)| name != "README.md");
     pages.map(|(name, text)| (name.trim_end_matches(".md").to_owned(), text)).collect()
 }
 
-/// The folder of the monitoring, for tools that run in it.
+/// The folder `monitoring`, in which the tools run.
 pub(crate) fn folder() -> PathBuf {
     Path::new(&root()).join("monitoring")
 }

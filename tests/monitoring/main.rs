@@ -1,5 +1,5 @@
-//! What operators get in `monitoring/` and `docs/runbooks/`, held against the service and against a real
-//! Prometheus and Alertmanager. `monitoring/README.md` says what is there.
+//! Compares `monitoring/` and `docs/runbooks/` with the service, and tries them on a real Prometheus and
+//! Alertmanager. `monitoring/README.md` lists the files.
 
 #![expect(
     clippy::unwrap_used,
@@ -20,5 +20,5 @@ mod runbooks;
 mod scaled;
 mod service;
 
-/// Held by whoever needs the processor: the outage must not be told of what its neighbours take from it.
+/// Held by tests that need the processor, so that their load does not change the results of the outage test.
 pub(crate) static PROCESSOR: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

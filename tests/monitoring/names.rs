@@ -1,4 +1,4 @@
-//! Whatever rules, dashboards and runbooks ask for, a running service tells.
+//! Every series in rules, dashboards and runbooks is exported by a running service.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +9,10 @@ use crate::promql::selectors;
 use crate::runbooks::queries;
 use crate::service::Service;
 
-/// Labels whose values appear with the first answer that has them; a service to which nothing bad has
-/// happened has none of them.
+/// Labels whose values appear only after the first such answer. A service without failures has none of them.
 const BY_CHANCE: [&str; 1] = ["status"];
 
-/// Every expression there is, each with where it stands.
+/// Every expression, each with the file that it is in.
 async fn all_expressions(watcher: &Watcher) -> Vec<(String, String)> {
     let mut found = watcher.expressions().await;
     for (name, dashboard) in dashboards() {
@@ -37,10 +36,10 @@ async fn every_expression_can_be_evaluated() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(watcher.evaluate("sum by job (up)").await.is_err(), "what is wrong is told");
+    assert!(watcher.evaluate("sum by job (up)").await.is_err(), "a wrong expression is an error");
 }
 
-/// Takes a seat and a refusal, looks at the map, and begins to listen: every route that is asked for.
+/// Requests every route that the expressions name: a booking, a refusal, the map and the stream.
 async fn use_every_route(service: &Service) {
     let schedule = service.schedule(1).await;
     assert_eq!(service.book(&schedule, "A-1-1").await, 200);
@@ -48,12 +47,12 @@ async fn use_every_route(service: &Service) {
     for part in ["", "/seats", "/availability"] {
         service.get(&format!("/api/v1/schedules/{schedule}{part}")).await;
     }
-    // Nobody to listen to; the answer to a missing schedule has the route, too.
+    // Without a listener: the answer for a missing schedule is counted under the route, too.
     service.get("/api/v1/schedules/999999/stream").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_series_that_rules_dashboards_and_runbooks_name_is_told_by_a_running_service() {
+async fn every_series_that_rules_dashboards_and_runbooks_name_is_exported_by_a_running_service() {
     let service = Service::start(&[]).await;
     use_every_route(&service).await;
     let configuration = format!(
@@ -66,9 +65,9 @@ async fn every_series_that_rules_dashboards_and_runbooks_name_is_told_by_a_runni
     let watcher = Watcher::start(&configuration);
     watcher.take_rules(&rule_files()).await;
     watcher.until("count_over_time(seatlock_ready[5m]) > 4").await;
-    // Recorded last of all.
+    // The last of the recorded series.
     watcher.until("count_over_time(job:seatlock_batch_wait_slow:ratio_rate5m[5m]) > 2").await;
-    let told = service.get("/metrics").await;
+    let exported = service.get("/metrics").await;
     let recorded = watcher.recorded().await;
     let mut asked = BTreeSet::new();
     let mut missing = Vec::new();
@@ -79,7 +78,7 @@ async fn every_series_that_rules_dashboards_and_runbooks_name_is_told_by_a_runni
                 continue;
             }
             if watcher.evaluate(&format!("count({narrowed})")).await.unwrap().is_empty() {
-                let known = recorded.contains(&selector.name) || told.contains(&selector.name);
+                let known = recorded.contains(&selector.name) || exported.contains(&selector.name);
                 let what = if known { "no series has these labels" } else { "no such metric" };
                 missing.push(format!("{place}: {narrowed}: {what}"));
             }
@@ -88,18 +87,18 @@ async fn every_series_that_rules_dashboards_and_runbooks_name_is_told_by_a_runni
     assert!(asked.len() > 80, "only {} selectors", asked.len());
     assert!(
         missing.is_empty(),
-        "correct these names, or count these things:\n{}",
+        "correct these names, or add these metrics:\n{}",
         missing.join("\n")
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_that_is_recorded_is_looked_at() {
+async fn every_recorded_series_is_used() {
     let watcher = Watcher::start_idle().await;
     let all = all_expressions(&watcher).await;
     let used: BTreeSet<String> =
         all.iter().flat_map(|(_, text)| selectors(text)).map(|found| found.name).collect();
     let recorded = watcher.recorded().await;
     let unused: Vec<_> = recorded.iter().filter(|name| !used.contains(*name)).collect();
-    assert!(unused.is_empty(), "nobody looks at {unused:?}: delete them");
+    assert!(unused.is_empty(), "no expression uses {unused:?}: delete them");
 }

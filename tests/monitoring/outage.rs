@@ -1,4 +1,4 @@
-//! Two processes under load lose Redis, and get it back: who is told what.
+//! Two processes under load lose Redis and get it back: which alerts fire, and where they are sent.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use crate::receiver::Receiver;
 use crate::scaled;
 use crate::service::Service;
 
-/// What the loss of Redis is told by; nothing else fires.
+/// The alerts on the loss of Redis; no other alert fires.
 const EXPECTED: [&str; 2] = ["SeatlockBreakerOpen", "SeatlockLockFailures"];
 
-/// Every alert that has fired within a time of the past.
+/// Every alert that has fired within the last minutes.
 const FIRED: &str = "group by (alertname) (max_over_time(ALERTS{alertstate=\"firing\"}[5m]))";
 
-/// Long enough for alerts that wait for a quarter of an hour.
+/// Long enough for alerts with `for: 15m`.
 const QUARTER: Duration = Duration::from_secs(15 * 60 / scaled::FASTER);
 
 /// Rows of 100 seats; more than are sold meanwhile.
 const ROWS: u32 = 100;
 
-/// Two processes, what they need, and who watches them.
+/// Two processes, their servers, and their monitoring.
 struct World {
     services: Arc<[Service; 2]>,
     redis: Redis,
@@ -47,7 +47,7 @@ impl World {
             ("REDIS_HOST", "127.0.0.1"),
             ("REDIS_PORT", &port),
             ("REPLICAS", "2"),
-            // A slow Redis is what a busy machine makes of a healthy one; only a dead one is meant here.
+            // On a busy machine a healthy Redis is slow, and this test is about a dead one.
             ("LOCK_ROUND_TRIP", "400ms"),
         ];
         let services =
@@ -59,15 +59,15 @@ impl World {
         let text = scaled::configuration(&read("monitoring/alertmanager.yml"));
         let alertmanager =
             block_in_place(|| Alertmanager::start(&text.replace("127.0.0.1:9095/", &webhook)));
-        let told = format!("127.0.0.1:{}", alertmanager.port());
+        let target = format!("127.0.0.1:{}", alertmanager.port());
         let text = scaled::configuration(&read("monitoring/prometheus.yml"));
-        let text = text.replace("127.0.0.1:9093", &told);
+        let text = text.replace("127.0.0.1:9093", &target);
         let text = text.replace("127.0.0.1:8080", &addresses.join("\", \""));
         let rules = rule_files().into_iter();
         let rules: Vec<_> = rules.map(|(name, text)| (name, scaled::rules(&text))).collect();
         let watcher = Watcher::start(&text);
-        // Prometheus takes up to five seconds until it scrapes for the first time, which would be five
-        // minutes without any process of the service.
+        // Prometheus takes up to five seconds until its first scrape, which here would be five minutes without a
+        // process of the service.
         watcher.until("sum(seatlock_ready) == 2").await;
         watcher.take_rules(&rules).await;
         Self { services, redis, watcher, pager, _alertmanager: alertmanager }
@@ -84,11 +84,11 @@ impl World {
     }
 }
 
-/// Buyers who go on until they are stopped: half of them want any seat, half of them the same few, so
-/// that soon half of all requests are rightly refused.
+/// Buyers that request seats until they are stopped: half of them any seat, half of them the same few, so that soon
+/// half of all requests are refused correctly.
 struct Load {
     stop: Arc<AtomicBool>,
-    /// Answers by what they were: 200, 409, anything else.
+    /// Numbers of answers: 200, 409, any other.
     answers: Arc<[AtomicU64; 3]>,
     buyers: Vec<JoinHandle<()>>,
 }
@@ -135,20 +135,20 @@ async fn when_redis_dies_the_right_alerts_fire_and_only_those_and_end_when_it_is
     let world = World::start().await;
     let load = Load::start(&world.services).await;
 
-    // An on-sale in good health: half of the buyers are refused, and nobody is called.
+    // A healthy on-sale: half of the buyers are refused, and no alert fires.
     world.watcher.until("job:seatlock_booking_valid:rate1h > 1").await;
     sleep(QUARTER).await;
     let before = load.answered();
     assert!(before[0] > 0 && before[1] > 0 && before[2] == 0, "{before:?}");
-    assert_eq!(world.fired().await, [""; 0], "in good health");
-    assert_eq!(world.pager.told().len(), 0, "{:#?}", world.pager.told());
+    assert_eq!(world.fired().await, [""; 0], "healthy");
+    assert_eq!(world.pager.notifications().len(), 0, "{:#?}", world.pager.notifications());
 
     block_in_place(|| world.redis.kill());
     let page = world.pager.until("SeatlockLockFailures", false).await;
     let ticket = world.pager.until("SeatlockBreakerOpen", false).await;
     assert_eq!((page.path.as_str(), ticket.path.as_str()), ("/pages", "/tickets"));
-    for told in [page, ticket] {
-        let runbook = told.alert["annotations"]["runbook_url"].as_str().unwrap().to_owned();
+    for sent in [page, ticket] {
+        let runbook = sent.alert["annotations"]["runbook_url"].as_str().unwrap().to_owned();
         assert!(root().join(&runbook).is_file(), "{runbook}");
     }
     sleep(QUARTER).await;
@@ -162,8 +162,8 @@ async fn when_redis_dies_the_right_alerts_fire_and_only_those_and_end_when_it_is
     }
     world.until_all_is_well().await;
     load.stop().await;
-    assert_eq!(world.fired().await, EXPECTED, "in the whole time");
-    let told: BTreeSet<String> =
-        world.pager.told().iter().map(|told| told.name().to_owned()).collect();
-    assert_eq!(Vec::from_iter(told), EXPECTED, "who is told of what");
+    assert_eq!(world.fired().await, EXPECTED, "over the whole test");
+    let sent: BTreeSet<String> =
+        world.pager.notifications().iter().map(|sent| sent.name().to_owned()).collect();
+    assert_eq!(Vec::from_iter(sent), EXPECTED, "the alerts that were sent");
 }

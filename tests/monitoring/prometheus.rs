@@ -1,14 +1,14 @@
 //! A Prometheus with the project's rules, and the answers of its API.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
-use test_support::Prometheus;
+use test_support::{Prometheus, eventually};
 use tokio::task::block_in_place;
 
 use crate::files::rule_files;
 
-/// How long a condition is waited for.
+/// How long tests wait for a condition.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// A running Prometheus.
@@ -33,27 +33,28 @@ impl Watcher {
         Self { server, http }
     }
 
-    /// Gives it these rule files, and waits until it has read them.
+    /// Loads these rule files, and waits until Prometheus has read them.
     pub(crate) async fn take_rules(&self, files: &[(String, String)]) {
         let paths: Vec<String> = files.iter().map(|(name, _)| format!("rules/{name}")).collect();
         let texts = files.iter().map(|(_, text)| text.as_str());
         let files: Vec<(&str, &str)> = paths.iter().map(String::as_str).zip(texts).collect();
         block_in_place(|| self.server.reload(&files));
-        let end = Instant::now() + SOON;
-        while self.ask("rules", None).await["data"]["groups"].as_array().is_none_or(Vec::is_empty) {
-            assert!(Instant::now() < end, "it does not read its rules");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        eventually("the rules", SOON, async || {
+            let answer = self.ask("rules", None).await;
+            let groups = answer["data"]["groups"].as_array();
+            if groups.is_none_or(Vec::is_empty) { Err(answer) } else { Ok(()) }
+        })
+        .await;
     }
 
-    /// Starts one with the rules as they are, that scrapes nothing.
+    /// Starts one with the project's rules and without targets.
     pub(crate) async fn start_idle() -> Self {
         let watcher = Self::start("rule_files: [rules/*.yml]\n");
         watcher.take_rules(&rule_files()).await;
         watcher
     }
 
-    /// What the API answers; a wrong expression is `"status": "error"`.
+    /// The answer of the API; for a wrong expression it is `"status": "error"`.
     async fn ask(&self, path: &str, body: Option<String>) -> Value {
         let url = format!("http://127.0.0.1:{}/api/v1/{path}", self.server.port());
         let request = match body {
@@ -68,7 +69,7 @@ impl Watcher {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
     }
 
-    /// What an expression gives now, or why it is none.
+    /// The current result of an expression, or its error.
     pub(crate) async fn evaluate(&self, expression: &str) -> Result<Vec<Value>, String> {
         let answer = self.ask("query", Some(format!("query={}", encoded(expression)))).await;
         match answer["data"]["result"].as_array() {
@@ -77,7 +78,7 @@ impl Watcher {
         }
     }
 
-    /// The values of a label in what an expression gives, sorted.
+    /// The values of a label in the result of an expression, sorted.
     pub(crate) async fn labels(&self, expression: &str, label: &str) -> Vec<String> {
         let found = self.evaluate(expression).await.unwrap_or_else(|error| panic!("{error}"));
         let value =
@@ -107,7 +108,7 @@ impl Watcher {
         self.rules("alerting").await.into_iter().map(alert).collect()
     }
 
-    /// The names of everything that is recorded.
+    /// The names of all recorded series.
     pub(crate) async fn recorded(&self) -> Vec<String> {
         let rules = self.rules("recording").await;
         rules.iter().map(|rule| rule["name"].as_str().unwrap().to_owned()).collect()
@@ -121,17 +122,17 @@ impl Watcher {
         rules.iter().map(|rule| (text(&rule["name"]), text(&rule["query"]))).collect()
     }
 
-    /// Waits until an expression gives something.
+    /// Waits until an expression has a result.
     pub(crate) async fn until(&self, expression: &str) {
-        let end = Instant::now() + SOON;
-        while self.evaluate(expression).await.unwrap_or_else(|error| panic!("{error}")).is_empty() {
-            assert!(Instant::now() < end, "{expression} gives nothing");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        eventually(expression, SOON, async || {
+            let result = self.evaluate(expression).await.unwrap_or_else(|error| panic!("{error}"));
+            if result.is_empty() { Err("no result") } else { Ok(()) }
+        })
+        .await;
     }
 }
 
-/// A text as it stands in a form (`application/x-www-form-urlencoded`).
+/// Encodes a text as `application/x-www-form-urlencoded`.
 fn encoded(text: &str) -> String {
     let letter = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),

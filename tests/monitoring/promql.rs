@@ -1,6 +1,6 @@
-//! As much of PromQL as is needed to see which series an expression names.
+//! A partial reader of PromQL that finds the series in an expression.
 
-/// A name with its matchers as they stand there, such as `up{job="seatlock"}`.
+/// A name with its matchers as written, such as `up{job="seatlock"}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Selector {
     pub(crate) name: String,
@@ -17,8 +17,8 @@ impl Selector {
     }
 }
 
-/// Every selector of the service's own series: names that begin with `seatlock_` or `process_`, or that
-/// contain a colon, as recorded ones do.
+/// Every selector of the service's series: names that begin with `seatlock_` or `process_`, and recorded series,
+/// which contain a colon.
 pub(crate) fn selectors(expression: &str) -> Vec<Selector> {
     let is_ours = |name: &str| {
         name.starts_with("seatlock_") || name.starts_with("process_") || name.contains(':')
@@ -70,7 +70,7 @@ fn matchers(mut text: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn names_and_matchers_are_found_and_texts_are_none() {
+fn names_and_matchers_are_found_and_strings_are_ignored() {
     let text = "sum by (job) (rate(seatlock_a_total{b=~\"x|seatlock_no\", route=\"/s/{id}\"}[5m])) > \
                 100 * job:seatlock_c:rate5m and up{job=\"d\"} == process_e";
     let found: Vec<String> = selectors(text).iter().map(|found| found.without(&["b"])).collect();

@@ -1,4 +1,4 @@
-//! The rules: right, tested, and complete in what they tell.
+//! The rules: valid, tested, and with complete annotations.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::PROCESSOR;
 use crate::files::{files, folder, read, rule_files};
 use crate::prometheus::Watcher;
 
-/// How loud an alert may be.
+/// The severities of alerts.
 const SEVERITIES: [&str; 2] = ["page", "ticket"];
 
 /// The alerts of a rule file, without a server.
@@ -38,7 +38,7 @@ fn the_rules_are_valid() {
 }
 
 #[test]
-fn the_rules_fire_and_keep_still_as_their_tests_say() {
+fn the_rules_pass_their_promtool_tests() {
     let _processor = PROCESSOR.blocking_lock();
     for (name, _) in files("monitoring/tests", "_test.yml") {
         monitoring_tool(&folder(), "promtool", &["test", "rules", &format!("tests/{name}")]);
@@ -81,7 +81,7 @@ fn every_alert_is_tested_to_fire_and_not_to() {
     assert!(missing.is_empty(), "add these cases to monitoring/tests: {missing:#?}");
     let unknown: Vec<_> =
         expected.iter().filter(|(name, _)| !alerts.contains(name.as_str())).collect();
-    assert!(unknown.is_empty(), "there are no such alerts: {unknown:?}");
+    assert!(unknown.is_empty(), "no such alerts: {unknown:?}");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn expectations_are_read_with_their_alerts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_alert_says_how_bad_it_is_what_it_means_and_where_to_read_on() {
+async fn every_alert_has_a_severity_a_description_and_a_runbook() {
     for alert in Watcher::start_idle().await.alerts().await {
         let name = &alert.name;
         let severity = alert.labels["severity"].as_str().unwrap_or_default();
@@ -103,6 +103,9 @@ async fn every_alert_says_how_bad_it_is_what_it_means_and_where_to_read_on() {
         }
         let expected = format!("{{{{ $externalLabels.runbooks }}}}docs/runbooks/{name}.md");
         assert_eq!(alert.annotations["runbook_url"], expected, "{name}");
-        assert!(name.starts_with("Seatlock"), "{name}: another service may have one called so");
+        assert!(
+            name.starts_with("Seatlock"),
+            "{name}: the prefix keeps it apart from alerts of other services"
+        );
     }
 }

@@ -1,11 +1,11 @@
-//! The runbooks: one for each alert, each complete.
+//! The runbooks: one complete runbook for each alert.
 
 use std::collections::BTreeSet;
 
 use crate::files::{read, runbooks};
 use crate::prometheus::Watcher;
 
-/// What every runbook has, in this order.
+/// The sections of every runbook, in this order.
 const PARTS: [&str; 4] = ["## Meaning", "## Impact", "## Diagnosis", "## Mitigation"];
 
 /// The queries of a runbook: the lines of its blocks marked `promql`.
@@ -31,7 +31,7 @@ async fn every_alert_has_its_runbook_and_every_runbook_its_alert() {
     let missing: Vec<_> = alerts.difference(&books).collect();
     let stale: Vec<_> = books.difference(&alerts).collect();
     assert!(missing.is_empty(), "write docs/runbooks/ for {missing:?}");
-    assert!(stale.is_empty(), "no alert is called so, delete from docs/runbooks/: {stale:?}");
+    assert!(stale.is_empty(), "no alert has this name, delete from docs/runbooks/: {stale:?}");
     let index = read("docs/runbooks/README.md");
     for alert in alerts {
         assert!(index.contains(&format!("[{alert}]({alert}.md)")), "{alert} is not in the index");
@@ -39,7 +39,7 @@ async fn every_alert_has_its_runbook_and_every_runbook_its_alert() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_runbook_says_the_severity_of_its_alert() {
+async fn every_runbook_states_the_severity_of_its_alert() {
     let (alerts, books) = (Watcher::start_idle().await.alerts().await, runbooks());
     let index = read("docs/runbooks/README.md");
     for alert in alerts {
@@ -47,12 +47,12 @@ async fn every_runbook_says_the_severity_of_its_alert() {
         let (name, text) = books.iter().find(|(name, _)| *name == alert.name).unwrap();
         assert!(text.contains(&format!("\nSeverity: {severity}.\n")), "{name} is a {severity}");
         let row = format!("| [{name}]({name}.md) | {severity} |");
-        assert!(index.contains(&row), "the index says otherwise than {row}");
+        assert!(index.contains(&row), "the index lacks this row: {row}");
     }
 }
 
 #[test]
-fn every_runbook_has_its_parts_in_order_and_a_query() {
+fn every_runbook_has_its_sections_in_order_and_a_query() {
     for (name, text) in runbooks() {
         assert!(text.starts_with(&format!("# {name}\n")), "{name}");
         let mut rest = text.as_str();
@@ -62,7 +62,7 @@ fn every_runbook_has_its_parts_in_order_and_a_query() {
                 .unwrap_or_else(|| panic!("{name}: {part} is missing, or not in its place"));
             rest = after;
             let body = rest.split("\n## ").next().unwrap_or_default();
-            assert!(body.trim().len() > 40, "{name}: {part} says too little");
+            assert!(body.trim().len() > 40, "{name}: {part} is too short");
         }
         assert!(!queries(&text).is_empty(), "{name}: no query to begin with");
     }

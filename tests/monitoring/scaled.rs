@@ -1,15 +1,14 @@
-//! The same files in a faster time, for a test that cannot wait for hours.
+//! The monitoring files with shorter durations, for a test that cannot wait for hours.
 //!
-//! A mechanical change and the only one: every duration is divided by [`FASTER`], in rule files those in
-//! `for:`, in `interval:` and in range selectors (`[5m]`), in the servers' configuration those of every
-//! setting that is nothing but a duration. Thresholds stay: they are shares, rates in a second, times that
-//! the service itself takes, or ask whether something has happened at all. So five minutes of the rules are
-//! five seconds of the test.
+//! Every duration is divided by [`FASTER`], and nothing else is changed: in rule files those in `for:`, in
+//! `interval:` and in range selectors (`[5m]`), in the servers' configuration every setting that is only a duration.
+//! Thresholds stay, since they are shares, rates per second, times of the service itself, or conditions on whether
+//! something has happened. So five minutes of the rules are five seconds of the test.
 
-/// How many times faster.
+/// The divisor of all durations.
 pub(crate) const FASTER: u64 = 60;
 
-/// A rule file, faster.
+/// A rule file with shorter durations.
 pub(crate) fn rules(text: &str) -> String {
     let line = |line: &str| {
         let ranged = ranges(line);
@@ -18,7 +17,7 @@ pub(crate) fn rules(text: &str) -> String {
     text.lines().map(|found| line(found) + "\n").collect()
 }
 
-/// The configuration of Prometheus or Alertmanager, faster.
+/// The configuration of Prometheus or Alertmanager with shorter durations.
 pub(crate) fn configuration(text: &str) -> String {
     text.lines().map(|line| setting(line) + "\n").collect()
 }
@@ -49,7 +48,7 @@ fn ranges(line: &str) -> String {
     done
 }
 
-/// A duration of one unit, divided; nothing if it is none.
+/// A duration of one unit, divided; `None` if the text is no duration.
 fn faster(duration: &str) -> Option<String> {
     let digits = duration.find(|letter: char| !letter.is_ascii_digit())?;
     let (number, unit) = duration.split_at(digits);

@@ -1,11 +1,10 @@
-//! The service under test as processes of its own.
+//! The service under test, as separate processes.
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use test_support::Process;
+use test_support::{Process, eventually};
 use tokio::task::block_in_place;
 
 use crate::prometheus::SOON;
@@ -22,21 +21,21 @@ impl Service {
     pub(crate) async fn start(variables: &[(&str, &str)]) -> Self {
         let usual = [("BIND", "127.0.0.1:0"), ("LOG_FORMAT", "text")];
         let program = Path::new(env!("CARGO_BIN_EXE_seatlock"));
-        let said = "listening on http://";
+        let prefix = "listening on http://";
         let (process, line) = block_in_place(|| {
             let process = Process::spawn(program, &[&usual, variables].concat());
-            let line = process.wait_for_line(|line| line.contains(said), SOON);
+            let line = process.wait_for_line(|line| line.contains(prefix), SOON);
             (process, line)
         });
-        let address = line.split_once(said).unwrap().1;
+        let address = line.split_once(prefix).unwrap().1;
         let address = address.split([' ', '"']).next().unwrap().parse().unwrap();
         let http = reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap();
         let service = Self { _process: process, address, http };
-        let end = Instant::now() + SOON;
-        while !service.get("/metrics").await.contains("\nseatlock_ready 1\n") {
-            assert!(Instant::now() < end, "the process at {address} does not become ready");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        eventually("a ready service", SOON, async || {
+            let metrics = service.get("/metrics").await;
+            if metrics.contains("\nseatlock_ready 1\n") { Ok(()) } else { Err(metrics) }
+        })
+        .await;
         service
     }
 
@@ -55,7 +54,7 @@ impl Service {
         (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
     }
 
-    /// Enters a schedule of rows of 100 seats; gives its id.
+    /// Creates a schedule with rows of 100 seats, and returns its id.
     pub(crate) async fn schedule(&self, rows: u32) -> String {
         let id = |(status, body): (u16, Value)| {
             assert_eq!(status, 201, "{body}");
@@ -68,7 +67,7 @@ impl Service {
         id(self.post(&format!("/api/v1/events/{event}/schedules"), &body).await)
     }
 
-    /// Books one seat; gives the status.
+    /// Books one seat, and returns the status.
     pub(crate) async fn book(&self, schedule: &str, seat: &str) -> u16 {
         let body = json!({"schedule_id": schedule, "seats": [seat], "customer_id": "anna"});
         self.post("/api/v1/bookings", &body).await.0

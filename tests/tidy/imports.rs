@@ -1,70 +1,46 @@
-//! Which module may name which: the layers of the crate and of the store, and no cycle between files.
+//! Which module may name which: the import table, the layers of the store, and no cycle between files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::LazyLock;
 
 use crate::{SourceFile, enforce, paths, planted, project};
 
-/// Which top-level module of `src` may name which others, tests included. Every module may name
-/// itself. Data flows one way: a row names only modules whose rows are below it.
-const IMPORTS: &[(&str, &[&str])] = &[
-    ("main", &[EVERYTHING]),
-    ("lib", &[EVERYTHING]),
-    ("cli", &[EVERYTHING]),
-    ("app", &[BELOW]),
-    ("http", &["service", "actors", "seat_map", "formats", "domain", "telemetry"]),
-    (
-        "background",
-        &["actors", "seat_map", "queue", "store", "domain", "telemetry", "breaker", "faults"],
-    ),
-    (
-        "service",
-        &[
-            "actors",
-            "seat_map",
-            "lock",
-            "queue",
-            "store",
-            "domain",
-            "telemetry",
-            "batcher",
-            "faults",
-        ],
-    ),
-    ("actors", &["seat_map", "lock", "store", "domain", "telemetry", "faults"]),
-    ("seat_map", &["redis", "store", "domain", "telemetry", "breaker", "batcher", "faults"]),
-    ("lock", &["redis", "domain", "telemetry", "breaker", "backoff", "faults"]),
-    ("queue", &["redis", "store", "domain", "telemetry", "breaker", "batcher"]),
-    ("redis", &[]),
-    ("store", &["domain", "telemetry", "faults"]),
-    ("config", &["domain", "telemetry"]),
-    ("telemetry", &["domain", "breaker"]),
-    ("formats", &["domain"]),
-    ("breaker", &["backoff"]),
-    ("backoff", &[]),
-    ("batcher", &[]),
-    ("domain", &[]),
-    ("faults", &[]),
-];
+/// A module of `src`, and the modules that it may name beside itself.
+type Row = (&'static str, Vec<&'static str>);
 
-/// The folders of `src/store`, each of which may name those behind it and no other.
+/// The import table of ARCHITECTURE.md. Data flows one way: a row names only modules of rows below it.
+static IMPORTS: LazyLock<Vec<Row>> = LazyLock::new(|| {
+    let page = include_str!("../../ARCHITECTURE.md");
+    let table = page.split("<!-- imports -->").nth(1).unwrap_or_default();
+    let rows = table.lines().skip(3).take_while(|line| line.starts_with('|'));
+    rows.filter_map(|row| {
+        let (module, named) = row.trim_matches('|').split_once('|')?;
+        let name = |text: &'static str| text.trim().trim_matches('`');
+        let named = named.split(',').map(name).filter(|named| *named != "nothing");
+        Some((name(module), named.collect()))
+    })
+    .collect()
+});
+
+/// The folders of `src/store`, highest first: each may name only those after it.
 const STORE_LAYERS: [&str; 5] = ["audit", "schema", "batch", "queries", "connection"];
 
-/// Whatever there is: for the roots of the crates, whose own items look like modules.
+/// Every module, for the roots of the crates, whose own items look like modules.
 const EVERYTHING: &str = "everything";
 
 /// Every module whose row is below.
 const BELOW: &str = "everything below";
 
-/// What is never let through, however the table is changed: handlers see neither rows nor locks.
+/// What no change of the table may allow: handlers see neither rows nor locks.
 const NEVER: &[(&str, &str)] = &[("http", "store"), ("http", "lock")];
 
+/// Finds paths to modules that the import table does not allow.
 fn imports(file: &SourceFile) -> Vec<String> {
     let Some(module) = file.row() else { return Vec::new() };
     let Some(row) = IMPORTS.iter().position(|(name, _)| *name == module) else {
-        return vec![
-            file.at(1, &format!("give `{module}` a row in IMPORTS of tests/tidy/imports.rs")),
-        ];
+        let remedy = format!("give `{module}` a row in the import table of ARCHITECTURE.md");
+        return vec![file.at(1, &remedy)];
     };
     let mut found = Vec::new();
     for (line, path) in paths::paths(&file.tokens(), &file.module()) {
@@ -72,7 +48,7 @@ fn imports(file: &SourceFile) -> Vec<String> {
         if named != module && !may_name(row, named) {
             let remedy = format!(
                 "`{module}` may not name `{named}`: move the code to a module that may, or pass in \
-                 what it needs (IMPORTS in tests/tidy/imports.rs)"
+                 what it needs (the import table of ARCHITECTURE.md)"
             );
             found.push(file.at(line, &remedy));
         }
@@ -80,7 +56,7 @@ fn imports(file: &SourceFile) -> Vec<String> {
     found
 }
 
-/// Paths inside `src/store` that lead from a lower folder to a higher one.
+/// Finds paths inside `src/store` from a lower folder to a higher one.
 fn upward_in_store(file: &SourceFile) -> Vec<String> {
     let layer = |path: &[&str]| match path {
         ["store", folder, ..] => STORE_LAYERS.iter().position(|layer| layer == folder),
@@ -88,8 +64,9 @@ fn upward_in_store(file: &SourceFile) -> Vec<String> {
     };
     let own = file.module();
     let Some(place) = layer(&own) else { return Vec::new() };
-    let paths = paths::paths(&file.tokens(), &own).into_iter();
-    paths
+    let tokens = file.tokens();
+    paths::paths(&tokens, &own)
+        .into_iter()
         .filter(|(_, path)| layer(path).is_some_and(|named| named < place))
         .map(|(line, path)| {
             let remedy = format!(
@@ -102,16 +79,16 @@ fn upward_in_store(file: &SourceFile) -> Vec<String> {
 }
 
 fn may_name(row: usize, named: &str) -> bool {
-    let mut rows = IMPORTS.iter().skip(row);
-    let listed = rows.next().map_or(&[] as &[&str], |(_, listed)| listed);
+    let Some((_, listed)) = IMPORTS.get(row) else { return false };
+    let is_below = || IMPORTS.iter().skip(row + 1).any(|(below, _)| *below == named);
     listed.contains(&EVERYTHING)
         || listed.contains(&named)
-        || (listed.contains(&BELOW) && rows.any(|(below, _)| *below == named))
+        || (listed.contains(&BELOW) && is_below())
 }
 
-/// Files that name one another, directly or through others; each cycle is found once.
+/// Finds files that name one another, directly or through others.
 ///
-/// A file may name what its own ancestors declare: that is how a module is divided into files.
+/// A file may name what its own ancestors declare, as a module is divided into files that way.
 fn cycles(files: &[SourceFile]) -> Vec<String> {
     let modules: BTreeMap<Vec<&str>, &str> = files
         .iter()
@@ -120,8 +97,8 @@ fn cycles(files: &[SourceFile]) -> Vec<String> {
         .collect();
     let mut named: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for file in files.iter().filter(|file| file.row().is_some()) {
-        let own = file.module();
-        for (_, path) in paths::paths(&file.tokens(), &own) {
+        let (own, tokens) = (file.module(), file.tokens());
+        for (_, path) in paths::paths(&tokens, &own) {
             let lengths = (1..=path.len()).rev();
             let target =
                 lengths.filter_map(|length| modules.get_key_value(path.get(..length)?)).next();
@@ -132,21 +109,15 @@ fn cycles(files: &[SourceFile]) -> Vec<String> {
             }
         }
     }
-    let reached: BTreeMap<&str, BTreeSet<&str>> =
-        named.keys().map(|file| (*file, reach(&named, file))).collect();
-    let both = |one: &str, other: &str| {
-        let names = |from, to| reached.get(from).is_some_and(|seen| seen.contains(to));
-        names(one, other) && names(other, one)
-    };
-    let cycles: BTreeSet<Vec<&str>> = reached
-        .keys()
-        .filter(|file| both(file, file))
-        .map(|file| reached.keys().copied().filter(|other| both(file, other)).collect())
-        .collect();
-    cycles.into_iter().map(|cycle| format!("a cycle of imports: {}", cycle.join(", "))).collect()
+    let on_cycles: Vec<_> =
+        named.keys().copied().filter(|file| reach(&named, file).contains(file)).collect();
+    if on_cycles.is_empty() {
+        return Vec::new();
+    }
+    vec![format!("a cycle of imports: {}", on_cycles.join(", "))]
 }
 
-/// Every file that can be reached from a file.
+/// Returns every file that can be reached from a file.
 fn reach<'a>(named: &BTreeMap<&'a str, BTreeSet<&'a str>>, from: &str) -> BTreeSet<&'a str> {
     let mut seen = BTreeSet::new();
     let mut open: Vec<&str> = named.get(from).into_iter().flatten().copied().collect();
@@ -161,12 +132,12 @@ fn reach<'a>(named: &BTreeMap<&'a str, BTreeSet<&'a str>>, from: &str) -> BTreeS
 #[test]
 fn no_two_files_import_each_other() -> io::Result<()> {
     let found = cycles(&project()?);
-    assert!(found.is_empty(), "{} cycles to open:\n{}", found.len(), found.join("\n"));
+    assert!(found.is_empty(), "{} cycles of imports:\n{}", found.len(), found.join("\n"));
     Ok(())
 }
 
 #[test]
-fn a_cycle_between_files_is_found_and_a_parent_is_none() {
+fn a_cycle_between_files_is_found_and_a_path_to_a_parent_is_allowed() {
     let file =
         |path: &str, source: &str| SourceFile { path: path.to_owned(), source: source.to_owned() };
     let files = |back: &str| {
@@ -188,7 +159,7 @@ fn modules_name_only_those_below_them() -> io::Result<()> {
 }
 
 #[test]
-fn a_module_that_names_another_one_against_the_flow_is_found() {
+fn a_path_that_the_import_table_does_not_allow_is_found() {
     let source =
         "use crate::domain::ids;\nuse crate::{store::Pool, lock};\nuse super::super::super::store;
         mod tests { use super::super::super::super::app; use crate::http; }\nuse crate::*;";
@@ -208,7 +179,7 @@ fn folders_of_the_store_name_only_those_below_them() -> io::Result<()> {
 }
 
 #[test]
-fn a_path_that_leads_upward_in_the_store_is_found() {
+fn a_path_to_a_higher_folder_of_the_store_is_found() {
     let source = "use crate::store::{batch::A, connection::B};\nuse super::super::schema;";
     let found = planted(upward_in_store, "src/store/queries/holds.rs", source);
     assert_eq!(found, ["1", "2"]);
@@ -223,7 +194,7 @@ fn a_module_without_a_row_is_found() {
 }
 
 #[test]
-fn the_table_points_downwards_and_keeps_handlers_from_rows_and_locks() {
+fn the_import_table_points_downwards_and_keeps_handlers_from_rows_and_locks() {
     for (row, (module, listed)) in IMPORTS.iter().enumerate() {
         for named in listed.iter().filter(|named| ![EVERYTHING, BELOW].contains(named)) {
             let below = IMPORTS.iter().skip(row + 1).any(|(below, _)| below == named);

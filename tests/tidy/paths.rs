@@ -1,22 +1,21 @@
-//! Which modules of the crate a file names: `crate::…` and `super::…`, in `use` trees and
-//! elsewhere.
+//! The module paths in a file: `crate::…` and `super::…`, in `use` trees and elsewhere.
 
 use crate::tokens::Token;
 
 /// A module path from the crate's root.
 type Path<'a> = Vec<&'a str>;
 
-/// Every path that leads through `crate` or `super`, from the crate's root, with the line it begins
-/// in. `file` is the module the tokens are in; modules inside the file are followed.
-pub(crate) fn paths<'a>(tokens: &[Token<'a>], file: &[&'a str]) -> Vec<(usize, Path<'a>)> {
-    let text = |at: usize| tokens.get(at).map_or("", |token| token.text);
+/// Returns every path through `crate`, `super` or `self`, from the crate's root, with the line in which it
+/// begins. `file` is the module of the tokens; modules inside the file are followed.
+pub(crate) fn paths<'a>(tokens: &'a [Token], file: &[&'a str]) -> Vec<(usize, Path<'a>)> {
+    let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
     let mut found = Vec::new();
     let mut here = file.to_vec();
     // The depths at which the modules inside this file were opened.
     let mut opened = Vec::new();
     let (mut depth, mut at) = (0_usize, 0);
     while let Some(token) = tokens.get(at) {
-        match token.text {
+        match token.text.as_str() {
             "mod" if text(at + 2) == "{" => {
                 here.push(text(at + 1));
                 opened.push(depth);
@@ -30,7 +29,7 @@ pub(crate) fn paths<'a>(tokens: &[Token<'a>], file: &[&'a str]) -> Vec<(usize, P
                     here.pop();
                 }
             }
-            // `$crate` stands in a macro; its paths belong to the files that use the macro.
+            // The paths behind `$crate` belong to the files that use the macro.
             "crate" if at > 0 && text(at - 1) == "$" => {}
             "crate" | "super" | "self" if text(at + 1) == "::" => {
                 let mut ends = Vec::new();
@@ -45,15 +44,15 @@ pub(crate) fn paths<'a>(tokens: &[Token<'a>], file: &[&'a str]) -> Vec<(usize, P
     found
 }
 
-/// Follows one path or `use` tree from `at`, starting in the module `path`; adds where each of its
-/// branches ends and returns the index behind it.
+/// Follows one path or `use` tree from `at`, starting in the module `path`. Adds the end of each branch to `ends`
+/// and returns the index behind the tree.
 fn tree<'a>(
-    tokens: &[Token<'a>],
+    tokens: &'a [Token],
     mut at: usize,
     mut path: Path<'a>,
     ends: &mut Vec<Path<'a>>,
 ) -> usize {
-    let text = |at: usize| tokens.get(at).map_or("", |token| token.text);
+    let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
     loop {
         match text(at) {
             "crate" => path.clear(),
@@ -71,15 +70,15 @@ fn tree<'a>(
     }
 }
 
-/// The branches between braces; `at` is behind the opening one.
+/// Follows the branches between braces; `at` is behind the opening brace.
 fn group<'a>(
-    tokens: &[Token<'a>],
+    tokens: &'a [Token],
     mut at: usize,
     path: &Path<'a>,
     ends: &mut Vec<Path<'a>>,
 ) -> usize {
     loop {
-        match tokens.get(at).map(|token| token.text) {
+        match tokens.get(at).map(|token| token.text.as_str()) {
             None => return at,
             Some("}") => return at + 1,
             Some(",") => at += 1,
@@ -96,7 +95,8 @@ mod tests {
     use crate::tokens::tokens;
 
     fn of(source: &str) -> Vec<String> {
-        let found = paths(&tokens(source), &["http", "handlers"]);
+        let tokens = tokens(source);
+        let found = paths(&tokens, &["http", "handlers"]);
         found.into_iter().map(|(line, path)| format!("{line} {}", path.join("::"))).collect()
     }
 
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn super_leads_out_of_the_module_it_stands_in() {
+    fn super_leads_to_the_parent_of_the_module_that_names_it() {
         let source =
             "use super::a; use super::super::b; use self::super::c; use super::{super::d, e};
             mod m { use super::f; mod n { use super::super::super::g; } use super::super::h; }

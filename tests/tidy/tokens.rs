@@ -1,127 +1,89 @@
-//! Rust source as tokens with their lines: just enough to count braces and to read paths.
+//! Rust source as a flat list of tokens with their lines: enough to read paths and declarations.
 
-/// A word or a punctuation mark of the source; comments, texts, characters and lifetimes are left
-/// out.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Token<'a> {
-    /// As written; `::` is one token, every other mark is one of its own.
-    pub(crate) text: &'a str,
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+/// A word or a punctuation mark of the source; comments, literals and lifetimes are left out.
+pub(crate) struct Token {
+    /// As written. `::` is one token, every other mark is one of its own.
+    pub(crate) text: String,
     /// Counted from 1.
     pub(crate) line: usize,
+    /// Whether the token belongs to an item behind `#[cfg(test)]`.
+    pub(crate) in_test: bool,
 }
 
-/// Splits a source. What is no valid Rust gives some tokens or other, never a panic.
-pub(crate) fn tokens(source: &str) -> Vec<Token<'_>> {
+/// Splits a source into tokens; returns none if it is not valid Rust.
+pub(crate) fn tokens(source: &str) -> Vec<Token> {
     let mut found = Vec::new();
-    let (mut rest, mut line) = (source, 1);
-    while let Some(first) = rest.chars().next() {
-        let (counts, length) = piece(rest, first);
-        let (text, after) = rest.split_at(length.min(rest.len()));
-        if counts {
-            found.push(Token { text, line });
-        }
-        line += text.matches('\n').count();
-        rest = after;
-    }
+    flatten(source.parse().unwrap_or_default(), false, &mut found);
     found
 }
 
-/// Whether what comes next is a token, and how many bytes it has.
-fn piece(rest: &str, first: char) -> (bool, usize) {
-    if rest.starts_with("//") {
-        return (false, rest.find('\n').unwrap_or(rest.len()));
-    }
-    if rest.starts_with("/*") {
-        return (false, block_comment(rest));
-    }
-    if let Some(length) = raw_string(rest) {
-        return (false, length);
-    }
-    match first {
-        '"' => (false, quoted(rest, '"')),
-        '\'' => (false, character_or_lifetime(rest)),
-        ':' if rest.starts_with("::") => (true, 2),
-        _ if is_word(first) => (true, rest.find(|c| !is_word(c)).unwrap_or(rest.len())),
-        _ => (!first.is_whitespace(), first.len_utf8()),
-    }
-}
-
-/// Letters, digits and underscores: names, keywords and numbers alike.
-pub(crate) fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-fn block_comment(rest: &str) -> usize {
-    let (mut depth, mut at) = (0_usize, 0);
-    while let Some(tail) = rest.get(at..).filter(|tail| !tail.is_empty()) {
-        if tail.starts_with("/*") {
-            (depth, at) = (depth + 1, at + 2);
-        } else if tail.starts_with("*/") {
-            (depth, at) = (depth - 1, at + 2);
-            if depth == 0 {
-                break;
+fn flatten(stream: TokenStream, in_test: bool, found: &mut Vec<Token>) {
+    // Whether the current item is behind `#[cfg(test)]`, and the mark directly before this tree.
+    let (mut test_item, mut before) = (false, ' ');
+    for tree in stream {
+        let in_test = in_test || test_item;
+        let token = |text: &str, line| Token { text: text.to_owned(), line, in_test };
+        let line = tree.span().start().line;
+        let mut mark = ' ';
+        match tree {
+            TokenTree::Ident(word) if before != '\'' => found.push(token(&word.to_string(), line)),
+            TokenTree::Punct(punct) => {
+                mark = punct.as_char();
+                test_item &= mark != ';';
+                match (before, mark) {
+                    (_, '\'') => {}
+                    (':', ':') => {
+                        found.pop();
+                        found.push(token("::", line));
+                        mark = ' ';
+                    }
+                    _ => found.push(token(&mark.to_string(), line)),
+                }
             }
-        } else {
-            at += tail.chars().next().map_or(1, char::len_utf8);
+            TokenTree::Group(group) => {
+                let (open, close) = match group.delimiter() {
+                    Delimiter::Parenthesis => ("(", ")"),
+                    Delimiter::Bracket => ("[", "]"),
+                    Delimiter::Brace => ("{", "}"),
+                    Delimiter::None => ("", ""),
+                };
+                found.push(token(open, line));
+                flatten(group.stream(), in_test, found);
+                found.push(token(close, group.span_close().start().line));
+                match open {
+                    "[" => test_item |= group.stream().to_string() == "cfg (test)",
+                    "{" => test_item = false,
+                    _ => {}
+                }
+            }
+            TokenTree::Ident(_) | TokenTree::Literal(_) => {}
         }
-    }
-    at
-}
-
-/// `r"…"`, `r#"…"#`, and the same after `b` or `c`.
-fn raw_string(rest: &str) -> Option<usize> {
-    let body = rest.strip_prefix(['b', 'c']).unwrap_or(rest).strip_prefix('r')?;
-    let text = body.trim_start_matches('#');
-    let end = format!("\"{}", "#".repeat(body.len() - text.len()));
-    let inside = text.strip_prefix('"')?;
-    let length = inside.find(&end).map_or(inside.len(), |at| at + end.len());
-    Some(rest.len() - inside.len() + length)
-}
-
-/// The length of a text or character with its quotation marks, `\` escaping what follows.
-fn quoted(rest: &str, mark: char) -> usize {
-    let mut escaped = false;
-    for (at, c) in rest.char_indices().skip(1) {
-        if escaped {
-            escaped = false;
-        } else if c == mark {
-            return at + c.len_utf8();
-        } else {
-            escaped = c == '\\';
-        }
-    }
-    rest.len()
-}
-
-/// `'a'` and `'\n'` are characters, `'a` is a lifetime, whose name is left out with its mark.
-fn character_or_lifetime(rest: &str) -> usize {
-    let mut after = rest.chars().skip(1);
-    match (after.next(), after.next()) {
-        (Some('\\'), _) | (_, Some('\'')) => quoted(rest, '\''),
-        _ => 1 + rest.split_at(1).1.find(|c| !is_word(c)).unwrap_or(rest.len() - 1),
+        before = mark;
     }
 }
 
 #[test]
-fn comments_texts_characters_and_lifetimes_are_no_tokens() {
+fn comments_literals_and_lifetimes_are_no_tokens() {
     let source = r##"
         a /* { /* { */ { */ b // {
-        "{ \" {" r#"{ " {"# br"{" b'{' '{' '\'' '\\' '"' '\u{7b}' c::d<'e> r#fn 'f: { é1 }
+        "{ \" {" r#"{ " {"# br"{" b'{' '{' '\'' '\\' '"' '\u{7b}' c::d<'e> r#fn: { é }
     "##;
-    let texts: Vec<_> = tokens(source).iter().map(|token| token.text).collect();
-    let expected = ["a", "b", "b", "c", "::", "d", "<", ">", "r", "#", "fn", ":", "{", "é1", "}"];
-    assert_eq!(texts, expected);
+    let texts: Vec<_> = tokens(source).into_iter().map(|token| token.text).collect();
+    assert_eq!(texts, ["a", "b", "c", "::", "d", "<", ">", "r#fn", ":", "{", "é", "}"]);
 }
 
 #[test]
-fn a_token_knows_its_line_even_after_texts_of_several_lines() {
+fn a_token_has_its_line_even_after_literals_of_several_lines() {
     let lines: Vec<_> = tokens("a\n\"\n\n\" b /*\n*/ c").iter().map(|token| token.line).collect();
     assert_eq!(lines, [1, 4, 5]);
 }
 
 #[test]
-fn broken_source_ends_the_scan_without_a_panic() {
-    for broken in ["\"", "'", "/*", "r#\"", "r#", "'\\", "\"\\", "b'", "/*/", "'é"] {
-        assert!(tokens(broken).len() <= 2, "{broken}");
-    }
+fn the_tokens_of_a_test_item_are_marked_until_its_end() {
+    let source = "#[cfg(test)] #[x] mod a; mod b; #[cfg(test)] fn c(d: [u8; 1]) { e; f } fn g() {}";
+    let found = tokens(source);
+    let marked: String = found.iter().filter(|t| t.in_test).map(|t| t.text.as_str()).collect();
+    assert_eq!(marked, "#[x]moda;fnc(d:[u8;]){e;f}");
 }

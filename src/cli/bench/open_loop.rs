@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::task::{JoinSet, LocalSet};
 
-use super::{Arguments, Tally, booking, headers};
+use super::{BenchArguments, Tally, booking, headers};
 use crate::cli::http_client::{HttpClient, post_json};
 
 /// Between two looks at what is due.
@@ -59,7 +59,7 @@ struct Field {
 }
 
 /// Runs the phases one after the other; one JSON object for each.
-pub(super) async fn measure(args: &Arguments, schedules: &[String]) -> std::io::Result<Value> {
+pub(super) async fn measure(args: &BenchArguments, schedules: &[String]) -> std::io::Result<Value> {
     let outcomes = args.phases.iter().map(|_| Outcome::default()).collect();
     let field = Rc::new(RefCell::new(Field { idle: Vec::new(), open: 0, outcomes }));
     LocalSet::new().run_until(arrivals(args, schedules, &field)).await;
@@ -68,7 +68,7 @@ pub(super) async fn measure(args: &Arguments, schedules: &[String]) -> std::io::
     Ok(reports.map(|(phase, outcome)| report(*phase, outcome)).collect())
 }
 
-async fn arrivals(args: &Arguments, schedules: &[String], field: &Rc<RefCell<Field>>) {
+async fn arrivals(args: &BenchArguments, schedules: &[String], field: &Rc<RefCell<Field>>) {
     let mut requests = JoinSet::new();
     let mut number = 0;
     for (place, phase) in args.phases.iter().enumerate() {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::cli::http_client::{HttpClient, get};
 
-use super::{Arguments, headers};
+use super::{BenchArguments, headers};
 
 /// How long the queue may take for what is left in it.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -18,7 +18,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Waits until so many bookings of the run are confirmed, or patience is over; says how
 /// many are.
 pub(super) async fn executed(
-    args: &Arguments,
+    args: &BenchArguments,
     schedules: &[String],
     accepted: u64,
 ) -> io::Result<u64> {

@@ -24,7 +24,7 @@ use super::plan::Format;
 pub(super) const STANDARD_INPUT: &str = "-";
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct ImportArguments {
     /// The plan: a file, or - for the standard input
     pub(super) plan: PathBuf,
     /// What it is for: an event's id (digits alone), or the name of a new event
@@ -96,7 +96,7 @@ pub(super) struct Order {
     pub(super) plan_id: String,
 }
 
-impl Arguments {
+impl ImportArguments {
     /// What is to be entered; nothing in a dry run, which is checked all the same.
     pub(super) fn order(&self, limits: &ReservationConfig) -> Result<Option<Order>, String> {
         let rules = self.rules(limits.hold_ttl, limits.hold_ttl_max)?;

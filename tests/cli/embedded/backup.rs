@@ -1,4 +1,4 @@
-//! A copy of the SQLite file, made while seats are being sold, takes the place of the file that was lost.
+//! A copy of the SQLite file, made while seats are being sold, replaces the lost file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use crate::program::{Service, Workplace, shell};
 
 const MAP: &str = "/api/v1/schedules/1/seats";
 
-/// Books one seat of the demo; gives the booking.
+/// Books one seat of the demo, and returns the booking.
 fn book(address: &str, seat: &str) -> String {
     let body = json!({"schedule_id": "1", "seats": [seat], "customer_id": "ada"});
     let line = format!(
@@ -19,7 +19,7 @@ fn book(address: &str, seat: &str) -> String {
     answer["id"].as_str().unwrap_or_else(|| panic!("{seat}: {answer}")).to_owned()
 }
 
-/// Status and headers of the map, asked for with the tag that somebody has.
+/// Status and headers of the map, requested with this tag.
 fn tagged(service: &Service, tag: &str) -> String {
     let line =
         format!("curl -sS -o /dev/null -D - -H 'If-None-Match: {tag}' '{}{MAP}'", service.address);
@@ -72,7 +72,7 @@ fn a_copy_made_while_selling_has_what_was_acknowledged_and_begins_a_new_history(
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     assert!(service.get("/api/v1/schedules/1").1["version"].as_i64() > Some(1_000_000));
     book(&service.address, "Balcony-1-3");
-    // Once is enough: after another start it is the same history.
+    // Only once: after another start it is the same history.
     let version =
         |service: &Service| service.get("/api/v1/schedules/1").1["version"].as_i64().unwrap();
     let newest = version(&service);

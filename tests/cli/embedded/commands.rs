@@ -35,7 +35,7 @@ fn a_reader_that_has_read_enough_is_no_failure() {
 #[test]
 fn migrating_a_second_time_changes_nothing() {
     let place = Workplace::new();
-    // MIGRATE is about `serve`; here somebody asks for it.
+    // MIGRATE applies to `serve` only; this command migrates explicitly.
     let off = [("MIGRATE", "off")];
     let first = place.run_with(&["migrate"], &off, "");
     assert_eq!(first.code, 0, "{first:?}");

@@ -1,4 +1,4 @@
-//! Files of the service are for its own user, whatever the umask.
+//! Only its own user may read the files of the service, with any umask.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ fn mode(place: &Workplace, name: &str) -> u32 {
     metadata.permissions().mode() & 0o777
 }
 
-/// What the service has warned of.
+/// The warnings of the service.
 fn warnings(service: &Service) -> Vec<String> {
     let log = service.log();
     let warned = log.iter().filter(|line| line["level"] == "WARN");

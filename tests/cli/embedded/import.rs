@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::program::{Ended, Service, Workplace, hall, project};
 
-/// What every import for sale needs.
+/// The arguments that every import for sale needs.
 const SALE: [&str; 3] =
     ["--event=The Tempest", "--starts-at=2999-05-01T20:00:00+02:00", "--price=5000"];
 
@@ -119,7 +119,7 @@ fn a_plan_can_come_from_the_standard_input() {
 #[test]
 fn a_dry_run_checks_everything_and_writes_nothing() {
     let place = Workplace::new();
-    // A database that is not there would fail whatever asks for it.
+    // A command that opened this database would fail.
     let database = [("WRITE_DB_URL", "postgres://nobody@127.0.0.1:1/none")];
     let dry = |more: &[&str]| {
         place.run_with(&[&["import", &hall(), "--dry-run"], more].concat(), &database, "")

@@ -12,7 +12,7 @@ const HALL: &str = "section,row,number,category,price\n\
 const SALE: [&str; 3] =
     ["--event=The Tempest", "--starts-at=2999-05-01T20:00:00+02:00", "--price=5000"];
 
-/// Imports what the standard input or a file of this name says.
+/// Imports a plan from the standard input or from a file with this name.
 fn import(place: &Workplace, plan: &str, more: &[&str], input: &str) -> Ended {
     place.run_with(&[&["import", plan], &SALE[..], more].concat(), &[], input)
 }

@@ -1,4 +1,4 @@
-//! The log: its own stream, JSON lines for machines, text for people.
+//! The log: a separate stream, with JSON lines for machines and text for people.
 
 use serde_json::Value;
 

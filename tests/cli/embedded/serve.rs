@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::program::{PROGRAM, Service, Workplace, answer, hall, shell};
 
-/// Runs the three lines and checks that each did what it says; gives the seats held and bought.
+/// Runs the three lines and checks their effects. Returns the seats held and bought.
 fn try_out(service: &Service, environment: &[(&str, &str)]) -> [Value; 2] {
     let lines = service.commands();
     assert_eq!(lines.len(), 3, "{lines:?}");

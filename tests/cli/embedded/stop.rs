@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::program::{SOON, Service, Workplace, shell};
 
-/// Far less than the 15 seconds that draining may take.
+/// Much less than the 15 seconds that draining may take.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// A connection whose request is half sent, and therefore in flight.
@@ -20,7 +20,7 @@ fn busy(service: &Service) -> TcpStream {
     connection
 }
 
-/// Half a second in which nothing comes over the connection, which would end with the process.
+/// Waits half a second, in which the connection stays open: it would close with the process.
 fn wait(busy: &mut TcpStream) {
     busy.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     let silence = busy.read(&mut [0]).unwrap_err().kind();

@@ -1,15 +1,15 @@
-//! Documents made to keep the service busy: it answers others meanwhile, and its memory stays bounded.
+//! Documents that are expensive to parse: the service answers other requests meanwhile, and its memory is bounded.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use crate::program::{SOON, Service, Workplace};
 
-/// The largest document that is taken, `PLAN_BODY_LIMIT`.
+/// The largest accepted document, `PLAN_BODY_LIMIT`.
 const LARGEST: usize = 64 << 20;
 
-/// Sends a document as a plan in CSV, asks whether the service is alive while the document is under way
-/// and again when all of it has been sent, and gives the answer's first line and its body.
+/// Sends a document as a plan in CSV, and checks that the service is alive during the upload and after it. Returns
+/// the first line of the answer and its body.
 fn put(service: &Service, document: &[u8]) -> (String, String) {
     let address = service.address.strip_prefix("http://").unwrap();
     let mut connection = TcpStream::connect(address).unwrap();
@@ -31,7 +31,7 @@ fn put(service: &Service, document: &[u8]) -> (String, String) {
     (head.lines().next().unwrap().to_owned(), body.to_owned())
 }
 
-/// The most memory that the process has had, in bytes.
+/// The peak memory of the process, in bytes.
 fn peak(service: &Service) -> usize {
     let status =
         std::fs::read_to_string(format!("/proc/{}/status", service.process.pid())).unwrap();
@@ -55,7 +55,7 @@ fn the_service_answers_while_absurd_documents_are_uploaded_and_its_memory_is_bou
         assert_eq!(status, "HTTP/1.1 422 Unprocessable Entity", "{body}");
         assert!(body.contains(&format!("\"{code}\"")), "{code}: {body}");
     }
-    // One document at a time: itself, and what its buffer takes while it grows.
+    // One document at a time, with its growing buffer.
     let grown = peak(&service) - before;
     assert!(grown < 6 * LARGEST, "{grown} bytes");
 }

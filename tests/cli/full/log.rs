@@ -13,7 +13,7 @@ fn a_batch_that_fails_is_told_once_with_its_request_and_the_answer_once() {
     let place = Workplace::new();
     place.import_hall(&environment);
     let service = place.serve(&environment);
-    // From here on nothing can be booked.
+    // After this no booking can be stored.
     postgres.psql(&database, "DROP TABLE booking_seat");
     let body = r#"{"schedule_id":"1","seats":["1-1-1"],"customer_id":"ada"}"#;
     let headers = "-H 'Content-Type: application/json' -H 'X-Request-Id: unlucky'";

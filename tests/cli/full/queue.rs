@@ -1,4 +1,4 @@
-//! The queue in front as an operator has it: workers apart, and dead letters.
+//! The queue from an operator's view: separate workers and dead letters.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use test_support::{Postgres, Redis};
 use crate::program::shell;
 use crate::program::{PROGRAM, SOON, Service, Workplace};
 
-/// Asks until a request is over.
+/// Polls until a request is decided.
 fn outcome(service: &Service, place: &str) -> Value {
     let end = Instant::now() + SOON;
     loop {
@@ -110,8 +110,8 @@ mod rabbitmq {
         }
     }
 
-    /// Two workers share the partitions out; when one is killed the other has them all; a third one that comes
-    /// gets its share.
+    /// Two workers share the partitions. When one is killed the other takes them all, and a third one that starts gets
+    /// its share.
     #[test]
     fn workers_on_rabbitmq_share_the_partitions_when_one_comes_or_goes() {
         let (postgres, redis) = (Postgres::shared(), Redis::shared());
@@ -147,7 +147,7 @@ mod rabbitmq {
                         if status == 202 {
                             break taken;
                         }
-                        // Queues that have just been made may refuse for a moment.
+                        // New queues may refuse for a moment.
                         assert!(status == 503 && Instant::now() < end, "{taken}");
                     };
                     places.push(format!(

@@ -11,7 +11,7 @@ use seatlock::lock::redis::RedisLocks;
 use seatlock::lock::{LockError, LockReply, LockRequest, LockToken, SeatLocks};
 use seatlock::redis::{Address, Redis, RedisSettings, Tls, Topology};
 use seatlock::telemetry::metrics::Metrics;
-use test_support::{Access, RedisCluster, Sentinels};
+use test_support::{Access, RedisCluster, Sentinels, eventually};
 
 /// A round trip that is long enough on a busy machine, where answers are checked and not time-outs.
 pub(crate) const LONG_ROUND_TRIP: Duration = Duration::from_secs(5);
@@ -106,14 +106,13 @@ pub(crate) async fn ask(
 /// Waits until a seat of the schedule can be locked, and returns how long that took.
 pub(crate) async fn until_locked(locks: &dyn SeatLocks, schedule: ScheduleId) -> Duration {
     let begin = Instant::now();
-    loop {
-        let reply = ask(locks, fresh(schedule, 2)).await;
-        if reply == Ok(LockReply::Acquired) {
-            return begin.elapsed();
+    eventually("a lock", Duration::from_secs(60), async || {
+        match ask(locks, fresh(schedule, 2)).await {
+            Ok(LockReply::Acquired) => Ok(begin.elapsed()),
+            other => Err(other),
         }
-        assert!(begin.elapsed() < Duration::from_secs(60), "no lock within a minute: {reply:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    })
+    .await
 }
 
 /// Asserts that seats of the schedules can be locked without a failure.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{Stream, StreamExt};
 use seatlock::redis::{Redis, cmd};
-use test_support::{Access, RedisCluster, Sentinels};
+use test_support::{Access, RedisCluster, Sentinels, eventually};
 use tokio::task::block_in_place;
 use tokio::time::timeout;
 
@@ -47,14 +47,8 @@ async fn assert_ends(mut subscription: impl Stream<Item = Vec<u8>> + Unpin) {
 
 /// A new subscription, as soon as a server accepts one.
 async fn subscribe_again(redis: &Redis) -> impl Stream<Item = Vec<u8>> + Unpin + use<> {
-    let begin = Instant::now();
-    loop {
-        match redis.subscribe("changes").await {
-            Ok(subscription) => return subscription,
-            Err(error) => assert!(begin.elapsed() < Duration::from_secs(60), "{error}"),
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let subscribe = || redis.subscribe("changes");
+    eventually("a subscription", Duration::from_secs(60), subscribe).await
 }
 
 mod full {

@@ -1,5 +1,5 @@
-//! The audit: a database that was used as it should be is clean, and each invariant that somebody breaks
-//! by hand is found and named.
+//! The audit: a database that only the service has written is clean, and each invariant that is broken by hand is
+//! found and named.
 
 use seatlock::domain::audit::Invariant;
 use seatlock::domain::command::Action;
@@ -14,15 +14,15 @@ use super::on_both_databases;
 use super::stage::{Stage, usual_rules};
 
 on_both_databases![
-    what_was_sold_out_and_cancelled_about_is_clean,
+    a_schedule_after_many_sales_and_cancellations_is_clean,
     each_invariant_that_is_broken_is_found_and_named,
-    an_audit_of_one_schedule_tells_of_no_other,
+    an_audit_of_one_schedule_reports_on_no_other,
     an_audit_changes_nothing_and_sees_one_moment,
 ];
 
-/// A schedule on which everything has happened that can: 12 seats, of which 0 and 1 are sold, 2 and 3 sold
-/// from a hold, 4 and 5 held, 6 blocked, 7 to 9 sold and given back, 10 held, ended and sold to another.
-async fn lived_in(stage: &Stage) -> ScheduleId {
+/// A schedule on which every command has been executed: 12 seats, of which 0 and 1 are sold, 2 and 3 sold from a
+/// hold, 4 and 5 held, 6 blocked, 7 to 9 sold and cancelled, 10 held, expired and sold to another.
+async fn used_schedule(stage: &Stage) -> ScheduleId {
     let rules = ScheduleRules { max_seats_per_customer: Some(6), ..usual_rules() };
     let schedule = stage.schedule_with(12, rules).await.id;
     assert!(is_done(&stage.run_one(keyed(book(schedule, &[0, 1], "anna"), "book")).await));
@@ -38,8 +38,8 @@ async fn lived_in(stage: &Stage) -> ScheduleId {
     schedule
 }
 
-async fn what_was_sold_out_and_cancelled_about_is_clean(stage: Stage) {
-    let schedule = lived_in(&stage).await;
+async fn a_schedule_after_many_sales_and_cancellations_is_clean(stage: Stage) {
+    let schedule = used_schedule(&stage).await;
     let lost = held(&stage.run_one(hold(schedule, &[10], "emil")).await).row.id;
     stage.end_ago(lost, 1_000).await;
     assert!(is_done(&stage.run_one(book(schedule, &[10], "frida")).await));
@@ -53,7 +53,7 @@ async fn what_was_sold_out_and_cancelled_about_is_clean(stage: Stage) {
     stage.database.audit().await;
 }
 
-/// How each invariant is broken, and which other ones cannot help being broken, too. `{s}` is the schedule.
+/// How each invariant is broken, and which other invariants this also breaks. `{s}` is the schedule.
 const DAMAGE: &[(Invariant, &str, &[Invariant])] = &[
     (
         Invariant::ScheduleIsComplete,
@@ -196,7 +196,7 @@ async fn each_invariant_that_is_broken_is_found_and_named(stage: Stage) {
             seatlock::store::Target::Sqlite { .. } => Stage::embedded().await,
             seatlock::store::Target::Postgres { .. } => Stage::full().await,
         };
-        let schedule = lived_in(&stage).await;
+        let schedule = used_schedule(&stage).await;
         stage.database.audit().await;
         stage.database.execute(&damage.replace("{s}", &schedule.to_string())).await;
         let found = stage.database.violations(AuditScope::Everything).await;
@@ -208,8 +208,8 @@ async fn each_invariant_that_is_broken_is_found_and_named(stage: Stage) {
     }
 }
 
-async fn an_audit_of_one_schedule_tells_of_no_other(stage: Stage) {
-    let (sound, broken) = (lived_in(&stage).await, stage.schedule(2).await);
+async fn an_audit_of_one_schedule_reports_on_no_other(stage: Stage) {
+    let (sound, broken) = (used_schedule(&stage).await, stage.schedule(2).await);
     let damage = format!("UPDATE schedule_version SET version = 7 WHERE schedule_id = {broken}");
     stage.database.execute(&damage).await;
     for (schedule, expected) in [(sound, 0), (broken, 1)] {
@@ -220,12 +220,12 @@ async fn an_audit_of_one_schedule_tells_of_no_other(stage: Stage) {
 }
 
 async fn an_audit_changes_nothing_and_sees_one_moment(stage: Stage) {
-    let schedule = lived_in(&stage).await;
+    let schedule = used_schedule(&stage).await;
     let before = stage.database.dump().await;
     stage.database.audit().await;
     assert_eq!(stage.database.dump().await, before);
 
-    // Between any two of its pages the world goes on.
+    // Between any two of its pages other transactions commit.
     let selling = async {
         for round in 0..60 {
             let result = stage.run_one(book(schedule, &[7, 8], "anna")).await;

@@ -16,18 +16,18 @@ use super::on_both_databases;
 use super::stage::{Stage, usual_rules};
 
 on_both_databases![
-    a_batch_does_what_was_decided_and_another_store_reads_it,
+    a_batch_writes_its_decisions_and_another_store_reads_them,
     one_batch_serves_many_schedules,
     each_batch_of_a_schedule_adds_one_version_and_refusals_add_none,
-    what_nobody_waits_for_is_not_executed,
+    a_cancelled_command_is_not_executed,
     a_cancelled_seat_is_sold_again,
     blocked_seats_are_out_of_sale_until_the_block_is_lifted,
-    what_is_not_there_is_refused,
+    a_command_on_something_that_does_not_exist_is_refused,
     a_customer_limit_counts_holds_and_bookings_of_earlier_batches,
     a_batch_takes_the_same_statements_whatever_its_size,
 ];
 
-async fn a_batch_does_what_was_decided_and_another_store_reads_it(stage: Stage) {
+async fn a_batch_writes_its_decisions_and_another_store_reads_them(stage: Stage) {
     let schedule = stage.schedule(6).await;
     let results = stage
         .run(vec![
@@ -58,7 +58,7 @@ async fn one_batch_serves_many_schedules(stage: Stage) {
     for _ in 0..5 {
         schedules.push(stage.schedule(8).await);
     }
-    // Last schedule and last seat first: rows are locked in one order, whatever that of the commands.
+    // Last schedule and last seat first: the order of the locks does not depend on that of the commands.
     let commands = (0..8).rev().flat_map(|seat| {
         schedules.iter().rev().map(move |schedule| book(*schedule, &[seat], "anna"))
     });
@@ -86,7 +86,7 @@ async fn each_batch_of_a_schedule_adds_one_version_and_refusals_add_none(stage: 
     stage.database.audit().await;
 }
 
-async fn what_nobody_waits_for_is_not_executed(stage: Stage) {
+async fn a_cancelled_command_is_not_executed(stage: Stage) {
     let schedule = stage.schedule(4).await;
     let commands = (0..4).map(|seat| book(schedule, &[seat], "anna")).collect();
     let results = stage.store.run_batch(0, commands, &|place| place % 2 == 0).await.results;
@@ -108,7 +108,7 @@ async fn a_cancelled_seat_is_sold_again(stage: Stage) {
     assert_eq!(stage.states(schedule).await, "202");
     let ben = booked(&stage.run_one(book(schedule, &[1], "ben")).await);
 
-    // The seat is somebody else's by now, so giving it back again changes nothing.
+    // The seat belongs to another customer now, so cancelling again changes nothing.
     let again = booked(&stage.run_one(cancel(anna.row.id, Some(&[1]))).await);
     assert_eq!(again, part);
     let whole = booked(&stage.run_one(cancel(anna.row.id, None)).await);
@@ -119,7 +119,7 @@ async fn a_cancelled_seat_is_sold_again(stage: Stage) {
     let foreign = stage.run_one(cancel(ben.row.id, Some(&[0]))).await;
     let expected = Rejection::NotInBooking(vec!["A-1-1".to_owned()]);
     assert_eq!(foreign, Ok(Outcome::Refused(expected)));
-    // In one batch: given back by one, sold to the next, and refused to the third.
+    // In one batch: cancelled by one customer, sold to the next, and refused to the third.
     let results = stage
         .run(vec![
             cancel(ben.row.id, None),
@@ -143,13 +143,13 @@ async fn blocked_seats_are_out_of_sale_until_the_block_is_lifted(stage: Stage) {
     let lift = || command(schedule, Action::Unblock { block: house.row.id });
     let lifted = stage.run(vec![lift(), book(schedule, &[1], "anna")]).await;
     assert!(is_done(&lifted[0]) && is_done(&lifted[1]));
-    // Lifting it again must not take back what was sold meanwhile.
+    // Lifting it again must not change the seats that were sold meanwhile.
     assert_eq!(*done(&stage.run_one(lift()).await), Effect::Unblocked);
     assert_eq!(stage.states(schedule).await, "0200");
     stage.database.audit().await;
 }
 
-async fn what_is_not_there_is_refused(stage: Stage) {
+async fn a_command_on_something_that_does_not_exist_is_refused(stage: Stage) {
     let schedule = stage.schedule(1).await;
     let nowhere = ScheduleId(schedule.0 + 1_000);
     let refusal = |what| Ok(Outcome::Refused(Rejection::NotFound(what)));

@@ -1,4 +1,4 @@
-//! What a box office enters: events, plans and schedules, once per key and whole or not at all.
+//! Events, plans and schedules: created once per key, completely or not at all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ on_both_databases![
     an_equal_plan_makes_no_new_version,
     plans_put_at_the_same_time_all_get_a_version,
     one_key_used_at_the_same_time_has_one_effect,
-    a_current_schema_is_known_as_such,
+    a_current_schema_needs_no_migration,
 ];
 
 async fn an_event_is_entered_once_per_key(stage: Stage) {
@@ -163,7 +163,7 @@ async fn one_key_used_at_the_same_time_has_one_effect(stage: Stage) {
     assert_eq!(stage.database.number("SELECT count(*) FROM seat_plan").await, 5);
 }
 
-async fn a_current_schema_is_known_as_such(stage: Stage) {
+async fn a_current_schema_needs_no_migration(stage: Stage) {
     assert_eq!(stage.store.schema().await, Ok(Schema::Current));
     assert_eq!(stage.store.check_durability().await, Ok(()));
     assert_eq!(stage.store.ping(Duration::from_secs(5)).await, Ok(None));

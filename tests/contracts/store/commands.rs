@@ -1,4 +1,4 @@
-//! Commands as tests give them, and what became of them.
+//! Commands for the tests, and their outcomes.
 
 use seatlock::domain::command::{Action, Command, Keyed, RequestKey};
 use seatlock::domain::effect::{BlockView, BookingView, Effect, HoldView, Outcome};
@@ -41,7 +41,7 @@ pub(crate) fn keyed(command: Command, key: &str) -> Command {
     Command { keyed: Some(under(key)), ..command }
 }
 
-/// A key whose fingerprint is the one that all tests mean unless they say otherwise.
+/// A key with the fingerprint that tests use by default.
 pub(crate) fn under(key: &str) -> Keyed {
     let request = RequestKey { caller: "shop".to_owned(), key: key.to_owned() };
     Keyed { request, fingerprint: "the same body".to_owned() }
@@ -89,7 +89,7 @@ pub(crate) fn is_done(result: &CommandResult) -> bool {
     matches!(result, Ok(Outcome::Done(_)))
 }
 
-/// A refusal over these seats.
+/// A refusal because of these seats.
 pub(crate) fn unavailable(conflicts: &[(&str, ConflictReason)]) -> CommandResult {
     let conflict = |(label, reason): &(&str, ConflictReason)| Conflict {
         label: (*label).to_owned(),

@@ -1,4 +1,4 @@
-//! Holds: their end by time, takeover, late confirmation, outages, and what is cleared away.
+//! Holds: expiry, takeover, late confirmation, outages, and the purge of old rows.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::commands::{
 use super::on_both_databases;
 use super::stage::Stage;
 
-/// Far more than a beat takes.
+/// Much longer than a heartbeat takes.
 const SOON: Duration = Duration::from_secs(5);
 
 on_both_databases![
@@ -24,14 +24,14 @@ on_both_databases![
     a_late_confirmation_succeeds_while_the_seats_are_free,
     an_outage_is_recorded_once_and_stretches_the_holds_it_would_have_ended,
     a_heartbeat_records_the_outage_too,
-    the_first_beat_of_all_is_no_outage,
+    the_first_heartbeat_of_a_database_is_no_outage,
     due_holds_come_oldest_first_and_within_the_limit,
     a_purge_takes_what_is_old_and_nothing_else,
     a_conflict_names_the_hold_of_the_customer_who_asks,
 ];
 
 impl Stage {
-    /// Lets a hold's time pass: its end moves this far before its beginning, wherever it is written.
+    /// Lets a hold end: moves its end to this far before its start, in every table.
     pub(super) async fn end_ago(&self, hold: HoldId, ms: i64) {
         let row = self.hold(hold).await.row;
         let (old, new) = (row.until.0, row.created_at.0 - ms);
@@ -80,7 +80,11 @@ async fn an_expired_hold_is_free_to_the_next_taker_and_loses_nothing_else(stage:
     assert_eq!(stage.states(schedule).await, "022");
     assert_eq!(stage.version(schedule).await, version + 1);
     assert_eq!(stage.hold(anna).await.row.status, HoldStatus::Expired);
-    assert_eq!(*done(&stage.run_one(expire()).await), Effect::Expired, "again, for nothing");
+    assert_eq!(
+        *done(&stage.run_one(expire()).await),
+        Effect::Expired,
+        "repeating it changes nothing"
+    );
     assert_eq!(stage.version(schedule).await, version + 1);
     assert_eq!(stage.store.due_holds(10).await.unwrap(), []);
     stage.database.audit().await;
@@ -108,7 +112,7 @@ async fn an_outage_is_recorded_once_and_stretches_the_holds_it_would_have_ended(
     stage.end_ago(anna, 30_000).await;
     stage.database.execute("UPDATE heartbeat SET beat_at = beat_at - 120000").await;
 
-    // Whoever comes first writes the gap down, even if all it has to say is no.
+    // The first transaction records the gap, even if it only refuses a command.
     let refused = stage.run_one(book(schedule, &[0], "ben")).await;
     assert_eq!(refused, unavailable(&[("A-1-1", ConflictReason::Held)]));
     let outages = "SELECT count(*) FROM outage";
@@ -120,7 +124,7 @@ async fn an_outage_is_recorded_once_and_stretches_the_holds_it_would_have_ended(
     let other = stage.another_store().await;
     other.beat(SOON).await.unwrap();
     let again = super::stage::run(&other, vec![book(schedule, &[0], "ben")]).await.remove(0);
-    assert_eq!(again, unavailable(&[("A-1-1", ConflictReason::Held)]), "every replica alike");
+    assert_eq!(again, unavailable(&[("A-1-1", ConflictReason::Held)]), "the same on every replica");
     assert_eq!(stage.database.number(outages).await, 1);
     let expire = command(schedule, Action::Expire { hold: anna });
     assert_eq!(*done(&stage.run_one(expire).await), Effect::Expired);
@@ -132,7 +136,7 @@ async fn a_heartbeat_records_the_outage_too(stage: Stage) {
     stage.store.beat(SOON).await.unwrap();
     stage.database.execute("UPDATE heartbeat SET beat_at = beat_at - 10000").await;
     let beat_at = stage.database.number("SELECT beat_at FROM heartbeat").await;
-    // Many replicas come back at the same moment.
+    // Many replicas recover at the same time.
     let other = stage.another_store().await;
     let (one, two, three) =
         tokio::join!(stage.store.beat(SOON), other.beat(SOON), other.beat(SOON));
@@ -141,7 +145,7 @@ async fn a_heartbeat_records_the_outage_too(stage: Stage) {
     assert_eq!(began, [beat_at]);
 }
 
-async fn the_first_beat_of_all_is_no_outage(stage: Stage) {
+async fn the_first_heartbeat_of_a_database_is_no_outage(stage: Stage) {
     stage.store.beat(SOON).await.unwrap();
     stage.store.beat(SOON).await.unwrap();
     assert_eq!(stage.database.number("SELECT count(*) FROM outage").await, 0);
@@ -174,7 +178,7 @@ async fn a_purge_takes_what_is_old_and_nothing_else(stage: Stage) {
     }
     assert_eq!(stage.store.purge().await, Ok(0));
     stage.database.execute("UPDATE idempotency SET expires_at = 1 WHERE key = 'old'").await;
-    // The batches so far become as old as their identifiers can tell: of 1970.
+    // The ids of the existing batches get the oldest possible time, 1970.
     let aged = match stage.settings.target {
         Target::Postgres { .. } => "('00000000' || substr(id::text, 9))::uuid",
         Target::Sqlite { .. } => "CAST(x'00000000' || substr(id, 5) AS BLOB)",

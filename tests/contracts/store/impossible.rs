@@ -1,4 +1,4 @@
-//! A batch in which one command cannot be stored: that one fails, the others do not.
+//! A batch with one command that cannot be stored: that one fails, the others succeed.
 
 use seatlock::domain::effect::Outcome;
 use seatlock::domain::execution_error::ExecutionError;
@@ -11,7 +11,7 @@ use super::stage::Stage;
 
 on_both_databases![
     a_command_that_cannot_be_stored_fails_alone,
-    a_batch_of_impossible_commands_ends_too,
+    a_batch_of_impossible_commands_ends,
 ];
 
 impl Stage {
@@ -27,7 +27,7 @@ async fn a_command_that_cannot_be_stored_fails_alone(stage: Stage) {
         .map(|seat| keyed(book(schedule, &[seat], &format!("c{seat}")), &format!("k{seat}")))
         .collect();
     commands[10] = keyed(book(schedule, &[10], "mallory"), "k10");
-    // Behind the culprit: decided after it, in order, and in a batch of its own.
+    // The commands behind the failing one: decided after it, in order, in a separate batch.
     commands[11] = book(schedule, &[10], "anna");
     commands[15] = book(schedule, &[10, 15], "ben");
 
@@ -46,7 +46,7 @@ async fn a_command_that_cannot_be_stored_fails_alone(stage: Stage) {
     stage.database.audit().await;
 }
 
-async fn a_batch_of_impossible_commands_ends_too(stage: Stage) {
+async fn a_batch_of_impossible_commands_ends(stage: Stage) {
     let schedule = stage.schedule(8).await;
     stage.database.forbid("mallory").await;
     let before = stage.database.dump().await;
@@ -55,5 +55,5 @@ async fn a_batch_of_impossible_commands_ends_too(stage: Stage) {
     assert!(results.iter().all(impossible), "{results:?}");
     assert_eq!(stage.database.dump().await, before);
     let next = stage.run_one(book(schedule, &[7], "anna")).await;
-    assert!(matches!(next, Ok(Outcome::Done(_))), "the lane goes on: {next:?}");
+    assert!(matches!(next, Ok(Outcome::Done(_))), "the lane continues: {next:?}");
 }

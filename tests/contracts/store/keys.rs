@@ -1,4 +1,4 @@
-//! Idempotency keys: one effect each, and the same answer for ever after.
+//! Idempotency keys: one effect each, and the same answer to every repetition.
 
 use seatlock::domain::command::{Action, Command, Keyed, RequestKey};
 use seatlock::domain::effect::{Answer, Outcome, RecordedAnswer};
@@ -13,13 +13,13 @@ on_both_databases![
     a_repeated_key_gets_the_recorded_answer_and_changes_nothing,
     a_key_repeated_in_its_own_batch_gets_the_same_effect,
     a_key_of_another_body_is_refused,
-    an_expired_answer_gives_way_to_a_new_one,
+    an_expired_answer_is_replaced_by_a_new_one,
     callers_do_not_share_keys,
     a_refusal_is_decided_anew,
-    a_lookup_tells_what_is_recorded_and_nothing_else,
+    a_lookup_returns_the_recorded_answer_and_nothing_else,
 ];
 
-/// What is recorded for what was done.
+/// The answer that is recorded for an effect.
 fn answer_of(stage: &Stage, result: &CommandResult) -> RecordedAnswer {
     let key = RequestKey { caller: String::new(), key: String::new() };
     (stage.settings.render)(&Answer::Effect(done(result).clone()), &key)
@@ -37,7 +37,7 @@ async fn a_repeated_key_gets_the_recorded_answer_and_changes_nothing(stage: Stag
     }
     assert_eq!(stage.database.dump().await, before);
 
-    // What happens to the booking later does not change the answer.
+    // Later changes of the booking do not change the answer.
     assert!(is_done(&stage.run_one(cancel(booked(&first).row.id, None)).await));
     let again = stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await;
     assert_eq!(again, Ok(Outcome::Replayed(recorded)));
@@ -68,7 +68,7 @@ async fn a_key_of_another_body_is_refused(stage: Stage) {
     assert_eq!(stage.states(schedule).await, "202");
 }
 
-async fn an_expired_answer_gives_way_to_a_new_one(stage: Stage) {
+async fn an_expired_answer_is_replaced_by_a_new_one(stage: Stage) {
     let schedule = stage.schedule(2).await;
     assert!(is_done(&stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await));
     stage.database.execute("UPDATE idempotency SET expires_at = 1").await;
@@ -104,7 +104,7 @@ async fn a_refusal_is_decided_anew(stage: Stage) {
     stage.database.audit().await;
 }
 
-async fn a_lookup_tells_what_is_recorded_and_nothing_else(stage: Stage) {
+async fn a_lookup_returns_the_recorded_answer_and_nothing_else(stage: Stage) {
     let schedule = stage.schedule(1).await;
     let lookup = || keyed(command(schedule, Action::Lookup), "k");
     let before = stage.database.dump().await;

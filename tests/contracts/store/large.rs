@@ -1,5 +1,5 @@
-//! What can be sold can be read: claims with more seats than a statement could have parameters (32,766 in
-//! SQLite, 65,535 in PostgreSQL), and pages with as many seats as a page may have.
+//! Every claim that can be sold can be read: claims with more seats than a statement may have parameters (32,766
+//! in SQLite, 65,535 in PostgreSQL), and pages with the largest number of seats.
 
 use sea_orm::{ConnectionTrait as _, Statement, Value};
 use seatlock::domain::catalogue::{BookingFilter, HoldFilter, PAGE_SEATS_MAX};
@@ -21,14 +21,14 @@ on_both_databases![
     a_block_of_a_whole_schedule_is_read_and_lifted,
     a_page_of_many_group_bookings_is_read,
     live_holds_are_listed_by_customer_and_no_others,
-    a_statement_that_the_driver_refuses_is_a_fault_of_this_program,
+    a_statement_that_the_driver_refuses_is_an_internal_error,
 ];
 
-/// More than either database has parameters for.
+/// More than the parameters of a statement in either database.
 const HUGE: u32 = 70_000;
 
 impl Stage {
-    /// A schedule from before the bound on the seats of a booking, which may sell all its seats at once.
+    /// A schedule from before the bound on the seats of a booking: one booking may have all its seats.
     async fn unbounded(&self, seats: u32) -> ScheduleId {
         let rules = ScheduleRules { max_seats_per_booking: seats, ..usual_rules() };
         self.schedule_with(seats, rules).await.id
@@ -76,7 +76,7 @@ async fn a_block_of_a_whole_schedule_is_read_and_lifted(stage: Stage) {
     assert_eq!(stage.store.blocks((schedule, 0), None, 200).await.unwrap().items, []);
 }
 
-/// 200 bookings of 165 seats: 33,000 seats, more than SQLite has parameters for.
+/// 200 bookings of 165 seats: 33,000 seats, more than the parameters of a statement in SQLite.
 async fn a_page_of_many_group_bookings_is_read(stage: Stage) {
     const GROUP: u32 = 165;
     let schedule = stage.unbounded(201 * GROUP).await;
@@ -116,7 +116,7 @@ async fn live_holds_are_listed_by_customer_and_no_others(stage: Stage) {
     let page = stage.store.holds(filter, 0, 200).await.unwrap();
     assert_eq!(ids(&page.items), ids(&alive[2..]));
 
-    // Page by page each once, although one that has ended is among them.
+    // Each once over all pages, although one of them has ended.
     let (mut found, mut after) = (Vec::new(), None);
     for _ in 0..9 {
         let page = stage.store.holds(HoldFilter { after, ..holds_of_ada() }, 0, 1).await.unwrap();
@@ -127,7 +127,7 @@ async fn live_holds_are_listed_by_customer_and_no_others(stage: Stage) {
     assert_eq!(ids(&found), ids(&alive));
 }
 
-async fn a_statement_that_the_driver_refuses_is_a_fault_of_this_program(stage: Stage) {
+async fn a_statement_that_the_driver_refuses_is_an_internal_error(stage: Stage) {
     let url = match &stage.settings.target {
         Target::Postgres { write_url, .. } => write_url.clone(),
         Target::Sqlite { path } => format!("sqlite://{}?mode=ro", path.display()),

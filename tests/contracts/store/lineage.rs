@@ -1,4 +1,4 @@
-//! Another history of the database: what was cached of the lost one must match nothing any more.
+//! A new history of the database: nothing that was cached from the lost history may match.
 
 use seatlock::domain::ids::HistoryId;
 use seatlock::store::ReadFrom;
@@ -8,13 +8,13 @@ use super::on_both_databases;
 use super::stage::{Stage, run};
 
 on_both_databases![
-    a_database_has_a_history_that_another_one_has_not,
+    two_databases_have_different_histories,
     the_first_writer_on_another_history_moves_every_version_on_and_the_second_does_not,
 ];
 
 const VERSIONS: &str = "SELECT max(version) FROM schedule_version";
 
-/// The name of the history, as the states of a schedule's seats and its journal say it.
+/// The name of the history, as the seat states of a schedule and its journal carry it.
 async fn history(stage: &Stage, schedule: seatlock::domain::ids::ScheduleId) -> HistoryId {
     let snapshot = stage.store.seats(schedule, ReadFrom::Primary).await.unwrap().unwrap();
     let journal = stage.store.journal_after(schedule, 0, ReadFrom::Primary).await.unwrap().unwrap();
@@ -23,7 +23,7 @@ async fn history(stage: &Stage, schedule: seatlock::domain::ids::ScheduleId) -> 
     journal.history
 }
 
-async fn a_database_has_a_history_that_another_one_has_not(stage: Stage) {
+async fn two_databases_have_different_histories(stage: Stage) {
     let schedule = stage.schedule(10).await;
     let before = history(&stage, schedule).await;
     run(&stage.store, vec![book(schedule, &[0], "c")]).await;

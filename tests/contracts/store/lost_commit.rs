@@ -1,4 +1,4 @@
-//! A COMMIT whose answer is lost: the batch's identifier tells what became of it.
+//! A COMMIT whose answer is lost: a lookup of the batch id finds its outcome.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ mod full {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_commit_whose_answer_is_lost_counts_once() {
+    async fn a_commit_whose_answer_is_lost_takes_effect_once() {
         for strike in [Strike::AnswerLost, Strike::NeverSent] {
             let (stage, store, relay) = wired().await;
             let schedule = stage.schedule(4).await;

@@ -1,4 +1,4 @@
-//! The schema, brought up to date by several processes that start together.
+//! Migrations by several processes that start together.
 
 use futures_util::future::join_all;
 use seatlock::store::Store;
@@ -20,7 +20,7 @@ mod embedded {
     use test_support::Folder;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn four_processes_migrate_a_file_at_once() {
+    async fn four_processes_migrate_a_file_concurrently() {
         let folder = Folder::new();
         let path = folder.path().join("seatlock.db");
         let variables = [("SQLITE_PATH", &*path.to_string_lossy())];
@@ -32,7 +32,7 @@ mod full {
     use test_support::Postgres;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn four_processes_migrate_a_database_at_once() {
+    async fn four_processes_migrate_a_database_concurrently() {
         let url = Postgres::shared().create_database();
         super::four_migrations_take_each_step_once(&[("WRITE_DB_URL", &url)]).await;
     }

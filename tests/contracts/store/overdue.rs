@@ -1,4 +1,4 @@
-//! Requests of the queue whose time is over: it is recorded once that they have expired, and then it is final.
+//! Requests of the queue after their deadline: their expiry is recorded once and is final.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::on_both_databases;
 use super::stage::Stage;
 
-on_both_databases![what_has_no_outcome_in_time_has_expired_and_what_has_one_keeps_it,];
+on_both_databases![a_request_without_an_outcome_expires_and_one_with_an_outcome_keeps_it,];
 
 fn key(number: u128) -> RequestKey {
     Queued::key(RequestId { schedule: ScheduleId(1), uuid: Uuid::from_u128(number) })
@@ -22,7 +22,7 @@ fn answer(text: &str) -> RecordedAnswer {
     RecordedAnswer { status: 410, body: format!("{{\"detail\":\"{text}\"}}") }
 }
 
-async fn what_has_no_outcome_in_time_has_expired_and_what_has_one_keeps_it(stage: Stage) {
+async fn a_request_without_an_outcome_expires_and_one_with_an_outcome_keeps_it(stage: Stage) {
     let now = EpochMs(stage.store.clock().0 - 1_000);
     stage.store.record_answer(key(1), answer("decided")).await.unwrap();
     let ask = || {
@@ -35,7 +35,7 @@ async fn what_has_no_outcome_in_time_has_expired_and_what_has_one_keeps_it(stage
         let found = ask().await.unwrap();
         assert_eq!(found.get(&key(1)), Some(&answer("decided")));
         assert_eq!(found.get(&key(2)), Some(&answer("expired")));
-        assert_eq!(found.get(&key(3)), None, "its time is not over");
+        assert_eq!(found.get(&key(3)), None, "its deadline has not passed");
     }
     stage.store.record_answer(key(2), answer("too late")).await.unwrap();
     assert_eq!(ask().await.unwrap().get(&key(2)), Some(&answer("expired")), "it is final");
@@ -45,7 +45,7 @@ mod waiting {
     mod full {
         use super::super::*;
 
-        /// While a transaction records an outcome, no reader learns that there is none.
+        /// While a transaction records an outcome, no reader is answered that there is none.
         #[tokio::test(flavor = "multi_thread")]
         async fn an_outcome_that_is_being_recorded_is_waited_for() {
             let stage = Stage::full().await;

@@ -1,8 +1,8 @@
-//! The plans that PostgreSQL makes for bookings on tables that it knows nothing about yet.
+//! The plans that PostgreSQL makes for bookings on tables without statistics.
 //!
-//! A foreign key would be checked by a plan cached while its table was empty, which scans the table when
-//! it has grown; so would a query that goes without an index. A query that goes by the wrong index reads
-//! as many rows as a scan. So the rows are counted that each statement of a batch really touched.
+//! The check of a foreign key can use a plan that was cached while its table was empty, which scans the table when
+//! it has grown. So does a query without an index, and a query with the wrong index reads as many rows as a scan.
+//! The tests therefore count the rows that each statement of a batch touched.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,10 +28,10 @@ const BATCH: u32 = 60;
 const GROWING: [&str; 8] =
     ["seat", "booking", "booking_seat", "hold", "block", "idempotency", "batch", "journal"];
 
-/// Customers who buy again and again under a limit; a batch has a command of each.
+/// Customers who buy repeatedly under a limit; a batch has a command of each.
 const CUSTOMERS: u32 = 20;
 
-/// After five executions PostgreSQL plans a prepared statement once more, for all times.
+/// After five executions PostgreSQL makes the generic plan of a prepared statement, which it then keeps.
 const ROUNDS: u32 = 7;
 
 /// Rows that a statement may touch for each command of its batch, counted in every node of its plan.
@@ -46,12 +46,12 @@ const EXPLAIN: [(&str, &str); 6] = [
     ("auto_explain.log_analyze", "on"),
     ("auto_explain.log_triggers", "on"),
     ("auto_explain.log_nested_statements", "on"),
-    // Never analyzed: nobody tells the planner how large the tables are.
+    // Never analyzed: the planner has no statistics on the size of the tables.
     ("autovacuum", "off"),
     ("log_line_prefix", ""),
 ];
 
-/// Writes a mark into the server's log and waits until everything before it is there.
+/// Writes a mark into the server's log and waits until the log has everything before it.
 async fn mark(server: &Postgres, stage: &Stage, name: &str) {
     stage.database.execute(&format!("DO $$ BEGIN RAISE LOG 'mark {name}'; END $$")).await;
     let wanted = format!("mark {name}");
@@ -76,7 +76,7 @@ fn is_wrong(line: &str) -> bool {
 /// A statement as it was executed.
 struct Executed {
     text: String,
-    /// Rows that came out of the nodes of its plan, and rows that a filter removed there.
+    /// Rows that the nodes of its plan returned, and rows that their filters removed.
     rows: f64,
 }
 
@@ -113,8 +113,8 @@ async fn batch(stage: &Stage, commands: impl Iterator<Item = Command>) -> Vec<Co
     stage.run(commands.collect()).await
 }
 
-/// Every kind of command, a batch of each, under a limit per customer and mostly under keys. In the end
-/// all seats are free again.
+/// Runs a batch of every kind of command, under a limit per customer and mostly under keys. Afterwards all seats
+/// are free again.
 async fn round(stage: &Stage, schedule: ScheduleId, name: &str) {
     let customer = |n: u32| format!("customer {n}");
     let key = |kind: &str, n: u32| format!("{name} {kind} {n}");
@@ -152,7 +152,7 @@ async fn round(stage: &Stage, schedule: ScheduleId, name: &str) {
     assert!(batch(stage, blocks.iter().map(|id| unblock(*id))).await.iter().all(is_done));
 }
 
-/// Runs rounds, and checks that no statement touched more rows than its batch explains.
+/// Runs rounds, and checks that no statement touched more rows than its batch justifies.
 async fn rows_stay_few(server: &Postgres, stage: &Stage, schedule: ScheduleId, name: &str) {
     mark(server, stage, &format!("{name} begins")).await;
     for n in 0..ROUNDS {
@@ -173,8 +173,8 @@ async fn rows_stay_few(server: &Postgres, stage: &Stage, schedule: ScheduleId, n
     assert!(wrong.is_empty(), "{name}: {}", wrong.into_values().collect::<Vec<_>>().join("\n"));
 }
 
-/// The schedule grows, and so does everything elsewhere. The customers have thousands of bookings, live
-/// elsewhere and cancelled here.
+/// Adds rows to the schedule and to every other table. The customers get thousands of bookings, live ones elsewhere
+/// and cancelled ones here.
 async fn grow(stage: &Stage, schedule: ScheduleId) {
     let elsewhere = schedule.0 + 1_000_000;
     let statements = [
@@ -232,13 +232,13 @@ mod full {
         let server = Postgres::start(&EXPLAIN);
         let stage = Stage::on_postgres(&server).await;
         let schedule = limited(&stage).await;
-        // Tables of few rows: to every index they look alike.
+        // Tables with few rows: all indexes look equally good.
         round(&stage, schedule, "first").await;
         stage.database.execute("ANALYZE").await;
         rows_stay_few(&server, &stage, schedule, "small").await;
         grow(&stage, schedule).await;
         rows_stay_few(&server, &stage, schedule, "small, then grown").await;
-        // One booking and one hold in each of many schedules: the schedule seems to be enough to find one.
+        // One booking and one hold in each of many schedules: the schedule alone seems to be selective.
         for sql in [
             "TRUNCATE booking, hold, booking_seat",
             "INSERT INTO booking SELECT 5000000 + n, gen_random_uuid(), 'reseller', '[0]', 1, 0, NULL, 0, NULL
@@ -306,7 +306,7 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_foreign_key_or_a_scan_would_be_seen_in_the_log() {
+    async fn the_log_shows_foreign_keys_and_scans() {
         let server = Postgres::start(&EXPLAIN);
         let stage = Stage::on_postgres(&server).await;
         stage.schedule(10).await;

@@ -1,4 +1,4 @@
-//! The processes that execute what waits in the queue, as they see each other.
+//! The workers of the queue: how they find each other.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use uuid::Uuid;
 use super::on_both_databases;
 use super::stage::Stage;
 
-on_both_databases![processes_that_work_see_each_other_until_they_leave_or_their_time_is_over];
+on_both_databases![workers_see_each_other_until_they_leave_or_their_lease_ends];
 
-async fn processes_that_work_see_each_other_until_they_leave_or_their_time_is_over(stage: Stage) {
+async fn workers_see_each_other_until_they_leave_or_their_lease_ends(stage: Stage) {
     let (one, other, long) = (Uuid::now_v7(), Uuid::now_v7(), Duration::from_secs(60));
     let beat = |queue: &str, id, life| stage.store.queue_worker_beat(queue.to_owned(), id, life);
     let sorted = |mut ids: Vec<Uuid>| {
@@ -17,9 +17,17 @@ async fn processes_that_work_see_each_other_until_they_leave_or_their_time_is_ov
         ids
     };
     assert_eq!(beat("a", one, long).await.unwrap(), [one]);
-    assert_eq!(sorted(beat("a", other, Duration::ZERO).await.unwrap()), [one], "its time is over");
+    assert_eq!(
+        sorted(beat("a", other, Duration::ZERO).await.unwrap()),
+        [one],
+        "its lease has ended"
+    );
     assert_eq!(sorted(beat("a", other, long).await.unwrap()), [one, other]);
-    assert_eq!(beat("b", other, long).await.unwrap(), [other], "another queue is shared apart");
+    assert_eq!(
+        beat("b", other, long).await.unwrap(),
+        [other],
+        "another queue has workers of its own"
+    );
     stage.store.queue_worker_leave("a".to_owned(), one).await.unwrap();
     assert_eq!(beat("a", other, long).await.unwrap(), [other]);
 }

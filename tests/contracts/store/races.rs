@@ -1,4 +1,4 @@
-//! Two stores on one database, as two processes have it: whatever races, one wins and nobody fails.
+//! Two stores on one database, like two processes: of racing commands one wins, and none fails.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ async fn two_stores_that_race_for_the_same_seats_sell_each_once(stage: Stage) {
     let other = stage.another_store().await;
     for round in 0..30 {
         let schedule = stage.schedule(SEATS).await;
-        // Overlapping pairs, each store from another end, so that locks are wanted crosswise.
+        // Overlapping pairs, each store from another end, so that their locks would cross.
         let pair = |first: u32| [first, (first + 1) % SEATS];
         let one = (0..SEATS).map(|n| book(schedule, &pair(n), "one")).collect();
         let two = (0..SEATS).rev().map(|n| match (n + round) % 3 {
@@ -62,7 +62,7 @@ async fn two_stores_that_race_with_one_key_have_one_effect(stage: Stage) {
     for round in 0..30 {
         let schedule = stage.schedule(3).await;
         let key = format!("k{round}");
-        // The same key asks for a free seat in either batch: rows do not decide this one.
+        // Each batch requests a different free seat under the same key, so row locks do not decide.
         let batch = |seat| vec![keyed(book(schedule, &[seat], "anna"), &key)];
         let results = race(&[&stage.store, &other], vec![batch(0), batch(1)]).await;
         let done = results.iter().flatten().filter(|result| is_done(result)).count();
@@ -88,7 +88,7 @@ async fn two_stores_that_cross_each_others_schedules_never_deadlock(stage: Stage
         let two = schedules.iter().rev().map(each).collect();
         let results = race(&[&stage.store, &other], vec![one, two]).await;
         assert_eq!(results.iter().flatten().filter(|result| is_done(result)).count(), 4);
-        // And claims, which are locked before seats.
+        // Claims, too, which are locked before seats.
         let bookings: Vec<_> = results.iter().flatten().filter(|result| is_done(result)).collect();
         let ids: Vec<_> = bookings.iter().map(|result| booked(result).row.id).collect();
         let one = ids.iter().map(|id| cancel(*id, None)).collect();

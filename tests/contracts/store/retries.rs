@@ -1,4 +1,4 @@
-//! Errors of PostgreSQL that another try cures, and those that none does.
+//! Errors of PostgreSQL that are retried, and those that are not.
 
 use seatlock::domain::execution_error::ExecutionError;
 use seatlock::telemetry::metrics::batch::BatchOutcome;
@@ -7,8 +7,8 @@ use super::commands::{book, is_done, keyed};
 use super::stage::Stage;
 
 impl Stage {
-    /// From now on the first `times` batches fail with this SQLSTATE, when their proof is written or,
-    /// `late`, at COMMIT.
+    /// Lets the next `times` batches fail with this SQLSTATE, when their batch id is written or, if `late`, at
+    /// COMMIT.
     async fn fail_batches(&self, state: &str, times: u32, late: bool) {
         let trigger = match late {
             true => {
@@ -20,7 +20,7 @@ impl Stage {
                       FOR EACH ROW EXECUTE FUNCTION failing()"
             }
         };
-        // A sequence counts on through a rollback.
+        // A rollback does not reset a sequence.
         let sql = format!(
             "CREATE SEQUENCE failures;
              CREATE FUNCTION failing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -44,7 +44,7 @@ mod full {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_lost_race_between_transactions_is_run_again() {
+    async fn a_batch_that_lost_a_race_between_transactions_is_retried() {
         for (state, late) in [("40001", false), ("40001", true), ("40P01", false), ("40P01", true)]
         {
             let stage = Stage::full().await;
@@ -61,7 +61,7 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_race_that_is_always_lost_ends_without_effect() {
+    async fn a_batch_that_always_loses_the_race_ends_without_effect() {
         let stage = Stage::full().await;
         let schedule = stage.schedule(2).await;
         stage.fail_batches("40001", 1_000, false).await;
@@ -74,7 +74,7 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_server_that_is_full_or_slow_or_read_only_is_not_asked_again() {
+    async fn a_batch_is_not_retried_on_a_full_slow_or_read_only_server() {
         let readonly = |result: &_| matches!(result, Err(ExecutionError::ReadOnly));
         let unavailable = |result: &_| matches!(result, Err(ExecutionError::Unavailable(_)));
         type Expected<'a> = &'a dyn Fn(&seatlock::store::CommandResult) -> bool;

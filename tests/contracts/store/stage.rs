@@ -1,5 +1,5 @@
-//! Where a store is tried out: a fresh database, a store on it, and somebody who looks at the database
-//! from outside.
+//! The fixture of the store's tests: a fresh database, a store on it, and a separate connection that checks the
+//! database.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(crate) struct Stage {
     _folder: Option<Folder>,
 }
 
-/// The store's settings as the service would have them with these variables.
+/// The store's settings as the service makes them from these variables.
 pub(crate) fn settings(variables: &[(&str, &str)]) -> Settings {
     let variables: BTreeMap<String, String> =
         variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
@@ -39,7 +39,7 @@ pub(crate) fn settings(variables: &[(&str, &str)]) -> Settings {
 }
 
 impl Stage {
-    /// An SQLite file in a folder of its own.
+    /// An SQLite file in its own folder.
     pub(crate) async fn embedded() -> Self {
         let folder = Folder::new();
         let path = folder.path().join("seatlock.db");
@@ -68,13 +68,12 @@ impl Stage {
         Self { store, metrics, database, settings, _folder: folder }
     }
 
-    /// Another store on the same database, as another process would have it, but counting in the same
-    /// metrics.
+    /// Another store on the same database, like that of another process, but with the same metrics.
     pub(crate) async fn another_store(&self) -> Arc<Store> {
         Store::open(self.settings.clone(), Arc::clone(&self.metrics)).await.unwrap()
     }
 
-    /// Checks that the row locks alone have kept every promise: behind them nothing had to step in.
+    /// Checks that the row locks alone have kept every invariant: no later guard has acted.
     pub(crate) fn no_later_guard_stepped_in(&self) {
         for guard in [Guard::UniqueIndex, Guard::RowCount] {
             let saves = &self.metrics.batch.guard_saves_total;
@@ -115,7 +114,7 @@ impl Stage {
         }
     }
 
-    /// The version that a schedule is at.
+    /// The current version of a schedule.
     pub(crate) async fn version(&self, schedule: ScheduleId) -> i64 {
         self.store.seats(schedule, ReadFrom::Primary).await.unwrap().unwrap().at.at
     }
@@ -132,7 +131,7 @@ pub(crate) async fn run(store: &Arc<Store>, commands: Vec<Command>) -> Vec<Comma
     store.run_batch(0, commands, &|_| true).await.results
 }
 
-/// One row; beyond 1,000 seats, which is all that a row may have, rows of 1,000.
+/// One row, or rows of 1,000 seats (the limit of a row) if there are more.
 pub(crate) fn hall(seats: u32) -> SeatPlan {
     let row = |(name, seats_per_row)| InlineSection { name, rows: 1, seats_per_row, price: 1_000 };
     let mut rows = vec![("A".to_owned(), seats.min(1_000))];

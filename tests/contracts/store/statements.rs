@@ -1,4 +1,4 @@
-//! How many statements a load of bookings costs PostgreSQL.
+//! How many statements PostgreSQL executes for a load of bookings.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::stage::Stage;
 
 const BOOKINGS: u32 = 2_000;
 
-/// Statements that PostgreSQL has counted in this database, without those that ask for the count.
+/// Statements that PostgreSQL has counted in this database, without the queries for the count.
 async fn statements(stage: &Stage) -> i64 {
     stage
         .database

@@ -61,3 +61,4 @@ pub use relay::{Relay, Strike};
 pub use sentinels::Sentinels;
 pub use standby::Standby;
 pub use tansu::Tansu;
+pub use wait::eventually;

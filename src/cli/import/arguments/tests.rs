@@ -7,9 +7,9 @@ use super::*;
 const HOUR: Duration = Duration::from_secs(3_600);
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
-fn arguments(words: &[&str]) -> Result<Arguments, clap::Error> {
-    let command = Arguments::augment_args(clap::Command::new("import").no_binary_name(true));
-    Arguments::from_arg_matches(&command.try_get_matches_from(words)?)
+fn arguments(words: &[&str]) -> Result<ImportArguments, clap::Error> {
+    let command = ImportArguments::augment_args(clap::Command::new("import").no_binary_name(true));
+    ImportArguments::from_arg_matches(&command.try_get_matches_from(words)?)
 }
 
 fn sale(more: &[&str]) -> Vec<String> {
