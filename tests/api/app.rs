@@ -101,19 +101,19 @@ impl TestApp {
     }
 
     /// The full stack on its own database and a shared Redis.
-    pub(crate) async fn full_beside(redis: (&Redis, u32)) -> Self {
+    pub(crate) async fn full_with_shared_redis(redis: (&Redis, u32)) -> Self {
         let (mut variables, folder, database) = full(redis.0);
         variables.insert("REDIS_DB".to_owned(), redis.1.to_string());
         Self::start(&variables, folder, database).await
     }
 
     /// Another replica of this service, in this process, too.
-    pub(crate) async fn beside(&self) -> Self {
-        self.beside_with(&[]).await
+    pub(crate) async fn another_replica(&self) -> Self {
+        self.another_replica_with(&[]).await
     }
 
     /// Another replica, whose variables are those of this one overridden by these.
-    pub(crate) async fn beside_with(&self, more: &[(&str, &str)]) -> Self {
+    pub(crate) async fn another_replica_with(&self, more: &[(&str, &str)]) -> Self {
         let mut variables = self.variables.clone();
         variables.extend(more.iter().map(|(name, value)| ((*name).into(), (*value).into())));
         let location = match &self.location {

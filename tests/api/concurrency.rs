@@ -19,7 +19,7 @@ on_both_stacks![
 ];
 
 /// Sends the same request for each customer over a separate connection, and waits for all answers.
-pub(crate) async fn all_at_once(
+pub(crate) async fn send_concurrently(
     clients: &[Client],
     schedule: &str,
     seats: &[&str],
@@ -46,7 +46,7 @@ async fn a_hundred_clients_for_one_seat_get_one_booking(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(3).await;
     let clients = [app.new_client(), app.new_client()];
-    exactly_one_won(&all_at_once(&clients, &schedule, &["A-1-2"], 100).await);
+    exactly_one_won(&send_concurrently(&clients, &schedule, &["A-1-2"], 100).await);
     assert_eq!(app.states(&schedule).await, "av bo av ");
     app.no_later_guard_stepped_in().await;
     app.database.audit().await;
@@ -56,7 +56,7 @@ async fn a_hundred_clients_for_three_seats_get_one_booking(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(4).await;
     let seats = ["A-1-1", "A-1-3", "A-1-4"];
-    exactly_one_won(&all_at_once(&[app.new_client()], &schedule, &seats, 100).await);
+    exactly_one_won(&send_concurrently(&[app.new_client()], &schedule, &seats, 100).await);
     assert_eq!(app.states(&schedule).await, "bo av bo bo ");
     app.no_later_guard_stepped_in().await;
     app.database.audit().await;

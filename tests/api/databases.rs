@@ -97,7 +97,7 @@ mod full {
         // It gets no heartbeats of the primary any more, by which the service finds out.
         tokio::time::sleep(Duration::from_secs(3)).await;
         let path = format!("/api/v1/schedules/{schedule}/availability");
-        let cold = app.beside().await;
+        let cold = app.another_replica().await;
         for _ in 0..20 {
             assert_eq!(cold.get(&path).await.expect(200)["counts"]["booked"], 2);
             tokio::time::sleep(Duration::from_millis(50)).await;

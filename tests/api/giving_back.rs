@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::client::Client;
-use crate::processes::both_up;
+use crate::processes::both_ready;
 use crate::service::Shared;
 
 const KNOWN: &str = "seatlock_early_refusals_total{reason=\"known\"}";
@@ -46,7 +46,8 @@ mod full {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn no_process_refuses_a_seat_that_another_process_has_given_back() {
         let shared = Shared::fresh();
-        let (one, two) = both_up(shared.start_patient(), shared.start_patient()).await;
+        let (one, two) =
+            both_ready(shared.start_with_long_timeouts(), shared.start_with_long_timeouts()).await;
         take_and_give_back(two.client(), one.client(), 200).await;
         assert!(two.client().metric(KNOWN).await > 0.0, "its map has refused seats, too");
     }
@@ -54,7 +55,8 @@ mod full {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn without_redis_no_process_refuses_a_seat_that_was_given_back() {
         let shared = Shared::fresh();
-        let (one, two) = both_up(shared.start_without_redis(), shared.start_without_redis()).await;
+        let (one, two) =
+            both_ready(shared.start_without_redis(), shared.start_without_redis()).await;
         take_and_give_back(two.client(), one.client(), 50).await;
         assert!(two.client().metric(KNOWN).await > 0.0, "its map has refused seats, too");
     }
@@ -64,7 +66,8 @@ mod full {
         let shared = Shared::fresh();
         // Nothing listens on port 1.
         let unreachable = [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", "1")];
-        let (one, two) = both_up(shared.start_with(&unreachable), shared.start_patient()).await;
+        let (one, two) =
+            both_ready(shared.start_with(&unreachable), shared.start_with_long_timeouts()).await;
         let shortest = take_and_give_back(two.client(), one.client(), 10).await;
         assert!(shortest >= Duration::from_millis(450), "{shortest:?}");
     }

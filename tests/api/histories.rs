@@ -134,7 +134,7 @@ async fn a_history_that_begins_under_a_running_service_is_a_new_one(on: Stack) {
     let remembered = Remembered::of(&app, &paths).await;
     app.database.execute("UPDATE lineage SET system_id = '12'").await;
     // The first to open a connection for writing begins the history.
-    let other = app.beside().await;
+    let other = app.another_replica().await;
     other.event("The Tempest").await;
     assert!(!remembered.counts(&other, &paths).await);
     let version = other.get(&format!("/api/v1/schedules/{}", paths.schedule)).await.expect(200);

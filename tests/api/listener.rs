@@ -42,7 +42,7 @@ impl Listener {
     }
 
     /// Resumes with the map it has, perhaps at another process.
-    pub(crate) async fn come_back(self, client: &Client, schedule: &str) -> Self {
+    pub(crate) async fn resume(self, client: &Client, schedule: &str) -> Self {
         let Self { last_id, codes, response, .. } = self;
         drop(response);
         Self::open(client, schedule, last_id, codes).await

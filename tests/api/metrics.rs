@@ -61,7 +61,7 @@ async fn holds_alive_are_counted_in_the_database_not_in_the_process(on: Stack) {
     let released = app.hold(&schedule, &["A-1-3"], "ben").await.id(201);
     app.delete(&format!("/api/v1/holds/{released}")).await.expect(204);
     // Another process counts at its start, although it has granted no hold itself.
-    let other = app.beside().await;
+    let other = app.another_replica().await;
     other.metric_above("seatlock_holds", 0.0).await;
     assert_eq!(other.metric("seatlock_holds").await, 1.0);
 }
@@ -113,7 +113,7 @@ mod full_only {
         async fn a_lock_that_keeps_a_free_seat_from_its_buyer_is_counted() {
             let redis = Redis::shared();
             let number = redis.fresh_db();
-            let app = TestApp::full_beside((redis, number)).await;
+            let app = TestApp::full_with_shared_redis((redis, number)).await;
             let schedule = app.row_of(2).await;
             // A lock without an owner, as a dead process leaves it.
             let key = format!("{{sch:{schedule}}}:seat:0");

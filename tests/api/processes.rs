@@ -8,28 +8,28 @@ use serde_json::{Value, json};
 
 use crate::app::{Stack, TestApp};
 use crate::client::{Client, taking};
-use crate::concurrency::{all_at_once, exactly_one_won};
+use crate::concurrency::{exactly_one_won, send_concurrently};
 use crate::database::Database;
 use crate::service::{Service, Shared, Starting};
 
 /// Two processes that start together on an empty database.
 async fn two_of(shared: &Shared) -> (Service, Service) {
-    both_up(shared.start(), shared.start()).await
+    both_ready(shared.start(), shared.start()).await
 }
 
-pub(crate) async fn both_up(one: Starting, two: Starting) -> (Service, Service) {
+pub(crate) async fn both_ready(one: Starting, two: Starting) -> (Service, Service) {
     let (one, mut two) = (one.up().await, two.up().await);
     two.shares_customers_with(&one);
     (one, two)
 }
 
 /// Clients of both processes compete for one seat, round after round.
-pub(crate) async fn fight(services: &[&Service]) {
+pub(crate) async fn compete(services: &[&Service]) {
     let clients: Vec<Client> = services.iter().map(|service| service.client().clone()).collect();
     let schedule = clients[0].row_of(10).await;
     for seat in 1..=10 {
         let seat = format!("A-1-{seat}");
-        exactly_one_won(&all_at_once(&clients, &schedule, &[&seat], 100).await);
+        exactly_one_won(&send_concurrently(&clients, &schedule, &[&seat], 100).await);
     }
     for client in clients {
         assert_eq!(client.states(&schedule).await, "bo ".repeat(10));
@@ -58,7 +58,8 @@ mod full {
         app.states(&schedule).await;
         let before = queries_for_holders(&app).await;
         for _ in 0..10 {
-            for lost in all_at_once(&[app.client()], &schedule, &["A-1-1"], LOSERS / 10).await {
+            for lost in send_concurrently(&[app.client()], &schedule, &["A-1-1"], LOSERS / 10).await
+            {
                 let problem = lost.problem(409, "seats_unavailable");
                 assert_eq!(problem["conflicts"][0]["hold_id"], json!(null), "{lost:?}");
             }
@@ -73,7 +74,7 @@ mod full {
     async fn clients_of_two_processes_for_one_seat_get_one_booking() {
         let shared = Shared::fresh();
         let (one, two) = two_of(&shared).await;
-        fight(&[&one, &two]).await;
+        compete(&[&one, &two]).await;
         Database::postgres(&shared.url).await.audit().await;
     }
 
@@ -100,8 +101,8 @@ mod full {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_process_without_redis_sells_no_seat_that_another_has_sold() {
         let shared = Shared::fresh();
-        let (one, two) = both_up(shared.start(), shared.start_without_redis()).await;
-        fight(&[&one, &two]).await;
+        let (one, two) = both_ready(shared.start(), shared.start_without_redis()).await;
+        compete(&[&one, &two]).await;
         Database::postgres(&shared.url).await.audit().await;
     }
 

@@ -30,7 +30,7 @@ async fn taken(client: &Client, key: &str, body: &Value) -> String {
 async fn a_crowd_is_served_in_order_and_each_request_once(url: &str, name: &str) {
     let variables = [("QUEUE_MODE", "prefer"), ("QUEUE_URL", url), ("QUEUE_NAME", name)];
     let app = Stack::Full.start_with(&variables).await;
-    let mut other = app.beside().await;
+    let mut other = app.another_replica().await;
     let mut schedules = Vec::new();
     for _ in 0..3 {
         schedules.push(app.schedule(&[("A", 1, 40)], Value::Null).await);

@@ -30,7 +30,7 @@ async fn a_restart_loses_no_accepted_request(on: Stack) {
     });
     let places = join_all(requests).await;
     app.drain();
-    let again = app.beside().await;
+    let again = app.another_replica().await;
     for place in &places {
         let over = again.outcome(place).await;
         assert_eq!(over["status"], "succeeded", "{over}");
@@ -52,7 +52,7 @@ mod several {
         async fn the_first_request_gets_the_seat_whichever_process_accepted_it() {
             let (app, other) = {
                 let app = without_consumers().await;
-                let other = app.beside().await;
+                let other = app.another_replica().await;
                 (app, other)
             };
             let schedule = app.row_of(1).await;
@@ -74,7 +74,7 @@ mod several {
             }
             let asked = other.get(&places[7]).await.expect(200);
             assert_eq!((&asked["status"], &asked["place"]), (&json!("queued"), &json!(8)));
-            let executing = app.beside_with(&EXECUTE).await;
+            let executing = app.another_replica_with(&EXECUTE).await;
             let mut won = Vec::new();
             for (number, place) in places.iter().enumerate() {
                 if app.outcome(place).await["status"] == "succeeded" {
@@ -89,7 +89,7 @@ mod several {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn one_customer_cannot_fill_the_waiting_list() {
             let app = without_consumers().await;
-            let other = app.beside().await;
+            let other = app.another_replica().await;
             let schedule = app.row_of(10).await;
             for number in 1..=5 {
                 let client = if number % 2 == 0 { app.client() } else { other.client() };
@@ -102,7 +102,7 @@ mod several {
             app.queued(&schedule, &["A-1-6"], "ben").await;
             let elsewhere = app.row_of(1).await;
             app.queued(&elsewhere, &["A-1-1"], "ada").await;
-            let executing = app.beside_with(&EXECUTE).await;
+            let executing = app.another_replica_with(&EXECUTE).await;
             let body = taking(&schedule, &["A-1-7"], "ada");
             let again = || app.queue("/api/v1/bookings", &body);
             eventually("a place in the waiting list", SOON, async || match again().await {
@@ -120,7 +120,7 @@ mod several {
             let schedule = app.row_of(2).await;
             let place = app.queued(&schedule, &["A-1-1"], "ada").await;
             tokio::time::sleep(Duration::from_millis(1_200)).await;
-            let executing = app.beside_with(&EXECUTE).await;
+            let executing = app.another_replica_with(&EXECUTE).await;
             let over = app.outcome(&place).await;
             assert_eq!(over["status"], "expired", "{over}");
             assert_eq!(over["error"]["code"], "request_expired");
@@ -146,7 +146,7 @@ mod several {
             assert_eq!(over["error"]["code"], "request_expired");
             assert_eq!(over["error"]["request_id"], over["id"]);
             // The reported outcome is final.
-            let executing = app.beside_with(&EXECUTE).await;
+            let executing = app.another_replica_with(&EXECUTE).await;
             let expired = "seatlock_queue_executed_total{result=\"expired\"}";
             executing.metric_above(expired, 0.0).await;
             assert_eq!(app.outcome(&place).await, over);
@@ -180,7 +180,7 @@ mod several {
         async fn processes_share_the_partitions_out() {
             let app = Stack::Full.start_with(&QUEUED).await;
             has_partitions(&app, 4).await;
-            let mut other = app.beside().await;
+            let mut other = app.another_replica().await;
             has_partitions(&app, 2).await;
             has_partitions(&other, 2).await;
             let schedules = served(&app, 8).await;
@@ -229,7 +229,7 @@ mod several {
                      FROM queue_message, generate_series(1, 2) AS more",
                 )
                 .await;
-            let executing = app.beside_with(&EXECUTE).await;
+            let executing = app.another_replica_with(&EXECUTE).await;
             let booking = app.outcome(&place).await["result"]["id"].clone();
             let repeated = "seatlock_queue_executed_total{result=\"repeated\"}";
             executing.metric_above(repeated, 1.0).await;
@@ -267,7 +267,7 @@ mod several {
                 }
             });
             let places = join_all(requests).await;
-            let executing = app.beside_with(&EXECUTE).await;
+            let executing = app.another_replica_with(&EXECUTE).await;
             for place in &places {
                 assert_eq!(app.outcome(place).await["status"], "succeeded");
             }

@@ -5,7 +5,7 @@ mod full {
     use tokio::task::block_in_place;
 
     use crate::database::Database;
-    use crate::processes::{both_up, fight};
+    use crate::processes::{both_ready, compete};
     use crate::service::Shared;
 
     /// For `REDIS_NODES`.
@@ -21,8 +21,8 @@ mod full {
         // With a margin for a busy machine: the test is about the locks, not about their bypass.
         let variables = [redis, &[("LOCK_ROUND_TRIP", "400ms")]].concat();
         let (one, two) =
-            both_up(shared.start_with(&variables), shared.start_with(&variables)).await;
-        fight(&[&one, &two]).await;
+            both_ready(shared.start_with(&variables), shared.start_with(&variables)).await;
+        compete(&[&one, &two]).await;
         for service in [&one, &two] {
             let asked = "seatlock_seat_lock_requests_total";
             let outcome = |name| format!("{asked}{{outcome=\"{name}\"}}");

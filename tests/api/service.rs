@@ -41,7 +41,7 @@ impl Shared {
     }
 
     /// Starts a process with the longest allowed timeout for Redis, for a busy machine.
-    pub(crate) fn start_patient(&self) -> Starting {
+    pub(crate) fn start_with_long_timeouts(&self) -> Starting {
         self.start_with(&[&self.redis()[..], &[("LOCK_ROUND_TRIP", "450ms")]].concat())
     }
 
@@ -113,7 +113,7 @@ impl Service {
     }
 
     /// Resets the peak (proc(5), `clear_refs`).
-    pub(crate) fn forget_peak(&self) {
+    pub(crate) fn reset_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.process.pid()), "5").unwrap();
     }
 

@@ -67,12 +67,12 @@ mod full {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_cold_map_starts_from_the_map_that_another_process_has_shared() {
         let shared = Shared::fresh();
-        let one = shared.start_patient().up().await;
+        let one = shared.start_with_long_timeouts().up().await;
         let schedule = one.client().schedule(&[("A", 50, 100)], Value::Null).await;
         one.client().book(&schedule, &["A-7-7"], "anna").await.expect(200);
         stampede(one.client(), &schedule, 1).await;
         assert!(some(one.client(), KEPT).await >= 1.0);
-        let mut two = shared.start_patient().up().await;
+        let mut two = shared.start_with_long_timeouts().up().await;
         two.shares_customers_with(&one);
         let before = readings_of_all_seats(&shared.url);
         let map = stampede(two.client(), &schedule, 2_000).await;
@@ -104,13 +104,13 @@ mod full {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_schedule_of_another_database_under_the_same_number_is_never_mistaken() {
         let redis = (Redis::shared(), Redis::shared().fresh_db());
-        let old = TestApp::full_beside(redis).await;
+        let old = TestApp::full_with_shared_redis(redis).await;
         let schedule = old.row_of(4).await;
         old.book(&schedule, &["A-1-1", "A-1-2"], "anna").await.expect(200);
         assert_eq!(old.states(&schedule).await, "bo bo av av ");
         assert!(some(&old, KEPT).await >= 1.0);
         drop(old);
-        let new = TestApp::full_beside(redis).await;
+        let new = TestApp::full_with_shared_redis(redis).await;
         assert_eq!(new.row_of(4).await, schedule, "the same number");
         assert_eq!(new.states(&schedule).await, "av av av av ");
         new.book(&schedule, &["A-1-4"], "ben").await.expect(200);
@@ -121,7 +121,7 @@ mod full {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn wrong_data_in_redis_misleads_no_reader() {
         let redis = (Redis::shared(), Redis::shared().fresh_db());
-        let app = TestApp::full_beside(redis).await;
+        let app = TestApp::full_with_shared_redis(redis).await;
         let schedule = app.row_of(4).await;
         app.book(&schedule, &["A-1-1"], "anna").await.expect(200);
         assert!(some(&app, KEPT).await >= 1.0);
@@ -133,7 +133,7 @@ mod full {
         let map = format!("{{sch:{schedule}}}:map");
         tamper(&["HSET", &map, "version", "900"]);
         tamper(&["SET", &format!("{map}:told"), "900"]);
-        let other = app.beside().await;
+        let other = app.another_replica().await;
         for _ in 0..20 {
             tamper(&["PUBLISH", &format!("seatlock:maps:{number}"), &format!("{schedule}:900")]);
             assert_eq!(other.states(&schedule).await, "bo av av av ");

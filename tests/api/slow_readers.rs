@@ -68,7 +68,7 @@ mod embedded {
             let whole = body(ask_and_read_nothing(client, asked).await).await;
             assert!(whole.len() > 400_000, "{asked:?}: {}", whole.len());
             let before = service.memory();
-            service.forget_peak();
+            service.reset_peak();
             let mut readers = stalled(client, asked).await;
             let growth = service.peak_memory().saturating_sub(before);
             println!("{READERS} readers of {asked:?} ({} bytes): {growth} kB", whole.len());

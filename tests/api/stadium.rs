@@ -51,7 +51,7 @@ async fn sell_out(app: &TestApp, schedule: &str) {
     assert_eq!(sale.earned, sale.prices.values().sum::<i64>(), "for its price");
 }
 
-async fn check_the_books(app: &TestApp, schedule: &str) {
+async fn check_sales(app: &TestApp, schedule: &str) {
     let counts = app.schedule_now(schedule).await;
     assert_eq!(counts["counts"]["booked"], counts["seats"]);
     assert_eq!(counts["counts"]["available"], 0);
@@ -125,7 +125,7 @@ async fn a_small_hall_is_sold_out(on: Stack) {
     let prices = "id_from=position&price=Front%3D9900&price=Middle%3D7900&price=Rear%3D4900";
     let schedule = put_on_sale(&app, &plan.unwrap(), prices).await;
     sell_out(&app, &schedule).await;
-    check_the_books(&app, &schedule).await;
+    check_sales(&app, &schedule).await;
 }
 
 /// Sells the real seat plan in the file that `SEATLOCK_STADIUM` names. The file is not part of the project, so these
@@ -141,7 +141,7 @@ mod real {
         let app = on.start().await;
         let schedule = put_on_sale(&app, &plan, "id_from=uuid&price=4500").await;
         sell_out(&app, &schedule).await;
-        check_the_books(&app, &schedule).await;
+        check_sales(&app, &schedule).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

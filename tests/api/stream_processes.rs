@@ -83,7 +83,7 @@ mod full {
                 }
                 if random.u8(..3) == 0 && !listener.codes.is_empty() {
                     let process = processes[random.usize(..2)];
-                    listener = listener.come_back(process, &schedule).await;
+                    listener = listener.resume(process, &schedule).await;
                 }
                 listeners.push(listener);
             }
@@ -105,7 +105,7 @@ mod full {
         }
         let mut two = shared.start().up().await;
         two.shares_customers_with(&one);
-        let mut listener = listener.come_back(two.client(), &schedule).await;
+        let mut listener = listener.resume(two.client(), &schedule).await;
         let missed = listener.next().await.unwrap();
         assert_eq!((missed.name.as_str(), missed.id), ("delta", Some(3)));
         assert_eq!(missed.data, json!({"c": [[2, 2], [6, 2]]}));

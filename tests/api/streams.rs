@@ -50,13 +50,13 @@ async fn a_returning_listener_gets_only_the_changes_that_it_missed(on: Stack) {
     listener.until(1).await;
     app.book(&schedule, &["A-1-5"], "anna").await.expect(200);
     app.book(&schedule, &["A-1-1"], "ben").await.expect(200);
-    let mut listener = listener.come_back(&app, &schedule).await;
+    let mut listener = listener.resume(&app, &schedule).await;
     let missed = listener.next().await.unwrap();
     assert_eq!((missed.name.as_str(), missed.id), ("delta", Some(3)));
     assert_eq!(missed.data, json!({"c": [[0, 2], [4, 2]]}));
     listener.has_the_readers_map(&app, &schedule).await;
     // Nothing was missed, so the counts arrive immediately.
-    let mut listener = listener.come_back(&app, &schedule).await;
+    let mut listener = listener.resume(&app, &schedule).await;
     assert_eq!(listener.next().await.unwrap().name, "counts");
     listener.has_the_readers_map(&app, &schedule).await;
     assert_eq!(app.metric("seatlock_stream_resumed_total").await, 2.0);
@@ -111,7 +111,7 @@ async fn open_and_do_not_read(client: &Client, schedule: &str) -> tokio::net::Tc
 }
 
 /// Causes long updates: creates and lifts a large block.
-async fn change_much(client: &Client, schedule: &str, seats: usize) {
+async fn create_and_lift_block(client: &Client, schedule: &str, seats: usize) {
     let labels: Vec<String> = (1..=seats).map(|seat| format!("A-{seat}-1")).collect();
     let blocks = format!("/api/v1/schedules/{schedule}/blocks");
     let block = json!({"seats": labels, "reason": "stage"});
@@ -128,7 +128,7 @@ async fn a_listener_that_is_too_slow_gets_a_goodbye_and_is_disconnected(on: Stac
     let mut punctual = Listener::begin(&app, &schedule).await;
     let updates = "seatlock_stream_updates_total";
     while app.metric(updates).await < 70.0 {
-        change_much(&app, &schedule, 1_000).await;
+        create_and_lift_block(&app, &schedule, 1_000).await;
         punctual.has_the_readers_map(&app, &schedule).await;
     }
     let mut read = Vec::new();
@@ -147,7 +147,7 @@ async fn a_listener_that_reads_nothing_is_disconnected(on: Stack) {
     let end = Instant::now() + Duration::from_secs(60);
     while app.metric("seatlock_stream_listeners").await > 0.0 {
         assert!(Instant::now() < end, "never cut off");
-        change_much(&app, &schedule, 1_000).await;
+        create_and_lift_block(&app, &schedule, 1_000).await;
     }
     assert_eq!(app.metric("seatlock_stream_ended_total{reason=\"gone\"}").await, 1.0);
     drop(stalled);

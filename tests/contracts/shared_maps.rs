@@ -12,7 +12,7 @@ use seatlock::seat_map::SharedMaps;
 use seatlock::telemetry::metrics::Metrics;
 use tokio::sync::watch;
 
-use crate::store::stage::usual_rules;
+use crate::store::stage::default_rules;
 
 const LIFE: Duration = Duration::from_secs(60);
 
@@ -52,7 +52,7 @@ fn schedule(created_at: i64) -> Schedule {
         id: ScheduleId(42),
         event: EventId(1),
         starts_at: EpochMs(0),
-        rules: usual_rules(),
+        rules: default_rules(),
         plan: PlanVersion { id: "hall".to_owned(), version: 1 },
         seats: 3,
         created_at: EpochMs(created_at),

@@ -25,7 +25,7 @@ fn request(schedule: i64, number: u16, after: i64) -> RequestId {
     RequestId { schedule: ScheduleId(schedule), uuid }
 }
 
-fn newcomer(id: RequestId, customer: &str) -> QueueEntry {
+fn queue_entry(id: RequestId, customer: &str) -> QueueEntry {
     let now = id.made_at();
     let until = EpochMs(now.0 + DEADLINE);
     QueueEntry { id, customer: customer.to_owned(), now, until }
@@ -41,7 +41,7 @@ async fn check_contract(lists: [&WaitingList; 2]) {
     let schedule = fastrand::i64(1..i64::MAX / 2);
     let id = |number| request(schedule, number, i64::from(number));
     let enter = async |list: &WaitingList, number, customer: &str| {
-        list.enter(newcomer(id(number), customer)).await
+        list.enter(queue_entry(id(number), customer)).await
     };
     // Positions follow the order of arrival, through either process.
     assert_eq!(enter(one, 1, "ada").await, Entry::At(1));
@@ -54,7 +54,7 @@ async fn check_contract(lists: [&WaitingList; 2]) {
     assert_eq!(enter(other, 6, "dan").await, Entry::At(5));
     assert_eq!(enter(one, 7, "eve").await, Entry::Full);
     let elsewhere = request(schedule + 1, 1, 0);
-    assert_eq!(one.enter(newcomer(elsewhere, "ada")).await, Entry::At(1));
+    assert_eq!(one.enter(queue_entry(elsewhere, "ada")).await, Entry::At(1));
     // A request that is being executed, and requests that have been.
     one.start(id(2)).await;
     assert_eq!(place(other.standing(id(1)).await), Some((1, true)));
@@ -66,7 +66,7 @@ async fn check_contract(lists: [&WaitingList; 2]) {
     assert_eq!(enter(other, 8, "ada").await, Entry::At(4), "one of her requests has left");
     // A request stops waiting at its deadline, even if no process has removed it.
     let late = request(schedule, 9, DEADLINE + 6);
-    assert_eq!(other.enter(newcomer(late, "cyd")).await, Entry::At(2), "only number 8 is left");
+    assert_eq!(other.enter(queue_entry(late, "cyd")).await, Entry::At(2), "only number 8 is left");
     assert_eq!(place(one.standing(id(5)).await), None);
     assert_eq!(place(one.standing(id(8)).await), Some((1, false)));
 }
@@ -103,7 +103,7 @@ mod full {
         let server = test_support::Redis::start(&[]);
         let (list, _breaker) = shared(&standalone(&server, &Access::default()));
         let id = request(42, 1, 0);
-        list.enter(newcomer(id, "ada")).await;
+        list.enter(queue_entry(id, "ada")).await;
         list.start(id).await;
         let keys = server.cli(&["keys", "{sch:42}:queue*"]);
         assert_eq!(keys.lines().count(), 4, "{keys}");

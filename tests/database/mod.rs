@@ -1,4 +1,4 @@
-//! The database as somebody sees it who is not the service: plain SQL, a dump, and the audit.
+//! A separate connection to the database under test: plain SQL, a dump, and the audit.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,14 +13,14 @@ use seatlock::store::{AuditPace, AuditScope, Store};
 use seatlock::telemetry::metrics::Metrics;
 use tokio::sync::mpsc;
 
-/// Rows that come and go by themselves while a service runs.
+/// Tables that a running service changes without a request.
 const RESTLESS: [&str; 3] = ["heartbeat", "outage", "queue_worker"];
 
-/// A connection of its own to the database under test.
+/// A separate connection to the database under test.
 pub(crate) struct Database {
     connection: DatabaseConnection,
     postgres: bool,
-    /// How the service is told of it.
+    /// The variable of the service that names it.
     variable: (String, String),
 }
 
@@ -44,7 +44,7 @@ impl Database {
         }
     }
 
-    /// From now on no booking of this customer can be stored: an error of class 23.
+    /// Makes each booking of this customer fail with an error of class 23.
     pub(crate) async fn forbid(&self, customer: &str) {
         let sql = match self.postgres {
             true => format!(
@@ -77,7 +77,7 @@ impl Database {
         rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
     }
 
-    /// Every row of every table, as text, in an order that depends on nothing else.
+    /// Every row of every table, as text, ordered by its content.
     pub(crate) async fn dump(&self) -> String {
         let tables = match self.postgres {
             true => "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY 1",
@@ -107,19 +107,19 @@ impl Database {
         format!("SELECT {} FROM {table}", quoted.join(" || ',' || "))
     }
 
-    /// Checks what must be true at any time, as `seatlock verify` does.
+    /// Checks every invariant, like `seatlock verify`.
     pub(crate) async fn audit(&self) {
         let found = self.violations(AuditScope::Everything).await;
         let found: Vec<String> = found.iter().map(Violation::to_string).collect();
         assert!(found.is_empty(), "{}", found.join("\n"));
     }
 
-    /// What an audit finds, in order.
+    /// The violations that an audit finds, in order.
     pub(crate) async fn violations(&self, scope: AuditScope) -> Vec<Violation> {
         self.try_violations(scope).await.unwrap()
     }
 
-    /// What an audit finds, in order; an error if the database goes away meanwhile.
+    /// The violations that an audit finds, in order; an error if the database becomes unavailable meanwhile.
     pub(crate) async fn try_violations(
         &self,
         scope: AuditScope,

@@ -79,7 +79,7 @@ impl World {
     }
 
     /// Waits until no alert fires or is about to.
-    async fn until_all_is_well(&self) {
+    async fn until_no_alert(&self) {
         self.watcher.until("absent(ALERTS)").await;
     }
 }
@@ -160,7 +160,7 @@ async fn when_redis_dies_the_right_alerts_fire_and_only_those_and_end_when_it_is
     for alert in EXPECTED {
         world.pager.until(alert, true).await;
     }
-    world.until_all_is_well().await;
+    world.until_no_alert().await;
     load.stop().await;
     assert_eq!(world.fired().await, EXPECTED, "over the whole test");
     let sent: BTreeSet<String> =

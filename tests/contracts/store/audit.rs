@@ -11,7 +11,7 @@ use super::commands::{
     block, blocked, book, booked, cancel, command, confirm, held, hold, is_done, keyed,
 };
 use super::on_both_databases;
-use super::stage::{Stage, usual_rules};
+use super::stage::{Stage, default_rules};
 
 on_both_databases![
     a_schedule_after_many_sales_and_cancellations_is_clean,
@@ -23,7 +23,7 @@ on_both_databases![
 /// A schedule on which every command has been executed: 12 seats, of which 0 and 1 are sold, 2 and 3 sold from a
 /// hold, 4 and 5 held, 6 blocked, 7 to 9 sold and cancelled, 10 held, expired and sold to another.
 async fn used_schedule(stage: &Stage) -> ScheduleId {
-    let rules = ScheduleRules { max_seats_per_customer: Some(6), ..usual_rules() };
+    let rules = ScheduleRules { max_seats_per_customer: Some(6), ..default_rules() };
     let schedule = stage.schedule_with(12, rules).await.id;
     assert!(is_done(&stage.run_one(keyed(book(schedule, &[0, 1], "anna"), "book")).await));
     let confirmed = held(&stage.run_one(hold(schedule, &[2, 3], "ben")).await).row.id;

@@ -13,7 +13,7 @@ use super::commands::{
     block, blocked, book, booked, cancel, command, done, held, hold, is_done, unavailable,
 };
 use super::on_both_databases;
-use super::stage::{Stage, usual_rules};
+use super::stage::{Stage, default_rules};
 
 on_both_databases![
     a_batch_writes_its_decisions_and_another_store_reads_them,
@@ -174,8 +174,10 @@ async fn a_command_on_something_that_does_not_exist_is_refused(stage: Stage) {
 }
 
 async fn a_customer_limit_counts_holds_and_bookings_of_earlier_batches(stage: Stage) {
-    let rules =
-        seatlock::domain::rules::ScheduleRules { max_seats_per_customer: Some(3), ..usual_rules() };
+    let rules = seatlock::domain::rules::ScheduleRules {
+        max_seats_per_customer: Some(3),
+        ..default_rules()
+    };
     let schedule = stage.schedule_with(8, rules).await.id;
     assert!(is_done(&stage.run_one(book(schedule, &[0], "anna")).await));
     let anna = held(&stage.run_one(hold(schedule, &[1], "anna")).await);

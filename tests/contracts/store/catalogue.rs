@@ -16,7 +16,7 @@ use seatlock::store::{Schema, Store};
 
 use super::commands::under;
 use super::on_both_databases;
-use super::stage::{Stage, hall, usual_rules};
+use super::stage::{Stage, default_rules, hall};
 
 on_both_databases![
     an_event_is_entered_once_per_key,
@@ -59,7 +59,7 @@ async fn enter(
     source: PlanSource,
     keyed: Option<Keyed>,
 ) -> Result<Once<Schedule>, StoreError> {
-    let new = NewSchedule { event, starts_at: EpochMs(7), rules: usual_rules() };
+    let new = NewSchedule { event, starts_at: EpochMs(7), rules: default_rules() };
     store.create_schedule(new, source, keyed, render_schedule).await
 }
 

@@ -14,7 +14,7 @@ use super::commands::{
     block, blocked, book, booked, cancel, command, confirm, held, hold, is_done,
 };
 use super::on_both_databases;
-use super::stage::{Stage, usual_rules};
+use super::stage::{Stage, default_rules};
 
 on_both_databases![
     a_hold_and_a_booking_of_the_largest_size_are_read,
@@ -30,7 +30,7 @@ const HUGE: u32 = 70_000;
 impl Stage {
     /// A schedule from before the bound on the seats of a booking: one booking may have all its seats.
     async fn unbounded(&self, seats: u32) -> ScheduleId {
-        let rules = ScheduleRules { max_seats_per_booking: seats, ..usual_rules() };
+        let rules = ScheduleRules { max_seats_per_booking: seats, ..default_rules() };
         self.schedule_with(seats, rules).await.id
     }
 }

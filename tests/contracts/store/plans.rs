@@ -16,7 +16,7 @@ use test_support::Postgres;
 use super::commands::{
     block, blocked, book, booked, cancel, command, confirm, held, hold, is_done, keyed,
 };
-use super::stage::{Stage, usual_rules};
+use super::stage::{Stage, default_rules};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -208,7 +208,7 @@ async fn grow(stage: &Stage, schedule: ScheduleId) {
 
 /// A schedule that limits its customers, and nothing else in the database.
 async fn limited(stage: &Stage) -> ScheduleId {
-    let rules = ScheduleRules { max_seats_per_customer: Some(10), ..usual_rules() };
+    let rules = ScheduleRules { max_seats_per_customer: Some(10), ..default_rules() };
     stage.schedule_with(4 * CUSTOMERS, rules).await.id
 }
 
@@ -286,7 +286,7 @@ mod full {
         let stage = Stage::on_postgres(&server).await;
         let mut rows = Vec::new();
         for groups in [4, 40] {
-            let rules = ScheduleRules { max_seats_per_booking: GROUP, ..usual_rules() };
+            let rules = ScheduleRules { max_seats_per_booking: GROUP, ..default_rules() };
             let schedule = stage.schedule_with(groups * GROUP, rules).await.id;
             for group in 0..groups {
                 let seats: Vec<u32> = (group * GROUP..(group + 1) * GROUP).collect();

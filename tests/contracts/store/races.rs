@@ -10,7 +10,7 @@ use seatlock::store::{CommandResult, Store};
 
 use super::commands::{block, book, booked, cancel, hold, is_done, keyed};
 use super::on_both_databases;
-use super::stage::{Stage, usual_rules};
+use super::stage::{Stage, default_rules};
 
 on_both_databases![
     two_stores_that_race_for_the_same_seats_sell_each_once,
@@ -104,8 +104,10 @@ async fn two_stores_that_cross_each_others_schedules_never_deadlock(stage: Stage
 
 async fn two_stores_never_exceed_a_customers_limit_together(stage: Stage) {
     let other = stage.another_store().await;
-    let rules =
-        seatlock::domain::rules::ScheduleRules { max_seats_per_customer: Some(3), ..usual_rules() };
+    let rules = seatlock::domain::rules::ScheduleRules {
+        max_seats_per_customer: Some(3),
+        ..default_rules()
+    };
     for _ in 0..20 {
         let schedule = stage.schedule_with(8, rules.clone()).await.id;
         let batch = |from: u32| (from..from + 4).map(|n| book(schedule, &[n], "anna")).collect();

@@ -93,7 +93,7 @@ impl Stage {
 
     /// A schedule with `seats` seats: number `n` is `A-1-(n + 1)` and costs 1,000.
     pub(crate) async fn schedule(&self, seats: u32) -> ScheduleId {
-        self.schedule_with(seats, usual_rules()).await.id
+        self.schedule_with(seats, default_rules()).await.id
     }
 
     pub(crate) async fn schedule_with(&self, seats: u32, rules: ScheduleRules) -> Schedule {
@@ -139,7 +139,7 @@ pub(crate) fn hall(seats: u32) -> SeatPlan {
     SeatPlan::from_inline(&rows.into_iter().map(row).collect::<Vec<_>>()).unwrap()
 }
 
-pub(crate) fn usual_rules() -> ScheduleRules {
+pub(crate) fn default_rules() -> ScheduleRules {
     ScheduleRules {
         sales_open_at: None,
         sales_close_at: None,

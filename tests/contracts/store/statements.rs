@@ -23,7 +23,7 @@ async fn statements(stage: &Stage) -> i64 {
         .await
 }
 
-async fn book_all_at_once(stage: &Stage, schedule: ScheduleId) {
+async fn book_concurrently(stage: &Stage, schedule: ScheduleId) {
     let arbiter = actix::Arbiter::new();
     let limits = LaneLimits { batch_max: 256, pending_max: 4_096 };
     let seat_maps =
@@ -47,7 +47,7 @@ mod full {
         stage.database.execute("CREATE EXTENSION pg_stat_statements").await;
         let schedule = stage.schedule(BOOKINGS).await;
         let before = statements(&stage).await;
-        book_all_at_once(&stage, schedule).await;
+        book_concurrently(&stage, schedule).await;
         let taken = statements(&stage).await - before;
         assert_eq!(stage.states(schedule).await, "2".repeat(BOOKINGS as usize));
         assert!(taken > 0, "nothing was counted");
