@@ -8,6 +8,6 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     # -R writes down whom to follow, password included, for the server below.
     pg_basebackup -d "host=$PGHOST user=replication_user application_name=replica" -D "$PGDATA" -R -X stream -c fast
 fi
-# Docker made the folder for everybody, and the server does not start in such a one.
+# Docker creates the folder with access for all users, and the server refuses to start in such a folder.
 chmod 0700 "$PGDATA"
 exec postgres

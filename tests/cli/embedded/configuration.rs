@@ -1,4 +1,4 @@
-//! Configuration: all problems at once, before anything starts; `config check` and `config list`.
+//! Configuration: all problems together, before anything starts; `config check` and `config list`.
 
 use crate::program::Workplace;
 
@@ -6,7 +6,7 @@ const WRONG: [(&str, &str); 3] =
     [("BIND", "8080"), ("HOLD_TTL", "soon"), ("WRITE_DB_URL", "mysql://u:hunter2@db")];
 
 #[test]
-fn every_problem_is_told_at_once_and_nothing_starts() {
+fn all_problems_are_reported_together_and_nothing_starts() {
     let place = Workplace::new();
     let import = ["import", "-", "--event", "A", "--starts-at", "2999-01-01T20:00:00Z"];
     for arguments in [&[][..], &["serve"], &["migrate"], &["config", "check"], &import] {
