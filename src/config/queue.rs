@@ -14,15 +14,11 @@ variables! {
         /// which requests for seats go through the queue: off (none), prefer (those that ask) or always
         mode: QueueMode = QUEUE_MODE.choice(
             QueueMode::Off,
-            &[
-                ("off", QueueMode::Off),
-                ("prefer", QueueMode::Prefer),
-                ("always", QueueMode::Always),
-            ],
+            &[("off", QueueMode::Off), ("prefer", QueueMode::Prefer), ("always", QueueMode::Always)],
         ),
         /// where the queue is; db:// if not set
-        url: QueueUrl = QUEUE_URL
-            .secret(URL, "db://", parse_url).unwrap_or(QueueUrl::Database),
+        url: QueueUrl =
+            QUEUE_URL.secret(URL, "db://", parse_url).unwrap_or(QueueUrl::Database),
         /// what the names of queues and topics begin with
         name: String = QUEUE_NAME.setting(
             ("seatlock".to_owned(), "seatlock"),

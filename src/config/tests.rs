@@ -122,7 +122,7 @@ fn secrets_are_never_shown() {
 
 #[test]
 fn the_summary_is_one_line_of_the_settings_in_effect() {
-    let summary = config(&[("RUST_LOG", "info,seatlock=debug\nx"), ("HOLD_TTL", "5m")]).summary();
+    let summary = config(&[("RUST_LOG", "info,\nseatlock=debug"), ("HOLD_TTL", "5m")]).summary();
     assert_eq!(summary.lines().count(), 1);
     assert!(
         summary.starts_with("sqlite, seat locks in this process (safe for one replica): BIND=")

@@ -53,6 +53,18 @@ fn a_file_that_is_no_key_is_refused_by_its_size() {
 }
 
 #[test]
+fn a_value_that_a_library_cannot_read_at_the_start_is_refused_by_the_check() {
+    let place = Workplace::new();
+    place.write("ca.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    for (name, value) in [("RUST_LOG", "info,seatlock=loud"), ("REDIS_TLS_CA", "ca.pem")] {
+        let variables = [(name, value), ("REDIS_TLS", "on"), ("REDIS_HOST", "127.0.0.1")];
+        let ended = place.run_with(&["config", "check"], &variables, "");
+        assert_eq!(ended.code, 78, "{name}={value}: {ended:?}");
+        assert!(ended.stderr.contains(&format!("{name}=\"{value}\": expected")), "{ended:?}");
+    }
+}
+
+#[test]
 fn the_path_of_the_database_is_a_name_and_no_url() {
     for name in ["s.db?mode=memory", "50%25.db", "file:s.db", "a#b.db", "file:s.db?mode=memory"] {
         let place = Workplace::new();
