@@ -38,15 +38,13 @@ fn parse(text: &str) -> Result<Uri, String> {
     // The text is not shown: it may hold a password.
     let wrong = || "the URL is not like http://127.0.0.1:8080".to_owned();
     let url: Uri = text.parse().map_err(|_| wrong())?;
-    let (authority, path) = match (url.scheme_str(), url.authority(), url.path_and_query()) {
-        (Some("http"), Some(authority), Some(path)) => (authority.as_str(), path.as_str()),
-        _ => return Err(wrong()),
-    };
-    if authority.contains('@') {
-        return Err(wrong());
+    match (url.scheme_str(), url.authority(), url.path_and_query()) {
+        (Some("http"), Some(authority), Some(path)) if !authority.as_str().contains('@') => {
+            let path = if path == "/" { PATH } else { path.as_str() };
+            format!("http://{authority}{path}").parse().map_err(|_| wrong())
+        }
+        _ => Err(wrong()),
     }
-    let path = if path == "/" { PATH } else { path };
-    format!("http://{authority}{path}").parse().map_err(|_| wrong())
 }
 
 /// The service on this machine that listens at `bind`.

@@ -1,7 +1,5 @@
 //! `seatlock verify`: audits the database for every invariant, changing nothing.
 
-use std::fmt::Write as _;
-
 use actix_web::rt::System;
 use clap::ValueEnum;
 use seatlock::app::store_settings;
@@ -123,19 +121,11 @@ fn json_summary(audited: &Audited) -> String {
 }
 
 fn summary(audited: &Audited, violations: u64) -> String {
-    let mut text = String::new();
-    let counted = [
-        (audited.schedules, "schedules"),
-        (audited.seats, "seats"),
-        (audited.claims, "holds, bookings and blocks"),
-        (audited.journal, "journal entries"),
-        (audited.answers, "recorded answers"),
-    ];
-    for (count, what) in counted {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{count} {what}, ");
-    }
-    format!("audited {text}{violations} violations\n")
+    let Audited { schedules, seats, claims, journal, answers, .. } = audited;
+    format!(
+        "audited {schedules} schedules, {seats} seats, {claims} holds, bookings and blocks, {journal} journal entries, \
+         {answers} recorded answers, {violations} violations\n"
+    )
 }
 
 #[cfg(test)]
