@@ -25,19 +25,21 @@ ARG PROFILE=release
 # changes.
 COPY Cargo.toml Cargo.lock ./
 COPY entity/Cargo.toml entity/
+COPY loadgen/Cargo.toml loadgen/
 COPY migration/Cargo.toml migration/
 COPY tests/support/Cargo.toml tests/support/
-RUN mkdir -p src entity/src migration/src tests/support/src \
+RUN mkdir -p src entity/src loadgen/src migration/src tests/support/src \
     && echo 'fn main() {}' >src/main.rs \
-    && touch src/lib.rs entity/src/lib.rs migration/src/lib.rs tests/support/src/lib.rs \
+    && touch src/lib.rs entity/src/lib.rs loadgen/src/lib.rs migration/src/lib.rs tests/support/src/lib.rs \
     && cargo build --locked --profile "$PROFILE" --bin seatlock --features "$FEATURES" \
-    && rm -rf src entity/src migration/src
+    && rm -rf src entity/src loadgen/src migration/src
 
 COPY entity/src entity/src
+COPY loadgen/src loadgen/src
 COPY migration/src migration/src
 COPY src src
 # The files are older than what was just built of their stand-ins, and Cargo goes by time.
-RUN find src entity/src migration/src -name '*.rs' -exec touch {} + \
+RUN find src entity/src loadgen/src migration/src -name '*.rs' -exec touch {} + \
     && cargo build --locked --profile "$PROFILE" --bin seatlock --features "$FEATURES"
 
 # The image's whole file system: the program, its libraries where the loader looks for them, certificates for

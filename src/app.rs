@@ -195,8 +195,8 @@ impl Engine {
         store: Arc<Store>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, AppError> {
-        // Timers live apart from the engine: a full mailbox would keep them from running.
-        let (engine, clockwork) = (Arbiter::new(), Arbiter::new());
+        // Timers run on a thread of their own: a full mailbox would delay them.
+        let (engine, timers) = (Arbiter::new(), Arbiter::new());
         let Coordination { locks, shared_maps, waiting, breaker, lock_maintenance } =
             Coordination::new(config, &metrics)?;
         let reservation = &config.reservation;
@@ -215,7 +215,7 @@ impl Engine {
             reservation.pending_max,
         ));
         HoldExpiry::start_in(
-            &clockwork.handle(),
+            &timers.handle(),
             Arc::clone(&store),
             Arc::clone(&lanes),
             Arc::clone(&metrics),
@@ -224,7 +224,7 @@ impl Engine {
         );
         let streams = Arc::new(Streams::new(Arc::clone(&seat_maps), config.http.streams()));
         MapRefresh::start_in(
-            &clockwork.handle(),
+            &timers.handle(),
             Arc::clone(&seat_maps),
             Arc::clone(&streams),
             Arc::clone(&metrics),
@@ -232,7 +232,7 @@ impl Engine {
         if let Some(interval) = config.audit.interval {
             let answers_from = store.clock().plus(reservation.idempotency_ttl);
             let (store, metrics) = (Arc::clone(&store), Arc::clone(&metrics));
-            Auditor::start_in(&clockwork.handle(), store, metrics, interval, answers_from);
+            Auditor::start_in(&timers.handle(), store, metrics, interval, answers_from);
         }
         let probes = Probes {
             store: Arc::clone(&store),
@@ -240,7 +240,7 @@ impl Engine {
             locker: Arc::clone(&locker),
             breaker,
         };
-        HealthMonitor::start_in(&clockwork.handle(), probes, Arc::clone(&health));
+        HealthMonitor::start_in(&timers.handle(), probes, Arc::clone(&health));
         let reservation = Arc::new(Reservation::new(
             Arc::clone(&lanes),
             locker,
@@ -254,7 +254,7 @@ impl Engine {
         let requests = queue.as_ref().map(|queue| Arc::clone(&queue.requests));
         let flow = (reservation, requests, seat_maps, streams);
         let services = Arc::new(services(config, &store, flow, &health, metrics));
-        let arbiters = vec![engine, clockwork];
+        let arbiters = vec![engine, timers];
         Ok(Self { services, store, lanes, health, arbiters, lock_maintenance, queue })
     }
 

@@ -1,4 +1,4 @@
-//! The program `seatlock`: reads the command line and hands over to the command it names.
+//! The program `seatlock`: reads the command line and runs the command.
 
 mod cli;
 
@@ -6,16 +6,17 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
+use seatlock::http::openapi;
+use seatlock::telemetry::metrics::catalogue;
 
 use cli::{
-    backup, bench, config, healthcheck, import, metrics, migrate, openapi, queue, serve, verify,
-    worker,
+    backup, bench, config, healthcheck, import, migrate, print, queue, serve, verify, worker,
 };
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// Sells assigned seats: exactly one buyer gets each, and nothing acknowledged is lost.
+/// Sells assigned seats: exactly one buyer gets each, and no acknowledged booking is lost.
 ///
 /// Without a command it serves. It is configured by environment variables, over a .env file in the
 /// working directory; `seatlock config list` lists them.
@@ -28,11 +29,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the API (what it does without a command)
+    /// Serve the API (the default command)
     Serve,
-    /// Execute what waits in the queue, apart from the processes that serve
+    /// Execute the waiting requests of the queue in a process of its own
     Worker,
-    /// Look at what could not be executed in the queue, send it back or drop it
+    /// List the dead letters of the queue, send them back or drop them
     Queue(queue::QueueArguments),
     /// Bring the database's schema up to date
     Migrate,
@@ -45,7 +46,7 @@ enum Command {
     /// Copy the SQLite database to a file while the service runs (PostgreSQL has its own tools)
     Backup(backup::BackupArguments),
     /// Measure a running service: confirmed bookings per second
-    Bench(bench::BenchArguments),
+    Bench(bench::Arguments),
     /// Print the API's OpenAPI document
     Openapi,
     /// Print the catalogue of metrics, as Markdown
@@ -65,8 +66,8 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),
         Command::Bench(arguments) => bench::run(arguments),
-        Command::Openapi => openapi::run(),
-        Command::Metrics => metrics::run(),
+        Command::Openapi => print(&format!("{}\n", openapi::json())),
+        Command::Metrics => print(&catalogue::markdown()),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
     };
     match outcome {

@@ -188,6 +188,7 @@ fn every_file_that_a_page_about_the_code_names_exists() -> io::Result<()> {
     let folders = [
         "src/",
         "entity/",
+        "loadgen/",
         "migration/",
         "tests/",
         "docs/",

@@ -17,7 +17,8 @@ mod tokens;
 use tokens::Token;
 
 /// The folders with the project's Rust files.
-const FOLDERS: [&str; 5] = ["src", "entity/src", "migration/src", "tests", "benches"];
+const FOLDERS: [&str; 6] =
+    ["src", "entity/src", "loadgen/src", "migration/src", "tests", "benches"];
 
 /// One Rust file of the project.
 pub(crate) struct SourceFile {

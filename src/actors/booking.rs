@@ -128,7 +128,7 @@ pub struct Submitted {
 }
 
 impl Submitted {
-    /// Waits for its outcome until its deadline, or until the database takes no writes.
+    /// Waits for its outcome until its deadline, or until the database is read-only.
     pub async fn outcome(self) -> Result<Outcome, SubmitError> {
         let Self { ticket, deadline, answer, health } = self;
         let waiting = tokio::time::timeout_at(deadline.into(), answer);
@@ -209,7 +209,7 @@ impl Lanes {
     }
 
     /// Executes a command in the lane of its schedule and waits for its outcome until `deadline`, or until
-    /// the database takes no writes. A command that is given up before a batch has taken it has no effect.
+    /// the database is read-only. A command that is given up before a batch has taken it has no effect.
     pub async fn execute(
         &self,
         command: Command,

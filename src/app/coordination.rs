@@ -56,9 +56,9 @@ impl Coordination {
         let waiting = WaitingList::shared(redis.clone(), breaker.clone(), budget, limits);
         let shared_maps = SharedMaps::new(
             redis,
-            settings.database,
+            settings.client.database,
             breaker.clone(),
-            settings.seat_cache_ttl,
+            settings.client.seat_cache_ttl,
             Arc::clone(metrics),
         );
         Ok(Self {

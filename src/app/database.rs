@@ -15,11 +15,11 @@ use super::AppError;
 #[must_use]
 pub fn store_settings(config: &Config) -> Settings {
     let database = &config.database;
-    let target = match &database.backend {
-        Database::Sqlite { path } => Target::Sqlite { path: path.clone() },
+    let target = match database.backend() {
+        Database::Sqlite { path } => Target::Sqlite { path: path.to_owned() },
         Database::Postgres { write_url, read_url } => Target::Postgres {
             write_url: write_url.expose().to_owned(),
-            read_url: read_url.as_ref().map(|url| url.expose().to_owned()),
+            read_url: read_url.map(|url| url.expose().to_owned()),
         },
     };
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);

@@ -10,7 +10,8 @@ use crate::redis::{Address, RedisSettings, Tls, Topology};
 pub(super) fn settings(config: &RedisConfig, budget: Duration) -> RedisSettings {
     let address = |at: &HostPort| Address { host: at.host.clone(), port: at.port };
     let text = |secret: &Secret| secret.expose().to_owned();
-    let db = i64::from(config.database);
+    let client = &config.client;
+    let db = i64::from(client.database);
     let topology = match &config.mode {
         RedisMode::Standalone { address: at } => Topology::Standalone { address: address(at), db },
         RedisMode::Sentinel { sentinels, master, password } => Topology::Sentinel {
@@ -25,10 +26,10 @@ pub(super) fn settings(config: &RedisConfig, budget: Duration) -> RedisSettings 
     };
     RedisSettings {
         topology,
-        username: config.username.clone(),
-        password: config.password.as_ref().map(text),
-        tls: config.tls.then(|| Tls { ca: config.tls_ca.clone() }),
-        pool_size: config.pool,
+        username: client.username.clone(),
+        password: client.password.as_ref().map(text),
+        tls: client.tls.then(|| Tls { ca: client.tls_ca.clone() }),
+        pool_size: client.pool,
         round_trip: budget * 4 / 5,
     }
 }

@@ -107,11 +107,13 @@ impl HealthMonitor {
             self.failed_beats < FAILED_BEATS || self.probes.store.has_committed_within(RECENT);
         if self.health.set_writable(writable) {
             if writable {
-                log::info!("the primary takes writes again");
+                log::info!("the primary is writable again");
             } else {
                 let reason = checks.first().and_then(|check| check.problem.as_deref());
                 let reason = reason.unwrap_or("nothing is known of it");
-                log::error!("the primary takes no writes, read-only until it does: {reason}");
+                log::error!(
+                    "the primary is read-only, and the service with it until the primary is writable: {reason}"
+                );
             }
         }
         self.health.publish(checks);

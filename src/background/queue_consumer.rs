@@ -318,7 +318,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Whether the oldest request keeps failing by itself: it is long over, the database takes writes, and
+    /// Whether the oldest request keeps failing by itself: it is long over, the database is writable, and
     /// still it fails.
     fn is_beyond_hope(&self, flight: &ExecutionsInFlight) -> bool {
         let late = flight.first_queued().is_some_and(|Queued { not_after, .. }| {

@@ -10,7 +10,7 @@ use super::{Failed, print, read_config};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BackupArguments {
-    /// The file to write; there must be none of that name
+    /// The file to write; it must not exist
     file: PathBuf,
 }
 

@@ -1,6 +1,4 @@
-//! `seatlock config`: checks the configuration, or lists the variables that make it.
-
-use std::fmt::Write as _;
+//! `seatlock config`: checks the configuration, or lists its variables.
 
 use clap::Subcommand;
 use seatlock::config::{Config, Variable, variables};
@@ -15,7 +13,7 @@ pub(crate) struct ConfigArguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Read the configuration as `serve` would: print what is in effect, or all that is wrong
+    /// Read the configuration as `serve` would: print the settings in effect, or all problems
     Check,
     /// List every variable with its default and meaning
     List {
@@ -34,36 +32,30 @@ pub(crate) fn run(arguments: &ConfigArguments) -> Result<(), Failed> {
 }
 
 fn checked(config: &Config) -> String {
-    let mut text = format!("the configuration is fine: {}\n", config.summary());
-    for warning in &config.warnings {
-        text.push_str(&format!("warning: {warning}\n"));
-    }
-    text
+    let warnings = config.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+    format!("the configuration is fine: {}\n{}", config.summary(), warnings.collect::<String>())
 }
 
 fn columns(variables: &[Variable]) -> String {
-    let longest = |texts: &dyn Fn(&Variable) -> usize| variables.iter().map(texts).max();
-    let names = longest(&|variable| variable.name.len()).unwrap_or_default();
-    let defaults = longest(&|variable| shown_default(variable).len()).unwrap_or_default();
-    variables.iter().fold(String::new(), |mut text, variable| {
+    let longest = |length: fn(&Variable) -> usize| variables.iter().map(length).max();
+    let names = longest(|variable| variable.name.len()).unwrap_or_default();
+    let defaults = longest(|variable| shown_default(variable).len()).unwrap_or_default();
+    let line = |variable: &Variable| {
         let (name, default, help) = (variable.name, shown_default(variable), help(variable));
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name:names$}  {default:defaults$}  {help}");
-        text
-    })
+        format!("{name:names$}  {default:defaults$}  {help}\n")
+    };
+    variables.iter().map(line).collect()
 }
 
 fn markdown(variables: &[Variable]) -> String {
-    let head = "| Variable | Default | Meaning |\n|---|---|---|\n".to_owned();
-    variables.iter().fold(head, |mut text, variable| {
+    let row = |variable: &Variable| {
         let default = variable.default.as_ref().map(|default| format!("`{default}`"));
         let cells = [format!("`{}`", variable.name), default.unwrap_or_default(), help(variable)];
         // A bar would end the cell, within code too (GitHub Flavored Markdown §4.10).
-        let cells = cells.map(|cell| cell.replace('|', "\\|"));
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "| {} |", cells.join(" | "));
-        text
-    })
+        format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "))
+    };
+    let rows: String = variables.iter().map(row).collect();
+    format!("| Variable | Default | Meaning |\n|---|---|---|\n{rows}")
 }
 
 fn shown_default(variable: &Variable) -> &str {
@@ -97,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_stands_in_columns() {
+    fn the_list_has_columns() {
         let secret = "password (secret: never shown; REDIS_PASSWORD_FILE may name a file that \
                       holds it)";
         assert_eq!(

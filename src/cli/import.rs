@@ -1,4 +1,4 @@
-//! `seatlock import`: puts a seat plan on sale. Nothing is written before all is checked.
+//! `seatlock import`: puts a seat plan on sale. Nothing is written before everything is checked.
 
 mod arguments;
 mod enter;
@@ -11,9 +11,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use actix_web::rt::System;
-use seatlock::config::Config;
 use seatlock::domain::catalogue::Schedule;
-use seatlock::domain::plan::{ReadPlan, SeatPlan};
+use seatlock::domain::plan::SeatPlan;
 
 pub(crate) use arguments::ImportArguments;
 
@@ -28,7 +27,7 @@ pub(crate) fn run(arguments: &ImportArguments) -> Result<(), Failed> {
     let format = arguments.format().map_err(Failed::Usage)?;
     let name = arguments.plan_name();
 
-    let mut progress = ImportProgress::start(if order.is_some() { 4 } else { 2 });
+    let progress = ImportProgress::start(if order.is_some() { 4 } else { 2 });
     progress.step(&format!("reading {name}"));
     let document = read(&arguments.plan, config.http.plan_body_limit)
         .map_err(|error| Failed::Work(format!("{name} cannot be read: {error}")))?;
@@ -39,7 +38,8 @@ pub(crate) fn run(arguments: &ImportArguments) -> Result<(), Failed> {
         let problems = problems.join("\n  ");
         Failed::Work(format!("{name} cannot be sold, and nothing was written:\n  {problems}"))
     })?;
-    let (size, notes) = (size(&plan.plan), notes(&plan.notes));
+    let size = size(&plan.plan);
+    let notes: String = plan.notes.iter().map(|note| format!("note: {note}\n")).collect();
 
     let Some(order) = order else {
         progress.finish();
@@ -48,21 +48,13 @@ pub(crate) fn run(arguments: &ImportArguments) -> Result<(), Failed> {
             "dry run: {size} can be sold; nothing was written ({took})\n{notes}"
         ));
     };
-    let schedule = enter(&config, order, plan, &mut progress)?;
+    let entering = enter::enter(&config, order, plan, &progress);
+    let schedule = System::new().block_on(entering).map_err(Failed::Work)?;
     progress.finish();
     print(&(summary(&size, &schedule, began.elapsed()) + &notes))
 }
 
-fn enter(
-    config: &Config,
-    order: arguments::Order,
-    plan: ReadPlan,
-    progress: &mut ImportProgress,
-) -> Result<Schedule, Failed> {
-    System::new().block_on(enter::enter(config, order, plan, progress)).map_err(Failed::Work)
-}
-
-/// The whole document, if it is no longer than the API would take.
+/// The whole document, if it is no longer than the API accepts.
 fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let source: Box<dyn Read> = if path == Path::new(arguments::STANDARD_INPUT) {
         Box::new(io::stdin().lock())
@@ -85,11 +77,6 @@ fn size(plan: &SeatPlan) -> String {
     };
     let seats = counted(plan.seat_count(), "seat");
     format!("{seats} in {}", counted(plan.sections().len(), "section"))
-}
-
-/// A line for each thing that was understood although the document said it in another way.
-fn notes(notes: &[String]) -> String {
-    notes.iter().map(|note| format!("note: {note}\n")).collect()
 }
 
 fn seconds(took: Duration) -> String {
@@ -119,7 +106,7 @@ mod tests {
     use seatlock::domain::rules::ScheduleRules;
 
     #[test]
-    fn the_size_is_told_in_english() {
+    fn the_size_is_written_in_english() {
         let plan = |seats_per_row| {
             let name = "A".to_owned();
             let section = InlineSection { name, rows: 1, seats_per_row, price: 0 };
@@ -130,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_names_everything_that_was_made() {
+    fn the_summary_names_everything_that_was_created() {
         let schedule = Schedule {
             id: ScheduleId(9),
             event: EventId(4),

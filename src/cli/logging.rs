@@ -1,4 +1,4 @@
-//! The log: lines on the standard error, as text for people or as JSON for machines.
+//! The log: lines on the standard error, as text or as JSON.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal as _, Write as _};
@@ -15,10 +15,10 @@ use seatlock::telemetry::redaction::redact;
 use seatlock::telemetry::request_context::RequestContext;
 use serde_json::{Map, Value};
 
-/// Names that every JSON line uses itself; a record's own pair of that name gets an underscore.
+/// Names that every JSON line has; a record's own pair of that name gets an underscore.
 const RESERVED: [&str; 4] = ["ts", "level", "target", "msg"];
 
-/// Starts the log of this process. A panic becomes a log line, too.
+/// Starts the log of this process, and logs panics.
 pub(crate) fn init(config: &LogConfig) {
     let json = match config.format {
         LogFormat::Json => true,
@@ -40,8 +40,8 @@ pub(crate) fn init(config: &LogConfig) {
     }));
 }
 
-/// Lets through what the filter asks for. Libraries that trace log the beginning of each of their spans
-/// (`io_loop` of the RabbitMQ client); those lines appear only if the filter names `tracing::span`.
+/// A logger with this filter. Libraries that trace log the beginning of each span (`io_loop` of the RabbitMQ client);
+/// those lines appear only if the filter names `tracing::span`.
 fn filtered(filter: &str) -> Builder {
     let mut builder = Builder::new();
     builder.filter_module("tracing::span", LevelFilter::Off);
@@ -54,8 +54,7 @@ fn timestamp() -> String {
     time::write(EpochMs::from(SystemTime::now()))
 }
 
-/// One JSON object without line breaks, whatever the record contains: `ts`, `level`, `target`,
-/// `msg`, then the requests it is about and the record's own pairs.
+/// One JSON object without line breaks: `ts`, `level`, `target`, `msg`, then the request ids and the record's own pairs.
 fn json_line(timestamp: &str, record: &Record<'_>) -> String {
     #[derive(serde::Serialize)]
     struct Line<'a> {
@@ -92,26 +91,26 @@ fn write_text(line: &mut Formatter, timestamp: &str, record: &Record<'_>) -> io:
     writeln!(line)
 }
 
-/// The names of the requests that this is logged for, then the record's own names and values, those left
-/// out that are nothing.
+/// The ids of the requests in the current context, then the record's own pairs without those that are null.
 fn pairs(record: &Record<'_>) -> impl Iterator<Item = (String, Value)> {
     let mut pairs = Pairs(requests(&RequestContext::current()));
-    // Neither visitor ever gives up.
+    // Neither visitor returns an error.
     let _ = record.key_values().visit(&mut pairs);
     pairs.0.into_iter().filter(|(_, value)| !value.is_null())
 }
 
-/// One request by its id and its place in a trace, several by their ids.
+/// One request by its id and trace context, several by their ids.
 fn requests(context: &RequestContext) -> Vec<(String, Value)> {
     let pair = |name: &str, value: &str| (name.to_owned(), Value::from(value));
     match context.requests() {
         [] => Vec::new(),
         [request] => {
-            let trace = request.trace.as_ref();
-            let trace = trace
-                .map(|trace| [pair("trace_id", &trace.trace_id), pair("span_id", &trace.span_id)]);
-            let id = pair("request_id", &request.id);
-            std::iter::once(id).chain(trace.into_iter().flatten()).collect()
+            let mut pairs = vec![pair("request_id", &request.id)];
+            if let Some(trace) = &request.trace {
+                pairs.push(pair("trace_id", &trace.trace_id));
+                pairs.push(pair("span_id", &trace.span_id));
+            }
+            pairs
         }
         several => {
             let ids: Vec<&str> = several.iter().map(|request| request.id.as_str()).collect();
@@ -135,8 +134,17 @@ impl<'kvs> VisitSource<'kvs> for Pairs {
     }
 }
 
-/// A value as JSON has it: numbers and truth values as such, all else as text.
+/// A value as JSON: numbers and booleans keep their type, other values become text.
 struct Json(Value);
+
+macro_rules! typed {
+    ($($visit:ident: $type:ty),+) => {
+        $(fn $visit(&mut self, value: $type) -> Result<(), kv::Error> {
+            self.0 = value.into();
+            Ok(())
+        })+
+    };
+}
 
 impl VisitValue<'_> for Json {
     fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
@@ -149,25 +157,7 @@ impl VisitValue<'_> for Json {
         Ok(())
     }
 
-    fn visit_bool(&mut self, value: bool) -> Result<(), kv::Error> {
-        self.0 = value.into();
-        Ok(())
-    }
-
-    fn visit_i64(&mut self, value: i64) -> Result<(), kv::Error> {
-        self.0 = value.into();
-        Ok(())
-    }
-
-    fn visit_u64(&mut self, value: u64) -> Result<(), kv::Error> {
-        self.0 = value.into();
-        Ok(())
-    }
-
-    fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
-        self.0 = value.into();
-        Ok(())
-    }
+    typed! { visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64 }
 }
 
 #[cfg(test)]
@@ -199,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_keep_their_types_and_hide_nothing() {
+    fn pairs_keep_their_types_and_replace_nothing() {
         let line = line(
             "answered",
             &[
@@ -230,17 +220,17 @@ mod tests {
                 context.during(async { line("answered", &[("code", kv::Value::null())]) }).await;
             serde_json::from_str::<Value>(&line).unwrap()
         };
-        let told = line_of(one.clone()).await;
-        assert_eq!(told["request_id"], "one");
-        assert_eq!((&told["trace_id"], &told["span_id"]), (&"4bf9".into(), &"00f0".into()));
-        assert_eq!(told.get("code"), None, "nothing is left out");
-        let told = line_of(RequestContext::all([one, context("two", None)])).await;
-        assert_eq!(told["request_ids"], serde_json::json!(["one", "two"]));
-        assert_eq!(told.get("request_id"), None);
+        let object = line_of(one.clone()).await;
+        assert_eq!(object["request_id"], "one");
+        assert_eq!((&object["trace_id"], &object["span_id"]), (&"4bf9".into(), &"00f0".into()));
+        assert_eq!(object.get("code"), None, "nothing is left out");
+        let object = line_of(RequestContext::all([one, context("two", None)])).await;
+        assert_eq!(object["request_ids"], serde_json::json!(["one", "two"]));
+        assert_eq!(object.get("request_id"), None);
     }
 
     #[test]
-    fn spans_of_libraries_are_told_only_to_those_who_ask() {
+    fn spans_of_libraries_are_logged_only_if_the_filter_names_them() {
         let shown = |filter: &str, target: &str| {
             let metadata = log::Metadata::builder().target(target).level(Level::Info).build();
             filtered(filter).build().enabled(&metadata)

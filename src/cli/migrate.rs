@@ -1,4 +1,4 @@
-//! `seatlock migrate`: brings the schema up to date, also where `MIGRATE=off` keeps `serve` from it.
+//! `seatlock migrate`: brings the schema up to date, also with `MIGRATE=off`, which `serve` obeys.
 
 use actix_web::rt::System;
 use seatlock::app::store_settings;
@@ -13,10 +13,10 @@ pub(crate) fn run() -> Result<(), Failed> {
     let steps = System::new()
         .block_on(Store::migrate(&settings.target, &settings.limits))
         .map_err(|error| Failed::logged(format!("the schema could not be migrated: {error}")))?;
-    print(&told(steps))
+    print(&summary(steps))
 }
 
-fn told(steps: usize) -> String {
+fn summary(steps: usize) -> String {
     match steps {
         0 => "the schema is up to date already\n".to_owned(),
         1 => "the schema is up to date: 1 step was taken\n".to_owned(),
@@ -26,11 +26,11 @@ fn told(steps: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::told;
+    use super::summary;
 
     #[test]
     fn steps_are_counted_in_english() {
-        let counted: Vec<String> = [0, 1, 2].map(told).into();
+        let counted: Vec<String> = [0, 1, 2].map(summary).into();
         assert!(counted[0].ends_with("already\n"));
         assert!(counted[1].ends_with(": 1 step was taken\n"));
         assert!(counted[2].ends_with(": 2 steps were taken\n"));

@@ -1,15 +1,12 @@
-//! The command line, a file per command, and what the commands share: how they end, where they write.
+//! The command line, a file for each command, and what the commands share: exit codes, configuration, output.
 
 pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod config;
 pub(crate) mod healthcheck;
-mod http_client;
 pub(crate) mod import;
 mod logging;
-pub(crate) mod metrics;
 pub(crate) mod migrate;
-pub(crate) mod openapi;
 pub(crate) mod queue;
 pub(crate) mod serve;
 mod signals;
@@ -18,6 +15,7 @@ pub(crate) mod worker;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -35,10 +33,10 @@ const USAGE: u8 = 2;
 /// `EX_CONFIG` of sysexits.h.
 const CONFIGURATION: u8 = 78;
 
-/// Why a command did not do what it was asked to.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failed {
-    /// The command line contradicts itself, or what it says is out of bounds.
+    /// The command line contradicts itself, or a value is out of range.
     Usage(String),
     /// The configuration is wrong.
     Configuration(ConfigProblems),
@@ -49,13 +47,13 @@ pub(crate) enum Failed {
 }
 
 impl Failed {
-    /// Writes to the log why the work failed. For commands whose reader is a machine.
+    /// Logs why the work failed, for commands whose output is read by machines.
     fn logged(reason: impl Display) -> Self {
         log::error!("{reason}");
         Self::Logged
     }
 
-    /// Says on the standard error what went wrong, and gives the exit code for it.
+    /// Writes the reason to the standard error, and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         let (text, code) = match self {
             Self::Usage(text) => (text, ExitCode::from(USAGE)),
@@ -63,7 +61,7 @@ impl Failed {
             Self::Work(text) => (text, ExitCode::FAILURE),
             Self::Logged => return ExitCode::FAILURE,
         };
-        // Nobody is left to be told when the standard error is closed.
+        // If the standard error is closed, the exit code is all that is left.
         let _ = writeln!(io::stderr(), "seatlock: {}", redact(&text));
         code
     }
@@ -76,11 +74,11 @@ fn read_config() -> Result<Config, Failed> {
     Config::read(utf8, Some(Path::new(".env"))).map_err(Failed::Configuration)
 }
 
-/// Writes a command's answer to the standard output.
-fn print(text: &str) -> Result<(), Failed> {
+/// Writes a command's result to the standard output.
+pub(crate) fn print(text: &str) -> Result<(), Failed> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(redact(text).as_bytes()).and_then(|()| stdout.flush()) {
-        // A reader that has read enough, such as `head`, is no failure.
+        // A reader that has read enough, such as `head`, closes the pipe.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failed::Work(format!("cannot write to the standard output: {error}")))
         }
@@ -88,7 +86,7 @@ fn print(text: &str) -> Result<(), Failed> {
     }
 }
 
-/// What was entered without an Idempotency-Key, or why it was not.
+/// The result of a command without an Idempotency-Key, or why it failed.
 fn done<T>(outcome: Result<Once<T>, StoreError>) -> Result<T, String> {
     match outcome {
         Ok(Once::Done(entered)) => Ok(entered),
@@ -99,7 +97,16 @@ fn done<T>(outcome: Result<Once<T>, StoreError>) -> Result<T, String> {
     }
 }
 
-/// The time on this machine's clock, to choose dates by; seats are judged by the database's.
+/// The time of this machine's clock, only to choose dates; decisions use the database's clock.
 fn now() -> EpochMs {
     SystemTime::now().into()
+}
+
+/// An address to connect to: loopback in place of the unspecified address, on which a server listens.
+fn reachable(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        address => address,
+    }
 }

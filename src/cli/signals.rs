@@ -1,15 +1,14 @@
-//! The signals that end a command; of a service the first one drains it, a second one ends it at once.
+//! The signals that end a command; the first one drains a service, a second one ends it immediately.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What comes so soon after a signal is the same one: timeout(1) and others send it to the process
-/// and once more to its group.
+/// A signal this soon after another is the same one: timeout(1) and others send it to the process and to its group.
 const SAME_SIGNAL: Duration = Duration::from_millis(100);
 
-/// What a platform stops a process with.
+/// The signal with which a platform stops a process.
 const TERMINATE: &str = "SIGTERM";
 
 /// SIGTERM and SIGINT, received from now on.
@@ -26,7 +25,7 @@ impl Signals {
         })
     }
 
-    /// Waits for either signal and gives its name.
+    /// Waits for either signal and returns its name.
     pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => TERMINATE,
@@ -34,19 +33,18 @@ impl Signals {
         }
     }
 
-    /// Waits for a signal; from then on another one ends the process. Gives how long requests are still
-    /// welcome: `delay` if a platform asks, which sends requests here until it has noticed; not at all if
-    /// a person does.
+    /// Waits for a signal; from then on another one ends the process. Returns how long requests are still accepted:
+    /// `delay` after SIGTERM, since a platform sends requests until it has noticed; zero after SIGINT of a person.
     pub(crate) async fn drain(mut self, delay: Duration) -> Duration {
         let first = self.next().await;
-        log::info!("{first}: draining; a second signal ends the process at once");
+        log::info!("{first}: draining; a second signal ends the process immediately");
         let began = Instant::now();
         actix_web::rt::spawn(async move {
             let mut second = self.next().await;
             while began.elapsed() < SAME_SIGNAL {
                 second = self.next().await;
             }
-            log::warn!("{second}: ending at once");
+            log::warn!("{second}: ending immediately");
             std::process::exit(1);
         });
         if first == TERMINATE { delay } else { Duration::ZERO }

@@ -1,7 +1,5 @@
 //! `seatlock verify`: audits the database for every invariant, changing nothing.
 
-use std::fmt::Write as _;
-
 use actix_web::rt::System;
 use clap::ValueEnum;
 use seatlock::app::store_settings;
@@ -16,15 +14,15 @@ use tokio::sync::mpsc;
 
 use super::{Failed, logging, print, read_config};
 
-/// Violations on their way from the database to the terminal.
-const UNDER_WAY: usize = 256;
+/// Violations that were found and are not printed yet.
+const UNPRINTED_MAX: usize = 256;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArguments {
-    /// Audit this schedule alone, and the answers that tell of it
+    /// Audit only this schedule, with its recorded answers
     #[arg(long, value_name = "ID")]
     schedule: Option<ScheduleId>,
-    /// How to tell it
+    /// The format of the output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// Ask the primary (WRITE_DB_URL), even if READ_DB_URL names a replica
@@ -50,23 +48,25 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<(), Failed> {
     }
 }
 
-/// Gives how many violations were found.
+/// Returns how many violations were found.
 async fn verify(config: &Config, arguments: &VerifyArguments) -> Result<u64, Failed> {
     let mut settings = store_settings(config);
     if let (true, Target::Postgres { read_url, .. }) = (arguments.primary, &mut settings.target) {
         *read_url = None;
     }
-    let away = |error: StoreError| {
+    let failed = |error: StoreError| {
         Failed::Work(format!("the database could not be audited to its end: {error}"))
     };
     let metrics = Metrics::new().map_err(|error| Failed::Work(error.to_string()))?;
-    let store = Store::open_to_read(settings, metrics.into()).await.map_err(away)?;
+    let store = Store::open_to_read(settings, metrics.into()).await.map_err(failed)?;
     let scope = arguments.schedule.map_or(AuditScope::Everything, AuditScope::Schedule);
-    let (sender, found) = mpsc::channel(UNDER_WAY);
-    let (audited, told) =
-        tokio::join!(store.audit(scope, AuditPace::Full, sender), tell(arguments.format, found));
+    let (sender, found) = mpsc::channel(UNPRINTED_MAX);
+    let (audited, printed) = tokio::join!(
+        store.audit(scope, AuditPace::Full, sender),
+        print_all(arguments.format, found)
+    );
     store.close().await;
-    let (audited, count) = (audited.map_err(away)?, told?);
+    let (audited, count) = (audited.map_err(failed)?, printed?);
     if let Some(schedule) = arguments.schedule
         && audited.schedules == 0
     {
@@ -79,7 +79,8 @@ async fn verify(config: &Config, arguments: &VerifyArguments) -> Result<u64, Fai
     Ok(count)
 }
 
-async fn tell(format: Format, mut found: mpsc::Receiver<Violation>) -> Result<u64, Failed> {
+/// Prints the violations as they are found, and returns how many there were.
+async fn print_all(format: Format, mut found: mpsc::Receiver<Violation>) -> Result<u64, Failed> {
     let mut count = 0;
     if format == Format::Json {
         print("{\"violations\":[")?;
@@ -120,19 +121,11 @@ fn json_summary(audited: &Audited) -> String {
 }
 
 fn summary(audited: &Audited, violations: u64) -> String {
-    let mut text = String::new();
-    let counted = [
-        (audited.schedules, "schedules"),
-        (audited.seats, "seats"),
-        (audited.claims, "holds, bookings and blocks"),
-        (audited.journal, "journal entries"),
-        (audited.answers, "recorded answers"),
-    ];
-    for (count, what) in counted {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{count} {what}, ");
-    }
-    format!("audited {text}{violations} violations\n")
+    let Audited { schedules, seats, claims, journal, answers, .. } = audited;
+    format!(
+        "audited {schedules} schedules, {seats} seats, {claims} holds, bookings and blocks, {journal} journal entries, \
+         {answers} recorded answers, {violations} violations\n"
+    )
 }
 
 #[cfg(test)]
@@ -161,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_says_what_was_looked_at() {
+    fn the_summary_counts_what_was_audited() {
         let audited = Audited { schedules: 2, seats: 40, ..Audited::default() };
         let text = summary(&audited, 0);
         assert!(text.starts_with("audited 2 schedules, 40 seats, 0 holds, "), "{text}");

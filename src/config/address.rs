@@ -34,7 +34,7 @@ impl HostPort {
     }
 }
 
-/// Whether a host is this machine itself: 127.0.0.0/8, `::1` (without brackets) or `localhost`.
+/// Whether a host is this machine: 127.0.0.0/8, `::1` (without brackets) or `localhost`.
 #[must_use]
 pub fn is_loopback_host(host: &str) -> bool {
     match host.parse::<IpAddr>() {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn other_texts_are_refused() {
         for text in [
             "",
             "8080",

@@ -1,33 +1,26 @@
-//! The background audit: how often it looks.
+//! The background audit.
 
 use std::time::Duration;
 
 use super::duration;
-use super::reader::{Reader, ValueFormat};
+use super::macros::variables;
 
-/// Settings of the background audit.
-#[derive(Debug, Clone)]
-pub struct AuditConfig {
-    /// `AUDIT_INTERVAL`, default `300s`: how often changed schedules are audited; `None` for `off`.
-    pub interval: Option<Duration>,
+variables! {
+    /// Settings of the background audit.
+    pub struct AuditConfig {
+        /// how often schedules that changed are audited in the background, or off
+        interval: Option<Duration> = AUDIT_INTERVAL.setting(
+            (Some(Duration::from_secs(300)), "300s"),
+            format!("off, or {}", duration::EXPECTED),
+            parse_interval,
+        ),
+    }
 }
 
-impl AuditConfig {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let default = Duration::from_secs(300);
-        let shown = duration::show(default);
-        let form = ValueFormat::new(format!("off, or {}", duration::EXPECTED), shown.clone());
-        let interval = reader.setting(
-            "AUDIT_INTERVAL",
-            (Some(default), &shown),
-            "how often schedules that changed are audited in the background, or off",
-            form,
-            |text| match text.eq_ignore_ascii_case("off") {
-                true => Some(None),
-                false => duration::parse(text).map(Some),
-            },
-        );
-        Self { interval }
+fn parse_interval(text: &str) -> Option<Option<Duration>> {
+    match text.eq_ignore_ascii_case("off") {
+        true => Some(None),
+        false => duration::parse(text).map(Some),
     }
 }
 

@@ -1,137 +1,89 @@
-//! The database: which one, how many connections, and how long anything may take there.
+//! The database: which one, how many connections, and how long work may take there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::database_url::{self, DatabaseUrl};
-use super::reader::{Reader, ValueFormat};
+use super::macros::variables;
+use super::reader::Reader;
 
-/// Settings of the database.
-#[derive(Debug, Clone)]
-pub struct DatabaseConfig {
-    /// Which database holds the bookings.
-    pub backend: Database,
-    /// `WRITE_DB_POOL`, default `2`: connections that write, which is the number of booking lanes.
-    pub write_pool: usize,
-    /// `READ_DB_POOL`, default `8`: connections that only read.
-    pub read_pool: usize,
-    /// `DB_POOL_WAIT`, default `500ms`: how long to wait for a free connection.
-    pub pool_wait: Duration,
-    /// `DB_LOCK_TIMEOUT`, default `1s`: how long a statement may wait for a row lock.
-    pub lock_timeout: Duration,
-    /// `DB_STATEMENT_TIMEOUT`, default `3s`: how long a statement may run.
-    pub statement_timeout: Duration,
-    /// `DB_TRANSACTION_TIMEOUT`, default `10s`: how long a transaction may take, COMMIT included.
-    pub transaction_timeout: Duration,
-    /// `MIGRATE`, default `on`: whether `serve` migrates the database before it starts.
-    pub migrate: bool,
+const URL: &str = "postgres://seatlock:password@localhost:5432/seatlock";
+
+variables! {
+    /// Settings of the database.
+    pub struct DatabaseConfig {
+        /// URL of the PostgreSQL primary; an SQLite file serves if not set
+        write_url: Option<DatabaseUrl> =
+            WRITE_DB_URL.secret(database_url::EXPECTED, URL, DatabaseUrl::parse),
+        /// URL of a PostgreSQL replica to read from; the primary is read if not set
+        read_url: Option<DatabaseUrl> =
+            READ_DB_URL.secret(database_url::EXPECTED, URL, DatabaseUrl::parse),
+        /// file of the SQLite database that serves if WRITE_DB_URL is not set
+        sqlite_path: PathBuf = SQLITE_PATH.setting(
+            (PathBuf::from("./seatlock.db"), "./seatlock.db"),
+            "the path of a file (no URL, and not :memory:, which is lost)",
+            parse_path,
+        ),
+        /// connections that write, which is the number of booking lanes
+        write_pool: usize = WRITE_DB_POOL.number(2, 1..=256),
+        /// connections that only read
+        read_pool: usize = READ_DB_POOL.number(8, 1..=256),
+        /// how long to wait for a free connection
+        pool_wait: Duration = DB_POOL_WAIT.duration(Duration::from_millis(500)),
+        /// how long a statement may wait for a row lock
+        lock_timeout: Duration = DB_LOCK_TIMEOUT.duration(Duration::from_secs(1)),
+        /// how long a statement may run
+        statement_timeout: Duration = DB_STATEMENT_TIMEOUT.duration(Duration::from_secs(3)),
+        /// how long a transaction may take, COMMIT included
+        transaction_timeout: Duration = DB_TRANSACTION_TIMEOUT.duration(Duration::from_secs(10)),
+        /// whether serve migrates the database first; off leaves that to seatlock migrate
+        migrate: bool = MIGRATE.flag(true),
+    }
 }
 
 /// Which database holds the bookings.
-#[derive(Debug, Clone)]
-pub enum Database {
-    /// An SQLite file, where `WRITE_DB_URL` is not set.
+#[derive(Debug, Clone, Copy)]
+pub enum Database<'a> {
+    /// An SQLite file.
     Sqlite {
-        /// `SQLITE_PATH`, default `./seatlock.db`: the file.
-        path: PathBuf,
+        /// The file.
+        path: &'a Path,
     },
     /// PostgreSQL.
     Postgres {
-        /// `WRITE_DB_URL`, no default, secret: the primary.
-        write_url: DatabaseUrl,
-        /// `READ_DB_URL`, no default, secret: a replica to read from; without it the primary is
-        /// read.
-        read_url: Option<DatabaseUrl>,
+        /// The primary.
+        write_url: &'a DatabaseUrl,
+        /// A replica to read from; without it the primary is read.
+        read_url: Option<&'a DatabaseUrl>,
     },
 }
 
 impl DatabaseConfig {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        Self {
-            backend: Database::read(reader),
-            write_pool: reader.number(
-                "WRITE_DB_POOL",
-                2,
-                1..=256,
-                "connections that write, which is the number of booking lanes",
-            ),
-            read_pool: reader.number("READ_DB_POOL", 8, 1..=256, "connections that only read"),
-            pool_wait: reader.duration(
-                "DB_POOL_WAIT",
-                Duration::from_millis(500),
-                "how long to wait for a free connection",
-            ),
-            lock_timeout: reader.duration(
-                "DB_LOCK_TIMEOUT",
-                Duration::from_secs(1),
-                "how long a statement may wait for a row lock",
-            ),
-            statement_timeout: reader.duration(
-                "DB_STATEMENT_TIMEOUT",
-                Duration::from_secs(3),
-                "how long a statement may run",
-            ),
-            transaction_timeout: reader.duration(
-                "DB_TRANSACTION_TIMEOUT",
-                Duration::from_secs(10),
-                "how long a transaction may take, COMMIT included",
-            ),
-            migrate: reader.flag(
-                "MIGRATE",
-                true,
-                "whether serve migrates the database first; off leaves that to seatlock migrate",
-            ),
+    /// The database that is used: PostgreSQL if `WRITE_DB_URL` is set.
+    #[must_use]
+    pub fn backend(&self) -> Database<'_> {
+        match &self.write_url {
+            Some(write_url) => Database::Postgres { write_url, read_url: self.read_url.as_ref() },
+            None => Database::Sqlite { path: &self.sqlite_path },
+        }
+    }
+
+    /// Adds a problem for a replica without its primary.
+    pub(super) fn check(&self, reader: &mut Reader<'_>) {
+        let is_alone = self.write_url.is_none() && reader.is_set("READ_DB_URL");
+        if is_alone && !reader.is_refused("WRITE_DB_URL") {
+            reader.refuse(
+                "WRITE_DB_URL",
+                "the primary's URL, since READ_DB_URL is set",
+                "WRITE_DB_URL=postgres://seatlock:password@primary:5432/seatlock",
+            );
         }
     }
 }
 
-impl Database {
-    fn read(reader: &mut Reader<'_>) -> Self {
-        let write_url = read_url(
-            reader,
-            "WRITE_DB_URL",
-            "URL of the PostgreSQL primary; an SQLite file serves if not set",
-        );
-        let read_url = read_url(
-            reader,
-            "READ_DB_URL",
-            "URL of a PostgreSQL replica to read from; the primary is read if not set",
-        );
-        let path = read_sqlite_path(reader);
-        match write_url {
-            Some(write_url) => Self::Postgres { write_url, read_url },
-            None => {
-                if reader.is_set("READ_DB_URL") && !reader.is_refused("WRITE_DB_URL") {
-                    reader.refuse(
-                        "WRITE_DB_URL",
-                        "the primary's URL, since READ_DB_URL is set",
-                        "WRITE_DB_URL=postgres://seatlock:password@primary:5432/seatlock",
-                    );
-                }
-                Self::Sqlite { path }
-            }
-        }
-    }
-}
-
-fn read_url(
-    reader: &mut Reader<'_>,
-    name: &'static str,
-    help: &'static str,
-) -> Option<DatabaseUrl> {
-    let example = "postgres://seatlock:password@localhost:5432/seatlock";
-    reader.secret(name, help, ValueFormat::new(database_url::EXPECTED, example), DatabaseUrl::parse)
-}
-
-fn read_sqlite_path(reader: &mut Reader<'_>) -> PathBuf {
-    let default = "./seatlock.db";
-    let form =
-        ValueFormat::new("the path of a file (no URL, and not :memory:, which is lost)", default);
-    let help = "file of the SQLite database that serves if WRITE_DB_URL is not set";
-    reader.setting("SQLITE_PATH", (PathBuf::from(default), default), help, form, |text| {
-        let url = ["sqlite:", ":memory:"].iter().any(|start| text.starts_with(start));
-        (!url && !text.contains("://")).then(|| PathBuf::from(text))
-    })
+fn parse_path(text: &str) -> Option<PathBuf> {
+    let is_url = text.starts_with("sqlite:") || text.contains("://");
+    (!is_url && !text.starts_with(":memory:")).then(|| PathBuf::from(text))
 }
 
 #[cfg(test)]
@@ -144,8 +96,8 @@ mod tests {
 
     #[test]
     fn a_url_chooses_postgresql() {
-        let Database::Postgres { write_url, read_url } = config(&[WRITE, READ]).database.backend
-        else {
+        let config = config(&[WRITE, READ]);
+        let Database::Postgres { write_url, read_url } = config.database.backend() else {
             panic!("WRITE_DB_URL is set");
         };
         assert_eq!(write_url.expose(), WRITE.1);
@@ -172,11 +124,11 @@ mod tests {
             assert_eq!(problems(&[("SQLITE_PATH", path)]).len(), 1, "{path}");
         }
         for name in ["/data/s.db", "file:x.db", "s.db?mode=memory", "50%25.db"] {
-            let Database::Sqlite { path } = config(&[("SQLITE_PATH", name)]).database.backend
-            else {
+            let config = config(&[("SQLITE_PATH", name)]);
+            let Database::Sqlite { path } = config.database.backend() else {
                 panic!("WRITE_DB_URL is not set");
             };
-            assert_eq!(path, PathBuf::from(name));
+            assert_eq!(path, Path::new(name));
         }
     }
 }

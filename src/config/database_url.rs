@@ -1,5 +1,4 @@
-//! PostgreSQL URLs: read by the driver's own parser, and checked so far that their password can be told from
-//! the rest.
+//! PostgreSQL URLs: read by the driver's own parser, and checked so that the end of the password is certain.
 
 use std::fmt;
 
@@ -20,8 +19,8 @@ pub struct DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// Reads a URL. `None` for another scheme, or where a character of the password that is not
-    /// percent-encoded leaves open where the password ends.
+    /// Reads a URL. `None` for another scheme, and if a character of the password that is not percent-encoded makes its
+    /// end uncertain.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let whole = text.trim();
         let (scheme, rest) = whole.split_once("://")?;
@@ -38,7 +37,7 @@ impl DatabaseUrl {
             Some((user, address)) => (Some(user), address),
             None => (None, authority),
         };
-        // A second `@`, wherever it stands, may be the end of a password that was not encoded.
+        // A second `@` may be the end of a password that was not encoded.
         if address.contains('@') || path.contains('@') || query.is_some_and(|q| q.contains('@')) {
             return None;
         }
@@ -58,7 +57,7 @@ impl DatabaseUrl {
         Some(Self { whole: whole.to_owned(), shown })
     }
 
-    /// The URL with its password, for the one place that connects. Never log, print or format it.
+    /// The URL with its password, to connect with. Never log, print or format it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.whole
@@ -67,7 +66,7 @@ impl DatabaseUrl {
 
 /// A host that is not empty, and a port that is a number if there is one.
 fn is_address(address: &str) -> bool {
-    // What follows the brackets of an IPv6 address, or else the first colon, is the port.
+    // The port follows the brackets of an IPv6 address, or else the first colon.
     let (host, port) = match address.split_once(']') {
         Some((host, port)) => (host, port.strip_prefix(':').or(port.is_empty().then_some("0"))),
         None => match address.split_once(':') {
@@ -80,7 +79,7 @@ fn is_address(address: &str) -> bool {
 
 impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown)
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_whose_password_cannot_be_told_from_the_rest_is_refused() {
+    fn a_url_in_which_the_end_of_the_password_is_uncertain_is_refused() {
         for url in [
             "postgres://u:hun@ter2@db/s",
             "postgres://u:hun/ter2@db/s",
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn only_postgresql_is_spoken() {
+    fn only_postgresql_is_accepted() {
         for url in
             ["mysql://db/s", "sqlite://x.db", "db:5432/s", "", "postgres://", "postgres:///s"]
         {

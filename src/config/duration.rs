@@ -1,4 +1,6 @@
 //! Durations as people write them: `30` (seconds), `250ms`, `12s`, `10m`, `24h`.
+//!
+//! The crate humantime needs a unit, and accepts `1d` and `1month`, which are refused here.
 
 use std::time::Duration;
 
@@ -6,13 +8,13 @@ use std::time::Duration;
 pub(super) const EXPECTED: &str =
     "a whole number of seconds or of a unit (ms, s, m, h), from 1ms to 365 days";
 
-/// A year. Longer is a slip of the pen, and would overflow clocks further down.
+/// A year. A longer duration is a typing error, and would overflow clocks.
 const LONGEST_MS: u64 = 365 * 24 * 3_600_000;
 
-/// Units, those whose name ends like another's first.
+/// Units; one whose name ends like another's comes before it.
 const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 
-/// Reads a duration; `None` if it is none, is zero or is longer than a year.
+/// Reads a duration; `None` if it has another form, is zero or is longer than a year.
 pub(super) fn parse(text: &str) -> Option<Duration> {
     let (digits, factor) = UNITS
         .iter()
@@ -26,8 +28,7 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     (1..=LONGEST_MS).contains(&millis).then(|| Duration::from_millis(millis))
 }
 
-/// Writes a duration so that [`parse`] reads it again: seconds, or milliseconds where seconds do
-/// not do.
+/// Writes a duration so that [`parse`] reads it again: in seconds, or in milliseconds if it is no whole number of seconds.
 pub(super) fn show(duration: Duration) -> String {
     match duration.subsec_millis() {
         0 => format!("{}s", duration.as_secs()),
@@ -53,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused() {
+    fn other_texts_are_refused() {
         for text in [
             "",
             "s",
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_read_again() {
+    fn a_shown_duration_is_read_again() {
         for millis in [1, 999, 1_000, 1_500, 86_400_000] {
             let duration = Duration::from_millis(millis);
             assert_eq!(parse(&show(duration)), Some(duration));

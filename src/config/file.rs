@@ -7,10 +7,10 @@ use std::path::Path;
 /// The most bytes of a file that the configuration names: keys, certificates and variables are far smaller.
 const FILE_MAX: u64 = 1 << 20;
 
-/// What a file must be that a variable names, for problems.
+/// What problems say that a file must be.
 pub(super) const READABLE_FILE: &str = "a readable text file of at most 1 MiB";
 
-/// A file as text, if it is no longer than [`FILE_MAX`]; a device without an end is read no further.
+/// The text of a file of at most [`FILE_MAX`] bytes; of a longer one, such as a device, no more is read.
 pub(super) fn read_text(path: &Path) -> io::Result<String> {
     let not_text = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     String::from_utf8(read_bounded(path)?).map_err(not_text)

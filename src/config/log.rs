@@ -1,22 +1,30 @@
-//! Log lines: which are written, and in what form.
+//! Log lines: which are written, and in what format.
 
-use super::reader::Reader;
+use env_filter::Builder;
 
-/// Everything worth a line, without what two libraries say at each start.
+use super::macros::variables;
+
+/// Everything worth a line, without what two libraries log at each start.
 const FILTER: &str = "info,sea_orm_migration=warn,actix_server=warn,lapin=off";
 
-/// Settings of the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogConfig {
-    /// `LOG_FORMAT`, default `auto`: the form of a line.
-    pub format: LogFormat,
-    /// `RUST_LOG`, default `info,sea_orm_migration=warn,actix_server=warn,lapin=off`: which lines are written,
-    /// in `env_logger`'s own syntax. Read here too, so that the `.env` file can set it, which never
-    /// reaches the process environment.
-    pub filter: String,
+variables! {
+    /// Settings of the log.
+    pub struct LogConfig {
+        /// form of a log line: text, json, or auto (text on a terminal, json elsewhere)
+        format: LogFormat = LOG_FORMAT.choice(
+            LogFormat::Auto,
+            &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)],
+        ),
+        /// which log lines are written, in env_logger's syntax
+        filter: String = RUST_LOG.setting(
+            (FILTER.to_owned(), FILTER),
+            "levels and modules in env_logger's syntax, separated by commas",
+            parse_filter,
+        ),
+    }
 }
 
-/// The form of a log line.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
@@ -27,21 +35,24 @@ pub enum LogFormat {
     Json,
 }
 
-impl LogConfig {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        Self {
-            format: reader.choice(
-                "LOG_FORMAT",
-                ("auto", LogFormat::Auto),
-                &[("text", LogFormat::Text), ("json", LogFormat::Json)],
-                LogFormat::Auto,
-                "form of a log line: text, json, or auto (text on a terminal, json elsewhere)",
-            ),
-            filter: reader.text(
-                "RUST_LOG",
-                FILTER,
-                "which log lines are written, in env_logger's syntax",
-            ),
+/// A filter that `env_logger` can read.
+fn parse_filter(text: &str) -> Option<String> {
+    Builder::new().try_parse(text).is_ok().then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{config, problems};
+
+    #[test]
+    fn a_filter_that_the_log_cannot_read_is_refused() {
+        for filter in ["debug", "info,seatlock=debug", "seatlock::http=trace,off", "warn/seats"] {
+            assert_eq!(config(&[("RUST_LOG", filter)]).log.filter, filter);
+        }
+        for filter in ["info,seatlock=loud", "info,a=b=c", "info/a/b"] {
+            let found = problems(&[("RUST_LOG", filter)]);
+            assert_eq!(found.len(), 1, "{filter}");
+            assert!(found[0].starts_with(&format!("RUST_LOG=\"{filter}\": expected levels")));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Configuration: environment variables, a `.env` file below them, and `*_FILE` for secrets.
 //!
-//! A file per section declares its variables once: name, default, meaning. [`Config::from_vars`] is
-//! pure and finds every problem in one go; `ladder` and `replicas` check sections against each
-//! other. [`Config::read`] is its shell: it reads the `.env` file and the files of secrets.
+//! A file per section declares its variables once: name, default, range and help (`macros.rs`). [`Config::from_vars`] is
+//! pure and finds all problems together; `timeout_order` and `replicas` compare sections with each other.
+//! [`Config::read`] also reads the `.env` file and the files of secrets.
 
 mod address;
 mod audit;
@@ -12,6 +12,7 @@ mod duration;
 mod file;
 mod http;
 mod log;
+mod macros;
 mod problem;
 #[cfg(test)]
 mod properties;
@@ -42,15 +43,15 @@ pub use log::{LogConfig, LogFormat};
 pub use problem::{ConfigProblem, ConfigProblems};
 pub use queue::{QueueConfig, QueueMode, QueueUrl};
 pub use reader::{Setting, Variable};
-pub use redis::{RedisConfig, RedisMode};
+pub use redis::{RedisClientConfig, RedisConfig, RedisMode};
 pub use reservation::ReservationConfig;
 pub use seat_lock::SeatLockConfig;
 pub use secret::Secret;
-pub use source::load;
 
 use crate::telemetry::redaction;
 
 use reader::{ReadFile, Reader};
+use replicas::Replicas;
 
 /// The whole configuration, checked. `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -59,9 +60,9 @@ pub struct Config {
     pub http: HttpConfig,
     /// The database.
     pub database: DatabaseConfig,
-    /// Seat locks, wherever they live.
+    /// Seat locks.
     pub seat_lock: SeatLockConfig,
-    /// Redis; without it seat locks live in this process, which is safe for one replica.
+    /// Redis; without it seat locks are kept in this process, which is safe for one replica.
     pub redis: Option<RedisConfig>,
     /// Holds and batches.
     pub reservation: ReservationConfig,
@@ -69,22 +70,20 @@ pub struct Config {
     pub audit: AuditConfig,
     /// The queue in front.
     pub queue: QueueConfig,
-    /// `REPLICAS`, default `1`: how many replicas of this service run.
+    /// `REPLICAS`: how many replicas of this service run.
     pub replicas: u32,
     /// The log.
     pub log: LogConfig,
-    /// What is suspicious but no reason not to start, a line each, without values: to be logged at
-    /// start-up.
+    /// Suspicious settings that do not prevent the start, a line each, without values.
     pub warnings: Vec<String>,
     settings: Vec<Setting>,
 }
 
 impl Config {
-    /// Reads the configuration from variables alone: no process environment, no files, no clock. A
-    /// `*_FILE` variable is a problem here; [`Config::read`] reads them.
+    /// Reads the configuration from variables alone. A `*_FILE` variable is a problem here.
     ///
     /// # Errors
-    /// Every problem there is, in the order of the sections, checks across sections last.
+    /// All problems in the order of the sections, those of checks across sections last.
     pub fn from_vars(vars: &BTreeMap<String, String>) -> Result<Self, Vec<ConfigProblem>> {
         Self::from_vars_and_files(vars, &no_files)
     }
@@ -92,7 +91,7 @@ impl Config {
     /// Like [`Config::from_vars`], reading the file of a `*_FILE` secret with `read_file`.
     ///
     /// # Errors
-    /// Every problem there is; a file that cannot be read is one.
+    /// All problems; a file that cannot be read is one.
     pub fn from_vars_and_files(
         vars: &BTreeMap<String, String>,
         read_file: &dyn Fn(&Path) -> io::Result<String>,
@@ -101,12 +100,12 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
-    /// Reads the configuration from the process environment, handed in as pairs, over a `.env` file
-    /// (see [`load`]), and secrets from the files that `*_FILE` names. From then on [`redaction`] knows
-    /// the secrets, also those of a configuration that is refused.
+    /// Reads the configuration from the process environment, given as pairs, over a `.env` file (see
+    /// [`source::merge`]), and secrets from the files that `*_FILE` names. From then on [`redaction`] removes the secrets, also those of a
+    /// refused configuration.
     ///
     /// # Errors
-    /// Every problem of the `.env` file, the secrets' files and the variables.
+    /// All problems of the `.env` file, the secrets' files and the variables.
     pub fn read(
         env: impl IntoIterator<Item = (String, String)>,
         dotenv: Option<&Path>,
@@ -115,21 +114,19 @@ impl Config {
         let (config, more, secrets) = Self::build(&vars, &file::read_text);
         secrets.iter().for_each(|secret| redaction::learn(secret.expose()));
         problems.extend(more);
-        if problems.is_empty() { Ok(config) } else { Err(problems.into()) }
+        if problems.is_empty() { Ok(config) } else { Err(ConfigProblems(problems)) }
     }
 
-    /// What is in effect: every variable that is set or has a default, in order of declaration.
-    /// Secrets are `[redacted]`; what an unset `REDIS_HOST` or a set `WRITE_DB_URL` makes void is
-    /// left out.
+    /// The settings in effect: every variable that is set or has a default, in order of declaration. Secrets are
+    /// `[redacted]`; settings of a database or Redis that is not used are left out.
     pub fn settings(&self) -> impl Iterator<Item = &Setting> {
         self.settings.iter().filter(|setting| self.is_in_effect(setting.name))
     }
 
-    /// One line for the start-up log: which backends, then every setting in effect. Holds no
-    /// secret.
+    /// One line for the start-up log: which backends, then every setting in effect. Holds no secret.
     #[must_use]
     pub fn summary(&self) -> String {
-        let database = match self.database.backend {
+        let database = match self.database.backend() {
             Database::Sqlite { .. } => "sqlite",
             Database::Postgres { .. } => "postgresql",
         };
@@ -143,7 +140,7 @@ impl Config {
 
     fn is_in_effect(&self, name: &str) -> bool {
         match name {
-            "SQLITE_PATH" => matches!(self.database.backend, Database::Sqlite { .. }),
+            "SQLITE_PATH" => matches!(self.database.backend(), Database::Sqlite { .. }),
             "SEAT_CACHE_TTL" => self.redis.is_some(),
             _ => self.redis.is_some() || !name.starts_with("REDIS_"),
         }
@@ -155,6 +152,8 @@ impl Config {
     ) -> (Self, Vec<ConfigProblem>, Vec<Secret>) {
         let mut reader = Reader::new(vars, read_file);
         let mut config = Self::read_sections(&mut reader);
+        config.http.check(&mut reader);
+        config.database.check(&mut reader);
         replicas::check(&config, &mut reader);
         queue::check(&config, &mut reader);
         timeout_order::check(&config, &mut reader);
@@ -173,7 +172,7 @@ impl Config {
             reservation: ReservationConfig::read(reader),
             audit: AuditConfig::read(reader),
             queue: QueueConfig::read(reader),
-            replicas: replicas::read(reader),
+            replicas: Replicas::read(reader).count,
             log: LogConfig::read(reader),
             warnings: Vec::new(),
             settings: Vec::new(),
@@ -181,8 +180,8 @@ impl Config {
     }
 }
 
-/// Every variable of ours with its default and meaning, in order of declaration: the documentation
-/// table. Each secret's `*_FILE` twin is not listed.
+/// Every variable with its default and help, in order of declaration: the documentation table. The `*_FILE` variables of
+/// secrets are not listed.
 #[must_use]
 pub fn variables() -> Vec<Variable> {
     let vars = BTreeMap::new();
@@ -195,12 +194,10 @@ fn no_files(_: &Path) -> io::Result<String> {
     Err(io::Error::from(io::ErrorKind::Unsupported))
 }
 
-/// `NAME=value`, quoted where it would not be one word.
-fn assignment(setting: &Setting) -> String {
-    let Setting { name, value } = setting;
-    if value.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        format!("{name}={value:?}")
-    } else {
-        format!("{name}={value}")
+/// `NAME=value`, quoted if the value is not one word.
+fn assignment(Setting { name, value }: &Setting) -> String {
+    match value.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        true => format!("{name}={value:?}"),
+        false => format!("{name}={value}"),
     }
 }

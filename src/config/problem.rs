@@ -1,11 +1,11 @@
-//! What is wrong with a configuration, said so that the reader knows what to change.
+//! Problems of a configuration, each with what would be accepted.
 
 use thiserror::Error;
 
-/// Longer values are cut in problems: they are shown to be recognised, not to be copied.
+/// Longer values are cut in problems.
 const SHOWN_CHARACTERS: usize = 80;
 
-/// One thing wrong with the configuration. Its text is one line and holds no secret.
+/// One problem. Its text is one line and holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{variable}{}: expected {expected}; for example {example}", assigned(value.as_deref()))]
 pub struct ConfigProblem {
@@ -20,7 +20,7 @@ pub struct ConfigProblem {
     pub example: String,
 }
 
-/// `="value"`, cut and with control characters escaped, or that there is none.
+/// `="value"`, cut and with control characters escaped, or `is not set`.
 fn assigned(value: Option<&str>) -> String {
     match value {
         None => " is not set".to_owned(),
@@ -32,24 +32,17 @@ fn assigned(value: Option<&str>) -> String {
     }
 }
 
-/// Everything wrong with the configuration: a heading, then a line for each problem.
+/// All problems: a heading, then a line for each.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the configuration has {}:\n{}", counted(.0.len()), lines(.0))]
 pub struct ConfigProblems(pub Vec<ConfigProblem>);
-
-impl From<Vec<ConfigProblem>> for ConfigProblems {
-    fn from(problems: Vec<ConfigProblem>) -> Self {
-        Self(problems)
-    }
-}
 
 fn counted(problems: usize) -> String {
     if problems == 1 { "a problem".to_owned() } else { format!("{problems} problems") }
 }
 
 fn lines(problems: &[ConfigProblem]) -> String {
-    let lines: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
-    lines.join("\n")
+    problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -1,32 +1,41 @@
-//! The queue in front of the booking engine: whether requests go through it, where it is, its bounds.
+//! The queue in front of the booking engine: which requests use it, where it is, and its limits.
 
 use std::time::Duration;
 
 use super::Config;
 use super::address::HostPort;
-use super::reader::{Reader, ValueFormat};
+use super::macros::variables;
+use super::reader::Reader;
 use super::secret::Secret;
 
-/// Settings of the queue in front.
-#[derive(Debug, Clone)]
-pub struct QueueConfig {
-    /// `QUEUE_MODE`, default `off`: which requests go through the queue.
-    pub mode: QueueMode,
-    /// `QUEUE_URL`, no default, secret: where the queue is; `db://` if not set.
-    pub url: QueueUrl,
-    /// `QUEUE_NAME`, default `seatlock`: what the names of queues and topics begin with.
-    pub name: String,
-    /// `QUEUE_PARTITIONS`, default `4`: each has one consumer at a time, and a schedule's requests share
-    /// one.
-    pub partitions: u16,
-    /// `QUEUE_CONSUME`, default `on`: whether a process that serves also executes what waits.
-    pub consume: bool,
-    /// `QUEUE_DEADLINE`, default `60s`: how long a request may wait; later it has no effect.
-    pub deadline: Duration,
-    /// `QUEUE_MAX`, default `100000`: requests that may wait; more are refused as overload.
-    pub max: u64,
-    /// `QUEUE_CUSTOMER_MAX`, default `5`: requests of one customer for one schedule that may wait.
-    pub customer_max: u32,
+variables! {
+    /// Settings of the queue in front.
+    pub struct QueueConfig {
+        /// which requests for seats go through the queue: off (none), prefer (those that ask) or always
+        mode: QueueMode = QUEUE_MODE.choice(
+            QueueMode::Off,
+            &[("off", QueueMode::Off), ("prefer", QueueMode::Prefer), ("always", QueueMode::Always)],
+        ),
+        /// where the queue is; db:// if not set
+        url: QueueUrl =
+            QUEUE_URL.secret(URL, "db://", parse_url).unwrap_or(QueueUrl::Database),
+        /// what the names of queues and topics begin with
+        name: String = QUEUE_NAME.setting(
+            ("seatlock".to_owned(), "seatlock"),
+            "1 to 100 letters, digits, dots, dashes and underscores",
+            parse_name,
+        ),
+        /// partitions of the queue, each with one consumer at a time; the same in every process
+        partitions: u16 = QUEUE_PARTITIONS.number(4, 1..=1_024),
+        /// whether serving processes also execute queued requests; off where workers do
+        consume: bool = QUEUE_CONSUME.flag(true),
+        /// how long a request may wait; later it is not executed
+        deadline: Duration = QUEUE_DEADLINE.duration(Duration::from_secs(60)),
+        /// requests that may wait; more are refused as overload
+        max: u64 = QUEUE_MAX.number(100_000, 1..=10_000_000),
+        /// requests of one customer for one schedule that may wait
+        customer_max: u32 = QUEUE_CUSTOMER_MAX.number(5, 1..=1_000),
+    }
 }
 
 /// Which requests for seats go through the queue.
@@ -65,13 +74,13 @@ impl std::fmt::Display for QueueUrl {
     }
 }
 
-/// Whether the client of RabbitMQ can read the URL.
+/// Whether the RabbitMQ client can read the URL.
 #[cfg(feature = "rabbitmq")]
 fn is_amqp(text: &str) -> bool {
     text.parse::<lapin::uri::AMQPUri>().is_ok()
 }
 
-/// A program without that client refuses the URL in the end.
+/// A program without that client refuses the URL in [`check`].
 #[cfg(not(feature = "rabbitmq"))]
 fn is_amqp(_: &str) -> bool {
     true
@@ -95,73 +104,14 @@ fn parse_url(text: &str) -> Option<QueueUrl> {
     }
 }
 
-/// The form that RabbitMQ and Kafka both take.
+/// A name that RabbitMQ and Kafka both accept.
 fn parse_name(text: &str) -> Option<String> {
     let fits = (1..=100).contains(&text.len());
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     (fits && text.chars().all(plain)).then(|| text.to_owned())
 }
 
-impl QueueConfig {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let mode = reader.choice(
-            "QUEUE_MODE",
-            ("off", QueueMode::Off),
-            &[("prefer", QueueMode::Prefer), ("always", QueueMode::Always)],
-            QueueMode::Off,
-            "which requests for seats go through the queue: off (none), prefer (those that ask) or \
-             always",
-        );
-        let form = ValueFormat::new(URL, "db://");
-        let url =
-            reader.secret("QUEUE_URL", "where the queue is; db:// if not set", form, parse_url);
-        let url = url.unwrap_or(QueueUrl::Database);
-        let form =
-            ValueFormat::new("1 to 100 letters, digits, dots, dashes and underscores", "seatlock");
-        let name = reader.setting(
-            "QUEUE_NAME",
-            ("seatlock".to_owned(), "seatlock"),
-            "what the names of queues and topics begin with",
-            form,
-            parse_name,
-        );
-        Self {
-            mode,
-            url,
-            name,
-            partitions: reader.number(
-                "QUEUE_PARTITIONS",
-                4,
-                1..=1_024,
-                "partitions of the queue, each with one consumer at a time; the same in every process",
-            ),
-            consume: reader.flag(
-                "QUEUE_CONSUME",
-                true,
-                "whether serving processes execute what waits; off where workers do it",
-            ),
-            deadline: reader.duration(
-                "QUEUE_DEADLINE",
-                Duration::from_secs(60),
-                "how long a request may wait; later it is not executed",
-            ),
-            max: reader.number(
-                "QUEUE_MAX",
-                100_000,
-                1..=10_000_000,
-                "requests that may wait; more are refused as overload",
-            ),
-            customer_max: reader.number(
-                "QUEUE_CUSTOMER_MAX",
-                5,
-                1..=1_000,
-                "requests of one customer for one schedule that may wait",
-            ),
-        }
-    }
-}
-
-/// What this program was not built with, and what the queue needs besides.
+/// Adds a problem for a queue that this program was built without, and for workers without Redis.
 pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     let queue = &config.queue;
     if queue.mode == QueueMode::Off {
@@ -182,7 +132,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     if !queue.consume && config.redis.is_none() && !reader.is_refused("REDIS_HOST") {
         reader.refuse(
             "QUEUE_CONSUME",
-            "on, since REDIS_HOST is not set and processes could not tell each other who waits",
+            "on, since REDIS_HOST is not set and processes cannot share the list of waiting requests",
             "QUEUE_CONSUME=on",
         );
     }

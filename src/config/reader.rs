@@ -1,10 +1,8 @@
-//! Typed reading of variables: declares each one, remembers what is in effect, collects problems.
+//! Typed reading of variables: records the declarations and the values in effect, and collects problems.
 //!
-//! A declaration is the one place that knows a variable's name, default and meaning; the
-//! documentation table ([`super::variables`]) is what a reader saw being declared. Reading never
-//! stops at a problem: it goes on with the default, so that all problems are found in one go.
+//! The documentation table ([`super::variables`]) lists what a reader saw being declared. Reading never stops at a
+//! problem: it continues with the default, so that one run finds all problems.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
@@ -25,15 +23,22 @@ use crate::telemetry::redaction::REDACTED;
 pub struct Variable {
     /// Its name.
     pub name: &'static str,
-    /// What holds when it is not set, written as it would be set; `None` where nothing does.
+    /// The value if it is not set, as text; `None` if there is none.
     pub default: Option<String>,
-    /// What it is for, in one sentence without a full stop.
+    /// Its purpose, in one sentence without a full stop.
     pub help: &'static str,
-    /// Whether its value is never shown, and may be in a file that `<name>_FILE` names.
+    /// Whether its value is never shown, and may be in the file that `<name>_FILE` names.
     pub secret: bool,
 }
 
-/// A variable and its value in effect, fit to be shown.
+/// A variable as its section declares it.
+#[derive(Clone, Copy)]
+pub(super) struct Declaration {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+}
+
+/// A variable and its value in effect, as it may be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
     /// The variable's name.
@@ -42,40 +47,22 @@ pub struct Setting {
     pub value: String,
 }
 
-/// What a value must look like, for problems.
-pub(super) struct ValueFormat {
-    /// Begins with a lowercase word.
-    pub(super) expected: Cow<'static, str>,
-    /// A value that would be accepted.
-    pub(super) example: Cow<'static, str>,
-}
-
-impl ValueFormat {
-    pub(super) fn new(
-        expected: impl Into<Cow<'static, str>>,
-        example: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self { expected: expected.into(), example: example.into() }
-    }
-}
-
 /// How a file that a variable names is read.
 pub(super) type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
 
 /// Reads typed values from variables. An empty value counts as not set.
 pub(super) struct Reader<'a> {
     vars: &'a BTreeMap<String, String>,
-    /// Reads what a variable names.
-    pub(super) read_file: ReadFile<'a>,
+    read_file: ReadFile<'a>,
     /// Every variable declared so far, in order.
     pub(super) variables: Vec<Variable>,
-    /// What is in effect, in order; without what is neither set nor has a default.
+    /// The values in effect, in order; a variable that is neither set nor has a default is left out.
     pub(super) settings: Vec<Setting>,
-    /// Everything wrong so far.
+    /// The problems found so far.
     pub(super) problems: Vec<ConfigProblem>,
-    /// What is suspicious but no reason to stop.
+    /// What is suspicious but does not prevent the start.
     pub(super) warnings: Vec<String>,
-    /// Every secret that was read, also those that are refused.
+    /// Every secret that was read, refused ones included.
     pub(super) secrets: Vec<Secret>,
 }
 
@@ -92,122 +79,132 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A text taken as it is.
-    pub(super) fn text(&mut self, name: &'static str, default: &str, help: &'static str) -> String {
-        let form = ValueFormat::new("a text", default.to_owned());
-        self.setting(name, (default.to_owned(), default), help, form, |text| Some(text.to_owned()))
-    }
-
     /// A duration above zero.
-    pub(super) fn duration(
-        &mut self,
-        name: &'static str,
-        default: Duration,
-        help: &'static str,
-    ) -> Duration {
+    pub(super) fn duration(&mut self, variable: Declaration, default: Duration) -> Duration {
         let shown = duration::show(default);
-        let form = ValueFormat::new(duration::EXPECTED, shown.clone());
-        self.setting(name, (default, &shown), help, form, duration::parse)
+        self.setting(variable, (default, &shown), duration::EXPECTED, duration::parse)
     }
 
     /// A whole number within a range.
-    pub(super) fn number<N>(
+    pub(super) fn number<N: FromStr + PartialOrd + Display>(
         &mut self,
-        name: &'static str,
+        variable: Declaration,
         default: N,
         range: RangeInclusive<N>,
-        help: &'static str,
-    ) -> N
-    where
-        N: FromStr + PartialOrd + Display,
-    {
+    ) -> N {
         let shown = default.to_string();
-        let form = number_form(&range, shown.clone());
-        self.setting(name, (default, &shown), help, form, |text| parse_number(text, &range))
-    }
-
-    /// A whole number within a range, or nothing.
-    pub(super) fn optional_number<N>(
-        &mut self,
-        name: &'static str,
-        example: N,
-        range: RangeInclusive<N>,
-        help: &'static str,
-    ) -> Option<N>
-    where
-        N: FromStr + PartialOrd + Display,
-    {
-        let form = number_form(&range, example.to_string());
-        self.optional(name, help, form, |text| parse_number(text, &range))
-    }
-
-    /// `on` or `off`.
-    pub(super) fn flag(&mut self, name: &'static str, default: bool, help: &'static str) -> bool {
-        self.choice(name, ("off", false), &[("on", true)], default, help)
-    }
-
-    /// One of a few words, the first of them given apart so that there always is one.
-    pub(super) fn choice<T: Copy + PartialEq>(
-        &mut self,
-        name: &'static str,
-        first: (&'static str, T),
-        others: &[(&'static str, T)],
-        default: T,
-        help: &'static str,
-    ) -> T {
-        let options = || std::iter::once(&first).chain(others);
-        let words: Vec<&str> = options().map(|(word, _)| *word).collect();
-        let shown = options().find(|(_, value)| *value == default).unwrap_or(&first).0;
-        let form = ValueFormat::new(format!("one of {}", words.join(", ")), shown);
-        self.setting(name, (default, shown), help, form, |text| {
-            options().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| *value)
+        self.setting(variable, (default, &shown), number_in(&range), |text| {
+            parse_number(text, &range)
         })
     }
 
-    /// A value with a default, which is given as value and as text.
+    /// A whole number within a range, or nothing.
+    pub(super) fn optional_number<N: FromStr + PartialOrd + Display>(
+        &mut self,
+        variable: Declaration,
+        range: RangeInclusive<N>,
+        example: N,
+    ) -> Option<N> {
+        self.optional(variable, number_in(&range), &example.to_string(), |text| {
+            parse_number(text, &range)
+        })
+    }
+
+    /// `on` or `off`.
+    pub(super) fn flag(&mut self, variable: Declaration, default: bool) -> bool {
+        self.choice(variable, default, &[("off", false), ("on", true)])
+    }
+
+    /// One of a few words. The default must be among them.
+    pub(super) fn choice<T: Copy + PartialEq>(
+        &mut self,
+        variable: Declaration,
+        default: T,
+        options: &[(&'static str, T)],
+    ) -> T {
+        let words: Vec<&str> = options.iter().map(|(word, _)| *word).collect();
+        let shown =
+            options.iter().find(|(_, value)| *value == default).map_or("", |(word, _)| word);
+        let expected = format!("one of {}", words.join(", "));
+        self.setting(variable, (default, shown), expected, |text| {
+            options
+                .iter()
+                .find(|(word, _)| word.eq_ignore_ascii_case(text))
+                .map(|(_, value)| *value)
+        })
+    }
+
+    /// A value with a default, which is given as value and as text. `expected` is what a value must look like and
+    /// begins with a lowercase word.
     pub(super) fn setting<T>(
         &mut self,
-        name: &'static str,
+        variable: Declaration,
         (default, shown): (T, &str),
-        help: &'static str,
-        form: ValueFormat,
+        expected: impl Into<String>,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> T {
-        self.declare(Variable { name, default: Some(shown.to_owned()), help, secret: false });
-        self.parsed(name, &form, parse).unwrap_or_else(|| {
-            self.in_effect(name, shown.to_owned());
+        self.declare(variable, Some(shown), false);
+        self.parsed(variable.name, expected, shown, parse).unwrap_or_else(|| {
+            self.settings.push(Setting { name: variable.name, value: shown.to_owned() });
             default
         })
     }
 
-    /// A value without a default.
+    /// A value without a default; `example` is one that would be accepted.
     pub(super) fn optional<T>(
         &mut self,
-        name: &'static str,
-        help: &'static str,
-        form: ValueFormat,
+        variable: Declaration,
+        expected: impl Into<String>,
+        example: &str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
-        self.declare(Variable { name, default: None, help, secret: false });
-        self.parsed(name, &form, parse)
+        self.declare(variable, None, false);
+        self.parsed(variable.name, expected, example, parse)
     }
 
-    /// A secret without a default, from `name` or from the file that `name_FILE` names, line ends
-    /// at its end cut off. `T` must show itself without what is secret.
+    /// Values separated by commas; none if the variable is not set.
+    pub(super) fn list<T>(
+        &mut self,
+        variable: Declaration,
+        expected: &str,
+        example: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
+        let parse = |text: &str| text.split(',').map(|part| parse(part.trim())).collect();
+        self.optional(variable, expected, example, parse).unwrap_or_default()
+    }
+
+    /// The text of the file that the variable names, if `accepts` it.
+    pub(super) fn file(
+        &mut self,
+        variable: Declaration,
+        expected: &'static str,
+        example: &str,
+        accepts: fn(&str) -> bool,
+    ) -> Option<String> {
+        let read_file = self.read_file;
+        self.optional(variable, expected, example, |path| {
+            read_file(Path::new(path)).ok().filter(|text| accepts(text))
+        })
+    }
+
+    /// A secret without a default, from `name` or from the file that `name_FILE` names, without the line ends at
+    /// its end. `T` must show itself without what is secret.
     pub(super) fn secret<T: Display>(
         &mut self,
-        name: &'static str,
-        help: &'static str,
-        form: ValueFormat,
+        variable: Declaration,
+        expected: &str,
+        example: &str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
-        self.declare(Variable { name, default: None, help, secret: true });
+        self.declare(variable, None, true);
+        let name = variable.name;
         let text = self.secret_text(name)?;
         self.secrets.push(Secret::new(text.as_str()));
         let value = parse(&text);
         match &value {
-            Some(value) => self.in_effect(name, value.to_string()),
-            None => self.refuse_form(name, &form),
+            Some(value) => self.settings.push(Setting { name, value: value.to_string() }),
+            None => self.refuse(name, expected, format!("{name}={example}")),
         }
         value
     }
@@ -217,8 +214,8 @@ impl<'a> Reader<'a> {
         self.raw(name).is_some() || self.raw(&file_name(name)).is_some()
     }
 
-    /// Whether a problem with a variable, or with its file, was found. Checks across variables
-    /// leave those out: what they would compare is not what its author meant.
+    /// Whether a problem with a variable, or with its file, was found. Checks across variables leave those out:
+    /// the value that they would compare was replaced by the default.
     pub(super) fn is_refused(&self, name: &str) -> bool {
         let file = file_name(name);
         self.problems.iter().any(|p| p.variable == name || p.variable == file)
@@ -239,55 +236,34 @@ impl<'a> Reader<'a> {
             (_, Some(raw)) => Some(without_credentials(raw)),
             (declared, None) => declared.and_then(|variable| variable.default.clone()),
         };
-        self.add_problem(name, value, expected.into(), example.into());
+        let (variable, expected, example) = (name.to_owned(), expected.into(), example.into());
+        self.problems.push(ConfigProblem { variable, value, expected, example });
     }
 
     /// The defaults of declared variables, as assignments: the example of a problem between them.
     pub(super) fn defaults(&self, names: &[&str]) -> String {
         let declared = self.variables.iter().filter(|variable| names.contains(&variable.name));
-        let assignments: Vec<String> = declared
-            .filter_map(|v| v.default.as_ref().map(|default| format!("{}={default}", v.name)))
-            .collect();
-        assignments.join(" ")
+        let defaults = declared.filter_map(|v| Some(format!("{}={}", v.name, v.default.as_ref()?)));
+        defaults.collect::<Vec<_>>().join(" ")
     }
 
-    pub(super) fn warn(&mut self, warning: impl Into<String>) {
-        self.warnings.push(warning.into());
-    }
-
-    fn add_problem(
-        &mut self,
-        name: &str,
-        value: Option<String>,
-        expected: String,
-        example: String,
-    ) {
-        self.problems.push(ConfigProblem { variable: name.to_owned(), value, expected, example });
-    }
-
-    fn refuse_form(&mut self, name: &str, form: &ValueFormat) {
-        self.refuse(name, form.expected.as_ref(), format!("{name}={}", form.example));
-    }
-
-    fn declare(&mut self, variable: Variable) {
-        self.variables.push(variable);
-    }
-
-    fn in_effect(&mut self, name: &'static str, value: String) {
-        self.settings.push(Setting { name, value });
+    fn declare(&mut self, variable: Declaration, default: Option<&str>, secret: bool) {
+        let (Declaration { name, help }, default) = (variable, default.map(str::to_owned));
+        self.variables.push(Variable { name, default, help, secret });
     }
 
     fn parsed<T>(
         &mut self,
         name: &'static str,
-        form: &ValueFormat,
+        expected: impl Into<String>,
+        example: &str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
         let text = self.raw(name)?;
         let value = parse(text);
         match value {
-            Some(_) => self.in_effect(name, without_credentials(text)),
-            None => self.refuse_form(name, form),
+            Some(_) => self.settings.push(Setting { name, value: without_credentials(text) }),
+            None => self.refuse(name, expected, format!("{name}={example}")),
         }
         value
     }
@@ -303,30 +279,20 @@ impl<'a> Reader<'a> {
             self.raw(name)?;
             return self.vars.get(name).map(|text| without_line_end(text).to_owned());
         };
+        let expected = if self.raw(name).is_some() {
+            format!("nothing where {name} is set too")
+        } else {
+            match (self.read_file)(Path::new(path)) {
+                Ok(text) if !text.trim().is_empty() => {
+                    return Some(without_line_end(&text).to_owned());
+                }
+                Ok(_) => "a file that holds the secret, but it is empty".to_owned(),
+                Err(error) => format!("{READABLE_FILE}, but: {}", error.kind()),
+            }
+        };
         let example = format!("{file}=/run/secrets/{}", name.to_ascii_lowercase());
-        let path_shown = Some(without_credentials(path));
-        if self.raw(name).is_some() {
-            self.add_problem(
-                &file,
-                path_shown,
-                format!("nothing where {name} is set too"),
-                example,
-            );
-            return None;
-        }
-        match (self.read_file)(Path::new(path)) {
-            Ok(text) if !text.trim().is_empty() => Some(without_line_end(&text).to_owned()),
-            Ok(_) => {
-                let expected = "a file that holds the secret, but it is empty".to_owned();
-                self.add_problem(&file, path_shown, expected, example);
-                None
-            }
-            Err(error) => {
-                let expected = format!("{READABLE_FILE}, but: {}", error.kind());
-                self.add_problem(&file, path_shown, expected, example);
-                None
-            }
-        }
+        self.refuse(&file, expected, example);
+        None
     }
 }
 
@@ -339,8 +305,8 @@ fn without_line_end(text: &str) -> &str {
     text.trim_end_matches(['\r', '\n'])
 }
 
-fn number_form<N: Display>(range: &RangeInclusive<N>, example: String) -> ValueFormat {
-    ValueFormat::new(format!("a whole number from {} to {}", range.start(), range.end()), example)
+fn number_in<N: Display>(range: &RangeInclusive<N>) -> String {
+    format!("a whole number from {} to {}", range.start(), range.end())
 }
 
 fn parse_number<N: FromStr + PartialOrd>(text: &str, range: &RangeInclusive<N>) -> Option<N> {

@@ -1,33 +1,24 @@
 //! Redis: what kind it is, where it is, and how to log in.
 
-use std::path::Path;
 use std::time::Duration;
 
+use deadpool_redis::redis::{Client, ConnectionAddr, IntoConnectionInfo as _, TlsCertificates};
+
 use super::address::{HostPort, parse_host};
-use super::reader::{Reader, ValueFormat};
+use super::macros::variables;
+use super::reader::Reader;
 use super::secret::Secret;
 
-/// Settings of Redis. Without `REDIS_HOST` (or the nodes of a Sentinel or Cluster) there is none,
-/// and seat locks live in this process.
+const PASSWORD: &str = "\"$(openssl rand -hex 24)\"";
+
+/// Settings of Redis. Without `REDIS_HOST` (or the nodes of a Sentinel or Cluster) there is no Redis, and seat locks
+/// are kept in this process.
 #[derive(Debug, Clone)]
 pub struct RedisConfig {
-    /// `REDIS_MODE`, default `standalone`: what kind of Redis it is, with its addresses.
+    /// What kind of Redis it is, with its addresses.
     pub mode: RedisMode,
-    /// `REDIS_DB`, default `0`: the number of the database.
-    pub database: u16,
-    /// `REDIS_USERNAME`, no default: the user of Redis' access control list.
-    pub username: Option<String>,
-    /// `REDIS_PASSWORD`, no default, secret.
-    pub password: Option<Secret>,
-    /// `REDIS_TLS`, default `off`: whether connections are encrypted, those to Sentinels included.
-    pub tls: bool,
-    /// `REDIS_TLS_CA`, no default: the text of the file it names, certificates of authorities (PEM) to
-    /// believe beside the system's.
-    pub tls_ca: Option<String>,
-    /// `REDIS_POOL`, default `4`: connections to one server.
-    pub pool: usize,
-    /// `SEAT_CACHE_TTL`, default `60s`: how long a seat map stays in the shared cache.
-    pub seat_cache_ttl: Duration,
+    /// How to log in and how many connections to open.
+    pub client: RedisClientConfig,
 }
 
 /// What kind of Redis there is, with its addresses.
@@ -35,139 +26,145 @@ pub struct RedisConfig {
 pub enum RedisMode {
     /// One server.
     Standalone {
-        /// `REDIS_HOST`, no default, and `REDIS_PORT`, default `6379`.
+        /// Its address.
         address: HostPort,
     },
     /// A primary found by asking Sentinels.
     Sentinel {
-        /// `REDIS_NODES`, no default: the Sentinels; at least one.
+        /// The Sentinels; at least one.
         sentinels: Vec<HostPort>,
-        /// `REDIS_SENTINEL_MASTER`, no default: the name the Sentinels know the primary by.
+        /// The name of the primary in the Sentinels' configuration.
         master: String,
-        /// `REDIS_SENTINEL_PASSWORD`, no default, secret: what the Sentinels ask for.
+        /// The password of the Sentinels.
         password: Option<Secret>,
     },
     /// A Redis Cluster.
     Cluster {
-        /// `REDIS_NODES`, no default: nodes to learn the others from; at least one.
+        /// Nodes to learn the others from; at least one.
         nodes: Vec<HostPort>,
     },
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum ModeName {
     Standalone,
     Sentinel,
     Cluster,
 }
 
+variables! {
+    /// The addresses of every kind of Redis.
+    struct RedisAddresses {
+        /// what kind of Redis it is: standalone, sentinel or cluster
+        mode: ModeName = REDIS_MODE.choice(
+            ModeName::Standalone,
+            &[
+                ("standalone", ModeName::Standalone),
+                ("sentinel", ModeName::Sentinel),
+                ("cluster", ModeName::Cluster),
+            ],
+        ),
+        /// host of a standalone Redis; seat locks live in this process if not set
+        host: Option<String> = REDIS_HOST.optional(
+            "a host name or address without scheme and port",
+            "redis.example.com",
+            parse_host,
+        ),
+        /// port of a standalone Redis
+        port: u16 = REDIS_PORT.number(6379, 1..=u16::MAX),
+        /// Sentinels, or nodes of a cluster, separated by commas
+        nodes: Vec<HostPort> = REDIS_NODES.list(
+            "host:port, host:port, …",
+            "redis-0:26379,redis-1:26379",
+            |node| HostPort::parse(node).filter(|node| node.port != 0),
+        ),
+        /// name of the primary in the Sentinels' configuration
+        master: Option<String> = REDIS_SENTINEL_MASTER.optional("a name", "mymaster", parse_name),
+        /// password of the Sentinels
+        password: Option<Secret> =
+            REDIS_SENTINEL_PASSWORD.secret("a password", PASSWORD, parse_password),
+    }
+}
+
+variables! {
+    /// How to log in to Redis, and how many connections to open.
+    pub struct RedisClientConfig {
+        /// number of the Redis database
+        database: u16 = REDIS_DB.number(0, 0..=16_383),
+        /// user of Redis' access control list; needs REDIS_PASSWORD
+        username: Option<String> = REDIS_USERNAME.optional("a name", "seatlock", parse_name),
+        /// password of Redis
+        password: Option<Secret> = REDIS_PASSWORD.secret("a password", PASSWORD, parse_password),
+        /// whether connections to Redis and its Sentinels are encrypted
+        tls: bool = REDIS_TLS.flag(false),
+        /// file of certificates (PEM) of authorities to trust for Redis, in addition to the system's
+        tls_ca: Option<String> = REDIS_TLS_CA.file(
+            "a readable file of certificates in PEM form, of at most 1 MiB",
+            "/etc/ssl/redis-ca.pem",
+            are_certificates,
+        ),
+        /// connections to one server of Redis
+        pool: usize = REDIS_POOL.number(4, 1..=256),
+        /// how long a seat map stays in the cache that replicas share in Redis
+        seat_cache_ttl: Duration = SEAT_CACHE_TTL.duration(Duration::from_secs(60)),
+    }
+}
+
 impl RedisConfig {
-    /// All variables are read, whether or not there is a Redis, so that each is declared and
-    /// checked.
+    /// Reads all variables, also where there is no Redis, so that each is declared and checked.
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let (mode_name, mode) = read_mode(reader);
-        let database = reader.number("REDIS_DB", 0, 0..=16_383, "number of the Redis database");
-        let username = reader.optional(
-            "REDIS_USERNAME",
-            "user of Redis' access control list; needs REDIS_PASSWORD",
-            ValueFormat::new("a name", "seatlock"),
-            |text| Some(text.to_owned()),
-        );
-        let password = read_password(reader, "REDIS_PASSWORD", "password of Redis");
-        let (tls, tls_ca) = read_tls(reader);
-        let pool = reader.number("REDIS_POOL", 4, 1..=256, "connections to one server of Redis");
-        let seat_cache_ttl = reader.duration(
-            "SEAT_CACHE_TTL",
-            Duration::from_secs(60),
-            "how long a seat map stays in the cache that replicas share in Redis",
-        );
-        // A client would log in as the default user instead, and say nothing.
-        if username.is_some() && !reader.is_set("REDIS_PASSWORD") {
+        let addresses = RedisAddresses::read(reader);
+        let mode_name = addresses.mode;
+        let mode = addresses.into_mode(reader);
+        let client = RedisClientConfig::read(reader);
+        if client.tls_ca.is_some() && !client.tls {
+            let warning = "REDIS_TLS_CA is set and REDIS_TLS is not: connections are not encrypted";
+            reader.warnings.push(warning.to_owned());
+        }
+        // A client would silently log in as the default user.
+        if client.username.is_some() && !reader.is_set("REDIS_PASSWORD") {
             reader.refuse(
                 "REDIS_PASSWORD",
                 "the password of REDIS_USERNAME",
                 "REDIS_PASSWORD_FILE=/run/secrets/redis_password",
             );
         }
-        if mode_name == ModeName::Cluster && database != 0 {
+        if mode_name == ModeName::Cluster && client.database != 0 {
             reader.refuse("REDIS_DB", "0, all that a cluster has", "REDIS_DB=0");
         }
-        let mode = mode?;
-        Some(Self { mode, database, username, password, tls, tls_ca, pool, seat_cache_ttl })
+        Some(Self { mode: mode?, client })
     }
 }
 
-/// How each certificate begins in a PEM file.
-const BEGIN_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
-
-fn read_tls(reader: &mut Reader<'_>) -> (bool, Option<String>) {
-    let help = "whether connections to Redis and its Sentinels are encrypted";
-    let tls = reader.flag("REDIS_TLS", false, help);
-    let read_file = reader.read_file;
-    let ca = reader.optional(
-        "REDIS_TLS_CA",
-        "file of certificates (PEM) of authorities that may vouch for Redis, beside the system's",
-        ValueFormat::new(
-            "a readable file of certificates in PEM form, of at most 1 MiB",
-            "/etc/ssl/redis-ca.pem",
-        ),
-        |path| read_file(Path::new(path)).ok().filter(|text| text.contains(BEGIN_CERTIFICATE)),
-    );
-    if ca.is_some() && !tls {
-        reader.warn("REDIS_TLS_CA is set and REDIS_TLS is not: connections are not encrypted");
+impl RedisAddresses {
+    /// The mode with its addresses; `None` if there is no Redis or an address is wrong.
+    fn into_mode(self, reader: &mut Reader<'_>) -> Option<RedisMode> {
+        let Self { mode, host, port, nodes, master, password } = self;
+        let nodes = Some(nodes).filter(|nodes| !nodes.is_empty());
+        match mode {
+            ModeName::Standalone => {
+                warn_without_host(reader);
+                Some(RedisMode::Standalone { address: HostPort { host: host?, port } })
+            }
+            ModeName::Sentinel => {
+                require(reader, "REDIS_NODES", "the Sentinels' addresses", "redis-0:26379");
+                require(reader, "REDIS_SENTINEL_MASTER", "the primary's name", "mymaster");
+                Some(RedisMode::Sentinel { sentinels: nodes?, master: master?, password })
+            }
+            ModeName::Cluster => {
+                require(reader, "REDIS_NODES", "addresses of the cluster's nodes", "redis-0:6379");
+                Some(RedisMode::Cluster { nodes: nodes? })
+            }
+        }
     }
-    (tls, ca)
 }
 
-/// The mode's name, and the mode itself unless there is no Redis or its addresses are wrong.
-fn read_mode(reader: &mut Reader<'_>) -> (ModeName, Option<RedisMode>) {
-    let name = reader.choice(
-        "REDIS_MODE",
-        ("standalone", ModeName::Standalone),
-        &[("sentinel", ModeName::Sentinel), ("cluster", ModeName::Cluster)],
-        ModeName::Standalone,
-        "what kind of Redis it is: standalone, sentinel or cluster",
-    );
-    let host = reader.optional(
-        "REDIS_HOST",
-        "host of a standalone Redis; seat locks live in this process if not set",
-        ValueFormat::new("a host name or address without scheme and port", "redis.example.com"),
-        parse_host,
-    );
-    let port = reader.number("REDIS_PORT", 6379, 1..=u16::MAX, "port of a standalone Redis");
-    let nodes = reader.optional(
-        "REDIS_NODES",
-        "Sentinels, or nodes of a cluster, separated by commas",
-        ValueFormat::new("host:port, host:port, …", "redis-0:26379,redis-1:26379"),
-        parse_nodes,
-    );
-    let master = reader.optional(
-        "REDIS_SENTINEL_MASTER",
-        "name the Sentinels know the primary by",
-        ValueFormat::new("a name", "mymaster"),
-        |text| Some(text.to_owned()),
-    );
-    let password = read_password(reader, "REDIS_SENTINEL_PASSWORD", "password of the Sentinels");
-    let mode = match name {
-        ModeName::Standalone => {
-            warn_if_hostless(reader);
-            host.map(|host| RedisMode::Standalone { address: HostPort { host, port } })
-        }
-        ModeName::Sentinel => {
-            require(reader, "REDIS_NODES", "the Sentinels' addresses", "redis-0:26379");
-            require(reader, "REDIS_SENTINEL_MASTER", "the primary's name", "mymaster");
-            nodes.zip(master).map(|(sentinels, master)| RedisMode::Sentinel {
-                sentinels,
-                master,
-                password,
-            })
-        }
-        ModeName::Cluster => {
-            require(reader, "REDIS_NODES", "addresses of the cluster's nodes", "redis-0:6379");
-            nodes.map(|nodes| RedisMode::Cluster { nodes })
-        }
-    };
-    (name, mode)
+fn parse_name(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+fn parse_password(text: &str) -> Option<Secret> {
+    Some(Secret::new(text))
 }
 
 fn require(reader: &mut Reader<'_>, name: &'static str, what: &str, example: &str) {
@@ -176,35 +173,45 @@ fn require(reader: &mut Reader<'_>, name: &'static str, what: &str, example: &st
     }
 }
 
-/// Whoever sets a password or a port believes that there is a Redis.
-fn warn_if_hostless(reader: &mut Reader<'_>) {
+/// Warns about settings of Redis without `REDIS_HOST`, which have no effect.
+fn warn_without_host(reader: &mut Reader<'_>) {
     let names = ["REDIS_PORT", "REDIS_NODES", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_DB"];
     if let Some(name) = names.into_iter().find(|name| reader.is_set(name))
         && !reader.is_set("REDIS_HOST")
     {
-        reader.warn(format!(
+        reader.warnings.push(format!(
             "{name} is set and REDIS_HOST is not: seat locks live in this process, not in Redis"
         ));
     }
 }
 
-fn read_password(
-    reader: &mut Reader<'_>,
-    name: &'static str,
-    help: &'static str,
-) -> Option<Secret> {
-    let form = ValueFormat::new("a password", "\"$(openssl rand -hex 24)\"");
-    reader.secret(name, help, form, |text| Some(Secret::new(text)))
-}
-
-fn parse_nodes(text: &str) -> Option<Vec<HostPort>> {
-    text.split(',').map(|node| HostPort::parse(node.trim()).filter(|node| node.port != 0)).collect()
+/// Whether the Redis client can read the certificates, of which there must be one.
+fn are_certificates(pem: &str) -> bool {
+    let (host, port, root_cert) = (String::new(), 0, Some(pem.as_bytes().to_vec()));
+    let address = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
+    let certificates = TlsCertificates { client_tls: None, root_cert };
+    let client =
+        address.into_connection_info().and_then(|at| Client::build_with_tls(at, certificates));
+    client.is_ok() && pem.contains("-----BEGIN CERTIFICATE-----")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::config::tests::{config, problems, with_reader};
+
+    /// A self-signed certificate.
+    const AUTHORITY: &str = "\
+        MIIBhzCCAS2gAwIBAgIUBfx6p1L+WmErLQ3cSu5sg17tDb0wCgYIKoZIzj0EAwIw\n\
+        GDEWMBQGA1UEAwwNc2VhdGxvY2stdGVzdDAgFw0yNjExMjgxMzAwMzNaGA8yMTI2\n\
+        MTEwNDEzMDAzM1owGDEWMBQGA1UEAwwNc2VhdGxvY2stdGVzdDBZMBMGByqGSM49\n\
+        AgEGCCqGSM49AwEHA0IABElyDGrrMsseq19nT4Dbb7oYzaQkgOAI+5t8VzI40Sbo\n\
+        jZHLM+yvPR28vO75PiLZKGDKAspjYYMplFLqY2oEGn+jUzBRMB0GA1UdDgQWBBS5\n\
+        mw0gv1N7Cj1j9/kZaYenSPr49TAfBgNVHSMEGDAWgBS5mw0gv1N7Cj1j9/kZaYen\n\
+        SPr49TAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIQDa4oJT1B1g\n\
+        rSmpvq2QKOzEVz9Y4kHl8F359taIL58qjQIgTgsryDy5S2k8l3R0U2WGU0IGgi7I\n\
+        vifYNkISvknoT0A=";
 
     #[test]
     fn without_a_host_there_is_no_redis() {
@@ -218,7 +225,7 @@ mod tests {
             config(&[("REDIS_HOST", "cache"), ("REDIS_PASSWORD", "hunter2")]).redis.unwrap();
         let RedisMode::Standalone { address } = redis.mode else { panic!("not standalone") };
         assert_eq!(address.to_string(), "cache:6379");
-        assert_eq!(redis.password.unwrap().expose(), "hunter2");
+        assert_eq!(redis.client.password.unwrap().expose(), "hunter2");
     }
 
     #[test]
@@ -261,7 +268,9 @@ mod tests {
             ("REDIS_NODES", "a:26379, [::1]:26379"),
             ("REDIS_SENTINEL_MASTER", "shop"),
         ];
-        let (mode, problems) = with_reader(&sentinel, |reader| read_mode(reader).1.unwrap());
+        let (mode, problems) = with_reader(&sentinel, |reader| {
+            RedisAddresses::read(reader).into_mode(reader).unwrap()
+        });
         let RedisMode::Sentinel { sentinels, master, password } = mode else {
             panic!("no sentinel")
         };
@@ -269,7 +278,8 @@ mod tests {
         assert_eq!(problems, Vec::<String>::new());
 
         let cluster = [("REDIS_MODE", "cluster"), ("REDIS_NODES", "a:6379")];
-        let (mode, problems) = with_reader(&cluster, |reader| read_mode(reader).1.unwrap());
+        let (mode, problems) =
+            with_reader(&cluster, |reader| RedisAddresses::read(reader).into_mode(reader).unwrap());
         assert!(matches!(mode, RedisMode::Cluster { nodes } if nodes.len() == 1));
         assert_eq!(problems, Vec::<String>::new());
     }
@@ -295,7 +305,7 @@ mod tests {
         ];
         for mut vars in modes {
             vars.push(("REDIS_TLS", "on"));
-            assert!(config(&vars).redis.unwrap().tls);
+            assert!(config(&vars).redis.unwrap().client.tls);
         }
     }
 
@@ -304,5 +314,24 @@ mod tests {
         let found = problems(&[("REDIS_HOST", "cache"), ("REDIS_TLS_CA", "/nonexistent/ca.pem")]);
         assert_eq!(found.len(), 1);
         assert!(found[0].contains("expected a readable file of certificates"), "{found:?}");
+    }
+
+    #[test]
+    fn certificates_are_read_as_the_client_reads_them() {
+        let framed = |body: &str| {
+            format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+        };
+        let found = |pem: String| {
+            let vars = [("REDIS_HOST", "cache"), ("REDIS_TLS", "on"), ("REDIS_TLS_CA", "/ca.pem")];
+            let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            Config::from_vars_and_files(&vars.into(), &move |_| Ok(pem.clone()))
+                .err()
+                .unwrap_or_default()
+        };
+        assert_eq!(found(framed(AUTHORITY)), []);
+        for wrong in [String::new(), "hello".to_owned(), framed("AAAA"), framed("?")] {
+            let found = found(wrong);
+            assert_eq!((found.len(), found[0].variable.as_str()), (1, "REDIS_TLS_CA"));
+        }
     }
 }

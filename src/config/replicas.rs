@@ -1,16 +1,15 @@
-//! How many replicas run, and what a second one rules out.
+//! How many replicas run, and what several of them need.
 
 use super::Config;
-use super::database::Database;
+use super::macros::variables;
 use super::reader::Reader;
 
-pub(super) fn read(reader: &mut Reader<'_>) -> u32 {
-    reader.number(
-        "REPLICAS",
-        1,
-        1..=1_000,
-        "how many replicas of this service run; more than one need PostgreSQL and Redis",
-    )
+variables! {
+    /// How many replicas there are.
+    pub(super) struct Replicas {
+        /// how many replicas of this service run; more than one need PostgreSQL and Redis
+        count: u32 = REPLICAS.number(1, 1..=1_000),
+    }
 }
 
 /// Replicas share neither the memory of a process nor an SQLite file.
@@ -18,8 +17,8 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     if config.replicas <= 1 {
         return;
     }
-    let file = matches!(config.database.backend, Database::Sqlite { .. });
-    if file && !reader.is_refused("WRITE_DB_URL") {
+    let is_file = config.database.write_url.is_none();
+    if is_file && !reader.is_refused("WRITE_DB_URL") {
         reader.refuse(
             "REPLICAS",
             "1, since WRITE_DB_URL is not set and replicas cannot share an SQLite file",
@@ -27,8 +26,8 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
         );
     }
     let addresses = ["REDIS_HOST", "REDIS_NODES", "REDIS_SENTINEL_MASTER"];
-    let meant = addresses.iter().any(|name| reader.is_refused(name));
-    if config.redis.is_none() && !meant {
+    let is_refused = addresses.iter().any(|name| reader.is_refused(name));
+    if config.redis.is_none() && !is_refused {
         reader.refuse(
             "REPLICAS",
             "1, since REDIS_HOST is not set and replicas cannot share locks in a process",
@@ -54,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_with_both_are_welcome() {
+    fn replicas_with_both_are_accepted() {
         assert_eq!(config(&[("REPLICAS", "3"), DATABASE, ("REDIS_HOST", "cache")]).replicas, 3);
         assert_eq!(config(&[]).replicas, 1);
     }

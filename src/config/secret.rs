@@ -7,7 +7,7 @@ use crate::telemetry::redaction::REDACTED;
 /// A password or key. `Debug` and `Display` show `[redacted]`; only [`Secret::expose`] gives the
 /// text.
 ///
-/// There is no `PartialEq`: comparing keys with `==` tells by its time how much of one matched.
+/// There is no `PartialEq`: the time that `==` takes would reveal how much of a key matched.
 #[derive(Clone)]
 pub struct Secret(String);
 
@@ -18,7 +18,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that needs it. Never log, print or format it.
+    /// The text, for its user. Never log, print or format it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -27,7 +27,7 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(REDACTED)
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -37,11 +37,8 @@ impl fmt::Display for Secret {
     }
 }
 
-/// A value of a variable that holds no secret, fit to be shown.
-///
-/// People paste URLs with passwords into variables that want a host name, so whatever stands before
-/// an `@`, and the query of a URL, is replaced. Control characters are left to the caller's
-/// quoting.
+/// A value of a variable that is no secret, as it may be shown: all before an `@` and the query of a URL are replaced,
+/// since people paste URLs with passwords into variables that want a host name. The caller quotes control characters.
 pub(super) fn without_credentials(value: &str) -> String {
     let (scheme, rest) = match value.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),

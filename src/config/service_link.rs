@@ -1,4 +1,4 @@
-//! Tells the variables that Kubernetes sets by itself from the ones that people set.
+//! Variables that Kubernetes sets by itself.
 
 /// Whether Kubernetes set this variable: beside a service called `redis` every pod finds
 /// `REDIS_PORT=tcp://10.0.0.1:6379`, `REDIS_SERVICE_HOST`, `REDIS_PORT_6379_TCP_ADDR` and more
@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_kubernetes_sets_beside_a_service_is_recognised() {
+    fn variables_of_a_kubernetes_service_are_recognised() {
         for (name, value) in [
             ("REDIS_PORT", "tcp://10.0.0.1:6379"),
             ("REDIS_SERVICE_HOST", "10.0.0.1"),
@@ -35,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_set_is_not_mistaken() {
+    fn variables_that_people_set_are_not() {
         for (name, value) in
             [("REDIS_PORT", "6379"), ("REDIS_HOST", "tcp://x"), ("DB_PORT_MAX", "1")]
         {

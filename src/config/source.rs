@@ -7,36 +7,23 @@ use std::path::Path;
 use dotenvy::Error;
 
 use super::file::{READABLE_FILE, read_bounded};
-use super::problem::{ConfigProblem, ConfigProblems};
+use super::problem::ConfigProblem;
 use super::reader::{Variable, file_name};
 
-/// Merges the process environment over a `.env` file; the environment of the process is never
-/// changed.
+/// Merges the process environment over a `.env` file, and returns beside the problems all that could be read. The
+/// environment of the process is never changed.
 ///
-/// A `.env` file that does not exist is none. If a name is in it twice, the last one counts. A
-/// secret has two names (`X` and `X_FILE`); whichever the process environment sets, both are gone
-/// from the file. A `$NAME` in the file stands for that variable unless it is in single quotes, as
-/// passwords should be.
-///
-/// # Errors
-/// One problem if the file cannot be read, one for each of its lines that is no assignment.
-pub fn load(
-    env: impl IntoIterator<Item = (String, String)>,
-    dotenv: Option<&Path>,
-) -> Result<BTreeMap<String, String>, ConfigProblems> {
-    let (vars, problems) = merge(env, dotenv, &super::variables());
-    if problems.is_empty() { Ok(vars) } else { Err(problems.into()) }
-}
-
-/// Like [`load`], with whatever could be read beside the problems.
+/// A `.env` file that does not exist counts as empty. If a name is in it twice, the last one counts. A secret has two
+/// names (`X` and `X_FILE`): if the process environment sets one of them, the file sets neither. `$NAME` in the file is
+/// replaced by that variable unless it is in single quotes, as passwords should be.
 pub(super) fn merge(
     env: impl IntoIterator<Item = (String, String)>,
     dotenv: Option<&Path>,
-    ours: &[Variable],
+    declared: &[Variable],
 ) -> (BTreeMap<String, String>, Vec<ConfigProblem>) {
     let process: BTreeMap<String, String> = env.into_iter().collect();
     let (mut vars, problems) = dotenv.map(read_file).unwrap_or_default();
-    for variable in ours.iter().filter(|variable| variable.secret) {
+    for variable in declared.iter().filter(|variable| variable.secret) {
         let file = file_name(variable.name);
         if process.contains_key(variable.name) || process.contains_key(&file) {
             vars.remove(variable.name);
@@ -64,7 +51,7 @@ fn read_file(path: &Path) -> (BTreeMap<String, String>, Vec<ConfigProblem>) {
             }
             Err(error) => {
                 problems.push(problem(path, &error, last.as_deref()));
-                // After a failed read the next one fails alike, for ever.
+                // After a failed read every further read fails too.
                 if matches!(error, Error::Io(_)) {
                     break;
                 }
@@ -74,8 +61,8 @@ fn read_file(path: &Path) -> (BTreeMap<String, String>, Vec<ConfigProblem>) {
     (vars, problems)
 }
 
-/// What is wrong with the file below the assignment to `last`. dotenvy's own message quotes the
-/// line, which may hold a secret, and has no line number.
+/// The problem of a line below the assignment to `last`. dotenvy's own message quotes the line, which may hold a
+/// secret, and has no line number.
 fn problem(path: &Path, error: &Error, last: Option<&str>) -> ConfigProblem {
     let place = last.map_or_else(|| "at the start".to_owned(), |name| format!("below {name}"));
     let expected = match error {
@@ -95,7 +82,15 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, ConfigProblems, variables};
+
+    fn load(
+        env: Vec<(String, String)>,
+        dotenv: Option<&Path>,
+    ) -> Result<BTreeMap<String, String>, ConfigProblems> {
+        let (vars, problems) = merge(env, dotenv, &variables());
+        if problems.is_empty() { Ok(vars) } else { Err(ConfigProblems(problems)) }
+    }
 
     /// A file that is gone when the test ends.
     struct File(PathBuf);

@@ -1,18 +1,17 @@
-//! Tells a misspelt variable of ours from the many variables of others in the same environment.
+//! Warnings about misspelt variables, with the right name where one is near.
 
 use std::collections::BTreeMap;
 
 use super::reader::{Variable, file_name};
 use super::service_link::is_service_link;
 
-/// Beginnings that hardly anybody else uses; an unknown variable with one of them deserves a
-/// warning.
+/// Prefixes that few other programs use; an unknown variable with one of them gets a warning.
 const PREFIXES: [&str; 5] = ["DB_", "HOLD_", "QUEUE_", "REDIS_", "SEAT_"];
 
-/// How many letters may differ for a name to be suggested.
+/// The most letters in which a suggested name may differ.
 const NEAR: usize = 3;
 
-/// A warning for each variable that looks like ours and is not. Values are not shown: a misspelt
+/// A warning for each variable with such a prefix that the program does not have. Values are not shown: a misspelt
 /// password is still a password.
 pub(super) fn warnings(vars: &BTreeMap<String, String>, ours: &[Variable]) -> Vec<String> {
     let files = ours.iter().filter(|variable| variable.secret).map(|v| file_name(v.name));
@@ -24,7 +23,7 @@ pub(super) fn warnings(vars: &BTreeMap<String, String>, ours: &[Variable]) -> Ve
                 && !is_service_link(name, value)
         })
         .map(|(name, _)| {
-            let near = known.iter().map(|ours| (distance(name, ours), ours)).min();
+            let near = known.iter().map(|ours| (strsim::levenshtein(name, ours), ours)).min();
             match near.filter(|(letters, _)| *letters <= NEAR) {
                 Some((_, ours)) => {
                     format!("{name} is no variable of seatlock: did you mean {ours}?")
@@ -33,22 +32,6 @@ pub(super) fn warnings(vars: &BTreeMap<String, String>, ours: &[Variable]) -> Ve
             }
         })
         .collect()
-}
-
-/// Levenshtein's distance: how many letters to insert, drop or replace (one row of the usual
-/// table).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (1..=b.len()).collect();
-    for (i, from) in a.bytes().enumerate() {
-        let (mut diagonal, mut left) = (i, i + 1);
-        for (to, cell) in b.bytes().zip(&mut row) {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = *cell;
-            left = replaced.min(left + 1).min(diagonal + 1);
-            *cell = left;
-        }
-    }
-    row.last().copied().unwrap_or(a.len())
 }
 
 #[cfg(test)]
@@ -73,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn other_peoples_variables_are_left_alone() {
+    fn variables_of_other_programs_are_ignored() {
         for name in [
             "HOLD_TTL",
             "REDIS_PASSWORD_FILE",
@@ -83,15 +66,6 @@ mod tests {
             "BINDD",
         ] {
             assert_eq!(warned(name, "x"), Vec::<String>::new());
-        }
-    }
-
-    #[test]
-    fn the_distance_counts_letters() {
-        for (a, b, letters) in
-            [("a", "a", 0), ("abc", "abd", 1), ("abc", "bc", 1), ("ab", "ba", 2), ("", "ab", 2)]
-        {
-            assert_eq!(distance(a, b), letters, "{a} {b}");
         }
     }
 }

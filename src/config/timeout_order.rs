@@ -1,8 +1,7 @@
-//! The ladder of time budgets: whatever waits for something must be able to wait longer than it may
-//! take.
+//! The order of the timeouts: a timeout is shorter than the one that contains it.
 //!
-//! A budget that outlives the one around it turns a clear answer into an unknown one: a lock that
-//! ends before its transaction, a request that is answered before its database has given up.
+//! A timeout that outlives the one around it replaces a clear answer by an unknown one: a seat lock that ends before its
+//! transaction, a request that is answered before its database has given up.
 
 use std::time::Duration;
 
@@ -10,30 +9,30 @@ use super::Config;
 use super::duration::show;
 use super::reader::Reader;
 
-/// A budget: its variable and where its value is.
-type Budget = (&'static str, fn(&Config) -> Duration);
+/// A timeout: its variable and its value.
+type Timeout = (&'static str, fn(&Config) -> Duration);
 
-/// One rung: the first budget ends before the second, and why.
-struct Rung {
-    shorter: Budget,
-    longer: Budget,
+/// The first timeout ends before the second, and why.
+struct Rule {
+    shorter: Timeout,
+    longer: Timeout,
     may_be_equal: bool,
-    because: &'static str,
+    reason: &'static str,
 }
 
-const LOCK_ROUND_TRIP: Budget = ("LOCK_ROUND_TRIP", |c| c.seat_lock.round_trip);
-const POOL_WAIT: Budget = ("DB_POOL_WAIT", |c| c.database.pool_wait);
-const LOCK: Budget = ("DB_LOCK_TIMEOUT", |c| c.database.lock_timeout);
-const STATEMENT: Budget = ("DB_STATEMENT_TIMEOUT", |c| c.database.statement_timeout);
-const TRANSACTION: Budget = ("DB_TRANSACTION_TIMEOUT", |c| c.database.transaction_timeout);
-const REQUEST: Budget = ("REQUEST_TIMEOUT", |c| c.http.request_timeout);
-const SEAT_LOCK: Budget = ("SEAT_LOCK_TIMEOUT", |c| c.seat_lock.timeout);
-const HOLD: Budget = ("HOLD_TTL", |c| c.reservation.hold_ttl);
-const HOLD_MAX: Budget = ("HOLD_TTL_MAX", |c| c.reservation.hold_ttl_max);
-const DRAIN: Budget = ("DRAIN_TIMEOUT", |c| c.http.drain_delay + c.http.drain_timeout);
-const GRACE: Budget = ("TERMINATION_GRACE", |c| c.http.termination_grace);
+const LOCK_ROUND_TRIP: Timeout = ("LOCK_ROUND_TRIP", |c| c.seat_lock.round_trip);
+const POOL_WAIT: Timeout = ("DB_POOL_WAIT", |c| c.database.pool_wait);
+const LOCK: Timeout = ("DB_LOCK_TIMEOUT", |c| c.database.lock_timeout);
+const STATEMENT: Timeout = ("DB_STATEMENT_TIMEOUT", |c| c.database.statement_timeout);
+const TRANSACTION: Timeout = ("DB_TRANSACTION_TIMEOUT", |c| c.database.transaction_timeout);
+const REQUEST: Timeout = ("REQUEST_TIMEOUT", |c| c.http.request_timeout);
+const SEAT_LOCK: Timeout = ("SEAT_LOCK_TIMEOUT", |c| c.seat_lock.timeout);
+const HOLD: Timeout = ("HOLD_TTL", |c| c.reservation.hold_ttl);
+const HOLD_MAX: Timeout = ("HOLD_TTL_MAX", |c| c.reservation.hold_ttl_max);
+const DRAIN: Timeout = ("DRAIN_TIMEOUT", |c| c.http.drain_delay + c.http.drain_timeout);
+const GRACE: Timeout = ("TERMINATION_GRACE", |c| c.http.termination_grace);
 
-const LADDER: [Rung; 9] = [
+const RULES: [Rule; 9] = [
     below(LOCK_ROUND_TRIP, POOL_WAIT, "a slow Redis must not cost more than a busy database"),
     below(POOL_WAIT, LOCK, "a request that got no connection must learn it first"),
     below(LOCK, STATEMENT, "waiting for a row lock is part of a statement"),
@@ -41,11 +40,11 @@ const LADDER: [Rung; 9] = [
     below(TRANSACTION, REQUEST, "a request must learn how its transaction ended"),
     below(REQUEST, SEAT_LOCK, "a seat lock must outlive the request that holds it"),
     below(SEAT_LOCK, HOLD, "a hold must outlive the lock it was taken under"),
-    Rung {
+    Rule {
         shorter: HOLD,
         longer: HOLD_MAX,
         may_be_equal: true,
-        because: "the usual hold must be allowed",
+        reason: "the usual hold must be allowed",
     },
     below(
         DRAIN,
@@ -54,22 +53,21 @@ const LADDER: [Rung; 9] = [
     ),
 ];
 
-const fn below(shorter: Budget, longer: Budget, because: &'static str) -> Rung {
-    Rung { shorter, longer, may_be_equal: false, because }
+const fn below(shorter: Timeout, longer: Timeout, reason: &'static str) -> Rule {
+    Rule { shorter, longer, may_be_equal: false, reason }
 }
 
-/// Adds a problem for each rung that is out of order.
+/// Adds a problem for each rule that does not hold.
 pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
-    for Rung { shorter, longer, may_be_equal, because } in LADDER {
+    for Rule { shorter, longer, may_be_equal, reason } in RULES {
         let (low, high) = (shorter.1(config), longer.1(config));
         let in_order = low < high || (may_be_equal && low == high);
-        // Only a rung's shorter budget is refused, and each is that in one rung: rungs do not hide
-        // each other.
+        // Each timeout is the shorter one of at most one rule, and only that is refused: no rule hides another.
         if in_order || reader.is_refused(shorter.0) || reader.is_refused(longer.0) {
             continue;
         }
         let relation = if may_be_equal { "at most" } else { "less than" };
-        let expected = format!("{relation} {}={} ({because})", longer.0, show(high));
+        let expected = format!("{relation} {}={} ({reason})", longer.0, show(high));
         let example = reader.defaults(&[shorter.0, longer.0]);
         reader.refuse(shorter.0, expected, example);
     }
@@ -81,7 +79,7 @@ mod tests {
     use crate::config::tests::{config, problems};
 
     #[test]
-    fn a_rung_out_of_order_names_both_variables_and_values() {
+    fn timeouts_out_of_order_name_both_variables_and_values() {
         assert_eq!(
             problems(&[("DB_POOL_WAIT", "1000ms")]),
             ["DB_POOL_WAIT=\"1000ms\": expected less than DB_LOCK_TIMEOUT=1s (a request that got \
@@ -91,8 +89,8 @@ mod tests {
     }
 
     #[test]
-    fn every_rung_is_checked_and_all_are_reported_at_once() {
-        for Rung { shorter, longer, may_be_equal, .. } in LADDER {
+    fn every_rule_is_checked_and_all_are_reported_together() {
+        for Rule { shorter, longer, may_be_equal, .. } in RULES {
             let (low, high) = if may_be_equal { ("31s", "30s") } else { ("30s", "30s") };
             let found = problems(&[(shorter.0, low), (longer.0, high)]);
             let (start, with) =
@@ -100,7 +98,7 @@ mod tests {
             let named = found.iter().any(|p| p.starts_with(&start) && p.contains(&with));
             assert!(named, "{} and {}: {found:?}", shorter.0, longer.0);
         }
-        let upside_down = LADDER.map(|rung| (rung.shorter.0, "2h"));
+        let upside_down = RULES.map(|rule| (rule.shorter.0, "2h"));
         assert_eq!(problems(&upside_down).len(), 9);
     }
 
@@ -110,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_that_is_none_is_not_compared() {
+    fn a_timeout_that_is_refused_is_not_compared() {
         assert_eq!(problems(&[("DB_LOCK_TIMEOUT", "never"), ("DB_POOL_WAIT", "2s")]).len(), 1);
     }
 }

@@ -9,8 +9,8 @@ pub enum ExecutionError {
     /// The database is away, full or too slow.
     #[error("the database did not execute the command: {0}")]
     Unavailable(String),
-    /// The database takes no writes.
-    #[error("the database takes no writes")]
+    /// The database is read-only.
+    #[error("the database is read-only")]
     ReadOnly,
     /// The command itself cannot be stored.
     #[error("the command cannot be stored: {0}")]
@@ -37,8 +37,8 @@ pub enum StoreError {
     /// No answer in time; whether a write had its effect is not known.
     #[error("the database did not answer in time")]
     Timeout,
-    /// The database takes no writes.
-    #[error("the database takes no writes")]
+    /// The database is read-only.
+    #[error("the database is read-only")]
     ReadOnly,
     /// The database must not be used as it is configured; the text says what to change.
     #[error("the database is not fit for bookings: {0}")]

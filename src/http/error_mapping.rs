@@ -80,7 +80,7 @@ impl From<ExecutionError> for Problem {
             ExecutionError::Unavailable(_) => {
                 Self::new(Code::DependencyUnavailable, "the database did not execute the request")
             }
-            ExecutionError::ReadOnly => Self::new(Code::ReadOnly, "the database takes no writes"),
+            ExecutionError::ReadOnly => Self::new(Code::ReadOnly, "the database is read-only"),
             // The batch has said why.
             ExecutionError::Impossible(_) => {
                 Self::new(Code::Internal, "the request could not be stored")
@@ -106,7 +106,7 @@ impl From<StoreError> for Problem {
                 effect: EffectKnown::Unknown,
                 ..Self::new(Code::DependencyUnavailable, "the database did not answer in time")
             },
-            StoreError::ReadOnly => Self::new(Code::ReadOnly, "the database takes no writes"),
+            StoreError::ReadOnly => Self::new(Code::ReadOnly, "the database is read-only"),
             StoreError::OtherHistory => other_history(),
             StoreError::Corrupt(_) => {
                 Self::new(Code::Internal, "the request could not be answered").because(error)

@@ -157,7 +157,7 @@ impl Store {
         self.lanes.len()
     }
 
-    /// Whether a batch was committed within this time: then the primary takes writes, whatever else fails.
+    /// Whether a batch was committed within this time: then the primary is writable, whatever else fails.
     #[must_use]
     pub fn has_committed_within(&self, time: Duration) -> bool {
         let at = self.committed_at.load(Ordering::Relaxed);
@@ -218,7 +218,7 @@ impl Store {
 
     /// Does work on a connection of the pool, in a task of its own, and waits for it, but not longer than
     /// `limit`. A pool whose work overran may be stuck with a server that is gone, and one whose server
-    /// takes no writes any more with a primary that was demoted: it is replaced.
+    /// is read-only with a primary that was demoted: it is replaced.
     pub(crate) async fn bounded<T, E, F>(
         &self,
         pool: &Connections,

@@ -126,13 +126,13 @@ fn what_is_broken_in_the_database_is_verified_not_to_be_true() {
 }
 
 #[test]
-fn a_database_that_is_away_is_told_and_nothing_starts() {
+fn an_unavailable_database_is_reported_and_nothing_starts() {
     let place = Workplace::new();
-    let away = [("WRITE_DB_URL", "postgres://app:hunter2@127.0.0.1:1/none")];
-    for (command, told) in [("serve", "ERROR"), ("migrate", "ERROR"), ("verify", "seatlock: ")] {
-        let ended = place.run_with(&[command], &away, "");
+    let unavailable = [("WRITE_DB_URL", "postgres://app:hunter2@127.0.0.1:1/none")];
+    for (command, prefix) in [("serve", "ERROR"), ("migrate", "ERROR"), ("verify", "seatlock: ")] {
+        let ended = place.run_with(&[command], &unavailable, "");
         assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{command}: {ended:?}");
-        assert!(ended.stderr.contains(told), "{command}: {ended:?}");
+        assert!(ended.stderr.contains(prefix), "{command}: {ended:?}");
         assert!(!ended.stderr.contains("hunter2"), "{ended:?}");
     }
 }

@@ -12,7 +12,7 @@ use test_support::{Folder, Process};
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_seatlock");
 
-/// For whatever happens at once on a machine with nothing else to do.
+/// For all that takes a moment on an idle machine.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// A folder in which the program runs.
@@ -30,7 +30,7 @@ pub(crate) struct Ended {
 
 /// A service that has printed its address.
 pub(crate) struct Service {
-    // Dropped in this order: the folder is removed after the process has ended.
+    // Dropped in this order: the folder outlives its writers.
     pub(crate) process: Process,
     /// `http://127.0.0.1:PORT`.
     pub(crate) address: String,

@@ -114,7 +114,7 @@ impl World {
             ("BIND", "127.0.0.1:0"),
             ("LOG_FORMAT", "text"),
             ("REPLICAS", "2"),
-            // A ladder for runs of a minute.
+            // Timeouts for runs of a minute.
             ("DB_LOCK_TIMEOUT", "800ms"),
             ("DB_STATEMENT_TIMEOUT", "1500ms"),
             ("DB_TRANSACTION_TIMEOUT", "3s"),

@@ -38,7 +38,7 @@ impl Backoff {
         self.on
     }
 
-    /// Pauses, longer each time, and until the database takes writes; not longer than until the
+    /// Pauses, longer each time, and until the database is writable; not longer than until the
     /// process stops.
     pub(crate) async fn take(&mut self, health: &Health, mut duty: watch::Receiver<Duty>) {
         if !self.on {

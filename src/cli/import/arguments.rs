@@ -1,10 +1,9 @@
-//! The command line of `import`, and what it asks for once it is checked.
+//! The command line of `import`, and the checked order that it makes.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::RangedU64ValueParser;
 use seatlock::config::ReservationConfig;
 use seatlock::domain::clock::EpochMs;
 use seatlock::domain::currency::{self, is_currency};
@@ -20,27 +19,27 @@ use seatlock::formats::prices::Prices;
 
 use super::plan::Format;
 
-/// What stands for the standard input.
+/// The name of the standard input.
 pub(super) const STANDARD_INPUT: &str = "-";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArguments {
     /// The plan: a file, or - for the standard input
     pub(super) plan: PathBuf,
-    /// What it is for: an event's id (digits alone), or the name of a new event
+    /// Its event: the id of an event (digits alone), or the name of a new event
     #[arg(long, value_parser = event, required_unless_present = "dry_run")]
     event: Option<EventChoice>,
-    /// When the curtain rises, like 2027-05-01T20:00:00+02:00 (RFC 3339)
+    /// When the performance begins, like 2027-05-01T20:00:00+02:00 (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = time, required_unless_present = "dry_run")]
     starts_at: Option<EpochMs>,
     /// A price in minor units: 9900 for all seats, "Category I=9900" for those of a category;
     /// may be repeated
     #[arg(long = "price", value_name = "PRICE")]
     prices: Vec<String>,
-    /// What the plan is written in [default: csv for a file of this extension, pretix otherwise]
+    /// The format of the plan [default: csv for a file of this extension, pretix otherwise]
     #[arg(long, value_enum)]
     format: Option<FormatName>,
-    /// What becomes the labels of a pretix plan's seats: guid, uuid or position [default: guid]
+    /// The source of seat labels in a pretix plan: guid, uuid or position [default: guid]
     #[arg(long, value_name = "SOURCE")]
     id_from: Option<IdFrom>,
     /// Check everything and write nothing; needs no database
@@ -52,24 +51,24 @@ pub(crate) struct ImportArguments {
     /// The currency of all prices (ISO 4217)
     #[arg(long, value_name = "CODE", default_value = "EUR", value_parser = currency)]
     currency: String,
-    /// When sales open [default: at once]
+    /// When sales open [default: immediately]
     #[arg(long, value_name = "TIME", value_parser = time)]
     sales_open_at: Option<EpochMs>,
     /// When sales close [default: never]
     #[arg(long, value_name = "TIME", value_parser = time)]
     sales_close_at: Option<EpochMs>,
     /// The most seats in one hold or booking, at most 1000 [default: 10]
-    #[arg(long, value_name = "SEATS", value_parser = seats(SEATS_PER_BOOKING_MAX.into()))]
+    #[arg(long, value_name = "SEATS", value_parser = clap::value_parser!(u32).range(1..=SEATS_PER_BOOKING_MAX.into()))]
     max_seats_per_booking: Option<u32>,
     /// The most live seats of one customer [default: no limit]
-    #[arg(long, value_name = "SEATS", value_parser = seats(SEATS_MAX as u64))]
+    #[arg(long, value_name = "SEATS", value_parser = clap::value_parser!(u32).range(1..=SEATS_MAX as i64))]
     max_seats_per_customer: Option<u32>,
-    /// How long a hold lives that asks for nothing else [default: HOLD_TTL]
+    /// Lifetime of a hold that asks for no other [default: HOLD_TTL]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     hold_ttl_s: Option<u64>,
 }
 
-/// The formats that plans are written in.
+/// The formats of plans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum FormatName {
     /// A line for each seat, below a header like section,row,number,price
@@ -87,7 +86,7 @@ pub(super) enum EventChoice {
     New(String),
 }
 
-/// What is to be entered beside the plan.
+/// The event, schedule and plan id to enter.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) event: EventChoice,
@@ -97,7 +96,7 @@ pub(super) struct Order {
 }
 
 impl ImportArguments {
-    /// What is to be entered; nothing in a dry run, which is checked all the same.
+    /// The order; `None` for a dry run, whose arguments are checked too.
     pub(super) fn order(&self, limits: &ReservationConfig) -> Result<Option<Order>, String> {
         let rules = self.rules(limits.hold_ttl, limits.hold_ttl_max)?;
         match (&self.event, self.starts_at) {
@@ -114,7 +113,7 @@ impl ImportArguments {
         Prices::parse(&self.prices).map_err(|problems| problems.join("\n"))
     }
 
-    /// What the plan is written in.
+    /// The format of the plan.
     pub(super) fn format(&self) -> Result<Format, String> {
         let extension = self.plan.extension().and_then(OsStr::to_str).unwrap_or_default();
         let is_csv = extension.eq_ignore_ascii_case("csv");
@@ -128,7 +127,7 @@ impl ImportArguments {
         }
     }
 
-    /// What messages call the plan.
+    /// The name of the plan in messages.
     pub(super) fn plan_name(&self) -> String {
         if self.plan == Path::new(STANDARD_INPUT) {
             "the standard input".to_owned()
@@ -179,17 +178,12 @@ fn currency(text: &str) -> Result<String, String> {
     is_currency(text).then(|| text.to_owned()).ok_or_else(|| currency::REMEDY.to_owned())
 }
 
-fn seats(most: u64) -> RangedU64ValueParser<u32> {
-    RangedU64ValueParser::new().range(1..=most)
-}
-
 fn plan_id(text: &str) -> Result<String, String> {
     let wrong = || format!("the id of a plan {PLAN_ID_RULE}");
     is_plan_id(text).then(|| text.to_owned()).ok_or_else(wrong)
 }
 
-/// The id of a plan that was given none: the file's name without its extension, other characters
-/// replaced.
+/// The default id of a plan: the file's name without its extension, with unusual characters replaced.
 fn plan_id_of(file: &Path) -> String {
     let stem = match file.file_stem() {
         Some(stem) if file != Path::new(STANDARD_INPUT) => stem.to_string_lossy(),

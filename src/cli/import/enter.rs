@@ -1,4 +1,4 @@
-//! Writes an import: the plan under its name, the event if it is new, the schedule with its seats.
+//! Writes an import: the plan, the event if it is new, the schedule with its seats.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(super) async fn enter(
     config: &Config,
     order: Order,
     plan: ReadPlan,
-    progress: &mut ImportProgress,
+    progress: &ImportProgress,
 ) -> Result<Schedule, String> {
     let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
     let store = open_store(config, &metrics).await.map_err(|error| error.to_string())?;
@@ -30,13 +30,12 @@ pub(super) async fn enter(
     entered
 }
 
-/// The plan comes first: entering it again makes no second one, so a failure after it costs
-/// nothing.
+/// The plan comes first: storing it again creates no second version, so the import can be repeated after a failure.
 async fn enter_in(
     catalogue: &Catalogue,
     order: Order,
     plan: ReadPlan,
-    progress: &mut ImportProgress,
+    progress: &ImportProgress,
 ) -> Result<Schedule, String> {
     let Order { event, starts_at, rules, plan_id } = order;
     if let EventChoice::Existing(id) = event {

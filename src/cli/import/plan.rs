@@ -1,4 +1,4 @@
-//! From the bytes of a document to a plan that can be sold, or all that is wrong with it.
+//! Parses the document of a plan, and lists all its problems.
 
 use seatlock::domain::plan::{PlanError, ReadPlan};
 use seatlock::formats::csv;
@@ -6,10 +6,10 @@ use seatlock::formats::pretix::{IdFrom, PretixPlan, to_plan};
 use seatlock::formats::prices::Prices;
 use seatlock::http::json;
 
-/// What some editors put at the beginning of a file and JSON does not allow (RFC 8259 §8.1).
+/// Some editors write it at the beginning of a file; JSON does not allow it (RFC 8259 §8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// What a plan is written in.
+/// The format of a plan, with its options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     /// A line for each seat.
@@ -18,7 +18,7 @@ pub(super) enum Format {
     Pretix(IdFrom),
 }
 
-/// Reads a plan. Fails with a line for each problem.
+/// Reads a plan; the error has a line for each problem.
 pub(super) fn parse(
     document: &[u8],
     format: Format,
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn repeats_and_missing_prices_are_told_together() {
+    fn repeats_and_missing_prices_are_reported_together() {
         let problems = pretix(PLAN, &prices(&["I=1"])).unwrap_err();
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[0].contains("categories without a price: `II`"), "{problems:?}");
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plan_is_told_with_its_place() {
+    fn a_document_that_is_no_plan_is_refused_with_the_place() {
         let problems = pretix("{\"zones\": 7}", &prices(&[])).unwrap_err();
         assert!(problems[0].ends_with("JSON: /zones: must be a list, not 7"), "{problems:?}");
         let problems = pretix("{\"zones\": [", &prices(&[])).unwrap_err();

@@ -1,4 +1,4 @@
-//! How far an import is: a bar on a terminal, log lines elsewhere.
+//! The progress of an import: a bar on a terminal, log lines elsewhere.
 
 use std::io::{self, IsTerminal as _};
 
@@ -6,56 +6,38 @@ use indicatif::{ProgressBar, ProgressStyle};
 use log::LevelFilter;
 
 /// The steps of an import, as they begin.
-pub(super) enum ImportProgress {
-    /// For people.
-    Bar(ProgressBar),
-    /// For whoever reads the log.
-    Lines {
-        /// Steps begun.
-        begun: u64,
-        /// Steps in all.
-        steps: u64,
-    },
-}
+pub(super) struct ImportProgress(ProgressBar);
 
 impl ImportProgress {
-    /// Nothing is done yet of so many steps. A bar takes the place of the log's chatter.
+    /// Starts an import of so many steps. On a terminal a bar replaces the log lines of level info; elsewhere the bar
+    /// is not drawn.
     pub(super) fn start(steps: u64) -> Self {
-        if !io::stderr().is_terminal() {
-            return Self::Lines { begun: 0, steps };
+        if io::stderr().is_terminal() {
+            log::set_max_level(log::max_level().min(LevelFilter::Warn));
         }
-        log::set_max_level(log::max_level().min(LevelFilter::Warn));
         let bar = ProgressBar::new(steps);
         if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}") {
             bar.set_style(style);
         }
-        Self::Bar(bar)
+        Self(bar)
     }
 
-    /// Says what is done next.
-    pub(super) fn step(&mut self, what: &str) {
-        match self {
-            Self::Bar(bar) => {
-                bar.inc(1);
-                bar.set_message(what.to_owned());
-            }
-            Self::Lines { begun, steps } => {
-                *begun += 1;
-                log::info!("step {begun} of {steps}: {what}");
-            }
-        }
+    /// Shows the step that begins.
+    pub(super) fn step(&self, name: &str) {
+        self.0.inc(1);
+        self.0.set_message(name.to_owned());
+        let steps = self.0.length().unwrap_or_default();
+        log::info!("step {} of {steps}: {name}", self.0.position());
     }
 
-    /// Makes room for the summary.
+    /// Removes the bar before the summary.
     pub(super) fn finish(&self) {
-        if let Self::Bar(bar) = self {
-            bar.finish_and_clear();
-        }
+        self.0.finish_and_clear();
     }
 }
 
 impl Drop for ImportProgress {
-    /// A failure is not to be written behind a bar.
+    /// A failure must not be written behind the bar.
     fn drop(&mut self) {
         self.finish();
     }

@@ -1,48 +1,43 @@
-//! What whoever starts the service for the first time reads: where it is, and three commands to try.
+//! The text that `seatlock serve` prints: its address, and three commands to try.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use serde_json::json;
 
-use super::offer::Offer;
+use super::examples::ExampleSchedule;
+use crate::cli::reachable;
 
-/// The whole banner. `keyed`: the API wants the key, which the shell is expected to know.
-pub(super) fn text(address: SocketAddr, offer: Option<&Offer>, keyed: bool) -> String {
-    let base = format!("http://{}", reachable(address));
+/// The whole banner. With `needs_key` the commands send `$ADMIN_API_KEY`, which the shell must have.
+pub(super) fn text(
+    address: SocketAddr,
+    example: Option<&ExampleSchedule>,
+    needs_key: bool,
+) -> String {
+    let base = format!("http://{}", SocketAddr::new(reachable(address.ip()), address.port()));
     let mut lines =
         vec![format!("Seatlock listens on {base}"), format!("The API, to try out: {base}/docs/")];
-    if let Some(offer) = offer {
-        lines.push(match &offer.seats {
+    if let Some(example) = example {
+        lines.push(match &example.seats {
             Some(_) => "See free seats, hold one, buy another:".to_owned(),
             None => "See free seats:".to_owned(),
         });
-        lines.extend(commands(&base, offer, keyed));
+        lines.extend(commands(&base, example, needs_key));
     }
     lines.join("\n") + "\n"
 }
 
-/// Nobody can connect to the address that stands for all of a machine's.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
-/// The commands, a line each, fit for a POSIX shell.
-fn commands(base: &str, offer: &Offer, keyed: bool) -> Vec<String> {
-    // In double quotes, so that the shell puts the key in.
-    let key = if keyed { " -H \"Authorization: Bearer $ADMIN_API_KEY\"" } else { "" };
-    let schedule = offer.schedule;
-    let seats = format!("{base}/api/v1/schedules/{schedule}/seats?status=available&limit=5");
+/// The commands, a line each, for a POSIX shell.
+fn commands(base: &str, example: &ExampleSchedule, needs_key: bool) -> Vec<String> {
+    // In double quotes, so that the shell inserts the key.
+    let key = if needs_key { " -H \"Authorization: Bearer $ADMIN_API_KEY\"" } else { "" };
+    let id = example.id;
+    let seats = format!("{base}/api/v1/schedules/{id}/seats?status=available&limit=5");
     let mut lines = vec![format!("curl -sS{key} {}", quoted(&seats))];
-    if let Some([held, bought]) = &offer.seats {
+    if let Some([held, bought]) = &example.seats {
         let post = |resource: &str, label: &str| {
-            // A customer for each seat, so that no schedule's limit on a customer's seats is met.
+            // A customer for each seat, because a schedule may limit a customer's seats.
             let body = json!({
-                "schedule_id": schedule.to_string(),
+                "schedule_id": id.to_string(),
                 "seats": [label],
                 "customer_id": format!("guest-{label}"),
             });
@@ -57,8 +52,7 @@ fn commands(base: &str, offer: &Offer, keyed: bool) -> Vec<String> {
     lines
 }
 
-/// The text as one word of a POSIX shell (XCU §2.2.2): nothing is special in single quotes but a
-/// single quote.
+/// The text as one word of a POSIX shell (XCU §2.2.2): in single quotes only a single quote is special.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
@@ -71,8 +65,8 @@ mod tests {
 
     fn banner(address: &str, seats: Option<[&str; 2]>, keyed: bool) -> Vec<String> {
         let seats = seats.map(|seats| seats.map(str::to_owned));
-        let offer = Offer { schedule: ScheduleId(7), seats };
-        let text = text(address.parse().unwrap(), Some(&offer), keyed);
+        let example = ExampleSchedule { id: ScheduleId(7), seats };
+        let text = text(address.parse().unwrap(), Some(&example), keyed);
         text.lines().map(str::to_owned).collect()
     }
 
@@ -100,16 +94,16 @@ mod tests {
     }
 
     #[test]
-    fn each_command_carries_the_key_that_the_shell_knows() {
+    fn each_command_carries_the_key_variable_of_the_shell() {
         let lines = banner("127.0.0.1:8080", Some(["A", "B"]), true);
-        let carrying = |line: &&String| {
+        let has_key = |line: &&String| {
             line.starts_with("curl -sS -H \"Authorization: Bearer $ADMIN_API_KEY\" ")
         };
-        assert_eq!(lines.iter().filter(carrying).count(), 3, "{lines:?}");
+        assert_eq!(lines.iter().filter(has_key).count(), 3, "{lines:?}");
     }
 
     #[test]
-    fn what_is_sold_out_can_only_be_looked_at() {
+    fn a_schedule_that_is_sold_out_is_only_shown() {
         let commands = banner("127.0.0.1:8080", None, false);
         assert_eq!(commands.iter().filter(|line| line.starts_with("curl ")).count(), 1);
     }

@@ -1,4 +1,4 @@
-//! What an empty box office shows whoever tries the service for the first time.
+//! The demo event of an empty SQLite database.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::cli::{done, now};
 
 const NAME: &str = "Demo concert";
 
-/// Far enough for nobody to find it over.
+/// How far ahead the demo event is, so that it is not over when somebody tries the service.
 const AHEAD: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// Enters the demo event and its schedule, unless there is an event already.
+/// Creates the demo event and its schedule, unless there is an event already.
 pub(super) async fn enter_if_empty(catalogue: &Catalogue, config: &Config) -> Result<(), String> {
     let failed = |reason| format!("the demo event could not be entered: {reason}");
     let events = catalogue.events(None, 1).await.map_err(|error| failed(error.to_string()))?;

@@ -1,5 +1,5 @@
-//! What the service manager that started the process is told, by sd_notify(3): that it serves, that it stops, and
-//! that it is not stuck. Without such a manager nobody is told anything.
+//! Notifications to the service manager that started the process, by sd_notify(3): ready, stopping, alive. Without such a
+//! manager nothing is sent.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,47 +9,45 @@ use actix_web::rt;
 use sd_notify::NotifyState;
 use seatlock::actors::health::Health;
 
-/// Of the time after which the manager believes the process to be stuck, the share between two signs of life
-/// (`sd_watchdog_enabled(3)` asks for a half; a third forgives one that is late).
-const SIGNS_IN_TIME: u32 = 3;
+/// Watchdog notifications in one timeout of the manager (`sd_watchdog_enabled(3)` asks for two; of three, one may be late).
+const NOTIFICATIONS_PER_TIMEOUT: u32 = 3;
 
-/// Says that requests are answered, and where.
+/// Notifies that requests are answered, and at which address.
 pub(super) fn ready(address: SocketAddr) {
     let status = format!("listening on http://{address}");
-    tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 
-/// Says that the process has begun to stop.
+/// Notifies that the process has begun to stop.
 pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+    notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
 }
 
-/// Gives signs of life for as long as the health loop runs, if the manager waits for them (`WatchdogSec=`). A
-/// process that is merely degraded is not stuck: restarting it would bring back no database.
+/// Sends watchdog notifications for as long as the health loop runs, if the manager expects them (`WatchdogSec=`). A
+/// degraded service still sends them: a restart would not repair its database.
 pub(super) fn keep_alive(health: Arc<Health>) {
-    let Some(patience) = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero())
-    else {
+    let Some(timeout) = sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero()) else {
         return;
     };
-    let mut signs = tokio::time::interval(between_signs(patience));
+    let mut ticks = tokio::time::interval(watchdog_interval(timeout));
     rt::spawn(async move {
         loop {
-            signs.tick().await;
+            ticks.tick().await;
             if health.is_kept() {
-                tell(&[NotifyState::Watchdog]);
+                notify(&[NotifyState::Watchdog]);
             }
         }
     });
 }
 
-fn between_signs(patience: Duration) -> Duration {
-    (patience / SIGNS_IN_TIME).max(Duration::from_millis(1))
+fn watchdog_interval(timeout: Duration) -> Duration {
+    (timeout / NOTIFICATIONS_PER_TIMEOUT).max(Duration::from_millis(1))
 }
 
-/// Whoever is away or refuses must not keep the service from selling.
-fn tell(states: &[NotifyState<'_>]) {
+/// A manager that cannot be notified must not stop the service.
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        log::warn!("the service manager could not be told ({error}): look at NOTIFY_SOCKET");
+        log::warn!("the service manager could not be notified ({error}): look at NOTIFY_SOCKET");
     }
 }
 
@@ -58,8 +56,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signs_of_life_come_more_than_twice_in_time_and_never_without_a_pause() {
-        assert_eq!(between_signs(Duration::from_secs(30)), Duration::from_secs(10));
-        assert_eq!(between_signs(Duration::from_nanos(1)), Duration::from_millis(1));
+    fn the_watchdog_interval_is_a_third_of_the_timeout_and_never_zero() {
+        assert_eq!(watchdog_interval(Duration::from_secs(30)), Duration::from_secs(10));
+        assert_eq!(watchdog_interval(Duration::from_nanos(1)), Duration::from_millis(1));
     }
 }

@@ -26,7 +26,7 @@ pub mod reservation;
 pub mod stream;
 
 /// Bucket edges for times of requests and transactions, in seconds. A share of a histogram is exact only
-/// at an edge, so there is one at every time-out of the ladder: 0.05, 0.5, 1, 3, 10 and 12 s.
+/// at an edge, so there is one at every default timeout: 0.05, 0.5, 1, 3, 10 and 12 s.
 pub const REQUEST_SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 5.0, 10.0, 12.0];
 

@@ -39,7 +39,7 @@ labels! {
         Locked = "locked",
         /// The same request is still being executed.
         InProgress = "in_progress",
-        /// The primary takes no writes.
+        /// The primary is read-only.
         ReadOnly = "read_only",
         /// Too many commands wait.
         Overloaded = "overloaded",

@@ -1,4 +1,4 @@
-//! Configuration: all problems at once, before anything starts; `config check` and `config list`.
+//! Configuration: all problems together, before anything starts; `config check` and `config list`.
 
 use crate::program::Workplace;
 
@@ -6,7 +6,7 @@ const WRONG: [(&str, &str); 3] =
     [("BIND", "8080"), ("HOLD_TTL", "soon"), ("WRITE_DB_URL", "mysql://u:hunter2@db")];
 
 #[test]
-fn every_problem_is_told_at_once_and_nothing_starts() {
+fn all_problems_are_reported_together_and_nothing_starts() {
     let place = Workplace::new();
     let import = ["import", "-", "--event", "A", "--starts-at", "2999-01-01T20:00:00Z"];
     for arguments in [&[][..], &["serve"], &["migrate"], &["config", "check"], &import] {
@@ -50,6 +50,18 @@ fn a_file_that_is_no_key_is_refused_by_its_size() {
     place.write(".env", &"# \n".repeat(1 << 19));
     let ended = place.run_with(&["config", "check"], &[], "");
     assert!(ended.code == 78 && ended.stderr.contains("at most 1 MiB"), "{ended:?}");
+}
+
+#[test]
+fn a_value_that_a_library_cannot_read_at_the_start_is_refused_by_the_check() {
+    let place = Workplace::new();
+    place.write("ca.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    for (name, value) in [("RUST_LOG", "info,seatlock=loud"), ("REDIS_TLS_CA", "ca.pem")] {
+        let variables = [(name, value), ("REDIS_TLS", "on"), ("REDIS_HOST", "127.0.0.1")];
+        let ended = place.run_with(&["config", "check"], &variables, "");
+        assert_eq!(ended.code, 78, "{name}={value}: {ended:?}");
+        assert!(ended.stderr.contains(&format!("{name}=\"{value}\": expected")), "{ended:?}");
+    }
 }
 
 #[test]

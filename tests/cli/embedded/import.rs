@@ -16,7 +16,7 @@ fn import(place: &Workplace, more: &[&str]) -> Ended {
 }
 
 /// What the summary says after `name: `.
-fn told<'a>(ended: &'a Ended, name: &str) -> &'a str {
+fn printed<'a>(ended: &'a Ended, name: &str) -> &'a str {
     let prefix = format!("{name}: ");
     let found = ended.stdout.lines().find_map(|line| line.strip_prefix(&prefix));
     found.unwrap_or_else(|| panic!("no {name} in {ended:?}"))
@@ -61,12 +61,12 @@ fn what_was_imported_is_sold_over_http() {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.stdout.starts_with("imported 40 seats in 2 sections in "), "{ended:?}");
     assert!(ended.stdout.lines().next().unwrap().ends_with(" seconds"), "{ended:?}");
-    assert_eq!(told(&ended, "seat plan"), "hall, version 1");
-    let schedule = told(&ended, "schedule id");
+    assert_eq!(printed(&ended, "seat plan"), "hall, version 1");
+    let schedule = printed(&ended, "schedule id");
 
     let service = place.serve(&[]);
     let (_, found) = service.get(&format!("/api/v1/schedules/{schedule}"));
-    assert_eq!(found["event_id"], told(&ended, "event id"));
+    assert_eq!(found["event_id"], printed(&ended, "event id"));
     assert_eq!(found["starts_at"], "2999-05-01T18:00:00.000Z");
     assert_eq!(found["seat_plan"], json!({"id": "hall", "version": 1}));
     assert_eq!(found["counts"]["available"], 40);
@@ -87,8 +87,8 @@ fn an_import_finds_its_event_by_id_beside_a_running_service() {
     let event = event["id"].as_str().unwrap();
     let by_id = ["--starts-at=2999-05-01T20:00:00Z", "--price=1", "--id-from=uuid", "--event"];
     let ended = place.run(&[&["import", &hall()], &by_id[..], &[event]].concat());
-    assert_eq!((ended.code, told(&ended, "event id")), (0, event), "{ended:?}");
-    let schedule = told(&ended, "schedule id");
+    assert_eq!((ended.code, printed(&ended, "event id")), (0, event), "{ended:?}");
+    let schedule = printed(&ended, "schedule id");
     assert_eq!(service.get(&format!("/api/v1/schedules/{schedule}")).1["seats"], 40);
 
     let absent = place.run(&[&["import", &hall()], &by_id[..], &["4711"]].concat());
@@ -103,7 +103,7 @@ fn an_equal_plan_imported_again_is_the_same_version_and_another_one_is_the_next(
     for (more, version) in [("--price=Front=1", 1), ("--price=Front=1", 1), ("--price=Front=2", 2)]
     {
         let ended = import(&place, &["--id-from=uuid", "--plan-id=main", more]);
-        assert_eq!(told(&ended, "seat plan"), format!("main, version {version}"));
+        assert_eq!(printed(&ended, "seat plan"), format!("main, version {version}"));
     }
 }
 
@@ -113,7 +113,7 @@ fn a_plan_can_come_from_the_standard_input() {
     let document = std::fs::read_to_string(hall()).unwrap();
     let arguments = [&["import", "-", "--id-from=uuid"], &SALE[..]].concat();
     let ended = place.run_with(&arguments, &[], &document);
-    assert_eq!((ended.code, told(&ended, "seat plan")), (0, "stdin, version 1"), "{ended:?}");
+    assert_eq!((ended.code, printed(&ended, "seat plan")), (0, "stdin, version 1"), "{ended:?}");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_category_without_a_price_is_named() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_with_its_name() {
+fn an_unreadable_file_is_reported_with_its_name() {
     let place = Workplace::new();
     let dry = |plan: &str| place.run(&["import", plan, "--dry-run", "--price=1"]);
     let absent = dry("nothing.json");
@@ -167,7 +167,7 @@ fn what_cannot_be_read_is_told_with_its_name() {
 }
 
 #[test]
-fn where_nobody_watches_progress_is_log_lines() {
+fn without_a_terminal_progress_is_log_lines() {
     let ended = import(&Workplace::new(), &["--id-from=uuid"]);
     let lines: Vec<Value> =
         ended.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -221,7 +221,7 @@ fn the_real_stadium_or_where_it_is_not_to_be_had_the_small_hall_is_imported_by_u
     let ended = place.run(&[&["import", plan, "--id-from=uuid"], &SALE[..]].concat());
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.stdout.starts_with(&format!("imported {seats} seats in 2 sections")));
-    let schedule = told(&ended, "schedule id");
+    let schedule = printed(&ended, "schedule id");
     let service = place.serve(&[]);
     let (_, found) = service.get(&format!("/api/v1/schedules/{schedule}"));
     assert_eq!(found["counts"]["available"], seats, "{found}");

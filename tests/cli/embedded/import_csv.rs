@@ -18,7 +18,7 @@ fn import(place: &Workplace, plan: &str, more: &[&str], input: &str) -> Ended {
 }
 
 #[test]
-fn a_csv_file_is_known_by_its_extension_and_what_it_says_is_sold() {
+fn a_csv_file_is_recognised_by_its_extension_and_its_seats_are_sold() {
     let place = Workplace::new();
     place.write("hall.csv", HALL);
     let ended = import(&place, "hall.csv", &["--price=Front=7000"], "");
@@ -35,7 +35,7 @@ fn a_csv_file_is_known_by_its_extension_and_what_it_says_is_sold() {
 }
 
 #[test]
-fn csv_of_another_name_is_read_if_it_is_said_to_be_csv() {
+fn csv_with_another_extension_is_read_with_format_csv() {
     let place = Workplace::new();
     let ended = import(&place, "-", &["--format=csv"], HALL);
     assert_eq!(ended.code, 0, "{ended:?}");
@@ -51,7 +51,7 @@ fn csv_of_another_name_is_read_if_it_is_said_to_be_csv() {
 }
 
 #[test]
-fn every_fault_of_a_csv_file_is_told_by_line_and_column_and_nothing_is_touched() {
+fn every_fault_of_a_csv_file_is_reported_by_line_and_column_and_nothing_is_touched() {
     let place = Workplace::new();
     place.write("hall.csv", &(HALL.to_owned() + "Balcony,1,2,,7.50\nBalcony,1,,,\n"));
     let ended = place.run(&["import", "hall.csv", SALE[0], SALE[1]]);
@@ -69,7 +69,7 @@ fn every_fault_of_a_csv_file_is_told_by_line_and_column_and_nothing_is_touched()
 }
 
 #[test]
-fn what_was_understood_in_another_way_is_noted() {
+fn values_in_an_unusual_form_are_noted() {
     let place = Workplace::new();
     place.write("hall.csv", "Zone;Row;Seat;\r\nA;1;1;\r\n");
     for arguments in [&["--dry-run"][..], &[]] {

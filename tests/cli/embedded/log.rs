@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::program::{PROGRAM, Workplace, shell};
 
 #[test]
-fn where_nobody_watches_the_log_is_json_lines_and_the_banner_has_the_standard_output_alone() {
+fn without_a_terminal_the_log_is_json_lines_and_only_the_banner_is_on_the_standard_output() {
     let place = Workplace::new();
     let line = format!("exec {PROGRAM} 2>log");
     let service = place.start(&["bash", "-c", &line], &[]);
@@ -43,7 +43,7 @@ fn a_request_that_is_logged_carries_its_id() {
 }
 
 #[test]
-fn a_request_in_a_trace_is_logged_under_it_and_told_so() {
+fn a_request_in_a_trace_is_logged_with_the_trace_and_returns_it() {
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
     let service = Workplace::new().serve(&[("RUST_LOG", "debug"), ("LOG_FORMAT", "json")]);
     let ask = |id: &str, traceparent: &str| {
@@ -64,14 +64,14 @@ fn a_request_in_a_trace_is_logged_under_it_and_told_so() {
         let line = log.iter().find(|line| line["request_id"] == id && line["msg"] == "answered");
         line.unwrap_or_else(|| panic!("{log:?}")).clone()
     };
-    let told = of("in-trace");
-    assert_eq!((&told["trace_id"], &told["span_id"]), (&TRACE.into(), &span.into()));
-    assert_eq!((&told["status"], &told["code"]), (&404.into(), &"not_found".into()));
+    let line = of("in-trace");
+    assert_eq!((&line["trace_id"], &line["span_id"]), (&TRACE.into(), &span.into()));
+    assert_eq!((&line["status"], &line["code"]), (&404.into(), &"not_found".into()));
     assert_eq!(of("no-trace").get("trace_id"), None);
 }
 
 #[test]
-fn text_can_be_had_where_nobody_watches() {
+fn text_is_available_without_a_terminal() {
     let ended = Workplace::new().run_with(
         &[],
         &[("LOG_FORMAT", "text"), ("SQLITE_PATH", "no/such/folder/a.db")],

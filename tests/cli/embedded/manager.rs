@@ -1,4 +1,4 @@
-//! What a service manager is told: that the service is there, that it stops, and that it is not stuck.
+//! Notifications to a service manager: ready, stopping, and alive.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ impl Manager {
 }
 
 #[test]
-fn it_is_told_when_the_service_answers_and_when_it_stops() {
+fn it_is_notified_when_the_service_answers_and_when_it_stops() {
     let place = Workplace::new();
     let manager = Manager::listen(&place);
     let service = place.serve(&[("NOTIFY_SOCKET", manager.path())]);
@@ -54,7 +54,7 @@ fn it_is_told_when_the_service_answers_and_when_it_stops() {
 }
 
 #[test]
-fn requests_are_still_answered_when_it_is_told_of_the_stop() {
+fn requests_are_still_answered_when_it_is_notified_of_the_stop() {
     let place = Workplace::new();
     let manager = Manager::listen(&place);
     let environment = [("NOTIFY_SOCKET", manager.path()), ("DRAIN_DELAY", "10s")];
@@ -67,7 +67,7 @@ fn requests_are_still_answered_when_it_is_told_of_the_stop() {
 }
 
 #[test]
-fn it_gets_signs_of_life_if_it_asks_for_them() {
+fn it_gets_watchdog_notifications_if_it_expects_them() {
     let place = Workplace::new();
     let manager = Manager::listen(&place);
     let environment = [("NOTIFY_SOCKET", manager.path()), ("WATCHDOG_USEC", "300000")];
@@ -81,7 +81,7 @@ fn it_gets_signs_of_life_if_it_asks_for_them() {
 }
 
 #[test]
-fn it_is_never_told_that_a_service_is_there_which_could_not_start() {
+fn a_service_that_cannot_start_never_notifies_that_it_is_ready() {
     let place = Workplace::new();
     let manager = Manager::listen(&place);
     let environment =
@@ -92,7 +92,7 @@ fn it_is_never_told_that_a_service_is_there_which_could_not_start() {
 }
 
 #[test]
-fn a_manager_that_is_gone_keeps_nobody_from_selling() {
+fn a_manager_that_is_gone_does_not_stop_the_service() {
     let place = Workplace::new();
     let gone = place.folder.path().join("gone");
     let service = place.serve(&[("NOTIFY_SOCKET", gone.to_str().unwrap())]);

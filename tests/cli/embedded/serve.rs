@@ -55,7 +55,7 @@ fn the_lines_of_another_start_name_seats_that_are_free_then() {
 }
 
 #[test]
-fn with_a_key_the_lines_carry_the_one_that_the_shell_knows() {
+fn with_a_key_the_lines_use_the_variable_of_the_shell() {
     let key = [("ADMIN_API_KEY", "a-key-of-no-importance")];
     let service = Workplace::new().serve(&key);
     try_out(&service, &key);
@@ -65,7 +65,7 @@ fn with_a_key_the_lines_carry_the_one_that_the_shell_knows() {
 }
 
 #[test]
-fn where_there_is_a_schedule_the_lines_are_about_it_and_no_demo_is_entered() {
+fn with_a_schedule_the_lines_are_about_it_and_no_demo_is_created() {
     let place = Workplace::new();
     let sale = ["--event", "Recital", "--starts-at", "2999-01-01T20:00:00Z", "--price", "500"];
     let limits = ["--id-from", "position", "--max-seats-per-customer", "1"];
@@ -79,7 +79,7 @@ fn where_there_is_a_schedule_the_lines_are_about_it_and_no_demo_is_entered() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_named_and_nothing_goes_on() {
+fn an_address_in_use_is_named_and_nothing_starts() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let bind = taken.local_addr().unwrap().to_string();
     let ended = Workplace::new().run_with(&[], &[("BIND", &bind)], "");
@@ -88,10 +88,10 @@ fn an_address_that_is_taken_is_named_and_nothing_goes_on() {
 }
 
 #[test]
-fn it_serves_on_when_nobody_reads_its_output() {
+fn it_keeps_serving_when_its_output_is_not_read() {
     let place = Workplace::new();
     // true(1) ends, and so closes the pipe, long before the banner is printed.
-    let service_to_nobody = format!("{PROGRAM} | true");
-    let service = place.start(&["bash", "-c", &service_to_nobody], &[]);
+    let service_without_reader = format!("{PROGRAM} | true");
+    let service = place.start(&["bash", "-c", &service_without_reader], &[]);
     assert_eq!(service.get("/api/v1/schedules/1").0, 200);
 }

@@ -1,4 +1,4 @@
-//! Stopping: one signal drains, two end it at once.
+//! Stopping: one signal drains, a second one ends the process immediately.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -39,7 +39,7 @@ fn either_signal_drains_it_and_the_exit_code_is_0() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_ends_it_immediately() {
     let service = Workplace::new().serve(&[]);
     let mut busy = busy(&service);
     service.process.signal("INT");
@@ -50,7 +50,7 @@ fn a_second_signal_ends_it_at_once() {
     service.process.signal("TERM");
     assert_eq!(service.process.wait_exit(SOON), 1);
     assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
-    assert!(service.process.output().contains("SIGTERM: ending at once"));
+    assert!(service.process.output().contains("SIGTERM: ending immediately"));
 }
 
 #[test]

@@ -29,8 +29,8 @@ fn run(place: &Workplace, command: &str, environment: &[(&str, &str)]) -> Ended 
     shell(&format!("cd {folder} && timeout 2 {PROGRAM} {command}"), &environment)
 }
 
-/// Runs every command while a variable has this value, given directly and by a file, and checks that nobody
-/// prints it. `refused`: `config check` says what is wrong already.
+/// Runs every command while a variable has this value, given directly and by a file, and checks that no output
+/// has it. `refused`: whether `config check` refuses it.
 fn never_printed(name: &str, value: &str, others: Variables<'_>, refused: bool) {
     let place = Workplace::new();
     place.write("secret", &format!("{value}\n"));
@@ -40,8 +40,8 @@ fn never_printed(name: &str, value: &str, others: Variables<'_>, refused: bool) 
         let environment = [others, &[(name, value), ("LOG_FORMAT", format)]].concat();
         for command in COMMANDS {
             let ended = run(&place, command, &environment);
-            let told = format!("{}{}", ended.stdout, ended.stderr);
-            let shown = told.lines().find(|line| PLANTED.iter().any(|word| line.contains(word)));
+            let printed = format!("{}{}", ended.stdout, ended.stderr);
+            let shown = printed.lines().find(|line| PLANTED.iter().any(|word| line.contains(word)));
             assert!(shown.is_none(), "{command} with {name}={value} prints {shown:?}");
             if command == "config check" {
                 let expected = if refused { 78 } else { 0 };
@@ -77,7 +77,7 @@ fn urls_that_cannot_be_read_are_refused_by_the_check_of_the_configuration() {
 }
 
 #[test]
-fn databases_that_cannot_be_used_are_told_without_their_passwords() {
+fn unusable_databases_are_reported_without_their_passwords() {
     let postgres = Postgres::shared();
     let good = postgres.create_database();
     let port = postgres.port();
@@ -96,7 +96,7 @@ fn databases_that_cannot_be_used_are_told_without_their_passwords() {
 }
 
 #[test]
-fn queues_and_locks_that_cannot_be_reached_are_told_without_their_passwords() {
+fn unreachable_queues_and_locks_are_reported_without_their_passwords() {
     let queue = [("QUEUE_MODE", "prefer")];
     if cfg!(feature = "rabbitmq") {
         for url in

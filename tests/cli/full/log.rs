@@ -6,7 +6,7 @@ use test_support::Postgres;
 use crate::program::{Workplace, shell};
 
 #[test]
-fn a_batch_that_fails_is_told_once_with_its_request_and_the_answer_once() {
+fn a_failed_batch_is_logged_once_with_its_request_and_the_response_once() {
     let postgres = Postgres::shared();
     let database = postgres.create_database();
     let environment = [("WRITE_DB_URL", database.as_str()), ("LOG_FORMAT", "json")];
@@ -27,6 +27,6 @@ fn a_batch_that_fails_is_told_once_with_its_request_and_the_answer_once() {
     let said: Vec<&str> = about.iter().map(|line| line["msg"].as_str().unwrap()).collect();
     assert_eq!(said.len(), 2, "{log:?}");
     assert!(said[0].starts_with("a batch of 1 commands failed: "), "{said:?}");
-    assert!(said[0].contains("booking_seat"), "the reason is told: {said:?}");
+    assert!(said[0].contains("booking_seat"), "the reason is logged: {said:?}");
     assert_eq!((said[1], &about[1]["status"]), ("answered", &503.into()));
 }

@@ -1,4 +1,4 @@
-//! No secret is ever told: not in the log, not in an answer, not in metrics, whatever fails.
+//! No secret is ever printed: not in the log, not in a response, not in metrics, whatever fails.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,7 +16,7 @@ const STRANGER: &str = "planted-stranger-key";
 const COOKIE: &str = "planted-cookie";
 const QUERY: &str = "planted-query";
 
-/// Everything that must not be told; all of it begins alike, so that a part of one is found as well.
+/// All secrets; they begin alike, so that a part of one is found too.
 const PLANTED: &str = "planted-";
 
 /// What PostgreSQL says to the service.
@@ -62,30 +62,30 @@ fn answers(service: &Service) -> String {
         format!("{stranger} /metrics"),
         format!("{stranger} /nowhere?token={QUERY}"),
     ];
-    let mut told = String::new();
+    let mut printed = String::new();
     for line in asked {
         let (options, path) = line.rsplit_once(' ').unwrap();
         let ended = shell(&format!("curl -sSi {options} '{}{path}'", service.address), &[]);
         assert_eq!(ended.code, 0, "{ended:?}");
-        told += &ended.stdout;
+        printed += &ended.stdout;
     }
-    told
+    printed
 }
 
-fn assert_untold(what: &str, text: &str) {
+fn assert_no_secret(what: &str, text: &str) {
     let found: Vec<&str> = text.lines().filter(|line| line.contains(PLANTED)).collect();
     assert!(found.is_empty(), "{what} tells: {found:#?}");
 }
 
 /// Asks until a check of the service fails for this reason.
 fn until_it_fails(service: &Service, check: &str, reason: &str) -> String {
-    let mut told = String::new();
+    let mut printed = String::new();
     let end = std::time::Instant::now() + SOON;
     while !service.get("/readyz?verbose").1["checks"][check].to_string().contains(reason) {
-        assert!(std::time::Instant::now() < end, "{check} does not fail: {told}");
-        told += &answers(service);
+        assert!(std::time::Instant::now() < end, "{check} does not fail: {printed}");
+        printed += &answers(service);
     }
-    told
+    printed
 }
 
 /// Puts a schedule on sale.
@@ -121,24 +121,27 @@ fn a_running_service_tells_no_secret_in_health_or_in_trouble() {
     sell(&service);
     let healthy = answers(&service);
     assert!(healthy.contains("\r\nx-request-id: "), "{healthy}");
-    assert_untold("a healthy service", &healthy);
+    assert_no_secret("a healthy service", &healthy);
 
     // From here on every password is wrong.
     redis.cli(&["config", "set", "requirepass", "another"]);
     let kick = format!("redis-cli -p {port} -a another --no-auth-warning client kill type normal");
     assert_eq!(shell(&kick, &[]).code, 0);
-    assert_untold("a service without Redis", &until_it_fails(&service, "seat locks", "bypassed"));
+    assert_no_secret(
+        "a service without Redis",
+        &until_it_fails(&service, "seat locks", "bypassed"),
+    );
     postgres.psql(&url, "ALTER ROLE seller PASSWORD 'another'");
     let sessions =
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'seller'";
     postgres.psql(&url, sessions);
     for check in ["write database", "read database"] {
-        assert_untold(check, &until_it_fails(&service, check, WRONG_PASSWORD));
+        assert_no_secret(check, &until_it_fails(&service, check, WRONG_PASSWORD));
     }
     let troubled = answers(&service);
     assert!(troubled.contains(WRONG_PASSWORD), "{troubled}");
     assert!(troubled.contains("503 Service Unavailable"), "{troubled}");
-    assert_untold("a troubled service", &troubled);
+    assert_no_secret("a troubled service", &troubled);
 
     service.stop();
     let output = service.process.output();
@@ -149,7 +152,7 @@ fn a_running_service_tells_no_secret_in_health_or_in_trouble() {
         "{output}"
     );
     assert!(output.contains("WRITE_DB_URL=postgres://seller:[redacted]@"), "{output}");
-    assert_untold("the log", &output);
+    assert_no_secret("the log", &output);
 }
 
 #[test]
@@ -181,9 +184,9 @@ fn a_service_that_cannot_start_tells_no_secret() {
         for command in [&["serve"][..], &["migrate"], &["verify"], &["config", "check"]] {
             let debug = [environment, &[("RUST_LOG", "trace"), ("MIGRATE", "off")]].concat();
             let ended = place.run_with(command, &debug, "");
-            let told = format!("{}{}", ended.stdout, ended.stderr);
-            assert_untold(&format!("{command:?}"), &told);
-            assert!(!told.is_empty());
+            let printed = format!("{}{}", ended.stdout, ended.stderr);
+            assert_no_secret(&format!("{command:?}"), &printed);
+            assert!(!printed.is_empty());
             assert!(ended.code != 0 || command == ["config", "check"], "{command:?} {ended:?}");
         }
     }
