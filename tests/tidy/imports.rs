@@ -15,7 +15,17 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("http", &["service", "actors", "seat_map", "formats", "domain", "telemetry"]),
     (
         "background",
-        &["actors", "seat_map", "queue", "store", "domain", "telemetry", "breaker", "faults"],
+        &[
+            "actors",
+            "seat_map",
+            "queue",
+            "store",
+            "domain",
+            "telemetry",
+            "breaker",
+            "backoff",
+            "faults",
+        ],
     ),
     (
         "service",
@@ -34,7 +44,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("actors", &["seat_map", "lock", "store", "domain", "telemetry", "faults"]),
     ("seat_map", &["redis", "store", "domain", "telemetry", "breaker", "batcher", "faults"]),
     ("lock", &["redis", "domain", "telemetry", "breaker", "backoff", "faults"]),
-    ("queue", &["redis", "store", "domain", "telemetry", "breaker", "batcher"]),
+    ("queue", &["redis", "store", "domain", "telemetry", "breaker", "backoff", "batcher"]),
     ("redis", &[]),
     ("store", &["domain", "telemetry", "faults"]),
     ("config", &["domain", "telemetry"]),

@@ -10,7 +10,9 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use seatlock::queue::kafka::{KafkaQueue, KafkaSettings};
-use seatlock::queue::{Fate, Message, PUBLISH_LIMIT, Parked, Partition, PublishError, Queue};
+use seatlock::queue::{
+    DeadLetterAction, DeadLettered, Message, PUBLISH_LIMIT, Partition, PublishError, Queue,
+};
 
 use super::letters::{all_taken, park};
 use super::{message, numbers, open, publish, take};
@@ -156,7 +158,9 @@ async fn without_brokers_every_answer_is_true_and_in_time() {
         let start = Instant::now();
         let answer = queue.publish(Partition(0), message(1)).await;
         // Known before anything is sent.
-        if matches!(answer, Err(PublishError::Away(_))) && start.elapsed() < PUBLISH_LIMIT / 10 {
+        if matches!(answer, Err(PublishError::Unavailable(_)))
+            && start.elapsed() < PUBLISH_LIMIT / 10
+        {
             break;
         }
         assert!(Instant::now() < deadline, "{answer:?}");
@@ -177,10 +181,13 @@ async fn brokers_may_come_later() {
     let queue = cluster.queue();
     let start = Instant::now();
     let answer = queue.publish(Partition(0), message(0)).await;
-    assert!(matches!(answer, Err(PublishError::Away(_))), "nothing can have been sent: {answer:?}");
+    assert!(
+        matches!(answer, Err(PublishError::Unavailable(_))),
+        "nothing can have been sent: {answer:?}"
+    );
     assert!(start.elapsed() < PUBLISH_LIMIT + Duration::from_secs(1));
     assert!(queue.open(Partition(0)).await.is_err());
-    assert!(queue.letters(1).await.is_err());
+    assert!(queue.dead_letters(1).await.is_err());
     cluster.restart();
     let deadline = Instant::now() + super::SOON;
     while queue.publish(Partition(0), message(0)).await.is_err() {
@@ -201,7 +208,7 @@ async fn topics_that_do_not_suit_are_refused_with_the_remedy() {
     assert!(text.contains("requests has 4 partitions, 6 are configured"), "{text}");
     assert!(text.contains("add partitions"), "{text}");
     let answer = queue.publish(Partition(0), message(0)).await;
-    assert!(matches!(answer, Err(PublishError::Away(_))), "{answer:?}");
+    assert!(matches!(answer, Err(PublishError::Unavailable(_))), "{answer:?}");
 
     // The mock cluster knows no CreateTopics, as a user without the right to it.
     let settings = KafkaSettings { name: "absent".to_owned(), ..cluster.settings.clone() };
@@ -236,7 +243,7 @@ async fn messages_of_others_are_told_apart_by_their_place() {
         park(&queue, Partition(0), message, "not a request").await;
     }
     consumer.settle(3).await.unwrap();
-    assert_eq!(queue.letters(10).await.unwrap().len(), 3);
+    assert_eq!(queue.dead_letters(10).await.unwrap().len(), 3);
     queue.close().await;
 }
 
@@ -249,12 +256,12 @@ async fn a_letter_parked_twice_is_kept_once_and_the_oldest_come_first() {
         // Told apart by their times.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    let found = queue.letters(2).await.unwrap();
+    let found = queue.dead_letters(2).await.unwrap();
     let ids: Vec<&str> = found.iter().map(|letter| letter.message.id.as_str()).collect();
     assert_eq!(ids, ["1", "2"]);
-    assert_eq!(queue.letters(10).await.unwrap().len(), 3);
-    assert_eq!(all_taken(&queue, Fate::Drop).await, 3);
-    assert_eq!(queue.letters(10).await.unwrap(), [], "both records of the third are gone");
+    assert_eq!(queue.dead_letters(10).await.unwrap().len(), 3);
+    assert_eq!(all_taken(&queue, DeadLetterAction::Drop).await, 3);
+    assert_eq!(queue.dead_letters(10).await.unwrap(), [], "both records of the third are gone");
 }
 
 /// A broker takes messages up to a size, and a letter is larger than what it is made of.
@@ -264,9 +271,9 @@ async fn a_message_that_is_too_large_for_a_letter_is_not_kept_and_said_so() {
     let queue = cluster.queue();
     let large = Message { id: "large".to_owned(), body: vec![b'x'; 2_000_000] };
     let unfit = queue.publish(Partition(0), large.clone()).await;
-    assert!(matches!(unfit, Err(PublishError::Unfit(_))), "{unfit:?}");
-    let parked = queue.park(Partition(0), large, "why".to_owned()).await.unwrap();
-    assert!(matches!(&parked, Parked::NoRoom(why) if why.contains("size")), "{parked:?}");
+    assert!(matches!(unfit, Err(PublishError::Rejected(_))), "{unfit:?}");
+    let parked = queue.add_dead_letter(Partition(0), large, "why".to_owned()).await.unwrap();
+    assert!(matches!(&parked, DeadLettered::NoRoom(why) if why.contains("size")), "{parked:?}");
     park(&queue, Partition(0), message(1), "why").await;
     queue.close().await;
 }
@@ -285,7 +292,7 @@ async fn a_closed_queue_refuses_and_ends_its_consumers() {
     assert!(reading.settle(1).await.is_err());
     assert!(queue.open(Partition(0)).await.is_err());
     let answer = queue.publish(Partition(0), message(2)).await;
-    assert!(matches!(answer, Err(PublishError::Away(_))), "{answer:?}");
+    assert!(matches!(answer, Err(PublishError::Unavailable(_))), "{answer:?}");
     let other = cluster.queue();
     assert_eq!(take(&mut open(&other, Partition(0)).await, 2).await, numbers(0..2));
     other.close().await;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use seatlock::queue::{
-    DeadLetter, Fate, LetterCounts, LetterSelection, Message, Parked, Partition, Queue,
+    DeadLetter, DeadLetterAction, DeadLetterProgress, DeadLetterSelection, DeadLettered, Message,
+    Partition, Queue,
 };
 
 use super::{SOON, message, nothing_more, numbers, open, publish, take};
@@ -20,8 +21,8 @@ pub(super) async fn every_promise(queue: &dyn Queue, partition: Partition) {
 
 /// Parks a message; there is room for it.
 pub(super) async fn park(queue: &dyn Queue, partition: Partition, message: Message, reason: &str) {
-    let parked = queue.park(partition, message, reason.to_owned()).await;
-    assert_eq!(parked, Ok(Parked::Kept));
+    let parked = queue.add_dead_letter(partition, message, reason.to_owned()).await;
+    assert_eq!(parked, Ok(DeadLettered::Kept));
 }
 
 /// Parks many messages, a few at a time.
@@ -32,18 +33,18 @@ async fn park_all(queue: &dyn Queue, partition: Partition, messages: &[Message])
 }
 
 /// Takes the letter with this id; false if there is none.
-pub(super) async fn taken(queue: &dyn Queue, id: &str, fate: Fate) -> bool {
+pub(super) async fn taken(queue: &dyn Queue, id: &str, fate: DeadLetterAction) -> bool {
     let (tally, which) =
-        (LetterCounts::default(), LetterSelection::Ids(HashSet::from([id.to_owned()])));
-    queue.take(which, fate, &tally).await.unwrap();
+        (DeadLetterProgress::default(), DeadLetterSelection::Ids(HashSet::from([id.to_owned()])));
+    queue.resolve_dead_letters(which, fate, &tally).await.unwrap();
     assert_eq!(tally.failed(), []);
     tally.done() == 1
 }
 
 /// Takes all letters; gives how many there were.
-pub(super) async fn all_taken(queue: &dyn Queue, fate: Fate) -> usize {
-    let tally = LetterCounts::default();
-    queue.take(LetterSelection::All, fate, &tally).await.unwrap();
+pub(super) async fn all_taken(queue: &dyn Queue, fate: DeadLetterAction) -> usize {
+    let tally = DeadLetterProgress::default();
+    queue.resolve_dead_letters(DeadLetterSelection::All, fate, &tally).await.unwrap();
     assert_eq!(tally.failed(), []);
     tally.done()
 }
@@ -61,18 +62,18 @@ async fn a_parked_message_waits_for_a_person(queue: &dyn Queue, partition: Parti
     assert_eq!(letters.iter().map(|letter| letter.message.clone()).collect::<Vec<_>>(), found);
     assert_eq!(letters[2].reason, "no. 2");
     assert_eq!(letters[2].partition, partition);
-    assert!(letters[2].parked_at.0 > 1_700_000_000_000);
-    assert_eq!(queue.letters(2).await.unwrap().len(), 2);
+    assert!(letters[2].dead_lettered_at.0 > 1_700_000_000_000);
+    assert_eq!(queue.dead_letters(2).await.unwrap().len(), 2);
 
-    assert!(taken(queue, "1", Fate::Retry).await);
+    assert!(taken(queue, "1", DeadLetterAction::Retry).await);
     assert_eq!(take(&mut consumer, 1).await, numbers(1..2));
     consumer.settle(1).await.unwrap();
-    assert!(taken(queue, "0", Fate::Drop).await);
-    assert!(!taken(queue, "0", Fate::Drop).await, "it is gone");
-    assert!(!taken(queue, "absent", Fate::Retry).await);
+    assert!(taken(queue, "0", DeadLetterAction::Drop).await);
+    assert!(!taken(queue, "0", DeadLetterAction::Drop).await, "it is gone");
+    assert!(!taken(queue, "absent", DeadLetterAction::Retry).await);
     let left = listed(queue, 1).await;
     assert_eq!(left[0].message.id, "2");
-    assert!(taken(queue, "2", Fate::Drop).await);
+    assert!(taken(queue, "2", DeadLetterAction::Drop).await);
     nothing_more(&mut consumer).await;
 }
 
@@ -82,9 +83,9 @@ async fn many_letters_are_taken_in_one_go(queue: &dyn Queue, partition: Partitio
     const MANY: u32 = 600;
     park_all(queue, partition, &numbers(0..MANY)).await;
     let begin = Instant::now();
-    assert_eq!(all_taken(queue, Fate::Retry).await, MANY as usize);
+    assert_eq!(all_taken(queue, DeadLetterAction::Retry).await, MANY as usize);
     let retried = begin.elapsed();
-    assert_eq!(queue.letters(10).await.unwrap(), []);
+    assert_eq!(queue.dead_letters(10).await.unwrap(), []);
     let mut consumer = open(queue, partition).await;
     let found = take(&mut consumer, MANY as usize).await;
     let ids: HashSet<&str> = found.iter().map(|message| message.id.as_str()).collect();
@@ -93,14 +94,17 @@ async fn many_letters_are_taken_in_one_go(queue: &dyn Queue, partition: Partitio
     park_all(queue, partition, &found).await;
     consumer.settle(found.len()).await.unwrap();
     let some: HashSet<String> = ["7", "absent", "8"].map(str::to_owned).into();
-    let tally = LetterCounts::default();
-    queue.take(LetterSelection::Ids(some), Fate::Drop, &tally).await.unwrap();
+    let tally = DeadLetterProgress::default();
+    queue
+        .resolve_dead_letters(DeadLetterSelection::Ids(some), DeadLetterAction::Drop, &tally)
+        .await
+        .unwrap();
     assert_eq!((tally.done(), tally.has_found("absent")), (2, false));
     let begin = Instant::now();
-    assert_eq!(all_taken(queue, Fate::Drop).await, MANY as usize - 2);
+    assert_eq!(all_taken(queue, DeadLetterAction::Drop).await, MANY as usize - 2);
     let dropped = begin.elapsed();
     println!("{MANY} letters: put back in {retried:?}, dropped in {dropped:?}");
-    assert_eq!(all_taken(queue, Fate::Drop).await, 0);
+    assert_eq!(all_taken(queue, DeadLetterAction::Drop).await, 0);
     nothing_more(&mut consumer).await;
 }
 
@@ -116,20 +120,20 @@ async fn a_letter_that_comes_back_at_once_is_not_lost(queue: &dyn Queue, partiti
             consumer.settle(1).await.unwrap();
         }
     };
-    let (retried, ()) = tokio::join!(all_taken(queue, Fate::Retry), parking_again);
+    let (retried, ()) = tokio::join!(all_taken(queue, DeadLetterAction::Retry), parking_again);
     assert_eq!(retried, COUNT as usize);
     let again = listed(queue, COUNT as usize).await;
     let ids: HashSet<&str> = again.iter().map(|letter| letter.message.id.as_str()).collect();
     assert_eq!(ids.len(), COUNT as usize);
     assert!(again.iter().all(|letter| letter.reason == "still not"), "{again:?}");
-    assert_eq!(all_taken(queue, Fate::Drop).await, COUNT as usize);
+    assert_eq!(all_taken(queue, DeadLetterAction::Drop).await, COUNT as usize);
 }
 
 /// It may quote what somebody else has published.
 async fn any_reason_is_kept(queue: &dyn Queue, partition: Partition) {
     for reason in ["", "unknown field `a\0\u{202e}`", &"long ".repeat(1_000)] {
         park(queue, partition, message(1), reason).await;
-        assert_eq!(all_taken(queue, Fate::Drop).await, 1);
+        assert_eq!(all_taken(queue, DeadLetterAction::Drop).await, 1);
     }
 }
 
@@ -137,7 +141,7 @@ async fn any_reason_is_kept(queue: &dyn Queue, partition: Partition) {
 pub(super) async fn listed(queue: &dyn Queue, count: usize) -> Vec<DeadLetter> {
     let deadline = tokio::time::Instant::now() + SOON;
     loop {
-        let letters = queue.letters(100).await.unwrap();
+        let letters = queue.dead_letters(100).await.unwrap();
         if letters.len() == count {
             return letters;
         }

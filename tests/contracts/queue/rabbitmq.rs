@@ -51,7 +51,9 @@ async fn until_full(queue: &RabbitQueue, from: u32) {
 async fn until_away(queue: &RabbitQueue) -> String {
     let deadline = Instant::now() + SOON;
     loop {
-        if let Err(PublishError::Away(reason)) = queue.publish(Partition(1), message(0)).await {
+        if let Err(PublishError::Unavailable(reason)) =
+            queue.publish(Partition(1), message(0)).await
+        {
             return reason;
         }
         assert!(Instant::now() < deadline, "it never knows");
@@ -152,7 +154,7 @@ mod full {
         assert!(reason.contains("confirms nothing"), "{reason}");
         let begin = Instant::now();
         let outcome = queue.publish(Partition(0), message(20)).await;
-        assert!(matches!(outcome, Err(PublishError::Away(_))), "{outcome:?}");
+        assert!(matches!(outcome, Err(PublishError::Unavailable(_))), "{outcome:?}");
         assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
         hurt(&broker, RabbitMq::resume).await;
 
@@ -276,7 +278,7 @@ mod full {
             .filter(|(_, outcome)| outcome.is_ok())
             .map(|(number, _)| number)
             .collect();
-        assert!(matches!(outcomes[0], Err(PublishError::Away(_))), "{:?}", outcomes[0]);
+        assert!(matches!(outcomes[0], Err(PublishError::Unavailable(_))), "{:?}", outcomes[0]);
         until_published(&queue, Partition(0), message(50)).await;
         let mut consumer = open(&queue, Partition(0)).await;
         let found = take(&mut consumer, confirmed.len() + 1).await;

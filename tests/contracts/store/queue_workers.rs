@@ -11,7 +11,8 @@ on_both_databases![processes_that_work_see_each_other_until_they_leave_or_their_
 
 async fn processes_that_work_see_each_other_until_they_leave_or_their_time_is_over(stage: Stage) {
     let (one, other, long) = (Uuid::now_v7(), Uuid::now_v7(), Duration::from_secs(60));
-    let beat = |queue: &str, id, life| stage.store.queue_worker_beat(queue.to_owned(), id, life);
+    let beat =
+        |queue: &str, id, life| stage.store.queue_worker_heartbeat(queue.to_owned(), id, life);
     let sorted = |mut ids: Vec<Uuid>| {
         ids.sort();
         ids
@@ -20,6 +21,6 @@ async fn processes_that_work_see_each_other_until_they_leave_or_their_time_is_ov
     assert_eq!(sorted(beat("a", other, Duration::ZERO).await.unwrap()), [one], "its time is over");
     assert_eq!(sorted(beat("a", other, long).await.unwrap()), [one, other]);
     assert_eq!(beat("b", other, long).await.unwrap(), [other], "another queue is shared apart");
-    stage.store.queue_worker_leave("a".to_owned(), one).await.unwrap();
+    stage.store.queue_worker_remove("a".to_owned(), one).await.unwrap();
     assert_eq!(beat("a", other, long).await.unwrap(), [other]);
 }

@@ -1,7 +1,10 @@
 //! The dead letters in RabbitMQ: their bound and their order, and those of the broker's own.
 
 use seatlock::queue::rabbitmq::RabbitQueue;
-use seatlock::queue::{Fate, LetterCounts, LetterSelection, Message, Parked, Partition, Queue};
+use seatlock::queue::{
+    DeadLetterAction, DeadLetterProgress, DeadLetterSelection, DeadLettered, Message, Partition,
+    Queue,
+};
 
 use super::{nothing_more, numbers, open, publish, queue, shared, take, until_full};
 use crate::queue::letters::{all_taken, listed, park, taken};
@@ -11,7 +14,7 @@ use crate::queue::message;
 const DELIVERY_LIMIT: u32 = 20;
 
 async fn listed_up_to(queue: &RabbitQueue, limit: usize) -> Vec<Message> {
-    let letters = queue.letters(limit).await.unwrap();
+    let letters = queue.dead_letters(limit).await.unwrap();
     letters.into_iter().map(|letter| letter.message).collect()
 }
 
@@ -30,14 +33,18 @@ mod full {
         assert_eq!(letters[0].message, message(0));
         assert_eq!(letters[0].partition, Partition(2));
         assert!(letters[0].reason.contains("never settled"), "{}", letters[0].reason);
-        assert!(letters[0].parked_at.0 > 1_700_000_000_000, "{:?}", letters[0].parked_at);
+        assert!(
+            letters[0].dead_lettered_at.0 > 1_700_000_000_000,
+            "{:?}",
+            letters[0].dead_lettered_at
+        );
 
         // A person who looks often does no harm, and a retry begins anew.
         for _ in 0..=DELIVERY_LIMIT {
-            assert_eq!(queue.letters(1).await.unwrap().len(), 1);
+            assert_eq!(queue.dead_letters(1).await.unwrap().len(), 1);
         }
-        assert!(taken(&queue, "0", Fate::Retry).await);
-        assert!(queue.letters(1).await.unwrap().is_empty());
+        assert!(taken(&queue, "0", DeadLetterAction::Retry).await);
+        assert!(queue.dead_letters(1).await.unwrap().is_empty());
         let mut consumer = open(&queue, Partition(2)).await;
         assert_eq!(take(&mut consumer, 1).await, numbers(0..1));
         consumer.settle(1).await.unwrap();
@@ -56,9 +63,9 @@ mod full {
             let letters = listed_up_to(&queue, limit).await;
             assert_eq!(letters, numbers(0..6.min(u32::try_from(limit).unwrap())), "{limit}");
         }
-        let (one, other) = tokio::join!(queue.letters(6), queue.letters(6));
+        let (one, other) = tokio::join!(queue.dead_letters(6), queue.dead_letters(6));
         assert_eq!((one.unwrap().len(), other.unwrap().len()), (6, 6));
-        assert!(taken(&queue, "3", Fate::Drop).await);
+        assert!(taken(&queue, "3", DeadLetterAction::Drop).await);
         let ids: Vec<_> = listed(&queue, 5).await.into_iter().map(|one| one.message.id).collect();
         assert_eq!(ids, ["0", "1", "2", "4", "5"]);
         queue.close().await;
@@ -71,9 +78,10 @@ mod full {
         let queue = queue(shared().await, 1, MAX.into());
         let mut kept = 0;
         let why = loop {
-            match queue.park(Partition(0), message(kept), "no".to_owned()).await.unwrap() {
-                Parked::Kept => kept += 1,
-                Parked::NoRoom(why) => break why,
+            match queue.add_dead_letter(Partition(0), message(kept), "no".to_owned()).await.unwrap()
+            {
+                DeadLettered::Kept => kept += 1,
+                DeadLettered::NoRoom(why) => break why,
             }
             assert!(kept < MAX * 4, "it keeps {kept} letters, and should keep about {MAX}");
         };
@@ -83,7 +91,7 @@ mod full {
         let mut consumer = open(&queue, Partition(0)).await;
         assert_eq!(take(&mut consumer, 3).await, numbers(0..3));
         consumer.settle(3).await.unwrap();
-        assert_eq!(all_taken(&queue, Fate::Drop).await, kept as usize);
+        assert_eq!(all_taken(&queue, DeadLetterAction::Drop).await, kept as usize);
         park(&queue, Partition(0), message(kept), "no").await;
         queue.close().await;
     }
@@ -97,8 +105,11 @@ mod full {
             let partition = Partition(u16::try_from(number % 2).unwrap());
             park(&queue, partition, message(number), "no").await;
         }
-        let tally = LetterCounts::default();
-        queue.take(LetterSelection::All, Fate::Retry, &tally).await.unwrap();
+        let tally = DeadLetterProgress::default();
+        queue
+            .resolve_dead_letters(DeadLetterSelection::All, DeadLetterAction::Retry, &tally)
+            .await
+            .unwrap();
         let failed = tally.failed();
         let ids: Vec<&str> = failed.iter().map(|(id, _)| id.as_str()).collect();
         assert_eq!((tally.done(), ids), (3, vec!["100", "102", "104"]));
