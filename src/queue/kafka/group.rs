@@ -31,24 +31,17 @@ const POLL: Duration = Duration::from_millis(100);
 /// A member of the group.
 pub(super) struct Group {
     consumer: Arc<BaseConsumer<GroupContext>>,
-    topic: String,
-    shared: Arc<Shared>,
     leases: Vec<Arc<tokio::sync::Mutex<PartitionLease>>>,
     ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
-/// The state that the callbacks of librdkafka change.
-struct Shared {
+/// The callbacks of librdkafka, and the state that they change.
+pub(super) struct GroupContext {
+    topic: String,
     assignment: watch::Sender<Assignment>,
     /// One per partition, held while an offset is committed, so that the partition is not revoked meanwhile: the commit
     /// would come after those of the next owner, and set the offset back.
     commits: Vec<Mutex<()>>,
-}
-
-/// The callbacks of librdkafka.
-pub(super) struct GroupContext {
-    shared: Arc<Shared>,
-    topic: String,
     consumer: OnceLock<Weak<BaseConsumer<GroupContext>>>,
 }
 
@@ -56,13 +49,10 @@ impl Group {
     /// Joins the group; the assignment comes within seconds.
     pub(super) fn join(settings: &KafkaSettings) -> KafkaResult<Self> {
         let partitions = usize::from(settings.partitions);
-        let assignment = watch::Sender::new(Assignment::none(partitions));
-        let commits = (0..partitions).map(|_| Mutex::default()).collect();
-        let shared = Arc::new(Shared { assignment, commits });
-        let topic = settings.name.clone();
         let context = GroupContext {
-            shared: Arc::clone(&shared),
-            topic: topic.clone(),
+            topic: settings.name.clone(),
+            assignment: watch::Sender::new(Assignment::none(partitions)),
+            commits: (0..partitions).map(|_| Mutex::default()).collect(),
             consumer: OnceLock::new(),
         };
         let consumer: BaseConsumer<GroupContext> = config(settings)
@@ -81,21 +71,24 @@ impl Group {
         let consumer = Arc::new(consumer);
         // Cannot be set already.
         let _ = consumer.context().consumer.set(Arc::downgrade(&consumer));
-        consumer.subscribe(&[&topic])?;
+        consumer.subscribe(&[&settings.name])?;
         let (end, ended) = oneshot::channel();
         let polled = Arc::clone(&consumer);
-        let closing = Arc::clone(&shared);
         thread::Builder::new()
             .name("kafka".to_owned())
-            .spawn(move || run(polled, &closing, end))
+            .spawn(move || run(polled, end))
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
         let leases = (0..partitions).map(|_| Arc::default()).collect();
-        Ok(Self { consumer, topic, shared, leases, ended: Mutex::new(Some(ended)) })
+        Ok(Self { consumer, leases, ended: Mutex::new(Some(ended)) })
+    }
+
+    fn context(&self) -> &GroupContext {
+        self.consumer.context()
     }
 
     /// The assignment of this process, and its changes.
     pub(super) fn assignment(&self) -> watch::Receiver<Assignment> {
-        self.shared.assignment.subscribe()
+        self.context().assignment.subscribe()
     }
 
     /// The lease of the partition in this process; `None` if there is no such partition.
@@ -115,14 +108,13 @@ impl Group {
         filled: &Arc<Notify>,
     ) -> KafkaResult<PartitionQueue<GroupContext>> {
         if let Some(next) = next {
-            let offset = offset(&self.topic, partition, next)?;
-            let sought = self.consumer.seek_partitions(offset, ANSWER_LIMIT)?;
+            let list = self.context().offset(partition, next)?;
+            let sought = self.consumer.seek_partitions(list, ANSWER_LIMIT)?;
             sought.elements().iter().try_for_each(|element| element.error())?;
         }
-        let mut queue = self
-            .consumer
-            .split_partition_queue(&self.topic, i32::from(partition.0))
-            .ok_or(KafkaError::Subscription(self.topic.clone()))?;
+        let topic = &self.context().topic;
+        let queue = self.consumer.split_partition_queue(topic, i32::from(partition.0));
+        let mut queue = queue.ok_or_else(|| KafkaError::Subscription(topic.clone()))?;
         let filled = Arc::clone(filled);
         queue.set_nonempty_callback(move || filled.notify_one());
         Ok(queue)
@@ -136,18 +128,18 @@ impl Group {
         next: i64,
     ) -> KafkaResult<()> {
         let lost = || KafkaError::ConsumerCommit(RDKafkaErrorCode::AssignmentLost);
-        let commits = self.shared.commits.get(usize::from(partition.0)).ok_or_else(lost)?;
+        let commits = self.context().commits.get(usize::from(partition.0)).ok_or_else(lost)?;
         let _committing = commits.lock();
-        if self.shared.assignment.borrow().generation(partition) != Some(generation) {
+        if self.context().assignment.borrow().generation(partition) != Some(generation) {
             return Err(lost());
         }
-        self.consumer.commit(&offset(&self.topic, partition, next)?, CommitMode::Sync)
+        self.consumer.commit(&self.context().offset(partition, next)?, CommitMode::Sync)
     }
 
     /// Begins to leave the group. The thread ends, and with it the connections, when the last reference to the group
     /// and to its partitions is dropped.
     pub(super) fn leave(&self) {
-        self.shared.assignment.send_modify(|assignment| assignment.closed = true);
+        self.context().assignment.send_modify(|assignment| assignment.closed = true);
     }
 
     /// Completes when the thread has ended.
@@ -162,14 +154,8 @@ impl Group {
     }
 }
 
-fn offset(topic: &str, partition: Partition, next: i64) -> KafkaResult<TopicPartitionList> {
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, i32::from(partition.0), Offset::Offset(next))?;
-    Ok(list)
-}
-
 /// Runs the callbacks of librdkafka, until the group was left and the consumer has no other user.
-fn run(consumer: Arc<BaseConsumer<GroupContext>>, shared: &Shared, end: oneshot::Sender<()>) {
+fn run(consumer: Arc<BaseConsumer<GroupContext>>, end: oneshot::Sender<()>) {
     let mut leaving = false;
     while !(leaving && Arc::strong_count(&consumer) == 1) {
         match consumer.poll(POLL) {
@@ -178,7 +164,7 @@ fn run(consumer: Arc<BaseConsumer<GroupContext>>, shared: &Shared, end: oneshot:
             Some(Err(error)) => log::debug!("kafka: {error}"),
             None => {}
         }
-        if !leaving && shared.assignment.borrow().closed {
+        if !leaving && consumer.context().assignment.borrow().closed {
             consumer.unsubscribe();
             leaving = true;
         }
@@ -209,7 +195,7 @@ impl ConsumerContext for GroupContext {
         let done = match event {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
-                self.shared.revoke(&indices(list));
+                self.revoke(&indices(list));
                 match consumer.rebalance_protocol() {
                     RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
                     RebalanceProtocol::None | RebalanceProtocol::Eager => consumer.unassign(),
@@ -217,8 +203,8 @@ impl ConsumerContext for GroupContext {
             }
             event => {
                 log::warn!("kafka: {}: giving up all partitions", RDKafkaErrorCode::from(event));
-                let all: Vec<usize> = (0..self.shared.commits.len()).collect();
-                self.shared.revoke(&all);
+                let all: Vec<usize> = (0..self.commits.len()).collect();
+                self.revoke(&all);
                 consumer.unassign()
             }
         };
@@ -229,6 +215,13 @@ impl ConsumerContext for GroupContext {
 }
 
 impl GroupContext {
+    fn offset(&self, partition: Partition, next: i64) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        let offset = Offset::Offset(next);
+        list.add_partition_offset(&self.topic, i32::from(partition.0), offset)?;
+        Ok(list)
+    }
+
     fn assign(
         &self,
         consumer: &BaseConsumer<Self>,
@@ -246,7 +239,7 @@ impl GroupContext {
             RebalanceProtocol::None | RebalanceProtocol::Eager => consumer.assign(list)?,
         }
         log::info!("kafka: assigned {} partitions: {assigned:?}", assigned.len());
-        self.shared.assignment.send_modify(|assignment| assignment.assign(&assigned));
+        self.assignment.send_modify(|assignment| assignment.assign(&assigned));
         Ok(())
     }
 
@@ -268,7 +261,7 @@ impl GroupContext {
                     Err(error) => log::debug!("kafka: {error}: asking again for the first offset"),
                 }
                 // The group has removed this process, or this process leaves: the partitions are revoked next.
-                if consumer.assignment_lost() || self.shared.assignment.borrow().closed {
+                if consumer.assignment_lost() || self.assignment.borrow().closed {
                     list.set_all_offsets(Offset::Offset(0))?;
                     return Ok(false);
                 }
@@ -291,9 +284,7 @@ impl GroupContext {
         }
         Ok(consumer.fetch_watermarks(&self.topic, partition, ANSWER_LIMIT)?.0)
     }
-}
 
-impl Shared {
     fn revoke(&self, partitions: &[usize]) {
         log::info!("kafka: {} partitions are revoked: {partitions:?}", partitions.len());
         for partition in partitions {

@@ -31,7 +31,7 @@ const LOCAL_KIB_MAX: u32 = 65_536;
 /// The sending side of a queue.
 pub(super) struct KafkaPublisher {
     config: ClientConfig,
-    brokers: Arc<Brokers>,
+    context: PublisherContext,
     /// None after it was closed.
     producer: Mutex<Option<Arc<Producer>>>,
 }
@@ -47,15 +47,11 @@ impl Drop for Producer {
     }
 }
 
-/// The state of the brokers.
-#[derive(Default)]
-struct Brokers {
-    reports_without: AtomicU32,
-}
-
 /// The callbacks of librdkafka.
+#[derive(Clone, Default)]
 struct PublisherContext {
-    brokers: Arc<Brokers>,
+    /// How many reports in a row were without a broker.
+    reports_without: Arc<AtomicU32>,
 }
 
 impl ClientContext for PublisherContext {
@@ -68,11 +64,10 @@ impl ClientContext for PublisherContext {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let brokers = &self.brokers.reports_without;
         if statistics.brokers.values().any(|broker| matches!(&*broker.state, "UP" | "UPDATE")) {
-            brokers.store(0, Ordering::Relaxed);
+            self.reports_without.store(0, Ordering::Relaxed);
         } else {
-            brokers.fetch_add(1, Ordering::Relaxed);
+            self.reports_without.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -98,9 +93,9 @@ impl KafkaPublisher {
             .set("queue.buffering.max.messages", LOCAL_MESSAGES_MAX.to_string())
             .set("queue.buffering.max.kbytes", LOCAL_KIB_MAX.to_string())
             .set("statistics.interval.ms", REPORT_MS.to_string());
-        let brokers = Arc::new(Brokers::default());
-        let producer = Mutex::new(Some(Producer::new(&config, &brokers)?));
-        Ok(Self { config, brokers, producer })
+        let context = PublisherContext::default();
+        let producer = Mutex::new(Some(Producer::new(&config, &context)?));
+        Ok(Self { config, context, producer })
     }
 
     /// Returns when the brokers have confirmed the record, and at the latest at the deadline.
@@ -109,7 +104,7 @@ impl KafkaPublisher {
         record: KafkaRecord,
         deadline: Instant,
     ) -> Result<(), PublishError> {
-        if self.brokers.reports_without.load(Ordering::Relaxed) >= REPORTS_UNAVAILABLE {
+        if self.context.reports_without.load(Ordering::Relaxed) >= REPORTS_UNAVAILABLE {
             return Err(PublishError::Unavailable("no broker can be reached".to_owned()));
         }
         let producer = self.producer.lock().clone().ok_or_else(closed)?;
@@ -140,7 +135,7 @@ impl KafkaPublisher {
         let producer = current.as_mut().ok_or_else(closed)?;
         if Arc::ptr_eq(producer, broken) {
             log::warn!("kafka: the producer is unusable and is replaced");
-            *producer = Producer::new(&self.config, &self.brokers)
+            *producer = Producer::new(&self.config, &self.context)
                 .map_err(|error| PublishError::Unavailable(error.to_string()))?;
         }
         Ok(Arc::clone(producer))
@@ -152,9 +147,8 @@ fn closed() -> PublishError {
 }
 
 impl Producer {
-    fn new(config: &ClientConfig, brokers: &Arc<Brokers>) -> KafkaResult<Arc<Self>> {
-        let context = PublisherContext { brokers: Arc::clone(brokers) };
-        Ok(Arc::new(Self(Some(config.create_with_context(context)?))))
+    fn new(config: &ClientConfig, context: &PublisherContext) -> KafkaResult<Arc<Self>> {
+        Ok(Arc::new(Self(Some(config.create_with_context(context.clone())?))))
     }
 
     /// Hands a record to librdkafka without waiting. After an error it was not sent.

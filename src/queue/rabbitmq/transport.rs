@@ -8,9 +8,9 @@ use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use async_compat::Compat;
 use async_rs::Tokio;
 use async_rs::traits::{Executor, Reactor, RuntimeKit};
 use async_rs::util::Task;
@@ -19,6 +19,7 @@ use futures_util::stream::Stream;
 use parking_lot::Mutex;
 use rustls_native_certs::{load_certs_from_paths, load_native_certs};
 use socket2::{SockRef, Socket};
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio_rustls::TlsConnector;
@@ -94,14 +95,6 @@ impl ConnectionCloser {
     }
 }
 
-/// The bytes of a connection, encrypted or not, with the traits that lapin needs.
-type ConnectionStream = Compat<Pin<Box<dyn Bytes>>>;
-
-/// A stream of bytes in both directions.
-pub(super) trait Bytes: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send {}
-
-impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send> Bytes for T {}
-
 /// The runtime of one connection: that of tokio with our own sockets.
 #[derive(Clone)]
 pub(super) struct ConnectionRuntime {
@@ -125,13 +118,12 @@ impl ConnectionRuntime {
         // Otherwise a small frame would wait for the acknowledgement of the one before (RFC 896).
         stream.set_nodelay(true)?;
         self.closer.register(&stream)?;
-        let stream: Pin<Box<dyn Bytes>> = match self.encryption {
+        Ok(match self.encryption {
             Some(RabbitTls { connector, server }) => {
-                Box::pin(connector.connect(server, stream).await?)
+                ConnectionStream(Box::pin(connector.connect(server, stream).await?))
             }
-            None => Box::pin(stream),
-        };
-        Ok(Compat::new(stream))
+            None => ConnectionStream(Box::pin(stream)),
+        })
     }
 }
 
@@ -190,5 +182,43 @@ impl Reactor for ConnectionRuntime {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<ConnectionStream>> + Send + 'static {
         self.clone().open(address)
+    }
+}
+
+/// The bytes of a connection, with the traits that lapin needs.
+pub(super) struct ConnectionStream(Pin<Box<dyn Bytes>>);
+
+/// A stream of bytes in both directions, encrypted or not.
+trait Bytes: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send {}
+
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send> Bytes for T {}
+
+impl AsyncRead for ConnectionStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut read = ReadBuf::new(buffer);
+        ready!(self.0.as_mut().poll_read(context, &mut read))?;
+        Poll::Ready(Ok(read.filled().len()))
+    }
+}
+
+impl AsyncWrite for ConnectionStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.as_mut().poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.as_mut().poll_flush(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.as_mut().poll_shutdown(context)
     }
 }
