@@ -84,7 +84,7 @@ impl Auditor {
         };
         // Replicas that were started together do not audit together.
         let delay = interval.mul_f64(0.75 + fastrand::f64() / 2.0);
-        run_every(arbiter, "the auditor", (delay, interval), auditor, Self::run);
+        run_every(arbiter, "the auditor", delay, interval, auditor, Self::run);
     }
 
     async fn run(&mut self) {

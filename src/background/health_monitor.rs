@@ -60,7 +60,7 @@ impl HealthMonitor {
     pub fn start_in(arbiter: &ArbiterHandle, probes: Probes, health: Arc<Health>) {
         let schema = Schema::Current;
         let monitor = Self { probes, health, failed_heartbeats: 0, probed: 0, schema };
-        run_every(arbiter, "a health probe", (Duration::ZERO, INTERVAL), monitor, Self::run);
+        run_every(arbiter, "a health probe", Duration::ZERO, INTERVAL, monitor, Self::run);
     }
 
     async fn run(&mut self) {

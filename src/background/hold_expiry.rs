@@ -52,7 +52,7 @@ impl HoldExpiry {
         limit: Duration,
     ) {
         let expiry = Self { store, lanes, metrics, limit, sweeps: 0, counted: None };
-        run_every(arbiter, "the expiry of holds", (interval, interval), expiry, Self::run);
+        run_every(arbiter, "the expiry of holds", interval, interval, expiry, Self::run);
     }
 
     async fn run(&mut self) {

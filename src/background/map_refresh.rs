@@ -41,11 +41,10 @@ impl MapRefresh {
         streams: Arc<Streams>,
         metrics: Arc<Metrics>,
     ) {
-        let timing = (INTERVAL, INTERVAL);
         if let Some(shared) = maps.shared().cloned() {
             let publisher = Arc::clone(&maps);
             let publish = async |maps: &mut Arc<SeatMaps>| maps.tell().await;
-            run_every(arbiter, "the publisher of commits", timing, publisher, publish);
+            run_every(arbiter, "the publisher of commits", INTERVAL, INTERVAL, publisher, publish);
             let _ = arbiter.spawn_fn(|| {
                 actix::spawn(subscribe(maps));
                 actix::spawn(renew_epochs(shared));
@@ -53,7 +52,7 @@ impl MapRefresh {
         }
         let refresh = Self { streams, metrics, refreshing: Arc::default() };
         let tick = async |refresh: &mut Self| refresh.refresh_due();
-        run_every(arbiter, "the refresh of maps", timing, refresh, tick);
+        run_every(arbiter, "the refresh of maps", INTERVAL, INTERVAL, refresh, tick);
     }
 
     fn refresh_due(&self) {

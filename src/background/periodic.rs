@@ -12,7 +12,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 pub(super) fn run_every<T: Send + 'static>(
     arbiter: &ArbiterHandle,
     name: &'static str,
-    (delay, period): (Duration, Duration),
+    delay: Duration,
+    period: Duration,
     mut state: T,
     run: impl AsyncFn(&mut T) + Send + 'static,
 ) {
