@@ -127,17 +127,17 @@ pub(super) fn start(
         outcomes,
         metrics: Arc::clone(beside.metrics),
         window: config.reservation.batch_max * 2,
-        places: config.reservation.pending_max / 2,
-        patience: config.http.request_timeout,
-        render_parked,
+        permits: config.reservation.pending_max / 2,
+        timeout: config.http.request_timeout,
+        render_dead_letter,
         expired_status: Code::RequestExpired.status(),
     });
     let consuming = consumers.map(|consumers| consumers.start(config.queue.partitions));
     Ok(Some(AdmissionQueue { queue, requests, consuming }))
 }
 
-/// What is told of a request that nobody could execute.
-fn render_parked(id: RequestId) -> RecordedAnswer {
+/// The outcome of a request that cannot be executed.
+fn render_dead_letter(id: RequestId) -> RecordedAnswer {
     let problem = Problem::new(Code::Internal, "the request could not be executed");
     render_problem(&Problem { retryable: false, ..problem }, &id.to_string())
 }

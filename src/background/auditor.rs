@@ -1,14 +1,14 @@
-//! The auditor: looks for broken promises in the background, one schedule at a time and only those that
-//! changed, so that it never hurts selling.
+//! The auditor: checks the invariants in the background, one schedule at a time and only those that changed, so
+//! that bookings are not slowed down.
 //!
-//! A round is every schedule that changed, and the answers given since. It is worked on in turns: when the
-//! time of a turn is over, the next one goes on where it ended.
+//! A round covers every schedule that changed and every answer recorded since the last round. It is split into
+//! turns of bounded length; each turn continues where the one before ended.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::prelude::*;
+use actix::ArbiterHandle;
 use tokio::sync::mpsc;
 
 use crate::domain::audit::{Invariant, Violation};
@@ -18,17 +18,19 @@ use crate::domain::ids::ScheduleId;
 use crate::store::{ANSWERS_AT_A_TIME, AuditPace, AuditScope, Audited, Store};
 use crate::telemetry::metrics::Metrics;
 
-/// Between two schedules: others want to read, too.
-const BREATH: Duration = Duration::from_millis(50);
+use super::periodic::run_every;
 
-/// The part of the interval that a turn may take. The schedule under way when it is over is finished.
-const TURN: f64 = 0.25;
+/// The pause between two schedules, which leaves the database to others.
+const AUDIT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Schedules whose last audit is remembered; those beyond are audited each time.
-const REMEMBERED: usize = 100_000;
+/// The share of the interval that a turn may take. The schedule that is being audited then is finished.
+const TURN_SHARE: f64 = 0.25;
 
-/// Violations written to the log in one turn; the command tells them all.
-const LOGGED: u64 = 10;
+/// Schedules whose audited version is kept; those beyond are audited in every round.
+const SCHEDULES_MAX: usize = 100_000;
+
+/// Violations logged in one turn; `seatlock verify` prints all.
+const LOGGED_MAX: u64 = 10;
 
 /// No schedule is at this version.
 const UNAUDITED: i64 = i64::MIN;
@@ -36,45 +38,42 @@ const UNAUDITED: i64 = i64::MIN;
 /// Before every schedule.
 const FIRST: ScheduleId = ScheduleId(i64::MIN);
 
-/// The auditing actor. Every replica has one; they look at the same rows at different times.
-pub struct Auditor {
-    rounds: Option<Rounds>,
-    interval: Duration,
-}
-
 /// How many violations of each invariant.
 type Counts = BTreeMap<Invariant, u64>;
 
-/// What is known from one round to the next.
-struct Rounds {
+/// The auditor of a replica. Every replica has one; they read the same rows at different times.
+pub struct Auditor {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
-    /// The version last audited.
+    /// The length of a turn.
+    turn: Duration,
+    /// The last audited version of each schedule.
     audited: HashMap<ScheduleId, i64>,
-    /// The round under way: where it goes on, and the versions that it has audited or found unchanged.
+    /// Progress of the current round: its last schedule, and the versions that it has audited or found unchanged.
     after: ScheduleId,
     seen: HashMap<ScheduleId, i64>,
     /// Schedules with violations.
     broken: HashMap<ScheduleId, Counts>,
-    /// Answers are given once, so each is audited once.
+    /// Violations of recorded answers. An answer never changes, so each is audited once.
     answers: Counts,
     answers_until: EpochMs,
     logged: u64,
 }
 
 impl Auditor {
-    /// Starts it on the arbiter given, beginning a turn about every `interval`. Answers that end before
-    /// `answers_from` are taken on trust: they were given before this process began.
+    /// Starts an auditor on the arbiter, with a turn every `interval`. Answers that expire before `answers_from`
+    /// are not audited: they were given before this process started.
     pub fn start_in(
         arbiter: &ArbiterHandle,
         store: Arc<Store>,
         metrics: Arc<Metrics>,
         interval: Duration,
         answers_from: EpochMs,
-    ) -> Addr<Self> {
-        let rounds = Rounds {
+    ) {
+        let auditor = Self {
             store,
             metrics,
+            turn: interval.mul_f64(TURN_SHARE),
             audited: HashMap::new(),
             after: FIRST,
             seen: HashMap::new(),
@@ -83,45 +82,22 @@ impl Auditor {
             answers_until: answers_from,
             logged: 0,
         };
-        Self::start_in_arbiter(arbiter, move |_| Self { rounds: Some(rounds), interval })
+        // Replicas that were started together do not audit together.
+        let delay = interval.mul_f64(0.75 + fastrand::f64() / 2.0);
+        run_every(arbiter, "the auditor", delay, interval, auditor, Self::run);
     }
 
-    /// Replicas that were started together do not audit together.
-    fn rest(&self, ctx: &mut Context<Self>) {
-        ctx.run_later(self.interval.mul_f64(0.75 + fastrand::f64() / 2.0), Self::look);
+    async fn run(&mut self) {
+        if let Err(error) = self.audit_until(Instant::now() + self.turn).await {
+            self.metrics.audit.failures_total.inc();
+            log::warn!("the database could not be audited: {error}");
+        }
     }
 
-    fn look(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut rounds) = self.rounds.take() else { return };
-        let end = Instant::now() + self.interval.mul_f64(TURN);
-        let task = async move {
-            if let Err(error) = rounds.turn(end).await {
-                rounds.metrics.audit.failures_total.inc();
-                log::warn!("the database could not be audited: {error}");
-            }
-            rounds
-        };
-        let done = task.into_actor(self).map(|rounds, actor, ctx| {
-            actor.rounds = Some(rounds);
-            actor.rest(ctx);
-        });
-        ctx.spawn(done);
-    }
-}
-
-impl Actor for Auditor {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        self.rest(ctx);
-    }
-}
-
-impl Rounds {
-    /// Works until the round is finished or the time is over.
-    async fn turn(&mut self, end: Instant) -> Result<(), StoreError> {
+    /// Audits until the round is finished or the time is over.
+    async fn audit_until(&mut self, end: Instant) -> Result<(), StoreError> {
         self.logged = 0;
-        if self.schedules(end).await? && self.answers(end).await? {
+        if self.audit_schedules(end).await? && self.audit_answers(end).await? {
             self.broken.retain(|schedule, _| self.seen.contains_key(schedule));
             self.audited = std::mem::take(&mut self.seen);
             self.after = FIRST;
@@ -131,8 +107,8 @@ impl Rounds {
         Ok(())
     }
 
-    /// Says whether every schedule was seen in this round.
-    async fn schedules(&mut self, end: Instant) -> Result<bool, StoreError> {
+    /// Returns whether every schedule was seen in this round.
+    async fn audit_schedules(&mut self, end: Instant) -> Result<bool, StoreError> {
         loop {
             let page = self.store.versions(self.after).await?;
             if page.is_empty() {
@@ -141,12 +117,12 @@ impl Rounds {
             for (schedule, version) in page {
                 self.after = schedule;
                 if self.audited.get(&schedule) != Some(&version) {
-                    // If this fails, the next turn goes on behind it, and the next round tries again.
-                    self.see(schedule, UNAUDITED);
-                    self.schedule(schedule).await?;
-                    tokio::time::sleep(BREATH).await;
+                    // After an error the next turn continues behind it, and the next round audits it again.
+                    self.mark_seen(schedule, UNAUDITED);
+                    self.audit_schedule(schedule).await?;
+                    tokio::time::sleep(AUDIT_PAUSE).await;
                 }
-                self.see(schedule, version);
+                self.mark_seen(schedule, version);
                 if Instant::now() >= end {
                     return Ok(false);
                 }
@@ -154,27 +130,27 @@ impl Rounds {
         }
     }
 
-    fn see(&mut self, schedule: ScheduleId, version: i64) {
-        if self.seen.len() < REMEMBERED || self.seen.contains_key(&schedule) {
+    fn mark_seen(&mut self, schedule: ScheduleId, version: i64) {
+        if self.seen.len() < SCHEDULES_MAX || self.seen.contains_key(&schedule) {
             self.seen.insert(schedule, version);
         }
     }
 
-    async fn schedule(&mut self, schedule: ScheduleId) -> Result<(), StoreError> {
+    async fn audit_schedule(&mut self, schedule: ScheduleId) -> Result<(), StoreError> {
         let (_, counts) = self.audit(AuditScope::ScheduleAlone(schedule)).await?;
         self.metrics.audit.schedules_total.inc();
         if counts.is_empty() {
             self.broken.remove(&schedule);
         } else {
             self.broken.insert(schedule, counts);
-            // What is broken is told at once.
+            // Violations are reported immediately, not at the end of the turn.
             self.report();
         }
         Ok(())
     }
 
-    /// Says whether all answers were seen that have settled.
-    async fn answers(&mut self, end: Instant) -> Result<bool, StoreError> {
+    /// Returns whether all committed answers were seen.
+    async fn audit_answers(&mut self, end: Instant) -> Result<bool, StoreError> {
         loop {
             let scope = AuditScope::AnswersSince(self.answers_until);
             let (audited, counts) = self.audit(scope).await?;
@@ -198,7 +174,7 @@ impl Rounds {
             while let Some(violation) = found.recv().await {
                 *counts.entry(violation.invariant).or_default() += 1;
                 self.logged += 1;
-                if self.logged <= LOGGED {
+                if self.logged <= LOGGED_MAX {
                     log::error!("an invariant is violated: {violation}");
                 }
             }

@@ -1,52 +1,48 @@
-//! The sweeper: writes to the journal that holds have ended, so that screens and streams see it.
+//! Writes to the journal that holds have expired, so that maps and streams show it, and deletes old records.
 //!
-//! An ended hold is free to the next taker at once, swept or not; this actor only says so. It also deletes
-//! what nobody needs any more.
+//! The seats of an expired hold can be taken immediately, before the expiry is written.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::prelude::*;
+use actix::ArbiterHandle;
 use futures_util::future::join_all;
 
+use crate::actors::booking::Lanes;
+use crate::domain::clock::EpochMs;
 use crate::domain::command::{Action, Command};
 use crate::domain::effect::Outcome;
 use crate::domain::execution_error::StoreError;
+use crate::domain::ids::HoldId;
 use crate::store::{PURGE_ROWS, Store};
 use crate::telemetry::metrics::Metrics;
 
-use crate::actors::booking::Lanes;
+use super::periodic::run_every;
 
-/// Holds swept in one go, bounded so that a flood of ends never fills the lanes.
-const HOLDS_AT_ONCE: u32 = 500;
+/// Holds that are expired together, bounded so that many expiries never fill the lanes.
+const HOLDS_MAX: u32 = 500;
 
-/// Statements of one purge: it keeps up with some thousand keyed bookings a second.
-const PURGES_AT_ONCE: usize = 60;
+/// Statements of one purge, enough for some thousand keyed bookings a second.
+const PURGES_MAX: usize = 60;
 
-/// Between two counts of the holds that are alive.
+/// Between two counts of the active holds.
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Ticks between two purges.
-const TICKS_PER_PURGE: u64 = 60;
+/// Sweeps between two purges.
+const SWEEPS_PER_PURGE: u64 = 60;
 
-/// The sweeping actor. Every replica has one; a hold that two of them name is ended once.
+/// Expires holds. Every replica has one; a hold that two of them expire is ended once.
 pub struct HoldExpiry {
-    sweep: Arc<Sweep>,
-    interval: Duration,
-    running: bool,
-    ticks: u64,
-    counted: Option<Instant>,
-}
-
-struct Sweep {
     store: Arc<Store>,
     lanes: Arc<Lanes>,
     metrics: Arc<Metrics>,
     limit: Duration,
+    sweeps: u64,
+    counted: Option<Instant>,
 }
 
 impl HoldExpiry {
-    /// Starts it on the arbiter given, sweeping every `interval`; a sweep's commands have `limit` to run.
+    /// Starts it on the arbiter, with a sweep every `interval`. Its commands have `limit` to run.
     pub fn start_in(
         arbiter: &ArbiterHandle,
         store: Arc<Store>,
@@ -54,102 +50,64 @@ impl HoldExpiry {
         metrics: Arc<Metrics>,
         interval: Duration,
         limit: Duration,
-    ) -> Addr<Self> {
-        let sweep = Arc::new(Sweep { store, lanes, metrics, limit });
-        Supervisor::start_in_arbiter(arbiter, move |_| Self {
-            sweep,
-            interval,
-            running: false,
-            ticks: 0,
-            counted: None,
-        })
+    ) {
+        let expiry = Self { store, lanes, metrics, limit, sweeps: 0, counted: None };
+        run_every(arbiter, "the expiry of holds", interval, interval, expiry, Self::run);
     }
 
-    fn tick(&mut self, ctx: &mut Context<Self>) {
-        if self.running {
-            return;
-        }
-        self.running = true;
-        self.ticks += 1;
-        let (sweep, purge) = (Arc::clone(&self.sweep), self.ticks.is_multiple_of(TICKS_PER_PURGE));
-        let count = self.counted.is_none_or(|at| at.elapsed() >= COUNT_INTERVAL);
-        if count {
+    async fn run(&mut self) {
+        self.sweeps += 1;
+        if self.counted.is_none_or(|at| at.elapsed() >= COUNT_INTERVAL) {
             self.counted = Some(Instant::now());
+            match self.store.holds_alive().await {
+                Ok(holds) => self.metrics.hold.alive.set(holds),
+                // The health monitor reports the state of the database.
+                Err(error) => log::debug!("the holds cannot be counted now: {error}"),
+            }
         }
-        let task = actix::spawn(async move {
-            if count {
-                sweep.count().await;
-            }
-            sweep.run(purge).await
-        });
-        let done = task.into_actor(self).map(|result, actor, _| {
-            actor.running = false;
-            match result {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => log::warn!("holds are not being swept: {error}"),
-                Err(panic) => log::error!("a sweep failed: {panic}"),
-            }
-        });
-        ctx.spawn(done);
-    }
-}
-
-impl Actor for HoldExpiry {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.run_interval(self.interval, Self::tick);
-    }
-}
-
-impl Supervised for HoldExpiry {}
-
-impl Sweep {
-    /// A count that fails is left out: who is answerable for the database says so.
-    async fn count(&self) {
-        match self.store.holds_alive().await {
-            Ok(holds) => self.metrics.hold.alive.set(holds),
-            Err(error) => log::debug!("the holds are not counted now: {error}"),
+        if let Err(error) = self.sweep().await {
+            log::warn!("holds are not being swept: {error}");
         }
     }
 
-    async fn run(&self, purge: bool) -> Result<(), StoreError> {
+    async fn sweep(&self) -> Result<(), StoreError> {
         self.metrics.hold.sweeps_total.inc();
         loop {
-            let due = self.store.due_holds(HOLDS_AT_ONCE).await?;
+            let due = self.store.due_holds(HOLDS_MAX).await?;
             let found = due.len();
-            let ends = due.into_iter().map(|(hold, until, now)| async move {
-                let command = Command {
-                    schedule: hold.schedule,
-                    action: Action::Expire { hold },
-                    keyed: None,
-                    locked: false,
-                    queued: None,
-                };
-                let deadline = Instant::now() + self.limit;
-                let outcome = self.lanes.execute(command, deadline).await;
-                if matches!(outcome, Ok(Outcome::Done(_))) {
-                    self.metrics.hold.swept_total.inc();
-                    let lag = now.since(until).as_secs_f64();
-                    self.metrics.hold.expiry_lag_seconds.observe(lag);
-                    return true;
-                }
-                false
-            });
-            let swept = join_all(ends).await.into_iter().filter(|swept| *swept).count();
-            // A full page means that there are more; one that did not shrink would be read for ever.
-            if found < HOLDS_AT_ONCE as usize || swept == 0 {
+            let expiries = due.into_iter().map(|(hold, until, now)| self.expire(hold, until, now));
+            let expired = join_all(expiries).await.into_iter().filter(|expired| *expired).count();
+            // A full page means that there are more. One without progress would be read indefinitely.
+            if found < HOLDS_MAX as usize || expired == 0 {
                 break;
             }
         }
-        if purge {
+        if self.sweeps.is_multiple_of(SWEEPS_PER_PURGE) {
             let full = u64::try_from(PURGE_ROWS).unwrap_or(u64::MAX);
-            for _ in 0..PURGES_AT_ONCE {
+            for _ in 0..PURGES_MAX {
                 if self.store.purge().await? < full {
                     break;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Returns whether the expiry was written.
+    async fn expire(&self, hold: HoldId, until: EpochMs, now: EpochMs) -> bool {
+        let command = Command {
+            schedule: hold.schedule,
+            action: Action::Expire { hold },
+            keyed: None,
+            locked: false,
+            queued: None,
+        };
+        let outcome = self.lanes.execute(command, Instant::now() + self.limit).await;
+        let expired = matches!(outcome, Ok(Outcome::Done(_)));
+        if expired {
+            self.metrics.hold.swept_total.inc();
+            self.metrics.hold.expiry_lag_seconds.observe(now.since(until).as_secs_f64());
+        }
+        expired
     }
 }

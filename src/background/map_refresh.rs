@@ -1,134 +1,101 @@
-//! The clock of the seat maps: schedules that somebody listens to are followed, so that their listeners
-//! hear of every change without asking; and processes that share a Redis tell each other of commits.
+//! Refreshes the maps of schedules that have listeners, so that every change reaches them without a request, and
+//! exchanges commit notifications with the other processes that share a Redis.
 //!
-//! Maps that are only read need no clock: their readers ask.
+//! Maps without listeners are not refreshed here: a reader refreshes the map that it reads.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::*;
+use actix::ArbiterHandle;
+use futures_util::FutureExt as _;
+use parking_lot::Mutex;
 
-use crate::domain::execution_error::StoreError;
 use crate::domain::ids::ScheduleId;
 use crate::seat_map::{SeatMaps, SharedMaps, Streams};
 use crate::telemetry::metrics::Metrics;
 
+use super::periodic::run_every;
+
 /// Between two looks at what is due, and between two messages to the other processes.
 const INTERVAL: Duration = Duration::from_millis(25);
 
-/// Before the connection that news come by is opened again.
-const RETRY: Duration = Duration::from_secs(1);
+/// Before a lost subscription to the other processes is opened again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The following actor.
+/// Refreshes the maps that have listeners.
+#[derive(Clone)]
 pub struct MapRefresh {
-    maps: Arc<SeatMaps>,
     streams: Arc<Streams>,
     metrics: Arc<Metrics>,
-    /// Schedules that are being read: a slow one does not hold up the others.
-    reading: HashSet<ScheduleId>,
-    telling: bool,
+    /// Schedules that are being refreshed: a slow one does not delay the others.
+    refreshing: Arc<Mutex<HashSet<ScheduleId>>>,
 }
 
 impl MapRefresh {
-    /// Starts it on the arbiter given.
+    /// Starts the tasks on the arbiter.
     pub fn start_in(
         arbiter: &ArbiterHandle,
         maps: Arc<SeatMaps>,
         streams: Arc<Streams>,
         metrics: Arc<Metrics>,
-    ) -> Addr<Self> {
-        Supervisor::start_in_arbiter(arbiter, move |_| Self {
-            maps,
-            streams,
-            metrics,
-            reading: HashSet::new(),
-            telling: false,
-        })
-    }
-
-    fn tick(&mut self, ctx: &mut Context<Self>) {
-        self.tell(ctx);
-        for id in self.streams.due() {
-            if !self.reading.insert(id) {
-                continue;
-            }
-            let streams = Arc::clone(&self.streams);
-            let task = actix::spawn(async move { streams.follow(id).await });
-            let done = task.into_actor(self).map(move |result, actor, _| {
-                actor.reading.remove(&id);
-                match result {
-                    Ok(result) => actor.told(id, result),
-                    Err(panic) => log::error!("following schedule {id} failed: {panic}"),
-                }
+    ) {
+        if let Some(shared) = maps.shared().cloned() {
+            let publisher = Arc::clone(&maps);
+            let publish = async |maps: &mut Arc<SeatMaps>| maps.tell().await;
+            run_every(arbiter, "the publisher of commits", INTERVAL, INTERVAL, publisher, publish);
+            let _ = arbiter.spawn_fn(|| {
+                actix::spawn(subscribe(maps));
+                actix::spawn(renew_epochs(shared));
             });
-            ctx.spawn(done);
         }
+        let refresh = Self { streams, metrics, refreshing: Arc::default() };
+        let tick = async |refresh: &mut Self| refresh.refresh_due();
+        run_every(arbiter, "the refresh of maps", INTERVAL, INTERVAL, refresh, tick);
     }
 
-    fn tell(&mut self, ctx: &mut Context<Self>) {
-        if self.telling || self.maps.shared().is_none() {
-            return;
-        }
-        self.telling = true;
-        let maps = Arc::clone(&self.maps);
-        let task = actix::spawn(async move { maps.tell().await });
-        let done = task.into_actor(self).map(|result, actor, _| {
-            actor.telling = false;
-            if let Err(panic) = result {
-                log::error!("telling other processes failed: {panic}");
-            }
-        });
-        ctx.spawn(done);
-    }
-
-    /// Hears the other processes' news, again and again.
-    async fn hear(maps: Arc<SeatMaps>) {
-        loop {
-            // Who is answerable for Redis says what is wrong; until it is well the journal is asked as often
-            // as without.
-            if let Err(error) = maps.hear().await {
-                log::debug!("no news of other processes: {error}");
-            }
-            tokio::time::sleep(RETRY).await;
-        }
-    }
-
-    /// After each time without Redis: what was told meanwhile is lost, so what is shared counts no more.
-    async fn renew(shared: Arc<SharedMaps>) {
-        while shared.recovered().await {
-            while !shared.begin_epoch().await {
-                tokio::time::sleep(RETRY).await;
+    fn refresh_due(&self) {
+        for id in self.streams.due() {
+            if self.refreshing.lock().insert(id) {
+                let this = self.clone();
+                actix::spawn(async move {
+                    if AssertUnwindSafe(this.refresh(id)).catch_unwind().await.is_err() {
+                        log::error!("the refresh of schedule {id} panicked");
+                    }
+                    this.refreshing.lock().remove(&id);
+                });
             }
         }
     }
 
-    fn told(&self, id: ScheduleId, result: Result<bool, StoreError>) {
-        match result {
+    async fn refresh(&self, id: ScheduleId) {
+        match self.streams.follow(id).await {
             Ok(true) => self.metrics.stream.updates_total.inc(),
             Ok(false) => {}
-            // Who is answerable for the database says so already.
-            Err(error) => log::debug!("schedule {id} cannot be followed now: {error}"),
+            // The health monitor reports the state of the database.
+            Err(error) => log::debug!("schedule {id} cannot be refreshed now: {error}"),
         }
     }
 }
 
-impl Actor for MapRefresh {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.run_interval(INTERVAL, Self::tick);
-        if let Some(shared) = self.maps.shared() {
-            ctx.spawn(Self::hear(Arc::clone(&self.maps)).into_actor(self));
-            ctx.spawn(Self::renew(Arc::clone(shared)).into_actor(self));
+/// Receives the commit notifications of the other processes.
+async fn subscribe(maps: Arc<SeatMaps>) {
+    loop {
+        // The seat locks report the state of Redis. Until it recovers, maps are refreshed from the journal as
+        // often as without Redis.
+        if let Err(error) = maps.hear().await {
+            log::debug!("no commit notifications from other processes: {error}");
         }
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }
 
-impl Supervised for MapRefresh {
-    /// What was being read by the actor before is lost.
-    fn restarting(&mut self, _: &mut Context<Self>) {
-        self.reading.clear();
-        self.telling = false;
+/// Begins a new epoch of the shared maps after each outage of Redis, because notifications were lost in it.
+async fn renew_epochs(shared: Arc<SharedMaps>) {
+    while shared.recovered().await {
+        while !shared.begin_epoch().await {
+            tokio::time::sleep(RETRY_INTERVAL).await;
+        }
     }
 }

@@ -1,11 +1,9 @@
-//! The consumers of the queue in front: a task per partition, which hands its requests to the lanes in
-//! their order.
+//! The consumers of the queue: a task per partition, which submits its requests to the lanes in their order.
 //!
-//! Up to two batches of a partition are in the lane at once: while one commits, the next gathers. When one
-//! request fails for a reason that may pass, nothing behind it is executed; after a pause all of them are
-//! submitted again, in order. What had its effect already is answered with it.
+//! Up to two batches of a partition are in the lane at the same time: while one commits, the next gathers. When a
+//! request fails for a temporary reason, no request behind it is executed; after a pause all of them are submitted
+//! again, in order. A request that had its effect already gets its recorded outcome.
 
-use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::domain::command::Queued;
-use crate::domain::effect::{Outcome, RecordedAnswer};
+use crate::domain::effect::RecordedAnswer;
 use crate::domain::execution_error::ExecutionError;
 use crate::domain::ids::RequestId;
-use crate::domain::rejection::Rejection;
 use crate::faults::{self, FailPoint};
 use crate::queue::{
     Deliveries, Message, Outcomes, Partition, Queue, QueueError, QueuedRequest, UNSETTLED_MAX,
@@ -27,102 +23,103 @@ use crate::queue::{
 };
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::metrics::queue::Executed;
 use crate::telemetry::request_context;
 
 use crate::actors::booking::{Lanes, SubmitError};
 use crate::actors::health::Health;
 
-mod duty;
+mod assignment;
+mod backoff;
+mod dead_letters;
 mod in_flight;
-mod parking;
-mod rest;
 
-use duty::{Duty, Sharing};
+use assignment::{AssignmentTask, WorkerAssignment};
+use backoff::PartitionBackoff;
 use in_flight::{ExecutionsInFlight, Permit};
-use rest::Backoff;
 
-/// How often it is said, at most, who of a partition is being executed.
-const MARK_INTERVAL: Duration = Duration::from_millis(100);
+/// The shortest time between two updates of a partition's running request in the waiting list.
+const RUNNING_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A request that fails so often, alone, after its time was over, while others are executed, is a dead
-/// letter.
-const TRIES_MAX: u32 = 8;
+/// A request that fails this often, after its deadline, while other requests are executed, is a poison message.
+const MAX_DELIVERY_ATTEMPTS: u32 = 8;
+
+/// A commit within this time shows that the database executes requests.
+const RECENT_COMMIT: Duration = Duration::from_secs(5);
 
 /// What the consumers of a process work with.
 pub struct QueueConsumers {
-    /// Where requests wait.
+    /// The source of the requests.
     pub queue: Arc<dyn Queue>,
-    /// Who executes them.
+    /// Execute the requests.
     pub lanes: Arc<Lanes>,
-    /// Whether they can be executed now.
+    /// Whether the database is writable.
     pub health: Arc<Health>,
-    /// Where their outcomes are.
+    /// Has the recorded outcomes.
     pub store: Arc<Store>,
-    /// Who waits.
+    /// The positions of waiting requests.
     pub waiting: Arc<WaitingList>,
-    /// Who waits in this process for an outcome.
+    /// Notified of completed requests.
     pub outcomes: Arc<Outcomes>,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Deliveries of one partition that may be in its lane.
+    /// How many requests of one partition may be in its lane.
     pub window: usize,
-    /// Deliveries of all partitions that may be in the lanes: the rest of their places is for those who
-    /// come directly.
-    pub places: usize,
-    /// How long one of them may take.
-    pub patience: Duration,
-    /// What is recorded for a request that nobody can execute, and is asked for later.
-    pub render_parked: fn(RequestId) -> RecordedAnswer,
-    /// The status of the answer that is recorded for a request whose time was over.
+    /// How many requests of all partitions may be in the lanes; the rest is left for direct requests.
+    pub permits: usize,
+    /// The longest that one execution may take.
+    pub timeout: Duration,
+    /// Renders the recorded outcome of a request that cannot be executed.
+    pub render_dead_letter: fn(RequestId) -> RecordedAnswer,
+    /// The status of the recorded answer to an expired request.
     pub expired_status: u16,
 }
 
 /// The running consumers of a process.
 pub struct Consuming {
-    duty: watch::Sender<Duty>,
+    assignment: watch::Sender<WorkerAssignment>,
     tasks: JoinSet<()>,
 }
 
 impl Consuming {
-    /// Takes no more deliveries; those under way are finished and settled. False if that is not so by
-    /// `deadline`: what is left comes again, to others.
+    /// Stops taking deliveries; those that are being executed are finished and settled. Returns false if this was not
+    /// complete by `deadline`: the rest is delivered again, to other processes.
     pub async fn stop_by(mut self, deadline: std::time::Instant) -> bool {
-        self.duty.send_modify(Duty::end);
+        self.assignment.send_modify(|assignment| assignment.stopped = true);
         let all = async { while self.tasks.join_next().await.is_some() {} };
         tokio::time::timeout_at(deadline.into(), all).await.is_ok()
     }
 }
 
 impl QueueConsumers {
-    /// Starts a task per partition, in the tokio runtime of the caller, and one that knows which of them have
-    /// something to do in this process.
+    /// Starts a task per partition, and one that assigns partitions to this process. Must be called inside a tokio
+    /// runtime.
     #[must_use]
     pub fn start(self, partitions: u16) -> Consuming {
-        // A consumer that waits for a message has a place already.
-        let places = Arc::new(Semaphore::new(self.places.max(usize::from(partitions) * 2)));
-        let this = Arc::new(self);
-        let duty = watch::Sender::new(Duty::default());
+        // A consumer that waits for a message holds a permit already.
+        let permits = Arc::new(Semaphore::new(self.permits.max(usize::from(partitions) * 2)));
+        let with = Arc::new(self);
+        let assignment = watch::Sender::new(WorkerAssignment::default());
         let mut tasks = JoinSet::new();
-        let sharing = Sharing {
-            store: Arc::clone(&this.store),
-            duty: duty.clone(),
+        let assigning = AssignmentTask {
+            store: Arc::clone(&with.store),
+            assignment: assignment.clone(),
             partitions,
-            gauge: this.metrics.queue.partitions.clone(),
+            gauge: with.metrics.queue.partitions.clone(),
         };
-        tasks.spawn(sharing.run(this.queue.shared_as()));
+        tasks.spawn(assigning.run(with.queue.worker_group()));
         for partition in Partition::all(partitions) {
+            let paused = with.metrics.queue.paused_partitions.clone();
             let consumer = Consumer {
-                with: Arc::clone(&this),
+                with: Arc::clone(&with),
                 partition,
-                duty: duty.subscribe(),
-                places: Arc::clone(&places),
-                marked: None,
-                rest: Backoff::new(partition, this.metrics.queue.paused_partitions.clone()),
+                assignment: assignment.subscribe(),
+                permits: Arc::clone(&permits),
+                running_marked: None,
+                backoff: PartitionBackoff::new(partition, paused),
             };
             tasks.spawn(consumer.run());
         }
-        Consuming { duty, tasks }
+        Consuming { assignment, tasks }
     }
 }
 
@@ -130,226 +127,223 @@ impl QueueConsumers {
 struct Consumer {
     with: Arc<QueueConsumers>,
     partition: Partition,
-    duty: watch::Receiver<Duty>,
-    places: Arc<Semaphore>,
-    /// When it was last said who is being executed.
-    marked: Option<Instant>,
-    rest: Backoff,
+    assignment: watch::Receiver<WorkerAssignment>,
+    permits: Arc<Semaphore>,
+    /// When the running request was last written to the waiting list.
+    running_marked: Option<Instant>,
+    backoff: PartitionBackoff,
 }
 
 impl Consumer {
-    /// Consumes whenever the partition is this process's, until the process stops, whatever happens to the
-    /// queue. A panic ends the work on one opening of the partition, and what was not settled comes again.
+    /// Consumes whenever the partition is assigned to this process, until the process stops. After an error or a
+    /// panic the partition is opened again, and what was not settled is delivered again.
     async fn run(mut self) {
-        while self.has_work().await {
+        while self.assigned().await {
             let consumed = AssertUnwindSafe(self.consume()).catch_unwind().await;
-            let error = match consumed {
-                Ok(Ok(())) => {
-                    self.rest.end();
-                    continue;
+            match consumed.unwrap_or_else(|_| Err(QueueError::new("its consumer panicked"))) {
+                Ok(()) => self.backoff.succeed(),
+                Err(error) => {
+                    if !self.backoff.is_active() {
+                        log::warn!("partition {} of the queue: {error}", self.partition.0);
+                    }
+                    self.pause().await;
                 }
-                Ok(Err(error)) => error,
-                Err(_) => QueueError::new("its consumer failed"),
-            };
-            if !self.rest.is_on() {
-                log::warn!("partition {} of the queue: {error}", self.partition.0);
             }
-            self.rest().await;
         }
     }
 
-    /// Waits until the partition is this process's; false when the process stops.
-    async fn has_work(&mut self) -> bool {
+    /// Waits until the partition is assigned to this process; returns false when the process stops.
+    async fn assigned(&mut self) -> bool {
         let partition = self.partition;
-        if !self.duty.borrow().includes(partition) {
-            // A failure may have been the last thing here: the partition is not paused, it is elsewhere.
-            self.rest.give_up();
+        if !self.assignment.borrow().includes(partition) {
+            // After a failure the partition is not paused any more: another process consumes it.
+            self.backoff.reset();
         }
-        let wanted = self.duty.wait_for(|duty| duty.is_over() || duty.includes(partition)).await;
-        wanted.is_ok_and(|duty| !duty.is_over())
+        let assigned = self.assignment.wait_for(|now| now.stopped || now.includes(partition));
+        assigned.await.is_ok_and(|now| !now.stopped)
     }
 
-    /// Consumes until the partition is not this process's any more, and what was begun is settled.
+    /// Consumes until the partition is assigned to another process, and all that was begun is settled.
     async fn consume(&mut self) -> Result<(), QueueError> {
         let mut deliveries = self.with.queue.open(self.partition).await?;
-        let window = self.with.window.min(usize::from(UNSETTLED_MAX));
-        let mut flight = ExecutionsInFlight::new(window, self.with.expired_status);
+        let mut in_flight = ExecutionsInFlight::new(
+            Arc::clone(&self.with.lanes),
+            self.with.timeout,
+            self.with.window.min(usize::from(UNSETTLED_MAX)),
+            self.with.expired_status,
+        );
         let opened = Instant::now();
         loop {
-            let on_duty = self.duty.borrow_and_update().includes(self.partition);
-            if !on_duty && flight.is_empty() {
+            let assigned = self.assignment.borrow_and_update().includes(self.partition);
+            if !assigned && in_flight.is_empty() {
                 return Ok(());
             }
             tokio::select! {
                 biased;
-                _ = self.duty.changed(), if on_duty => {}
-                step = flight.landed(), if !flight.is_empty() => {
-                    if let ControlFlow::Break(failure) = step {
-                        if self.is_given_up() {
-                            // Another process goes on with what is not settled.
+                _ = self.assignment.changed(), if assigned => {}
+                result = in_flight.first_completed(), if !in_flight.is_empty() => {
+                    if let Err(failure) = result {
+                        if self.is_reassigned() {
+                            // The other process executes what is not settled.
                             return Ok(());
                         }
-                        self.interrupted(&mut flight, &mut *deliveries, &failure).await?;
+                        self.handle_failure(&mut in_flight, &mut *deliveries, &failure).await?;
                     }
-                    self.settle(&mut flight, &mut *deliveries).await?;
+                    self.settle(&mut in_flight, &mut *deliveries).await?;
                 }
-                next = next(&self.places, &mut *deliveries), if on_duty && flight.has_room() => {
-                    let (place, message) = next?;
-                    self.begin(&mut flight, place, message);
+                next = next(&self.permits, &mut *deliveries), if assigned && in_flight.has_room() => {
+                    let (permit, message) = next?;
+                    self.submit(&mut in_flight, permit, message);
                 }
-                () = Backoff::quiet(opened), if self.rest.is_on() && flight.is_empty() => {
-                    self.rest.end();
-                }
+                () = PartitionBackoff::recovered(opened),
+                    if self.backoff.is_active() && in_flight.is_empty() => self.backoff.succeed(),
             }
         }
     }
 
-    /// Whether the partition is another process's now, while this one works on.
-    fn is_given_up(&self) -> bool {
-        let duty = self.duty.borrow();
-        !duty.is_over() && !duty.includes(self.partition)
+    /// Whether another process consumes the partition now, and this one does not stop.
+    fn is_reassigned(&self) -> bool {
+        let assignment = self.assignment.borrow();
+        !assignment.stopped && !assignment.includes(self.partition)
     }
 
-    /// Puts the requests of a message behind those under way. Those behind the first take what places
-    /// there are: a message is not taken apart.
-    fn begin(
+    /// Submits the requests of a message. Those after the first take a permit only if one is free, because a message
+    /// is not split.
+    fn submit(
         &mut self,
-        flight: &mut ExecutionsInFlight,
-        place: OwnedSemaphorePermit,
+        in_flight: &mut ExecutionsInFlight,
+        permit: OwnedSemaphorePermit,
         message: Message,
     ) {
-        let mut place = Some(place);
-        for (message, request) in QueuedRequest::read_all(message) {
-            let permit = place.take().or_else(|| Arc::clone(&self.places).try_acquire_owned().ok());
-            let place = Permit::new(permit, &self.with.metrics.queue.in_flight);
+        let mut first = Some(permit);
+        for (message, request) in QueuedRequest::decode_all(message) {
+            let permit =
+                first.take().or_else(|| Arc::clone(&self.permits).try_acquire_owned().ok());
+            let permit = Permit::new(permit, &self.with.metrics.queue.in_flight);
             if let Ok(request) = &request {
-                self.mark(request.queued.id);
+                self.mark_running(request.queued.id);
             }
-            flight.push((message, request), place, (&self.with.lanes, self.with.patience));
+            in_flight.push(message, request, permit);
         }
-        flight.end_message();
+        in_flight.end_message();
     }
 
-    /// Says who is being executed, from time to time; nobody waits for it.
-    fn mark(&mut self, id: RequestId) {
-        if self.marked.is_none_or(|marked| marked.elapsed() >= MARK_INTERVAL) {
-            self.marked = Some(Instant::now());
+    /// Writes to the waiting list from time to time, in the background, which request is being executed.
+    fn mark_running(&mut self, id: RequestId) {
+        if self.running_marked.is_none_or(|marked| marked.elapsed() >= RUNNING_INTERVAL) {
+            self.running_marked = Some(Instant::now());
             let waiting = Arc::clone(&self.with.waiting);
-            request_context::spawn(async move { waiting.start(id).await });
+            request_context::spawn(async move { waiting.mark_running(id).await });
         }
     }
 
-    /// Settles what has landed, in order, and tells those who wait for it.
+    /// Settles the oldest completed requests, and notifies those who wait for them.
     async fn settle(
         &mut self,
-        flight: &mut ExecutionsInFlight,
+        in_flight: &mut ExecutionsInFlight,
         deliveries: &mut dyn Deliveries,
     ) -> Result<(), QueueError> {
-        let mut landed = flight.take_landed();
-        if landed.is_empty() {
+        let mut completed = in_flight.take_completed();
+        if completed.is_empty() {
             return Ok(());
         }
-        for one in &mut landed {
+        for (one, executed) in &mut completed {
             if let Err(reason) = &one.request {
-                one.executed = self.park(one.message.clone(), None, reason).await?;
+                *executed = self.dead_letter(one.message.clone(), None, reason).await?;
             }
         }
         faults::reach(FailPoint::BeforeSettle).await.map_err(QueueError::new)?;
-        let messages = landed.iter().filter(|one| one.ends_message).count();
+        let messages = completed.iter().filter(|(one, _)| one.ends_message).count();
         if messages > 0 {
             deliveries.settle(messages).await?;
         }
-        self.rest.end();
+        self.backoff.succeed();
         let metrics = &self.with.metrics.queue;
         let now = self.with.store.clock();
-        let mut left = Vec::with_capacity(landed.len());
-        for one in landed {
-            metrics.executed(one.executed);
+        let mut settled = Vec::with_capacity(completed.len());
+        for (one, executed) in completed {
+            metrics.executed(executed);
             if let Ok(request) = one.request {
                 let id = request.queued.id;
                 metrics.wait_seconds.observe(now.since(id.made_at()).as_secs_f64());
-                left.push((id, request.customer()));
+                settled.push((id, request.customer()));
             }
         }
-        self.with.outcomes.tell(left.iter().map(|(id, _)| id));
-        self.leave(left);
+        self.with.outcomes.notify(settled.iter().map(|(id, _)| id));
+        self.remove_from_waiting_list(settled);
         Ok(())
     }
 
-    /// Lets requests out of their lines, schedule by schedule; nobody waits for it.
-    fn leave(&self, mut left: Vec<(RequestId, String)>) {
-        left.sort_by_key(|(id, _)| id.schedule);
-        let with = Arc::clone(&self.with);
+    /// Removes executed requests from the waiting list, in the background.
+    fn remove_from_waiting_list(&self, mut requests: Vec<(RequestId, String)>) {
+        requests.sort_by_key(|(id, _)| id.schedule);
+        let waiting = Arc::clone(&self.with.waiting);
         request_context::spawn(async move {
-            for of_schedule in left.chunk_by(|(one, _), (next, _)| one.schedule == next.schedule) {
-                if let Some((id, _)) = of_schedule.first() {
-                    with.waiting.leave(id.schedule, of_schedule, true).await;
+            for chunk in requests.chunk_by(|(one, _), (next, _)| one.schedule == next.schedule) {
+                if let Some((id, _)) = chunk.first() {
+                    waiting.remove(id.schedule, chunk, true).await;
                 }
             }
         });
     }
 
-    /// The oldest request failed. If that may pass, everything under way is begun again after a pause;
-    /// otherwise it is parked, and the others go on.
-    async fn interrupted(
+    /// Handles the failure of the oldest request. A poison message becomes a dead letter, and the others are
+    /// executed; after any other failure all requests are submitted again after a pause.
+    async fn handle_failure(
         &mut self,
-        flight: &mut ExecutionsInFlight,
+        in_flight: &mut ExecutionsInFlight,
         deliveries: &mut dyn Deliveries,
         failure: &SubmitError,
     ) -> Result<(), QueueError> {
-        let hopeless = match failure {
+        let poison = match failure {
             SubmitError::Failed(ExecutionError::Impossible(reason)) => Some(reason.clone()),
-            SubmitError::Failed(_) if self.is_beyond_hope(flight) => Some(failure.to_string()),
+            SubmitError::Failed(_) if self.is_poison_message(in_flight) => {
+                Some(failure.to_string())
+            }
             _ => None,
         };
-        if let Some(reason) = hopeless {
-            if let Some((message, id)) = flight.first() {
-                let given_up = self.park(message, Some(id), &reason).await?;
-                flight.give_up_first(given_up);
+        if let Some(reason) = poison {
+            if let Some(first) = in_flight.first()
+                && let Ok(request) = &first.request
+            {
+                let id = request.queued.id;
+                let executed = self.dead_letter(first.message.clone(), Some(id), &reason).await?;
+                in_flight.complete_first(executed);
             }
-            return self.settle(flight, deliveries).await;
+            return self.settle(in_flight, deliveries).await;
         }
-        if !self.rest.is_on() {
-            log::warn!("partition {} of the queue waits: {failure}", self.partition.0);
+        if !self.backoff.is_active() {
+            log::warn!("partition {} of the queue is paused: {failure}", self.partition.0);
             self.with.metrics.queue.interruptions_total.inc();
         }
-        self.rest().await;
-        flight.begin_again((&self.with.lanes, self.with.patience));
+        self.pause().await;
+        in_flight.retry();
         Ok(())
     }
 
-    /// Whether the oldest request keeps failing by itself: it is long over, the database is writable, and
-    /// still it fails.
-    fn is_beyond_hope(&self, flight: &ExecutionsInFlight) -> bool {
-        let late = flight.first_queued().is_some_and(|Queued { not_after, .. }| {
-            self.with.store.clock() > not_after.plus(self.with.patience * 2)
-        });
-        let works = self.with.health.writable()
-            && self.with.store.has_committed_within(Duration::from_secs(5));
-        late && works && flight.tries_of_first() >= TRIES_MAX
+    /// Whether the oldest request itself is the reason of its failures: its deadline is long over, the database
+    /// executes others, and it has failed many times.
+    fn is_poison_message(&self, in_flight: &ExecutionsInFlight) -> bool {
+        in_flight.first().is_some_and(|first| {
+            first.attempts >= MAX_DELIVERY_ATTEMPTS
+                && first.request.as_ref().is_ok_and(|request| {
+                    self.with.store.clock() > request.queued.not_after.plus(self.with.timeout * 2)
+                })
+                && self.with.health.writable()
+                && self.with.store.has_committed_within(RECENT_COMMIT)
+        })
     }
 
-    async fn rest(&mut self) {
-        self.rest.take(&self.with.health, self.duty.clone()).await;
+    async fn pause(&mut self) {
+        self.backoff.pause(&self.with.health, self.assignment.clone()).await;
     }
 }
 
-/// The next delivery, once there is a place for it in the lanes. Giving up waiting loses nothing.
+/// Waits for a permit, then for the next delivery. Cancellation-safe.
 async fn next(
-    places: &Arc<Semaphore>,
+    permits: &Arc<Semaphore>,
     deliveries: &mut dyn Deliveries,
 ) -> Result<(OwnedSemaphorePermit, Message), QueueError> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(QueueError::new)?;
-    Ok((place, deliveries.next().await?))
-}
-
-/// How an execution is counted. A status request after the deadline may have recorded "expired" before it.
-fn executed(outcome: &Outcome, expired_status: u16) -> Executed {
-    match outcome {
-        Outcome::Done(_) => Executed::Done,
-        Outcome::Refused(Rejection::TooLate) => Executed::Expired,
-        Outcome::Replayed(answer) if answer.status == expired_status => Executed::Expired,
-        Outcome::Refused(_) => Executed::Refused,
-        Outcome::Repeated(_) | Outcome::Replayed(_) | Outcome::NotRecorded => Executed::Repeated,
-    }
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(QueueError::new)?;
+    Ok((permit, deliveries.next().await?))
 }

@@ -1,4 +1,4 @@
-//! `seatlock queue`: the dead letters of the queue in front, looked at, sent back or dropped.
+//! `seatlock queue`: lists, retries or deletes the dead letters of the queue.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -9,18 +9,20 @@ use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 use seatlock::app::{open_queue, store_settings};
 use seatlock::http::time;
-use seatlock::queue::{self, DeadLetter, Fate, LetterCounts, Queue};
+use seatlock::queue::{
+    DeadLetter, DeadLetterAction, DeadLetterProgress, DeadLetterSelection, Queue,
+};
 use seatlock::store::Store;
 use seatlock::telemetry::metrics::Metrics;
 
 use super::signals::Signals;
 use super::{Failed, logging, print, read_config};
 
-/// How often the progress is shown.
-const SHOW_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two updates of the progress bar.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How many reasons are printed of those for which letters are still there.
-const REASONS_MAX: usize = 10;
+/// The most problems that are printed.
+const PROBLEMS_MAX: usize = 10;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct QueueArguments {
@@ -35,19 +37,19 @@ enum Command {
         /// At most so many
         #[arg(long, default_value_t = 100)]
         limit: usize,
-        /// With what they say
+        /// With their content
         #[arg(long)]
         body: bool,
     },
     /// Put dead letters back into the queue; a request whose time is over will expire
-    Retry(LetterSelection),
+    Retry(Selection),
     /// Delete dead letters for good
-    Drop(LetterSelection),
+    Drop(Selection),
 }
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-struct LetterSelection {
+struct Selection {
     /// Their ids
     ids: Vec<String>,
     /// All there are
@@ -64,7 +66,7 @@ pub(crate) fn run(arguments: &QueueArguments) -> Result<(), Failed> {
         let store = Store::open(store_settings(&config), Arc::new(metrics)).await;
         let store = store.map_err(|error| failed(error.to_string()))?;
         let queue = open_queue(&config.queue, &store).map_err(|error| failed(error.to_string()))?;
-        let done = obey(&*queue, &arguments.command).await;
+        let done = execute(&*queue, &arguments.command).await;
         queue.close().await;
         store.close().await;
         done
@@ -72,52 +74,56 @@ pub(crate) fn run(arguments: &QueueArguments) -> Result<(), Failed> {
     System::new().block_on(work)
 }
 
-async fn obey(queue: &dyn Queue, command: &Command) -> Result<(), Failed> {
+async fn execute(queue: &dyn Queue, command: &Command) -> Result<(), Failed> {
     match command {
         Command::List { limit, body } => {
-            let letters = queue.letters(*limit).await;
+            let letters = queue.dead_letters(*limit).await;
             let letters = letters.map_err(|error| Failed::Work(error.to_string()))?;
             print(&list(&letters, *body))
         }
-        Command::Retry(which) => settle(queue, which, Fate::Retry).await,
-        Command::Drop(which) => settle(queue, which, Fate::Drop).await,
+        Command::Retry(selection) => resolve(queue, selection, DeadLetterAction::Retry).await,
+        Command::Drop(selection) => resolve(queue, selection, DeadLetterAction::Drop).await,
     }
 }
 
-/// Takes letters away, and says how many were, whatever happens: the rest is an error.
-async fn settle(queue: &dyn Queue, which: &LetterSelection, fate: Fate) -> Result<(), Failed> {
-    let tally = LetterCounts::default();
-    let ended = take(queue, which, fate, &tally).await;
-    let summary = Summary::of(fate, &which.ids, &tally, ended);
+/// Retries or deletes dead letters, and prints in any case how many; fails if some were not.
+async fn resolve(
+    queue: &dyn Queue,
+    selection: &Selection,
+    action: DeadLetterAction,
+) -> Result<(), Failed> {
+    let progress = DeadLetterProgress::default();
+    let ended = run_with_progress(queue, selection, action, &progress).await;
+    let summary = Summary::new(action, &selection.ids, &progress, ended);
     print(&format!("{}\n", summary.counts))?;
-    summary.remedy.map_or(Ok(()), |remedy| Err(Failed::Work(remedy)))
+    summary.problems.map_or(Ok(()), |problems| Err(Failed::Work(problems)))
 }
 
-/// Works until the end, an error or a signal; shows on a terminal how far it is.
-async fn take(
+/// Runs until the end, an error or a signal, with a progress bar on a terminal.
+async fn run_with_progress(
     queue: &dyn Queue,
-    which: &LetterSelection,
-    fate: Fate,
-    tally: &LetterCounts,
+    selection: &Selection,
+    action: DeadLetterAction,
+    progress: &DeadLetterProgress,
 ) -> Result<(), String> {
     let mut signals = Signals::listen().map_err(|error| error.to_string())?;
-    let chosen = match which.all {
-        true => queue::LetterSelection::All,
-        false => queue::LetterSelection::Ids(which.ids.iter().cloned().collect()),
+    let selected = match selection.all {
+        true => DeadLetterSelection::All,
+        false => DeadLetterSelection::Ids(selection.ids.iter().cloned().collect()),
     };
-    // Nothing is shown where the standard error is no terminal.
+    // Shows nothing where standard error is not a terminal.
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} {msg}") {
         bar.set_style(style.tick_chars("|/-\\ "));
     }
-    bar.set_message(done(fate));
-    let mut taking = queue.take(chosen, fate, tally);
+    bar.set_message(done(action));
+    let mut running = queue.resolve_dead_letters(selected, action, progress);
     let ended = loop {
         tokio::select! {
-            ended = &mut taking => break ended.map_err(|error| error.to_string()),
+            ended = &mut running => break ended.map_err(|error| error.to_string()),
             signal = signals.next() => break Err(format!("it was ended by {signal}")),
-            () = tokio::time::sleep(SHOW_INTERVAL) => {
-                bar.set_position(u64::try_from(tally.done()).unwrap_or(u64::MAX));
+            () = tokio::time::sleep(PROGRESS_INTERVAL) => {
+                bar.set_position(u64::try_from(progress.done()).unwrap_or(u64::MAX));
                 bar.tick();
             }
         }
@@ -126,33 +132,37 @@ async fn take(
     ended
 }
 
-/// What is said at the end.
+/// The result that is printed.
 #[derive(Debug, PartialEq, Eq)]
 struct Summary {
     counts: String,
-    /// Why not everything was done, and what to do about it.
-    remedy: Option<String>,
+    /// Why not everything was done, and the remedies.
+    problems: Option<String>,
 }
 
-fn done(fate: Fate) -> &'static str {
-    match fate {
-        Fate::Retry => "put back",
-        Fate::Drop => "dropped",
+fn done(action: DeadLetterAction) -> &'static str {
+    match action {
+        DeadLetterAction::Retry => "put back",
+        DeadLetterAction::Drop => "dropped",
     }
 }
 
 impl Summary {
-    /// Ids that were named and not seen are not there, if the work came to its end; else nothing is known of
-    /// them.
-    fn of(fate: Fate, ids: &[String], tally: &LetterCounts, ended: Result<(), String>) -> Self {
-        let unseen = || ids.iter().filter(|id| !tally.has_found(id));
-        let failed = tally.failed();
-        let mut counts = format!("{} {}", tally.done(), done(fate));
-        let mut reasons = Vec::new();
-        let mut add = |number: usize, what: &str| {
+    /// After a complete run, ids that were not found do not exist; otherwise they may.
+    fn new(
+        action: DeadLetterAction,
+        ids: &[String],
+        progress: &DeadLetterProgress,
+        ended: Result<(), String>,
+    ) -> Self {
+        let unseen = || ids.iter().filter(|id| !progress.has_found(id));
+        let failed = progress.failed();
+        let mut counts = format!("{} {}", progress.done(), done(action));
+        let mut problems = Vec::new();
+        let mut add = |number: usize, result: &str| {
             if number > 0 {
                 // Writing to a string cannot fail.
-                let _ = write!(counts, ", {number} {what}");
+                let _ = write!(counts, ", {number} {result}");
             }
         };
         add(failed.len(), "failed");
@@ -161,33 +171,32 @@ impl Summary {
                 add(unseen().count(), "not found");
                 let missing =
                     |id| format!("there is no dead letter {id:?}; `seatlock queue list` shows all");
-                reasons.extend(unseen().map(missing));
+                problems.extend(unseen().map(missing));
             }
             Err(problem) => {
                 add(unseen().count(), "not reached");
-                let remedy = "the rest is still there; run the command again";
-                reasons.push(format!("{problem}; {remedy}"));
+                problems.push(format!("{problem}; the rest is still there; run the command again"));
             }
         }
         let still = |(id, reason)| format!("dead letter {id:?} is still there: {reason}");
-        reasons.extend(failed.into_iter().map(still));
-        let more = reasons.len().saturating_sub(REASONS_MAX);
-        reasons.truncate(REASONS_MAX);
+        problems.extend(failed.into_iter().map(still));
+        let more = problems.len().saturating_sub(PROBLEMS_MAX);
+        problems.truncate(PROBLEMS_MAX);
         if more > 0 {
-            reasons.push(format!("and {more} more"));
+            problems.push(format!("and {more} more"));
         }
-        Self { counts, remedy: (!reasons.is_empty()).then(|| reasons.join("\n")) }
+        Self { counts, problems: (!problems.is_empty()).then(|| problems.join("\n")) }
     }
 }
 
 fn list(letters: &[DeadLetter], body: bool) -> String {
     letters.iter().fold(String::new(), |mut text, letter| {
-        let DeadLetter { message, partition, reason, parked_at } = letter;
+        let DeadLetter { message, partition, reason, dead_lettered_at } = letter;
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
             "{} {:4} {} {}",
-            time::write(*parked_at),
+            time::write(*dead_lettered_at),
             partition.0,
             message.id.escape_debug(),
             reason.escape_debug()
@@ -208,34 +217,37 @@ mod tests {
     }
 
     #[test]
-    fn what_was_done_is_always_said() {
-        let tally = LetterCounts::default();
-        let all = Summary::of(Fate::Drop, &[], &tally, Ok(()));
-        assert_eq!(all, Summary { counts: "0 dropped".to_owned(), remedy: None });
-        tally.note_done("1".to_owned());
-        tally.note_failed("2".to_owned(), "the queue is full".to_owned());
+    fn the_summary_has_all_counts_and_remedies() {
+        let progress = DeadLetterProgress::default();
+        let all = Summary::new(DeadLetterAction::Drop, &[], &progress, Ok(()));
+        assert_eq!(all, Summary { counts: "0 dropped".to_owned(), problems: None });
+        progress.note_done("1".to_owned());
+        progress.note_failed("2".to_owned(), "the queue is full".to_owned());
 
         let named = ids(&["1", "2", "3", "4"]);
-        let Summary { counts, remedy } = Summary::of(Fate::Retry, &named, &tally, Ok(()));
+        let Summary { counts, problems } =
+            Summary::new(DeadLetterAction::Retry, &named, &progress, Ok(()));
         assert_eq!(counts, "1 put back, 1 failed, 2 not found");
-        let remedy = remedy.unwrap();
-        assert!(remedy.contains("no dead letter \"4\""), "{remedy}");
-        assert!(remedy.contains("\"2\" is still there: the queue is full"), "{remedy}");
+        let problems = problems.unwrap();
+        assert!(problems.contains("no dead letter \"4\""), "{problems}");
+        assert!(problems.contains("\"2\" is still there: the queue is full"), "{problems}");
 
-        let away = Err("the queue is away".to_owned());
-        let Summary { counts, remedy } = Summary::of(Fate::Retry, &named, &tally, away);
+        let failed = Err("the queue is unavailable".to_owned());
+        let Summary { counts, problems } =
+            Summary::new(DeadLetterAction::Retry, &named, &progress, failed);
         assert_eq!(counts, "1 put back, 1 failed, 2 not reached");
-        assert!(remedy.unwrap().starts_with("the queue is away; the rest is still there"));
+        assert!(problems.unwrap().starts_with("the queue is unavailable; the rest is still there"));
     }
 
     #[test]
-    fn many_reasons_are_cut_short() {
-        let tally = LetterCounts::default();
+    fn many_problems_are_cut_short() {
+        let progress = DeadLetterProgress::default();
         for number in 0..50 {
-            tally.note_failed(number.to_string(), "full".to_owned());
+            progress.note_failed(number.to_string(), "full".to_owned());
         }
-        let remedy = Summary::of(Fate::Drop, &[], &tally, Ok(())).remedy.unwrap();
-        assert_eq!(remedy.lines().count(), REASONS_MAX + 1);
-        assert!(remedy.ends_with("and 40 more"), "{remedy}");
+        let problems =
+            Summary::new(DeadLetterAction::Drop, &[], &progress, Ok(())).problems.unwrap();
+        assert_eq!(problems.lines().count(), PROBLEMS_MAX + 1);
+        assert!(problems.ends_with("and 40 more"), "{problems}");
     }
 }

@@ -1,24 +1,24 @@
-//! The queue in the service's own database (`db://`): nothing else to run, and a restart loses nothing.
+//! The queue in the service's own database (`db://`). It needs no other server, and loses nothing in a restart.
 //!
-//! What many requests publish at once goes in with one transaction: while one commits, the next gathers.
-//! `consumer` is the way out.
+//! Messages that are published at the same time are written in one transaction: while one commits, the next batch
+//! gathers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::batcher::Gather;
 use crate::domain::clock::EpochMs;
 use crate::domain::execution_error::StoreError;
-use crate::store::{LettersTaken, Store, StoredLetter, StoredMessage};
+use crate::store::{DeadLettersRemoved, Store, StoredDeadLetter, StoredMessage};
 
 use super::{
-    DeadLetter, Deliveries, Fate, LetterCounts, LetterSelection, Message, PUBLISH_LIMIT, Parked,
-    Partition, PublishError, Queue, QueueError,
+    DeadLetter, DeadLetterAction, DeadLetterProgress, DeadLetterSelection, DeadLettered,
+    Deliveries, Message, PUBLISH_LIMIT, Partition, PublishError, Queue, QueueError,
 };
-use crate::batcher::Gather;
 
 mod consumer;
 
@@ -28,14 +28,13 @@ use consumer::DatabaseConsumer;
 const APPEND_MAX: usize = 512;
 const WAITING_MAX: usize = 8_192;
 
-/// How often a process looks for what others have published.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two checks for messages of other processes.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Dead letters that are taken away with one transaction.
-const TAKE_MAX: usize = 100;
+/// Dead letters that are removed in one transaction.
+const REMOVE_MAX: usize = 100;
 
-/// A message on its way into the database.
-struct Appending {
+struct PendingAppend {
     message: StoredMessage,
     confirm: oneshot::Sender<Result<(), PublishError>>,
 }
@@ -43,12 +42,11 @@ struct Appending {
 /// The queue in the database.
 pub struct DatabaseQueue {
     store: Arc<Store>,
-    /// Messages that may wait.
     max: u64,
-    appender: Gather<Appending>,
-    /// The newest number that this process knows of.
+    appender: Gather<PendingAppend>,
+    /// The highest message number that this process has seen; consumers wait for its changes.
     last: watch::Sender<i64>,
-    looking: JoinHandle<()>,
+    polling: JoinHandle<()>,
 }
 
 impl DatabaseQueue {
@@ -56,84 +54,67 @@ impl DatabaseQueue {
     #[must_use]
     pub fn start(store: Arc<Store>, max: u64) -> Self {
         let (last, _) = watch::channel(0);
-        let looking = tokio::spawn(look(Arc::clone(&store), last.clone()));
-        let (into, news) = (Arc::clone(&store), last.clone());
-        let appender = Gather::start((APPEND_MAX, WAITING_MAX), move |gathered| {
-            append(Arc::clone(&into), gathered, max, news.clone())
+        let polling = tokio::spawn(poll(Arc::clone(&store), last.clone()));
+        let (target, notify) = (Arc::clone(&store), last.clone());
+        let appender = Gather::start((APPEND_MAX, WAITING_MAX), move |batch| {
+            append(Arc::clone(&target), batch, max, notify.clone())
         });
-        Self { store, max, appender, last, looking }
+        Self { store, max, appender, last, polling }
     }
 
-    /// Takes the letters page by page. A letter that was taken back and is parked again meanwhile comes on a
-    /// later page, and stays.
-    async fn take_all(&self, fate: Fate, tally: &LetterCounts) -> Result<(), QueueError> {
-        let mut after = None;
-        loop {
-            let page = self.store.queue_letters(after, TAKE_MAX).await.map_err(QueueError::new)?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some((last.parked_at, last.message.id.clone()));
-            let ids = page.into_iter().map(|letter| letter.message.id);
-            let ids: Vec<String> = ids.filter(|id| !tally.has_found(id)).collect();
-            self.take_some(ids, fate, tally).await?;
-        }
-    }
-
-    async fn take_some(
+    async fn resolve(
         &self,
         ids: Vec<String>,
-        fate: Fate,
-        tally: &LetterCounts,
+        action: DeadLetterAction,
+        progress: &DeadLetterProgress,
     ) -> Result<(), QueueError> {
-        let back_within = (fate == Fate::Retry).then_some(self.max);
-        let taken = self.store.queue_take_letters(ids.clone(), back_within).await;
-        match taken.map_err(QueueError::new)? {
-            LettersTaken::Gone(gone) => gone.into_iter().for_each(|id| tally.note_done(id)),
-            LettersTaken::Full => {
+        let append_within = (action == DeadLetterAction::Retry).then_some(self.max);
+        let removed = self.store.queue_remove_dead_letters(ids.clone(), append_within).await;
+        match removed.map_err(QueueError::new)? {
+            DeadLettersRemoved::Removed(ids) => {
+                ids.into_iter().for_each(|id| progress.note_done(id))
+            }
+            DeadLettersRemoved::Full => {
                 let full = PublishError::Full.to_string();
-                ids.into_iter().for_each(|id| tally.note_failed(id, full.clone()));
+                ids.into_iter().for_each(|id| progress.note_failed(id, full.clone()));
                 return Err(QueueError(full));
             }
         }
         Ok(())
     }
-
-    async fn append(&self, partition: Partition, message: Message) -> Result<(), PublishError> {
-        let (confirm, confirmed) = oneshot::channel();
-        let appending = Appending { message: stored(partition, message), confirm };
-        self.appender.push(appending).map_err(|_| PublishError::Full)?;
-        match tokio::time::timeout(PUBLISH_LIMIT, confirmed).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) | Err(_) => Err(PublishError::Unknown),
-        }
-    }
 }
 
-/// Appends what has gathered, with one transaction.
-async fn append(store: Arc<Store>, mut batch: Vec<Appending>, max: u64, last: watch::Sender<i64>) {
-    // Nobody waits any more for those that are left out.
-    batch.retain(|appending| !appending.confirm.is_closed());
-    let messages = batch.iter().map(|appending| appending.message.clone()).collect();
-    // Answered well before those who wait give up.
+/// Appends a batch in one transaction.
+async fn append(
+    store: Arc<Store>,
+    mut batch: Vec<PendingAppend>,
+    max: u64,
+    last: watch::Sender<i64>,
+) {
+    // Publishers that gave up are not waiting any more.
+    batch.retain(|pending| !pending.confirm.is_closed());
+    let messages = batch.iter().map(|pending| pending.message.clone()).collect();
+    // The result arrives well before the publishers give up.
     let result = match store.queue_append(messages, max, PUBLISH_LIMIT / 2).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(PublishError::Full),
         Err(StoreError::Timeout) => Err(PublishError::Unknown),
-        Err(error) => Err(PublishError::Away(error.to_string())),
+        Err(error) => Err(PublishError::Unavailable(error.to_string())),
     };
     if result.is_ok() {
-        // Consumers look again; the number itself comes with the next look.
+        // Wakes the consumers; the next poll sets the number itself.
         last.send_modify(|last| *last += 1);
     }
-    for Appending { confirm, .. } in batch {
+    for PendingAppend { confirm, .. } in batch {
         drop(confirm.send(result.clone()));
     }
 }
 
-/// Tells this process' consumers when others have published.
-async fn look(store: Arc<Store>, last: watch::Sender<i64>) {
+/// Notifies the consumers of this process of messages that others have published.
+async fn poll(store: Arc<Store>, last: watch::Sender<i64>) {
     let mut failing = false;
     loop {
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
         if last.receiver_count() == 0 {
             continue;
         }
@@ -142,100 +123,103 @@ async fn look(store: Arc<Store>, last: watch::Sender<i64>) {
                 last.send_if_modified(|last| std::mem::replace(last, found) != found);
                 failing = false;
             }
-            Err(error) if !failing => {
-                log::warn!("the queue cannot be read: {error}");
-                failing = true;
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    log::warn!("the queue cannot be read: {error}");
+                }
             }
-            Err(_) => {}
         }
     }
 }
 
-fn stored(partition: Partition, Message { id, body }: Message) -> StoredMessage {
-    StoredMessage { partition: partition.0, id, body }
+fn stored(Partition(partition): Partition, Message { id, body }: Message) -> StoredMessage {
+    StoredMessage { partition, id, body }
 }
 
-fn letter(StoredLetter { message, reason, parked_at }: StoredLetter) -> DeadLetter {
-    let StoredMessage { partition, id, body } = message;
+fn dead_letter(stored: StoredDeadLetter) -> DeadLetter {
+    let StoredMessage { partition, id, body } = stored.message;
     DeadLetter {
         message: Message { id, body },
         partition: Partition(partition),
-        reason,
-        parked_at: EpochMs(parked_at),
+        reason: stored.reason,
+        dead_lettered_at: EpochMs(stored.dead_lettered_at),
     }
 }
 
+#[async_trait]
 impl Queue for DatabaseQueue {
-    fn publish(
-        &self,
-        partition: Partition,
-        message: Message,
-    ) -> BoxFuture<'_, Result<(), PublishError>> {
-        Box::pin(self.append(partition, message))
+    async fn publish(&self, partition: Partition, message: Message) -> Result<(), PublishError> {
+        let (confirm, confirmed) = oneshot::channel();
+        let pending = PendingAppend { message: stored(partition, message), confirm };
+        self.appender.push(pending).map_err(|_| PublishError::Full)?;
+        match tokio::time::timeout(PUBLISH_LIMIT, confirmed).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) | Err(_) => Err(PublishError::Unknown),
+        }
     }
 
-    fn open(&self, partition: Partition) -> BoxFuture<'_, Result<Box<dyn Deliveries>, QueueError>> {
-        let consumer =
-            DatabaseConsumer::new(Arc::clone(&self.store), partition, self.last.subscribe());
-        Box::pin(async move { Ok(Box::new(consumer) as Box<dyn Deliveries>) })
+    async fn open(&self, partition: Partition) -> Result<Box<dyn Deliveries>, QueueError> {
+        let (store, last) = (Arc::clone(&self.store), self.last.subscribe());
+        Ok(Box::new(DatabaseConsumer::new(store, partition, last)))
     }
 
-    fn park(
+    async fn add_dead_letter(
         &self,
         partition: Partition,
         message: Message,
         reason: String,
-    ) -> BoxFuture<'_, Result<Parked, QueueError>> {
-        Box::pin(async move {
-            match self.store.queue_park(stored(partition, message), reason).await {
-                Ok(()) => Ok(Parked::Kept),
-                Err(StoreError::Corrupt(reason)) => Ok(Parked::NoRoom(reason)),
-                Err(error) => Err(QueueError::new(error)),
+    ) -> Result<DeadLettered, QueueError> {
+        match self.store.queue_add_dead_letter(stored(partition, message), reason).await {
+            Ok(()) => Ok(DeadLettered::Kept),
+            Err(StoreError::Corrupt(reason)) => Ok(DeadLettered::NoRoom(reason)),
+            Err(error) => Err(QueueError::new(error)),
+        }
+    }
+
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
+        let found = self.store.queue_dead_letters(None, limit).await.map_err(QueueError::new)?;
+        Ok(found.into_iter().map(dead_letter).collect())
+    }
+
+    /// Reads all page by page. A retried one that becomes a dead letter again meanwhile comes on a later page, and
+    /// is left there.
+    async fn resolve_dead_letters(
+        &self,
+        selection: DeadLetterSelection,
+        action: DeadLetterAction,
+        progress: &DeadLetterProgress,
+    ) -> Result<(), QueueError> {
+        if let DeadLetterSelection::Ids(ids) = selection {
+            let ids: Vec<String> = ids.into_iter().collect();
+            for chunk in ids.chunks(REMOVE_MAX) {
+                self.resolve(chunk.to_vec(), action, progress).await?;
             }
-        })
+            return Ok(());
+        }
+        let mut after = None;
+        loop {
+            let page = self.store.queue_dead_letters(after, REMOVE_MAX).await;
+            let page = page.map_err(QueueError::new)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some((last.dead_lettered_at, last.message.id.clone()));
+            let ids = page.into_iter().map(|letter| letter.message.id);
+            self.resolve(ids.filter(|id| !progress.has_found(id)).collect(), action, progress)
+                .await?;
+        }
     }
 
-    fn letters(&self, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>, QueueError>> {
-        Box::pin(async move {
-            let found = self.store.queue_letters(None, limit).await.map_err(QueueError::new)?;
-            Ok(found.into_iter().map(letter).collect())
-        })
-    }
-
-    fn take<'a>(
-        &'a self,
-        which: LetterSelection,
-        fate: Fate,
-        tally: &'a LetterCounts,
-    ) -> BoxFuture<'a, Result<(), QueueError>> {
-        Box::pin(async move {
-            match which {
-                LetterSelection::All => self.take_all(fate, tally).await,
-                LetterSelection::Ids(ids) => {
-                    let ids: Vec<String> = ids.into_iter().collect();
-                    for some in ids.chunks(TAKE_MAX) {
-                        self.take_some(some.to_vec(), fate, tally).await?;
-                    }
-                    Ok(())
-                }
-            }
-        })
-    }
-
-    fn shared_as(&self) -> Option<String> {
+    fn worker_group(&self) -> Option<String> {
         Some("db".to_owned())
     }
 
-    fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            self.appender.stop();
-            self.looking.abort();
-        })
+    async fn close(&self) {
+        self.appender.stop();
+        self.polling.abort();
     }
 }
 
 impl Drop for DatabaseQueue {
     fn drop(&mut self) {
-        self.looking.abort();
+        self.polling.abort();
     }
 }

@@ -1,54 +1,57 @@
-//! Dead letters as every queue has them: what they are, which are meant, and what has been done with them.
+//! Dead letters of every queue: what they are, how some are selected, and the progress of retrying or deleting them.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::domain::clock::EpochMs;
 
 use super::{Message, Partition};
+#[cfg(any(feature = "rabbitmq", feature = "kafka"))]
+use super::{PublishError, QueueError};
 
 /// A message that could not be executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// What it was.
+    /// The message.
     pub message: Message,
-    /// Where it came from.
+    /// The partition that it came from.
     pub partition: Partition,
-    /// Why it was parked.
+    /// Why it could not be executed.
     pub reason: String,
-    /// When; by the clock of the process that parked it.
-    pub parked_at: EpochMs,
+    /// When it became a dead letter, by the clock of the process or broker that made it one.
+    pub dead_lettered_at: EpochMs,
 }
 
 /// Whether a message became a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Parked {
+pub enum DeadLettered {
     /// It is one.
     Kept,
-    /// The queue cannot keep it, and will not be able to by itself: the reason.
+    /// The queue cannot keep it, and a retry would not help: the reason.
     NoRoom(String),
 }
 
-/// What becomes of a dead letter.
+/// What to do with dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It is published again.
+pub enum DeadLetterAction {
+    /// Publish them again.
     Retry,
-    /// It is deleted.
+    /// Delete them.
     Drop,
 }
 
-/// Which dead letters are meant.
+/// A selection of dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LetterSelection {
-    /// All that are there when the work begins.
+pub enum DeadLetterSelection {
+    /// All that exist when the work begins.
     All,
     /// Those with these ids.
     Ids(HashSet<String>),
 }
 
-impl LetterSelection {
-    /// Whether the letter with this id is meant.
+impl DeadLetterSelection {
+    /// Whether the dead letter with this id is selected.
     #[must_use]
     pub fn includes(&self, id: &str) -> bool {
         match self {
@@ -58,10 +61,10 @@ impl LetterSelection {
     }
 }
 
-/// What has been done with dead letters so far. It is read while the work goes on, and is true at every
-/// moment, also when the work ends early.
+/// The dead letters that were retried or deleted so far, and those that failed. Can be read at any time, also after
+/// the work was cancelled.
 #[derive(Debug, Default)]
-pub struct LetterCounts(Mutex<Counts>);
+pub struct DeadLetterProgress(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -69,43 +72,58 @@ struct Counts {
     failed: BTreeMap<String, String>,
 }
 
-impl LetterCounts {
-    /// Notes that the letter with this id was taken away.
+impl DeadLetterProgress {
+    /// Records that the dead letter with this id was retried or deleted.
     pub fn note_done(&self, id: String) {
-        let mut counts = self.counts();
+        let mut counts = self.0.lock();
         counts.failed.remove(&id);
         counts.done.insert(id);
     }
 
-    /// Notes why the letter with this id is still there.
+    /// Records why the dead letter with this id still exists.
     pub fn note_failed(&self, id: String, reason: String) {
-        let mut counts = self.counts();
+        let mut counts = self.0.lock();
         if !counts.done.contains(&id) {
             counts.failed.insert(id, reason);
         }
     }
 
-    /// How many letters were taken away.
+    /// Records an outcome. Returns an error if the queue is unavailable, so that trying further ones is of no use.
+    #[cfg(any(feature = "rabbitmq", feature = "kafka"))]
+    pub(super) fn note(
+        &self,
+        id: String,
+        outcome: Result<(), PublishError>,
+    ) -> Result<(), QueueError> {
+        let Err(error) = outcome else {
+            self.note_done(id);
+            return Ok(());
+        };
+        self.note_failed(id, error.to_string());
+        match error {
+            PublishError::Unavailable(_) | PublishError::Unknown => Err(QueueError::new(error)),
+            // The partition may be full or missing, while others are not.
+            PublishError::Full | PublishError::Rejected(_) => Ok(()),
+        }
+    }
+
+    /// The number of dead letters that were retried or deleted.
     #[must_use]
     pub fn done(&self) -> usize {
-        self.counts().done.len()
+        self.0.lock().done.len()
     }
 
-    /// The letters that could not be taken away, each with its reason, in the order of their ids.
+    /// The dead letters that failed, each with its reason, sorted by id.
     #[must_use]
     pub fn failed(&self) -> Vec<(String, String)> {
-        self.counts().failed.clone().into_iter().collect()
+        self.0.lock().failed.clone().into_iter().collect()
     }
 
-    /// Whether the letter with this id was found, whatever became of it.
+    /// Whether the dead letter with this id was found, whatever the outcome.
     #[must_use]
     pub fn has_found(&self, id: &str) -> bool {
-        let counts = self.counts();
+        let counts = self.0.lock();
         counts.done.contains(id) || counts.failed.contains_key(id)
-    }
-
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -114,15 +132,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_letter_that_failed_and_was_done_later_counts_as_done() {
-        let tally = LetterCounts::default();
-        tally.note_failed("1".to_owned(), "full".to_owned());
-        tally.note_failed("2".to_owned(), "full".to_owned());
-        tally.note_done("1".to_owned());
-        tally.note_failed("1".to_owned(), "a copy of it failed".to_owned());
-        assert_eq!(tally.done(), 1);
-        assert_eq!(tally.failed(), [("2".to_owned(), "full".to_owned())]);
-        let found = ["1", "2", "3"].map(|id| tally.has_found(id));
+    fn a_dead_letter_that_failed_and_was_done_later_counts_as_done() {
+        let progress = DeadLetterProgress::default();
+        progress.note_failed("1".to_owned(), "full".to_owned());
+        progress.note_failed("2".to_owned(), "full".to_owned());
+        progress.note_done("1".to_owned());
+        progress.note_failed("1".to_owned(), "a copy of it failed".to_owned());
+        assert_eq!(progress.done(), 1);
+        assert_eq!(progress.failed(), [("2".to_owned(), "full".to_owned())]);
+        let found = ["1", "2", "3"].map(|id| progress.has_found(id));
         assert_eq!(found, [true, true, false]);
     }
 }

@@ -1,10 +1,10 @@
-//! The queue in front: requests wait here in order, outside the database's reach or in it.
+//! The admission queue: requests wait here in order, in a message broker or in the service's own database.
 //!
-//! A queue has partitions; a schedule's requests share one, so that they keep their order, and each
-//! partition has one consumer at a time. Delivery is at least once: whoever executes a message makes sure
-//! that a second delivery has no second effect. Messages that nobody can execute are parked as dead
-//! letters, for a person to look at.
+//! A queue has partitions. The requests of a schedule share one, so that they keep their order, and each partition
+//! has one consumer at a time. Delivery is at least once: the consumer makes sure that a second delivery has no
+//! second effect. A message that cannot be executed becomes a dead letter, for a person to inspect.
 
+mod assignment;
 mod database;
 mod dead_letters;
 #[cfg(feature = "kafka")]
@@ -13,82 +13,79 @@ mod outcomes;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 mod request;
-mod share;
 mod waiting;
 
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 
 use crate::domain::ids::ScheduleId;
 
+pub use assignment::assigned_partitions;
 pub use database::DatabaseQueue;
-pub use dead_letters::{DeadLetter, Fate, LetterCounts, LetterSelection, Parked};
+pub use dead_letters::{
+    DeadLetter, DeadLetterAction, DeadLetterProgress, DeadLetterSelection, DeadLettered,
+};
 pub use outcomes::Outcomes;
 pub use request::QueuedRequest;
-pub use share::share_of;
 pub use waiting::{Entry, QueueEntry, QueuePosition, WaitingList, WaitingListLimits, estimate_s};
 
-/// What every backend of the queue must do; one contract suite runs against all of them.
+/// What every backend of the queue must do. One contract suite runs against all of them.
+#[async_trait]
 pub trait Queue: Send + Sync + 'static {
-    /// Puts a message at the end of a partition; done when the queue has confirmed that it survives the
-    /// queue's own restart. Answers within [`PUBLISH_LIMIT`], whatever becomes of the queue.
-    fn publish(
-        &self,
-        partition: Partition,
-        message: Message,
-    ) -> BoxFuture<'_, Result<(), PublishError>>;
+    /// Appends a message to a partition. Returns when the queue has confirmed that the message survives a restart of
+    /// the queue, and in any case within [`PUBLISH_LIMIT`].
+    async fn publish(&self, partition: Partition, message: Message) -> Result<(), PublishError>;
 
-    /// Becomes a consumer of a partition. One consumer at a time is given messages; the others wait for
-    /// their turn in [`Deliveries::next`]. What an earlier consumer has not settled comes again, first.
-    fn open(&self, partition: Partition) -> BoxFuture<'_, Result<Box<dyn Deliveries>, QueueError>>;
+    /// Subscribes to a partition. One consumer at a time receives messages; the others wait in [`Deliveries::next`].
+    /// Messages that an earlier consumer has not settled are delivered again, first.
+    async fn open(&self, partition: Partition) -> Result<Box<dyn Deliveries>, QueueError>;
 
-    /// Keeps a message as a dead letter, with the reason; its delivery is still to be settled. Parking the
-    /// same message twice keeps it once, or twice under one id. After an error nothing was kept, and a later
-    /// try may succeed.
-    fn park(
+    /// Keeps a message as a dead letter; its delivery is still to be settled. A message that is added twice is kept
+    /// once, or twice under one id. After an error nothing was kept, and a retry may succeed.
+    async fn add_dead_letter(
         &self,
         partition: Partition,
         message: Message,
         reason: String,
-    ) -> BoxFuture<'_, Result<Parked, QueueError>>;
+    ) -> Result<DeadLettered, QueueError>;
 
-    /// The dead letters, oldest first, at most `limit`. Looking changes nothing.
-    fn letters(&self, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>, QueueError>>;
+    /// The dead letters, oldest first, at most `limit`. Changes nothing.
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError>;
 
-    /// Takes dead letters away, each to the end of its own partition or for good, in time proportional to
-    /// their number. `tally` has what was done so far, also when this is given up or fails. A letter that is
-    /// retried is never lost: at worst it is both back and still listed.
-    fn take<'a>(
-        &'a self,
-        which: LetterSelection,
-        fate: Fate,
-        tally: &'a LetterCounts,
-    ) -> BoxFuture<'a, Result<(), QueueError>>;
+    /// Retries or deletes dead letters, in time proportional to their number. A retried one goes to the end of its own
+    /// partition. `progress` is up to date also when this is cancelled or fails. A retried dead letter is never
+    /// lost: at worst it is both published again and still listed.
+    async fn resolve_dead_letters(
+        &self,
+        selection: DeadLetterSelection,
+        action: DeadLetterAction,
+        progress: &DeadLetterProgress,
+    ) -> Result<(), QueueError>;
 
-    /// The name under which processes have to share the partitions out among themselves; none where the
-    /// queue does that.
-    fn shared_as(&self) -> Option<String>;
+    /// The name under which processes share the partitions among themselves; none where the queue assigns them.
+    fn worker_group(&self) -> Option<String>;
 
-    /// Lets go of the queue's connections. What was not settled comes again to others.
-    fn close(&self) -> BoxFuture<'_, ()>;
+    /// Closes the connections. What was not settled is delivered again, to others.
+    async fn close(&self);
 }
 
-/// The messages of one partition, in order. Dropping it gives back what was not settled.
+/// The messages of one partition, in order. What was not settled is returned to the queue on drop.
+#[async_trait]
 pub trait Deliveries: Send {
-    /// The next message; waits for it as long as it takes. Giving up waiting loses nothing. After an error
-    /// this consumer is over: whoever goes on opens the partition again, and gets what was not settled.
-    fn next(&mut self) -> BoxFuture<'_, Result<Message, QueueError>>;
+    /// Waits for the next message. Cancellation-safe. After an error this consumer is unusable: the partition is to be
+    /// opened again, and what was not settled is delivered again.
+    async fn next(&mut self) -> Result<Message, QueueError>;
 
-    /// The `count` oldest messages that were not settled yet have had their effect and will not come
-    /// again. Errors as those of [`Deliveries::next`]: they may come again.
-    fn settle(&mut self, count: usize) -> BoxFuture<'_, Result<(), QueueError>>;
+    /// Settles the `count` oldest messages that are not settled: they are not delivered again. After an error, as
+    /// after one of [`Deliveries::next`], they may be delivered again.
+    async fn settle(&mut self, count: usize) -> Result<(), QueueError>;
 }
 
-/// The longest that publishing may take before its outcome counts as unknown.
+/// The longest that publishing may take; after it the outcome is unknown.
 pub const PUBLISH_LIMIT: Duration = Duration::from_secs(3);
 
-/// Messages that a consumer may have been given and not settled; what a backend fetches ahead.
+/// The most messages that a consumer may have received and not settled; how many a backend prefetches.
 pub const UNSETTLED_MAX: u16 = 1024;
 
 /// One of the queue's partitions, from 0.
@@ -96,8 +93,7 @@ pub const UNSETTLED_MAX: u16 = 1024;
 pub struct Partition(pub u16);
 
 impl Partition {
-    /// The partition of a schedule, the same in every process: schedules that were created one after
-    /// another are spread evenly.
+    /// The partition of a schedule, the same in every process. Consecutive schedules are spread evenly.
     #[must_use]
     pub fn of(schedule: ScheduleId, partitions: u16) -> Self {
         let partition = schedule.0.rem_euclid(i64::from(partitions.max(1)));
@@ -110,39 +106,39 @@ impl Partition {
     }
 }
 
-/// What waits in a queue.
+/// A message in a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The request's id; of a message that was not published by us, whatever tells it from others.
+    /// The request's id; of a foreign message, anything that distinguishes it from others.
     pub id: String,
-    /// The request, as the queue's front door has written it.
+    /// The encoded requests.
     pub body: Vec<u8>,
 }
 
-/// Why a message was not published, or is not known to be.
+/// Why a message was not published, or may not have been.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// As many messages as the queue may hold. It was not published.
+    /// The queue has as many messages as it may hold. It was not published.
     #[error("the queue is full")]
     Full,
     /// The queue cannot be reached, or refused. It was not published.
-    #[error("the queue is away: {0}")]
-    Away(String),
-    /// The queue will never take this message. It was not published.
-    #[error("the queue does not take this message: {0}")]
-    Unfit(String),
-    /// It was sent, and no confirmation came: it may be in the queue.
+    #[error("the queue is unavailable: {0}")]
+    Unavailable(String),
+    /// The queue will never accept this message. It was not published.
+    #[error("the queue does not accept this message: {0}")]
+    Rejected(String),
+    /// It was sent and not confirmed: it may be in the queue.
     #[error("the queue did not confirm in time")]
     Unknown,
 }
 
-/// Why a queue could not do what was asked.
+/// Why an operation of a queue failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the queue failed: {0}")]
 pub struct QueueError(pub String);
 
 impl QueueError {
-    /// From whatever a backend's client says.
+    /// From the error of a backend's client.
     pub fn new(error: impl std::fmt::Display) -> Self {
         Self(error.to_string())
     }

@@ -1,26 +1,23 @@
-//! The queue in front in RabbitMQ, 3.10 or later: its settings, and what the queue promises in terms of its parts.
+//! The queue in RabbitMQ, 3.10 or later.
 //!
-//! `layout` names and declares the queues, `publisher` has the way in with `session`, `consumer` the way
-//! out, `letters` with `desk` the dead letters; `form` is what all of them look like. `connection` connects,
-//! `transport` is what lapin does it on.
+//! `topology` names and declares the queues, `publisher` publishes on a `session`, `consumer` consumes,
+//! `dead_letters` works on dead letters by an `inspection`; `message` is their encoding. `connection` connects on a
+//! `transport`. docs/adr/0008 has the reasons.
 
 use std::sync::Arc;
 
-use futures_util::future::{BoxFuture, FutureExt};
-use lapin::BasicProperties;
-use lapin::types::ShortString;
+use async_trait::async_trait;
 
 use super::{
-    DeadLetter, Deliveries, Fate, LetterCounts, LetterSelection, Message, Parked, Partition,
-    PublishError, Queue, QueueError,
+    DeadLetter, DeadLetterAction, DeadLetterProgress, DeadLetterSelection, DeadLettered,
+    Deliveries, Message, Partition, PublishError, Queue, QueueError,
 };
 
 mod connection;
 mod consumer;
 mod dead_letters;
-mod form;
 mod inspection;
-mod outbound;
+mod message;
 mod publisher;
 mod session;
 mod topology;
@@ -28,111 +25,93 @@ mod transport;
 
 use connection::RabbitConnector;
 use consumer::Consumers;
-use dead_letters::Letters;
-use outbound::OutboundMessage;
+use dead_letters::RabbitDeadLetters;
+use message::OutboundMessage;
 use publisher::RabbitPublisher;
 use topology::RabbitTopology;
 
-/// Which RabbitMQ, and what of it.
+/// The broker, and the queues in it.
 #[derive(Debug, Clone)]
 pub struct RabbitSettings {
-    /// `amqp://user:password@host:port/vhost`, or `amqps://` for an encrypted connection; then
-    /// `?cacertfile=PATH` names the authorities to believe instead of the system's. A secret.
+    /// `amqp://user:password@host:port/vhost`, or `amqps://` for an encrypted connection, where
+    /// `?cacertfile=PATH` names the trusted authorities instead of the system's. A secret.
     pub url: String,
-    /// What the names of all queues begin with: `<name>.0`, `<name>.1`, …, `<name>.dead`.
+    /// The prefix of all queue names: `<name>.0`, `<name>.1`, …, `<name>.dead`.
     pub name: String,
-    /// How many partitions there are. Must never change while there are messages.
+    /// The number of partitions. Must not change while there are messages.
     pub partitions: u16,
-    /// How many messages may wait in all partitions together, an equal share in each; and how many dead
-    /// letters. The broker may be a few over it.
+    /// The most messages in all partitions together, an equal share in each; and the most dead letters. The broker may
+    /// keep a few more.
     pub max: u64,
 }
 
 /// A queue in RabbitMQ.
 pub struct RabbitQueue {
-    layout: Arc<RabbitTopology>,
+    topology: Arc<RabbitTopology>,
     publisher: Arc<RabbitPublisher>,
     consumers: Consumers,
-    letters: Letters,
+    dead_letters: RabbitDeadLetters,
 }
 
 impl RabbitQueue {
-    /// Connects with its first use. Has to be called within the tokio runtime that is to do its work. Fails on
-    /// settings that no broker could suit.
+    /// Connects at its first use. Must be called inside the tokio runtime that is to do its work. Fails on invalid
+    /// settings.
     pub fn new(settings: &RabbitSettings) -> Result<Self, QueueError> {
-        let layout = Arc::new(RabbitTopology::new(settings)?);
+        let topology = Arc::new(RabbitTopology::new(settings)?);
         let connector = Arc::new(RabbitConnector::new(&settings.url)?);
-        let publisher =
-            Arc::new(RabbitPublisher::start(Arc::clone(&connector), Arc::clone(&layout)));
-        let consumers = Consumers::new(Arc::clone(&connector), Arc::clone(&layout));
-        let letters = Letters::new(connector, Arc::clone(&layout), Arc::clone(&publisher));
-        Ok(Self { layout, publisher, consumers, letters })
+        let publisher = RabbitPublisher::start(Arc::clone(&connector), Arc::clone(&topology));
+        let publisher = Arc::new(publisher);
+        let consumers = Consumers::new(Arc::clone(&connector), Arc::clone(&topology));
+        let dead_letters = RabbitDeadLetters {
+            connector,
+            topology: Arc::clone(&topology),
+            publisher: Arc::clone(&publisher),
+        };
+        Ok(Self { topology, publisher, consumers, dead_letters })
     }
 }
 
+#[async_trait]
 impl Queue for RabbitQueue {
-    fn publish(
-        &self,
-        partition: Partition,
-        message: Message,
-    ) -> BoxFuture<'_, Result<(), PublishError>> {
-        async move {
-            let parcel = self.layout.queue(partition).and_then(|queue| parcel(queue, message));
-            let parcel = parcel.map_err(|problem| PublishError::Unfit(problem.0))?;
-            self.publisher.publish(parcel).await
-        }
-        .boxed()
+    async fn publish(&self, partition: Partition, message: Message) -> Result<(), PublishError> {
+        let queue = self.topology.queue(partition);
+        let message = queue.and_then(|queue| OutboundMessage::new(queue, message));
+        self.publisher.publish(message.map_err(|error| PublishError::Rejected(error.0))?).await
     }
 
-    fn open(&self, partition: Partition) -> BoxFuture<'_, Result<Box<dyn Deliveries>, QueueError>> {
-        async move {
-            let deliveries = self.consumers.open(partition).await?;
-            Ok(Box::new(deliveries) as Box<dyn Deliveries>)
-        }
-        .boxed()
+    async fn open(&self, partition: Partition) -> Result<Box<dyn Deliveries>, QueueError> {
+        Ok(Box::new(self.consumers.open(partition).await?))
     }
 
-    fn park(
+    async fn add_dead_letter(
         &self,
         partition: Partition,
         message: Message,
         reason: String,
-    ) -> BoxFuture<'_, Result<Parked, QueueError>> {
-        self.letters.park(partition, message, reason).boxed()
+    ) -> Result<DeadLettered, QueueError> {
+        self.dead_letters.add(partition, message, &reason).await
     }
 
-    fn letters(&self, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>, QueueError>> {
-        self.letters.list(limit).boxed()
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
+        self.dead_letters.list(limit).await
     }
 
-    fn take<'a>(
-        &'a self,
-        which: LetterSelection,
-        fate: Fate,
-        tally: &'a LetterCounts,
-    ) -> BoxFuture<'a, Result<(), QueueError>> {
-        async move { self.letters.take(&which, fate, tally).await }.boxed()
+    async fn resolve_dead_letters(
+        &self,
+        selection: DeadLetterSelection,
+        action: DeadLetterAction,
+        progress: &DeadLetterProgress,
+    ) -> Result<(), QueueError> {
+        self.dead_letters.resolve(&selection, action, progress).await
     }
 
-    /// A partition's first consumer would keep it as long as it lives, so one process would have them all.
-    fn shared_as(&self) -> Option<String> {
-        Some(self.layout.dead().as_str().to_owned())
+    /// RabbitMQ does not assign partitions: the first consumer keeps a partition, so one process would have all.
+    fn worker_group(&self) -> Option<String> {
+        Some(self.topology.dead().as_str().to_owned())
     }
 
-    fn close(&self) -> BoxFuture<'_, ()> {
-        async move {
-            self.publisher.close().await;
-            self.consumers.close().await;
-        }
-        .boxed()
+    async fn close(&self) {
+        self.publisher.close().await;
+        self.consumers.close().await;
     }
-}
-
-/// A message that survives the broker's restart. Fails if its id is longer than 255 bytes.
-fn parcel(queue: ShortString, message: Message) -> Result<OutboundMessage, QueueError> {
-    /// Written to disk (AMQP 0-9-1, basic class, `delivery-mode`).
-    const PERSISTENT: u8 = 2;
-    let id = ShortString::try_new(message.id).map_err(QueueError::new)?;
-    let properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_message_id(id);
-    Ok(OutboundMessage { queue, properties, body: message.body })
 }

@@ -1,5 +1,5 @@
-//! A request as it waits in the queue: JSON, so that a person can read what is parked. A message carries
-//! requests of one partition that came at the same time, a line each, in their order.
+//! The encoding of queued requests: JSON, so that a person can read dead letters. A message carries requests of one
+//! partition that came at the same time, one per line, in their order.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ use super::Message;
 /// A request to hold, book or confirm that goes through the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueuedRequest {
-    /// Its name, and until when it may be executed.
+    /// Its id and deadline.
     pub queued: Queued,
-    /// The Idempotency-Key it came with, if any.
+    /// Its Idempotency-Key, if any.
     pub keyed: Option<Keyed>,
     /// Hold, book or confirm.
     pub action: Action,
 }
 
-/// Of which version a message is; a program does not execute what it does not know.
+/// The version of the encoding. A request of another version is not executed.
 const VERSION: u8 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -55,13 +55,13 @@ enum WireAction {
 }
 
 impl QueuedRequest {
-    /// The request that a command makes; none for commands that do not go through the queue.
+    /// The queued form of a command; none for commands that do not go through the queue.
     #[must_use]
     pub fn of(queued: Queued, action: Action, keyed: Option<Keyed>) -> Option<Self> {
         WireAction::of(&action).map(|_| Self { queued, keyed, action })
     }
 
-    /// Whose it is: the customer, or for a confirm that names none, the hold.
+    /// The customer; for a confirm that names none, the hold.
     #[must_use]
     pub fn customer(&self) -> String {
         match &self.action {
@@ -86,16 +86,10 @@ impl QueuedRequest {
         }
     }
 
-    /// The message that carries it alone.
-    #[must_use]
-    pub fn message(&self) -> Message {
-        Message { id: self.queued.id.to_string(), body: self.line() }
-    }
-
-    /// What it is in a message: JSON, which has no line ends of its own.
+    /// The line of a message that carries it: JSON without line breaks.
     #[expect(clippy::expect_used, reason = "an empty message would lose an accepted request")]
     #[must_use]
-    pub fn line(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let key = self.keyed.as_ref().map(|keyed| WireKey {
             caller: keyed.request.caller.clone(),
             key: keyed.request.key.clone(),
@@ -108,42 +102,42 @@ impl QueuedRequest {
             .expect("a request of the queue is JSON")
     }
 
-    /// The requests of a message, in their order, each with a message that carries it alone; the reason
-    /// where it is none of ours, or of a later program. Never empty.
+    /// The requests of a message, in their order, each with a message that carries it alone. A line that cannot be
+    /// decoded gives the reason: it is foreign, or of a later version. Never empty.
     #[must_use]
-    pub fn read_all(message: Message) -> Vec<(Message, Result<Self, String>)> {
+    pub fn decode_all(message: Message) -> Vec<(Message, Result<Self, String>)> {
         let Message { id, body } = message;
         let lines = body.split(|byte| *byte == b'\n').enumerate();
-        let one = |(place, line): (usize, &[u8])| {
-            let request = Self::read(line);
+        let one = |(index, line): (usize, &[u8])| {
+            let request = Self::decode(line);
             let id = match &request {
                 Ok(request) => request.queued.id.to_string(),
-                Err(_) if place == 0 => id.clone(),
-                Err(_) => format!("{id}.{place}"),
+                Err(_) if index == 0 => id.clone(),
+                Err(_) => format!("{id}.{index}"),
             };
             (Message { id, body: line.to_vec() }, request)
         };
         lines.map(one).collect()
     }
 
-    fn read(line: &[u8]) -> Result<Self, String> {
+    fn decode(line: &[u8]) -> Result<Self, String> {
         let wire: Wire = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         if wire.v != VERSION {
-            return Err(format!("it is of version {}, this program knows {VERSION}", wire.v));
+            return Err(format!("it is of version {}, this program supports {VERSION}", wire.v));
         }
-        let id: RequestId = wire.id.parse().map_err(|_| "its id is not one of ours".to_owned())?;
+        let id: RequestId = wire.id.parse().map_err(|_| "its id is not a request id".to_owned())?;
         let queued = Queued { id, not_after: EpochMs(wire.not_after) };
         let keyed = wire.key.map(|key| Keyed {
             request: RequestKey { caller: key.caller, key: key.key },
             fingerprint: key.fingerprint,
         });
-        let wire = wire.action.ok_or_else(|| "it asks for nothing".to_owned())?;
+        let wire = wire.action.ok_or_else(|| "it has no action".to_owned())?;
         Ok(Self { queued, keyed, action: action(id, wire)? })
     }
 }
 
 impl WireAction {
-    /// What goes through the queue; none for the rest.
+    /// None for actions that do not go through the queue.
     fn of(action: &Action) -> Option<Self> {
         let numbers = |seats: &[SeatNumber]| seats.iter().map(|seat| seat.0).collect();
         let name = |customer: &CustomerId| customer.as_str().to_owned();
@@ -191,7 +185,7 @@ fn action(id: RequestId, wire: WireAction) -> Result<Action, String> {
     })
 }
 
-/// Seats as the booking engine wants them: at least one, ascending, none twice.
+/// Checks what the booking engine requires: at least one seat, ascending, without duplicates.
 fn numbers(seats: Vec<u32>) -> Result<Vec<SeatNumber>, String> {
     let ascending = seats.is_sorted_by(|one, next| one < next);
     if seats.is_empty() || !ascending {
@@ -216,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_read_as_it_was_written() {
+    fn a_request_is_decoded_as_it_was_encoded() {
         let schedule = ScheduleId(7);
         let (hold, booking) = (
             HoldId { schedule, uuid: Uuid::from_u128(2) },
@@ -235,27 +229,30 @@ mod tests {
         ] {
             for keyed in [None, Some(keyed.clone())] {
                 let request = request(action.clone(), keyed);
-                let message = request.message();
-                assert_eq!(message.id, "7-00000000000000000000000000000001");
-                assert_eq!(QueuedRequest::read(&message.body), Ok(request));
+                let id = request.queued.id.to_string();
+                assert_eq!(id, "7-00000000000000000000000000000001");
+                assert_eq!(QueuedRequest::decode(&request.encode()), Ok(request));
             }
         }
     }
 
     #[test]
-    fn a_message_carries_several_requests_and_each_is_read_alone() {
+    fn a_message_carries_several_requests_and_each_is_decoded_alone() {
         let id = BookingId { schedule: ScheduleId(7), uuid: Uuid::nil() };
         let book = |seat| Action::Book { id, seats: vec![SeatNumber(seat)], customer: ada() };
         let (one, other) = (request(book(1), None), request(book(2), None));
-        let body = [&one.line()[..], b"{}", b"", &other.line()[..]].join(&b'\n');
-        let found = QueuedRequest::read_all(Message { id: "parcel".to_owned(), body });
+        let body = [&one.encode()[..], b"{}", b"", &other.encode()[..]].join(&b'\n');
+        let found = QueuedRequest::decode_all(Message { id: "first".to_owned(), body });
         let ids: Vec<&str> = found.iter().map(|(message, _)| message.id.as_str()).collect();
         let own = one.queued.id.to_string();
-        assert_eq!(ids, [own.as_str(), "parcel.1", "parcel.2", own.as_str()]);
+        assert_eq!(ids, [own.as_str(), "first.1", "first.2", own.as_str()]);
         assert_eq!(found[0].1.as_ref(), Ok(&one));
         assert!(found[1].1.is_err() && found[2].1.is_err());
-        assert_eq!((&found[3].0, found[3].1.as_ref()), (&other.message(), Ok(&other)));
-        let nothing = QueuedRequest::read_all(Message { id: "x".to_owned(), body: Vec::new() });
+        assert_eq!(
+            (found[3].0.body.as_slice(), found[3].1.as_ref()),
+            (&other.encode()[..], Ok(&other))
+        );
+        let nothing = QueuedRequest::decode_all(Message { id: "x".to_owned(), body: Vec::new() });
         assert_eq!((nothing.len(), nothing[0].0.id.as_str()), (1, "x"));
     }
 
@@ -267,11 +264,11 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_of_ours_has_written_is_refused_with_the_reason() {
+    fn a_foreign_message_is_refused_with_the_reason() {
         let id = BookingId { schedule: ScheduleId(7), uuid: Uuid::nil() };
         let good = request(Action::Book { id, seats: vec![SeatNumber(3)], customer: ada() }, None);
-        let good = String::from_utf8(good.message().body).unwrap();
-        assert!(QueuedRequest::read(good.as_bytes()).is_ok());
+        let good = String::from_utf8(good.encode()).unwrap();
+        assert!(QueuedRequest::decode(good.as_bytes()).is_ok());
         for (old, new, reason) in [
             ("{", "", "expected"),
             ("\"v\":1", "\"v\":2", "version 2"),
@@ -283,8 +280,8 @@ mod tests {
             ("\"v\"", "\"more\":1,\"v\"", "more"),
         ] {
             let bad = good.replacen(old, new, 1);
-            let said = QueuedRequest::read(bad.as_bytes()).unwrap_err();
-            assert!(said.contains(reason), "{bad}: {said}");
+            let error = QueuedRequest::decode(bad.as_bytes()).unwrap_err();
+            assert!(error.contains(reason), "{bad}: {error}");
         }
     }
 }

@@ -167,26 +167,26 @@ impl Requests {
         let request = request.ok_or(EnqueueError::NotQueued)?;
         let customer = request.customer();
         let newcomer = QueueEntry { id, customer: customer.clone(), now, until: not_after };
-        let place = match self.waiting.enter(newcomer).await {
-            Entry::At(place) => place,
+        let position = match self.waiting.add(newcomer).await {
+            Entry::At(position) => position,
             Entry::CustomerFull => return Err(EnqueueError::CustomerFull),
             Entry::Full => return Err(EnqueueError::Full),
         };
         let refused = match self.publish(&request).await {
             Ok(()) => {
-                let per_second = self.waiting.pace(schedule);
-                let standing = QueuePosition { place, running: false, per_second };
+                let per_second = self.waiting.throughput(schedule);
+                let standing = QueuePosition { position, running: false, per_second };
                 let progress = RequestProgress::Waiting(Some(standing));
                 return Ok(Status { id, progress, not_after });
             }
             Err(PublishError::Full) => EnqueueError::Full,
-            Err(PublishError::Away(reason) | PublishError::Unfit(reason)) => {
+            Err(PublishError::Unavailable(reason) | PublishError::Rejected(reason)) => {
                 EnqueueError::Away(reason)
             }
             // It keeps its place: it may be there.
             Err(PublishError::Unknown) => return Err(EnqueueError::Unknown),
         };
-        self.waiting.leave(schedule, &[(id, customer)], false).await;
+        self.waiting.remove(schedule, &[(id, customer)], false).await;
         Err(refused)
     }
 
@@ -197,7 +197,7 @@ impl Requests {
         let (confirm, confirmed) = oneshot::channel();
         let settled = Arc::new(AtomicBool::new(false));
         let parcel =
-            OutboundMessage { id, line: request.line(), settled: Arc::clone(&settled), confirm };
+            OutboundMessage { id, line: request.encode(), settled: Arc::clone(&settled), confirm };
         let sender = self.senders.get(usize::from(partition.0));
         let sent = sender.map(|sender| sender.push(parcel));
         sent.unwrap_or(Err(BatcherFull)).map_err(|_| PublishError::Full)?;
@@ -205,7 +205,7 @@ impl Requests {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(PublishError::Unknown),
             Err(_) if settled.swap(true, Ordering::SeqCst) => Err(PublishError::Unknown),
-            Err(_) => Err(PublishError::Away("it has not come to sending it".to_owned())),
+            Err(_) => Err(PublishError::Unavailable("it has not come to sending it".to_owned())),
         }
     }
 
@@ -224,7 +224,7 @@ impl Requests {
         let until = Instant::now() + patience;
         let waiter = self.outcomes.wait_for(id);
         loop {
-            let news = waiter.news();
+            let news = waiter.notified();
             let decided = self.decided(id).await;
             if Instant::now() >= until || !matches!(decided, Ok(None)) {
                 return self.with_standing(id, decided).await;
@@ -237,7 +237,7 @@ impl Requests {
 
     /// Wakes those who wait: the service is stopping.
     pub fn dismiss(&self) {
-        self.outcomes.tell_all();
+        self.outcomes.notify_all();
     }
 
     async fn with_standing(
@@ -254,7 +254,7 @@ impl Requests {
             Ok(None) if self.is_overdue(id) => return status(RequestProgress::Waiting(None)),
             _ => {}
         }
-        let standing = self.waiting.standing(id).await;
+        let standing = self.waiting.position(id).await;
         match decided {
             // It waits, so there is no outcome that the database could be asked for.
             Err(error) if standing.is_none() => Err(error),

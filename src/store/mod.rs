@@ -32,7 +32,7 @@ pub use queries::holds::Holder;
 pub use queries::journal::Journal;
 pub use queries::plans::StoredPlan;
 pub use queries::queue::{Fetched, StoredMessage};
-pub use queries::queue_letters::{LettersTaken, StoredLetter};
+pub use queries::queue_dead_letters::{DeadLettersRemoved, StoredDeadLetter};
 pub use queries::seats::Snapshot;
 pub use queries::sweep::PURGE_ROWS;
 pub use schema::compatibility::Schema;

@@ -144,7 +144,7 @@ mod rabbitmq {
                 app.wait_until("/readyz?verbose", |answer| answer.body.contains("degraded")).await;
             assert_eq!(degraded.status, 200);
             assert!(degraded.body.contains("dead letters"), "{}", degraded.body);
-            assert_eq!(stranger.letters(100).await.unwrap().len(), parked as usize);
+            assert_eq!(stranger.dead_letters(100).await.unwrap().len(), parked as usize);
             stranger.close().await;
             app.database.audit().await;
         }

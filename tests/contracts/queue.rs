@@ -1,5 +1,5 @@
-//! What every backend of the queue promises, as checks that run against any of them, and what each does
-//! when its broker dies.
+//! The contract of every backend of the queue, as checks that run against any of them, and how each recovers when its
+//! broker dies.
 
 mod database;
 #[cfg(feature = "kafka")]
@@ -15,25 +15,25 @@ use futures_util::future::join_all;
 use seatlock::queue::{Deliveries, Message, Partition, PublishError, Queue};
 use tokio::time::timeout;
 
-/// Long enough for anything that is to happen, brokers' elections included.
+/// Long enough for every expected event, elections of brokers included.
 const SOON: Duration = Duration::from_secs(40);
-/// Long enough to see that nothing happens.
+/// Long enough to show that nothing happens.
 const QUIET: Duration = Duration::from_millis(700);
 
-/// Runs every check, each on partitions of its own. The queue has at least 10 partitions and is empty.
+/// Runs every check, each on its own partitions. The queue has at least 10 partitions and is empty.
 pub(crate) async fn every_promise(queue: &dyn Queue) {
-    messages_come_in_order_and_settled_ones_never_again(queue, Partition(0)).await;
-    what_was_not_settled_comes_again_first(queue, Partition(1)).await;
-    giving_up_waiting_loses_nothing(queue, Partition(2)).await;
+    messages_come_in_order_and_settled_ones_are_not_delivered_again(queue, Partition(0)).await;
+    unsettled_messages_are_delivered_again_first(queue, Partition(1)).await;
+    a_cancelled_wait_loses_nothing(queue, Partition(2)).await;
     a_partition_has_one_consumer_at_a_time(queue, Partition(3)).await;
-    partitions_do_not_touch_each_other(queue, Partition(4), Partition(5)).await;
+    partitions_are_independent(queue, Partition(4), Partition(5)).await;
     many_publishers_lose_nothing(queue, Partition(6)).await;
     letters::every_promise(queue, Partition(7)).await;
     any_bytes_are_a_message(queue, Partition(8)).await;
 }
 
-/// First come, first served; after settling, a new consumer begins behind.
-async fn messages_come_in_order_and_settled_ones_never_again(
+/// After settling, a new consumer begins behind the settled messages.
+async fn messages_come_in_order_and_settled_ones_are_not_delivered_again(
     queue: &dyn Queue,
     partition: Partition,
 ) {
@@ -50,8 +50,8 @@ async fn messages_come_in_order_and_settled_ones_never_again(
     nothing_more(&mut consumer).await;
 }
 
-/// A consumer that dies in the middle has lost nothing and reordered nothing.
-async fn what_was_not_settled_comes_again_first(queue: &dyn Queue, partition: Partition) {
+/// A consumer that ends early loses and reorders nothing.
+async fn unsettled_messages_are_delivered_again_first(queue: &dyn Queue, partition: Partition) {
     publish(queue, partition, 0..10).await;
     let mut consumer = open(queue, partition).await;
     assert_eq!(take(&mut consumer, 6).await, numbers(0..6));
@@ -63,12 +63,12 @@ async fn what_was_not_settled_comes_again_first(queue: &dyn Queue, partition: Pa
     consumer.settle(10).await.unwrap();
 }
 
-/// `next` is raced against other things all the time.
-async fn giving_up_waiting_loses_nothing(queue: &dyn Queue, partition: Partition) {
+/// The consumers of the service cancel `next` often.
+async fn a_cancelled_wait_loses_nothing(queue: &dyn Queue, partition: Partition) {
     let mut consumer = open(queue, partition).await;
     for number in 0..20 {
         drop(timeout(Duration::from_millis(fastrand::u64(0..5)), consumer.next()).await.map(drop));
-        // The message may have come into the very wait that is given up: so none is in the queue then.
+        // A cancelled wait must not take a message, so none is in the queue during the wait.
         publish(queue, partition, number..number + 1).await;
         assert_eq!(take(&mut consumer, 1).await, numbers(number..number + 1));
     }
@@ -85,7 +85,7 @@ async fn giving_up_waiting_loses_nothing(queue: &dyn Queue, partition: Partition
     consumer.settle(40).await.unwrap();
 }
 
-/// The second is idle until the first is gone, and then goes on where that one stood.
+/// The second one waits until the first is dropped, and then continues with the unsettled messages.
 async fn a_partition_has_one_consumer_at_a_time(queue: &dyn Queue, partition: Partition) {
     let mut first = open(queue, partition).await;
     publish(queue, partition, 0..5).await;
@@ -106,7 +106,7 @@ async fn a_partition_has_one_consumer_at_a_time(queue: &dyn Queue, partition: Pa
     assert_eq!(found, numbers(1..5));
 }
 
-async fn partitions_do_not_touch_each_other(queue: &dyn Queue, one: Partition, other: Partition) {
+async fn partitions_are_independent(queue: &dyn Queue, one: Partition, other: Partition) {
     publish(queue, one, 0..3).await;
     publish(queue, other, 10..13).await;
     let mut consumer = open(queue, other).await;
@@ -118,13 +118,13 @@ async fn partitions_do_not_touch_each_other(queue: &dyn Queue, one: Partition, o
     consumer.settle(3).await.unwrap();
 }
 
-/// Everything confirmed is delivered, in each publisher's own order.
+/// Every confirmed message is delivered, in the order of each publisher.
 async fn many_publishers_lose_nothing(queue: &dyn Queue, partition: Partition) {
     let mut consumer = open(queue, partition).await;
     let publishers = (0..20u32).map(|publisher| async move {
         for number in 0..20 {
-            let place = publisher * 100 + number;
-            publish(queue, partition, place..place + 1).await;
+            let id = publisher * 100 + number;
+            publish(queue, partition, id..id + 1).await;
         }
     });
     let (found, _) = tokio::join!(take(&mut consumer, 400), join_all(publishers));
@@ -138,7 +138,7 @@ async fn many_publishers_lose_nothing(queue: &dyn Queue, partition: Partition) {
     }
 }
 
-/// What was published by others is delivered too, to be parked.
+/// Foreign messages are delivered too; they become dead letters.
 async fn any_bytes_are_a_message(queue: &dyn Queue, partition: Partition) {
     let bodies = [Vec::new(), vec![0, 159, 146, 150], "ä{\"".into(), vec![b'x'; 100_000]];
     let mut consumer = open(queue, partition).await;
@@ -151,9 +151,13 @@ async fn any_bytes_are_a_message(queue: &dyn Queue, partition: Partition) {
     consumer.settle(bodies.len()).await.unwrap();
 }
 
-/// Over its bound a queue says so, loses nothing of what it has, and takes more when there is room. The
-/// queue holds about `bound` messages in a partition.
-pub(crate) async fn a_full_queue_says_so(queue: &dyn Queue, partition: Partition, bound: u32) {
+/// A full queue refuses further messages, loses none, and accepts more when there is room. It holds about `bound`
+/// messages in a partition.
+pub(crate) async fn a_full_queue_refuses_messages(
+    queue: &dyn Queue,
+    partition: Partition,
+    bound: u32,
+) {
     let mut held = 0;
     let full = loop {
         match queue.publish(partition, message(held)).await {
@@ -165,7 +169,7 @@ pub(crate) async fn a_full_queue_says_so(queue: &dyn Queue, partition: Partition
     assert_eq!(full, PublishError::Full);
     assert!(held >= bound, "only {held} of {bound}");
     let mut consumer = open(queue, partition).await;
-    // A message that was refused may have been the next one, never one of those confirmed.
+    // Only confirmed messages are delivered.
     assert_eq!(take(&mut consumer, held as usize).await, numbers(0..held));
     consumer.settle(held as usize).await.unwrap();
     let deadline = tokio::time::Instant::now() + SOON;
@@ -177,8 +181,8 @@ pub(crate) async fn a_full_queue_says_so(queue: &dyn Queue, partition: Partition
     consumer.settle(1).await.unwrap();
 }
 
-/// The broker is killed and started again under publishers and a consumer: everything confirmed is
-/// delivered, nobody hangs, both go on by themselves.
+/// The broker is killed and restarted while publishers and a consumer use it: every confirmed message is delivered,
+/// no call hangs, and both continue.
 pub(crate) async fn a_broker_that_dies_loses_nothing(
     queue: &dyn Queue,
     partition: Partition,
@@ -205,17 +209,17 @@ pub(crate) async fn a_broker_that_dies_loses_nothing(
     let broker = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         kill_and_restart().await;
-        // Until it takes messages again.
+        // Until it accepts messages again.
         let deadline = tokio::time::Instant::now() + SOON;
         while queue.publish(partition, message(1_000_000)).await.is_err() {
-            assert!(tokio::time::Instant::now() < deadline, "it is not taken up again");
+            assert!(tokio::time::Instant::now() < deadline, "it is not used again");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     };
     let ((confirmed, refused), ()) = tokio::join!(publisher, broker);
-    assert!(refused > 0, "the broker was never away: the test shows nothing");
+    assert!(refused > 0, "the broker was never unavailable: the test shows nothing");
     let expected: HashSet<u32> = (0..30).chain(confirmed).collect();
     let mut seen = Vec::new();
     let mut consumer = open(queue, partition).await;
@@ -232,7 +236,7 @@ pub(crate) async fn a_broker_that_dies_loses_nothing(
     }
 }
 
-/// Messages of the earlier run of a process are there for the next one.
+/// The next process receives the unsettled messages of the one before.
 pub(crate) async fn a_restart_loses_nothing(
     before: &dyn Queue,
     after: impl AsyncFnOnce() -> Box<dyn Queue>,
@@ -265,7 +269,7 @@ async fn publish(queue: &dyn Queue, partition: Partition, range: std::ops::Range
     }
 }
 
-/// Opens a partition, again and again while the backend has just lost its broker.
+/// Opens a partition, with retries while the backend has no broker.
 async fn open(queue: &dyn Queue, partition: Partition) -> Box<dyn Deliveries> {
     let deadline = tokio::time::Instant::now() + SOON;
     loop {
@@ -289,5 +293,5 @@ async fn take(consumer: &mut Box<dyn Deliveries>, count: usize) -> Vec<Message> 
 
 async fn nothing_more(consumer: &mut Box<dyn Deliveries>) {
     let next = timeout(QUIET, consumer.next()).await;
-    assert!(next.is_err(), "there should be nothing: {next:?}");
+    assert!(next.is_err(), "no message is expected: {next:?}");
 }

@@ -31,8 +31,8 @@ fn queue_entry(id: RequestId, customer: &str) -> QueueEntry {
     QueueEntry { id, customer: customer.to_owned(), now, until }
 }
 
-fn place(standing: Option<QueuePosition>) -> Option<(u64, bool)> {
-    standing.map(|standing| (standing.place, standing.running))
+fn place(position: Option<QueuePosition>) -> Option<(u64, bool)> {
+    position.map(|found| (found.position, found.running))
 }
 
 /// The contract. `lists` are those of two processes, or one list twice.
@@ -41,34 +41,34 @@ async fn check_contract(lists: [&WaitingList; 2]) {
     let schedule = fastrand::i64(1..i64::MAX / 2);
     let id = |number| request(schedule, number, i64::from(number));
     let enter = async |list: &WaitingList, number, customer: &str| {
-        list.enter(queue_entry(id(number), customer)).await
+        list.add(queue_entry(id(number), customer)).await
     };
     // Positions follow the order of arrival, through either process.
     assert_eq!(enter(one, 1, "ada").await, Entry::At(1));
     assert_eq!(enter(other, 2, "ben").await, Entry::At(2));
     assert_eq!(enter(one, 3, "ada").await, Entry::At(3));
-    assert_eq!(place(other.standing(id(3)).await), Some((3, false)));
+    assert_eq!(place(other.position(id(3)).await), Some((3, false)));
     // The bounds of a customer and of a list do not affect other lists.
     assert_eq!(enter(other, 4, "ada").await, Entry::CustomerFull);
     assert_eq!(enter(other, 5, "cyd").await, Entry::At(4));
     assert_eq!(enter(other, 6, "dan").await, Entry::At(5));
     assert_eq!(enter(one, 7, "eve").await, Entry::Full);
     let elsewhere = request(schedule + 1, 1, 0);
-    assert_eq!(one.enter(queue_entry(elsewhere, "ada")).await, Entry::At(1));
+    assert_eq!(one.add(queue_entry(elsewhere, "ada")).await, Entry::At(1));
     // A request that is being executed, and requests that have been.
-    one.start(id(2)).await;
-    assert_eq!(place(other.standing(id(1)).await), Some((1, true)));
-    assert_eq!(place(other.standing(id(3)).await), Some((3, false)));
+    one.mark_running(id(2)).await;
+    assert_eq!(place(other.position(id(1)).await), Some((1, true)));
+    assert_eq!(place(other.position(id(3)).await), Some((3, false)));
     let gone = [(id(1), "ada".to_owned()), (id(2), "ben".to_owned())];
-    one.leave(ScheduleId(schedule), &gone, true).await;
-    assert_eq!(place(other.standing(id(1)).await), None);
-    assert_eq!(place(other.standing(id(3)).await), Some((1, false)));
+    one.remove(ScheduleId(schedule), &gone, true).await;
+    assert_eq!(place(other.position(id(1)).await), None);
+    assert_eq!(place(other.position(id(3)).await), Some((1, false)));
     assert_eq!(enter(other, 8, "ada").await, Entry::At(4), "one of her requests has left");
     // A request stops waiting at its deadline, even if no process has removed it.
     let late = request(schedule, 9, DEADLINE + 6);
-    assert_eq!(other.enter(queue_entry(late, "cyd")).await, Entry::At(2), "only number 8 is left");
-    assert_eq!(place(one.standing(id(5)).await), None);
-    assert_eq!(place(one.standing(id(8)).await), Some((1, false)));
+    assert_eq!(other.add(queue_entry(late, "cyd")).await, Entry::At(2), "only number 8 is left");
+    assert_eq!(place(one.position(id(5)).await), None);
+    assert_eq!(place(one.position(id(8)).await), Some((1, false)));
 }
 
 mod embedded {
@@ -103,8 +103,8 @@ mod full {
         let server = test_support::Redis::start(&[]);
         let (list, _breaker) = shared(&standalone(&server, &Access::default()));
         let id = request(42, 1, 0);
-        list.enter(queue_entry(id, "ada")).await;
-        list.start(id).await;
+        list.add(queue_entry(id, "ada")).await;
+        list.mark_running(id).await;
         let keys = server.cli(&["keys", "{sch:42}:queue*"]);
         assert_eq!(keys.lines().count(), 4, "{keys}");
         for key in keys.lines() {

@@ -1,7 +1,6 @@
-//! What one partition has under way: deliveries in their order, each with the command that executes it.
+//! The requests of one partition that are being executed, in their order.
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,209 +10,205 @@ use prometheus::IntGauge;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::actors::booking::{Lanes, OrderedGroup, SubmitError};
-use crate::domain::command::Queued;
 use crate::domain::effect::Outcome;
-use crate::domain::ids::RequestId;
+use crate::domain::rejection::Rejection;
 use crate::queue::{Message, QueuedRequest};
 use crate::telemetry::metrics::queue::Executed;
 
-use crate::background::queue_consumer::executed;
-
-/// A delivery's place in the lanes, counted while it is taken.
+/// A request's permit to be in the lanes, counted while it is held.
 pub(crate) struct Permit {
     _permit: Option<OwnedSemaphorePermit>,
-    taken: IntGauge,
+    held: IntGauge,
 }
 
 impl Permit {
-    pub(crate) fn new(permit: Option<OwnedSemaphorePermit>, taken: &IntGauge) -> Self {
-        taken.inc();
-        Self { _permit: permit, taken: taken.clone() }
+    pub(crate) fn new(permit: Option<OwnedSemaphorePermit>, held: &IntGauge) -> Self {
+        held.inc();
+        Self { _permit: permit, held: held.clone() }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.taken.dec();
+        self.held.dec();
     }
 }
 
-/// Where a delivery is.
 enum State {
     /// In its lane.
     Submitted(BoxFuture<'static, Result<Outcome, SubmitError>>),
-    /// The lane would not take it, and neither what came after it.
-    SubmitError(SubmitError),
-    /// It was executed, or refused.
+    /// It failed, or the lane refused it; nothing behind it is executed.
+    Failed(SubmitError),
+    /// It was executed or refused, or cannot be.
     Completed(Executed),
 }
 
-/// A request under way.
-struct Delivery {
-    /// What carries it alone.
-    message: Message,
-    /// What it asks for, or why nobody can read it.
-    request: Result<QueuedRequest, String>,
-    state: State,
-    tries: u32,
-    /// Whether it is the last of its message.
-    ends_message: bool,
-    _place: Permit,
-}
-
-/// A request that is over.
-pub(crate) struct Completed {
+/// A request that is being executed.
+pub(crate) struct Execution {
+    /// The message that carries the request alone.
     pub(crate) message: Message,
-    /// What it asked for, or why nobody can read it, to be parked.
+    /// The request, or why it cannot be read.
     pub(crate) request: Result<QueuedRequest, String>,
-    /// Whether it is the last of its message, which can be settled then.
+    state: State,
+    pub(crate) attempts: u32,
+    /// Whether it is the last request of its message, which can be settled with it.
     pub(crate) ends_message: bool,
-    /// How it ended.
-    pub(crate) executed: Executed,
+    permit: Option<Permit>,
 }
 
-/// Everything under way, oldest first.
+/// All requests of a partition that are being executed, oldest first.
 pub(crate) struct ExecutionsInFlight {
-    deliveries: VecDeque<Delivery>,
-    chain: OrderedGroup,
+    lanes: Arc<Lanes>,
+    /// The longest that one execution may take.
+    timeout: Duration,
+    /// How many there may be.
     window: usize,
-    /// The status of the answer that a request gets whose time was over.
+    /// The status of the answer to an expired request.
     expired_status: u16,
+    executions: VecDeque<Execution>,
+    group: OrderedGroup,
 }
 
 impl ExecutionsInFlight {
-    pub(crate) fn new(window: usize, expired_status: u16) -> Self {
-        Self { deliveries: VecDeque::new(), chain: OrderedGroup::default(), window, expired_status }
+    pub(crate) fn new(
+        lanes: Arc<Lanes>,
+        timeout: Duration,
+        window: usize,
+        expired_status: u16,
+    ) -> Self {
+        let (executions, group) = (VecDeque::new(), OrderedGroup::default());
+        Self { lanes, timeout, window, expired_status, executions, group }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.deliveries.is_empty()
+        self.executions.is_empty()
     }
 
-    /// Whether another delivery may be begun: not behind one that was declined.
+    /// Whether another request may be submitted: not behind one that failed.
     pub(crate) fn has_room(&self) -> bool {
-        let declined =
-            self.deliveries.back().is_some_and(|one| matches!(one.state, State::SubmitError(_)));
-        self.deliveries.len() < self.window && !declined
+        let failed =
+            self.executions.back().is_some_and(|last| matches!(last.state, State::Failed(_)));
+        self.executions.len() < self.window && !failed
     }
 
-    /// Submits a request behind the others; what cannot be read only takes its place, to be parked.
+    /// Submits a request behind the others. One that cannot be read only takes its position.
     pub(crate) fn push(
         &mut self,
-        (message, request): (Message, Result<QueuedRequest, String>),
-        place: Permit,
-        lanes: (&Arc<Lanes>, Duration),
+        message: Message,
+        request: Result<QueuedRequest, String>,
+        permit: Permit,
     ) {
         let state = match &request {
-            Ok(request) => submit(lanes, request, &self.chain),
-            Err(_) => State::Completed(Executed::Parked),
+            Ok(request) => self.submit(request),
+            Err(_) => State::Completed(Executed::DeadLettered),
         };
-        let (tries, ends_message) = (1, false);
-        let delivery = Delivery { message, request, state, tries, ends_message, _place: place };
-        self.deliveries.push_back(delivery);
+        self.executions.push_back(Execution {
+            message,
+            request,
+            state,
+            attempts: 1,
+            ends_message: false,
+            permit: Some(permit),
+        });
     }
 
-    /// What was pushed last is the last of its message.
+    /// Marks the request that was pushed last as the last one of its message.
     pub(crate) fn end_message(&mut self) {
-        if let Some(last) = self.deliveries.back_mut() {
+        if let Some(last) = self.executions.back_mut() {
             last.ends_message = true;
         }
     }
 
-    /// Waits for the oldest delivery; breaks with its failure. Giving up waiting changes nothing.
-    pub(crate) async fn landed(&mut self) -> ControlFlow<SubmitError> {
-        let Some(first) = self.deliveries.front_mut() else { return ControlFlow::Continue(()) };
+    /// Waits for the oldest request; returns its failure, if it failed. Cancellation-safe.
+    pub(crate) async fn first_completed(&mut self) -> Result<(), SubmitError> {
+        let Some(first) = self.executions.front_mut() else { return Ok(()) };
         let result = match &mut first.state {
             State::Submitted(outcome) => outcome.await,
-            State::SubmitError(declined) => Err(declined.clone()),
-            State::Completed(_) => return ControlFlow::Continue(()),
+            State::Failed(error) => return Err(error.clone()),
+            State::Completed(_) => return Ok(()),
         };
-        land(first, result, self.expired_status)
+        first.finish(result, self.expired_status)
     }
 
-    /// The deliveries that are over, as far as none before them is under way.
-    pub(crate) fn take_landed(&mut self) -> Vec<Completed> {
-        let mut landed = Vec::new();
-        while let Some(mut first) = self.deliveries.pop_front() {
+    /// Takes the oldest requests, as far as they are completed, without their permits.
+    pub(crate) fn take_completed(&mut self) -> Vec<(Execution, Executed)> {
+        let mut completed = Vec::new();
+        while let Some(mut first) = self.executions.pop_front() {
             if let State::Submitted(outcome) = &mut first.state
                 && let Some(result) = outcome.now_or_never()
-                && let ControlFlow::Break(declined) = land(&mut first, result, self.expired_status)
             {
-                first.state = State::SubmitError(declined);
+                // A failure stays in the state, and is found by the next wait.
+                let _ = first.finish(result, self.expired_status);
             }
             let State::Completed(executed) = first.state else {
-                self.deliveries.push_front(first);
+                self.executions.push_front(first);
                 break;
             };
-            let Delivery { message, request, ends_message, .. } = first;
-            landed.push(Completed { message, request, ends_message, executed });
+            first.permit = None;
+            completed.push((first, executed));
         }
-        landed
+        completed
     }
 
-    /// Submits everything again, in order: what had its effect is answered with it.
-    pub(crate) fn begin_again(&mut self, lanes: (&Arc<Lanes>, Duration)) {
-        self.chain = OrderedGroup::default();
-        for delivery in &mut self.deliveries {
-            let Ok(request) = &delivery.request else { continue };
-            if !matches!(delivery.state, State::Completed(_)) {
-                delivery.state = submit(lanes, request, &self.chain);
-                delivery.tries = delivery.tries.saturating_add(1);
+    /// Submits everything again, in order. A request that had its effect already gets its recorded outcome.
+    pub(crate) fn retry(&mut self) {
+        self.group = OrderedGroup::default();
+        for mut execution in std::mem::take(&mut self.executions) {
+            if let Ok(request) = &execution.request
+                && !matches!(execution.state, State::Completed(_))
+            {
+                execution.state = self.submit(request);
+                execution.attempts = execution.attempts.saturating_add(1);
+            }
+            self.executions.push_back(execution);
+        }
+    }
+
+    pub(crate) fn first(&self) -> Option<&Execution> {
+        self.executions.front()
+    }
+
+    /// Completes the oldest request, which cannot be executed.
+    pub(crate) fn complete_first(&mut self, executed: Executed) {
+        if let Some(first) = self.executions.front_mut() {
+            first.state = State::Completed(executed);
+        }
+    }
+
+    fn submit(&self, request: &QueuedRequest) -> State {
+        let deadline = Instant::now() + self.timeout;
+        match self.lanes.submit(request.command(), deadline, Some(&self.group)) {
+            Ok(submitted) => State::Submitted(Box::pin(submitted.outcome())),
+            Err(error) => {
+                // Later requests must not overtake it.
+                self.group.break_off();
+                State::Failed(error)
             }
         }
     }
+}
 
-    /// The oldest request with its message.
-    pub(crate) fn first(&self) -> Option<(Message, RequestId)> {
-        let first = self.deliveries.front()?;
-        Some((first.message.clone(), first.request.as_ref().ok()?.queued.id))
-    }
-
-    pub(crate) fn first_queued(&self) -> Option<Queued> {
-        Some(self.deliveries.front()?.request.as_ref().ok()?.queued)
-    }
-
-    pub(crate) fn tries_of_first(&self) -> u32 {
-        self.deliveries.front().map_or(0, |first| first.tries)
-    }
-
-    /// The oldest request is over, since it cannot be executed.
-    pub(crate) fn give_up_first(&mut self, how: Executed) {
-        if let Some(first) = self.deliveries.front_mut() {
-            first.state = State::Completed(how);
-        }
+impl Execution {
+    fn finish(
+        &mut self,
+        result: Result<Outcome, SubmitError>,
+        expired_status: u16,
+    ) -> Result<(), SubmitError> {
+        self.state = match &result {
+            Ok(outcome) => State::Completed(executed(outcome, expired_status)),
+            Err(error) => State::Failed(error.clone()),
+        };
+        result.map(drop)
     }
 }
 
-/// Into its lane, with the time that it may take.
-fn submit(
-    (lanes, patience): (&Arc<Lanes>, Duration),
-    request: &QueuedRequest,
-    chain: &OrderedGroup,
-) -> State {
-    match lanes.submit(request.command(), Instant::now() + patience, Some(chain)) {
-        Ok(submitted) => State::Submitted(Box::pin(submitted.outcome())),
-        Err(declined) => {
-            // What comes behind it must not overtake it.
-            chain.break_off();
-            State::SubmitError(declined)
-        }
-    }
-}
-
-fn land(
-    delivery: &mut Delivery,
-    result: Result<Outcome, SubmitError>,
-    expired_status: u16,
-) -> ControlFlow<SubmitError> {
-    match result {
-        Ok(outcome) => {
-            delivery.state = State::Completed(executed(&outcome, expired_status));
-            ControlFlow::Continue(())
-        }
-        Err(declined) => {
-            delivery.state = State::SubmitError(declined.clone());
-            ControlFlow::Break(declined)
-        }
+/// How an execution is counted. A status request after the deadline may have recorded "expired" before it.
+fn executed(outcome: &Outcome, expired_status: u16) -> Executed {
+    match outcome {
+        Outcome::Done(_) => Executed::Done,
+        Outcome::Refused(Rejection::TooLate) => Executed::Expired,
+        Outcome::Replayed(answer) if answer.status == expired_status => Executed::Expired,
+        Outcome::Refused(_) => Executed::Refused,
+        Outcome::Repeated(_) | Outcome::Replayed(_) | Outcome::NotRecorded => Executed::Repeated,
     }
 }

@@ -78,7 +78,7 @@ impl From<Status> for RequestBody {
             RequestProgress::Waiting(None) => {}
             RequestProgress::Waiting(Some(standing)) => {
                 body.status = if standing.running { "running" } else { "queued" };
-                body.place = Some(standing.place);
+                body.place = Some(standing.position);
                 body.estimate_s = estimate_s(&standing);
             }
             RequestProgress::Decided(answer) => {

@@ -1,51 +1,52 @@
-//! The consumer of one partition of the queue in the database. Its turn is a row with an end, renewed as long
-//! as it asks for more.
+//! The consumer of one partition of the queue in the database. It holds a lease, a row with an end, which it renews as
+//! long as it asks for messages.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use tokio::sync::watch;
+use tokio::time::{sleep, timeout_at};
 use uuid::Uuid;
 
 use crate::queue::{Deliveries, Message, Partition, QueueError, UNSETTLED_MAX};
 use crate::store::{Fetched, Store, StoredMessage};
 
-/// How long a consumer that does not renew its turn keeps others waiting, and after which time it renews.
-const TURN: Duration = Duration::from_secs(10);
+/// How long a lease lasts, and after which time it is renewed.
+const LEASE: Duration = Duration::from_secs(10);
 const RENEWAL: Duration = Duration::from_secs(3);
 
-/// How often a consumer that waits for its turn asks for it.
-const ASK_INTERVAL: Duration = Duration::from_millis(250);
+/// The average time between two attempts to get the lease.
+const LEASE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Messages fetched at once.
+/// Messages fetched with one query.
 const FETCH_MAX: usize = 512;
 
-/// The consumer of one partition, or one that waits for its turn.
+/// The consumer of one partition, or one that waits for the lease.
 pub(super) struct DatabaseConsumer {
     store: Arc<Store>,
     partition: Partition,
     owner: Uuid,
-    news: watch::Receiver<i64>,
-    /// The number up to which everything was fetched in this turn.
+    last: watch::Receiver<i64>,
+    /// The number of the last message that was fetched under this lease.
     fetched_until: i64,
-    /// Whether nothing more was there at the last look.
+    /// Whether the last fetch found the end of the partition, or the lease taken.
     is_at_end: bool,
-    /// When the turn was last renewed; absent while somebody else has it.
+    /// When the lease was last renewed; absent without one.
     renewed: Option<Instant>,
     ready: VecDeque<(i64, Message)>,
     unsettled: VecDeque<i64>,
 }
 
 impl DatabaseConsumer {
-    /// Waits for its turn; `news` tells when something was published.
-    pub(super) fn new(store: Arc<Store>, partition: Partition, news: watch::Receiver<i64>) -> Self {
+    /// `last` changes when a message is published.
+    pub(super) fn new(store: Arc<Store>, partition: Partition, last: watch::Receiver<i64>) -> Self {
         Self {
             store,
             partition,
             owner: Uuid::now_v7(),
-            news,
+            last,
             fetched_until: 0,
             is_at_end: false,
             renewed: None,
@@ -54,7 +55,45 @@ impl DatabaseConsumer {
         }
     }
 
-    async fn take(&mut self) -> Result<Message, QueueError> {
+    /// Waits until it is time to fetch again: immediately the first time, and while there is more.
+    async fn wait(&mut self) {
+        match self.renewed {
+            _ if !self.is_at_end => {}
+            Some(renewed) => {
+                // After an error, because the queue was closed, the lease is kept until its end.
+                let _ = timeout_at((renewed + RENEWAL).into(), self.last.changed()).await;
+            }
+            None => sleep(LEASE_INTERVAL.mul_f64(0.5 + fastrand::f64())).await,
+        }
+    }
+
+    async fn fetch(&mut self) -> Result<(), QueueError> {
+        self.last.mark_unchanged();
+        let asked = Instant::now();
+        let lease = (self.partition.0, self.owner);
+        let fetched = self.store.queue_fetch(lease, LEASE, self.fetched_until, FETCH_MAX).await;
+        match fetched.map_err(QueueError::new)? {
+            Fetched::Messages(found) => {
+                self.renewed = Some(asked);
+                self.is_at_end = found.len() < FETCH_MAX;
+                for (number, StoredMessage { id, body, .. }) in found {
+                    self.fetched_until = number;
+                    self.ready.push_back((number, Message { id, body }));
+                }
+            }
+            // What was fetched may be executed twice, which has one effect.
+            Fetched::Leased if self.renewed.is_some() => {
+                return Err(QueueError::new("another consumer has taken the lease"));
+            }
+            Fetched::Leased => self.is_at_end = true,
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Deliveries for DatabaseConsumer {
+    async fn next(&mut self) -> Result<Message, QueueError> {
         if self.unsettled.len() >= usize::from(UNSETTLED_MAX) {
             // Some have to be settled first.
             std::future::pending::<()>().await;
@@ -69,75 +108,24 @@ impl DatabaseConsumer {
         }
     }
 
-    /// Waits until it is time to ask again.
-    async fn wait(&mut self) {
-        let Some(renewed) = self.renewed else {
-            // At once for the first time.
-            if self.is_at_end {
-                tokio::time::sleep(ASK_INTERVAL.mul_f64(0.5 + fastrand::f64())).await;
-            }
-            return;
+    async fn settle(&mut self, count: usize) -> Result<(), QueueError> {
+        let Some(until) = self.unsettled.get(count.wrapping_sub(1)).copied() else {
+            return Ok(());
         };
-        if self.is_at_end {
-            let due = tokio::time::Instant::from_std(renewed + RENEWAL);
-            // An error means that the queue was closed; the turn goes on until its end.
-            let _ = tokio::time::timeout_at(due, self.news.changed()).await;
-        }
-    }
-
-    async fn fetch(&mut self) -> Result<(), QueueError> {
-        self.news.mark_unchanged();
-        let asked = Instant::now();
-        let turn = (self.partition.0, self.owner);
-        let fetched = self.store.queue_fetch(turn, TURN, self.fetched_until, FETCH_MAX).await;
-        match fetched.map_err(QueueError::new)? {
-            Fetched::Messages(found) => {
-                self.renewed = Some(asked);
-                self.is_at_end = found.len() < FETCH_MAX;
-                for (number, StoredMessage { id, body, .. }) in found {
-                    self.fetched_until = number;
-                    self.ready.push_back((number, Message { id, body }));
-                }
-                Ok(())
-            }
-            // What was fetched may be executed twice, which has one effect.
-            Fetched::Taken if self.renewed.is_some() => {
-                Err(QueueError::new("another consumer has taken its turn"))
-            }
-            Fetched::Taken => {
-                self.is_at_end = true;
-                Ok(())
-            }
-        }
-    }
-}
-
-impl Deliveries for DatabaseConsumer {
-    fn next(&mut self) -> BoxFuture<'_, Result<Message, QueueError>> {
-        Box::pin(self.take())
-    }
-
-    fn settle(&mut self, count: usize) -> BoxFuture<'_, Result<(), QueueError>> {
-        Box::pin(async move {
-            let Some(until) = self.unsettled.get(count.wrapping_sub(1)).copied() else {
-                return Ok(());
-            };
-            self.store.queue_settle(self.partition.0, until).await.map_err(QueueError::new)?;
-            self.unsettled.drain(..count);
-            Ok(())
-        })
+        self.store.queue_settle(self.partition.0, until).await.map_err(QueueError::new)?;
+        self.unsettled.drain(..count);
+        Ok(())
     }
 }
 
 impl Drop for DatabaseConsumer {
     fn drop(&mut self) {
-        if self.renewed.is_none() {
-            return;
-        }
         let (store, partition, owner) = (Arc::clone(&self.store), self.partition.0, self.owner);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            // Left undone, the next consumer waits for the end of this turn.
-            runtime.spawn(async move { store.queue_leave(partition, owner).await });
+        if self.renewed.is_some()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            // If this fails, the next consumer waits for the end of the lease.
+            runtime.spawn(async move { store.queue_release_lease(partition, owner).await });
         }
     }
 }

@@ -1,56 +1,56 @@
-//! What this process has been given of the queue: its partitions, and whose turn it is to read one.
+//! The partitions that are assigned to this process, and the lease to read one of them.
 
 use crate::queue::Partition;
 
-/// One stretch of having been given a partition; no two of a process are the same.
+/// Identifies one assignment of a partition to this process. It never repeats within a process.
 pub(super) type Generation = u64;
 
-/// What this process has been given.
+/// The partitions that are assigned to this process.
 #[derive(Default)]
 pub(super) struct Assignment {
-    /// For each partition the term, while it is ours.
-    terms: Vec<Option<Generation>>,
-    last_term: Generation,
-    /// Nothing is given any more.
+    /// The generation of each partition while it is assigned.
+    generations: Vec<Option<Generation>>,
+    last: Generation,
+    /// The process has left the group.
     pub(super) closed: bool,
 }
 
 impl Assignment {
-    /// Nothing, of a queue of so many partitions.
-    pub(super) fn of_none(partitions: usize) -> Self {
-        Self { terms: vec![None; partitions], ..Self::default() }
+    /// The assignment of no partition.
+    pub(super) fn none(partitions: usize) -> Self {
+        Self { generations: vec![None; partitions], ..Self::default() }
     }
 
-    /// The term in which the partition is ours.
-    pub(super) fn term(&self, partition: Partition) -> Option<Generation> {
-        self.terms.get(usize::from(partition.0)).copied().flatten()
+    /// The generation of a partition, if it is assigned.
+    pub(super) fn generation(&self, partition: Partition) -> Option<Generation> {
+        self.generations.get(usize::from(partition.0)).copied().flatten()
     }
 
-    /// A new term begins for these.
-    pub(super) fn give(&mut self, partitions: &[usize]) {
-        self.last_term += 1;
+    /// Assigns partitions, with a new generation.
+    pub(super) fn assign(&mut self, partitions: &[usize]) {
+        self.last += 1;
         for partition in partitions {
-            if let Some(term) = self.terms.get_mut(*partition) {
-                *term = Some(self.last_term);
+            if let Some(generation) = self.generations.get_mut(*partition) {
+                *generation = Some(self.last);
             }
         }
     }
 
-    /// The partition's term is over.
-    pub(super) fn take(&mut self, partition: usize) {
-        if let Some(term) = self.terms.get_mut(partition) {
-            *term = None;
+    /// Revokes a partition.
+    pub(super) fn revoke(&mut self, partition: usize) {
+        if let Some(generation) = self.generations.get_mut(partition) {
+            *generation = None;
         }
     }
 }
 
-/// Where a partition is to be read on; whoever has this in hand is its consumer here.
+/// The position of a partition. The holder of its lock is the consumer of the partition in this process.
 #[derive(Default)]
 pub(super) struct PartitionLease {
-    /// The term of which `next` speaks.
-    pub(super) term: Generation,
-    /// The oldest message that was given out and not settled, or the next one after all that were; `None` if
-    /// nothing was given out in the term.
+    /// The generation to which `next` belongs.
+    pub(super) generation: Generation,
+    /// The offset of the oldest unsettled message, or of the next one if all delivered ones are settled; `None` if
+    /// nothing was delivered in this generation.
     pub(super) next: Option<i64>,
 }
 
@@ -59,18 +59,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_partition_that_comes_back_comes_in_another_term() {
-        let mut share = Assignment::of_none(3);
-        assert_eq!(share.term(Partition(1)), None);
-        share.give(&[1, 2, 9]);
-        let first = share.term(Partition(1));
+    fn a_partition_that_is_assigned_again_has_another_generation() {
+        let mut assignment = Assignment::none(3);
+        assert_eq!(assignment.generation(Partition(1)), None);
+        assignment.assign(&[1, 2, 9]);
+        let first = assignment.generation(Partition(1));
         assert!(first.is_some());
-        assert_eq!(share.term(Partition(0)), None);
-        assert_eq!(share.term(Partition(9)), None, "it is none of the queue's");
-        share.take(1);
-        assert_eq!(share.term(Partition(1)), None);
-        assert_eq!(share.term(Partition(2)), first, "the others are kept");
-        share.give(&[1]);
-        assert!(share.term(Partition(1)) > first);
+        assert_eq!(assignment.generation(Partition(0)), None);
+        assert_eq!(assignment.generation(Partition(9)), None, "there is no such partition");
+        assignment.revoke(1);
+        assert_eq!(assignment.generation(Partition(1)), None);
+        assert_eq!(assignment.generation(Partition(2)), first, "the others are kept");
+        assignment.assign(&[1]);
+        assert!(assignment.generation(Partition(1)) > first);
     }
 }

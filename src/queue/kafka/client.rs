@@ -1,4 +1,4 @@
-//! What all clients of librdkafka here share: where the brokers are, where the log goes.
+//! The common configuration and logging of all clients of librdkafka.
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -7,24 +7,23 @@ use rdkafka::error::KafkaError;
 
 use super::KafkaSettings;
 
-/// What every client is made with.
+/// The configuration of every client.
 pub(super) fn config(settings: &KafkaSettings) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &settings.brokers)
         .set("client.id", "seatlock")
-        // A broker that is back is found within a second; librdkafka would wait for up to ten.
+        // A restarted broker is found within a second; by default librdkafka waits for up to ten.
         .set("reconnect.backoff.max.ms", "1000")
         .set("socket.keepalive.enable", "true")
         .set("socket.nagle.disable", "true");
     config
 }
 
-/// A client that reads, without a place in the group.
+/// The configuration of a client that reads without being a member of the group.
 pub(super) fn reader_config(settings: &KafkaSettings) -> ClientConfig {
     let mut config = config(settings);
-    // Without a group librdkafka reads nothing. Only who subscribes takes part in it, and only who commits
-    // changes it.
+    // librdkafka needs a group to read. Without a subscription and commits the client does not take part in it.
     config
         .set("group.id", &settings.name)
         .set("enable.auto.commit", "false")
@@ -33,12 +32,12 @@ pub(super) fn reader_config(settings: &KafkaSettings) -> ClientConfig {
     config
 }
 
-/// librdkafka tells every lost connection, several times; whoever asked for something hears of it anyway.
+/// Logs at level debug: librdkafka reports every lost connection several times, and callers get errors anyway.
 pub(super) fn log(facility: &str, text: &str) {
     log::debug!("librdkafka: {facility} {text}");
 }
 
-/// A client that has nothing to tell.
+/// The context of clients without callbacks.
 pub(super) struct SilentContext;
 
 impl ClientContext for SilentContext {

@@ -1,4 +1,4 @@
-//! Reads the dead letters: their topic, from its beginning to its end.
+//! Reads the dead letters: the whole topic.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -16,52 +16,51 @@ use crate::queue::{DeadLetter, QueueError};
 /// How long reading may take.
 const READ_LIMIT: Duration = Duration::from_secs(20);
 
-/// How much of the letters is kept in memory, in bytes. What is over it is not listed before the older ones
-/// have been dealt with.
+/// The most bytes of dead letters that are kept in memory. Those beyond are listed when older ones were resolved.
 const BYTES_MAX: usize = 64 << 20;
 
-/// Between two looks at the clock.
+/// Between two checks of the deadline.
 const POLL: Duration = Duration::from_millis(100);
 
-/// A letter that was found.
+/// A dead letter that was found.
 pub(super) struct ScannedLetter {
-    /// As it was parked last.
+    /// Its newest record.
     pub(super) letter: DeadLetter,
-    /// The keys of all its records: it may have been parked more than once.
+    /// The keys of all its records: it may have become a dead letter more than once.
     pub(super) keys: Vec<String>,
 }
 
-/// What was found in one look.
-pub(super) struct LetterScan {
+/// The dead letters that were found.
+pub(super) struct DeadLetterScan {
     /// Oldest first.
     pub(super) found: Vec<ScannedLetter>,
-    /// Whether there is nothing else that is wanted: no letter was left out for want of memory.
+    /// False if dead letters were left out because of the memory bound.
     pub(super) complete: bool,
 }
 
-/// The letters there are, among those whose ids are wanted. Blocks.
+/// Reads the dead letters with the selected ids. Blocks.
 pub(super) fn read(
     settings: &KafkaSettings,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<LetterScan, QueueError> {
+    is_selected: impl Fn(&str) -> bool,
+) -> Result<DeadLetterScan, QueueError> {
     let deadline = Instant::now() + READ_LIMIT;
     let client: BaseConsumer<SilentContext> =
         reader_config(settings).create_with_context(SilentContext).map_err(QueueError::new)?;
-    let mut unread = begin(&client, &settings.dead_topic())?;
-    let mut kept = Kept::default();
+    let mut unread = seek_beginning(&client, &settings.dead_topic())?;
+    let mut letters = LettersByKey::default();
     let mut problem = "no broker answers".to_owned();
     while !unread.is_empty() {
         match client.poll(POLL) {
             Some(Ok(record)) => {
-                let (key, letter) = record::letter(&record);
-                if letter.as_ref().is_none_or(|letter| wanted(&letter.message.id)) {
-                    kept.note(key, letter, (record.partition(), record.offset()));
+                let (key, letter) = record::dead_letter(&record);
+                if letter.as_ref().is_none_or(|letter| is_selected(&letter.message.id)) {
+                    letters.add(key, letter, (record.partition(), record.offset()));
                 }
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 unread.remove(&partition);
             }
-            // A lost connection, say; librdkafka makes another.
+            // For example a lost connection; librdkafka reconnects.
             Some(Err(error)) => problem = error.to_string(),
             None => {}
         }
@@ -69,35 +68,38 @@ pub(super) fn read(
             return Err(QueueError(format!("cannot read the dead letters: {problem}")));
         }
     }
-    Ok(kept.look())
+    Ok(letters.into_scan())
 }
 
-/// Goes to the beginning of each of the topic's partitions.
-fn begin(client: &BaseConsumer<SilentContext>, topic: &str) -> Result<HashSet<i32>, QueueError> {
+/// Assigns the topic's partitions from their beginning; returns them.
+fn seek_beginning(
+    client: &BaseConsumer<SilentContext>,
+    topic: &str,
+) -> Result<HashSet<i32>, QueueError> {
     let metadata = client.fetch_metadata(Some(topic), READ_LIMIT).map_err(QueueError::new)?;
     let found = metadata.topics().iter().filter(|found| found.name() == topic);
     let partitions = found.flat_map(|found| found.partitions());
     let partitions: HashSet<i32> = partitions.map(|partition| partition.id()).collect();
-    let mut places = TopicPartitionList::new();
+    let mut positions = TopicPartitionList::new();
     for partition in &partitions {
-        let added = places.add_partition_offset(topic, *partition, Offset::Beginning);
+        let added = positions.add_partition_offset(topic, *partition, Offset::Beginning);
         added.map_err(QueueError::new)?;
     }
-    client.assign(&places).map_err(QueueError::new)?;
+    client.assign(&positions).map_err(QueueError::new)?;
     Ok(partitions)
 }
 
-/// The letters read so far, by key.
+/// The dead letters read so far, by key, each with its partition and offset.
 #[derive(Default)]
-struct Kept {
+struct LettersByKey {
     letters: HashMap<String, (DeadLetter, (i32, i64))>,
     bytes: usize,
     left_out: bool,
 }
 
-impl Kept {
-    /// What was written last about a key counts.
-    fn note(&mut self, key: String, letter: Option<DeadLetter>, place: (i32, i64)) {
+impl LettersByKey {
+    /// Replaces the earlier record of the key.
+    fn add(&mut self, key: String, letter: Option<DeadLetter>, position: (i32, i64)) {
         if let Some((old, _)) = self.letters.remove(&key) {
             self.bytes = self.bytes.saturating_sub(size(&old));
         }
@@ -105,16 +107,16 @@ impl Kept {
         let bytes = self.bytes.saturating_add(size(&letter));
         if bytes <= BYTES_MAX {
             self.bytes = bytes;
-            self.letters.insert(key, (letter, place));
+            self.letters.insert(key, (letter, position));
         } else {
             self.left_out = true;
         }
     }
 
-    /// One letter for each id, in the order in which they were parked last.
-    fn look(self) -> LetterScan {
+    /// Merges the records of each id, in the order of their newest records.
+    fn into_scan(self) -> DeadLetterScan {
         let mut letters: Vec<_> = self.letters.into_iter().collect();
-        letters.sort_by_key(|(_, (letter, place))| (letter.parked_at, *place));
+        letters.sort_by_key(|(_, (letter, position))| (letter.dead_lettered_at, *position));
         let mut by_id: HashMap<String, ScannedLetter> = HashMap::new();
         for (key, (letter, _)) in letters {
             let id = letter.message.id.clone();
@@ -123,16 +125,14 @@ impl Kept {
             by_id.insert(id, ScannedLetter { letter, keys });
         }
         let mut found: Vec<ScannedLetter> = by_id.into_values().collect();
-        found.sort_by(|one, next| {
-            let order =
-                |found: &ScannedLetter| (found.letter.parked_at, found.letter.message.id.clone());
-            order(one).cmp(&order(next))
+        found.sort_by_cached_key(|ScannedLetter { letter, .. }| {
+            (letter.dead_lettered_at, letter.message.id.clone())
         });
-        LetterScan { found, complete: !self.left_out }
+        DeadLetterScan { found, complete: !self.left_out }
     }
 }
 
-/// About what a letter takes.
+/// The approximate size of a dead letter in memory.
 fn size(letter: &DeadLetter) -> usize {
     letter.message.body.len() + 2 * letter.message.id.len() + letter.reason.len() + 200
 }
@@ -143,22 +143,22 @@ mod tests {
     use crate::domain::clock::EpochMs;
     use crate::queue::{Message, Partition};
 
-    fn letter(id: &str, parked_at: i64, bytes: usize) -> DeadLetter {
+    fn letter(id: &str, at: i64, bytes: usize) -> DeadLetter {
         DeadLetter {
             message: Message { id: id.to_owned(), body: vec![0; bytes] },
             partition: Partition(0),
             reason: String::new(),
-            parked_at: EpochMs(parked_at),
+            dead_lettered_at: EpochMs(at),
         }
     }
 
-    fn ids(kept: Kept) -> Vec<String> {
-        kept.look().found.into_iter().map(|found| found.letter.message.id).collect()
+    fn ids(letters: LettersByKey) -> Vec<String> {
+        letters.into_scan().found.into_iter().map(|found| found.letter.message.id).collect()
     }
 
     #[test]
-    fn what_was_written_last_under_a_key_counts() {
-        let mut kept = Kept::default();
+    fn the_last_record_of_a_key_counts() {
+        let mut letters = LettersByKey::default();
         for (offset, (key, letter)) in [
             ("a", Some(letter("a", 1, 1))),
             ("b", Some(letter("b", 2, 1))),
@@ -170,42 +170,42 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            kept.note(key.to_owned(), letter, (0, offset as i64));
+            letters.add(key.to_owned(), letter, (0, offset as i64));
         }
-        assert_eq!(ids(kept), ["c", "a"]);
+        assert_eq!(ids(letters), ["c", "a"]);
     }
 
     #[test]
-    fn a_letter_that_was_parked_again_is_one_until_its_first_record_has_ended() {
-        let mut kept = Kept::default();
-        kept.note("a@1".to_owned(), Some(letter("a", 1, 1)), (0, 0));
-        kept.note("b@2".to_owned(), Some(letter("b", 2, 1)), (0, 1));
-        kept.note("a@3".to_owned(), Some(letter("a", 3, 1)), (0, 2));
-        let look = kept.look();
-        let keys: Vec<_> = look.found.iter().map(|found| found.keys.as_slice()).collect();
+    fn records_of_one_id_are_one_dead_letter() {
+        let mut letters = LettersByKey::default();
+        letters.add("a@1".to_owned(), Some(letter("a", 1, 1)), (0, 0));
+        letters.add("b@2".to_owned(), Some(letter("b", 2, 1)), (0, 1));
+        letters.add("a@3".to_owned(), Some(letter("a", 3, 1)), (0, 2));
+        let scan = letters.into_scan();
+        let keys: Vec<_> = scan.found.iter().map(|found| found.keys.as_slice()).collect();
         assert_eq!(keys, [vec!["b@2".to_owned()], vec!["a@1".to_owned(), "a@3".to_owned()]]);
-        assert!(look.complete);
+        assert!(scan.complete);
 
-        // What was sent back before it was parked again is ended alone.
-        let mut kept = Kept::default();
-        kept.note("a@1".to_owned(), Some(letter("a", 1, 1)), (0, 0));
-        kept.note("a@3".to_owned(), Some(letter("a", 3, 1)), (0, 1));
-        kept.note("a@1".to_owned(), None, (0, 2));
-        assert_eq!(ids(kept), ["a"]);
+        // The record of a retried one is deleted alone.
+        let mut letters = LettersByKey::default();
+        letters.add("a@1".to_owned(), Some(letter("a", 1, 1)), (0, 0));
+        letters.add("a@3".to_owned(), Some(letter("a", 3, 1)), (0, 1));
+        letters.add("a@1".to_owned(), None, (0, 2));
+        assert_eq!(ids(letters), ["a"]);
     }
 
     #[test]
-    fn letters_over_the_bound_wait_for_room() {
-        let mut kept = Kept::default();
-        kept.note("old".to_owned(), Some(letter("old", 1, BYTES_MAX - 1000)), (0, 0));
-        kept.note("new".to_owned(), Some(letter("new", 2, 1000)), (0, 1));
-        assert!(kept.left_out);
-        assert_eq!(ids(kept), ["old"]);
-        let mut kept = Kept::default();
-        kept.note("old".to_owned(), Some(letter("old", 1, BYTES_MAX - 1000)), (0, 0));
-        kept.note("old".to_owned(), None, (0, 1));
-        kept.note("new".to_owned(), Some(letter("new", 2, 1000)), (0, 2));
-        assert_eq!(ids(kept), ["new"]);
-        assert_eq!(Kept::default().bytes, 0);
+    fn dead_letters_over_the_bound_are_left_out() {
+        let mut letters = LettersByKey::default();
+        letters.add("old".to_owned(), Some(letter("old", 1, BYTES_MAX - 1000)), (0, 0));
+        letters.add("new".to_owned(), Some(letter("new", 2, 1000)), (0, 1));
+        assert!(letters.left_out);
+        assert_eq!(ids(letters), ["old"]);
+        let mut letters = LettersByKey::default();
+        letters.add("old".to_owned(), Some(letter("old", 1, BYTES_MAX - 1000)), (0, 0));
+        letters.add("old".to_owned(), None, (0, 1));
+        letters.add("new".to_owned(), Some(letter("new", 2, 1000)), (0, 2));
+        assert_eq!(ids(letters), ["new"]);
+        assert_eq!(LettersByKey::default().bytes, 0);
     }
 }

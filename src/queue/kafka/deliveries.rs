@@ -1,9 +1,10 @@
-//! One partition's messages, for one consumer at a time.
+//! Consumes the messages of one partition.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::message::Message as _;
@@ -16,79 +17,77 @@ use super::group::{Group, GroupContext};
 use super::record;
 use crate::queue::{Deliveries, Message, Partition, QueueError, UNSETTLED_MAX};
 
-/// How long a commit is tried while the partition is ours: over an election of brokers, or a rebalance.
+/// How long a commit is retried while the partition is assigned: over an election of brokers, or a rebalance.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long it is tried to find out where to begin in a partition that is ours.
+/// How long opening an assigned partition is retried.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 
-/// Between two tries.
+/// Between two attempts.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A consumer of a partition, waiting for its turn or having it.
+/// A consumer of a partition, or one that waits for its assignment.
 pub(super) struct KafkaConsumer {
     group: Arc<Group>,
     partition: Partition,
-    stage: Stage,
+    state: State,
 }
 
-enum Stage {
-    /// Kept here, since whoever waits gives up and comes back all the time.
+enum State {
+    /// Kept between calls, because callers cancel the wait and repeat it.
     Waiting(BoxFuture<'static, Result<Reader, QueueError>>),
     Reading(Box<Reader>),
-    Over,
+    Ended,
 }
 
-/// The consumer whose turn it is.
+/// The active consumer of the partition.
 struct Reader {
-    // Dropped in this order: a queue that goes takes along the waking of one that came in its place.
+    // Dropped in this order: dropping a queue also removes the callback of a later queue of the partition.
     queue: PartitionQueue<GroupContext>,
     filled: Arc<Notify>,
-    share: watch::Receiver<Assignment>,
+    assignment: watch::Receiver<Assignment>,
     partition: Partition,
-    term: Generation,
-    /// The places of those that were given out and are not settled, oldest first.
+    generation: Generation,
+    /// The offsets of the unsettled messages, oldest first.
     unsettled: VecDeque<i64>,
-    turn: OwnedMutexGuard<PartitionLease>,
+    lease: OwnedMutexGuard<PartitionLease>,
 }
 
 impl KafkaConsumer {
-    /// Stands in line for a partition; an error if there is no such partition.
+    /// Waits for a partition; fails if there is no such partition.
     pub(super) fn new(group: Arc<Group>, partition: Partition) -> Result<Self, QueueError> {
-        if group.turn(partition).is_none() {
+        if group.lease(partition).is_none() {
             return Err(QueueError(format!("there is no partition {}", partition.0)));
         }
-        let stage = Stage::Waiting(Box::pin(Reader::new(Arc::clone(&group), partition)));
-        Ok(Self { group, partition, stage })
+        let state = State::Waiting(Box::pin(Reader::open(Arc::clone(&group), partition)));
+        Ok(Self { group, partition, state })
     }
 
-    /// The messages, once it is this consumer's turn.
-    async fn reader(&mut self) -> Result<&mut Reader, QueueError> {
-        if let Stage::Waiting(reader) = &mut self.stage {
-            let reader = reader.await;
-            self.stage = reader.map_or(Stage::Over, |reader| Stage::Reading(Box::new(reader)));
+    async fn receive(&mut self) -> Result<Message, QueueError> {
+        if let State::Waiting(reader) = &mut self.state {
+            self.state = State::Reading(Box::new(reader.await?));
         }
-        match &mut self.stage {
-            Stage::Reading(reader) => Ok(reader),
-            Stage::Waiting(_) | Stage::Over => Err(over()),
+        match &mut self.state {
+            State::Reading(reader) => reader.next().await,
+            State::Waiting(_) | State::Ended => Err(ended()),
         }
     }
 
     async fn commit(&mut self, count: usize) -> Result<(), QueueError> {
-        let Stage::Reading(reader) = &mut self.stage else { return Err(over()) };
+        let State::Reading(reader) = &mut self.state else { return Err(ended()) };
         let Some(last) = count.checked_sub(1) else { return Ok(()) };
         let last = reader.unsettled.get(last).copied().ok_or_else(|| {
             QueueError(format!("{count} messages settled, {} delivered", reader.unsettled.len()))
         })?;
         let next = last.saturating_add(1);
-        let (partition, term) = (self.partition, reader.term);
+        let (partition, generation) = (self.partition, reader.generation);
         let deadline = Instant::now() + SETTLE_LIMIT;
         loop {
             let group = Arc::clone(&self.group);
-            let committing = spawn_blocking(move || group.commit(partition, term, next));
+            let committing = spawn_blocking(move || group.commit(partition, generation, next));
             match committing.await.map_err(QueueError::new)? {
                 Ok(()) => break,
-                Err(error) if !reader.is_ours() || Instant::now() >= deadline => {
+                Err(error) if !reader.is_assigned() || Instant::now() >= deadline => {
                     return Err(QueueError::new(error));
                 }
                 Err(error) => log::debug!("kafka: {error}: committing again"),
@@ -96,75 +95,79 @@ impl KafkaConsumer {
             sleep(RETRY_INTERVAL).await;
         }
         reader.unsettled.drain(..count);
-        reader.turn.next = Some(next);
+        reader.lease.next = Some(next);
         Ok(())
     }
+
+    fn end_on_error<T>(&mut self, result: Result<T, QueueError>) -> Result<T, QueueError> {
+        if result.is_err() {
+            self.state = State::Ended;
+        }
+        result
+    }
 }
 
-fn over() -> QueueError {
-    QueueError::new("this consumer is over: open the partition again")
+fn ended() -> QueueError {
+    QueueError::new("this consumer has ended: open the partition again")
 }
 
+#[async_trait]
 impl Deliveries for KafkaConsumer {
-    fn next(&mut self) -> BoxFuture<'_, Result<Message, QueueError>> {
-        Box::pin(async move {
-            let message = match self.reader().await {
-                Ok(reader) => reader.next().await,
-                Err(error) => Err(error),
-            };
-            if message.is_err() {
-                self.stage = Stage::Over;
-            }
-            message
-        })
+    async fn next(&mut self) -> Result<Message, QueueError> {
+        let received = self.receive().await;
+        self.end_on_error(received)
     }
 
-    fn settle(&mut self, count: usize) -> BoxFuture<'_, Result<(), QueueError>> {
-        Box::pin(async move {
-            let settled = self.commit(count).await;
-            if settled.is_err() {
-                self.stage = Stage::Over;
-            }
-            settled
-        })
+    async fn settle(&mut self, count: usize) -> Result<(), QueueError> {
+        let committed = self.commit(count).await;
+        self.end_on_error(committed)
     }
 }
 
 impl Reader {
-    /// Waits for the turn in this process, then for the partition to be this process's.
-    async fn new(group: Arc<Group>, partition: Partition) -> Result<Self, QueueError> {
-        let turn = group.turn(partition).ok_or_else(over)?;
-        let mut share = group.share();
-        let mut turn = tokio::select! {
-            turn = turn.lock_owned() => turn,
-            _ = share.wait_for(|share| share.closed) => return Err(over()),
+    /// Waits for the lease in this process, then for the assignment of the partition to this process.
+    async fn open(group: Arc<Group>, partition: Partition) -> Result<Self, QueueError> {
+        let lease = group.lease(partition).ok_or_else(ended)?;
+        let mut assignment = group.assignment();
+        let mut lease = tokio::select! {
+            lease = lease.lock_owned() => lease,
+            _ = assignment.wait_for(|now| now.closed) => return Err(ended()),
         };
-        let term = {
-            let given = share.wait_for(|share| share.closed || share.term(partition).is_some());
-            let share = given.await.map_err(QueueError::new)?;
-            share.term(partition).filter(|_| !share.closed).ok_or_else(over)?
+        let generation = {
+            let assigned =
+                assignment.wait_for(|now| now.closed || now.generation(partition).is_some());
+            let now = assigned.await.map_err(QueueError::new)?;
+            now.generation(partition).filter(|_| !now.closed).ok_or_else(ended)?
         };
-        if turn.term != term {
-            *turn = PartitionLease { term, next: None };
+        if lease.generation != generation {
+            *lease = PartitionLease { generation, next: None };
         }
         let filled = Arc::new(Notify::new());
         let deadline = Instant::now() + OPEN_LIMIT;
         loop {
-            let (reading, telling) = (Arc::clone(&group), Arc::clone(&filled));
-            // The turn goes along: nobody else may begin to read before this attempt has ended.
+            let (reading, notify) = (Arc::clone(&group), Arc::clone(&filled));
+            // The attempt holds the lease: no other consumer may read before it has ended.
             let read = spawn_blocking(move || {
-                let queue = reading.read(partition, turn.next, &telling);
-                (queue, turn)
+                let queue = reading.read(partition, lease.next, &notify);
+                (queue, lease)
             });
-            let (queue, given_back) = read.await.map_err(QueueError::new)?;
-            turn = given_back;
-            let ours = share.borrow().term(partition) == Some(term);
+            let (queue, returned) = read.await.map_err(QueueError::new)?;
+            lease = returned;
+            let assigned = assignment.borrow().generation(partition) == Some(generation);
             match queue {
                 Ok(queue) => {
                     let unsettled = VecDeque::new();
-                    return Ok(Self { queue, filled, share, partition, term, unsettled, turn });
+                    return Ok(Self {
+                        queue,
+                        filled,
+                        assignment,
+                        partition,
+                        generation,
+                        unsettled,
+                        lease,
+                    });
                 }
-                Err(error) if !ours || Instant::now() >= deadline => {
+                Err(error) if !assigned || Instant::now() >= deadline => {
                     return Err(QueueError::new(error));
                 }
                 Err(error) => log::debug!("kafka: {error}: opening again"),
@@ -173,36 +176,28 @@ impl Reader {
         }
     }
 
-    fn is_ours(&self) -> bool {
-        let share = self.share.borrow();
-        !share.closed && share.term(self.partition) == Some(self.term)
+    fn is_assigned(&self) -> bool {
+        let now = self.assignment.borrow();
+        !now.closed && now.generation(self.partition) == Some(self.generation)
     }
 
     async fn next(&mut self) -> Result<Message, QueueError> {
         loop {
-            if !self.is_ours() {
-                return Err(QueueError::new("the partition has been given to another process"));
+            if !self.is_assigned() {
+                return Err(QueueError::new("the partition was assigned to another process"));
             }
             if self.unsettled.len() < usize::from(UNSETTLED_MAX)
-                && let Some(message) = self.polled()
+                && let Some(message) = self.queue.poll(Duration::ZERO)
             {
-                return message;
+                let message = message.map_err(QueueError::new)?;
+                self.unsettled.push_back(message.offset());
+                self.lease.next.get_or_insert(message.offset());
+                return Ok(record::message(&message));
             }
             tokio::select! {
                 () = self.filled.notified() => {}
-                _ = self.share.changed() => {}
+                _ = self.assignment.changed() => {}
             }
         }
-    }
-
-    /// What has come; waits for nothing.
-    fn polled(&mut self) -> Option<Result<Message, QueueError>> {
-        let message = match self.queue.poll(Duration::ZERO)? {
-            Ok(message) => message,
-            Err(error) => return Some(Err(QueueError::new(error))),
-        };
-        self.unsettled.push_back(message.offset());
-        self.turn.next.get_or_insert(message.offset());
-        Some(Ok(record::message(&message)))
     }
 }

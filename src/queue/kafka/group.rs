@@ -1,14 +1,13 @@
-//! This process's membership in the consumer group: which partitions it has been given, and commits for
-//! those alone.
+//! The membership of this process in the consumer group: its assigned partitions, and commits for them.
 //!
-//! The assignment is cooperative-sticky: when a process comes or goes, only the partitions that move are
-//! interrupted, and the others are read on. With the older range assignment every partition of every process
-//! would stop for every rolling update.
+//! The assignment is cooperative-sticky: when a process joins or leaves, only the partitions that move are interrupted.
+//! With the older range assignment a rolling update would stop every partition of every process.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::base_consumer::PartitionQueue;
@@ -23,48 +22,37 @@ use super::assignment::{Assignment, Generation, PartitionLease};
 use super::client::{self, config};
 use crate::queue::{Partition, UNSETTLED_MAX};
 
-/// How long finding out about a place in a partition may take, and moving there.
+/// The longest that finding an offset may take, and seeking to it.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the thread sleeps when librdkafka has nothing to say.
+/// How long the thread waits for an event of librdkafka.
 const POLL: Duration = Duration::from_millis(100);
 
 /// A member of the group.
 pub(super) struct Group {
     consumer: Arc<BaseConsumer<GroupContext>>,
-    topic: String,
-    share: watch::Sender<Assignment>,
-    shared: Arc<Shared>,
-    turns: Vec<Arc<tokio::sync::Mutex<PartitionLease>>>,
+    leases: Vec<Arc<tokio::sync::Mutex<PartitionLease>>>,
     ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
-/// What the thread and the callbacks of librdkafka see.
-struct Shared {
-    share: watch::Sender<Assignment>,
-    /// Held while an offset of the partition is committed, so that it is not given away meanwhile: the commit
-    /// would come after those of its next owner, and set it back.
-    commits: Vec<Mutex<()>>,
-}
-
-/// What librdkafka calls.
+/// The callbacks of librdkafka, and the state that they change.
 pub(super) struct GroupContext {
-    shared: Arc<Shared>,
     topic: String,
+    assignment: watch::Sender<Assignment>,
+    /// One per partition, held while an offset is committed, so that the partition is not revoked meanwhile: the commit
+    /// would come after those of the next owner, and set the offset back.
+    commits: Vec<Mutex<()>>,
     consumer: OnceLock<Weak<BaseConsumer<GroupContext>>>,
 }
 
 impl Group {
-    /// Becomes a member; the share comes within seconds.
+    /// Joins the group; the assignment comes within seconds.
     pub(super) fn join(settings: &KafkaSettings) -> KafkaResult<Self> {
         let partitions = usize::from(settings.partitions);
-        let share = watch::Sender::new(Assignment::of_none(partitions));
-        let commits = (0..partitions).map(|_| Mutex::default()).collect();
-        let shared = Arc::new(Shared { share: share.clone(), commits });
-        let topic = settings.name.clone();
         let context = GroupContext {
-            shared: Arc::clone(&shared),
-            topic: topic.clone(),
+            topic: settings.name.clone(),
+            assignment: watch::Sender::new(Assignment::none(partitions)),
+            commits: (0..partitions).map(|_| Mutex::default()).collect(),
             consumer: OnceLock::new(),
         };
         let consumer: BaseConsumer<GroupContext> = config(settings)
@@ -73,7 +61,7 @@ impl Group {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
-            // A dead process's partitions are given away after ten seconds.
+            // The partitions of a dead process are reassigned after ten seconds.
             .set("session.timeout.ms", "10000")
             .set("heartbeat.interval.ms", "1000")
             // For each partition.
@@ -81,35 +69,38 @@ impl Group {
             .set("queued.max.messages.kbytes", "4096")
             .create_with_context(context)?;
         let consumer = Arc::new(consumer);
-        // Set once: nobody else has seen the consumer.
+        // Cannot be set already.
         let _ = consumer.context().consumer.set(Arc::downgrade(&consumer));
-        consumer.subscribe(&[&topic])?;
+        consumer.subscribe(&[&settings.name])?;
         let (end, ended) = oneshot::channel();
         let polled = Arc::clone(&consumer);
-        let seen = share.clone();
         thread::Builder::new()
             .name("kafka".to_owned())
-            .spawn(move || run(polled, &seen, end))
+            .spawn(move || run(polled, end))
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-        let turns = (0..partitions).map(|_| Arc::default()).collect();
-        Ok(Self { consumer, topic, share, shared, turns, ended: Mutex::new(Some(ended)) })
+        let leases = (0..partitions).map(|_| Arc::default()).collect();
+        Ok(Self { consumer, leases, ended: Mutex::new(Some(ended)) })
     }
 
-    /// What this process has been given, to be followed.
-    pub(super) fn share(&self) -> watch::Receiver<Assignment> {
-        self.share.subscribe()
+    fn context(&self) -> &GroupContext {
+        self.consumer.context()
     }
 
-    /// The right to read the partition here; `None` if there is no such partition.
-    pub(super) fn turn(
+    /// The assignment of this process, and its changes.
+    pub(super) fn assignment(&self) -> watch::Receiver<Assignment> {
+        self.context().assignment.subscribe()
+    }
+
+    /// The lease of the partition in this process; `None` if there is no such partition.
+    pub(super) fn lease(
         &self,
         partition: Partition,
     ) -> Option<Arc<tokio::sync::Mutex<PartitionLease>>> {
-        self.turns.get(usize::from(partition.0)).cloned()
+        self.leases.get(usize::from(partition.0)).cloned()
     }
 
-    /// The messages of a partition, from `next` on, or from where its last owner stood. Blocks. `filled` is
-    /// told whenever a message comes to a partition that had none. Only for whoever has the partition's turn.
+    /// The messages of a partition from `next` on, or from the committed offset. `filled` is notified when a message
+    /// comes to an empty partition. Requires the lease of the partition. Blocks.
     pub(super) fn read(
         &self,
         partition: Partition,
@@ -117,81 +108,70 @@ impl Group {
         filled: &Arc<Notify>,
     ) -> KafkaResult<PartitionQueue<GroupContext>> {
         if let Some(next) = next {
-            let place = place(&self.topic, partition, next)?;
-            let sought = self.consumer.seek_partitions(place, ANSWER_LIMIT)?;
+            let list = self.context().offset(partition, next)?;
+            let sought = self.consumer.seek_partitions(list, ANSWER_LIMIT)?;
             sought.elements().iter().try_for_each(|element| element.error())?;
         }
-        let mut queue = self
-            .consumer
-            .split_partition_queue(&self.topic, i32::from(partition.0))
-            .ok_or(KafkaError::Subscription(self.topic.clone()))?;
+        let topic = &self.context().topic;
+        let queue = self.consumer.split_partition_queue(topic, i32::from(partition.0));
+        let mut queue = queue.ok_or_else(|| KafkaError::Subscription(topic.clone()))?;
         let filled = Arc::clone(filled);
         queue.set_nonempty_callback(move || filled.notify_one());
         Ok(queue)
     }
 
-    /// Commits that everything before `next` is settled, if the partition is still ours. Blocks.
+    /// Commits that everything before `next` is settled, if the partition is still assigned. Blocks.
     pub(super) fn commit(
         &self,
         partition: Partition,
-        term: Generation,
+        generation: Generation,
         next: i64,
     ) -> KafkaResult<()> {
         let lost = || KafkaError::ConsumerCommit(RDKafkaErrorCode::AssignmentLost);
-        let commits = self.shared.commits.get(usize::from(partition.0)).ok_or_else(lost)?;
-        let _committing = commits.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.share.borrow().term(partition) != Some(term) {
+        let commits = self.context().commits.get(usize::from(partition.0)).ok_or_else(lost)?;
+        let _committing = commits.lock();
+        if self.context().assignment.borrow().generation(partition) != Some(generation) {
             return Err(lost());
         }
-        self.consumer.commit(&place(&self.topic, partition, next)?, CommitMode::Sync)
+        self.consumer.commit(&self.context().offset(partition, next)?, CommitMode::Sync)
     }
 
-    /// Begins to give everything back. The thread ends, and with it the connections, when nobody holds
-    /// the group or a partition of it any more.
+    /// Begins to leave the group. The thread ends, and with it the connections, when the last reference to the group
+    /// and to its partitions is dropped.
     pub(super) fn leave(&self) {
-        self.share.send_modify(|share| share.closed = true);
+        self.context().assignment.send_modify(|assignment| assignment.closed = true);
     }
 
-    /// Done when the thread has ended.
+    /// Completes when the thread has ended.
     pub(super) fn left(&self) -> impl Future<Output = ()> + Send + use<> {
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ended = self.ended.lock().take();
         async move {
             if let Some(ended) = ended {
-                // An error is the end of the thread too.
+                // An error means the end of the thread, too.
                 let _ = ended.await;
             }
         }
     }
 }
 
-fn place(topic: &str, partition: Partition, next: i64) -> KafkaResult<TopicPartitionList> {
-    let mut place = TopicPartitionList::new();
-    place.add_partition_offset(topic, i32::from(partition.0), Offset::Offset(next))?;
-    Ok(place)
-}
-
-/// Lets librdkafka call back, until the group has been left and nobody else uses the consumer.
-fn run(
-    consumer: Arc<BaseConsumer<GroupContext>>,
-    share: &watch::Sender<Assignment>,
-    end: oneshot::Sender<()>,
-) {
+/// Runs the callbacks of librdkafka, until the group was left and the consumer has no other user.
+fn run(consumer: Arc<BaseConsumer<GroupContext>>, end: oneshot::Sender<()>) {
     let mut leaving = false;
     while !(leaving && Arc::strong_count(&consumer) == 1) {
         match consumer.poll(POLL) {
-            // Every partition has a queue of its own before its first message is fetched.
+            // Every partition has its own queue before its first message is fetched.
             Some(Ok(_)) => log::error!("kafka: a message came outside of its partition's queue"),
             Some(Err(error)) => log::debug!("kafka: {error}"),
             None => {}
         }
-        if !leaving && share.borrow().closed {
+        if !leaving && consumer.context().assignment.borrow().closed {
             consumer.unsubscribe();
             leaving = true;
         }
     }
-    // Waits until the brokers know.
+    // Waits until the brokers have confirmed the leave.
     drop(consumer);
-    // Nobody may be waiting.
+    // Fails if the leave is not waited for.
     let _ = end.send(());
 }
 
@@ -213,9 +193,9 @@ impl ConsumerContext for GroupContext {
         list: &mut TopicPartitionList,
     ) {
         let done = match event {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.gain(consumer, list),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
-                self.shared.lose(&indices(list));
+                self.revoke(&indices(list));
                 match consumer.rebalance_protocol() {
                     RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
                     RebalanceProtocol::None | RebalanceProtocol::Eager => consumer.unassign(),
@@ -223,8 +203,8 @@ impl ConsumerContext for GroupContext {
             }
             event => {
                 log::warn!("kafka: {}: giving up all partitions", RDKafkaErrorCode::from(event));
-                let all: Vec<usize> = (0..self.shared.commits.len()).collect();
-                self.shared.lose(&all);
+                let all: Vec<usize> = (0..self.commits.len()).collect();
+                self.revoke(&all);
                 consumer.unassign()
             }
         };
@@ -235,46 +215,53 @@ impl ConsumerContext for GroupContext {
 }
 
 impl GroupContext {
-    fn gain(
+    fn offset(&self, partition: Partition, next: i64) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        let offset = Offset::Offset(next);
+        list.add_partition_offset(&self.topic, i32::from(partition.0), offset)?;
+        Ok(list)
+    }
+
+    fn assign(
         &self,
         consumer: &BaseConsumer<Self>,
         list: &mut TopicPartitionList,
     ) -> KafkaResult<()> {
-        // Before the first message is fetched: what has come into the common queue stays there.
+        // Before the first message is fetched, because messages in the common queue stay there.
         if let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) {
             for partition in numbers(list) {
                 drop(consumer.split_partition_queue(&self.topic, partition));
             }
         }
-        let gained = if self.begin(consumer, list)? { indices(list) } else { Vec::new() };
+        let assigned = if self.set_offsets(consumer, list)? { indices(list) } else { Vec::new() };
         match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(list)?,
             RebalanceProtocol::None | RebalanceProtocol::Eager => consumer.assign(list)?,
         }
-        log::info!("kafka: given {} partitions: {gained:?}", gained.len());
-        self.shared.share.send_modify(|share| share.give(&gained));
+        log::info!("kafka: assigned {} partitions: {assigned:?}", assigned.len());
+        self.assignment.send_modify(|assignment| assignment.assign(&assigned));
         Ok(())
     }
 
-    /// Notes in the list where each partition begins; false if that does not matter any more. Blocks.
+    /// Sets the first offset of each partition in the list. Returns false if the assignment was lost meanwhile. Blocks.
     ///
-    /// It must be a number. Left to itself, librdkafka asks for the committed offset once, and if the
-    /// coordinator cannot tell just then, never reads the partition ("only reside on .all until the application
-    /// unassigns it", rdkafka_assignment.c). And what it looks up by name (`Beginning`, `End`) it may look up
-    /// again after a seek, and go there ("outdated offset response", rdkafka_partition.c; both in 2.12.1).
-    fn begin(
+    /// The offsets must be numbers. Without them librdkafka asks for the committed offset once, and after an error of the
+    /// coordinator never reads the partition ("only reside on .all until the application unassigns it",
+    /// rdkafka_assignment.c). And logical offsets (`Beginning`, `End`) may be looked up again after a seek and replace
+    /// its result ("outdated offset response", rdkafka_partition.c; both in 2.12.1).
+    fn set_offsets(
         &self,
         consumer: &BaseConsumer<Self>,
         list: &mut TopicPartitionList,
     ) -> KafkaResult<bool> {
         for partition in numbers(list) {
             let next = loop {
-                match self.next_of(consumer, partition) {
+                match self.first_unsettled(consumer, partition) {
                     Ok(next) => break next,
-                    Err(error) => log::debug!("kafka: {error}: asking again where to begin"),
+                    Err(error) => log::debug!("kafka: {error}: asking again for the first offset"),
                 }
-                // Meanwhile the others have given us up, or we them; what is given is taken away at once.
-                if consumer.assignment_lost() || self.shared.share.borrow().closed {
+                // The group has removed this process, or this process leaves: the partitions are revoked next.
+                if consumer.assignment_lost() || self.assignment.borrow().closed {
                     list.set_all_offsets(Offset::Offset(0))?;
                     return Ok(false);
                 }
@@ -285,8 +272,8 @@ impl GroupContext {
         Ok(true)
     }
 
-    /// The first message that is not settled, by what has been committed; or the first that there is.
-    fn next_of(&self, consumer: &BaseConsumer<Self>, partition: i32) -> KafkaResult<i64> {
+    /// The committed offset; without one, the first offset of the partition.
+    fn first_unsettled(&self, consumer: &BaseConsumer<Self>, partition: i32) -> KafkaResult<i64> {
         let mut asked = TopicPartitionList::new();
         asked.add_partition(&self.topic, partition);
         let found = consumer.committed_offsets(asked, ANSWER_LIMIT)?;
@@ -297,15 +284,13 @@ impl GroupContext {
         }
         Ok(consumer.fetch_watermarks(&self.topic, partition, ANSWER_LIMIT)?.0)
     }
-}
 
-impl Shared {
-    fn lose(&self, partitions: &[usize]) {
-        log::info!("kafka: {} partitions are taken away: {partitions:?}", partitions.len());
+    fn revoke(&self, partitions: &[usize]) {
+        log::info!("kafka: {} partitions are revoked: {partitions:?}", partitions.len());
         for partition in partitions {
             let Some(commits) = self.commits.get(*partition) else { continue };
-            let _committing = commits.lock().unwrap_or_else(PoisonError::into_inner);
-            self.share.send_modify(|share| share.take(*partition));
+            let _committing = commits.lock();
+            self.assignment.send_modify(|assignment| assignment.revoke(*partition));
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Sends records, and says truthfully what became of them.
+//! Sends records, and returns their outcomes.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -16,55 +17,44 @@ use super::client::{self, config};
 use super::record::KafkaRecord;
 use crate::queue::PublishError;
 
-/// How often librdkafka tells whether it has brokers, in milliseconds.
+/// How often librdkafka reports the state of its brokers, in milliseconds.
 const REPORT_MS: u32 = 500;
 
-/// So many reports in a row without a broker mean that Kafka is away. An idle connection that a broker
-/// has closed is replaced within a second.
-const REPORTS_AWAY: u32 = 4;
+/// After this many reports in a row without a broker Kafka is unavailable. An idle connection that a broker has closed
+/// is replaced within a second.
+const REPORTS_UNAVAILABLE: u32 = 4;
 
-/// How many messages may wait here for their brokers, and how many KiB.
+/// The most messages, and KiB, that wait in this process for their brokers.
 const LOCAL_MESSAGES_MAX: u32 = 16_384;
 const LOCAL_KIB_MAX: u32 = 65_536;
 
 /// The sending side of a queue.
 pub(super) struct KafkaPublisher {
     config: ClientConfig,
-    brokers: Arc<Brokers>,
-    producer: Mutex<State>,
+    context: PublisherContext,
+    /// None after it was closed.
+    producer: Mutex<Option<Arc<Producer>>>,
 }
 
-enum State {
-    Open(Producer),
-    Closed,
-}
+/// A client of librdkafka. Dropping it waits for threads, and is therefore done on its own thread.
+struct Producer(Option<FutureProducer<PublisherContext>>);
 
-/// A client of librdkafka, shared; its end waits for threads and is therefore left to one of its own.
-#[derive(Clone)]
-struct Producer(Arc<Owned>);
-
-struct Owned(Option<FutureProducer<GroupContext>>);
-
-impl Drop for Owned {
+impl Drop for Producer {
     fn drop(&mut self) {
         let producer = self.0.take();
-        // Where no thread can be had it ends right here.
+        // If no thread can be started, it is dropped here.
         drop(std::thread::Builder::new().spawn(move || drop(producer)));
     }
 }
 
-/// Whether there are brokers.
-#[derive(Default)]
-struct Brokers {
-    reports_without: AtomicU32,
+/// The callbacks of librdkafka.
+#[derive(Clone, Default)]
+struct PublisherContext {
+    /// How many reports in a row were without a broker.
+    reports_without: Arc<AtomicU32>,
 }
 
-/// What librdkafka tells the publisher.
-struct GroupContext {
-    brokers: Arc<Brokers>,
-}
-
-impl ClientContext for GroupContext {
+impl ClientContext for PublisherContext {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, text: &str) {
         client::log(facility, text);
     }
@@ -74,109 +64,96 @@ impl ClientContext for GroupContext {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let brokers = &self.brokers.reports_without;
         if statistics.brokers.values().any(|broker| matches!(&*broker.state, "UP" | "UPDATE")) {
-            brokers.store(0, Ordering::Relaxed);
+            self.reports_without.store(0, Ordering::Relaxed);
         } else {
-            brokers.fetch_add(1, Ordering::Relaxed);
+            self.reports_without.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 impl KafkaPublisher {
-    /// Prepares the client, which connects by itself.
+    /// Creates the client, which connects in the background.
     pub(super) fn new(settings: &KafkaSettings) -> KafkaResult<Self> {
         let mut config = config(settings);
         config
-            // All copies that the topic demands have it before a message counts as published, and a
-            // repetition after a lost answer does not write it twice.
+            // A message is published when all in-sync replicas have it, and a retry after a lost answer does not
+            // write it twice.
             .set("acks", "all")
             .set("enable.idempotence", "true")
             .set("linger.ms", "2")
-            // Beyond PUBLISH_LIMIT: a message whose fate is unknown is sent again, under its old sequence
-            // number, when brokers are back. Giving it up would cost the producer its epoch.
+            // Longer than PUBLISH_LIMIT: a message whose outcome is unknown is sent again under its old sequence
+            // number when brokers are available. Giving it up would require a new producer epoch.
             .set("delivery.timeout.ms", "30000")
             .set("request.timeout.ms", "2000")
             .set("retry.backoff.ms", "50")
             .set("retry.backoff.max.ms", "500")
-            // As Kafka's own clients: one key, one partition, the empty key too.
+            // As Kafka's own clients, also for an empty key.
             .set("partitioner", "murmur2")
             .set("queue.buffering.max.messages", LOCAL_MESSAGES_MAX.to_string())
             .set("queue.buffering.max.kbytes", LOCAL_KIB_MAX.to_string())
             .set("statistics.interval.ms", REPORT_MS.to_string());
-        let brokers = Arc::new(Brokers::default());
-        let producer = Mutex::new(State::Open(Producer::new(&config, &brokers)?));
-        Ok(Self { config, brokers, producer })
+        let context = PublisherContext::default();
+        let producer = Mutex::new(Some(Producer::new(&config, &context)?));
+        Ok(Self { config, context, producer })
     }
 
-    /// Done when the brokers have confirmed the record; by the deadline at the latest.
+    /// Returns when the brokers have confirmed the record, and at the latest at the deadline.
     pub(super) async fn send(
         &self,
         record: KafkaRecord,
         deadline: Instant,
     ) -> Result<(), PublishError> {
-        if self.brokers.reports_without.load(Ordering::Relaxed) >= REPORTS_AWAY {
-            return Err(PublishError::Away("no broker can be reached".to_owned()));
+        if self.context.reports_without.load(Ordering::Relaxed) >= REPORTS_UNAVAILABLE {
+            return Err(PublishError::Unavailable("no broker can be reached".to_owned()));
         }
-        let producer = self.producer()?;
+        let producer = self.producer.lock().clone().ok_or_else(closed)?;
         let report = match producer.enqueue(&record) {
-            // Nothing more goes through this client, whatever the reason was.
+            // After a fatal error this client sends nothing more.
             Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) => {
                 self.renew(&producer)?.enqueue(&record)
             }
             result => result,
         };
-        let report = report.map_err(|error| refused(&error))?;
+        let report = report.map_err(|error| not_enqueued(&error))?;
         match timeout_at(deadline, report).await {
             Ok(Ok(Ok(_))) => Ok(()),
-            Ok(Ok(Err((error, _)))) => Err(reported(&error)),
-            // It may go on waiting inside librdkafka, and be sent after all.
+            Ok(Ok(Err((error, _)))) => Err(not_confirmed(&error)),
+            // It may still wait inside librdkafka, and be sent later.
             Ok(Err(_)) | Err(_) => Err(PublishError::Unknown),
         }
     }
 
-    /// Sends nothing more. What is under way may arrive or not.
+    /// Sends nothing more. Records in flight may be written or not.
     pub(super) fn close(&self) {
-        *self.state() = State::Closed;
+        *self.producer.lock() = None;
     }
 
-    fn producer(&self) -> Result<Producer, PublishError> {
-        match &*self.state() {
-            State::Open(producer) => Ok(producer.clone()),
-            State::Closed => Err(PublishError::Away("it has been closed here".to_owned())),
+    /// Replaces a broken client, unless another caller has done so.
+    fn renew(&self, broken: &Arc<Producer>) -> Result<Arc<Producer>, PublishError> {
+        let mut current = self.producer.lock();
+        let producer = current.as_mut().ok_or_else(closed)?;
+        if Arc::ptr_eq(producer, broken) {
+            log::warn!("kafka: the producer is unusable and is replaced");
+            *producer = Producer::new(&self.config, &self.context)
+                .map_err(|error| PublishError::Unavailable(error.to_string()))?;
         }
-    }
-
-    /// The client that takes the place of a broken one.
-    fn renew(&self, broken: &Producer) -> Result<Producer, PublishError> {
-        let mut state = self.state();
-        match &mut *state {
-            State::Closed => Err(PublishError::Away("it has been closed here".to_owned())),
-            State::Open(producer) => {
-                if Arc::ptr_eq(&producer.0, &broken.0) {
-                    log::warn!("kafka: the producer cannot go on: making another");
-                    *producer = Producer::new(&self.config, &self.brokers)
-                        .map_err(|error| PublishError::Away(error.to_string()))?;
-                }
-                Ok(producer.clone())
-            }
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.producer.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Arc::clone(producer))
     }
 }
 
+fn closed() -> PublishError {
+    PublishError::Unavailable("it has been closed".to_owned())
+}
+
 impl Producer {
-    fn new(config: &ClientConfig, brokers: &Arc<Brokers>) -> KafkaResult<Self> {
-        let context = GroupContext { brokers: Arc::clone(brokers) };
-        Ok(Self(Arc::new(Owned(Some(config.create_with_context(context)?)))))
+    fn new(config: &ClientConfig, context: &PublisherContext) -> KafkaResult<Arc<Self>> {
+        Ok(Arc::new(Self(Some(config.create_with_context(context.clone())?))))
     }
 
-    /// Hands a record to librdkafka; waits for nothing. After an error it was not sent.
+    /// Hands a record to librdkafka without waiting. After an error it was not sent.
     fn enqueue(&self, record: &KafkaRecord) -> Result<DeliveryFuture, KafkaError> {
-        let Some(producer) = &self.0.0 else { return Err(KafkaError::Canceled) };
+        let Some(producer) = &self.0 else { return Err(KafkaError::Canceled) };
         let mut sent = FutureRecord::<str, [u8]>::to(&record.topic).key(&record.key);
         sent.partition = record.partition;
         sent.payload = record.body.as_deref();
@@ -185,26 +162,27 @@ impl Producer {
     }
 }
 
-/// What librdkafka did not even take.
-fn refused(error: &KafkaError) -> PublishError {
+/// The outcome of a record that librdkafka did not accept.
+fn not_enqueued(error: &KafkaError) -> PublishError {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::QueueFull) => PublishError::Full,
-        Some(RDKafkaErrorCode::MessageSizeTooLarge) => PublishError::Unfit(error.to_string()),
-        _ => PublishError::Away(error.to_string()),
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => PublishError::Rejected(error.to_string()),
+        _ => PublishError::Unavailable(error.to_string()),
     }
 }
 
-/// What librdkafka took and reported as failed: it may have been sent, more than once, and confirmed in vain.
-fn reported(error: &KafkaError) -> PublishError {
+/// The outcome of a record that librdkafka accepted and reported as failed. It may have been written, and its
+/// confirmation lost.
+fn not_confirmed(error: &KafkaError) -> PublishError {
     match error.rdkafka_error_code() {
-        // These are not about this attempt: every earlier one was, or would have been, refused too.
-        Some(RDKafkaErrorCode::MessageSizeTooLarge) => PublishError::Unfit(error.to_string()),
+        // These errors are the same for every attempt, so no earlier one was successful.
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => PublishError::Rejected(error.to_string()),
         Some(
             RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownPartition
             | RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed,
-        ) => PublishError::Away(error.to_string()),
+        ) => PublishError::Unavailable(error.to_string()),
         _ => {
             log::debug!("kafka did not confirm a message: {error}");
             PublishError::Unknown
@@ -221,14 +199,17 @@ mod tests {
     }
 
     #[test]
-    fn only_what_cannot_have_been_written_is_said_not_to_be() {
-        assert_eq!(refused(&error(RDKafkaErrorCode::QueueFull)), PublishError::Full);
-        let away = |answer| matches!(answer, PublishError::Away(_));
-        assert!(away(refused(&error(RDKafkaErrorCode::UnknownPartition))));
-        assert!(away(reported(&error(RDKafkaErrorCode::UnknownTopic))));
-        for judge in [refused, reported] {
-            let unfit = judge(&error(RDKafkaErrorCode::MessageSizeTooLarge));
-            assert!(matches!(unfit, PublishError::Unfit(_)), "it is too large at every attempt");
+    fn only_a_record_that_cannot_have_been_written_has_a_known_outcome() {
+        assert_eq!(not_enqueued(&error(RDKafkaErrorCode::QueueFull)), PublishError::Full);
+        let unavailable = |error| matches!(error, PublishError::Unavailable(_));
+        assert!(unavailable(not_enqueued(&error(RDKafkaErrorCode::UnknownPartition))));
+        assert!(unavailable(not_confirmed(&error(RDKafkaErrorCode::UnknownTopic))));
+        for outcome in [not_enqueued, not_confirmed] {
+            let rejected = outcome(&error(RDKafkaErrorCode::MessageSizeTooLarge));
+            assert!(
+                matches!(rejected, PublishError::Rejected(_)),
+                "it is too large at every attempt"
+            );
         }
         for code in [
             RDKafkaErrorCode::MessageTimedOut,
@@ -237,7 +218,7 @@ mod tests {
             RDKafkaErrorCode::PurgeQueue,
             RDKafkaErrorCode::Fatal,
         ] {
-            assert_eq!(reported(&error(code)), PublishError::Unknown, "{code}");
+            assert_eq!(not_confirmed(&error(code)), PublishError::Unknown, "{code}");
         }
     }
 }

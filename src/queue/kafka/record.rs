@@ -1,4 +1,4 @@
-//! How messages and dead letters look in Kafka: key, headers, body; written and read in one place.
+//! How messages and dead letters are written to Kafka and read from it: key, headers, body.
 
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message as _, OwnedHeaders};
 
@@ -6,24 +6,24 @@ use super::KafkaSettings;
 use crate::domain::clock::EpochMs;
 use crate::queue::{DeadLetter, Message, Partition};
 
-/// The header with [`Message::id`]. The key has it too, for Kafka's own tools; of what others have published
-/// the key may mean anything, so it is not read.
+/// The header with [`Message::id`]. The key has it too, for Kafka's own tools, but is not read, because the key of a
+/// foreign message may be anything.
 const ID: &str = "id";
 /// The header of a dead letter with [`DeadLetter::partition`], in decimal.
 const PARTITION: &str = "partition";
 /// The header of a dead letter with [`DeadLetter::reason`].
 const REASON: &str = "reason";
-/// The header of a dead letter with [`DeadLetter::parked_at`], epoch milliseconds in decimal.
-const PARKED_AT: &str = "parked_at";
+/// The header of a dead letter with [`DeadLetter::dead_lettered_at`], epoch milliseconds in decimal.
+const DEAD_LETTERED_AT: &str = "parked_at";
 
-/// What is to be written to a topic.
+/// A record to be written to a topic.
 #[derive(Clone)]
 pub(super) struct KafkaRecord {
     pub(super) topic: String,
     /// `None`: by the key.
     pub(super) partition: Option<i32>,
     pub(super) key: String,
-    /// `None` takes away what was written under the key.
+    /// `None` deletes the earlier record of the key.
     pub(super) body: Option<Vec<u8>>,
     pub(super) headers: OwnedHeaders,
 }
@@ -44,22 +44,21 @@ impl KafkaRecord {
         }
     }
 
-    /// A message among the dead letters.
-    pub(super) fn letter(settings: &KafkaSettings, letter: DeadLetter) -> Self {
+    pub(super) fn dead_letter(settings: &KafkaSettings, letter: DeadLetter) -> Self {
         let headers = with(OwnedHeaders::new_with_capacity(4), ID, &letter.message.id);
         let headers = with(headers, PARTITION, &letter.partition.0.to_string());
         let headers = with(headers, REASON, &letter.reason);
         Self {
             topic: settings.dead_topic(),
             partition: None,
-            headers: with(headers, PARKED_AT, &letter.parked_at.0.to_string()),
-            // A letter that is sent back and parked again is another one: what ends the first leaves it alone.
-            key: format!("{}@{}", letter.message.id, letter.parked_at.0),
+            headers: with(headers, DEAD_LETTERED_AT, &letter.dead_lettered_at.0.to_string()),
+            // A retried message that becomes a dead letter again has another key, so deleting the first keeps it.
+            key: format!("{}@{}", letter.message.id, letter.dead_lettered_at.0),
             body: Some(letter.message.body),
         }
     }
 
-    /// The end of the dead letter with this key.
+    /// Deletes the dead letter with this key.
     pub(super) fn tombstone(settings: &KafkaSettings, key: String) -> Self {
         let headers = OwnedHeaders::new();
         Self { topic: settings.dead_topic(), partition: None, key, body: None, headers }
@@ -70,23 +69,23 @@ fn with(headers: OwnedHeaders, key: &str, value: &str) -> OwnedHeaders {
     headers.insert(Header { key, value: Some(value) })
 }
 
-/// The text of a header; `None` if there is none, or no text.
+/// The text of a header; `None` if it is missing or not UTF-8.
 fn header<'a>(record: &'a BorrowedMessage<'_>, key: &str) -> Option<&'a str> {
     let found = record.headers()?.iter().find(|header| header.key == key)?;
     std::str::from_utf8(found.value?).ok()
 }
 
-/// A message as it was published; one of somebody else's is called after its place.
+/// Reads a message; the id of a foreign one is its partition and offset.
 pub(super) fn message(record: &BorrowedMessage<'_>) -> Message {
-    let place = || format!("{}-{}", record.partition(), record.offset());
+    let position = || format!("{}-{}", record.partition(), record.offset());
     Message {
-        id: header(record, ID).map_or_else(place, str::to_owned),
+        id: header(record, ID).map_or_else(position, str::to_owned),
         body: record.payload().unwrap_or_default().to_vec(),
     }
 }
 
-/// What a record says about the dead letter with a key: what it is, or (`None`) that it is no more.
-pub(super) fn letter(record: &BorrowedMessage<'_>) -> (String, Option<DeadLetter>) {
+/// Reads the key of a dead letter, and its content; `None` if it was deleted.
+pub(super) fn dead_letter(record: &BorrowedMessage<'_>) -> (String, Option<DeadLetter>) {
     let key = String::from_utf8_lossy(record.key().unwrap_or_default()).into_owned();
     let Some(body) = record.payload() else { return (key, None) };
     let number = |key| header(record, key).and_then(|text| text.parse::<i64>().ok());
@@ -97,7 +96,7 @@ pub(super) fn letter(record: &BorrowedMessage<'_>) -> (String, Option<DeadLetter
         message: Message { id, body: body.to_vec() },
         partition: Partition(partition.unwrap_or(0)),
         reason: header(record, REASON).unwrap_or_default().to_owned(),
-        parked_at: EpochMs(number(PARKED_AT).or(written_at).unwrap_or(0)),
+        dead_lettered_at: EpochMs(number(DEAD_LETTERED_AT).or(written_at).unwrap_or(0)),
     };
     (key, Some(letter))
 }

@@ -1,4 +1,4 @@
-//! The two topics: looked for, created where they are not, and refused where they do not suit.
+//! Creates the two topics if they are missing, and checks those that exist.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,36 +14,36 @@ use crate::queue::QueueError;
 /// How long a broker may take for one answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long a topic that has just been created may take to be there.
+/// How long a created topic may take to appear.
 const CREATED_LIMIT: Duration = Duration::from_secs(10);
 
-/// Between two looks for it.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two checks for it.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The topics of a queue, and what each is created with.
+/// The topics of a queue: name, partitions, cleanup policy.
 fn wanted(settings: &KafkaSettings) -> [(String, u16, &'static str); 2] {
-    // A letter has to stay until somebody takes it; what it was replaced by need not.
+    // A dead letter must be kept until it is deleted; its deleted records need not be.
     [(settings.name.clone(), settings.partitions, "delete"), (settings.dead_topic(), 1, "compact")]
 }
 
-/// Sees to it that both topics are there, with partitions enough.
+/// Waits until both topics exist, with enough partitions; creates missing ones.
 pub(super) async fn ensure(settings: Arc<KafkaSettings>) -> Result<(), QueueError> {
     let deadline = Instant::now() + CREATED_LIMIT;
-    let mut asked = false;
+    let mut created = false;
     loop {
-        let looking = Arc::clone(&settings);
-        let missing = blocking(move || missing(&looking)).await?;
+        let checked = Arc::clone(&settings);
+        let missing = blocking(move || missing(&checked)).await?;
         if missing.is_empty() {
             return Ok(());
         }
         if Instant::now() >= deadline {
             return Err(QueueError(remedy(&settings, &missing, "it does not appear")));
         }
-        if asked {
-            tokio::time::sleep(LOOK_INTERVAL).await;
+        if created {
+            tokio::time::sleep(POLL_INTERVAL).await;
         } else {
             create(&settings, &missing).await?;
-            asked = true;
+            created = true;
         }
     }
 }
@@ -54,9 +54,9 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(QueueError::new)?
 }
 
-/// The topics that are not there; an error if one of them has too few partitions.
+/// The missing topics; fails if a topic has too few partitions.
 fn missing(settings: &KafkaSettings) -> Result<Vec<String>, QueueError> {
-    // Asked by a producer, brokers may create a topic as they please.
+    // Not a producer: at its request brokers may create a topic with their own settings.
     let client: BaseConsumer<SilentContext> =
         reader_config(settings).create_with_context(SilentContext).map_err(QueueError::new)?;
     let mut missing = Vec::new();
@@ -67,7 +67,7 @@ fn missing(settings: &KafkaSettings) -> Result<Vec<String>, QueueError> {
         let error = found.and_then(|found| found.error()).map(RDKafkaErrorCode::from);
         let found = found.map_or(0, |found| found.partitions().len());
         match error {
-            Some(error) if !is_coming(error) => {
+            Some(error) if !is_missing(error) => {
                 return Err(QueueError(format!("topic {topic}: {error}")));
             }
             Some(_) => missing.push(topic),
@@ -84,8 +84,8 @@ fn missing(settings: &KafkaSettings) -> Result<Vec<String>, QueueError> {
     Ok(missing)
 }
 
-/// What is said of a topic that is not there, or not yet.
-fn is_coming(error: RDKafkaErrorCode) -> bool {
+/// Whether the topic is missing, or being created.
+fn is_missing(error: RDKafkaErrorCode) -> bool {
     matches!(
         error,
         RDKafkaErrorCode::UnknownTopicOrPartition
@@ -100,7 +100,7 @@ async fn create(settings: &Arc<KafkaSettings>, missing: &[String]) -> Result<(),
         .iter()
         .filter(|(topic, ..)| missing.contains(topic))
         .map(|(topic, partitions, cleanup)| {
-            // As many copies as the brokers are configured to keep.
+            // The replication factor that the brokers have as default.
             let copies = TopicReplication::Fixed(-1);
             NewTopic::new(topic, i32::from(*partitions), copies).set("cleanup.policy", cleanup)
         })
@@ -112,12 +112,12 @@ async fn create(settings: &Arc<KafkaSettings>, missing: &[String]) -> Result<(),
         .request_timeout(Some(ANSWER_LIMIT))
         .operation_timeout(Some(ANSWER_LIMIT));
     let results = client.create_topics(&topics, &options).await;
-    // Its end waits for its thread.
+    // Dropping the client waits for its thread.
     drop(tokio::task::spawn_blocking(move || drop(client)));
     let results = results.map_err(|error| QueueError(remedy(settings, missing, error)))?;
     for result in results {
         match result {
-            // Another process was faster.
+            // Another process has created it.
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((topic, error)) => return Err(QueueError(remedy(settings, &[topic], error))),
         }

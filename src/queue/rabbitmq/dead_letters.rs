@@ -1,4 +1,4 @@
-//! The dead letters in RabbitMQ: parked by us or put away by the broker, looked at and taken by people.
+//! The dead letters in RabbitMQ, which this program or the broker has put there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,140 +7,122 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::connection::RabbitConnector;
-use super::form;
 use super::inspection::LetterInspection;
-use super::parcel;
+use super::message::OutboundMessage;
 use super::publisher::RabbitPublisher;
 use super::topology::RabbitTopology;
 use crate::queue::{
-    DeadLetter, Fate, LetterCounts, LetterSelection, Message, Parked, Partition, PublishError,
-    QueueError,
+    DeadLetter, DeadLetterAction, DeadLetterProgress, DeadLetterSelection, DeadLettered, Message,
+    Partition, PublishError, QueueError,
 };
 
-/// The longest that listing the letters may take.
+/// The longest that listing may take.
 const LIST_LIMIT: Duration = Duration::from_secs(60);
 
-/// Letters that are sent back at the same time.
-const TOGETHER: usize = 256;
+/// Dead letters that are retried at the same time.
+const RETRIES_MAX: usize = 256;
 
-/// Parks and reads letters.
-pub(super) struct Letters {
-    connector: Arc<RabbitConnector>,
-    layout: Arc<RabbitTopology>,
-    publisher: Arc<RabbitPublisher>,
+/// Adds, lists, retries and deletes dead letters.
+pub(super) struct RabbitDeadLetters {
+    pub(super) connector: Arc<RabbitConnector>,
+    pub(super) topology: Arc<RabbitTopology>,
+    pub(super) publisher: Arc<RabbitPublisher>,
 }
 
-impl Letters {
-    pub(super) fn new(
-        connector: Arc<RabbitConnector>,
-        layout: Arc<RabbitTopology>,
-        publisher: Arc<RabbitPublisher>,
-    ) -> Self {
-        Self { connector, layout, publisher }
-    }
-
-    /// Keeps a letter; done when the broker has confirmed it.
-    pub(super) async fn park(
+impl RabbitDeadLetters {
+    pub(super) async fn add(
         &self,
         partition: Partition,
         message: Message,
-        reason: String,
-    ) -> Result<Parked, QueueError> {
-        let mut letter = parcel(self.layout.dead(), message)?;
-        letter.properties = letter.properties.with_headers(form::headers(partition, &reason));
-        match self.publisher.publish(letter).await {
-            Ok(()) => Ok(Parked::Kept),
+        reason: &str,
+    ) -> Result<DeadLettered, QueueError> {
+        let message = OutboundMessage::new(self.topology.dead(), message)?;
+        match self.publisher.publish(message.into_dead_letter(partition, reason)).await {
+            Ok(()) => Ok(DeadLettered::Kept),
             Err(PublishError::Full) => {
                 let full = "there are as many dead letters as QUEUE_MAX allows";
-                Ok(Parked::NoRoom(full.to_owned()))
+                Ok(DeadLettered::NoRoom(full.to_owned()))
             }
             Err(error) => Err(QueueError::new(error)),
         }
     }
 
-    /// The oldest letters, at most so many.
+    /// The oldest dead letters, at most `limit`.
     pub(super) async fn list(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let looking = async {
-            let mut desk = self.desk().await?;
+        let reading = async {
+            let mut inspection = self.inspect().await?;
             let mut letters = Vec::new();
-            // All of them: they are given back behind those that no consumer was given.
-            while let Some((_, letter)) = desk.next().await? {
+            // All are read: returned ones go behind those that were not delivered.
+            while let Some((_, letter)) = inspection.next().await? {
                 letters.push(letter);
             }
-            desk.leave().await?;
+            inspection.end().await?;
             Ok(letters)
         };
         let late = |_| QueueError::new("the dead letters cannot be read in time");
-        let mut letters = timeout(LIST_LIMIT, looking).await.map_err(late)??;
-        // Those that somebody else had and lost come behind others.
-        letters.sort_by_key(|letter: &DeadLetter| letter.parked_at);
+        let mut letters = timeout(LIST_LIMIT, reading).await.map_err(late)??;
+        // Those that another inspection had and lost come behind others.
+        letters.sort_by_key(|letter: &DeadLetter| letter.dead_lettered_at);
         letters.truncate(limit);
         Ok(letters)
     }
 
-    /// Takes the letters that are meant, in one look.
-    pub(super) async fn take(
+    /// Retries or deletes the selected dead letters, in one inspection.
+    pub(super) async fn resolve(
         &self,
-        which: &LetterSelection,
-        fate: Fate,
-        tally: &LetterCounts,
+        selection: &DeadLetterSelection,
+        action: DeadLetterAction,
+        progress: &DeadLetterProgress,
     ) -> Result<(), QueueError> {
-        let mut desk = self.desk().await?;
-        let mut some = Vec::new();
-        while let Some((tag, letter)) = desk.next().await? {
-            if which.includes(&letter.message.id) {
-                some.push((tag, letter));
+        let mut inspection = self.inspect().await?;
+        let mut chunk = Vec::new();
+        while let Some((tag, letter)) = inspection.next().await? {
+            if selection.includes(&letter.message.id) {
+                chunk.push((tag, letter));
             }
-            if some.len() >= TOGETHER {
-                self.take_some(&mut desk, std::mem::take(&mut some), fate, tally).await?;
+            if chunk.len() >= RETRIES_MAX {
+                let chunk = std::mem::take(&mut chunk);
+                self.resolve_chunk(&mut inspection, chunk, action, progress).await?;
             }
         }
-        self.take_some(&mut desk, some, fate, tally).await?;
-        desk.leave().await
+        self.resolve_chunk(&mut inspection, chunk, action, progress).await?;
+        inspection.end().await
     }
 
-    /// A letter is taken away when the broker has confirmed that it is back in its partition.
-    async fn take_some(
+    /// A retried dead letter is removed when the broker has confirmed that it is back in its partition.
+    async fn resolve_chunk(
         &self,
-        desk: &mut LetterInspection,
-        some: Vec<(u64, DeadLetter)>,
-        fate: Fate,
-        tally: &LetterCounts,
+        inspection: &mut LetterInspection,
+        chunk: Vec<(u64, DeadLetter)>,
+        action: DeadLetterAction,
+        progress: &DeadLetterProgress,
     ) -> Result<(), QueueError> {
-        let outcomes: Vec<Result<(), PublishError>> = match fate {
-            Fate::Drop => vec![Ok(()); some.len()],
-            Fate::Retry => join_all(some.iter().map(|(_, letter)| self.send_back(letter))).await,
+        let outcomes: Vec<Result<(), PublishError>> = match action {
+            DeadLetterAction::Drop => vec![Ok(()); chunk.len()],
+            DeadLetterAction::Retry => {
+                join_all(chunk.iter().map(|(_, letter)| self.publish_again(letter))).await
+            }
         };
-        let mut problem = Ok(());
-        for ((tag, letter), outcome) in some.into_iter().zip(outcomes) {
-            let id = letter.message.id;
-            match outcome {
-                Ok(()) => {
-                    desk.take(tag).await?;
-                    tally.note_done(id);
-                }
-                Err(error) => {
-                    tally.note_failed(id, error.to_string());
-                    // A partition may have no room, or not be there; the others have.
-                    if matches!(error, PublishError::Away(_) | PublishError::Unknown) {
-                        problem = Err(QueueError::new(error));
-                    }
-                }
+        let mut result = Ok(());
+        for ((tag, letter), outcome) in chunk.into_iter().zip(outcomes) {
+            if outcome.is_ok() {
+                inspection.remove(tag).await?;
             }
+            result = progress.note(letter.message.id, outcome).and(result);
         }
-        problem
+        result
     }
 
-    async fn send_back(&self, letter: &DeadLetter) -> Result<(), PublishError> {
-        let queue = self.layout.queue(letter.partition);
-        let again = queue.and_then(|queue| parcel(queue, letter.message.clone()));
-        self.publisher.publish(again.map_err(|error| PublishError::Unfit(error.0))?).await
+    async fn publish_again(&self, letter: &DeadLetter) -> Result<(), PublishError> {
+        let queue = self.topology.queue(letter.partition);
+        let message = queue.and_then(|queue| OutboundMessage::new(queue, letter.message.clone()));
+        self.publisher.publish(message.map_err(|error| PublishError::Rejected(error.0))?).await
     }
 
-    async fn desk(&self) -> Result<LetterInspection, QueueError> {
-        LetterInspection::open(&self.connector, Arc::clone(&self.layout)).await
+    async fn inspect(&self) -> Result<LetterInspection, QueueError> {
+        LetterInspection::begin(&self.connector, Arc::clone(&self.topology)).await
     }
 }

@@ -1,194 +1,170 @@
-//! The way into RabbitMQ: one task that has the publishing connection and many messages under way on it.
+//! Publishes to RabbitMQ: one task owns the publishing connection, on which many messages are in flight.
 //!
-//! Each message waits for its own confirmation, behind nobody else's. Without a connection they are refused at
-//! once, and the task connects again in its own time.
+//! Each message waits for its own confirmation. Without a connection messages are refused immediately, and the task
+//! reconnects in the background.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::connection::{RabbitConnector, ReconnectBackoff};
-use super::outbound::{OutboundMessage, PendingPublish, SessionCommand};
-use super::session::{IN_FLIGHT_MAX, RabbitSession, SessionEnd};
+use super::connection::{RabbitConnector, reconnect_backoff};
+use super::message::OutboundMessage;
+use super::session::{IN_FLIGHT_MAX, PendingPublish, RabbitSession};
 use super::topology::RabbitTopology;
 use crate::queue::{PUBLISH_LIMIT, PublishError, QueueError};
 
-/// How long a message waits for a connection that is being made again.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// How long a message waits for a new connection.
+const RECONNECT_WAIT: Duration = Duration::from_millis(300);
 
-/// How long the first ones wait for the first connection.
-const FIRST_PATIENCE: Duration = Duration::from_millis(2_500);
+/// How long the first messages wait for the first connection.
+const FIRST_CONNECT_WAIT: Duration = Duration::from_millis(2_500);
 
-/// Sends messages.
+/// The handle of the publishing task.
 pub(super) struct RabbitPublisher {
-    orders: mpsc::Sender<SessionCommand>,
+    /// None after it was closed.
+    task: Mutex<Option<(mpsc::Sender<PendingPublish>, JoinHandle<()>)>>,
 }
 
 impl RabbitPublisher {
-    /// Starts the task, which connects when there is something to publish.
-    pub(super) fn start(connector: Arc<RabbitConnector>, layout: Arc<RabbitTopology>) -> Self {
-        let (orders, inbox) = mpsc::channel(IN_FLIGHT_MAX);
+    /// Starts the task, which connects when the first message is published.
+    pub(super) fn start(connector: Arc<RabbitConnector>, topology: Arc<RabbitTopology>) -> Self {
+        let (sender, inbox) = mpsc::channel(IN_FLIGHT_MAX);
         let runtime = connector.runtime().clone();
-        let task = Task { connector, layout, inbox, waiting: VecDeque::new() };
-        drop(runtime.spawn(task.run()));
-        Self { orders }
+        let task = Task { connector, topology, inbox, waiting: VecDeque::new() };
+        Self { task: Mutex::new(Some((sender, runtime.spawn(task.run())))) }
     }
 
-    /// Done when the broker has confirmed; answers within [`PUBLISH_LIMIT`].
-    pub(super) async fn publish(&self, parcel: OutboundMessage) -> Result<(), PublishError> {
+    /// Returns when the broker has confirmed the message, and in any case within [`PUBLISH_LIMIT`].
+    pub(super) async fn publish(&self, message: OutboundMessage) -> Result<(), PublishError> {
         let deadline = Instant::now() + PUBLISH_LIMIT;
-        let place = match timeout_at(deadline, self.orders.reserve()).await {
-            Ok(Ok(place)) => place,
-            Ok(Err(_)) => return Err(PublishError::Away("it has been closed".to_owned())),
+        let sender = self.task.lock().as_ref().map(|(sender, _)| sender.clone());
+        let sender = sender.ok_or_else(closed)?;
+        let permit = match timeout_at(deadline, sender.reserve()).await {
+            Ok(permit) => permit.map_err(|_| closed())?,
             Err(_) => {
                 let reason = "too many messages wait for their confirmation";
-                return Err(PublishError::Away(reason.to_owned()));
+                return Err(PublishError::Unavailable(reason.to_owned()));
             }
         };
         let (reply, answer) = oneshot::channel();
-        let parcel = Box::new(parcel);
-        place.send(SessionCommand::Post(PendingPublish { parcel, reply }));
+        permit.send(PendingPublish { message: Box::new(message), reply });
         match timeout_at(deadline, answer).await {
             Ok(Ok(outcome)) => outcome,
-            // Too late, or the connection was lost in between.
+            // Too late, or the connection was lost meanwhile.
             Ok(Err(_)) | Err(_) => Err(PublishError::Unknown),
         }
     }
 
-    /// Ends the task and its connection when what is under way is confirmed, or its time is over.
+    /// Refuses new messages; returns when those in flight are confirmed, or their time is over.
     pub(super) async fn close(&self) {
-        let (done, closed) = oneshot::channel();
-        if self.orders.send(SessionCommand::Close(done)).await.is_ok() {
-            // An error says that it has ended, too.
-            drop(closed.await);
+        let task = self.task.lock().take();
+        if let Some((sender, task)) = task {
+            drop(sender);
+            // An error means that the task has ended, too.
+            let _ = task.await;
         }
     }
 }
 
-/// What the task has.
+fn closed() -> PublishError {
+    PublishError::Unavailable("it has been closed".to_owned())
+}
+
 struct Task {
     connector: Arc<RabbitConnector>,
-    layout: Arc<RabbitTopology>,
-    inbox: mpsc::Receiver<SessionCommand>,
-    /// Those that came while there was no connection, and how long they wait for it.
+    topology: Arc<RabbitTopology>,
+    /// Ends when the publisher is closed.
+    inbox: mpsc::Receiver<PendingPublish>,
+    /// Messages that came without a connection, each with the time until which it waits for one.
     waiting: VecDeque<(Instant, PendingPublish)>,
 }
 
-/// Who wants to know when the task has ended, if anybody; told by dropping it.
-type Closing = Option<oneshot::Sender<()>>;
-
 impl Task {
     async fn run(mut self) {
-        let closing = self.work().await;
-        self.inbox.close();
-        let away = || Err(PublishError::Away("it has been closed".to_owned()));
-        for (_, posting) in self.waiting.drain(..) {
-            posting.answer(away());
-        }
-        while let Some(order) = self.inbox.recv().await {
-            if let SessionCommand::Post(posting) = order {
-                posting.answer(away());
-            }
-        }
-        drop(closing);
+        self.publish_until_closed().await;
+        self.refuse_waiting(&closed());
     }
 
-    async fn work(&mut self) -> Closing {
-        let mut patience = FIRST_PATIENCE;
-        match self.inbox.recv().await {
-            Some(SessionCommand::Post(first)) => {
-                self.waiting.push_back((Instant::now() + patience, first))
-            }
-            Some(SessionCommand::Close(done)) => return Some(done),
-            None => return None,
-        }
-        let mut backoff = ReconnectBackoff::new();
-        let mut away = false;
+    async fn publish_until_closed(&mut self) {
+        let Some(first) = self.inbox.recv().await else { return };
+        let mut wait = FIRST_CONNECT_WAIT;
+        self.waiting.push_back((Instant::now() + wait, first));
+        let mut backoff = reconnect_backoff();
+        let mut unavailable = false;
         loop {
-            let lost = match self.connect(patience).await {
-                Err(closing) => return closing,
-                Ok(Err(problem)) => problem,
-                Ok(Ok(session)) => {
-                    if std::mem::take(&mut away) {
-                        log::info!("the queue in rabbitmq takes messages again");
+            let problem = match self.connect(wait).await {
+                None => return,
+                Some(Err(problem)) => problem,
+                Some(Ok(session)) => {
+                    if std::mem::take(&mut unavailable) {
+                        log::info!("the queue in rabbitmq is available again");
                     }
                     let waiting = std::mem::take(&mut self.waiting);
-                    let postings = waiting.into_iter().map(|(_, posting)| posting).collect();
-                    let mut served = false;
-                    match session.serve(&mut self.inbox, postings, &mut served).await {
-                        SessionEnd::Closed(done) => return done,
-                        SessionEnd::Lost(problem) => {
-                            if served {
-                                backoff.succeeded();
-                            }
-                            problem
-                        }
+                    let waiting = waiting.into_iter().map(|(_, pending)| pending).collect();
+                    let mut confirmed = false;
+                    let ended = session.serve(&mut self.inbox, waiting, &mut confirmed).await;
+                    if confirmed {
+                        backoff = reconnect_backoff();
+                    }
+                    match ended {
+                        Ok(()) => return,
+                        Err(problem) => problem,
                     }
                 }
             };
-            if !std::mem::replace(&mut away, true) {
-                log::warn!("the queue in rabbitmq is away; trying again until it is back: {lost}");
+            if !std::mem::replace(&mut unavailable, true) {
+                log::warn!("the queue in rabbitmq is unavailable; reconnecting: {problem}");
             }
-            patience = PATIENCE;
-            backoff.failed();
-            if let Err(closing) = self.pause(&backoff, &lost).await {
-                return closing;
+            wait = RECONNECT_WAIT;
+            if self.refuse_until(Instant::now() + backoff.next_pause(), problem).await.is_none() {
+                return;
             }
         }
     }
 
-    /// Connects, while messages wait for their time.
-    async fn connect(
-        &mut self,
-        patience: Duration,
-    ) -> Result<Result<RabbitSession, QueueError>, Closing> {
-        let opening = RabbitSession::open(Arc::clone(&self.connector), Arc::clone(&self.layout));
+    /// Connects, while messages wait for their time. Returns none if the publisher is closed meanwhile.
+    async fn connect(&mut self, wait: Duration) -> Option<Result<RabbitSession, QueueError>> {
+        let opening = RabbitSession::open(Arc::clone(&self.connector), Arc::clone(&self.topology));
         let mut opening = std::pin::pin!(opening);
         loop {
-            let longest = self.waiting.front().map(|(until, _)| *until);
+            let oldest = self.waiting.front().map(|(until, _)| *until);
             let overdue = async {
-                match longest {
+                match oldest {
                     Some(until) => sleep_until(until).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                opened = &mut opening => return Ok(opened),
-                order = self.inbox.recv(), if self.waiting.len() < IN_FLIGHT_MAX => match order {
-                    Some(SessionCommand::Post(posting)) => {
-                        self.waiting.push_back((Instant::now() + patience, posting));
-                    }
-                    Some(SessionCommand::Close(done)) => return Err(Some(done)),
-                    None => return Err(None),
-                },
-                () = overdue => if let Some((_, posting)) = self.waiting.pop_front() {
-                    posting.answer(Err(PublishError::Away("it is being connected to".to_owned())));
+                opened = &mut opening => return Some(opened),
+                pending = self.inbox.recv(), if self.waiting.len() < IN_FLIGHT_MAX => {
+                    self.waiting.push_back((Instant::now() + wait, pending?));
+                }
+                () = overdue => if let Some((_, pending)) = self.waiting.pop_front() {
+                    let reason = "there is no connection yet".to_owned();
+                    pending.answer(Err(PublishError::Unavailable(reason)));
                 },
             }
         }
     }
 
-    /// Refuses everything until it is time to connect again.
-    async fn pause(
-        &mut self,
-        backoff: &ReconnectBackoff,
-        problem: &QueueError,
-    ) -> Result<(), Closing> {
-        let away = || Err(PublishError::Away(problem.0.clone()));
-        for (_, posting) in self.waiting.drain(..) {
-            posting.answer(away());
+    /// Refuses everything until it is time to reconnect. Returns none if the publisher is closed meanwhile.
+    async fn refuse_until(&mut self, until: Instant, problem: QueueError) -> Option<()> {
+        let error = PublishError::Unavailable(problem.0);
+        self.refuse_waiting(&error);
+        while let Ok(pending) = timeout_at(until, self.inbox.recv()).await {
+            pending?.answer(Err(error.clone()));
         }
-        while let Some(until) = backoff.until() {
-            match timeout_at(until, self.inbox.recv()).await {
-                Ok(Some(SessionCommand::Post(posting))) => posting.answer(away()),
-                Ok(Some(SessionCommand::Close(done))) => return Err(Some(done)),
-                Ok(None) => return Err(None),
-                Err(_) => break,
-            }
+        Some(())
+    }
+
+    fn refuse_waiting(&mut self, error: &PublishError) {
+        for (_, pending) in self.waiting.drain(..) {
+            pending.answer(Err(error.clone()));
         }
-        Ok(())
     }
 }

@@ -1,14 +1,13 @@
-//! What lapin runs on: tokio, with sockets that can be encrypted and that can be cut.
+//! The runtime under lapin: tokio, with sockets that can be encrypted and cut.
 //!
-//! Encryption is added here, below lapin, by the rustls that is in the service anyway. A socket can be cut
-//! because lapin gives each connection a thread of its own, which would wait for ever for a broker that
-//! has stopped answering.
+//! Encryption is added here by the rustls that the service uses anyway. A socket can be cut because lapin gives each
+//! connection a thread, which would wait indefinitely for a broker that has stopped answering (docs/adr/0008).
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -17,22 +16,20 @@ use async_rs::traits::{Executor, Reactor, RuntimeKit};
 use async_rs::util::Task;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::stream::Stream;
+use parking_lot::Mutex;
+use rustls_native_certs::{load_certs_from_paths, load_native_certs};
 use socket2::{SockRef, Socket};
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::queue::QueueError;
 
-/// The most bytes of a file of certificates.
-const FILE_MAX: u64 = 1 << 20;
-
-/// How connections are encrypted: whom to believe, and who the other side has to be.
+/// How connections are encrypted: the trusted authorities, and the expected name of the server.
 #[derive(Clone)]
 pub(super) struct RabbitTls {
     connector: TlsConnector,
@@ -40,25 +37,23 @@ pub(super) struct RabbitTls {
 }
 
 impl RabbitTls {
-    /// Believes the authorities in a file in PEM form; without one those of the system (`SSL_CERT_FILE` and
+    /// Trusts the authorities in a file in PEM form; without one, those of the system (`SSL_CERT_FILE` and
     /// `SSL_CERT_DIR` name others). They are read once.
-    pub(super) fn of(host: &str, file: Option<&str>) -> Result<Self, QueueError> {
+    pub(super) fn new(host: &str, file: Option<&str>) -> Result<Self, QueueError> {
         let server = ServerName::try_from(host.to_owned()).map_err(QueueError::new)?;
-        let mut authorities = RootCertStore::empty();
-        let (certificates, place) = match file {
-            Some(file) => (in_file(file)?, file),
-            None => {
-                let found = rustls_native_certs::load_native_certs();
-                for error in found.errors {
-                    log::warn!("a certificate of the system is left out: {error}");
-                }
-                (found.certs, "the system")
-            }
+        let (found, source) = match file {
+            Some(file) => (load_certs_from_paths(Some(Path::new(file)), None), file),
+            None => (load_native_certs(), "the system"),
         };
-        let (taken, _) = authorities.add_parsable_certificates(certificates);
-        if taken == 0 {
+        for error in &found.errors {
+            log::warn!("a certificate of {source} is ignored: {error}");
+        }
+        let mut authorities = RootCertStore::empty();
+        let (usable, _) = authorities.add_parsable_certificates(found.certs);
+        if usable == 0 {
+            let why = found.errors.first().map_or_else(String::new, |error| format!(" ({error})"));
             let remedy = "install the system's ca-certificates, or add ?cacertfile=PATH to the URL";
-            return Err(QueueError(format!("{place} has no certificates to believe; {remedy}")));
+            return Err(QueueError(format!("{source} has no trusted certificates{why}; {remedy}")));
         }
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -69,41 +64,20 @@ impl RabbitTls {
     }
 }
 
-/// The certificates in a file in PEM form; what is not one of them is left out with a warning.
-fn in_file(file: &str) -> Result<Vec<CertificateDer<'static>>, QueueError> {
-    let unreadable = |why: &dyn std::fmt::Display| QueueError(format!("{file}: {why}"));
-    let mut pem = Vec::new();
-    let opened = File::open(file).map_err(|error| unreadable(&error))?;
-    opened.take(FILE_MAX + 1).read_to_end(&mut pem).map_err(|error| unreadable(&error))?;
-    if pem.len() as u64 > FILE_MAX {
-        return Err(unreadable(&"larger than 1 MiB, which no file of certificates is"));
-    }
-    let mut certificates = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        match certificate {
-            Ok(certificate) => certificates.push(certificate),
-            Err(error) => log::warn!("a certificate of {file} is left out: {error}"),
-        }
-    }
-    Ok(certificates)
-}
-
-/// Ends a connection from outside.
+/// Cuts a connection from outside.
 #[derive(Clone, Default)]
-pub(super) struct ConnectionCloser {
-    state: Arc<Mutex<CordState>>,
-}
+pub(super) struct ConnectionCloser(Arc<Mutex<CloserState>>);
 
 #[derive(Default)]
-struct CordState {
+struct CloserState {
     cut: bool,
     socket: Option<Socket>,
 }
 
 impl ConnectionCloser {
-    /// Whoever reads or writes on the connection is told that it has ended, now or as soon as it is there.
+    /// Ends all reads and writes of the connection, now or as soon as it is open.
     pub(super) fn cut(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         state.cut = true;
         if let Some(socket) = state.socket.take() {
             // Fails only where it has ended already.
@@ -111,8 +85,8 @@ impl ConnectionCloser {
         }
     }
 
-    fn hold(&self, stream: &TcpStream) -> io::Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    fn register(&self, stream: &TcpStream) -> io::Result<()> {
+        let mut state = self.0.lock();
         if state.cut {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
@@ -121,29 +95,29 @@ impl ConnectionCloser {
     }
 }
 
-/// tokio, as lapin asks for it, for one connection.
+/// The runtime of one connection: that of tokio with our own sockets.
 #[derive(Clone)]
 pub(super) struct ConnectionRuntime {
     tokio: Tokio,
     encryption: Option<RabbitTls>,
-    cord: ConnectionCloser,
+    closer: ConnectionCloser,
 }
 
 impl ConnectionRuntime {
-    /// Sockets and timers are those of this runtime.
+    /// Sockets and timers belong to the runtime of the handle.
     pub(super) fn new(
         runtime: Handle,
         encryption: Option<RabbitTls>,
-        cord: ConnectionCloser,
+        closer: ConnectionCloser,
     ) -> Self {
-        Self { tokio: Tokio::default().with_handle(runtime), encryption, cord }
+        Self { tokio: Tokio::default().with_handle(runtime), encryption, closer }
     }
 
     async fn open(self, address: SocketAddr) -> io::Result<ConnectionStream> {
         let stream = TcpStream::connect(address).await?;
-        // Otherwise a small frame would wait for the answer to the one before (RFC 896).
+        // Otherwise a small frame would wait for the acknowledgement of the one before (RFC 896).
         stream.set_nodelay(true)?;
-        self.cord.hold(&stream)?;
+        self.closer.register(&stream)?;
         Ok(match self.encryption {
             Some(RabbitTls { connector, server }) => {
                 ConnectionStream(Box::pin(connector.connect(server, stream).await?))
@@ -155,7 +129,7 @@ impl ConnectionRuntime {
 
 impl std::fmt::Debug for ConnectionRuntime {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Ground")
+        formatter.write_str("ConnectionRuntime")
     }
 }
 
@@ -187,7 +161,7 @@ impl Reactor for ConnectionRuntime {
     type TcpStream = ConnectionStream;
     type Sleep = <Tokio as Reactor>::Sleep;
 
-    /// For sockets that somebody else has opened; lapin has none.
+    /// Unsupported: lapin opens all sockets with `tcp_connect_addr`.
     fn register<H: Read + Write + Send + 'static>(
         &self,
         _: H,
@@ -211,10 +185,10 @@ impl Reactor for ConnectionRuntime {
     }
 }
 
-/// A connection's bytes, as lapin reads and writes them.
+/// The bytes of a connection, with the traits that lapin needs.
 pub(super) struct ConnectionStream(Pin<Box<dyn Bytes>>);
 
-/// Whatever carries them, encrypted or not.
+/// A stream of bytes in both directions, encrypted or not.
 trait Bytes: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send {}
 
 impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send> Bytes for T {}

@@ -1,119 +1,103 @@
-//! Lines in this process' memory.
+//! Waiting lists in the memory of this process.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::{RequestId, ScheduleId};
 
 use super::{Entry, QueueEntry, WaitingListLimits};
 
-/// The lines, each from its oldest request.
+/// The waiting list of each schedule.
 #[derive(Debug, Default)]
 pub(super) struct InProcessWaitingLists {
-    lines: Mutex<HashMap<ScheduleId, Line>>,
+    lists: Mutex<HashMap<ScheduleId, ScheduleList>>,
 }
 
 #[derive(Debug, Default)]
-struct Line {
-    /// The number of the first place.
+struct ScheduleList {
+    /// The number of the first entry.
     first: u64,
-    /// Empty where somebody has left out of turn.
-    places: VecDeque<Option<Waiting>>,
+    /// Oldest first; empty where a request was removed before an older one.
+    entries: VecDeque<Option<QueueEntry>>,
     numbers: HashMap<RequestId, u64>,
-    /// The newest that is being executed: version 7 uuids sort by their time.
+    /// The newest running request: version 7 UUIDs sort by their time.
     running: Option<RequestId>,
-    /// How many wait of each customer.
+    /// The number of entries of each customer.
     customers: HashMap<String, u32>,
 }
 
-#[derive(Debug)]
-struct Waiting {
-    id: RequestId,
-    customer: String,
-    until: EpochMs,
-}
-
 impl InProcessWaitingLists {
-    pub(super) fn enter(&self, newcomer: QueueEntry, limits: WaitingListLimits) -> Entry {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = lines.entry(newcomer.id.schedule).or_default();
-        line.drop_late(newcomer.now);
-        let of_customer = line.customers.get(&newcomer.customer).copied().unwrap_or(0);
+    pub(super) fn add(&self, entry: QueueEntry, limits: WaitingListLimits) -> Entry {
+        let mut lists = self.lists.lock();
+        let list = lists.entry(entry.id.schedule).or_default();
+        list.remove_expired(entry.now);
+        let of_customer = list.customers.get(&entry.customer).copied().unwrap_or(0);
         if of_customer >= limits.customer_max {
             return Entry::CustomerFull;
         }
-        if line.numbers.len() as u64 >= limits.max {
+        if list.numbers.len() as u64 >= limits.max {
             return Entry::Full;
         }
-        line.enter(newcomer)
+        *list.customers.entry(entry.customer.clone()).or_default() += 1;
+        list.numbers.insert(entry.id, list.first + list.entries.len() as u64);
+        list.entries.push_back(Some(entry));
+        Entry::At(list.entries.len() as u64)
     }
 
-    pub(super) fn start(&self, until: RequestId) {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = lines.get_mut(&until.schedule) {
-            line.running = line.running.max(Some(until));
+    pub(super) fn mark_running(&self, id: RequestId) {
+        if let Some(list) = self.lists.lock().get_mut(&id.schedule) {
+            list.running = list.running.max(Some(id));
         }
     }
 
-    pub(super) fn leave(&self, requests: &[(RequestId, String)]) {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn remove(&self, requests: &[(RequestId, String)]) {
+        let mut lists = self.lists.lock();
         for (id, _) in requests {
-            let Some(line) = lines.get_mut(&id.schedule) else { continue };
-            line.leave(*id);
-            if line.numbers.is_empty() {
-                lines.remove(&id.schedule);
+            let Some(list) = lists.get_mut(&id.schedule) else { continue };
+            list.remove(*id);
+            if list.numbers.is_empty() {
+                lists.remove(&id.schedule);
             }
         }
     }
 
-    /// Its place from 1 and whether it is being executed.
-    pub(super) fn standing(&self, id: RequestId) -> Option<(u64, bool)> {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = lines.get(&id.schedule)?;
-        let number = line.numbers.get(&id)?;
-        Some((number - line.first + 1, Some(id) <= line.running))
+    /// The position of a request from 1, and whether it is running.
+    pub(super) fn position(&self, id: RequestId) -> Option<(u64, bool)> {
+        let lists = self.lists.lock();
+        let list = lists.get(&id.schedule)?;
+        let number = list.numbers.get(&id)?;
+        Some((number - list.first + 1, Some(id) <= list.running))
     }
 }
 
-impl Line {
-    fn enter(&mut self, QueueEntry { id, customer, until, .. }: QueueEntry) -> Entry {
-        let number = self.first + self.places.len() as u64;
-        self.numbers.insert(id, number);
-        *self.customers.entry(customer.clone()).or_default() += 1;
-        self.places.push_back(Some(Waiting { id, customer, until }));
-        Entry::At(number - self.first + 1)
-    }
-
-    fn leave(&mut self, id: RequestId) {
+impl ScheduleList {
+    fn remove(&mut self, id: RequestId) {
         let Some(number) = self.numbers.remove(&id) else { return };
-        let place = usize::try_from(number - self.first).ok();
-        let left = place.and_then(|place| self.places.get_mut(place)).and_then(Option::take);
-        if let Some(waiting) = left {
-            self.count_out(&waiting.customer);
+        let index = usize::try_from(number - self.first).ok();
+        let entry = index.and_then(|index| self.entries.get_mut(index)).and_then(Option::take);
+        if let Some(QueueEntry { customer, .. }) = entry
+            && let Some(count) = self.customers.get_mut(&customer)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.customers.remove(&customer);
+            }
         }
-        while let Some(None) = self.places.front() {
-            self.places.pop_front();
+        while let Some(None) = self.entries.front() {
+            self.entries.pop_front();
             self.first += 1;
         }
     }
 
-    /// Those whose time is over are executed no more, even if nobody says so.
-    fn drop_late(&mut self, now: EpochMs) {
-        while let Some(Some(waiting)) = self.places.front()
-            && waiting.until <= now
+    /// Removes the oldest entries whose deadlines have passed: they are not executed any more.
+    fn remove_expired(&mut self, now: EpochMs) {
+        while let Some(Some(entry)) = self.entries.front()
+            && entry.until <= now
         {
-            let id = waiting.id;
-            self.leave(id);
-        }
-    }
-
-    fn count_out(&mut self, customer: &str) {
-        if let Some(count) = self.customers.get_mut(customer) {
-            *count -= 1;
-            if *count == 0 {
-                self.customers.remove(customer);
-            }
+            let id = entry.id;
+            self.remove(id);
         }
     }
 }
@@ -130,51 +114,51 @@ mod tests {
         RequestId { schedule: ScheduleId(1), uuid: Uuid::from_u128(number) }
     }
 
-    fn newcomer(number: u128, customer: &str, now: i64) -> QueueEntry {
+    fn entry(number: u128, customer: &str, now: i64) -> QueueEntry {
         let (now, until) = (EpochMs(now), EpochMs(now + 100));
         QueueEntry { id: id(number), customer: customer.to_owned(), now, until }
     }
 
-    fn gone(number: u128) -> (RequestId, String) {
+    fn removed(number: u128) -> (RequestId, String) {
         (id(number), String::new())
     }
 
     #[test]
-    fn places_move_up_as_others_leave() {
-        let lines = InProcessWaitingLists::default();
+    fn positions_move_up_as_others_are_removed() {
+        let lists = InProcessWaitingLists::default();
         for (number, customer) in [(1, "a"), (2, "b"), (3, "c")] {
-            let entry = lines.enter(newcomer(number, customer, 0), LIMITS);
-            assert_eq!(entry, Entry::At(u64::try_from(number).unwrap()));
+            let result = lists.add(entry(number, customer, 0), LIMITS);
+            assert_eq!(result, Entry::At(u64::try_from(number).unwrap()));
         }
-        lines.start(id(1));
-        assert_eq!(lines.standing(id(1)), Some((1, true)));
-        assert_eq!(lines.standing(id(3)), Some((3, false)));
-        lines.leave(&[gone(2)]);
+        lists.mark_running(id(1));
+        assert_eq!(lists.position(id(1)), Some((1, true)));
+        assert_eq!(lists.position(id(3)), Some((3, false)));
+        lists.remove(&[removed(2)]);
         assert_eq!(
-            lines.standing(id(3)),
+            lists.position(id(3)),
             Some((3, false)),
-            "a gap closes when the first have left"
+            "a gap closes when the first are removed"
         );
-        lines.leave(&[gone(1), gone(1), gone(9)]);
-        assert_eq!(lines.standing(id(3)), Some((1, false)));
-        assert_eq!(lines.standing(id(1)), None);
-        lines.leave(&[gone(3)]);
-        assert!(lines.lines.lock().unwrap().is_empty(), "an empty line is forgotten");
+        lists.remove(&[removed(1), removed(1), removed(9)]);
+        assert_eq!(lists.position(id(3)), Some((1, false)));
+        assert_eq!(lists.position(id(1)), None);
+        lists.remove(&[removed(3)]);
+        assert!(lists.lists.lock().is_empty(), "an empty list is removed");
     }
 
     #[test]
-    fn a_customer_and_a_line_have_their_bounds() {
-        let lines = InProcessWaitingLists::default();
-        let enter = |number, customer, now| lines.enter(newcomer(number, customer, now), LIMITS);
-        assert_eq!(enter(1, "a", 0), Entry::At(1));
-        assert_eq!(enter(2, "a", 0), Entry::At(2));
-        assert_eq!(enter(3, "a", 0), Entry::CustomerFull);
-        assert_eq!(enter(4, "b", 50), Entry::At(3));
-        assert_eq!(enter(5, "c", 50), Entry::At(4));
-        assert_eq!(enter(6, "d", 50), Entry::Full);
-        lines.leave(&[gone(1)]);
-        assert_eq!(enter(7, "a", 50), Entry::At(4));
-        assert_eq!(enter(8, "a", 100), Entry::At(4), "what came first is too late by now");
-        assert_eq!(lines.standing(id(2)), None);
+    fn a_customer_and_a_list_have_their_bounds() {
+        let lists = InProcessWaitingLists::default();
+        let add = |number, customer, now| lists.add(entry(number, customer, now), LIMITS);
+        assert_eq!(add(1, "a", 0), Entry::At(1));
+        assert_eq!(add(2, "a", 0), Entry::At(2));
+        assert_eq!(add(3, "a", 0), Entry::CustomerFull);
+        assert_eq!(add(4, "b", 50), Entry::At(3));
+        assert_eq!(add(5, "c", 50), Entry::At(4));
+        assert_eq!(add(6, "d", 50), Entry::Full);
+        lists.remove(&[removed(1)]);
+        assert_eq!(add(7, "a", 50), Entry::At(4));
+        assert_eq!(add(8, "a", 100), Entry::At(4), "the first has expired by now");
+        assert_eq!(lists.position(id(2)), None);
     }
 }

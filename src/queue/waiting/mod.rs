@@ -1,8 +1,8 @@
-//! Who waits: the line of each schedule, in the order in which its requests were accepted.
+//! The waiting list of each schedule, in the order in which its requests were accepted.
 //!
-//! It tells a customer's place, and keeps one customer's requests from filling the line. It decides
-//! nothing: what is executed, and in which order, is the queue's affair. So it lives in Redis where
-//! processes share one, or in memory, and losing it costs places and limits, never a request.
+//! It gives a request its position, and limits the requests of one customer. It decides nothing: the queue decides
+//! what is executed, and in which order. So it lives in Redis where processes share one, or in memory, and losing
+//! it costs positions and limits, never a request.
 
 mod in_process;
 mod redis;
@@ -21,42 +21,42 @@ use in_process::InProcessWaitingLists;
 use redis::RedisWaitingLists;
 use throughput::Throughput;
 
-/// A request that is about to wait.
+/// A request that is to be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueEntry {
     /// The request.
     pub id: RequestId,
-    /// Whose it is.
+    /// Its customer.
     pub customer: String,
-    /// Now, and until when it may be executed; whoever is late has left the line.
+    /// The current time.
     pub now: EpochMs,
-    /// From then on it does not wait any more.
+    /// Its deadline: from then on it does not wait any more.
     pub until: EpochMs,
 }
 
-/// Whether a request may wait.
+/// Whether a request was added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
-    /// It is in the line, at this place from 1.
+    /// It was added at this position, from 1.
     At(u64),
-    /// As many requests of its customer wait as may.
+    /// Its customer has as many waiting requests as allowed.
     CustomerFull,
-    /// As many requests wait for its schedule as may.
+    /// Its schedule has as many waiting requests as allowed.
     Full,
 }
 
-/// How a request stands that still waits.
+/// The position of a waiting request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QueuePosition {
     /// From 1.
-    pub place: u64,
+    pub position: u64,
     /// Whether it is being executed.
     pub running: bool,
-    /// How many requests of its schedule are executed in a second, if that is known.
+    /// How many requests of its schedule are executed in a second, if known.
     pub per_second: Option<f64>,
 }
 
-/// How many may wait.
+/// How many requests may wait.
 #[derive(Debug, Clone, Copy)]
 pub struct WaitingListLimits {
     /// Requests for one schedule.
@@ -65,28 +65,24 @@ pub struct WaitingListLimits {
     pub customer_max: u32,
 }
 
-/// The lines of all schedules.
+/// The waiting lists of all schedules.
 pub struct WaitingList {
     shared: Option<RedisWaitingLists>,
     own: InProcessWaitingLists,
-    pace: Throughput,
+    throughput: Throughput,
     limits: WaitingListLimits,
 }
 
 impl WaitingList {
-    /// Lines that only this process knows.
+    /// Waiting lists of this process alone.
     #[must_use]
     pub fn in_process(limits: WaitingListLimits) -> Self {
-        Self {
-            shared: None,
-            own: InProcessWaitingLists::default(),
-            pace: Throughput::default(),
-            limits,
-        }
+        let (own, throughput) = (InProcessWaitingLists::default(), Throughput::default());
+        Self { shared: None, own, throughput, limits }
     }
 
-    /// Lines that all processes share through Redis; while that is away, its breaker open or its answer
-    /// not there within `budget`, each has its own. Must be called inside a tokio runtime.
+    /// Waiting lists that all processes share in Redis. While its breaker is open, or it does not answer within
+    /// `budget`, each process has its own. Must be called inside a tokio runtime.
     #[must_use]
     pub fn shared(
         redis: Redis,
@@ -98,62 +94,62 @@ impl WaitingList {
         Self { shared: Some(shared), ..Self::in_process(limits) }
     }
 
-    /// Lets a request into the line of its schedule, if it may.
-    pub async fn enter(&self, newcomer: QueueEntry) -> Entry {
+    /// Adds a request to the list of its schedule, within the limits.
+    pub async fn add(&self, entry: QueueEntry) -> Entry {
         if let Some(shared) = &self.shared
-            && let Some(entry) = shared.enter(&newcomer).await
+            && let Some(result) = shared.add(&entry).await
         {
-            return entry;
+            return result;
         }
-        self.own.enter(newcomer, self.limits)
+        self.own.add(entry, self.limits)
     }
 
-    /// Says that requests of a schedule are being executed: this one, and those accepted before it.
-    pub async fn start(&self, until: RequestId) {
-        self.own.start(until);
+    /// Marks a request as running, and those of its schedule that were accepted before it.
+    pub async fn mark_running(&self, id: RequestId) {
+        self.own.mark_running(id);
         if let Some(shared) = &self.shared {
-            shared.start_running(until).await;
+            shared.mark_running(id).await;
         }
     }
 
-    /// Lets requests of one schedule out of the line: they were executed, or not even published. Each with
-    /// its customer. `executed` ones tell how fast the line moves.
-    pub async fn leave(
+    /// Removes requests of one schedule, each with its customer. `executed` ones count for the throughput; the others
+    /// were not published.
+    pub async fn remove(
         &self,
         schedule: ScheduleId,
         requests: &[(RequestId, String)],
         executed: bool,
     ) {
-        self.own.leave(requests);
-        let per_second = executed.then(|| self.pace.note(schedule, requests.len())).flatten();
+        self.own.remove(requests);
+        let per_second = executed.then(|| self.throughput.note(schedule, requests.len())).flatten();
         if let Some(shared) = &self.shared {
-            shared.leave(schedule, requests, per_second).await;
+            shared.remove(schedule, requests, per_second).await;
         }
     }
 
-    /// How many requests of a schedule are executed in a second, as far as this process knows.
+    /// How many requests of a schedule are executed in a second, as measured by this process.
     #[must_use]
-    pub fn pace(&self, schedule: ScheduleId) -> Option<f64> {
-        self.pace.of(schedule)
+    pub fn throughput(&self, schedule: ScheduleId) -> Option<f64> {
+        self.throughput.of(schedule)
     }
 
-    /// How a request stands; none if it is in no line that is known here.
-    pub async fn standing(&self, id: RequestId) -> Option<QueuePosition> {
+    /// The position of a request; none if it is in no list that can be read.
+    pub async fn position(&self, id: RequestId) -> Option<QueuePosition> {
         if let Some(shared) = &self.shared
-            && let Some(standing) = shared.standing(id).await
+            && let Some(position) = shared.position(id).await
         {
-            return Some(standing);
+            return Some(position);
         }
-        let (place, running) = self.own.standing(id)?;
-        Some(QueuePosition { place, running, per_second: self.pace.of(id.schedule) })
+        let (position, running) = self.own.position(id)?;
+        Some(QueuePosition { position, running, per_second: self.throughput.of(id.schedule) })
     }
 }
 
-/// How many seconds a place is worth at a pace, rounded up.
+/// The estimated waiting time in seconds, rounded up.
 #[must_use]
-pub fn estimate_s(standing: &QueuePosition) -> Option<u64> {
-    let seconds = (standing.place as f64 / standing.per_second?).ceil();
-    // Longer than anybody waits: a pace that is nearly none tells nothing.
+pub fn estimate_s(position: &QueuePosition) -> Option<u64> {
+    let seconds = (position.position as f64 / position.per_second?).ceil();
+    // A throughput near zero gives no useful estimate.
     (seconds.is_finite() && seconds < 1e6).then_some(seconds as u64)
 }
 
@@ -162,8 +158,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_estimate_needs_a_pace() {
-        let at = |place, per_second| QueuePosition { place, running: false, per_second };
+    fn an_estimate_needs_a_throughput() {
+        let at = |position, per_second| QueuePosition { position, running: false, per_second };
         assert_eq!(estimate_s(&at(1, Some(1_000.0))), Some(1));
         assert_eq!(estimate_s(&at(2_500, Some(1_000.0))), Some(3));
         assert_eq!(estimate_s(&at(10, None)), None);

@@ -1,62 +1,64 @@
-//! Lines that processes share in Redis. Everything here is help, not truth: what Redis does not answer in
-//! time is left out.
+//! Waiting lists that processes share in Redis. What Redis does not answer in time is left out.
 //!
-//! Keys of schedule 42: `{sch:42}:queue` (the line, a sorted set), `{sch:42}:queue:last` (its last number),
-//! `{sch:42}:queue:of:<hash>` (a customer's requests), `{sch:42}:queue:running`, `{sch:42}:queue:pace`.
+//! Keys of schedule 42: `{sch:42}:queue` (the list, a sorted set), `{sch:42}:queue:last` (its last number),
+//! `{sch:42}:queue:of:<hash>` (a customer's requests), `{sch:42}:queue:running`, `{sch:42}:queue:pace` (the
+//! throughput).
 
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{oneshot, watch};
 
+use crate::batcher::Gather;
 use crate::breaker::BreakerState;
 use crate::domain::ids::{RequestId, ScheduleId};
 use crate::redis::{Cmd, Redis, Script, Value, cmd};
 
-use crate::batcher::Gather;
-
 use super::{Entry, QueueEntry, QueuePosition, WaitingListLimits};
 
-/// Requests that enter in one round trip, and those that may wait for one.
-const TOGETHER: (usize, usize) = (256, 8_192);
+/// Requests that are added in one round trip, and those that may wait for one.
+const BATCH_MAX: usize = 256;
+const WAITING_MAX: usize = 8_192;
 
-/// A line is kept for this long after the last has entered.
-const KEPT: Duration = Duration::from_secs(24 * 3_600);
+/// A list is kept for this long after the last addition.
+const LIST_LIFE: Duration = Duration::from_secs(24 * 3_600);
 
-/// A pace is believed for this long.
-const PACE_KEPT: Duration = Duration::from_secs(60);
+/// A throughput is used for this long.
+const THROUGHPUT_LIFE: Duration = Duration::from_secs(60);
 
-/// A request that enters.
-struct Entering {
+struct PendingAdd {
     call: Cmd,
     reply: oneshot::Sender<Option<Value>>,
 }
 
 pub(super) struct RedisWaitingLists {
-    way: Way,
-    enter: Script,
-    entering: Gather<Entering>,
+    connection: BoundedRedis,
+    script: Script,
+    adds: Gather<PendingAdd>,
     limits: WaitingListLimits,
 }
 
-/// The way to Redis, as long as it is good.
+/// Redis while its breaker is closed, with a time limit.
 #[derive(Clone)]
-struct Way {
+struct BoundedRedis {
     redis: Redis,
     breaker: watch::Receiver<BreakerState>,
     budget: Duration,
 }
 
-impl Way {
-    /// The answers, one for each command, unless Redis is bypassed, away or slow.
-    async fn ask(&self, commands: &[Cmd], scripts: &[&Script]) -> Option<Vec<Option<Value>>> {
-        if *self.breaker.borrow() != BreakerState::Closed {
+impl BoundedRedis {
+    fn is_usable(&self) -> bool {
+        *self.breaker.borrow() == BreakerState::Closed
+    }
+
+    /// The answers, one for each command; none if Redis is bypassed, unavailable or slow. The seat locks judge and
+    /// report the state of Redis.
+    async fn send(&self, commands: &[Cmd], scripts: &[&Script]) -> Option<Vec<Option<Value>>> {
+        if !self.is_usable() {
             return None;
         }
-        let asked = tokio::time::timeout(self.budget, self.redis.send_with(commands, scripts));
-        // Who judges Redis, and says so, are the seat locks.
-        let answers = asked.await.ok()?.ok()?;
-        Some(answers.into_iter().map(Result::ok).collect())
+        let sent = tokio::time::timeout(self.budget, self.redis.send_with(commands, scripts));
+        Some(sent.await.ok()?.ok()?.into_iter().map(Result::ok).collect())
     }
 }
 
@@ -67,52 +69,51 @@ impl RedisWaitingLists {
         budget: Duration,
         limits: WaitingListLimits,
     ) -> Self {
-        let way = Way { redis, breaker, budget };
-        let enter = Script::new(include_str!("scripts/enter.lua"));
-        let (asking, script) = (way.clone(), enter.clone());
-        let entering = Gather::start(TOGETHER, move |gathered: Vec<Entering>| {
-            let (way, script) = (asking.clone(), script.clone());
+        let connection = BoundedRedis { redis, breaker, budget };
+        let script = Script::new(include_str!("scripts/add.lua"));
+        let shared = (connection.clone(), script.clone());
+        let adds = Gather::start((BATCH_MAX, WAITING_MAX), move |batch: Vec<PendingAdd>| {
+            let (connection, script) = shared.clone();
             async move {
-                let calls: Vec<Cmd> =
-                    gathered.iter().map(|entering| entering.call.clone()).collect();
-                let answers = way.ask(&calls, &[&script]).await.unwrap_or_default();
+                let calls: Vec<Cmd> = batch.iter().map(|pending| pending.call.clone()).collect();
+                let answers = connection.send(&calls, &[&script]).await.unwrap_or_default();
                 let mut answers = answers.into_iter();
-                for entering in gathered {
-                    drop(entering.reply.send(answers.next().flatten()));
+                for pending in batch {
+                    drop(pending.reply.send(answers.next().flatten()));
                 }
             }
         });
-        Self { way, enter, entering, limits }
+        Self { connection, script, adds, limits }
     }
 
-    /// None if Redis is of no help.
-    pub(super) async fn enter(&self, newcomer: &QueueEntry) -> Option<Entry> {
-        if *self.way.breaker.borrow() != BreakerState::Closed {
+    /// None if Redis is not usable.
+    pub(super) async fn add(&self, entry: &QueueEntry) -> Option<Entry> {
+        if !self.connection.is_usable() {
             return None;
         }
-        let schedule = newcomer.id.schedule;
+        let schedule = entry.id.schedule;
         let keys =
-            [line(schedule), key(schedule, "last"), of_customer(schedule, &newcomer.customer)];
-        let mut call = self.enter.call(keys.into_iter());
-        call.arg(member(newcomer.id)).arg(newcomer.now.0).arg(newcomer.until.0);
-        call.arg(self.limits.customer_max).arg(self.limits.max).arg(ms(KEPT));
+            [list_key(schedule), key(schedule, "last"), customer_key(schedule, &entry.customer)];
+        let mut call = self.script.call(keys.into_iter());
+        call.arg(member(entry.id)).arg(entry.now.0).arg(entry.until.0);
+        call.arg(self.limits.customer_max).arg(self.limits.max).arg(ms(LIST_LIFE));
         let (reply, answer) = oneshot::channel();
-        self.entering.push(Entering { call, reply }).ok()?;
+        self.adds.push(PendingAdd { call, reply }).ok()?;
         match answer.await.ok()?? {
             Value::Int(-1) => Some(Entry::CustomerFull),
             Value::Int(-2) => Some(Entry::Full),
-            Value::Int(place) => Some(Entry::At(u64::try_from(place).ok()?)),
+            Value::Int(position) => Some(Entry::At(u64::try_from(position).ok()?)),
             _ => None,
         }
     }
 
-    pub(super) async fn start_running(&self, until: RequestId) {
+    pub(super) async fn mark_running(&self, id: RequestId) {
         let mut set = cmd("SET");
-        set.arg(key(until.schedule, "running")).arg(member(until)).arg("PX").arg(ms(KEPT));
-        drop(self.way.ask(&[set], &[]).await);
+        set.arg(key(id.schedule, "running")).arg(member(id)).arg("PX").arg(ms(LIST_LIFE));
+        drop(self.connection.send(&[set], &[]).await);
     }
 
-    pub(super) async fn leave(
+    pub(super) async fn remove(
         &self,
         schedule: ScheduleId,
         requests: &[(RequestId, String)],
@@ -120,50 +121,50 @@ impl RedisWaitingLists {
     ) {
         let mut commands = Vec::with_capacity(requests.len() + 2);
         let mut remove = cmd("ZREM");
-        remove.arg(line(schedule));
+        remove.arg(list_key(schedule));
         for (id, _) in requests {
             remove.arg(member(*id));
         }
         commands.push(remove);
         for (id, customer) in requests {
             let mut remove = cmd("ZREM");
-            remove.arg(of_customer(schedule, customer)).arg(member(*id));
+            remove.arg(customer_key(schedule, customer)).arg(member(*id));
             commands.push(remove);
         }
         if let Some(per_second) = per_second {
             let mut set = cmd("SET");
             set.arg(key(schedule, "pace")).arg(per_second.to_string());
-            set.arg("PX").arg(ms(PACE_KEPT));
+            set.arg("PX").arg(ms(THROUGHPUT_LIFE));
             commands.push(set);
         }
-        drop(self.way.ask(&commands, &[]).await);
+        drop(self.connection.send(&commands, &[]).await);
     }
 
-    /// None if it is not in the line, or Redis is of no help.
-    pub(super) async fn standing(&self, id: RequestId) -> Option<QueuePosition> {
-        let (mut rank, mut running, mut pace) = (cmd("ZRANK"), cmd("GET"), cmd("GET"));
-        rank.arg(line(id.schedule)).arg(member(id));
+    /// None if the request is not in the list, or Redis is not usable.
+    pub(super) async fn position(&self, id: RequestId) -> Option<QueuePosition> {
+        let (mut rank, mut running, mut throughput) = (cmd("ZRANK"), cmd("GET"), cmd("GET"));
+        rank.arg(list_key(id.schedule)).arg(member(id));
         running.arg(key(id.schedule, "running"));
-        pace.arg(key(id.schedule, "pace"));
-        let answers = self.way.ask(&[rank, running, pace], &[]).await?;
-        let [Some(Value::Int(rank)), running, pace] = answers.as_slice() else { return None };
-        let per_second = text(pace).and_then(|pace| pace.parse().ok());
-        // Version 7 uuids sort by their time, as texts too.
-        let running = text(running).is_some_and(|until| member(id).as_str() <= until);
-        Some(QueuePosition { place: u64::try_from(*rank).ok()? + 1, running, per_second })
+        throughput.arg(key(id.schedule, "pace"));
+        let answers = self.connection.send(&[rank, running, throughput], &[]).await?;
+        let [Some(Value::Int(rank)), running, throughput] = answers.as_slice() else { return None };
+        let per_second = text(throughput).and_then(|rate| rate.parse().ok());
+        // Version 7 UUIDs sort by their time, also as texts.
+        let running = text(running).is_some_and(|newest| member(id).as_str() <= newest);
+        Some(QueuePosition { position: u64::try_from(*rank).ok()? + 1, running, per_second })
     }
 }
 
-fn line(schedule: ScheduleId) -> String {
+fn list_key(schedule: ScheduleId) -> String {
     format!("{{sch:{schedule}}}:queue")
 }
 
-fn key(schedule: ScheduleId, what: &str) -> String {
-    format!("{{sch:{schedule}}}:queue:{what}")
+fn key(schedule: ScheduleId, name: &str) -> String {
+    format!("{{sch:{schedule}}}:queue:{name}")
 }
 
-/// A customer's name may be long, and is nobody's business.
-fn of_customer(schedule: ScheduleId, customer: &str) -> String {
+/// Hashed, since a customer's id may be long, and is private.
+fn customer_key(schedule: ScheduleId, customer: &str) -> String {
     let hash = Sha256::digest(customer.as_bytes());
     let short: String = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
     key(schedule, &format!("of:{short}"))

@@ -1,21 +1,22 @@
-//! How fast the line of each schedule moves, as this process sees it.
+//! How many requests of each schedule are executed in a second, as measured by this process.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::domain::ids::ScheduleId;
 
-/// What happened this long ago counts for a third.
-const MEMORY: Duration = Duration::from_secs(5);
+/// The time constant of the moving average.
+const AVERAGE: Duration = Duration::from_secs(5);
 
-/// A pace is measured over at least this long.
+/// The shortest time over which a rate is measured.
 const WINDOW: Duration = Duration::from_millis(250);
 
-/// A schedule whose line has not moved for this long is forgotten.
+/// A schedule without executions for this long is forgotten.
 const FORGET: Duration = Duration::from_secs(60);
 
-/// The pace of each line.
+/// The throughput of each schedule.
 #[derive(Debug, Default)]
 pub(super) struct Throughput {
     schedules: Mutex<HashMap<ScheduleId, Measured>>,
@@ -29,7 +30,7 @@ struct Measured {
 }
 
 impl Measured {
-    /// Counts some more; closes the window if it is long enough.
+    /// Counts executions, and updates the average when the window is long enough.
     fn note(&mut self, count: usize, now: Instant) {
         self.count += count;
         let window = now.saturating_duration_since(self.since);
@@ -37,18 +38,18 @@ impl Measured {
             return;
         }
         let measured = self.count as f64 / window.as_secs_f64();
-        let share = 1.0 - (-window.as_secs_f64() / MEMORY.as_secs_f64()).exp();
+        let weight = 1.0 - (-window.as_secs_f64() / AVERAGE.as_secs_f64()).exp();
         let before = self.per_second.unwrap_or(measured);
-        self.per_second = Some(before + (measured - before) * share);
+        self.per_second = Some(before + (measured - before) * weight);
         (self.since, self.count) = (now, 0);
     }
 }
 
 impl Throughput {
-    /// Notes that so many requests of a schedule were executed; gives its pace, once there is one.
+    /// Counts executions of a schedule; returns its throughput, once there is one.
     pub(super) fn note(&self, schedule: ScheduleId, count: usize) -> Option<f64> {
         let now = Instant::now();
-        let mut schedules = self.schedules.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut schedules = self.schedules.lock();
         if !schedules.contains_key(&schedule) {
             schedules.retain(|_, measured| now - measured.since < FORGET);
         }
@@ -58,10 +59,8 @@ impl Throughput {
         measured.per_second
     }
 
-    /// The pace of a schedule.
     pub(super) fn of(&self, schedule: ScheduleId) -> Option<f64> {
-        let schedules = self.schedules.lock().unwrap_or_else(PoisonError::into_inner);
-        schedules.get(&schedule)?.per_second
+        self.schedules.lock().get(&schedule)?.per_second
     }
 }
 
@@ -70,17 +69,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pace_follows_what_is_executed() {
+    fn the_throughput_follows_what_is_executed() {
         let began = Instant::now();
         let at = |ms| began + Duration::from_millis(ms);
-        let mut line = Measured { since: began, count: 0, per_second: None };
-        line.note(10, at(100));
-        assert_eq!(line.per_second, None, "too short to tell");
-        line.note(90, at(500));
-        assert_eq!(line.per_second, Some(200.0));
+        let mut measured = Measured { since: began, count: 0, per_second: None };
+        measured.note(10, at(100));
+        assert_eq!(measured.per_second, None, "the window is too short");
+        measured.note(90, at(500));
+        assert_eq!(measured.per_second, Some(200.0));
         for second in 1..60u64 {
-            line.note(50, at(500 + second * 1_000));
+            measured.note(50, at(500 + second * 1_000));
         }
-        assert!((line.per_second.unwrap() - 50.0).abs() < 1.0, "{line:?}");
+        assert!((measured.per_second.unwrap() - 50.0).abs() < 1.0, "{measured:?}");
     }
 }

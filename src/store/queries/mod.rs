@@ -10,7 +10,7 @@ pub(crate) mod outages;
 pub(crate) mod plans;
 pub(crate) mod priced;
 pub(crate) mod queue;
-pub(crate) mod queue_letters;
+pub(crate) mod queue_dead_letters;
 pub(crate) mod queue_workers;
 pub(crate) mod schedules;
 pub(crate) mod seats;

@@ -1,5 +1,4 @@
-//! The queue in front, where the database keeps it: what waits, numbered in the order of COMMIT, and who
-//! consumes it.
+//! The queue in the database: messages, numbered in the order of COMMIT, and the leases of their consumers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,27 +17,27 @@ use crate::store::connection::dialect::{Column, RowSet};
 use crate::store::connection::rows;
 use crate::store::connection::transaction::{Commit, Session, commit};
 
-/// A message as the database keeps it.
+/// A message in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredMessage {
-    /// Which partition it waits in, or has waited in.
+    /// Its partition.
     pub partition: u16,
-    /// The id that came with it.
+    /// Its id.
     pub id: String,
-    /// What was published, as it was.
+    /// Its content.
     pub body: Vec<u8>,
 }
 
-/// What a consumer finds in its partition.
+/// The result of a fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fetched {
     /// Messages with their numbers, ascending.
     Messages(Vec<(i64, StoredMessage)>),
-    /// Another consumer has the partition.
-    Taken,
+    /// Another consumer has the lease.
+    Leased,
 }
 
-/// The form of a partition in the database. The configuration allows far fewer than fit.
+/// The database form of a partition. The configuration bounds the number.
 #[expect(clippy::expect_used, reason = "another number would be another partition")]
 pub(crate) fn part(partition: u16) -> i16 {
     i16::try_from(partition).expect("the configuration bounds the number of partitions")
@@ -54,7 +53,7 @@ pub(crate) fn message(partition: i16, id: String, body: &str) -> Result<StoredMe
     Ok(StoredMessage { partition, id, body })
 }
 
-/// Appends messages within a transaction; false, and nothing written, if more than `max` would wait then.
+/// Appends messages within a transaction. Returns false, and writes nothing, if more than `max` would wait.
 pub(crate) async fn append(
     session: &Session<'_>,
     messages: &[StoredMessage],
@@ -82,8 +81,8 @@ pub(crate) async fn append(
 }
 
 impl Store {
-    /// Appends messages, all or none, unless more than `max` would wait then: false. An error other than
-    /// [`StoreError::Timeout`] means that none was appended.
+    /// Appends all messages or none. Returns false if more than `max` would wait. After an error other than
+    /// [`StoreError::Timeout`] none was appended.
     pub async fn queue_append(
         self: &Arc<Self>,
         messages: Vec<StoredMessage>,
@@ -106,7 +105,7 @@ impl Store {
         self.bounded(&self.write, limit, work).await
     }
 
-    /// The number of the newest message that was ever appended.
+    /// The highest number that a message has had.
     pub async fn queue_last(self: &Arc<Self>) -> Result<i64, StoreError> {
         let dialect = self.dialect;
         let work = move |db: DatabaseConnection| async move {
@@ -118,8 +117,8 @@ impl Store {
         self.on_primary(work).await
     }
 
-    /// Makes `owner` the consumer of a partition for `life` from now, if nobody else is, and reads at most
-    /// `limit` messages behind the number `after`.
+    /// Takes or renews the lease of a partition for `owner` and `life`, and reads at most `limit` messages with numbers
+    /// above `after`.
     pub async fn queue_fetch(
         self: &Arc<Self>,
         (partition, owner): (u16, Uuid),
@@ -137,7 +136,7 @@ impl Store {
             );
             let values = vec![part(partition).into(), owner.into(), ms(life).into()];
             if db.execute_raw(dialect.statement(sql, values)).await?.rows_affected() == 0 {
-                return Ok(Fetched::Taken);
+                return Ok(Fetched::Leased);
             }
             let sql = "SELECT number, id, body FROM queue_message
                  WHERE part = $1 AND number > $2 ORDER BY number LIMIT $3";
@@ -153,8 +152,8 @@ impl Store {
         self.on_primary(work).await
     }
 
-    /// Ends `owner`'s turn as the consumer of a partition.
-    pub async fn queue_leave(
+    /// Ends the lease of `owner`.
+    pub async fn queue_release_lease(
         self: &Arc<Self>,
         partition: u16,
         owner: Uuid,
@@ -168,7 +167,7 @@ impl Store {
         self.on_primary(work).await
     }
 
-    /// Deletes the messages of a partition up to a number.
+    /// Deletes the messages of a partition up to the number `until`.
     pub async fn queue_settle(
         self: &Arc<Self>,
         partition: u16,
@@ -180,10 +179,10 @@ impl Store {
             let session = Session::new(&transaction, dialect);
             let sql = "DELETE FROM queue_message WHERE part = $1 AND number <= $2";
             let values = vec![part(partition).into(), until.into()];
-            let gone = session.execute(dialect.statement(sql, values)).await?;
+            let deleted = session.execute(dialect.statement(sql, values)).await?;
             let sql = "UPDATE queue_counter SET waiting = waiting - $1 WHERE id = 1";
-            let gone = i64::try_from(gone).unwrap_or(0);
-            session.execute(dialect.statement(sql, vec![gone.into()])).await?;
+            let deleted = i64::try_from(deleted).unwrap_or(0);
+            session.execute(dialect.statement(sql, vec![deleted.into()])).await?;
             transaction.commit().await
         };
         self.on_primary(work).await

@@ -1,5 +1,4 @@
-//! The processes that execute what waits in the queue in front: each says so again and again, and sees who
-//! else does.
+//! The processes that consume a queue: each writes heartbeats, and reads which others are alive.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +12,9 @@ use crate::store::Store;
 use crate::store::queries::queue::ms;
 
 impl Store {
-    /// Says that the process `id` executes what waits in `queue`, for `life` from now on the database's
-    /// clock. Gives all processes of which that is known now, this one included.
-    pub async fn queue_worker_beat(
+    /// Writes the heartbeat of the process `id`, which counts for `life` on the database's clock. Returns all processes
+    /// that consume `queue`, this one included.
+    pub async fn queue_worker_heartbeat(
         self: &Arc<Self>,
         queue: String,
         id: Uuid,
@@ -39,8 +38,8 @@ impl Store {
         self.on_primary(work).await
     }
 
-    /// Says that the process `id` executes no more of `queue`.
-    pub async fn queue_worker_leave(
+    /// Removes the heartbeat of the process `id`, which stops.
+    pub async fn queue_worker_remove(
         self: &Arc<Self>,
         queue: String,
         id: Uuid,

@@ -30,8 +30,8 @@ labels! {
         Expired = "expired",
         /// It had been decided before: a second delivery, or a repeated Idempotency-Key.
         Repeated = "repeated",
-        /// Nobody can execute it: it is a dead letter now.
-        Parked = "parked",
+        /// It cannot be executed: it is a dead letter now.
+        DeadLettered = "parked",
         /// It cannot be executed, and could not be kept as a dead letter: it is in the log alone.
         Dropped = "dropped",
     }

@@ -16,9 +16,9 @@ async fn keeps_every_promise(stage: Stage) {
     assert_eq!(stage.database.number(waiting).await, 0, "everything was settled");
 }
 
-async fn says_when_it_is_full(stage: Stage) {
+async fn refuses_messages_when_full(stage: Stage) {
     let queue = DatabaseQueue::start(Arc::clone(&stage.store), 50);
-    super::a_full_queue_says_so(&queue, Partition(0), 50).await;
+    super::a_full_queue_refuses_messages(&queue, Partition(0), 50).await;
 }
 
 async fn loses_nothing_when_a_process_starts_again(stage: Stage) {
@@ -31,7 +31,7 @@ async fn loses_nothing_when_a_process_starts_again(stage: Stage) {
 }
 
 /// Two processes publish to each other.
-async fn hears_of_what_others_publish(stage: Stage) {
+async fn receives_what_others_publish(stage: Stage) {
     let one = DatabaseQueue::start(Arc::clone(&stage.store), MAX);
     let other = DatabaseQueue::start(stage.another_store().await, MAX);
     let mut consumer = super::open(&other, Partition(1)).await;
@@ -51,8 +51,8 @@ mod embedded {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_queue_in_sqlite_says_when_it_is_full() {
-        super::says_when_it_is_full(Stage::embedded().await).await;
+    async fn a_queue_in_sqlite_refuses_messages_when_full() {
+        super::refuses_messages_when_full(Stage::embedded().await).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -70,8 +70,8 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_queue_in_postgresql_says_when_it_is_full() {
-        says_when_it_is_full(Stage::full().await).await;
+    async fn a_queue_in_postgresql_refuses_messages_when_full() {
+        refuses_messages_when_full(Stage::full().await).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -80,8 +80,8 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_queue_in_postgresql_hears_of_what_others_publish() {
-        hears_of_what_others_publish(Stage::full().await).await;
+    async fn a_queue_in_postgresql_receives_what_others_publish() {
+        receives_what_others_publish(Stage::full().await).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

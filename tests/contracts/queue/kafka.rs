@@ -1,6 +1,6 @@
 //! The queue in Kafka, against librdkafka's own mock cluster: three brokers on real TCP, their log in memory.
 //!
-//! `sharing.rs` has several processes; `tansu.rs` is a broker in a process of its own (`make test-kafka`).
+//! `sharing.rs` has several processes; `tansu.rs` uses a broker in its own process (`make test-kafka`).
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,11 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use seatlock::queue::kafka::{KafkaQueue, KafkaSettings};
-use seatlock::queue::{Fate, Message, PUBLISH_LIMIT, Parked, Partition, PublishError, Queue};
+use seatlock::queue::{
+    DeadLetterAction, DeadLettered, Message, PUBLISH_LIMIT, Partition, PublishError, Queue,
+};
 
-use super::letters::{all_taken, park};
+use super::letters::{add, resolve_all};
 use super::{message, numbers, open, publish, take};
 
 mod sharing;
@@ -77,9 +79,9 @@ async fn a_restart_of_the_process_loses_nothing() {
     super::a_restart_loses_nothing(&cluster.queue(), after).await;
 }
 
-/// The brokers' usual excuses: another one leads, the coordinator has moved, the group is changing.
+/// Temporary errors of brokers: another one leads, the coordinator has moved, the group is rebalancing.
 #[tokio::test]
-async fn excuses_of_brokers_are_not_heard_outside() {
+async fn temporary_errors_of_brokers_are_retried() {
     use RDKafkaRespErr::{
         RD_KAFKA_RESP_ERR__TRANSPORT as HANG_UP,
         RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS as LOADING,
@@ -89,23 +91,23 @@ async fn excuses_of_brokers_are_not_heard_outside() {
         RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS as REBALANCING,
     };
     let cluster = Cluster::start(PARTITIONS);
-    let excuse = |api, errors: &[RDKafkaRespErr]| cluster.mock.request_errors(api, errors);
-    excuse(RDKafkaApiKey::FindCoordinator, &[NO_COORDINATOR; 2]);
-    excuse(RDKafkaApiKey::InitProducerId, &[LOADING, NO_COORDINATOR]);
+    let inject = |api, errors: &[RDKafkaRespErr]| cluster.mock.request_errors(api, errors);
+    inject(RDKafkaApiKey::FindCoordinator, &[NO_COORDINATOR; 2]);
+    inject(RDKafkaApiKey::InitProducerId, &[LOADING, NO_COORDINATOR]);
     let queue = cluster.queue();
-    excuse(RDKafkaApiKey::Produce, &[NOT_LEADER, NOT_LEADER, HANG_UP]);
+    inject(RDKafkaApiKey::Produce, &[NOT_LEADER, NOT_LEADER, HANG_UP]);
     publish(&queue, Partition(1), 0..10).await;
 
-    excuse(RDKafkaApiKey::JoinGroup, &[NOT_COORDINATOR, LOADING]);
-    excuse(RDKafkaApiKey::OffsetFetch, &[NOT_COORDINATOR]);
-    excuse(RDKafkaApiKey::Fetch, &[NOT_LEADER, HANG_UP]);
+    inject(RDKafkaApiKey::JoinGroup, &[NOT_COORDINATOR, LOADING]);
+    inject(RDKafkaApiKey::OffsetFetch, &[NOT_COORDINATOR]);
+    inject(RDKafkaApiKey::Fetch, &[NOT_LEADER, HANG_UP]);
     let mut consumer = open(&queue, Partition(1)).await;
     assert_eq!(take(&mut consumer, 4).await, numbers(0..4));
-    excuse(RDKafkaApiKey::OffsetCommit, &[NO_COORDINATOR, NOT_COORDINATOR, REBALANCING, HANG_UP]);
+    inject(RDKafkaApiKey::OffsetCommit, &[NO_COORDINATOR, NOT_COORDINATOR, REBALANCING, HANG_UP]);
     consumer.settle(3).await.unwrap();
     drop(consumer);
 
-    excuse(RDKafkaApiKey::Produce, &[HANG_UP]);
+    inject(RDKafkaApiKey::Produce, &[HANG_UP]);
     publish(&queue, Partition(1), 10..12).await;
     let mut consumer = open(&queue, Partition(1)).await;
     assert_eq!(take(&mut consumer, 9).await, numbers(3..12));
@@ -132,10 +134,9 @@ async fn another_broker_takes_the_lead() {
     queue.close().await;
 }
 
-/// While there are no brokers: what is sent has an unknown end, what does not fit is refused, and soon
-/// everything is.
+/// Without brokers the outcome of sent messages is unknown, those beyond the buffer are refused, and soon all are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_brokers_every_answer_is_true_and_in_time() {
+async fn without_brokers_every_outcome_is_true_and_in_time() {
     const LOCAL_MAX: usize = 16_384;
     let cluster = Cluster::start(1);
     let queue = cluster.queue();
@@ -156,7 +157,9 @@ async fn without_brokers_every_answer_is_true_and_in_time() {
         let start = Instant::now();
         let answer = queue.publish(Partition(0), message(1)).await;
         // Known before anything is sent.
-        if matches!(answer, Err(PublishError::Away(_))) && start.elapsed() < PUBLISH_LIMIT / 10 {
+        if matches!(answer, Err(PublishError::Unavailable(_)))
+            && start.elapsed() < PUBLISH_LIMIT / 10
+        {
             break;
         }
         assert!(Instant::now() < deadline, "{answer:?}");
@@ -169,18 +172,21 @@ async fn without_brokers_every_answer_is_true_and_in_time() {
     }
 }
 
-/// A process that starts before its brokers says so, and goes on by itself.
+/// A process that starts before its brokers reports it, and connects later.
 #[tokio::test]
-async fn brokers_may_come_later() {
+async fn brokers_may_start_later() {
     let cluster = Cluster::start(1);
     cluster.kill();
     let queue = cluster.queue();
     let start = Instant::now();
     let answer = queue.publish(Partition(0), message(0)).await;
-    assert!(matches!(answer, Err(PublishError::Away(_))), "nothing can have been sent: {answer:?}");
+    assert!(
+        matches!(answer, Err(PublishError::Unavailable(_))),
+        "nothing can have been sent: {answer:?}"
+    );
     assert!(start.elapsed() < PUBLISH_LIMIT + Duration::from_secs(1));
     assert!(queue.open(Partition(0)).await.is_err());
-    assert!(queue.letters(1).await.is_err());
+    assert!(queue.dead_letters(1).await.is_err());
     cluster.restart();
     let deadline = Instant::now() + super::SOON;
     while queue.publish(Partition(0), message(0)).await.is_err() {
@@ -192,7 +198,7 @@ async fn brokers_may_come_later() {
 }
 
 #[tokio::test]
-async fn topics_that_do_not_suit_are_refused_with_the_remedy() {
+async fn unsuitable_topics_are_refused_with_the_remedy() {
     let cluster = Cluster::start(4);
     let settings = KafkaSettings { partitions: 6, ..cluster.settings.clone() };
     let queue = KafkaQueue::new(settings).unwrap();
@@ -201,9 +207,9 @@ async fn topics_that_do_not_suit_are_refused_with_the_remedy() {
     assert!(text.contains("requests has 4 partitions, 6 are configured"), "{text}");
     assert!(text.contains("add partitions"), "{text}");
     let answer = queue.publish(Partition(0), message(0)).await;
-    assert!(matches!(answer, Err(PublishError::Away(_))), "{answer:?}");
+    assert!(matches!(answer, Err(PublishError::Unavailable(_))), "{answer:?}");
 
-    // The mock cluster knows no CreateTopics, as a user without the right to it.
+    // The mock cluster does not support CreateTopics; a user without the right to it gets an error, too.
     let settings = KafkaSettings { name: "absent".to_owned(), ..cluster.settings.clone() };
     let Err(error) = KafkaQueue::new(settings).unwrap().open(Partition(0)).await else {
         panic!("there is no topic")
@@ -214,7 +220,7 @@ async fn topics_that_do_not_suit_are_refused_with_the_remedy() {
 
 /// Another program's messages have other keys and headers, or none.
 #[tokio::test]
-async fn messages_of_others_are_told_apart_by_their_place() {
+async fn foreign_messages_are_identified_by_their_offsets() {
     let cluster = Cluster::start(1);
     let other: FutureProducer =
         ClientConfig::new().set("bootstrap.servers", &cluster.settings.brokers).create().unwrap();
@@ -233,41 +239,41 @@ async fn messages_of_others_are_told_apart_by_their_place() {
     assert_eq!(found[0].body, b"?");
     assert_eq!(found[2].body, b"");
     for message in found {
-        park(&queue, Partition(0), message, "not a request").await;
+        add(&queue, Partition(0), message, "not a request").await;
     }
     consumer.settle(3).await.unwrap();
-    assert_eq!(queue.letters(10).await.unwrap().len(), 3);
+    assert_eq!(queue.dead_letters(10).await.unwrap().len(), 3);
     queue.close().await;
 }
 
 #[tokio::test]
-async fn a_letter_parked_twice_is_kept_once_and_the_oldest_come_first() {
+async fn a_dead_letter_that_is_added_twice_is_one_and_the_oldest_come_first() {
     let cluster = Cluster::start(1);
     let queue = cluster.queue();
     for number in [3, 1, 2, 3] {
-        park(&queue, Partition(0), message(number), "why").await;
-        // Told apart by their times.
+        add(&queue, Partition(0), message(number), "why").await;
+        // Their times have to differ.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    let found = queue.letters(2).await.unwrap();
+    let found = queue.dead_letters(2).await.unwrap();
     let ids: Vec<&str> = found.iter().map(|letter| letter.message.id.as_str()).collect();
     assert_eq!(ids, ["1", "2"]);
-    assert_eq!(queue.letters(10).await.unwrap().len(), 3);
-    assert_eq!(all_taken(&queue, Fate::Drop).await, 3);
-    assert_eq!(queue.letters(10).await.unwrap(), [], "both records of the third are gone");
+    assert_eq!(queue.dead_letters(10).await.unwrap().len(), 3);
+    assert_eq!(resolve_all(&queue, DeadLetterAction::Drop).await, 3);
+    assert_eq!(queue.dead_letters(10).await.unwrap(), [], "both records of the third are gone");
 }
 
-/// A broker takes messages up to a size, and a letter is larger than what it is made of.
+/// Brokers limit the size of messages, and a dead letter is larger than its message.
 #[tokio::test]
-async fn a_message_that_is_too_large_for_a_letter_is_not_kept_and_said_so() {
+async fn a_message_that_is_too_large_for_a_dead_letter_is_refused() {
     let cluster = Cluster::start(1);
     let queue = cluster.queue();
     let large = Message { id: "large".to_owned(), body: vec![b'x'; 2_000_000] };
-    let unfit = queue.publish(Partition(0), large.clone()).await;
-    assert!(matches!(unfit, Err(PublishError::Unfit(_))), "{unfit:?}");
-    let parked = queue.park(Partition(0), large, "why".to_owned()).await.unwrap();
-    assert!(matches!(&parked, Parked::NoRoom(why) if why.contains("size")), "{parked:?}");
-    park(&queue, Partition(0), message(1), "why").await;
+    let rejected = queue.publish(Partition(0), large.clone()).await;
+    assert!(matches!(rejected, Err(PublishError::Rejected(_))), "{rejected:?}");
+    let added = queue.add_dead_letter(Partition(0), large, "why".to_owned()).await.unwrap();
+    assert!(matches!(&added, DeadLettered::NoRoom(why) if why.contains("size")), "{added:?}");
+    add(&queue, Partition(0), message(1), "why").await;
     queue.close().await;
 }
 
@@ -285,24 +291,24 @@ async fn a_closed_queue_refuses_and_ends_its_consumers() {
     assert!(reading.settle(1).await.is_err());
     assert!(queue.open(Partition(0)).await.is_err());
     let answer = queue.publish(Partition(0), message(2)).await;
-    assert!(matches!(answer, Err(PublishError::Away(_))), "{answer:?}");
+    assert!(matches!(answer, Err(PublishError::Unavailable(_))), "{answer:?}");
     let other = cluster.queue();
     assert_eq!(take(&mut open(&other, Partition(0)).await, 2).await, numbers(0..2));
     other.close().await;
 }
 
-/// A consumer may go at any moment of its becoming one; the next one has everything from the same place on.
+/// A consumer may be dropped at any moment while it opens; the next one receives everything from the same offset.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn consumers_that_give_up_while_they_begin_leave_the_partition_to_the_next() {
+async fn consumers_that_are_dropped_while_they_open_release_the_partition() {
     let cluster = Cluster::start(1);
     let queue = cluster.queue();
     publish(&queue, Partition(0), 0..3).await;
-    // So that each beginning has to go back to a place.
+    // So that each one has to seek back.
     assert_eq!(take(&mut open(&queue, Partition(0)).await, 1).await, numbers(0..1));
     for _ in 0..100 {
         let mut consumer = open(&queue, Partition(0)).await;
-        let patience = Duration::from_micros(fastrand::u64(0..500));
-        drop(tokio::time::timeout(patience, consumer.next()).await.map(drop));
+        let limit = Duration::from_micros(fastrand::u64(0..500));
+        drop(tokio::time::timeout(limit, consumer.next()).await.map(drop));
     }
     let mut consumer = open(&queue, Partition(0)).await;
     assert_eq!(take(&mut consumer, 3).await, numbers(0..3));

@@ -1,4 +1,4 @@
-//! RabbitMQ as the queue: its promises, and what is special about it when it is hurt.
+//! RabbitMQ as the queue: the contract, and its own faults.
 
 use std::time::{Duration, Instant};
 
@@ -15,12 +15,12 @@ fn settings(broker: &RabbitMq, partitions: u16, max: u64) -> RabbitSettings {
     RabbitSettings { url: broker.url(), name: broker.fresh_name(), partitions, max }
 }
 
-/// A queue with a name of its own.
+/// A queue with its own name.
 fn queue(broker: &RabbitMq, partitions: u16, max: u64) -> RabbitQueue {
     RabbitQueue::new(&settings(broker, partitions, max)).unwrap()
 }
 
-/// A broker for all tests that do not hurt it. Starting it would block the runtime.
+/// The broker of all tests without faults. Starting it would block the runtime.
 async fn shared() -> &'static RabbitMq {
     tokio::task::spawn_blocking(RabbitMq::shared).await.unwrap()
 }
@@ -29,7 +29,7 @@ async fn own() -> RabbitMq {
     tokio::task::spawn_blocking(RabbitMq::start).await.unwrap()
 }
 
-/// Does to a broker what blocks.
+/// Does something blocking to a broker.
 async fn hurt(broker: &RabbitMq, how: impl FnOnce(&RabbitMq) + Send) {
     std::thread::scope(|scope| {
         let done = scope.spawn(|| how(broker));
@@ -44,17 +44,19 @@ async fn until_full(queue: &RabbitQueue, from: u32) {
             return;
         }
     }
-    panic!("it takes more than it was made for");
+    panic!("it accepts more than its bound");
 }
 
-/// Until the queue knows that the broker cannot be reached; gives what it knows.
-async fn until_away(queue: &RabbitQueue) -> String {
+/// Waits until the queue reports that the broker is unavailable; returns the reason.
+async fn until_unavailable(queue: &RabbitQueue) -> String {
     let deadline = Instant::now() + SOON;
     loop {
-        if let Err(PublishError::Away(reason)) = queue.publish(Partition(1), message(0)).await {
+        if let Err(PublishError::Unavailable(reason)) =
+            queue.publish(Partition(1), message(0)).await
+        {
             return reason;
         }
-        assert!(Instant::now() < deadline, "it never knows");
+        assert!(Instant::now() < deadline, "it never reports it");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -78,7 +80,7 @@ mod full {
     }
 
     #[tokio::test]
-    async fn an_encrypted_rabbitmq_is_believed_only_by_its_authority() {
+    async fn an_encrypted_rabbitmq_is_trusted_only_by_its_authority() {
         let certificates = Certificates::new();
         let (broker, certificates) = tokio::task::spawn_blocking(move || {
             (RabbitMq::start_encrypted(&certificates), certificates)
@@ -99,14 +101,14 @@ mod full {
     }
 
     #[tokio::test]
-    async fn a_full_partition_in_rabbitmq_says_so() {
+    async fn a_full_partition_in_rabbitmq_refuses_messages() {
         let queue = queue(shared().await, 4, 400);
-        a_full_queue_says_so(&queue, Partition(3), 100).await;
+        a_full_queue_refuses_messages(&queue, Partition(3), 100).await;
         queue.close().await;
     }
 
     #[tokio::test]
-    async fn the_next_process_finds_what_is_in_rabbitmq() {
+    async fn a_restart_of_the_process_loses_nothing_in_rabbitmq() {
         let settings = settings(shared().await, 10, 100_000);
         let before = RabbitQueue::new(&settings).unwrap();
         a_restart_loses_nothing(&before, async || {
@@ -116,12 +118,12 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_killed_rabbitmq_loses_nothing_and_everybody_goes_on() {
+    async fn a_killed_rabbitmq_loses_nothing_and_is_used_again() {
         let broker = own().await;
         let queue = queue(&broker, 2, 100_000);
         drop(open(&queue, Partition(1)).await);
-        // RabbitMQ 3.10 writes down half a second late that a quorum queue is there at all (auto_save in
-        // ra_directory.erl); one that was made just before a crash never gets a leader again.
+        // RabbitMQ 3.10 persists half a second late that a quorum queue exists (auto_save in ra_directory.erl); one that
+        // was created just before a crash never gets a leader.
         tokio::time::sleep(Duration::from_secs(2)).await;
         a_broker_that_dies_loses_nothing(&queue, Partition(1), async || {
             hurt(&broker, RabbitMq::kill).await;
@@ -133,7 +135,7 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_frozen_rabbitmq_leaves_publishers_in_doubt_in_time_and_all_recover() {
+    async fn with_a_frozen_rabbitmq_outcomes_are_unknown_in_time_and_all_recover() {
         let broker = own().await;
         let queue = queue(&broker, 2, 100_000);
         publish(&queue, Partition(0), 0..10).await;
@@ -147,12 +149,12 @@ mod full {
         let outcomes = join_all(publishing).await;
         assert!(begin.elapsed() < PUBLISH_LIMIT + Duration::from_secs(1), "{:?}", begin.elapsed());
         assert_eq!(outcomes, vec![Err(PublishError::Unknown); 10]);
-        // The connection is given up, and a new one does not come about: now it is clear at once.
-        let reason = until_away(&queue).await;
+        // The connection is given up, and a new one is not answered: now publishing fails immediately.
+        let reason = until_unavailable(&queue).await;
         assert!(reason.contains("confirms nothing"), "{reason}");
         let begin = Instant::now();
         let outcome = queue.publish(Partition(0), message(20)).await;
-        assert!(matches!(outcome, Err(PublishError::Away(_))), "{outcome:?}");
+        assert!(matches!(outcome, Err(PublishError::Unavailable(_))), "{outcome:?}");
         assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
         hurt(&broker, RabbitMq::resume).await;
 
@@ -174,12 +176,12 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_rabbitmq_without_memory_refuses_at_once_and_still_delivers() {
+    async fn a_rabbitmq_without_memory_refuses_immediately_and_still_delivers() {
         let broker = own().await;
         let queue = queue(&broker, 2, 100_000);
         publish(&queue, Partition(0), 0..3).await;
         hurt(&broker, |broker| drop(broker.control(&["set_vm_memory_high_watermark", "0"]))).await;
-        let reason = until_away(&queue).await;
+        let reason = until_unavailable(&queue).await;
         assert!(reason.contains("no room"), "{reason}");
         let mut consumer = open(&queue, Partition(0)).await;
         assert_eq!(take(&mut consumer, 3).await, numbers(0..3));
@@ -191,7 +193,7 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_cut_line_to_rabbitmq_ends_the_consumer_and_gives_everything_back() {
+    async fn a_cut_connection_to_rabbitmq_ends_the_consumer_and_requeues_everything() {
         let broker = shared().await;
         let relay = Relay::to(broker.port());
         let direct = settings(broker, 2, 100_000);
@@ -204,11 +206,11 @@ mod full {
         relay.cut();
         while timeout(SOON, consumer.next()).await.expect("the cut is not noticed").is_ok() {}
         assert!(timeout(SOON, consumer.next()).await.expect("it is over").is_err());
-        assert!(queue.open(Partition(1)).await.is_err(), "there is no way to it");
+        assert!(queue.open(Partition(1)).await.is_err(), "it cannot be reached");
         relay.heal();
         drop(consumer);
         let mut consumer = open(&queue, Partition(1)).await;
-        // Whether the last acknowledgement has come through before the cut cannot be known.
+        // The last acknowledgement may have arrived before the cut.
         let first: u32 = take(&mut consumer, 1).await[0].id.parse().unwrap();
         assert!(first == 0 || first == 4, "{first}");
         let rest = take(&mut consumer, 19 - first as usize).await;
@@ -219,7 +221,7 @@ mod full {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_silent_line_to_rabbitmq_ends_the_consumer() {
+    async fn a_silent_connection_to_rabbitmq_ends_the_consumer() {
         let broker = shared().await;
         let relay = Relay::to(broker.port());
         let url = format!("amqp://127.0.0.1:{}", relay.port());
@@ -236,10 +238,10 @@ mod full {
         queue.close().await;
     }
 
-    /// More than one consumer is given at once, and another waits for its turn: it goes on with what the first
-    /// has not settled, not with what comes behind that.
+    /// There are more messages than one consumer prefetches, and another consumer waits. It begins with what the first has
+    /// not settled, not with later messages.
     #[tokio::test]
-    async fn the_next_consumer_in_rabbitmq_begins_with_what_the_first_has_left() {
+    async fn the_next_consumer_in_rabbitmq_begins_with_the_unsettled_messages() {
         let queue = queue(shared().await, 2, 100_000);
         let count = u32::from(UNSETTLED_MAX) * 2;
         publish(&queue, Partition(0), 0..count).await;
@@ -259,7 +261,7 @@ mod full {
     }
 
     #[tokio::test]
-    async fn a_queue_in_rabbitmq_that_somebody_deletes_is_made_again() {
+    async fn a_deleted_queue_in_rabbitmq_is_created_again() {
         let broker = shared().await;
         let settings = settings(broker, 1, 100_000);
         let queue = RabbitQueue::new(&settings).unwrap();
@@ -268,7 +270,7 @@ mod full {
         tokio::task::spawn_blocking(move || broker.control(&["delete_queue", &name]))
             .await
             .unwrap();
-        // Nothing that vanishes is confirmed.
+        // No lost message is confirmed.
         let outcomes =
             join_all((1..50).map(|number| queue.publish(Partition(0), message(number)))).await;
         let confirmed: Vec<u32> = (1..50)
@@ -276,7 +278,7 @@ mod full {
             .filter(|(_, outcome)| outcome.is_ok())
             .map(|(number, _)| number)
             .collect();
-        assert!(matches!(outcomes[0], Err(PublishError::Away(_))), "{:?}", outcomes[0]);
+        assert!(matches!(outcomes[0], Err(PublishError::Unavailable(_))), "{:?}", outcomes[0]);
         until_published(&queue, Partition(0), message(50)).await;
         let mut consumer = open(&queue, Partition(0)).await;
         let found = take(&mut consumer, confirmed.len() + 1).await;

@@ -11,7 +11,8 @@ on_both_databases![workers_see_each_other_until_they_leave_or_their_lease_ends];
 
 async fn workers_see_each_other_until_they_leave_or_their_lease_ends(stage: Stage) {
     let (one, other, long) = (Uuid::now_v7(), Uuid::now_v7(), Duration::from_secs(60));
-    let beat = |queue: &str, id, life| stage.store.queue_worker_beat(queue.to_owned(), id, life);
+    let beat =
+        |queue: &str, id, life| stage.store.queue_worker_heartbeat(queue.to_owned(), id, life);
     let sorted = |mut ids: Vec<Uuid>| {
         ids.sort();
         ids
@@ -28,6 +29,6 @@ async fn workers_see_each_other_until_they_leave_or_their_lease_ends(stage: Stag
         [other],
         "another queue has workers of its own"
     );
-    stage.store.queue_worker_leave("a".to_owned(), one).await.unwrap();
+    stage.store.queue_worker_remove("a".to_owned(), one).await.unwrap();
     assert_eq!(beat("a", other, long).await.unwrap(), [other]);
 }

@@ -1,4 +1,4 @@
-//! Several processes share the partitions, come and go.
+//! Several processes share the partitions, start and stop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -17,18 +17,18 @@ use crate::queue::SOON;
 
 pub(super) const PARTITIONS: u16 = 6;
 
-/// Where the other process finds the brokers. Its being set makes a test of this file that process.
+/// The brokers for the other process. A test of this file that finds it set is that process.
 const BROKERS: &str = "SEATLOCK_TEST_KAFKA_BROKERS";
 
-/// Whoever was killed before it could say whether it had settled a message.
+/// A process that was killed before it could report whether it had settled a message.
 const PERHAPS: &str = "the other, perhaps";
 
-/// What consumers have done, in all processes.
+/// What the consumers of all processes have done.
 #[derive(Default)]
 struct Record {
-    /// Who has settled what.
+    /// The process that has settled each message.
     settled: BTreeMap<String, &'static str>,
-    /// The last one delivered for the first time, of each partition.
+    /// The last message of each partition that was delivered for the first time.
     last: BTreeMap<u16, u32>,
     delivered: BTreeSet<String>,
 }
@@ -53,7 +53,7 @@ fn number(message: &Message) -> u32 {
     message.id.split('/').nth(1).unwrap().parse().unwrap()
 }
 
-/// One process's worth of consumers.
+/// The consumers of one process.
 fn consume(
     queue: &Arc<KafkaQueue>,
     who: &'static str,
@@ -73,7 +73,7 @@ async fn consume_one(
     while let Ok(mut consumer) = queue.open(partition).await {
         while let Ok(message) = consumer.next().await {
             record.lock().unwrap().delivered(partition, &message);
-            // Its effect takes a moment.
+            // The time of an execution.
             sleep(Duration::from_millis(1)).await;
             if consumer.settle(1).await.is_err() {
                 break;
@@ -96,7 +96,7 @@ async fn publish_all(queue: &KafkaQueue, numbers: std::ops::Range<u32>) {
     join_all(Partition::all(PARTITIONS).map(one)).await;
 }
 
-/// Publishes more and more until that is so; gives the number of the next round.
+/// Publishes until the condition holds; returns the number of the next round.
 async fn publish_until(queue: &KafkaQueue, from: u32, mut enough: impl FnMut() -> bool) -> u32 {
     let deadline = Instant::now() + SOON;
     let mut next = from;
@@ -121,7 +121,7 @@ async fn until_settled(record: &Mutex<Record>, rounds: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn processes_come_and_go_without_losing_or_repeating_what_is_settled() {
+async fn processes_start_and_stop_without_losing_or_repeating_settled_messages() {
     come_and_go(&Cluster::start(PARTITIONS).settings).await;
 }
 
@@ -161,28 +161,28 @@ async fn be_killed(settings: &KafkaSettings) {
     let record = Arc::new(Mutex::new(Record::default()));
     let publisher = KafkaQueue::new(settings.clone()).unwrap();
     let other = start_the_other_process(&settings.brokers);
-    let next = publish_until(&publisher, 0, || said(&other, "settled").len() > 50).await;
+    let next = publish_until(&publisher, 0, || printed(&other, "settled").len() > 50).await;
     let queue = Arc::new(KafkaQueue::new(settings.clone()).unwrap());
     let consumers = consume(&queue, "we", &record);
     let ours = || record.lock().unwrap().settled_by("we");
     let next = publish_until(&publisher, next, || ours() > 50).await;
-    let before = said(&other, "settled").len();
+    let before = printed(&other, "settled").len();
     let next =
-        publish_until(&publisher, next, || said(&other, "settled").len() > before + 20).await;
+        publish_until(&publisher, next, || printed(&other, "settled").len() > before + 20).await;
     // In the middle of them.
     other.kill();
     let before = ours();
     let next = publish_until(&publisher, next, || ours() > before + 200).await;
     {
         let mut record = record.lock().unwrap();
-        for id in said(&other, "settled") {
+        for id in printed(&other, "settled") {
             assert!(!record.delivered.contains(&id), "{id} is settled and came again");
             record.settled.insert(id, "other");
         }
-        // It died before it could say whether it had settled these; only one of each partition can be so.
-        let untold: Vec<String> = said(&other, "delivered");
-        let untold = untold.into_iter().filter(|id| !record.delivered.contains(id));
-        for id in untold.collect::<BTreeSet<_>>() {
+        // It died before it could report whether it had settled these: at most one of each partition.
+        let unreported: Vec<String> = printed(&other, "delivered");
+        let unreported = unreported.into_iter().filter(|id| !record.delivered.contains(id));
+        for id in unreported.collect::<BTreeSet<_>>() {
             record.settled.entry(id).or_insert(PERHAPS);
         }
         assert!(record.settled_by(PERHAPS) <= usize::from(PARTITIONS));
@@ -201,15 +201,15 @@ fn start_the_other_process(brokers: &str) -> Process {
     Process::spawn_in(Path::new("/"), &command, &[(BROKERS, brokers)])
 }
 
-/// The ids of which it has said this.
-fn said(process: &Process, what: &str) -> Vec<String> {
+/// The ids that it has printed with this word.
+fn printed(process: &Process, what: &str) -> Vec<String> {
     let output = process.output();
     let ids = output.lines().filter_map(|line| line.strip_prefix(what)?.strip_prefix(' '));
     ids.map(str::to_owned).collect()
 }
 
-/// Consumes and tells, until it is killed.
-#[expect(clippy::print_stdout, reason = "the other process listens")]
+/// Consumes and prints it, until it is killed.
+#[expect(clippy::print_stdout, reason = "the other process reads it")]
 async fn be_the_other_process(brokers: String) {
     let settings = KafkaSettings { brokers, name: "requests".to_owned(), partitions: PARTITIONS };
     let queue = &KafkaQueue::new(settings).unwrap();

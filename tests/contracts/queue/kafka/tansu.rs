@@ -1,6 +1,6 @@
-//! The same promises from a broker in a process of its own, tansu on SQLite: `make test-kafka`.
+//! The same contract with a broker in its own process, tansu on SQLite: `make test-kafka`.
 //!
-//! It has one node, and creates the topics that it is asked for.
+//! It has one node, and creates topics on request.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use test_support::Tansu;
 
 use super::{PARTITIONS, sharing};
 
-/// Names the program.
+/// The path of the program.
 const PROGRAM: &str = "SEATLOCK_TEST_TANSU";
 
 fn start() -> Tansu {

@@ -1,4 +1,4 @@
-//! The dead letters of the queue in front, where the database keeps it.
+//! The dead letters of the queue in the database.
 
 use std::sync::Arc;
 
@@ -15,34 +15,34 @@ use crate::store::connection::dialect::{Column, RowSet};
 use crate::store::connection::transaction::{Commit, Session, commit};
 use crate::store::queries::queue::{StoredMessage, append, message, part};
 
-/// A message that could not be executed.
+/// A dead letter in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredLetter {
+pub struct StoredDeadLetter {
     /// The message.
     pub message: StoredMessage,
-    /// Why.
+    /// Why it could not be executed.
     pub reason: String,
-    /// Epoch milliseconds, on the database's clock.
-    pub parked_at: i64,
+    /// When it became one, in epoch milliseconds of the database's clock.
+    pub dead_lettered_at: i64,
 }
 
-/// What became of dead letters that were to be taken away.
+/// The result of removing dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LettersTaken {
-    /// The ids of those that were there; they are gone.
-    Gone(Vec<String>),
-    /// The queue has no room for them; all are still there.
+pub enum DeadLettersRemoved {
+    /// The ids of those that existed and were removed.
+    Removed(Vec<String>),
+    /// The queue has no room for them; none was removed.
     Full,
 }
 
-/// PostgreSQL has no text with a NUL character, which a message of somebody else may contain.
+/// Replaces NUL characters, which foreign messages may contain and PostgreSQL cannot store.
 fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
 impl Store {
-    /// Keeps a message as a dead letter. One that is there already under the same id is replaced.
-    pub async fn queue_park(
+    /// Stores a message as a dead letter; replaces one with the same id.
+    pub async fn queue_add_dead_letter(
         self: &Arc<Self>,
         message: StoredMessage,
         reason: String,
@@ -64,12 +64,12 @@ impl Store {
         self.on_primary(work).await
     }
 
-    /// The dead letters, oldest first, at most `limit`: those behind the time and id of `after`, if given.
-    pub async fn queue_letters(
+    /// The dead letters, oldest first, at most `limit`, after the time and id of `after`.
+    pub async fn queue_dead_letters(
         self: &Arc<Self>,
         after: Option<(i64, String)>,
         limit: usize,
-    ) -> Result<Vec<StoredLetter>, StoreError> {
+    ) -> Result<Vec<StoredDeadLetter>, StoreError> {
         let dialect = self.dialect;
         let work = move |db: DatabaseConnection| async move {
             let sql = "SELECT part, id, body, reason, parked_at FROM queue_letter
@@ -80,49 +80,50 @@ impl Store {
             let rows = db.query_all_raw(dialect.statement(sql, values)).await?;
             let one = |row: &QueryResult| {
                 type Columns = (i16, String, String, String, i64);
-                let (part, id, body, reason, parked_at) = row.try_get_many_by_index::<Columns>()?;
-                Ok(StoredLetter { message: message(part, id, &body)?, reason, parked_at })
+                let (part, id, body, reason, dead_lettered_at) =
+                    row.try_get_many_by_index::<Columns>()?;
+                let message = message(part, id, &body)?;
+                Ok(StoredDeadLetter { message, reason, dead_lettered_at })
             };
             rows.iter().map(one).collect::<Result<_, DbErr>>()
         };
         self.on_primary(work).await
     }
 
-    /// Deletes the dead letters of these ids, with one transaction. With `back_within` they are appended to
-    /// their partitions in it, unless more messages than that would wait then.
-    pub async fn queue_take_letters(
+    /// Deletes the dead letters with these ids in one transaction. With `append_within` it also appends them to their
+    /// partitions, unless more messages than that would wait.
+    pub async fn queue_remove_dead_letters(
         self: &Arc<Self>,
         ids: Vec<String>,
-        back_within: Option<u64>,
-    ) -> Result<LettersTaken, StoreError> {
+        append_within: Option<u64>,
+    ) -> Result<DeadLettersRemoved, StoreError> {
         let dialect = self.dialect;
         let work = move |db: DatabaseConnection| async move {
             let transaction = db.begin_with_options(dialect.begin()).await?;
             let session = Session::new(&transaction, dialect);
-            let wanted = RowSet::new().with("id", Column::Text(ids));
+            let ids = RowSet::new().with("id", Column::Text(ids));
             let before = "DELETE FROM queue_letter WHERE id IN (SELECT r.id FROM";
             let after = ") RETURNING part, id, body, parked_at";
-            let statement = wanted.statement(dialect, Vec::new(), before, after);
-            let mut gone = Vec::new();
+            let statement = ids.statement(dialect, Vec::new(), before, after);
+            let mut removed = Vec::new();
             for row in session.query(statement).await? {
                 let (part, id, body, at) =
                     row.try_get_many_by_index::<(i16, String, String, i64)>()?;
-                gone.push((at, message(part, id, &body)?));
+                removed.push((at, message(part, id, &body)?));
             }
-            gone.sort_by(|(one, of_one), (next, of_next)| {
-                (one, &of_one.id).cmp(&(next, &of_next.id))
-            });
+            removed.sort_by_cached_key(|(at, message)| (*at, message.id.clone()));
             let messages: Vec<StoredMessage> =
-                gone.into_iter().map(|(_, message)| message).collect();
-            if let (Some(max), false) = (back_within, messages.is_empty())
+                removed.into_iter().map(|(_, message)| message).collect();
+            if let (Some(max), false) = (append_within, messages.is_empty())
                 && !append(&session, &messages, max).await?
             {
                 transaction.rollback().await?;
-                return Ok(LettersTaken::Full);
+                return Ok(DeadLettersRemoved::Full);
             }
             match commit(transaction).await? {
                 Commit::Done => {
-                    Ok(LettersTaken::Gone(messages.into_iter().map(|message| message.id).collect()))
+                    let ids = messages.into_iter().map(|message| message.id).collect();
+                    Ok(DeadLettersRemoved::Removed(ids))
                 }
                 Commit::Uncertain => Err(StoreError::Timeout),
             }

@@ -1,6 +1,6 @@
-//! Which partitions a process consumes, where processes share them out among themselves.
+//! Which partitions a process consumes, where processes share them among themselves.
 //!
-//! Each process computes it for itself from the list of all, and all come to the same result.
+//! Each process computes this from the list of all, with the same result.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,41 +9,36 @@ use uuid::Uuid;
 
 use super::Partition;
 
-/// The partitions of `me` among the processes that work: as many as every other one has, or one more. When a
-/// process comes or goes, few partitions move between those that stay.
+/// The partitions of the process `me` among `workers`: as many as every other one has, or one more. When a process
+/// starts or stops, few partitions move between the others.
 #[must_use]
-pub fn share_of(me: Uuid, workers: &[Uuid], partitions: u16) -> BTreeSet<Partition> {
+pub fn assigned_partitions(me: Uuid, workers: &[Uuid], partitions: u16) -> BTreeSet<Partition> {
     let workers: BTreeSet<Uuid> = workers.iter().copied().collect();
     let count = workers.len().max(1);
     let floor = usize::from(partitions) / count;
     // So many processes have one partition more than the others.
     let mut larger = usize::from(partitions) % count;
-    let mut taken: HashMap<Uuid, usize> = HashMap::new();
+    let mut loads: HashMap<Uuid, usize> = workers.iter().map(|worker| (*worker, 0)).collect();
     let mut mine = BTreeSet::new();
     for partition in Partition::all(partitions) {
-        let load = |worker: &Uuid| taken.get(worker).copied().unwrap_or(0);
-        let has_room = |worker: &&Uuid| match load(worker) {
-            load if load < floor => true,
-            load => load == floor && larger > 0,
-        };
-        let candidates = workers.iter().copied();
-        let chosen = candidates
-            .filter(|worker| has_room(&worker))
-            .max_by_key(|worker| rank(*worker, partition));
-        let Some(chosen) = chosen else { continue };
-        let load = taken.entry(chosen).or_default();
+        let has_room = |load: usize| load < floor || (load == floor && larger > 0);
+        let chosen = loads
+            .iter_mut()
+            .filter(|(_, load)| has_room(**load))
+            .max_by_key(|(worker, _)| rank(**worker, partition));
+        let Some((worker, load)) = chosen else { continue };
         if *load == floor {
             larger = larger.saturating_sub(1);
         }
         *load += 1;
-        if chosen == me {
+        if *worker == me {
             mine.insert(partition);
         }
     }
     mine
 }
 
-/// How much a process is preferred for a partition (rendezvous hashing: the highest rank has it).
+/// The preference for a process (rendezvous hashing: the highest rank is chosen).
 fn rank(worker: Uuid, partition: Partition) -> ([u8; 8], Uuid) {
     let mut hash = Sha256::new();
     hash.update(worker.as_bytes());
@@ -66,7 +61,8 @@ mod tests {
         for count in 1..=9 {
             for partitions in [0, 1, 2, 4, 7, 16, 64] {
                 let all = workers(count);
-                let shares: Vec<_> = all.iter().map(|me| share_of(*me, &all, partitions)).collect();
+                let shares: Vec<_> =
+                    all.iter().map(|me| assigned_partitions(*me, &all, partitions)).collect();
                 let mut together: Vec<Partition> = shares.iter().flatten().copied().collect();
                 together.sort();
                 assert_eq!(together, Partition::all(partitions).collect::<Vec<_>>());
@@ -79,11 +75,11 @@ mod tests {
     #[test]
     fn the_order_in_which_processes_are_known_does_not_matter() {
         let mut all = workers(5);
-        let before = share_of(all[2], &all, 16);
+        let before = assigned_partitions(all[2], &all, 16);
         let me = all[2];
         all.reverse();
         all.push(me);
-        assert_eq!(share_of(me, &all, 16), before);
+        assert_eq!(assigned_partitions(me, &all, 16), before);
     }
 
     #[test]
@@ -91,7 +87,11 @@ mod tests {
         let (before, after) = (workers(4), workers(5));
         let moved: usize = before
             .iter()
-            .map(|me| share_of(*me, &after, 64).difference(&share_of(*me, &before, 64)).count())
+            .map(|me| {
+                assigned_partitions(*me, &after, 64)
+                    .difference(&assigned_partitions(*me, &before, 64))
+                    .count()
+            })
             .sum();
         // The newcomer gets 12 or 13; between the others about as many more may move.
         assert!(moved <= 20, "{moved} of 64 move between processes that stay");
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_process_that_is_not_in_the_list_has_nothing() {
-        assert!(share_of(Uuid::from_u128(99), &workers(3), 16).is_empty());
-        assert!(share_of(Uuid::from_u128(1), &[], 16).is_empty());
+        assert!(assigned_partitions(Uuid::from_u128(99), &workers(3), 16).is_empty());
+        assert!(assigned_partitions(Uuid::from_u128(1), &[], 16).is_empty());
     }
 }

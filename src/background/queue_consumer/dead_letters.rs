@@ -1,0 +1,67 @@
+//! Messages that cannot be executed: each becomes a dead letter, or a line of the log where there is no room for
+//! another one. They never delay the messages behind them.
+
+use crate::domain::command::Queued;
+use crate::domain::ids::RequestId;
+use crate::queue::{DeadLettered, Message, QueueError};
+use crate::telemetry::metrics::queue::Executed;
+
+use super::Consumer;
+
+/// How much of a dropped message is logged, in characters: a request of ours is logged whole.
+const LOGGED_CHARS: usize = 2_000;
+
+impl Consumer {
+    /// Makes a message a dead letter, or drops it if the queue cannot keep it. With an `id` the failure is recorded
+    /// first as the outcome of that request. After an error, which may be temporary, nothing was done.
+    pub(crate) async fn dead_letter(
+        &self,
+        message: Message,
+        id: Option<RequestId>,
+        reason: &str,
+    ) -> Result<Executed, QueueError> {
+        if let Some(id) = id {
+            let answer = (self.with.render_dead_letter)(id);
+            let recorded = self.with.store.record_answer(Queued::key(id), answer).await;
+            recorded.map_err(QueueError::new)?;
+        }
+        let name = message.id.escape_debug().to_string();
+        let body = excerpt(&message.body);
+        let added = self.with.queue.add_dead_letter(self.partition, message, reason.to_owned());
+        Ok(match added.await? {
+            DeadLettered::Kept => {
+                log::error!("request {name} of the queue is a dead letter: {reason}");
+                Executed::DeadLettered
+            }
+            DeadLettered::NoRoom(why) => {
+                log::error!(
+                    "request {name} of the queue is dropped: {reason}; it cannot be kept as a dead letter: \
+                     {why}; its content: {body}"
+                );
+                self.with.health.note_dropped_request(why);
+                Executed::Dropped
+            }
+        })
+    }
+}
+
+/// The beginning of a message, on one line.
+fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let start: String = text.chars().take(LOGGED_CHARS).collect();
+    let more = if start.len() < text.len() { " (and more)" } else { "" };
+    format!("{}{more}", start.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_excerpt_of_a_message_is_one_line_of_bounded_length() {
+        assert_eq!(excerpt(b"{\"v\":1}\n\x00\xff"), "{\\\"v\\\":1}\\n\\0\u{fffd}");
+        let long = "ä".repeat(LOGGED_CHARS + 1);
+        assert_eq!(excerpt(long.as_bytes()), format!("{} (and more)", "ä".repeat(LOGGED_CHARS)));
+        assert_eq!(excerpt("ä".repeat(LOGGED_CHARS).as_bytes()), "ä".repeat(LOGGED_CHARS));
+    }
+}
