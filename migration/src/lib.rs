@@ -16,6 +16,7 @@ mod m20261128_000001_find_live_claims_of_a_customer;
 mod m20261128_000010_name_the_history;
 mod m20261128_000020_list_live_blocks;
 mod m20261128_000030_create_queue_worker;
+mod m20261128_000040_describe_answers;
 #[cfg(feature = "rehearsal")]
 pub mod rehearsal;
 
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000010_name_the_history::Migration),
             Box::new(m20261128_000020_list_live_blocks::Migration),
             Box::new(m20261128_000030_create_queue_worker::Migration),
+            Box::new(m20261128_000040_describe_answers::Migration),
         ]
     }
 }

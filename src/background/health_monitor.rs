@@ -132,7 +132,8 @@ impl Supervised for HealthMonitor {}
 impl Probes {
     /// The heartbeat's check is the first.
     async fn run(&self, look_at_schema: bool) -> Found {
-        let (beat, ping) = tokio::join!(self.store.beat(PROBE_TIME), self.store.ping(PROBE_TIME));
+        let (beat, ping) =
+            tokio::join!(self.store.write_heartbeat(PROBE_TIME), self.store.ping(PROBE_TIME));
         let breaker = self.breaker.as_ref().map(|state| *state.borrow());
         let locks = breaker
             .filter(|state| *state != BreakerState::Closed)

@@ -127,8 +127,8 @@ impl Sweep {
                     queued: None,
                 };
                 let deadline = Instant::now() + self.limit;
-                let outcome = self.lanes.execute(command, deadline).await;
-                if matches!(outcome, Ok(Outcome::Done(_))) {
+                let executed = self.lanes.execute(command, deadline).await;
+                if executed.is_ok_and(|executed| matches!(executed.outcome, Outcome::Done(_))) {
                     self.metrics.hold.swept_total.inc();
                     let lag = now.since(until).as_secs_f64();
                     self.metrics.hold.expiry_lag_seconds.observe(lag);

@@ -78,7 +78,7 @@ impl Sharing {
         let mut duty = self.duty.subscribe();
         let mut failing = false;
         while !duty.borrow_and_update().is_over() {
-            match self.store.queue_worker_beat(queue.clone(), me, LIFE).await {
+            match self.store.queue_worker_renew(queue.clone(), me, LIFE).await {
                 Ok(workers) => {
                     self.take(share_of(me, &workers, self.partitions));
                     failing = false;

@@ -122,7 +122,7 @@ impl Deliveries for DatabaseConsumer {
             let Some(until) = self.unsettled.get(count.wrapping_sub(1)).copied() else {
                 return Ok(());
             };
-            self.store.queue_settle(self.partition.0, until).await.map_err(QueueError::new)?;
+            self.store.queue_delete(self.partition.0, until).await.map_err(QueueError::new)?;
             self.unsettled.drain(..count);
             Ok(())
         })

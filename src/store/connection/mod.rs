@@ -1,6 +1,7 @@
-//! Connections, transactions, and the words in which PostgreSQL and SQLite differ.
+//! Connections, transactions, and the differences between PostgreSQL and SQLite.
 
 pub(crate) mod connect;
+pub(crate) mod connection_wait;
 pub(crate) mod dialect;
 pub(crate) mod errors;
 pub(crate) mod files;
@@ -8,5 +9,4 @@ pub(crate) mod lineage;
 pub(crate) mod pool;
 pub(crate) mod routing;
 pub(crate) mod rows;
-pub(crate) mod transaction;
-pub(crate) mod waiting;
+pub(crate) mod session;

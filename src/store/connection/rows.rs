@@ -1,22 +1,24 @@
-//! Rows of the database to values of the domain and back; the only place that knows both forms.
+//! Conversion of database rows to domain values and back.
 
 use std::time::Duration;
 
-use entity::{block, booking, event, hold, schedule};
+use entity::{block, booking, event, hold, idempotency, schedule};
 use sea_orm::DbErr;
 use uuid::Uuid;
 
 use crate::domain::catalogue::{Event, PlanVersion, Schedule};
 use crate::domain::claims::{BlockRow, BookingRow, BookingStatus, HoldRow, HoldStatus};
 use crate::domain::clock::EpochMs;
+use crate::domain::command::RequestKey;
+use crate::domain::effect::{RecordedAnswer, Resource};
 use crate::domain::ids::{BlockId, BookingId, CustomerId, EventId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::rows::{JournalEntry, SeatKey};
 use crate::domain::rules::ScheduleRules;
 use crate::domain::seat::SeatState;
 
-use crate::store::connection::dialect::{Column, RowSet};
+use crate::store::connection::dialect::RowSet;
 
-/// A row that no version of this program can have written.
+/// The error for a row that no release of this program can have written.
 pub(crate) fn corrupt(what: &str) -> DbErr {
     DbErr::Type(format!("the database holds an impossible {what}"))
 }
@@ -42,17 +44,22 @@ pub(crate) fn count_column(value: usize) -> i32 {
 }
 
 /// Seats by their keys, as rows to join with.
-pub(crate) fn seat_keys(keys: impl Iterator<Item = SeatKey> + Clone) -> RowSet {
-    let schedules = keys.clone().map(|(schedule, _)| schedule.0).collect();
-    let numbers = keys.map(|(_, number)| number_column(number)).collect();
-    RowSet::new()
-        .with("schedule_id", Column::BigInt(schedules))
-        .with("number", Column::Int(numbers))
+pub(crate) fn seat_keys(keys: impl IntoIterator<Item = SeatKey>) -> RowSet<SeatKey> {
+    RowSet::of(keys)
+        .with("schedule_id", |(schedule, _)| schedule.0)
+        .with("number", |(_, number)| number_column(*number))
+}
+
+/// Claims by their ids, as rows to join with.
+pub(crate) fn claim_ids(
+    ids: impl IntoIterator<Item = (ScheduleId, Uuid)>,
+) -> RowSet<(ScheduleId, Uuid)> {
+    RowSet::of(ids).with("schedule_id", |(schedule, _)| schedule.0).with("id", |(_, id)| *id)
 }
 
 /// Schedules by their ids, as rows to join with.
-pub(crate) fn schedule_ids(ids: impl Iterator<Item = ScheduleId>) -> RowSet {
-    RowSet::new().with("id", Column::BigInt(ids.map(|id| id.0).collect()))
+pub(crate) fn schedule_ids(ids: impl IntoIterator<Item = ScheduleId>) -> RowSet<ScheduleId> {
+    RowSet::of(ids).with("id", |id| id.0)
 }
 
 /// A seat list as it is stored: `[1,2,3]`.
@@ -188,4 +195,45 @@ pub(crate) fn journal_column(entry: &JournalEntry) -> String {
     };
     let changes: Vec<String> = entry.changes.iter().map(one).collect();
     format!("[{}]", changes.join(","))
+}
+
+/// The columns `(kind, resource_id)` of what an answer describes; `(0, "")`, stored as null, if that is unknown.
+pub(crate) fn resource_columns(resource: Option<&Resource>) -> (i16, String) {
+    let Some(resource) = resource else { return (0, String::new()) };
+    let kind = match resource {
+        Resource::Nothing => 1,
+        Resource::Hold(_) => 2,
+        Resource::Booking(_) => 3,
+        Resource::Block(_) => 4,
+        Resource::Event(_) => 5,
+        Resource::Schedule(_) => 6,
+        Resource::SeatPlan(plan) => return (7, format!("{}/{}", plan.version, plan.id)),
+    };
+    (kind, resource.id())
+}
+
+fn resource(kind: i16, id: &str) -> Option<Resource> {
+    Some(match kind {
+        1 => Resource::Nothing,
+        2 => Resource::Hold(id.parse().ok()?),
+        3 => Resource::Booking(id.parse().ok()?),
+        4 => Resource::Block(id.parse().ok()?),
+        5 => Resource::Event(id.parse().ok()?),
+        6 => Resource::Schedule(id.parse().ok()?),
+        7 => {
+            let (version, id) = id.split_once('/')?;
+            Resource::SeatPlan(PlanVersion { id: id.to_owned(), version: version.parse().ok()? })
+        }
+        _ => return None,
+    })
+}
+
+/// A recorded answer. An older release that replaces an expired answer leaves the columns of what that answer
+/// described; they count only if they were written with this answer, which has another end.
+pub(crate) fn answer(row: idempotency::Model) -> Result<(RequestKey, RecordedAnswer), DbErr> {
+    let kind = row.kind.filter(|_| row.described_until == Some(row.expires_at));
+    let resource = kind.and_then(|kind| resource(kind, row.resource_id.as_deref().unwrap_or("")));
+    let status = u16::try_from(row.status).map_err(|_| corrupt("status"))?;
+    let request = RequestKey { caller: row.caller, key: row.key };
+    Ok((request, RecordedAnswer { status, body: row.body, resource }))
 }

@@ -11,7 +11,7 @@ on_both_databases![processes_that_work_see_each_other_until_they_leave_or_their_
 
 async fn processes_that_work_see_each_other_until_they_leave_or_their_time_is_over(stage: Stage) {
     let (one, other, long) = (Uuid::now_v7(), Uuid::now_v7(), Duration::from_secs(60));
-    let beat = |queue: &str, id, life| stage.store.queue_worker_beat(queue.to_owned(), id, life);
+    let beat = |queue: &str, id, life| stage.store.queue_worker_renew(queue.to_owned(), id, life);
     let sorted = |mut ids: Vec<Uuid>| {
         ids.sort();
         ids
