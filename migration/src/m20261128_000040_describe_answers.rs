@@ -2,21 +2,10 @@
 //! body. Empty in rows of older releases. An older release that replaces an expired row changes `expires_at` only:
 //! `described_until` repeats it as it was when the description was written.
 
-use sea_orm_migration::prelude::*;
+use crate::Step;
 
-#[derive(DeriveMigrationName)]
-pub(crate) struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, UP).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, DOWN).await
-    }
-}
+pub(crate) const STEP: Step =
+    Step { name: "m20261128_000040_describe_answers", up: UP, down: DOWN };
 
 const UP: &[&str] = &[
     "ALTER TABLE idempotency ADD COLUMN kind {small}",

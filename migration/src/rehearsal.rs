@@ -1,18 +1,13 @@
-//! Steps of releases that do not exist, for the rehearsal of a rolling update; only in programs that are
-//! built for tests.
+//! Steps of releases that do not exist, for the test of a rolling update; only in programs built for tests.
 
 use sea_orm_migration::prelude::*;
 
-/// What comes after the last real step: one that adds, one that takes away what it replaced.
+use crate::Step;
+
+/// The steps after the last real one: one that adds, one that removes what it replaced.
 #[must_use]
 pub fn steps() -> Vec<Box<dyn MigrationTrait>> {
     vec![Box::new(EXPAND), Box::new(CONTRACT)]
-}
-
-struct Step {
-    name: &'static str,
-    up: &'static [&'static str],
-    down: &'static [&'static str],
 }
 
 /// As a real step would: columns that may be empty or have a default, on tables that are being written, a
@@ -36,26 +31,9 @@ const EXPAND: Step = Step {
     ],
 };
 
-/// Takes away what only programs without the step before would miss.
+/// Removes what only programs without the step before need.
 const CONTRACT: Step = Step {
     name: "m99990102_000001_drop_cancelled_at_needs_99990101_000001",
     up: &["ALTER TABLE booking DROP COLUMN cancelled_at"],
     down: &["ALTER TABLE booking ADD COLUMN cancelled_at BIGINT"],
 };
-
-impl MigrationName for Step {
-    fn name(&self) -> &str {
-        self.name
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Step {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, self.up).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, self.down).await
-    }
-}

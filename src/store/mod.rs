@@ -18,7 +18,7 @@ use std::time::Duration;
 use sea_orm::DbErr;
 
 use crate::domain::answer_codec::AnswerCodec;
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::domain::rules::Policy;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::pool::Pool;
@@ -98,7 +98,7 @@ const ADMIN_CONNECTIONS: u32 = 3;
 
 impl Store {
     /// Opens the pools without connecting; a missing SQLite file is created. SQLite has one writer, so one lane.
-    pub async fn open(settings: Settings, metrics: Arc<Metrics>) -> Result<Arc<Self>, StoreError> {
+    pub async fn open(settings: Settings, metrics: Arc<Metrics>) -> StoreResult<Arc<Self>> {
         settings.target.prepare()?;
         let (lane_count, admin) = match settings.target.dialect() {
             Dialect::Postgres => (settings.limits.lanes.max(1), ADMIN_CONNECTIONS),
@@ -119,10 +119,7 @@ impl Store {
 
     /// Opens a store that only reads: it has no lanes, and the database refuses its writes. A SQLite file is
     /// not created.
-    pub async fn open_to_read(
-        settings: Settings,
-        metrics: Arc<Metrics>,
-    ) -> Result<Arc<Self>, StoreError> {
+    pub async fn open_to_read(settings: Settings, metrics: Arc<Metrics>) -> StoreResult<Arc<Self>> {
         let reader =
             |pool| Connections::open(pool, settings.target.reader_options(&settings.limits));
         let (write, heartbeat) = (reader(Pool::Write).await?, reader(Pool::Beat).await?);
@@ -135,7 +132,7 @@ impl Store {
         write: Connections,
         heartbeat: Connections,
         lanes: Vec<Arc<Connections>>,
-    ) -> Result<Arc<Self>, StoreError> {
+    ) -> StoreResult<Arc<Self>> {
         let options = settings.target.reader_options(&settings.limits);
         let read = Connections::open(Pool::Read, options).await?;
         Ok(Arc::new(Self {
@@ -184,7 +181,7 @@ impl Store {
     }
 
     /// Refuses a database that may lose what it has acknowledged.
-    pub async fn check_durability(&self) -> Result<(), StoreError> {
+    pub async fn check_durability(&self) -> StoreResult<()> {
         match self.dialect {
             Dialect::Postgres => {
                 let db = Db::new(self.write.get(), self.dialect);
@@ -197,7 +194,7 @@ impl Store {
 
     /// Reads one row where reads go. Returns how far the replica is behind, by the age of its heartbeat; `None`
     /// without a replica. Fails if it takes longer than `limit`.
-    pub async fn ping(&self, limit: Duration) -> Result<Option<Duration>, StoreError> {
+    pub async fn ping(&self, limit: Duration) -> StoreResult<Option<Duration>> {
         let sql =
             format!("SELECT {} - beat_at, beat_at FROM heartbeat WHERE id = 1", self.dialect.now());
         let work = |db: Db| async move { db.fetch_one::<(i64, i64)>(sql, Vec::new()).await };
@@ -220,10 +217,7 @@ impl Store {
     }
 
     /// Does work on a connection to the primary, outside the lanes, for as long as a statement may take.
-    pub(crate) async fn on_primary<T, E, F>(
-        &self,
-        work: impl FnOnce(Db) -> F,
-    ) -> Result<T, StoreError>
+    pub(crate) async fn on_primary<T, E, F>(&self, work: impl FnOnce(Db) -> F) -> StoreResult<T>
     where
         T: Send + 'static,
         E: Into<StoreError> + Send + 'static,
@@ -240,7 +234,7 @@ impl Store {
         pool: &Connections,
         limit: Duration,
         work: impl FnOnce(Db) -> F,
-    ) -> Result<T, StoreError>
+    ) -> StoreResult<T>
     where
         T: Send + 'static,
         E: Into<StoreError> + Send + 'static,

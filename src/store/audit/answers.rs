@@ -3,19 +3,16 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use entity::idempotency;
-use sea_orm::{DbErr, FromQueryResult as _};
 use uuid::Uuid;
 
+use super::Auditor;
 use crate::domain::audit::answer::{Tariff, check};
 use crate::domain::catalogue::PlanVersion;
 use crate::domain::clock::EpochMs;
 use crate::domain::command::RequestKey;
 use crate::domain::effect::Resource;
 use crate::domain::ids::ScheduleId;
-use crate::store::connection::dialect::RowSet;
-use crate::store::connection::rows;
-
-use super::Auditor;
+use crate::store::connection::{DbResult, RowSet, rows};
 
 /// Answers of one page: each names up to as many seats as a booking may have.
 const PAGE: usize = 200;
@@ -37,11 +34,7 @@ struct Stored {
 impl Auditor {
     /// Audits [`ANSWERS_AT_A_TIME`] of the answers that end after `since` and not after `until`, and sets
     /// `answers_until` to the end of the last.
-    pub(super) async fn recent_answers(
-        &mut self,
-        since: EpochMs,
-        until: EpochMs,
-    ) -> Result<(), DbErr> {
+    pub(super) async fn recent_answers(&mut self, since: EpochMs, until: EpochMs) -> DbResult<()> {
         let sql = "SELECT expires_at FROM idempotency WHERE expires_at > $1 AND expires_at <= $2
              ORDER BY expires_at LIMIT 1 OFFSET $3";
         let values = vec![since.0.into(), until.0.into(), ANSWERS_AT_A_TIME.into()];
@@ -55,7 +48,7 @@ impl Auditor {
         &mut self,
         (since, until): (EpochMs, EpochMs),
         only: Option<ScheduleId>,
-    ) -> Result<(), DbErr> {
+    ) -> DbResult<()> {
         let sql = "SELECT * FROM idempotency WHERE (expires_at, caller, key) > ($1, $2, $3)
              AND expires_at <= $5 ORDER BY expires_at, caller, key LIMIT $4";
         // No caller has this name, so nothing that ends at `since` itself is read again.
@@ -66,10 +59,10 @@ impl Auditor {
             let (ends_at, caller, key) = after.clone();
             let values =
                 vec![ends_at.into(), caller.into(), key.into(), limit.into(), until.0.into()];
-            let found = self.session.query(self.session.dialect.statement(sql, values)).await?;
-            let mut page = Vec::with_capacity(found.len());
-            for row in &found {
-                let row = idempotency::Model::from_query_result(row, "")?;
+            let found = self.session.models::<idempotency::Model>(sql, values).await?;
+            let count = found.len();
+            let mut page = Vec::with_capacity(count);
+            for row in found {
                 after = (row.expires_at, row.caller.clone(), row.key.clone());
                 let request = RequestKey { caller: row.caller.clone(), key: row.key.clone() };
                 let recorded = rows::answer(row).ok();
@@ -88,16 +81,13 @@ impl Auditor {
             }
             self.audited.answers += page.len() as u64;
             self.pauses.pause().await;
-            if found.len() < PAGE {
+            if count < PAGE {
                 return Ok(());
             }
         }
     }
 
-    async fn stored<'a>(
-        &self,
-        resources: impl Iterator<Item = &'a Resource>,
-    ) -> Result<Stored, DbErr> {
+    async fn stored<'a>(&self, resources: impl Iterator<Item = &'a Resource>) -> DbResult<Stored> {
         let mut stored = Stored::default();
         let (mut holds, mut bookings, mut blocks) = (Vec::new(), Vec::new(), Vec::new());
         let (mut events, mut schedules, mut plans) = (Vec::new(), HashSet::new(), Vec::new());
@@ -139,7 +129,7 @@ impl Auditor {
     }
 
     /// Adds the labels and prices of the seats of all claims. Seats that several claims list are read once.
-    async fn prices(&self, stored: &mut Stored) -> Result<(), DbErr> {
+    async fn prices(&self, stored: &mut Stored) -> DbResult<()> {
         let listed: BTreeSet<(i64, i32)> = stored
             .claims
             .iter()
@@ -162,7 +152,7 @@ impl Auditor {
         set: &RowSet<R>,
         before: &str,
         after: &str,
-    ) -> Result<Vec<T>, DbErr> {
+    ) -> DbResult<Vec<T>> {
         self.session.fetch_set(set, Vec::new(), before, after).await
     }
 }

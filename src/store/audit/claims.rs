@@ -7,21 +7,18 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use entity::{block, booking, hold};
 use sea_orm::{
-    ColumnTrait as _, DbErr, EntityTrait as _, FromQueryResult as _, QueryFilter as _,
-    QueryOrder as _,
+    ColumnTrait as _, EntityTrait as _, FromQueryResult as _, QueryFilter as _, QueryOrder as _,
 };
 use uuid::Uuid;
 
+use super::page::Pages;
+use super::{Auditor, PAGE};
 use crate::domain::audit::schedule::ScheduleAudit;
 use crate::domain::claims::BookingRow;
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::{BookingId, ScheduleId, SeatNumber};
 use crate::domain::rows::BookedSeat;
-use crate::store::connection::dialect::RowSet;
-use crate::store::connection::rows;
-
-use super::page::Pages;
-use super::{Auditor, PAGE};
+use crate::store::connection::{DbResult, RowSet, rows};
 
 const BOOKINGS: Pages = Pages { table: "booking", key: "id", list: "seats" };
 const HOLDS: Pages = Pages { table: "hold", key: "id", list: "seats" };
@@ -49,7 +46,7 @@ impl Auditor {
         &mut self,
         id: ScheduleId,
         audit: &mut ScheduleAudit,
-    ) -> Result<(), DbErr> {
+    ) -> DbResult<()> {
         let mut after = FIRST_SALE;
         loop {
             let page = self.page_of_sales(id, after, PAGE).await?;
@@ -68,7 +65,7 @@ impl Auditor {
         id: ScheduleId,
         (number, booking): SaleKey,
         limit: u64,
-    ) -> Result<Vec<Sale>, DbErr> {
+    ) -> DbResult<Vec<Sale>> {
         let sql = "SELECT number, booking_id, released_at FROM booking_seat
              WHERE schedule_id = $1 AND (number, booking_id) > ($2, $3)
              ORDER BY number, booking_id LIMIT $4";
@@ -85,7 +82,7 @@ impl Auditor {
         &mut self,
         id: ScheduleId,
         audit: &mut ScheduleAudit,
-    ) -> Result<(), DbErr> {
+    ) -> DbResult<()> {
         let mut left = audit.unlisted_sales();
         let mut after = FIRST_SALE;
         while left > 0 {
@@ -108,11 +105,7 @@ impl Auditor {
         Ok(())
     }
 
-    async fn lists(
-        &self,
-        id: ScheduleId,
-        bookings: impl Iterator<Item = Uuid>,
-    ) -> Result<Lists, DbErr> {
+    async fn lists(&self, id: ScheduleId, bookings: impl Iterator<Item = Uuid>) -> DbResult<Lists> {
         let bookings: BTreeSet<Uuid> = bookings.collect();
         let set = RowSet::of(bookings).with("id", |id| *id);
         let after = "JOIN booking t ON t.schedule_id = $1 AND t.id = r.id";
@@ -128,7 +121,7 @@ impl Auditor {
         &mut self,
         id: ScheduleId,
         audit: &mut ScheduleAudit,
-    ) -> Result<(), DbErr> {
+    ) -> DbResult<()> {
         let sql = "SELECT b.*, h.booking_id AS became FROM booking b
              LEFT JOIN hold h ON h.schedule_id = b.schedule_id AND h.id = b.hold_id
              WHERE b.schedule_id = $1 AND b.id > $2 AND b.id <= $3 ORDER BY b.id";
@@ -162,7 +155,7 @@ impl Auditor {
         &self,
         id: ScheduleId,
         bookings: &[(BookingRow, Option<BookingId>)],
-    ) -> Result<HashMap<Uuid, Vec<(SeatNumber, bool)>>, DbErr> {
+    ) -> DbResult<HashMap<Uuid, Vec<(SeatNumber, bool)>>> {
         // A list that names a seat twice has one sale of it.
         let listed: BTreeSet<(i32, Uuid)> = bookings
             .iter()
@@ -191,7 +184,7 @@ impl Auditor {
         &mut self,
         id: ScheduleId,
         audit: &mut ScheduleAudit,
-    ) -> Result<(), DbErr> {
+    ) -> DbResult<()> {
         let mut after = Uuid::nil();
         while let Some(last) = self.end_of_page(HOLDS, id, after).await? {
             let page = hold::Entity::find()
@@ -222,11 +215,11 @@ impl Auditor {
         &self,
         id: ScheduleId,
         uuids: Vec<Uuid>,
-    ) -> Result<HashMap<Uuid, BookingRow>, DbErr> {
+    ) -> DbResult<HashMap<Uuid, BookingRow>> {
         let set = RowSet::of(uuids).with("id", |id| *id);
         let after = "JOIN booking t ON t.schedule_id = $1 AND t.id = r.id";
         let models =
-            self.session.models::<booking::Entity, _>(&set, vec![id.0.into()], after).await?;
+            self.session.models_of_set::<booking::Model, _>(&set, vec![id.0.into()], after).await?;
         // Unreadable rows are reported by `bookings`.
         let rows = models.into_iter().filter_map(|model| rows::booking(model).ok());
         Ok(rows.map(|row| (row.id.uuid, row)).collect())
@@ -236,7 +229,7 @@ impl Auditor {
         &mut self,
         id: ScheduleId,
         audit: &mut ScheduleAudit,
-    ) -> Result<(), DbErr> {
+    ) -> DbResult<()> {
         let mut after = Uuid::nil();
         while let Some(last) = self.end_of_page(BLOCKS, id, after).await? {
             let page = block::Entity::find()

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use entity::schedule_version;
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DbErr, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, QueryTrait as _,
+    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, QueryTrait as _,
 };
 use tokio::sync::mpsc;
 
@@ -25,13 +25,10 @@ use crate::domain::answer_codec::AnswerCodec;
 use crate::domain::audit::schedule::ScheduleAudit;
 use crate::domain::audit::{Invariant, Subject, Violation};
 use crate::domain::clock::EpochMs;
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::ScheduleId;
 use crate::domain::rules::Policy;
-
-use crate::store::connection::dialect::Dialect;
-use crate::store::connection::rows;
-use crate::store::connection::session::{Db, Transaction};
+use crate::store::connection::{Db, DbResult, Dialect, Transaction, rows};
 use crate::store::{ReadFrom, Store};
 
 /// Rows of one page.
@@ -107,7 +104,7 @@ impl Store {
         scope: AuditScope,
         pace: AuditPace,
         found: mpsc::Sender<Violation>,
-    ) -> Result<Audited, StoreError> {
+    ) -> StoreResult<Audited> {
         let (codec, policy) = (self.settings.codec, self.settings.policy);
         let pauses = pace::AuditPauses::new(pace, self.settings.limits.statement_timeout);
         let work = move |db: Db| async move {
@@ -123,7 +120,7 @@ impl Store {
     }
 
     /// At most 1,000 schedules after `after` by id, with the versions they are at.
-    pub async fn versions(&self, after: ScheduleId) -> Result<Vec<(ScheduleId, i64)>, StoreError> {
+    pub async fn versions(&self, after: ScheduleId) -> StoreResult<Vec<(ScheduleId, i64)>> {
         self.read_from(ReadFrom::Anywhere, move |db| async move {
             let rows = schedule_version::Entity::find()
                 .filter(schedule_version::Column::ScheduleId.gt(after.0))
@@ -138,7 +135,7 @@ impl Store {
 }
 
 impl Auditor {
-    async fn run(&mut self, scope: AuditScope) -> Result<(), DbErr> {
+    async fn run(&mut self, scope: AuditScope) -> DbResult<()> {
         if self.session.dialect == Dialect::Postgres {
             self.session.connection.execute_unprepared(IN_ORDER_OF_KEYS).await?;
         }
@@ -164,7 +161,7 @@ impl Auditor {
         }
     }
 
-    async fn schedules(&mut self, only: Option<ScheduleId>) -> Result<(), DbErr> {
+    async fn schedules(&mut self, only: Option<ScheduleId>) -> DbResult<()> {
         let mut after = i64::MIN;
         loop {
             let page = entity::schedule::Entity::find()
@@ -201,7 +198,7 @@ impl Auditor {
     async fn readable<T>(
         &self,
         (table, schedule, key): (&'static str, Option<ScheduleId>, String),
-        read: Result<T, DbErr>,
+        read: DbResult<T>,
     ) -> Option<T> {
         let error = match read {
             Ok(value) => return Some(value),

@@ -1,10 +1,10 @@
 //! Pages of rows that each hold a list: bounded in bytes, since one list may name every seat.
 
-use sea_orm::{DbErr, TryGetable, Value};
-
-use crate::domain::ids::ScheduleId;
+use sea_orm::{TryGetable, Value};
 
 use super::{Auditor, PAGE};
+use crate::domain::ids::ScheduleId;
+use crate::store::connection::DbResult;
 
 /// Lists of one page, in bytes of their text: some 40,000 seats.
 const PAGE_BYTES: u64 = 256 * 1_024;
@@ -26,7 +26,7 @@ impl Auditor {
         Pages { table, key, list }: Pages,
         id: ScheduleId,
         after: K,
-    ) -> Result<Option<K>, DbErr>
+    ) -> DbResult<Option<K>>
     where
         K: TryGetable + Into<Value> + Copy,
     {

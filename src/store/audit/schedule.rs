@@ -3,19 +3,18 @@
 
 use entity::{schedule, seat};
 use sea_orm::{
-    ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 use uuid::Uuid;
 
+use super::page::Pages;
+use super::{Auditor, PAGE};
 use crate::domain::audit::schedule::{JournalFact, ScheduleAudit, ScheduleFacts};
 use crate::domain::audit::{Invariant, Subject, Violation};
 use crate::domain::ids::{CustomerId, ScheduleId, SeatNumber};
 use crate::domain::seat::{SeatRow, SeatState};
-use crate::store::connection::rows;
+use crate::store::connection::{DbResult, rows};
 use crate::store::queries::{journal, sweep};
-
-use super::page::Pages;
-use super::{Auditor, PAGE};
 
 const JOURNAL: Pages = Pages { table: "journal", key: "version", list: "changes" };
 
@@ -23,7 +22,7 @@ const JOURNAL: Pages = Pages { table: "journal", key: "version", list: "changes"
 const PURGE_MARGIN_MS: i64 = 3_600_000;
 
 impl Auditor {
-    pub(super) async fn schedule(&mut self, row: &schedule::Model) -> Result<(), DbErr> {
+    pub(super) async fn schedule(&mut self, row: &schedule::Model) -> DbResult<()> {
         let id = ScheduleId(row.id);
         let count = |number: i32| u32::try_from(number).unwrap_or(0);
         let facts = ScheduleFacts {
@@ -51,12 +50,12 @@ impl Auditor {
         Ok(())
     }
 
-    async fn version(&self, id: ScheduleId) -> Result<Option<i64>, DbErr> {
+    async fn version(&self, id: ScheduleId) -> DbResult<Option<i64>> {
         let sql = "SELECT version FROM schedule_version WHERE schedule_id = $1";
         self.session.fetch_one(sql, vec![id.0.into()]).await
     }
 
-    async fn seats(&mut self, id: ScheduleId, audit: &mut ScheduleAudit) -> Result<(), DbErr> {
+    async fn seats(&mut self, id: ScheduleId, audit: &mut ScheduleAudit) -> DbResult<()> {
         let mut after = i32::MIN;
         loop {
             let page = seat::Entity::find()
@@ -87,7 +86,7 @@ impl Auditor {
         }
     }
 
-    async fn journal(&mut self, id: ScheduleId, audit: &mut ScheduleAudit) -> Result<(), DbErr> {
+    async fn journal(&mut self, id: ScheduleId, audit: &mut ScheduleAudit) -> DbResult<()> {
         let oldest_ms = self.audited.at.0 - sweep::BATCH_LIFE_MS + PURGE_MARGIN_MS;
         let oldest = sweep::first_uuid_of(oldest_ms);
         let sql = "SELECT j.version, j.batch_id, j.changes, b.attempt FROM journal j
@@ -114,7 +113,7 @@ impl Auditor {
 
     /// Customers above the schedule's limit. A hold that an outage touched is left out, and the booking it became:
     /// between its written end and the record of the outage its customer may have taken other seats.
-    async fn customers(&self, id: ScheduleId, max: i32) -> Result<(), DbErr> {
+    async fn customers(&self, id: ScheduleId, max: i32) -> DbResult<()> {
         let touched = "EXISTS (SELECT 1 FROM outage o WHERE h.held_until >= o.began_at
              AND h.created_at < o.ended_at + $4)";
         let sql = format!(

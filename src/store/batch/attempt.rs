@@ -3,20 +3,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sea_orm::DbErr;
-
+use super::load::{injected, load};
+use super::recovery::AttemptError;
+use super::rows_to_lock::RowsToLock;
+use super::write::{RenderedAnswers, write};
 use crate::domain::command::Command;
 use crate::domain::decide::{Decision, decide};
 use crate::domain::ids::BatchId;
 use crate::faults::{self, FailPoint};
 use crate::store::Settings;
-use crate::store::connection::dialect::Dialect;
-use crate::store::connection::errors;
-use crate::store::connection::session::{Commit, Db, Transaction};
-
-use super::load::{injected, load};
-use super::rows_to_lock::RowsToLock;
-use super::write::{RenderedAnswers, WriteError, write};
+use crate::store::connection::{Commit, Db, Dialect, Transaction, errors};
 
 /// A run of a batch.
 pub(crate) struct Attempt<'a> {
@@ -36,20 +32,6 @@ pub(crate) enum Attempted {
     Earlier(i16),
 }
 
-/// Why a run failed. Only [`Uncertain`](Self::Uncertain) may have had an effect.
-pub(crate) enum AttemptError {
-    /// The database returned an error, and nothing was committed.
-    Database(DbErr),
-    /// Another batch has just recorded one of the keys.
-    KeyTaken,
-    /// This table did not have the rows that were decided on.
-    RowCount(&'static str),
-    /// The time limit passed before COMMIT was sent.
-    Deadline,
-    /// COMMIT was sent and its answer did not come.
-    Uncertain,
-}
-
 /// A run, and what it did before it ended.
 pub(crate) struct AttemptReport {
     pub(crate) result: Result<Attempted, AttemptError>,
@@ -66,22 +48,6 @@ pub(crate) struct Progress {
     pub(crate) statements: u32,
     /// How long the statements that lock rows took, if they were sent.
     pub(crate) lock_time: Option<Duration>,
-}
-
-impl From<WriteError> for AttemptError {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::Database(error) => Self::Database(error),
-            WriteError::KeyTaken => Self::KeyTaken,
-            WriteError::RowCount(table) => Self::RowCount(table),
-        }
-    }
-}
-
-impl From<DbErr> for AttemptError {
-    fn from(error: DbErr) -> Self {
-        Self::Database(error)
-    }
 }
 
 impl Attempt<'_> {
@@ -149,18 +115,20 @@ impl Attempt<'_> {
         progress: &mut Progress,
     ) -> Result<Attempted, AttemptError> {
         let policy = &self.settings.policy;
-        let loaded = load(transaction, self.batch, policy, RowsToLock::of(&self.commands)).await?;
-        if let Some(earlier) = loaded.committed_attempt {
+        let rows_to_lock = RowsToLock::of(&self.commands);
+        let (context, rows) = load(transaction, self.batch, policy, rows_to_lock).await?;
+        if let Some(earlier) = context.committed_attempt {
             return Ok(Attempted::Earlier(earlier));
         }
-        let decision = decide(loaded.now, policy, loaded.rows, &self.commands);
+        let decision = decide(context.now, policy, rows, &self.commands);
         let decision = progress.decision.insert(decision);
         if decision.changes.is_empty() {
-            return Ok(if loaded.must_commit { Attempted::Committed } else { Attempted::ReadOnly });
+            let recorded_gap = context.recorded_gap;
+            return Ok(if recorded_gap { Attempted::Committed } else { Attempted::ReadOnly });
         }
         let run = (self.batch, self.number);
         let codec = self.settings.codec;
-        progress.answers = write(transaction, run, loaded.now, decision, codec).await?;
+        progress.answers = write(transaction, run, context.now, decision, codec).await?;
         Ok(Attempted::Committed)
     }
 }

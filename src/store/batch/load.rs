@@ -8,53 +8,40 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
-use entity::{block, booking, hold, schedule};
-use sea_orm::{DbErr, EntityTrait, FromQueryResult};
+use entity::schedule;
+use sea_orm::{DbErr, FromQueryResult};
 use uuid::Uuid;
 
+use super::rows_to_lock::RowsToLock;
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::{BatchId, CustomerId, HoldId, ScheduleId};
 use crate::domain::rows::{Rows, ScheduleRow, SeatKey};
 use crate::domain::rules::Policy;
 use crate::domain::seat::{SeatRow, SeatState};
 use crate::faults::{self, FailPoint, Injected};
-use crate::store::connection::dialect::{Dialect, RowSet};
-use crate::store::connection::rows;
-use crate::store::connection::session::Transaction;
+use crate::store::connection::{DbResult, Dialect, RowSet, Transaction, rows};
 use crate::store::queries::heartbeat::{self, BatchContext};
 use crate::store::queries::idempotency;
 
-use super::rows_to_lock::RowsToLock;
-
-/// What was read behind the locks.
-pub(crate) struct Loaded {
-    pub(crate) now: EpochMs,
-    pub(crate) rows: Rows,
-    /// The run of this very batch that was committed before, if one was.
-    pub(crate) committed_attempt: Option<i16>,
-    /// Whether something was written that must be committed whatever is decided.
-    pub(crate) must_commit: bool,
-}
-
+/// Locks and reads the rows of a batch, and what it needs besides.
 pub(crate) async fn load(
     session: &Transaction,
     batch: BatchId,
     policy: &Policy,
     mut rows_to_lock: RowsToLock,
-) -> Result<Loaded, DbErr> {
+) -> DbResult<(BatchContext, Rows)> {
     let mut rows = Rows::default();
     let began = Instant::now();
     let locked = lock(session, &mut rows_to_lock, &mut rows).await;
     session.set_lock_time(began.elapsed());
     let versions = locked?;
-    let context = heartbeat::context(session, batch, policy).await?;
-    let BatchContext { now, committed_attempt, outages, recorded_gap } = context;
-    rows.outages = outages;
-    rows.answers = idempotency::find(session, now, &rows_to_lock.keys).await?;
+    let mut context = heartbeat::context(session, batch, policy).await?;
+    rows.outages = std::mem::take(&mut context.outages);
+    rows.answers = idempotency::find(session, context.now, &rows_to_lock.keys).await?;
     load_owners(session, &mut rows).await?;
     load_schedules(session, &versions, &mut rows).await?;
     load_customers(session, &rows_to_lock, &mut rows).await?;
-    Ok(Loaded { now, rows, committed_attempt, must_commit: recorded_gap })
+    Ok((context, rows))
 }
 
 /// A failure that a test has injected, as a database error.
@@ -67,7 +54,7 @@ async fn lock(
     session: &Transaction,
     rows_to_lock: &mut RowsToLock,
     rows: &mut Rows,
-) -> Result<HashMap<ScheduleId, i64>, DbErr> {
+) -> DbResult<HashMap<ScheduleId, i64>> {
     lock_claims(session, rows_to_lock, rows).await?;
     lock_seats(session, rows_to_lock, rows).await?;
     faults::reach(FailPoint::AfterRowLock).await.map_err(injected)?;
@@ -80,21 +67,21 @@ async fn lock_claims(
     session: &Transaction,
     rows_to_lock: &mut RowsToLock,
     rows: &mut Rows,
-) -> Result<(), DbErr> {
+) -> DbResult<()> {
     let holds = rows_to_lock.holds.iter().map(|id| (id.schedule, id.uuid)).collect();
-    for model in locked_claims::<hold::Entity>(session, "hold", holds).await? {
+    for model in locked_claims(session, "hold", holds).await? {
         let row = rows::hold(model)?;
         rows_to_lock.add_hold(&row);
         rows.holds.insert(row.id, row);
     }
     let bookings = rows_to_lock.bookings.iter().map(|id| (id.schedule, id.uuid)).collect();
-    for model in locked_claims::<booking::Entity>(session, "booking", bookings).await? {
+    for model in locked_claims(session, "booking", bookings).await? {
         let row = rows::booking(model)?;
         rows_to_lock.add_booking(&row);
         rows.bookings.insert(row.id, row);
     }
     let blocks = rows_to_lock.blocks.iter().map(|id| (id.schedule, id.uuid)).collect();
-    for model in locked_claims::<block::Entity>(session, "block", blocks).await? {
+    for model in locked_claims(session, "block", blocks).await? {
         let row = rows::block(model)?;
         rows_to_lock.add_block(&row);
         rows.blocks.insert(row.id, row);
@@ -102,15 +89,11 @@ async fn lock_claims(
     Ok(())
 }
 
-async fn locked_claims<E>(
+async fn locked_claims<M: FromQueryResult>(
     session: &Transaction,
     table: &str,
     ids: Vec<(ScheduleId, Uuid)>,
-) -> Result<Vec<E::Model>, DbErr>
-where
-    E: EntityTrait,
-    E::Model: FromQueryResult,
-{
+) -> DbResult<Vec<M>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -118,14 +101,14 @@ where
         "JOIN {table} t ON t.schedule_id = r.schedule_id AND t.id = r.id ORDER BY t.schedule_id, t.id {}",
         session.dialect.lock("FOR UPDATE OF t")
     );
-    session.models::<E, _>(&rows::claim_ids(ids), Vec::new(), &after).await
+    session.models_of_set(&rows::claim_ids(ids), Vec::new(), &after).await
 }
 
 async fn lock_seats(
     session: &Transaction,
     rows_to_lock: &RowsToLock,
     rows: &mut Rows,
-) -> Result<(), DbErr> {
+) -> DbResult<()> {
     type Columns =
         (i64, i32, String, i64, i16, Option<Uuid>, Option<i64>, Option<Uuid>, Option<Uuid>);
     if rows_to_lock.seats.is_empty() {
@@ -153,7 +136,7 @@ async fn lock_seats(
 async fn lock_versions(
     session: &Transaction,
     rows_to_lock: &RowsToLock,
-) -> Result<HashMap<ScheduleId, i64>, DbErr> {
+) -> DbResult<HashMap<ScheduleId, i64>> {
     if rows_to_lock.schedules.is_empty() {
         return Ok(HashMap::new());
     }
@@ -168,7 +151,7 @@ async fn lock_versions(
 }
 
 /// Reads the customers of the other holds that have seats of the batch, so that customers learn of their own.
-async fn load_owners(session: &Transaction, rows: &mut Rows) -> Result<(), DbErr> {
+async fn load_owners(session: &Transaction, rows: &mut Rows) -> DbResult<()> {
     let held = |(key, row): (&SeatKey, &SeatRow)| match row.state {
         SeatState::Held { hold, .. } => Some(HoldId { schedule: key.0, uuid: hold }),
         _ => None,
@@ -193,13 +176,13 @@ async fn load_schedules(
     session: &Transaction,
     versions: &HashMap<ScheduleId, i64>,
     rows: &mut Rows,
-) -> Result<(), DbErr> {
+) -> DbResult<()> {
     if versions.is_empty() {
         return Ok(());
     }
     let set = rows::schedule_ids(versions.keys().copied());
     let after = "JOIN schedule t ON t.id = r.id";
-    for model in session.models::<schedule::Entity, _>(&set, Vec::new(), after).await? {
+    for model in session.models_of_set::<schedule::Model, _>(&set, Vec::new(), after).await? {
         let id = ScheduleId(model.id);
         let version = *versions.get(&id).ok_or_else(|| rows::corrupt("schedule version"))?;
         let rules = rows::rules(&model)?;
@@ -219,7 +202,7 @@ async fn load_customers(
     session: &Transaction,
     rows_to_lock: &RowsToLock,
     rows: &mut Rows,
-) -> Result<(), DbErr> {
+) -> DbResult<()> {
     let limited = |(schedule, _): &&(ScheduleId, CustomerId)| {
         let row = rows.schedules.get(schedule);
         row.is_some_and(|row| row.rules.max_seats_per_customer.is_some())

@@ -17,9 +17,8 @@ use crate::domain::effect::ExecutedCommand;
 use crate::domain::execution_error::ExecutionError;
 use crate::domain::ids::ScheduleId;
 use crate::domain::rows::JournalEntry;
-
 use crate::store::Store;
-use crate::store::connection::connect::Connections;
+use crate::store::connection::Connections;
 use run::BatchRun;
 
 /// The result of one command.

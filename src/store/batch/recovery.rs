@@ -2,10 +2,32 @@
 
 use std::time::Duration;
 
-use crate::domain::execution_error::ExecutionError;
-use crate::store::connection::errors::{ErrorClass, answered_by_server, classify};
+use sea_orm::DbErr;
 
-use super::attempt::AttemptError;
+use crate::domain::execution_error::ExecutionError;
+use crate::store::connection::errors::answered_by_server;
+use crate::store::connection::{ErrorClass, classify};
+
+/// Why a run failed. Only [`Uncertain`](Self::Uncertain) may have had an effect.
+#[derive(Debug)]
+pub(crate) enum AttemptError {
+    /// The database returned an error, and nothing was committed.
+    Database(DbErr),
+    /// Another batch has just recorded one of the keys.
+    KeyTaken,
+    /// This table did not have the rows that were decided on.
+    RowCount(&'static str),
+    /// The time limit passed before COMMIT was sent.
+    Deadline,
+    /// COMMIT was sent and its answer did not come.
+    Uncertain,
+}
+
+impl From<DbErr> for AttemptError {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error)
+    }
+}
 
 /// How often each kind of recovery was tried for a batch.
 #[derive(Debug, Default)]
@@ -108,8 +130,6 @@ fn resolve(attempts: &mut RecoveryAttempts) -> RecoveryAction {
 
 #[cfg(test)]
 mod tests {
-    use sea_orm::DbErr;
-
     use super::*;
 
     fn unavailable() -> AttemptError {

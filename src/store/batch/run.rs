@@ -6,21 +6,18 @@ use std::time::{Duration, Instant};
 use sea_orm::DbErr;
 use uuid::Uuid;
 
+use super::attempt::{Attempt, Attempted, Progress};
+use super::recovery::{AttemptError, RecoveryAction, RecoveryAttempts, recovery_action};
+use super::write::RenderedAnswers;
+use super::{BatchReport, CommandResult, IsActive};
 use crate::domain::command::{Action, Command};
 use crate::domain::decide::Decision;
 use crate::domain::effect::{ExecutedCommand, Outcome};
 use crate::domain::execution_error::ExecutionError;
 use crate::domain::ids::BatchId;
-use crate::telemetry::metrics::batch::{BatchOutcome, CommandKind, CommandOutcome, Guard};
-
-use super::attempt::{Attempt, AttemptError, Attempted, Progress};
-use super::recovery::{RecoveryAction, RecoveryAttempts, recovery_action};
-use super::write::RenderedAnswers;
-use super::{BatchReport, CommandResult, IsActive};
 use crate::store::Store;
-use crate::store::connection::connect::Connections;
-use crate::store::connection::errors::{self, ErrorClass};
-use crate::store::connection::session::Db;
+use crate::store::connection::{Connections, Db, DbResult, ErrorClass, errors};
+use crate::telemetry::metrics::batch::{BatchOutcome, CommandKind, CommandOutcome, Guard};
 
 /// A batch, or a part of one after bisecting: the indexes of its commands, and its runs so far.
 struct Part {
@@ -212,7 +209,7 @@ impl<'a> BatchRun<'a> {
         }
     }
 
-    async fn committed_run(&self, batch: BatchId) -> Result<Option<i16>, DbErr> {
+    async fn committed_run(&self, batch: BatchId) -> DbResult<Option<i16>> {
         let db = Db::new(self.connections.get(), self.store.dialect);
         let sql = "SELECT attempt FROM batch WHERE id = $1";
         let found = db.fetch_one::<i16>(sql, vec![batch.0.into()]);

@@ -6,9 +6,9 @@
 
 use std::collections::HashMap;
 
-use sea_orm::DbErr;
 use uuid::Uuid;
 
+use super::recovery::AttemptError;
 use crate::domain::answer_codec::AnswerCodec;
 use crate::domain::claims::{BookingRow, HoldRow};
 use crate::domain::clock::EpochMs;
@@ -18,30 +18,11 @@ use crate::domain::effect::RecordedAnswer;
 use crate::domain::ids::BatchId;
 use crate::domain::rows::{BookedSeat, Changes, JournalEntry};
 use crate::domain::seat::SeatState;
-use crate::store::connection::dialect::RowSet;
-use crate::store::connection::rows;
-use crate::store::connection::session::Transaction;
+use crate::store::connection::{RowSet, Transaction, rows};
 use crate::store::queries::idempotency::{self, NewRecord};
 
 /// The answers that a batch has recorded, as they are sent.
 pub(crate) type RenderedAnswers = HashMap<RequestKey, RecordedAnswer>;
-
-/// Why the changes could not be written.
-#[derive(Debug)]
-pub(crate) enum WriteError {
-    /// The database returned an error.
-    Database(DbErr),
-    /// Another batch has just recorded one of the keys.
-    KeyTaken,
-    /// This table did not have the rows that were decided on.
-    RowCount(&'static str),
-}
-
-impl From<DbErr> for WriteError {
-    fn from(error: DbErr) -> Self {
-        Self::Database(error)
-    }
-}
 
 /// Writes the changes and returns the answers as they were rendered.
 pub(crate) async fn write(
@@ -50,7 +31,7 @@ pub(crate) async fn write(
     now: EpochMs,
     decision: &Decision,
     codec: &dyn AnswerCodec,
-) -> Result<RenderedAnswers, WriteError> {
+) -> Result<RenderedAnswers, AttemptError> {
     let changes = &decision.changes;
     let answers = answers(session, changes, now, codec).await?;
     end_claims(session, changes).await?;
@@ -69,12 +50,12 @@ async fn write_all<R>(
     rows: RowSet<R>,
     before: &str,
     after: &str,
-) -> Result<(), WriteError> {
+) -> Result<(), AttemptError> {
     if rows.len() == 0 {
         return Ok(());
     }
     let written = session.write(&rows, Vec::new(), before, after).await?;
-    if written == rows.len() as u64 { Ok(()) } else { Err(WriteError::RowCount(table)) }
+    if written == rows.len() as u64 { Ok(()) } else { Err(AttemptError::RowCount(table)) }
 }
 
 async fn answers(
@@ -82,7 +63,7 @@ async fn answers(
     changes: &Changes,
     now: EpochMs,
     codec: &dyn AnswerCodec,
-) -> Result<RenderedAnswers, WriteError> {
+) -> Result<RenderedAnswers, AttemptError> {
     if changes.answers.is_empty() {
         return Ok(RenderedAnswers::new());
     }
@@ -93,12 +74,12 @@ async fn answers(
     });
     let records: Vec<NewRecord> = rendered.collect();
     if !idempotency::insert(session, now, &records).await? {
-        return Err(WriteError::KeyTaken);
+        return Err(AttemptError::KeyTaken);
     }
     Ok(records.into_iter().map(|record| (record.keyed.request, record.answer)).collect())
 }
 
-async fn end_claims(session: &Transaction, changes: &Changes) -> Result<(), WriteError> {
+async fn end_claims(session: &Transaction, changes: &Changes) -> Result<(), AttemptError> {
     // The last condition is true of live sales. It names both sides, so that PostgreSQL cannot begin with all
     // live sales of the table.
     let before = "UPDATE booking_seat SET released_at = r.released_at FROM";
@@ -122,7 +103,7 @@ async fn end_claims(session: &Transaction, changes: &Changes) -> Result<(), Writ
     write_all(session, "block", rows, before, after).await
 }
 
-async fn begin_claims(session: &Transaction, changes: &Changes) -> Result<(), WriteError> {
+async fn begin_claims(session: &Transaction, changes: &Changes) -> Result<(), AttemptError> {
     let before = "INSERT INTO hold (schedule_id, id, customer_id, seats, seat_count, status,
              created_at, held_until, booking_id) SELECT r.schedule_id, r.id, r.customer_id,
              r.seats, r.seat_count, r.status, r.created_at, r.held_until, r.booking_id FROM";
@@ -148,7 +129,7 @@ async fn begin_claims(session: &Transaction, changes: &Changes) -> Result<(), Wr
     write_all(session, "booking_seat", rows, before, "").await
 }
 
-async fn seats(session: &Transaction, changes: &Changes) -> Result<(), WriteError> {
+async fn seats(session: &Transaction, changes: &Changes) -> Result<(), AttemptError> {
     let rows = RowSet::of(&changes.seats)
         .with("schedule_id", |((schedule, _), _)| schedule.0)
         .with("number", |((_, number), _)| rows::number_column(*number))
@@ -180,7 +161,7 @@ async fn journal(
     batch: BatchId,
     now: EpochMs,
     entries: &[JournalEntry],
-) -> Result<(), WriteError> {
+) -> Result<(), AttemptError> {
     if entries.is_empty() {
         return Ok(());
     }

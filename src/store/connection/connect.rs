@@ -7,17 +7,16 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{AssertSqlSafe, Executor as _};
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
-use crate::domain::execution_error::StoreError;
-use crate::telemetry::metrics::Metrics;
-use crate::telemetry::metrics::pool::Pool;
-
+use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::store::connection::connection_wait::{self, ConnectionWait};
 use crate::store::connection::dialect::Dialect;
-use crate::store::connection::files;
 use crate::store::connection::lineage::{Lineage, verify_sqlite};
 use crate::store::connection::session::Db;
+use crate::store::connection::{DbResult, files};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::pool::Pool;
 
 /// Which database.
 #[derive(Clone)]
@@ -64,7 +63,7 @@ impl Target {
     }
 
     /// Creates a missing SQLite file, for its owner alone.
-    pub(crate) fn prepare(&self) -> Result<(), StoreError> {
+    pub(crate) fn prepare(&self) -> StoreResult<()> {
         let Self::Sqlite { path } = self else { return Ok(()) };
         files::create(path).map_err(|error| {
             StoreError::Unfit(format!("the file {} cannot be created: {error}", path.display()))
@@ -204,7 +203,7 @@ pub(crate) fn literal(path: &Path) -> PathBuf {
 }
 
 /// Refuses a PostgreSQL that may lose what it has acknowledged.
-pub(crate) async fn check_durability(db: &Db) -> Result<(), StoreError> {
+pub(crate) async fn check_durability(db: &Db) -> StoreResult<()> {
     let sql = "SELECT current_setting('fsync'), current_setting('synchronous_commit')";
     let (fsync, commit) =
         db.fetch_one::<(String, String)>(sql, Vec::new()).await?.unwrap_or_default();
@@ -221,7 +220,7 @@ pub(crate) async fn check_durability(db: &Db) -> Result<(), StoreError> {
 const PARAMETERS_MAX: usize = 16;
 
 /// Opens a pool. A debug build, and so every test, checks each statement that goes through it.
-async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+async fn connect(options: ConnectOptions) -> DbResult<DatabaseConnection> {
     let mut connection = Database::connect(options).await?;
     if cfg!(debug_assertions) {
         connection.set_metric_callback(|info| {
@@ -242,7 +241,7 @@ pub(crate) struct Connections {
 
 impl Connections {
     /// Connects when it is first used.
-    pub(crate) async fn open(pool: Pool, options: ConnectOptions) -> Result<Self, DbErr> {
+    pub(crate) async fn open(pool: Pool, options: ConnectOptions) -> DbResult<Self> {
         let current = Mutex::new(connect(options.clone()).await?);
         Ok(Self { pool, options, current })
     }
@@ -261,7 +260,7 @@ impl Connections {
         self.current.lock().clone()
     }
 
-    pub(crate) async fn renew(&self) -> Result<(), DbErr> {
+    pub(crate) async fn renew(&self) -> DbResult<()> {
         let fresh = connect(self.options.clone()).await?;
         let old = std::mem::replace(&mut *self.current.lock(), fresh);
         // Closing waits for connections that may never answer.

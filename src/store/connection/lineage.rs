@@ -11,15 +11,13 @@
 //! docs/operations.md.)
 
 use parking_lot::Mutex;
-use sea_orm::DbErr;
 use sea_orm::sqlx::{self, AssertSqlSafe, Executor as _, PgConnection, SqliteConnection};
 
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::domain::ids::HistoryId;
 use crate::domain::version::HISTORY_JUMP;
-
-use crate::store::connection::rows;
 use crate::store::connection::session::Db;
+use crate::store::connection::{DbResult, rows};
 use crate::store::{ReadFrom, Store};
 
 /// An expression for the name of the history; whatever else its statement reads belongs to that history.
@@ -149,7 +147,7 @@ async fn begin_history_of_copy(connection: &mut SqliteConnection) -> Result<(), 
 }
 
 /// Reads the column of [`HISTORY`].
-pub(crate) fn history(column: &str) -> Result<HistoryId, DbErr> {
+pub(crate) fn history(column: &str) -> DbResult<HistoryId> {
     column.parse().map_err(|_| rows::corrupt("name of the history"))
 }
 
@@ -159,7 +157,7 @@ impl Store {
     pub(crate) async fn history_of_page(
         &self,
         cursor: Option<HistoryId>,
-    ) -> Result<(HistoryId, ReadFrom), StoreError> {
+    ) -> StoreResult<(HistoryId, ReadFrom)> {
         // A replica may not have received the newest history yet.
         for from in [ReadFrom::Anywhere, ReadFrom::Primary] {
             let read = |db: Db| async move {

@@ -10,3 +10,12 @@ pub(crate) mod pool;
 pub(crate) mod routing;
 pub(crate) mod rows;
 pub(crate) mod session;
+
+pub(crate) use connect::{Connections, Limits, Target};
+pub(crate) use dialect::{Dialect, RowSet};
+pub(crate) use errors::{ErrorClass, classify};
+pub(crate) use lineage::HISTORY;
+pub(crate) use session::{Commit, Db, Session, Transaction};
+
+/// The result of a statement.
+pub(crate) type DbResult<T> = Result<T, sea_orm::DbErr>;

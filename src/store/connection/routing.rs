@@ -1,18 +1,16 @@
 //! Routing of reads: to the replica while it works, else to the primary within a share of its pool.
 
-use std::future::Future;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use sea_orm::DbErr;
 use tokio::sync::Semaphore;
 
 use crate::domain::clock::EpochMs;
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::domain::ids::ScheduleId;
-
 use crate::store::Store;
+use crate::store::connection::DbResult;
 use crate::store::connection::connect::Connections;
 use crate::store::connection::dialect::Dialect;
 use crate::store::connection::errors::lost_connection;
@@ -62,13 +60,10 @@ pub(crate) fn system_ms() -> i64 {
     EpochMs::from(SystemTime::now()).0
 }
 
-/// A read that took too long had no effect, unlike a write.
-fn read<T>(result: Result<T, StoreError>) -> Result<T, StoreError> {
-    result.map_err(|error| match error {
-        StoreError::Timeout => StoreError::Unavailable("no answer in time".to_owned()),
-        error => error,
-    })
-}
+/// The answer to a read.
+pub(crate) trait ReadFuture<T>: Future<Output = DbResult<T>> + Send + 'static {}
+
+impl<T, F: Future<Output = DbResult<T>> + Send + 'static> ReadFuture<T> for F {}
 
 impl Store {
     /// Whether reads go to a database that may lag behind the primary.
@@ -98,19 +93,17 @@ impl Store {
     }
 
     /// Reads from a database. While the replica fails, the primary replaces it.
-    pub(crate) async fn read_from<T, F, W>(&self, from: ReadFrom, query: W) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, DbErr>> + Send + 'static,
-        W: Fn(Db) -> F,
-    {
-        let limit = self.settings.limits.statement_timeout;
+    pub(crate) async fn read_from<T: Send + 'static, F: ReadFuture<T>>(
+        &self,
+        from: ReadFrom,
+        query: impl Fn(Db) -> F,
+    ) -> StoreResult<T> {
         if !self.has_replica() {
-            return read(self.read_on(&self.read, limit, &query).await);
+            return self.read_on(&self.read, &query).await;
         }
         let usable = life_ms() >= self.routing.backoff_until.load(Ordering::Relaxed);
         if from == ReadFrom::Anywhere && usable {
-            match read(self.read_on(&self.read, limit, &query).await) {
+            match self.read_on(&self.read, &query).await {
                 Err(error @ StoreError::Unavailable(_)) => {
                     log::warn!(
                         "the read replica does not answer, reads go to the primary: {error}"
@@ -126,52 +119,46 @@ impl Store {
         let Ok(Ok(_permit)) = permit else {
             return Err(StoreError::Unavailable("reads have used up their share".to_owned()));
         };
-        read(self.read_on(&self.write, limit, &query).await)
+        self.read_on(&self.write, &query).await
     }
 
     /// Reads on a connection of the pool. A connection that was cut while it was idle fails when it is used; the
     /// read is sent again on the next one, at most until all have been tried.
-    async fn read_on<T, F, W>(
+    async fn read_on<T: Send + 'static, F: ReadFuture<T>>(
         &self,
         pool: &Connections,
-        limit: Duration,
-        query: W,
-    ) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, DbErr>> + Send + 'static,
-        W: Fn(Db) -> F,
-    {
-        for _ in 0..self.settings.limits.read_pool {
+        query: impl Fn(Db) -> F,
+    ) -> StoreResult<T> {
+        let limit = self.settings.limits.statement_timeout;
+        for retries_left in (0..=self.settings.limits.read_pool).rev() {
             let unless_lost = |db| {
                 let answer = query(db);
                 async move {
                     match answer.await {
-                        Err(error) if lost_connection(&error) => Ok::<_, DbErr>(None),
+                        Err(error) if retries_left > 0 && lost_connection(&error) => Ok(None),
                         answer => answer.map(Some),
                     }
                 }
             };
-            if let Some(found) = self.bounded(pool, limit, unless_lost).await? {
-                return Ok(found);
+            match self.bounded(pool, limit, unless_lost).await {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                // A read that took too long had no effect, unlike a write.
+                Err(StoreError::Timeout) => break,
+                Err(error) => return Err(error),
             }
         }
-        self.bounded(pool, limit, &query).await
+        Err(StoreError::Unavailable("no answer in time".to_owned()))
     }
 
     /// Reads, but not from a replica that is behind the caller, who has seen version `at_least` of the schedule,
     /// or of one that is not named.
-    pub(crate) async fn read_since<T, F, W>(
+    pub(crate) async fn read_since<T: Send + 'static, F: ReadFuture<T>>(
         &self,
         from: ReadFrom,
         (schedule, at_least): (Option<ScheduleId>, i64),
-        query: W,
-    ) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, DbErr>> + Send + 'static,
-        W: Fn(Db) -> F,
-    {
+        query: impl Fn(Db) -> F,
+    ) -> StoreResult<T> {
         let from = match schedule {
             _ if at_least <= 0 || !self.has_replica() => from,
             Some(schedule) if self.replica_is_at(schedule, at_least).await => from,
@@ -190,26 +177,19 @@ impl Store {
     }
 
     /// Reads one row. If the replica does not have it, the primary is read before it counts as absent.
-    pub(crate) async fn find<T, F, W>(&self, query: W) -> Result<Option<T>, StoreError>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<Option<T>, DbErr>> + Send + 'static,
-        W: Fn(Db) -> F,
-    {
+    pub(crate) async fn find<T: Send + 'static, F: ReadFuture<Option<T>>>(
+        &self,
+        query: impl Fn(Db) -> F,
+    ) -> StoreResult<Option<T>> {
         self.find_since((None, 0), query).await
     }
 
     /// The same, with what the caller has seen as in [`Self::read_since`].
-    pub(crate) async fn find_since<T, F, W>(
+    pub(crate) async fn find_since<T: Send + 'static, F: ReadFuture<Option<T>>>(
         &self,
         seen: (Option<ScheduleId>, i64),
-        query: W,
-    ) -> Result<Option<T>, StoreError>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<Option<T>, DbErr>> + Send + 'static,
-        W: Fn(Db) -> F,
-    {
+        query: impl Fn(Db) -> F,
+    ) -> StoreResult<Option<T>> {
         let found = self.read_since(ReadFrom::Anywhere, seen, &query).await?;
         if found.is_some() || !self.has_replica() {
             return Ok(found);

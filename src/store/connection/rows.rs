@@ -15,7 +15,7 @@ use crate::domain::ids::{BlockId, BookingId, CustomerId, EventId, HoldId, Schedu
 use crate::domain::rows::{JournalEntry, SeatKey};
 use crate::domain::rules::ScheduleRules;
 use crate::domain::seat::SeatState;
-
+use crate::store::connection::DbResult;
 use crate::store::connection::dialect::RowSet;
 
 /// The error for a row that no release of this program can have written.
@@ -23,7 +23,7 @@ pub(crate) fn corrupt(what: &str) -> DbErr {
     DbErr::Type(format!("the database holds an impossible {what}"))
 }
 
-pub(crate) fn seat_number(number: i32) -> Result<SeatNumber, DbErr> {
+pub(crate) fn seat_number(number: i32) -> DbResult<SeatNumber> {
     u32::try_from(number).map(SeatNumber).map_err(|_| corrupt("seat number"))
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn number_column(number: SeatNumber) -> i32 {
     i32::try_from(number.0).expect("a seat number is below the most seats of a plan")
 }
 
-fn count(value: i32) -> Result<u32, DbErr> {
+fn count(value: i32) -> DbResult<u32> {
     u32::try_from(value).map_err(|_| corrupt("count"))
 }
 
@@ -68,19 +68,19 @@ pub(crate) fn seats_column(seats: &[SeatNumber]) -> String {
     format!("[{}]", numbers.join(","))
 }
 
-pub(crate) fn seats(text: &str) -> Result<Vec<SeatNumber>, DbErr> {
+pub(crate) fn seats(text: &str) -> DbResult<Vec<SeatNumber>> {
     let numbers: Vec<u32> = serde_json::from_str(text).map_err(|_| corrupt("seat list"))?;
     Ok(numbers.into_iter().map(SeatNumber).collect())
 }
 
-pub(crate) fn customer(text: String) -> Result<CustomerId, DbErr> {
+pub(crate) fn customer(text: String) -> DbResult<CustomerId> {
     CustomerId::parse(text).map_err(|_| corrupt("customer"))
 }
 
 /// A seat's state from its columns `(state, hold_id, held_until, booking_id, block_id)`.
 pub(crate) fn seat_state(
     columns: (i16, Option<Uuid>, Option<i64>, Option<Uuid>, Option<Uuid>),
-) -> Result<SeatState, DbErr> {
+) -> DbResult<SeatState> {
     match columns {
         (0, None, None, None, None) => Ok(SeatState::Available),
         (1, Some(hold), Some(until), None, None) => {
@@ -101,7 +101,7 @@ pub(crate) fn hold_status_column(status: HoldStatus) -> i16 {
     }
 }
 
-fn hold_status(code: i16) -> Result<HoldStatus, DbErr> {
+fn hold_status(code: i16) -> DbResult<HoldStatus> {
     match code {
         0 => Ok(HoldStatus::Held),
         1 => Ok(HoldStatus::Confirmed),
@@ -111,7 +111,7 @@ fn hold_status(code: i16) -> Result<HoldStatus, DbErr> {
     }
 }
 
-pub(crate) fn hold(row: hold::Model) -> Result<HoldRow, DbErr> {
+pub(crate) fn hold(row: hold::Model) -> DbResult<HoldRow> {
     let schedule = ScheduleId(row.schedule_id);
     Ok(HoldRow {
         id: HoldId { schedule, uuid: row.id },
@@ -131,7 +131,7 @@ pub(crate) fn booking_status_column(status: BookingStatus) -> i16 {
     }
 }
 
-pub(crate) fn booking(row: booking::Model) -> Result<BookingRow, DbErr> {
+pub(crate) fn booking(row: booking::Model) -> DbResult<BookingRow> {
     let schedule = ScheduleId(row.schedule_id);
     Ok(BookingRow {
         id: BookingId { schedule, uuid: row.id },
@@ -149,7 +149,7 @@ pub(crate) fn booking(row: booking::Model) -> Result<BookingRow, DbErr> {
     })
 }
 
-pub(crate) fn block(row: block::Model) -> Result<BlockRow, DbErr> {
+pub(crate) fn block(row: block::Model) -> DbResult<BlockRow> {
     Ok(BlockRow {
         id: BlockId { schedule: ScheduleId(row.schedule_id), uuid: row.id },
         seats: seats(&row.seats)?,
@@ -163,7 +163,7 @@ pub(crate) fn event(row: event::Model) -> Event {
     Event { id: EventId(row.id), name: row.name, created_at: EpochMs(row.created_at) }
 }
 
-pub(crate) fn rules(row: &schedule::Model) -> Result<ScheduleRules, DbErr> {
+pub(crate) fn rules(row: &schedule::Model) -> DbResult<ScheduleRules> {
     let hold_ttl = u64::try_from(row.hold_ttl_ms).map_err(|_| corrupt("hold ttl"))?;
     Ok(ScheduleRules {
         sales_open_at: row.sales_open_at.map(EpochMs),
@@ -175,7 +175,7 @@ pub(crate) fn rules(row: &schedule::Model) -> Result<ScheduleRules, DbErr> {
     })
 }
 
-pub(crate) fn schedule(row: schedule::Model) -> Result<Schedule, DbErr> {
+pub(crate) fn schedule(row: schedule::Model) -> DbResult<Schedule> {
     Ok(Schedule {
         rules: rules(&row)?,
         id: ScheduleId(row.id),
@@ -230,7 +230,7 @@ fn resource(kind: i16, id: &str) -> Option<Resource> {
 
 /// A recorded answer. An older release that replaces an expired answer leaves the columns of what that answer
 /// described; they count only if they were written with this answer, which has another end.
-pub(crate) fn answer(row: idempotency::Model) -> Result<(RequestKey, RecordedAnswer), DbErr> {
+pub(crate) fn answer(row: idempotency::Model) -> DbResult<(RequestKey, RecordedAnswer)> {
     let kind = row.kind.filter(|_| row.described_until == Some(row.expires_at));
     let resource = kind.and_then(|kind| resource(kind, row.resource_id.as_deref().unwrap_or("")));
     let status = u16::try_from(row.status).map_err(|_| corrupt("status"))?;

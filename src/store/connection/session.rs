@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult,
-    QueryResult, Statement, TransactionTrait as _, TryGetableMany, Value,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, FromQueryResult, QueryResult,
+    Statement, TransactionTrait as _, TryGetableMany, Value,
 };
 
+use crate::store::connection::DbResult;
 use crate::store::connection::dialect::{Dialect, RowSet};
 use crate::store::connection::errors::refused_commit;
 
@@ -40,13 +41,13 @@ impl Db {
     }
 
     /// Begins a transaction that writes. BEGIN counts as a statement.
-    pub(crate) async fn begin(&self) -> Result<Transaction, DbErr> {
+    pub(crate) async fn begin(&self) -> DbResult<Transaction> {
         let connection = self.connection.begin_with_options(self.dialect.begin()).await?;
         Ok(Transaction::on(connection, self.dialect))
     }
 
     /// Begins a transaction that reads one snapshot.
-    pub(crate) async fn begin_snapshot(&self) -> Result<Transaction, DbErr> {
+    pub(crate) async fn begin_snapshot(&self) -> DbResult<Transaction> {
         let connection = self.connection.begin_with_options(self.dialect.snapshot()).await?;
         Ok(Transaction::on(connection, self.dialect))
     }
@@ -59,7 +60,7 @@ impl Transaction {
     }
 
     /// Commits. An error means that nothing was committed.
-    pub(crate) async fn commit(self) -> Result<Commit, DbErr> {
+    pub(crate) async fn commit(self) -> DbResult<Commit> {
         match self.connection.commit().await {
             Ok(()) => Ok(Commit::Done),
             Err(error) if refused_commit(&error) => Err(error),
@@ -70,7 +71,7 @@ impl Transaction {
         }
     }
 
-    pub(crate) async fn rollback(self) -> Result<(), DbErr> {
+    pub(crate) async fn rollback(self) -> DbResult<()> {
         self.connection.rollback().await
     }
 
@@ -92,7 +93,7 @@ impl Transaction {
 
 impl<C: ConnectionTrait> Session<C> {
     /// Sends a statement and returns its rows.
-    pub(crate) async fn query(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+    pub(crate) async fn query(&self, statement: Statement) -> DbResult<Vec<QueryResult>> {
         self.statements.fetch_add(1, Ordering::Relaxed);
         self.connection.query_all_raw(statement).await
     }
@@ -102,7 +103,7 @@ impl<C: ConnectionTrait> Session<C> {
         &self,
         sql: impl Into<String>,
         values: Vec<Value>,
-    ) -> Result<Vec<T>, DbErr> {
+    ) -> DbResult<Vec<T>> {
         let rows = self.query(self.dialect.statement(sql, values)).await?;
         rows.iter().map(QueryResult::try_get_many_by_index).collect()
     }
@@ -112,7 +113,7 @@ impl<C: ConnectionTrait> Session<C> {
         &self,
         sql: impl Into<String>,
         values: Vec<Value>,
-    ) -> Result<Option<T>, DbErr> {
+    ) -> DbResult<Option<T>> {
         Ok(self.fetch(sql, values).await?.into_iter().next())
     }
 
@@ -123,25 +124,31 @@ impl<C: ConnectionTrait> Session<C> {
         values: Vec<Value>,
         before: &str,
         after: &str,
-    ) -> Result<Vec<T>, DbErr> {
+    ) -> DbResult<Vec<T>> {
         let rows = self.query(set.statement(self.dialect, values, before, after)).await?;
         rows.iter().map(QueryResult::try_get_many_by_index).collect()
     }
 
-    /// Whole rows of one table: `SELECT t.* FROM <rows> JOIN t …`.
-    pub(crate) async fn models<E, R>(
+    /// Whole rows of one table.
+    pub(crate) async fn models<M: FromQueryResult>(
+        &self,
+        sql: impl Into<String>,
+        values: Vec<Value>,
+    ) -> DbResult<Vec<M>> {
+        let rows = self.query(self.dialect.statement(sql, values)).await?;
+        rows.iter().map(|row| M::from_query_result(row, "")).collect()
+    }
+
+    /// Joins a set of rows with one table `t` and returns the whole rows found.
+    pub(crate) async fn models_of_set<M: FromQueryResult, R>(
         &self,
         set: &RowSet<R>,
         values: Vec<Value>,
         after: &str,
-    ) -> Result<Vec<E::Model>, DbErr>
-    where
-        E: EntityTrait,
-        E::Model: FromQueryResult,
-    {
-        let statement = set.statement(self.dialect, values, "SELECT t.* FROM", after);
-        let rows = self.query(statement).await?;
-        rows.iter().map(|row| E::Model::from_query_result(row, "")).collect()
+    ) -> DbResult<Vec<M>> {
+        let rows =
+            self.query(set.statement(self.dialect, values, "SELECT t.* FROM", after)).await?;
+        rows.iter().map(|row| M::from_query_result(row, "")).collect()
     }
 
     /// Sends a statement that writes and returns the number of rows written.
@@ -149,7 +156,7 @@ impl<C: ConnectionTrait> Session<C> {
         &self,
         sql: impl Into<String>,
         values: Vec<Value>,
-    ) -> Result<u64, DbErr> {
+    ) -> DbResult<u64> {
         self.execute_statement(self.dialect.statement(sql, values)).await
     }
 
@@ -160,11 +167,11 @@ impl<C: ConnectionTrait> Session<C> {
         values: Vec<Value>,
         before: &str,
         after: &str,
-    ) -> Result<u64, DbErr> {
+    ) -> DbResult<u64> {
         self.execute_statement(set.statement(self.dialect, values, before, after)).await
     }
 
-    async fn execute_statement(&self, statement: Statement) -> Result<u64, DbErr> {
+    async fn execute_statement(&self, statement: Statement) -> DbResult<u64> {
         self.statements.fetch_add(1, Ordering::Relaxed);
         Ok(self.connection.execute_raw(statement).await?.rows_affected())
     }

@@ -11,12 +11,10 @@ use sea_orm::{
 use crate::domain::catalogue::{Event, Page};
 use crate::domain::command::Keyed;
 use crate::domain::effect::{Once, RecordedAnswer};
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::{EventId, InHistory};
-
 use crate::store::Store;
-use crate::store::connection::rows;
-use crate::store::connection::session::Db;
+use crate::store::connection::{Db, rows};
 
 impl Store {
     /// Creates an event, once per key.
@@ -25,7 +23,7 @@ impl Store {
         name: String,
         keyed: Option<Keyed>,
         render: fn(&Event) -> RecordedAnswer,
-    ) -> Result<Once<Event>, StoreError> {
+    ) -> StoreResult<Once<Event>> {
         let limit = self.settings.limits.statement_timeout;
         self.once(keyed, limit, render, move |session, now| {
             let (name, created_at) = (Set(name.clone()), Set(now.0));
@@ -36,7 +34,7 @@ impl Store {
     }
 
     /// One event.
-    pub async fn event(&self, id: EventId) -> Result<Option<Event>, StoreError> {
+    pub async fn event(&self, id: EventId) -> StoreResult<Option<Event>> {
         self.find(move |db| async move {
             let row = event::Entity::find_by_id(id.0).one(&db.connection).await?;
             Ok(row.map(rows::event))
@@ -49,7 +47,7 @@ impl Store {
         &self,
         after: Option<InHistory<EventId>>,
         limit: usize,
-    ) -> Result<Page<Event>, StoreError> {
+    ) -> StoreResult<Page<Event>> {
         let (history, from) = self.history_of_page(after.map(|after| after.history)).await?;
         let read = move |db: Db| async move {
             let rows = event::Entity::find()

@@ -9,14 +9,12 @@ use sea_orm::DbErr;
 use uuid::Uuid;
 
 use crate::domain::clock::{EpochMs, Outage};
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::BatchId;
 use crate::domain::rules::Policy;
-
 use crate::store::Store;
 use crate::store::connection::routing::system_ms;
-use crate::store::connection::rows;
-use crate::store::connection::session::{Db, Transaction};
+use crate::store::connection::{Db, DbResult, Transaction, rows};
 use crate::store::queries::outages::outages;
 
 /// An older heartbeat than this means that no process could write.
@@ -40,7 +38,7 @@ pub(crate) async fn context(
     session: &Transaction,
     batch: BatchId,
     policy: &Policy,
-) -> Result<BatchContext, DbErr> {
+) -> DbResult<BatchContext> {
     // Two rounds at most: after a lost race for a gap the record of the winner is there.
     for _ in 0..2 {
         let (mut context, beat_at) = read(session, batch, policy).await?;
@@ -67,7 +65,7 @@ async fn read(
     session: &Transaction,
     batch: BatchId,
     policy: &Policy,
-) -> Result<(BatchContext, i64), DbErr> {
+) -> DbResult<(BatchContext, i64)> {
     let now = session.dialect.now();
     let sql = format!(
         "SELECT {now}, h.beat_at, b.attempt,
@@ -88,7 +86,7 @@ async fn read(
 }
 
 /// Moves the heartbeat from `seen` to now; false if another process did.
-async fn update(session: &Transaction, seen: i64, now: EpochMs) -> Result<bool, DbErr> {
+async fn update(session: &Transaction, seen: i64, now: EpochMs) -> DbResult<bool> {
     let sql = "UPDATE heartbeat SET beat_at = $1 WHERE id = 1 AND beat_at = $2";
     Ok(session.execute(sql, vec![now.0.into(), seen.into()]).await? > 0)
 }
@@ -96,7 +94,7 @@ async fn update(session: &Transaction, seen: i64, now: EpochMs) -> Result<bool, 
 impl Store {
     /// Updates the heartbeat on the primary; a gap is recorded first. Call it each second: it also proves that
     /// the primary is writable. Fails if it takes longer than `limit`.
-    pub async fn write_heartbeat(&self, limit: Duration) -> Result<(), StoreError> {
+    pub async fn write_heartbeat(&self, limit: Duration) -> StoreResult<()> {
         let policy = self.settings.policy;
         let asked_ms = system_ms();
         let work = move |db: Db| async move {

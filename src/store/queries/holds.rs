@@ -5,19 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entity::{block, hold};
-use sea_orm::{DbErr, EntityTrait as _, FromQueryResult as _, Value};
+use sea_orm::{EntityTrait as _, Value};
 use uuid::Uuid;
 
 use crate::domain::catalogue::{HoldFilter, Page};
 use crate::domain::claims::{BlockRow, HoldRow};
 use crate::domain::clock::{EpochMs, hold_end};
 use crate::domain::effect::{BlockView, HoldView};
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::{BlockId, CustomerId, HoldId, InHistory, ScheduleId};
 use crate::domain::rows::SeatKey;
-
-use crate::store::connection::rows;
-use crate::store::connection::session::Db;
+use crate::store::connection::{Db, DbResult, rows};
 use crate::store::queries::outages::outages;
 use crate::store::queries::priced::Priced;
 use crate::store::{ReadFrom, Store};
@@ -36,7 +34,7 @@ pub struct Holder {
 impl Store {
     /// One hold, read at the version `at_least` of its schedule or later. A hold that time has ended has its
     /// written status, and its `ends_at` is not after `now`.
-    pub async fn hold(&self, id: HoldId, at_least: i64) -> Result<Option<HoldView>, StoreError> {
+    pub async fn hold(&self, id: HoldId, at_least: i64) -> StoreResult<Option<HoldView>> {
         let grace = self.settings.policy.outage_grace;
         self.find_since((Some(id.schedule), at_least), move |db| async move {
             let find = hold::Entity::find_by_id((id.schedule.0, id.uuid));
@@ -54,7 +52,7 @@ impl Store {
         filter: HoldFilter,
         at_least: i64,
         limit: usize,
-    ) -> Result<Page<HoldView>, StoreError> {
+    ) -> StoreResult<Page<HoldView>> {
         let (grace, filter) = (self.settings.policy.outage_grace, Arc::new(filter));
         let cursor = filter.after.map(|after| after.history);
         let (history, from) = self.history_of_page(cursor).await?;
@@ -74,10 +72,8 @@ impl Store {
                     [customer.into(), after.0.into(), after.1.into(), more_than(limit)];
                 let schedule = filter.schedule.map(|schedule| schedule.0.into());
                 let values = first.into_iter().chain(schedule).collect();
-                let found = db.query(db.dialect.statement(sql, values)).await?;
-                let models = found.iter().map(|row| hold::Model::from_query_result(row, ""));
-                let rows: Vec<HoldRow> =
-                    models.map(|model| rows::hold(model?)).collect::<Result<_, DbErr>>()?;
+                let models = db.models::<hold::Model>(sql, values).await?.into_iter();
+                let rows: Vec<HoldRow> = models.map(rows::hold).collect::<DbResult<_>>()?;
                 let seats = |row: &HoldRow| row.seats.len();
                 let page = Page::of_claims(history, rows, limit, seats, |row| row.id);
                 let mut views = views(&db, grace, page.items).await?;
@@ -89,10 +85,7 @@ impl Store {
     }
 
     /// The holds that have these seats, read on the primary; seats that no hold has are left out.
-    pub async fn holders(
-        &self,
-        seats: Vec<SeatKey>,
-    ) -> Result<HashMap<SeatKey, Holder>, StoreError> {
+    pub async fn holders(&self, seats: Vec<SeatKey>) -> StoreResult<HashMap<SeatKey, Holder>> {
         let before = "SELECT s.schedule_id, s.number, s.held_until, t.id, t.customer_id FROM";
         let after = "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number
              JOIN hold t ON t.schedule_id = s.schedule_id AND t.id = s.hold_id";
@@ -122,17 +115,15 @@ impl Store {
         (schedule, at_least): (ScheduleId, i64),
         after: Option<InHistory<BlockId>>,
         limit: usize,
-    ) -> Result<Page<BlockView>, StoreError> {
+    ) -> StoreResult<Page<BlockView>> {
         let (history, from) = self.history_of_page(after.map(|after| after.history)).await?;
         self.read_since(from, (Some(schedule), at_least), move |db| async move {
             let sql = "SELECT b.* FROM block b WHERE b.schedule_id = $1 AND b.id > $2
                  AND NOT b.lifted ORDER BY b.id LIMIT $3";
             let after = after.map_or(Uuid::nil(), |after| after.at.uuid);
             let values = vec![schedule.0.into(), after.into(), more_than(limit)];
-            let found = db.query(db.dialect.statement(sql, values)).await?;
-            let models = found.iter().map(|row| block::Model::from_query_result(row, ""));
-            let rows: Vec<BlockRow> =
-                models.map(|model| rows::block(model?)).collect::<Result<_, DbErr>>()?;
+            let models = db.models::<block::Model>(sql, values).await?.into_iter();
+            let rows: Vec<BlockRow> = models.map(rows::block).collect::<DbResult<_>>()?;
             let seats = |row: &BlockRow| row.seats.len();
             let page = Page::of_claims(history, rows, limit, seats, |row| row.id);
             let lists = page.items.iter().map(|row| (schedule, row.seats.as_slice()));
@@ -141,7 +132,7 @@ impl Store {
                 let seats = priced.seats(schedule, &row.seats)?;
                 Ok(BlockView { labels: seats.into_iter().map(|seat| seat.label).collect(), row })
             };
-            let items = page.items.into_iter().map(view).collect::<Result<_, DbErr>>()?;
+            let items = page.items.into_iter().map(view).collect::<DbResult<_>>()?;
             Ok(Page { items, next_cursor: page.next_cursor })
         })
         .await
@@ -154,7 +145,7 @@ fn more_than(limit: usize) -> Value {
 }
 
 /// Adds labels, prices, currencies and the ends with outages, in a fixed number of statements.
-async fn views(db: &Db, grace: Duration, rows: Vec<HoldRow>) -> Result<Vec<HoldView>, DbErr> {
+async fn views(db: &Db, grace: Duration, rows: Vec<HoldRow>) -> DbResult<Vec<HoldView>> {
     // An outage that ended a grace before the earliest end cannot have moved any of them.
     let grace_ms = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
     let earliest = rows.iter().map(|row| row.until.0).min().unwrap_or_default();

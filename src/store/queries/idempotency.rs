@@ -6,19 +6,17 @@ use std::time::Duration;
 
 use entity::idempotency;
 use futures_util::future::BoxFuture;
-use sea_orm::{DbErr, FromQueryResult as _};
+use sea_orm::DbErr;
 
 use crate::domain::clock::EpochMs;
 use crate::domain::command::{Keyed, RequestKey};
 use crate::domain::effect::{Once, RecordedAnswer};
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::domain::rejection::Rejection;
 use crate::domain::rows::KnownAnswer;
-
-use crate::store::connection::dialect::{Dialect, RowSet};
-use crate::store::connection::errors::{self, ErrorClass};
-use crate::store::connection::rows;
-use crate::store::connection::session::{Commit, Db, Transaction};
+use crate::store::connection::{
+    Commit, Db, DbResult, Dialect, ErrorClass, RowSet, Transaction, errors, rows,
+};
 use crate::store::{ReadFrom, Store};
 
 /// An answer to record under a key.
@@ -40,12 +38,12 @@ pub(crate) async fn find<'a>(
     session: &Transaction,
     now: EpochMs,
     keys: impl IntoIterator<Item = &'a RequestKey>,
-) -> Result<HashMap<RequestKey, (String, KnownAnswer)>, DbErr> {
+) -> DbResult<HashMap<RequestKey, (String, KnownAnswer)>> {
     let set = key_rows(keys);
     if set.len() == 0 {
         return Ok(HashMap::new());
     }
-    let found = session.models::<idempotency::Entity, _>(&set, Vec::new(), JOIN).await?;
+    let found = session.models_of_set::<idempotency::Model, _>(&set, Vec::new(), JOIN).await?;
     let live = found.into_iter().filter(|row| row.expires_at > now.0);
     live.map(|row| {
         let fingerprint = row.fingerprint.clone();
@@ -61,7 +59,7 @@ pub(crate) async fn insert(
     session: &Transaction,
     now: EpochMs,
     records: &[NewRecord],
-) -> Result<bool, DbErr> {
+) -> DbResult<bool> {
     let resource = |new: &NewRecord| rows::resource_columns(new.answer.resource.as_ref());
     let set = RowSet::of(records)
         .with("caller", |new| new.keyed.request.caller.clone())
@@ -86,7 +84,7 @@ pub(crate) async fn insert(
 }
 
 /// The database's clock.
-pub(crate) async fn now(session: &Transaction) -> Result<EpochMs, DbErr> {
+pub(crate) async fn now(session: &Transaction) -> DbResult<EpochMs> {
     let now = session.fetch_one(format!("SELECT {}", session.dialect.now()), Vec::new()).await?;
     now.map(EpochMs).ok_or_else(|| rows::corrupt("clock"))
 }
@@ -105,7 +103,7 @@ enum OnceAttempt<T> {
 
 /// Work in a transaction, given the database's clock.
 pub(crate) trait OnceWork<T>:
-    for<'t> Fn(&'t Transaction, EpochMs) -> BoxFuture<'t, Result<Result<T, Rejection>, DbErr>>
+    for<'t> Fn(&'t Transaction, EpochMs) -> BoxFuture<'t, DbResult<Result<T, Rejection>>>
     + Send
     + Sync
     + 'static
@@ -113,7 +111,7 @@ pub(crate) trait OnceWork<T>:
 }
 
 impl<T, W> OnceWork<T> for W where
-    W: for<'t> Fn(&'t Transaction, EpochMs) -> BoxFuture<'t, Result<Result<T, Rejection>, DbErr>>
+    W: for<'t> Fn(&'t Transaction, EpochMs) -> BoxFuture<'t, DbResult<Result<T, Rejection>>>
         + Send
         + Sync
         + 'static
@@ -125,16 +123,15 @@ impl Store {
     pub async fn recorded_answers(
         &self,
         keys: &[RequestKey],
-    ) -> Result<HashMap<RequestKey, RecordedAnswer>, StoreError> {
+    ) -> StoreResult<HashMap<RequestKey, RecordedAnswer>> {
         let after = format!("{JOIN} WHERE t.expires_at > {}", self.dialect.now());
-        let statement =
-            key_rows(keys).statement(self.dialect, Vec::new(), "SELECT t.* FROM", &after);
+        let keys: Arc<[RequestKey]> = keys.into();
         self.read_from(ReadFrom::Anywhere, move |db| {
-            let statement = statement.clone();
+            let (keys, after) = (Arc::clone(&keys), after.clone());
             async move {
-                let found = db.query(statement).await?;
-                let models = found.iter().map(|row| idempotency::Model::from_query_result(row, ""));
-                models.map(|model| rows::answer(model?)).collect()
+                let set = key_rows(&*keys);
+                let found = db.models_of_set(&set, Vec::new(), &after).await?;
+                found.into_iter().map(rows::answer).collect()
             }
         })
         .await
@@ -145,7 +142,7 @@ impl Store {
         &self,
         request: RequestKey,
         answer: RecordedAnswer,
-    ) -> Result<(), StoreError> {
+    ) -> StoreResult<()> {
         let ttl = self.settings.policy.idempotency_ttl;
         self.on_primary(move |db| async move {
             let session = db.begin().await?;
@@ -164,7 +161,7 @@ impl Store {
     pub async fn record_overdue(
         &self,
         answers: BTreeMap<RequestKey, (RecordedAnswer, EpochMs)>,
-    ) -> Result<HashMap<RequestKey, RecordedAnswer>, StoreError> {
+    ) -> StoreResult<HashMap<RequestKey, RecordedAnswer>> {
         let ttl = self.settings.policy.idempotency_ttl;
         self.on_primary(move |db| async move {
             let session = db.begin().await?;
@@ -193,7 +190,7 @@ impl Store {
         limit: Duration,
         render: fn(&T) -> RecordedAnswer,
         work: impl OnceWork<T>,
-    ) -> Result<Once<T>, StoreError> {
+    ) -> StoreResult<Once<T>> {
         let store = Arc::clone(self);
         let run = move |db: Db| async move {
             // What another transaction is writing now (the key, a plan's next version) is visible to the
@@ -224,7 +221,7 @@ impl Store {
         limit: Duration,
         render: fn(&T) -> RecordedAnswer,
         work: &impl OnceWork<T>,
-    ) -> Result<OnceAttempt<T>, DbErr> {
+    ) -> DbResult<OnceAttempt<T>> {
         let session = db.begin().await?;
         if session.dialect == Dialect::Postgres {
             let sql = format!("SET LOCAL statement_timeout = {}", limit.as_millis());

@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
-use sea_orm::DbErr;
 use uuid::Uuid;
 
 use crate::domain::clock::EpochMs;
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::{HistoryId, ScheduleId, SeatNumber};
 use crate::domain::rows::JournalEntry;
 use crate::domain::seat::SeatState;
-
-use crate::store::connection::lineage::{self, HISTORY};
-use crate::store::connection::rows;
-use crate::store::connection::session::Db;
+use crate::store::connection::{Db, DbResult, HISTORY, lineage, rows};
 use crate::store::{ReadFrom, Store};
 
 /// More entries than this are not read: a snapshot is cheaper then.
@@ -40,12 +36,12 @@ impl Store {
         schedule: ScheduleId,
         version: i64,
         from: ReadFrom,
-    ) -> Result<Option<Journal>, StoreError> {
+    ) -> StoreResult<Option<Journal>> {
         self.read_from(from, move |db| read(db, schedule, version)).await
     }
 }
 
-async fn read(db: Db, schedule: ScheduleId, version: i64) -> Result<Option<Journal>, DbErr> {
+async fn read(db: Db, schedule: ScheduleId, version: i64) -> DbResult<Option<Journal>> {
     type Columns = (i64, i64, Option<i64>, Option<String>, String);
     let sql = format!(
         "SELECT v.version, (SELECT {} - beat_at FROM heartbeat WHERE id = 1), j.version, j.changes,
@@ -74,7 +70,7 @@ async fn read(db: Db, schedule: ScheduleId, version: i64) -> Result<Option<Journ
 }
 
 /// Reads what [`rows::journal_column`] wrote.
-pub(crate) fn parse(text: &str) -> Result<Vec<(SeatNumber, SeatState)>, DbErr> {
+pub(crate) fn parse(text: &str) -> DbResult<Vec<(SeatNumber, SeatState)>> {
     let rows: Vec<Vec<i64>> =
         serde_json::from_str(text).map_err(|_| rows::corrupt("journal entry"))?;
     let one = |row: &Vec<i64>| {

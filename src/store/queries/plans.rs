@@ -13,14 +13,11 @@ use crate::domain::catalogue::{EnteredPlan, PlanVersion};
 use crate::domain::clock::EpochMs;
 use crate::domain::command::Keyed;
 use crate::domain::effect::{Once, RecordedAnswer};
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::HistoryId;
 use crate::domain::plan::{ReadPlan, SeatPlan};
-
 use crate::store::Store;
-use crate::store::connection::lineage::{self, HISTORY};
-use crate::store::connection::rows;
-use crate::store::connection::session::{Session, Transaction};
+use crate::store::connection::{DbResult, HISTORY, Session, Transaction, lineage, rows};
 
 /// A stored plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +39,7 @@ impl Store {
         plan: ReadPlan,
         keyed: Option<Keyed>,
         render: fn(&EnteredPlan) -> RecordedAnswer,
-    ) -> Result<Once<EnteredPlan>, StoreError> {
+    ) -> StoreResult<Once<EnteredPlan>> {
         let limit = self.settings.limits.creation_timeout;
         let plan = Arc::new(plan);
         self.once(keyed, limit, render, move |session, now| {
@@ -56,11 +53,7 @@ impl Store {
     }
 
     /// One version of a plan; the newest if `version` is absent.
-    pub async fn plan(
-        &self,
-        id: String,
-        version: Option<i32>,
-    ) -> Result<Option<StoredPlan>, StoreError> {
+    pub async fn plan(&self, id: String, version: Option<i32>) -> StoreResult<Option<StoredPlan>> {
         self.find(move |db| {
             let id = id.clone();
             async move { find(&db, id, version).await }
@@ -75,7 +68,7 @@ pub(crate) async fn insert(
     now: EpochMs,
     id: String,
     plan: &SeatPlan,
-) -> Result<PlanVersion, DbErr> {
+) -> DbResult<PlanVersion> {
     let layout = serde_json::to_string(plan).map_err(|error| DbErr::Type(error.to_string()))?;
     let newest = newest(id.clone(), None).one(&session.connection).await?;
     let version = match newest {
@@ -116,7 +109,7 @@ pub(crate) async fn find<C: ConnectionTrait>(
     session: &Session<C>,
     id: String,
     version: Option<i32>,
-) -> Result<Option<StoredPlan>, DbErr> {
+) -> DbResult<Option<StoredPlan>> {
     let select = newest(id, version).expr_as(Expr::cust(HISTORY), "history");
     let row = select.into_model::<PlanRow>().one(&session.connection).await?;
     let Some(row) = row else { return Ok(None) };

@@ -2,15 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sea_orm::DbErr;
 use uuid::Uuid;
 
 use crate::domain::effect::PricedSeat;
 use crate::domain::ids::{ScheduleId, SeatNumber};
 use crate::domain::rows::SeatKey;
-
-use crate::store::connection::rows;
-use crate::store::connection::session::Db;
+use crate::store::connection::{Db, DbResult, rows};
 
 /// The labels and prices of the seats of some claims.
 pub(crate) struct Priced {
@@ -24,7 +21,7 @@ impl Priced {
     pub(crate) async fn of<'a>(
         db: &Db,
         claims: impl Iterator<Item = (ScheduleId, &'a [SeatNumber])>,
-    ) -> Result<Self, DbErr> {
+    ) -> DbResult<Self> {
         type Columns = (i64, i32, String, i64, Option<Uuid>);
         let (mut schedules, mut listed) = (BTreeSet::new(), BTreeSet::new());
         for (schedule, seats) in claims {
@@ -55,7 +52,7 @@ impl Priced {
         schedule: ScheduleId,
         list: &[SeatNumber],
         owned: impl Fn(Option<Uuid>) -> bool,
-    ) -> Result<(Vec<PricedSeat>, Vec<PricedSeat>), DbErr> {
+    ) -> DbResult<(Vec<PricedSeat>, Vec<PricedSeat>)> {
         let (mut own, mut other) = (Vec::new(), Vec::new());
         for number in list {
             let found = self.seats.get(&(schedule, *number));
@@ -71,12 +68,12 @@ impl Priced {
         &self,
         schedule: ScheduleId,
         list: &[SeatNumber],
-    ) -> Result<Vec<PricedSeat>, DbErr> {
+    ) -> DbResult<Vec<PricedSeat>> {
         self.split(schedule, list, |_| true).map(|(seats, _)| seats)
     }
 
     /// The currency of a schedule.
-    pub(crate) fn currency(&self, schedule: ScheduleId) -> Result<String, DbErr> {
+    pub(crate) fn currency(&self, schedule: ScheduleId) -> DbResult<String> {
         let found = self.currencies.get(&schedule);
         found.cloned().ok_or_else(|| rows::corrupt("schedule"))
     }

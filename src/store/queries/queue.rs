@@ -7,12 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use sea_orm::DbErr;
 use uuid::Uuid;
 
-use crate::domain::execution_error::StoreError;
-
+use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::store::Store;
-use crate::store::connection::dialect::RowSet;
-use crate::store::connection::rows;
-use crate::store::connection::session::{Commit, Db, Transaction};
+use crate::store::connection::{Commit, Db, DbResult, RowSet, Transaction, rows};
 
 /// A message as the database keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +41,7 @@ pub(crate) fn ms(life: Duration) -> i64 {
     i64::try_from(life.as_millis()).unwrap_or(i64::MAX)
 }
 
-pub(crate) fn message(partition: i16, id: String, body: &str) -> Result<StoredMessage, DbErr> {
+pub(crate) fn message(partition: i16, id: String, body: &str) -> DbResult<StoredMessage> {
     let body = STANDARD.decode(body).map_err(|_| rows::corrupt("body"))?;
     let partition = u16::try_from(partition).map_err(|_| rows::corrupt("part"))?;
     Ok(StoredMessage { partition, id, body })
@@ -55,7 +52,7 @@ pub(crate) async fn append(
     session: &Transaction,
     messages: &[StoredMessage],
     max: u64,
-) -> Result<bool, DbErr> {
+) -> DbResult<bool> {
     let count = i64::try_from(messages.len()).unwrap_or(i64::MAX);
     let sql = "UPDATE queue_counter SET last = last + $1, waiting = waiting + $1
          WHERE id = 1 AND waiting + $1 <= $2 RETURNING last";
@@ -81,7 +78,7 @@ impl Store {
         messages: Vec<StoredMessage>,
         max: u64,
         limit: Duration,
-    ) -> Result<bool, StoreError> {
+    ) -> StoreResult<bool> {
         let work = move |db: Db| async move {
             let session = db.begin().await?;
             if !append(&session, &messages, max).await? {
@@ -97,7 +94,7 @@ impl Store {
     }
 
     /// The number of the newest message that was ever appended.
-    pub async fn queue_last(&self) -> Result<i64, StoreError> {
+    pub async fn queue_last(&self) -> StoreResult<i64> {
         self.on_primary(move |db| async move {
             let last = db.fetch_one("SELECT last FROM queue_counter WHERE id = 1", vec![]).await?;
             last.ok_or_else(|| rows::corrupt("queue_counter"))
@@ -113,7 +110,7 @@ impl Store {
         life: Duration,
         after: i64,
         limit: usize,
-    ) -> Result<Fetched, StoreError> {
+    ) -> StoreResult<Fetched> {
         self.on_primary(move |db| async move {
             let sql = format!(
                 "INSERT INTO queue_consumer (part, owner, until) VALUES ($1, $2, {now} + $3)
@@ -132,13 +129,13 @@ impl Store {
             let found = db.fetch::<(i64, String, String)>(sql, values).await?.into_iter();
             let messages =
                 found.map(|(number, id, body)| Ok((number, message(part(partition), id, &body)?)));
-            Ok::<_, DbErr>(Fetched::Messages(messages.collect::<Result<_, DbErr>>()?))
+            Ok::<_, DbErr>(Fetched::Messages(messages.collect::<DbResult<_>>()?))
         })
         .await
     }
 
     /// Ends `owner`'s lease of a partition.
-    pub async fn queue_leave(&self, partition: u16, owner: Uuid) -> Result<(), StoreError> {
+    pub async fn queue_leave(&self, partition: u16, owner: Uuid) -> StoreResult<()> {
         self.on_primary(move |db| async move {
             let sql = "DELETE FROM queue_consumer WHERE part = $1 AND owner = $2";
             db.execute(sql, vec![part(partition).into(), owner.into()]).await.map(drop)
@@ -147,7 +144,7 @@ impl Store {
     }
 
     /// Deletes the messages of a partition up to a number.
-    pub async fn queue_delete(&self, partition: u16, until: i64) -> Result<(), StoreError> {
+    pub async fn queue_delete(&self, partition: u16, until: i64) -> StoreResult<()> {
         self.on_primary(move |db| async move {
             let session = db.begin().await?;
             let sql = "DELETE FROM queue_message WHERE part = $1 AND number <= $2";

@@ -2,13 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sea_orm::DbErr;
 
-use crate::domain::execution_error::StoreError;
-
+use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::store::Store;
-use crate::store::connection::dialect::RowSet;
-use crate::store::connection::session::Commit;
+use crate::store::connection::{Commit, DbResult, RowSet};
 use crate::store::queries::queue::{StoredMessage, append, message, part};
 
 /// A message that could not be executed.
@@ -38,11 +35,7 @@ fn storable(text: &str) -> String {
 
 impl Store {
     /// Stores a message as a dead letter. One with the same id is replaced.
-    pub async fn queue_park(
-        &self,
-        message: StoredMessage,
-        reason: String,
-    ) -> Result<(), StoreError> {
+    pub async fn queue_park(&self, message: StoredMessage, reason: String) -> StoreResult<()> {
         self.on_primary(move |db| async move {
             let sql = format!(
                 "INSERT INTO queue_letter (id, part, body, reason, parked_at)
@@ -64,7 +57,7 @@ impl Store {
         &self,
         after: Option<(i64, String)>,
         limit: usize,
-    ) -> Result<Vec<StoredLetter>, StoreError> {
+    ) -> StoreResult<Vec<StoredLetter>> {
         self.on_primary(move |db| async move {
             let sql = "SELECT part, id, body, reason, parked_at FROM queue_letter
                  WHERE (parked_at, id) > ($2, $3) ORDER BY parked_at, id LIMIT $1";
@@ -76,7 +69,7 @@ impl Store {
                 |(part, id, body, reason, parked_at): (i16, String, String, String, i64)| {
                     Ok(StoredLetter { message: message(part, id, &body)?, reason, parked_at })
                 };
-            found.into_iter().map(letter).collect::<Result<_, DbErr>>()
+            found.into_iter().map(letter).collect::<DbResult<_>>()
         })
         .await
     }
@@ -87,7 +80,7 @@ impl Store {
         &self,
         ids: Vec<String>,
         back_within: Option<u64>,
-    ) -> Result<LettersTaken, StoreError> {
+    ) -> StoreResult<LettersTaken> {
         self.on_primary(move |db| async move {
             let session = db.begin().await?;
             let set = RowSet::of(ids).with("id", String::clone);
@@ -100,7 +93,7 @@ impl Store {
                 (at, id).cmp(&(next_at, next_id))
             });
             let messages = taken.into_iter().map(|(part, id, body, _)| message(part, id, &body));
-            let messages: Vec<StoredMessage> = messages.collect::<Result<_, DbErr>>()?;
+            let messages: Vec<StoredMessage> = messages.collect::<DbResult<_>>()?;
             if let (Some(max), false) = (back_within, messages.is_empty())
                 && !append(&session, &messages, max).await?
             {

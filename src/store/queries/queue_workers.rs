@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::domain::execution_error::StoreError;
-
+use crate::domain::execution_error::StoreResult;
 use crate::store::Store;
 use crate::store::queries::queue::ms;
 
@@ -17,7 +16,7 @@ impl Store {
         queue: String,
         id: Uuid,
         life: Duration,
-    ) -> Result<Vec<Uuid>, StoreError> {
+    ) -> StoreResult<Vec<Uuid>> {
         self.on_primary(move |db| async move {
             let now = db.dialect.now();
             let sql = format!("DELETE FROM queue_worker WHERE queue = $1 AND until <= {now}");
@@ -34,7 +33,7 @@ impl Store {
     }
 
     /// Removes the process `id` from the workers of `queue`.
-    pub async fn queue_worker_leave(&self, queue: String, id: Uuid) -> Result<(), StoreError> {
+    pub async fn queue_worker_leave(&self, queue: String, id: Uuid) -> StoreResult<()> {
         self.on_primary(move |db| async move {
             let sql = "DELETE FROM queue_worker WHERE queue = $1 AND id = $2";
             db.execute(sql, vec![queue.into(), id.into()]).await.map(drop)

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use entity::{event, schedule, schedule_version};
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Set,
+    ActiveModelTrait as _, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Set,
 };
 use uuid::Uuid;
 
@@ -13,15 +13,12 @@ use crate::domain::catalogue::{NewSchedule, Page, PlanSource, PlanVersion, Sched
 use crate::domain::clock::EpochMs;
 use crate::domain::command::Keyed;
 use crate::domain::effect::{Once, RecordedAnswer};
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::{EventId, InHistory, ScheduleId};
 use crate::domain::plan::SeatPlan;
 use crate::domain::rejection::Rejection;
-
 use crate::store::Store;
-use crate::store::connection::dialect::RowSet;
-use crate::store::connection::rows;
-use crate::store::connection::session::{Db, Transaction};
+use crate::store::connection::{Db, DbResult, RowSet, Transaction, rows};
 use crate::store::queries::plans;
 
 /// Seats in one statement; bounds the memory of a statement, not its speed.
@@ -36,7 +33,7 @@ impl Store {
         source: PlanSource,
         keyed: Option<Keyed>,
         render: fn(&Schedule) -> RecordedAnswer,
-    ) -> Result<Once<Schedule>, StoreError> {
+    ) -> StoreResult<Once<Schedule>> {
         let limit = self.settings.limits.creation_timeout;
         let input = Arc::new((new, source));
         self.once(keyed, limit, render, move |session, now| {
@@ -47,7 +44,7 @@ impl Store {
     }
 
     /// One schedule.
-    pub async fn schedule(&self, id: ScheduleId) -> Result<Option<Schedule>, StoreError> {
+    pub async fn schedule(&self, id: ScheduleId) -> StoreResult<Option<Schedule>> {
         self.find(move |db| async move {
             let row = schedule::Entity::find_by_id(id.0).one(&db.connection).await?;
             row.map(rows::schedule).transpose()
@@ -61,7 +58,7 @@ impl Store {
         event: EventId,
         after: Option<InHistory<ScheduleId>>,
         limit: usize,
-    ) -> Result<Page<Schedule>, StoreError> {
+    ) -> StoreResult<Page<Schedule>> {
         let (history, from) = self.history_of_page(after.map(|after| after.history)).await?;
         let read = move |db: Db| async move {
             let rows = schedule::Entity::find()
@@ -71,7 +68,7 @@ impl Store {
                 .limit(limit as u64 + 1)
                 .all(&db.connection)
                 .await?;
-            rows.into_iter().map(rows::schedule).collect::<Result<Vec<Schedule>, DbErr>>()
+            rows.into_iter().map(rows::schedule).collect::<DbResult<Vec<Schedule>>>()
         };
         let rows = self.read_from(from, read).await?;
         Ok(Page::of(history, rows, limit, |schedule| schedule.id))
@@ -83,7 +80,7 @@ async fn create(
     now: EpochMs,
     new: &NewSchedule,
     source: &PlanSource,
-) -> Result<Result<Schedule, Rejection>, DbErr> {
+) -> DbResult<Result<Schedule, Rejection>> {
     if event::Entity::find_by_id(new.event.0).one(&session.connection).await?.is_none() {
         return Ok(Err(Rejection::NotFound("event")));
     }
@@ -115,7 +112,7 @@ async fn insert_schedule(
     new: &NewSchedule,
     plan: PlanVersion,
     layout: &SeatPlan,
-) -> Result<Schedule, DbErr> {
+) -> DbResult<Schedule> {
     let rules = &new.rules;
     let small = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
     let row = schedule::ActiveModel {
@@ -140,7 +137,7 @@ async fn insert_seats(
     session: &Transaction,
     schedule: ScheduleId,
     plan: &SeatPlan,
-) -> Result<(), DbErr> {
+) -> DbResult<()> {
     let seats: Vec<(i32, &str, i64)> = plan
         .seats()
         .map(|(number, placed)| {

@@ -1,14 +1,9 @@
 //! The states of all seats of a schedule at one version.
 
-use sea_orm::DbErr;
-
 use crate::domain::clock::EpochMs;
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::{InHistory, ScheduleId};
-
-use crate::store::connection::lineage::{self, HISTORY};
-use crate::store::connection::rows;
-use crate::store::connection::session::Db;
+use crate::store::connection::{Db, DbResult, HISTORY, lineage, rows};
 use crate::store::{ReadFrom, Store};
 
 /// The seats of a schedule at a version.
@@ -26,12 +21,12 @@ impl Store {
         &self,
         schedule: ScheduleId,
         from: ReadFrom,
-    ) -> Result<Option<Snapshot>, StoreError> {
+    ) -> StoreResult<Option<Snapshot>> {
         self.read_from(from, move |db| read(db, schedule)).await
     }
 }
 
-async fn read(db: Db, schedule: ScheduleId) -> Result<Option<Snapshot>, DbErr> {
+async fn read(db: Db, schedule: ScheduleId) -> DbResult<Option<Snapshot>> {
     // The history comes once, with the first seat.
     let sql = format!(
         "SELECT v.version, s.number, s.state, s.held_until,

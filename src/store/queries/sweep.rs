@@ -4,10 +4,9 @@ use sea_orm::DbErr;
 use uuid::Uuid;
 
 use crate::domain::clock::EpochMs;
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::{HoldId, ScheduleId};
-
-use crate::store::connection::dialect::Dialect;
+use crate::store::connection::Dialect;
 use crate::store::{ReadFrom, Store};
 
 /// How long the record of a batch is kept: far longer than a lost COMMIT is resolved.
@@ -20,10 +19,7 @@ impl Store {
     /// At most `limit` holds whose end has come, the oldest first, with their written end and the
     /// database's time. Those that an outage stretches are left out while it does. Read on the primary: a
     /// replica would name holds that are gone.
-    pub async fn due_holds(
-        &self,
-        limit: u32,
-    ) -> Result<Vec<(HoldId, EpochMs, EpochMs)>, StoreError> {
+    pub async fn due_holds(&self, limit: u32) -> StoreResult<Vec<(HoldId, EpochMs, EpochMs)>> {
         let grace = i64::try_from(self.settings.policy.outage_grace.as_millis()).unwrap_or(0);
         self.on_primary(move |db| async move {
             let now = db.dialect.now();
@@ -48,7 +44,7 @@ impl Store {
 
     /// How many holds have an end that has not come, outages not considered. Counted where reads go, from an
     /// index of those alone.
-    pub async fn holds_alive(&self) -> Result<i64, StoreError> {
+    pub async fn holds_alive(&self) -> StoreResult<i64> {
         self.read_from(ReadFrom::Anywhere, move |db| async move {
             let sql = format!(
                 "SELECT count(*) FROM hold WHERE status = 0 AND held_until > (SELECT {})",
@@ -61,7 +57,7 @@ impl Store {
 
     /// Deletes some of the expired answers and old batch records and returns their number. Call it until it
     /// finds few.
-    pub async fn purge(&self) -> Result<u64, StoreError> {
+    pub async fn purge(&self) -> StoreResult<u64> {
         let oldest = self.clock().0.saturating_sub(BATCH_LIFE_MS);
         self.on_primary(move |db| async move {
             let due = format!("expires_at <= (SELECT {})", db.dialect.now());

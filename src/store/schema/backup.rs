@@ -7,10 +7,9 @@ use std::{fs, io};
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 
-use crate::domain::execution_error::StoreError;
-
-use crate::store::connection::connect::{Target, literal};
-use crate::store::connection::files;
+use crate::domain::execution_error::{StoreError, StoreResult};
+use crate::store::connection::connect::literal;
+use crate::store::connection::{Target, files};
 use crate::store::{Settings, Store};
 
 impl Store {
@@ -20,7 +19,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unfit`] for PostgreSQL, for a file that exists, for one that cannot be written.
-    pub async fn back_up(settings: &Settings, to: &Path) -> Result<u64, StoreError> {
+    pub async fn back_up(settings: &Settings, to: &Path) -> StoreResult<u64> {
         let Target::Sqlite { path } = &settings.target else {
             let remedy =
                 "postgresql has its own tools: pg_basebackup or pg_dump (docs/operations.md)";

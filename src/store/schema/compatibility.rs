@@ -2,14 +2,12 @@
 //! replicas are replaced one by one, and a faulty release is rolled back.
 
 use migration::Migrator;
-use sea_orm::DbErr;
 use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager};
 
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::faults::release;
-
 use crate::store::Store;
-use crate::store::connection::session::Db;
+use crate::store::connection::{Db, DbResult};
 
 /// Where sea-orm-migration records the applied steps.
 const TABLE: &str = "seaql_migrations";
@@ -48,7 +46,7 @@ impl Schema {
 
 impl Store {
     /// Compares the schema with this program; only reads.
-    pub async fn schema(&self) -> Result<Schema, StoreError> {
+    pub async fn schema(&self) -> StoreResult<Schema> {
         self.on_primary(|db| async move { schema_status(&db).await }).await
     }
 }
@@ -65,13 +63,13 @@ impl MigratorTrait for Steps {
 }
 
 /// Compares the schema of this database with this program.
-pub(crate) async fn schema_status(db: &Db) -> Result<Schema, DbErr> {
+pub(crate) async fn schema_status(db: &Db) -> DbResult<Schema> {
     let own: Vec<String> = Steps::migrations().iter().map(|step| step.name().to_owned()).collect();
     Ok(compare_migrations(&own, &applied(db).await?))
 }
 
 /// The names of the applied steps, of any program.
-async fn applied(db: &Db) -> Result<Vec<String>, DbErr> {
+async fn applied(db: &Db) -> DbResult<Vec<String>> {
     if !SchemaManager::new(&db.connection).has_table(TABLE).await? {
         return Ok(Vec::new());
     }

@@ -6,13 +6,10 @@ use std::time::{Duration, Instant};
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr};
 use sea_orm_migration::MigratorTrait as _;
 
-use crate::domain::execution_error::StoreError;
-
+use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::store::Store;
-use crate::store::connection::connect::{Limits, Target};
-use crate::store::connection::dialect::Dialect;
-use crate::store::connection::errors::{ErrorClass, classify, timed_out};
-use crate::store::connection::session::Db;
+use crate::store::connection::errors::timed_out;
+use crate::store::connection::{Db, DbResult, Dialect, ErrorClass, Limits, Target, classify};
 use crate::store::schema::compatibility::{Schema, Steps, schema_status};
 
 /// The advisory lock under which one replica migrates while the others wait. An arbitrary number.
@@ -41,7 +38,7 @@ const ADVISORY_LOCK_PAUSE: Duration = Duration::from_millis(200);
 impl Store {
     /// Applies the missing steps on a connection of its own, under an advisory lock (sea-orm-migration takes
     /// none: replicas that start together would fail on each other's tables). Returns their number.
-    pub async fn migrate(target: &Target, limits: &Limits) -> Result<usize, StoreError> {
+    pub async fn migrate(target: &Target, limits: &Limits) -> StoreResult<usize> {
         target.prepare()?;
         let mut options = target.writer_options(limits, 1, &Arc::default());
         options.connect_lazy(false);
@@ -61,7 +58,7 @@ impl Store {
 
 /// SQLite switches a new file to its write-ahead log under a lock for which it does not wait: if several processes
 /// start on one file, all but one get a busy error.
-async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+async fn connect(options: ConnectOptions) -> DbResult<DatabaseConnection> {
     for _ in 0..BUSY_ATTEMPTS {
         match Database::connect(options.clone()).await {
             Err(error) if classify(&error) == ErrorClass::Retry => {
@@ -74,7 +71,7 @@ async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
 }
 
 /// Applies what is missing, and leaves the steps of a newer program alone.
-async fn apply(db: &Db) -> Result<usize, DbErr> {
+async fn apply(db: &Db) -> DbResult<usize> {
     match schema_status(db).await? {
         Schema::Behind(steps) => {
             Steps::up(&db.connection, None).await?;
@@ -84,7 +81,7 @@ async fn apply(db: &Db) -> Result<usize, DbErr> {
     }
 }
 
-async fn migrate_locked(db: &Db) -> Result<usize, DbErr> {
+async fn migrate_locked(db: &Db) -> DbResult<usize> {
     let timeout = TABLE_LOCK_TIMEOUT.as_millis();
     let settings = format!("SET statement_timeout = 0; SET lock_timeout = {timeout}");
     db.connection.execute_unprepared(&settings).await?;
@@ -99,7 +96,7 @@ async fn migrate_locked(db: &Db) -> Result<usize, DbErr> {
 }
 
 /// Tries again until every step has locked its tables; a step that could not is rolled back.
-async fn apply_until_unlocked(db: &Db) -> Result<usize, DbErr> {
+async fn apply_until_unlocked(db: &Db) -> DbResult<usize> {
     let mut steps = 0;
     let mut in_use = None;
     let began = Instant::now();
@@ -130,7 +127,7 @@ async fn apply_until_unlocked(db: &Db) -> Result<usize, DbErr> {
 }
 
 /// SQLite: of several processes one migrates, and the others then find the steps applied.
-async fn migrate_file(db: &Db) -> Result<usize, DbErr> {
+async fn migrate_file(db: &Db) -> DbResult<usize> {
     db.connection.execute_unprepared("BEGIN IMMEDIATE").await?;
     let steps = apply(db).await;
     let end = if steps.is_ok() { "COMMIT" } else { "ROLLBACK" };
