@@ -267,7 +267,7 @@ impl Engine {
         let streams = Arc::downgrade(&self.services.streams);
         metrics.before_reading(move |metrics| {
             if let Some(store) = store.upgrade() {
-                store.note_pools();
+                store.record_pools();
             }
             health.note(&metrics.health);
             let listeners = streams.upgrade().map_or(0, |streams| streams.listeners());

@@ -12,14 +12,21 @@ pub struct Model {
     /// The key.
     #[sea_orm(primary_key, auto_increment = false)]
     pub key: String,
-    /// SHA-256 over what the request means: method, path, query and body.
+    /// SHA-256 over what was understood of the request.
     pub fingerprint: String,
-    /// HTTP status, 2xx.
+    /// HTTP status: 2xx, or that of a refusal for a request that came through the queue.
     pub status: i16,
     /// The body as sent.
     pub body: String,
     /// Epoch milliseconds.
     pub expires_at: i64,
+    /// What the answer describes: 1 nothing, 2 a hold, 3 a booking, 4 a block, 5 an event, 6 a schedule,
+    /// 7 a seat plan; absent if an older release wrote the row.
+    pub kind: Option<i16>,
+    /// The id of what the answer describes; of a seat plan `version/id`.
+    pub resource_id: Option<String>,
+    /// `expires_at` of the answer that `kind` and `resource_id` belong to: an older release does not write them.
+    pub described_until: Option<i64>,
 }
 
 /// The batch and the queries join by key; no relation is walked.

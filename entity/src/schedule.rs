@@ -15,7 +15,7 @@ pub struct Model {
     pub starts_at: i64,
     /// ISO 4217 code of all prices.
     pub currency: String,
-    /// Epoch milliseconds; on sale immediately if absent.
+    /// Epoch milliseconds; on sale from the start if absent.
     pub sales_open_at: Option<i64>,
     /// Epoch milliseconds; never closes if absent.
     pub sales_close_at: Option<i64>,
@@ -23,7 +23,7 @@ pub struct Model {
     pub max_seats_per_booking: i32,
     /// Live seats of one customer; no limit if absent.
     pub max_seats_per_customer: Option<i32>,
-    /// The life of a hold that does not ask for one.
+    /// The life of a hold whose request states none.
     pub hold_ttl_ms: i64,
     /// Its layout.
     pub plan_id: String,

@@ -1,8 +1,9 @@
 //! The migrations of Seatlock's schema. `entity` has the same tables as sea-orm entities.
 //!
-//! Steps add (expand), and a later release removes (contract): the previous release must still work on the newer
+//! A step adds (expand), and a later release removes (contract): the previous release must work with the newer
 //! schema, since replicas are replaced one by one. The name of a step that removes something ends in `_needs_` and
-//! the date and number of the step whose program no longer uses it; an older program refuses to run on the result (`src/store/schema/compatibility.rs`, CONTRIBUTING.md).
+//! the date and number of the step whose program does without it; an older program refuses the schema after it
+//! (`src/store/schema/compatibility.rs`, CONTRIBUTING.md).
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{DbBackend, Statement};
@@ -15,6 +16,7 @@ mod m20261128_000001_find_live_claims_of_a_customer;
 mod m20261128_000010_name_the_history;
 mod m20261128_000020_list_live_blocks;
 mod m20261128_000030_create_queue_worker;
+mod m20261128_000040_describe_answers;
 #[cfg(feature = "rehearsal")]
 pub mod rehearsal;
 
@@ -26,20 +28,45 @@ pub struct Migrator;
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
-            Box::new(m20261122_000001_create_catalogue::Migration),
-            Box::new(m20261122_000002_create_reservations::Migration),
-            Box::new(m20261122_000003_create_queue::Migration),
-            Box::new(m20261122_000005_know_restored_copies::Migration),
+            Box::new(m20261122_000001_create_catalogue::STEP),
+            Box::new(m20261122_000002_create_reservations::STEP),
+            Box::new(m20261122_000003_create_queue::STEP),
+            Box::new(m20261122_000005_know_restored_copies::STEP),
             Box::new(m20261128_000001_find_live_claims_of_a_customer::Migration),
-            Box::new(m20261128_000010_name_the_history::Migration),
-            Box::new(m20261128_000020_list_live_blocks::Migration),
-            Box::new(m20261128_000030_create_queue_worker::Migration),
+            Box::new(m20261128_000010_name_the_history::STEP),
+            Box::new(m20261128_000020_list_live_blocks::STEP),
+            Box::new(m20261128_000030_create_queue_worker::STEP),
+            Box::new(m20261128_000040_describe_answers::STEP),
         ]
     }
 }
 
+/// A step whose statements both databases can run.
+struct Step {
+    name: &'static str,
+    up: &'static [&'static str],
+    down: &'static [&'static str],
+}
+
+impl MigrationName for Step {
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Step {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        run(manager, self.up).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        run(manager, self.down).await
+    }
+}
+
 /// Runs the statements, written once for both databases: `{id}`, `{uuid}`, `{small}` and the storage
-/// options are the only words in which their schemas differ.
+/// options are the only differences of their schemas.
 async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbErr> {
     let postgres = manager.get_database_backend() == DbBackend::Postgres;
     let words: [(&str, &str, &str); 7] = [
@@ -65,8 +92,7 @@ async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbE
     Ok(())
 }
 
-/// How long the creation of an index waits for the transactions that began before it, such as a backup.
-/// Other statements do not wait for it.
+/// How long the creation of an index waits for older transactions, such as a backup. It blocks no other statement.
 const INDEX_WAIT: &str = "SET lock_timeout = '10min'";
 
 /// Creates an index on a table that others write to meanwhile. The step must not run in a transaction.

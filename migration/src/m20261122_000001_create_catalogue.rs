@@ -1,20 +1,9 @@
 //! Events, seat plans and schedules: what a box office writes.
 
-use sea_orm_migration::prelude::*;
+use crate::Step;
 
-#[derive(DeriveMigrationName)]
-pub(crate) struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, UP).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, DOWN).await
-    }
-}
+pub(crate) const STEP: Step =
+    Step { name: "m20261122_000001_create_catalogue", up: UP, down: DOWN };
 
 const UP: &[&str] = &[
     "CREATE TABLE event (id {id}, name TEXT NOT NULL, created_at BIGINT NOT NULL)",

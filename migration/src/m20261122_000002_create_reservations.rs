@@ -4,21 +4,10 @@
 //! cached while the table was empty, that plan scans the growing table (48 ms per 86 rows, measured). The
 //! batch writes the rows of several tables together or not at all, which is what a key would check.
 
-use sea_orm_migration::prelude::*;
+use crate::Step;
 
-#[derive(DeriveMigrationName)]
-pub(crate) struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, UP).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, DOWN).await
-    }
-}
+pub(crate) const STEP: Step =
+    Step { name: "m20261122_000002_create_reservations", up: UP, down: DOWN };
 
 const UP: &[&str] = &[
     "CREATE TABLE schedule_version (
@@ -63,7 +52,7 @@ const UP: &[&str] = &[
         body TEXT NOT NULL, expires_at BIGINT NOT NULL, PRIMARY KEY (caller, key)) {keyed}",
     "CREATE INDEX idempotency_due ON idempotency (expires_at)",
     "CREATE TABLE heartbeat (id {small} NOT NULL PRIMARY KEY, beat_at BIGINT NOT NULL)",
-    // Zero means no heartbeat yet, so the time before the first one is no outage.
+    // Zero: no heartbeat yet, so the time before the first one is no outage.
     "INSERT INTO heartbeat (id, beat_at) VALUES (1, 0)",
     // Which history of PostgreSQL the versions belong to; empty until the first writer.
     "CREATE TABLE lineage (

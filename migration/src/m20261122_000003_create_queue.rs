@@ -1,24 +1,12 @@
-//! The queue in the database: messages, consumers and dead letters.
+//! The admission queue in the database: messages, consumers of partitions, dead letters.
 
-use sea_orm_migration::prelude::*;
+use crate::Step;
 
-#[derive(DeriveMigrationName)]
-pub(crate) struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, UP).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, DOWN).await
-    }
-}
+pub(crate) const STEP: Step = Step { name: "m20261122_000003_create_queue", up: UP, down: DOWN };
 
 const UP: &[&str] = &[
-    // Its row gives the numbers. A publisher locks it until COMMIT, so a smaller number never becomes visible after
-    // a greater one, as it would with a sequence.
+    // Its row has the newest number. A publisher holds the row until COMMIT, so a smaller number never becomes
+    // visible after a greater one, as it would with a sequence.
     "CREATE TABLE queue_counter (
         id {small} NOT NULL PRIMARY KEY, last BIGINT NOT NULL, waiting BIGINT NOT NULL) {keyed,hottest}",
     "INSERT INTO queue_counter (id, last, waiting) VALUES (1, 0, 0)",

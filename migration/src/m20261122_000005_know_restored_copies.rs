@@ -1,18 +1,11 @@
-//! The identifier of a table, which PostgreSQL gives anew: it distinguishes a database that was restored on its own
-//! server from the lost one.
+//! Distinguishes a database that was restored on its own server from the one that was lost: by the identifier of a
+//! table, which PostgreSQL assigns anew.
 
-use sea_orm_migration::prelude::*;
+use crate::Step;
 
-#[derive(DeriveMigrationName)]
-pub(crate) struct Migration;
+pub(crate) const STEP: Step =
+    Step { name: "m20261122_000005_know_restored_copies", up: UP, down: DOWN };
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, &["ALTER TABLE lineage ADD COLUMN table_oid BIGINT"]).await
-    }
+const UP: &[&str] = &["ALTER TABLE lineage ADD COLUMN table_oid BIGINT"];
 
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, &["ALTER TABLE lineage DROP COLUMN table_oid"]).await
-    }
-}
+const DOWN: &[&str] = &["ALTER TABLE lineage DROP COLUMN table_oid"];

@@ -1,18 +1,13 @@
 //! The short name of the history that the database is writing, random: tags, ids of events and cursors carry it.
 
-use sea_orm_migration::prelude::*;
+use crate::Step;
 
-#[derive(DeriveMigrationName)]
-pub(crate) struct Migration;
+pub(crate) const STEP: Step =
+    Step { name: "m20261128_000010_name_the_history", up: UP, down: DOWN };
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let add = "ALTER TABLE lineage ADD COLUMN history TEXT NOT NULL DEFAULT ''";
-        crate::run(manager, &[add, "UPDATE lineage SET history = {history}"]).await
-    }
+const UP: &[&str] = &[
+    "ALTER TABLE lineage ADD COLUMN history TEXT NOT NULL DEFAULT ''",
+    "UPDATE lineage SET history = {history}",
+];
 
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, &["ALTER TABLE lineage DROP COLUMN history"]).await
-    }
-}
+const DOWN: &[&str] = &["ALTER TABLE lineage DROP COLUMN history"];

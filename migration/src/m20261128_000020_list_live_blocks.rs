@@ -1,21 +1,10 @@
 //! The index for the list of a schedule's live blocks, which skips lifted ones.
 
-use sea_orm_migration::prelude::*;
+use crate::Step;
 
-#[derive(DeriveMigrationName)]
-pub(crate) struct Migration;
+pub(crate) const STEP: Step =
+    Step { name: "m20261128_000020_list_live_blocks", up: UP, down: DOWN };
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(
-            manager,
-            &["CREATE INDEX block_live ON block (schedule_id, id) WHERE NOT lifted"],
-        )
-        .await
-    }
+const UP: &[&str] = &["CREATE INDEX block_live ON block (schedule_id, id) WHERE NOT lifted"];
 
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, &["DROP INDEX block_live"]).await
-    }
-}
+const DOWN: &[&str] = &["DROP INDEX block_live"];

@@ -1,20 +1,9 @@
-//! The workers of the queue, which distribute its partitions among themselves.
+//! The processes that execute the requests of the admission queue and share its partitions.
 
-use sea_orm_migration::prelude::*;
+use crate::Step;
 
-#[derive(DeriveMigrationName)]
-pub(crate) struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, UP).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, DOWN).await
-    }
-}
+pub(crate) const STEP: Step =
+    Step { name: "m20261128_000030_create_queue_worker", up: UP, down: DOWN };
 
 const UP: &[&str] = &["CREATE TABLE queue_worker (
         queue TEXT NOT NULL, id {uuid} NOT NULL, until BIGINT NOT NULL,

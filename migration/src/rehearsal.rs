@@ -1,20 +1,17 @@
-//! Steps of releases that do not exist, for tests of a rolling update. Only programs for tests have them.
+//! Steps of releases that do not exist, for the test of a rolling update; only in programs built for tests.
 
 use sea_orm_migration::prelude::*;
 
-/// The steps after the last real one: one that adds, and one that removes what it replaced.
+use crate::Step;
+
+/// The steps after the last real one: one that adds, one that removes what it replaced.
 #[must_use]
 pub fn steps() -> Vec<Box<dyn MigrationTrait>> {
     vec![Box::new(EXPAND), Box::new(CONTRACT)]
 }
 
-struct Step {
-    name: &'static str,
-    up: &'static [&'static str],
-    down: &'static [&'static str],
-}
-
-/// Adds, like a real step, a table, an index, and columns that may be empty or have a default, on tables in use.
+/// As a real step would: columns that may be empty or have a default, on tables that are being written, a
+/// table and an index.
 const EXPAND: Step = Step {
     name: "m99990101_000001_add_gifts",
     up: &[
@@ -34,26 +31,9 @@ const EXPAND: Step = Step {
     ],
 };
 
-/// Removes what only programs without the previous step use.
+/// Removes what only programs without the step before need.
 const CONTRACT: Step = Step {
     name: "m99990102_000001_drop_cancelled_at_needs_99990101_000001",
     up: &["ALTER TABLE booking DROP COLUMN cancelled_at"],
     down: &["ALTER TABLE booking ADD COLUMN cancelled_at BIGINT"],
 };
-
-impl MigrationName for Step {
-    fn name(&self) -> &str {
-        self.name
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Step {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, self.up).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        crate::run(manager, self.down).await
-    }
-}

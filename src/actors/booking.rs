@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use futures_util::future::BoxFuture;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::domain::command::Command;
-use crate::domain::effect::Outcome;
+use crate::domain::effect::{ExecutedCommand, Outcome};
 use crate::domain::execution_error::ExecutionError;
 use crate::domain::ids::ScheduleId;
 use crate::faults::{self, FailPoint};
 use crate::seat_map::SeatMaps;
-use crate::store::{CommandResult, Store};
+use crate::store::{CommandResult, Lane, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::actor::Actor as ActorName;
 use crate::telemetry::request_context;
@@ -28,7 +28,7 @@ use super::replaceable::Replaceable;
 pub use super::cancellation::OrderedGroup;
 
 /// The actor of one lane.
-type BookingActor = Batching<Lane>;
+type BookingActor = Batching<BookingLane>;
 
 /// A command on its way, holding its place in the lane's bounded queue.
 pub(crate) struct BookingJob {
@@ -41,14 +41,13 @@ pub(crate) struct BookingJob {
 }
 
 /// What a lane works with.
-pub(crate) struct Lane {
-    number: usize,
-    store: Arc<Store>,
+pub(crate) struct BookingLane {
+    lane: Mutex<Lane>,
     seat_maps: Arc<SeatMaps>,
     metrics: Arc<Metrics>,
 }
 
-impl Work for Lane {
+impl Work for BookingLane {
     type Job = BookingJob;
 
     const NAME: ActorName = ActorName::Booking;
@@ -76,8 +75,10 @@ impl Work for Lane {
                 replies.push((job.reply, job._place));
             }
             let wanted = |place: usize| tickets.get(place).is_some_and(|ticket| ticket.wanted());
-            let work = self.store.run_batch(self.number, commands, &wanted);
+            let mut lane = self.lane.lock().await;
+            let work = lane.run_batch(commands, &wanted);
             let report = context.during(work).await;
+            drop(lane);
             faults::pass(FailPoint::BeforeSnapshot).await;
             // Before the answers leave: who has just booked sees it.
             let must_tell = self.seat_maps.committed(&report.journal, &report.freed);
@@ -130,6 +131,11 @@ pub struct Submitted {
 impl Submitted {
     /// Waits for its outcome until its deadline, or until the database is read-only.
     pub async fn outcome(self) -> Result<Outcome, SubmitError> {
+        Ok(self.executed().await?.outcome)
+    }
+
+    /// Waits as [`Self::outcome`] does. Returns the outcome with the answer that was recorded.
+    pub async fn executed(self) -> Result<ExecutedCommand, SubmitError> {
         let Self { ticket, deadline, answer, health } = self;
         let waiting = tokio::time::timeout_at(deadline.into(), answer);
         tokio::pin!(waiting);
@@ -187,10 +193,9 @@ impl Lanes {
         limits: LaneLimits,
     ) -> Self {
         let batch_limits = BatchLimits { batch_max: limits.batch_max, flights_max: 1 };
-        let lane = |number| {
-            let work = Arc::new(Lane {
-                number,
-                store: Arc::clone(store),
+        let lane = |lane| {
+            let work = Arc::new(BookingLane {
+                lane: Mutex::new(lane),
                 seat_maps: Arc::clone(seat_maps),
                 metrics: Arc::clone(metrics),
             });
@@ -204,7 +209,7 @@ impl Lanes {
             let actor = Replaceable::start(ActorName::Booking, Arc::clone(metrics), start);
             (actor, Arc::new(Semaphore::new(limits.pending_max)))
         };
-        let lanes = (0..store.lanes()).map(lane).collect();
+        let lanes = store.take_lanes().into_iter().map(lane).collect();
         Self { lanes, limits, health: Arc::clone(health), metrics: Arc::clone(metrics) }
     }
 
@@ -214,8 +219,8 @@ impl Lanes {
         &self,
         command: Command,
         deadline: Instant,
-    ) -> Result<Outcome, SubmitError> {
-        self.submit(command, deadline, None)?.outcome().await
+    ) -> Result<ExecutedCommand, SubmitError> {
+        self.submit(command, deadline, None)?.executed().await
     }
 
     /// Puts a command into the lane of its schedule, behind all that were submitted before; nothing waits

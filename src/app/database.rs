@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::config::{Config, Database};
 use crate::domain::execution_error::StoreError;
 use crate::domain::rules::Policy;
-use crate::http::stored_response::{read_answer, render_answer};
+use crate::http::stored_response::JsonAnswers;
 use crate::store::{Limits, Schema, Settings, Store, Target};
 use crate::telemetry::metrics::Metrics;
 
@@ -37,7 +37,7 @@ pub fn store_settings(config: &Config) -> Settings {
         outage_grace: config.reservation.outage_grace,
         idempotency_ttl: config.reservation.idempotency_ttl,
     };
-    Settings { target, limits, policy, render: render_answer, read_answer }
+    Settings { target, limits, policy, codec: &JsonAnswers }
 }
 
 /// Opens the store with its schema up to date, or says what is missing.
@@ -61,7 +61,7 @@ pub async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<S
             Ok(store)
         }
         Schema::Behind(steps) => Err(AppError::SchemaBehind(steps)),
-        lost @ Schema::Contracted(_) => {
+        lost @ Schema::Incompatible(_) => {
             Err(StoreError::Unfit(lost.problem().unwrap_or_default()).into())
         }
     }

@@ -106,7 +106,7 @@ impl Probes {
     /// Runs the probes. The check of the heartbeat comes first.
     async fn run(&self, check_schema: bool) -> ProbeResults {
         let (heartbeat, ping) =
-            tokio::join!(self.store.beat(PROBE_LIMIT), self.store.ping(PROBE_LIMIT));
+            tokio::join!(self.store.write_heartbeat(PROBE_LIMIT), self.store.ping(PROBE_LIMIT));
         let breaker = self.breaker.as_ref().map(|state| *state.borrow());
         let locks = breaker
             .filter(|state| *state != BreakerState::Closed)

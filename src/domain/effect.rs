@@ -1,8 +1,9 @@
-//! What a command did, in the words of the API but without its form.
+//! What a command did, in the terms of the API but not yet rendered.
 
+use super::catalogue::PlanVersion;
 use super::claims::{BlockRow, BookingRow, HoldRow};
 use super::clock::EpochMs;
-use super::ids::SeatNumber;
+use super::ids::{BlockId, BookingId, EventId, HoldId, ScheduleId, SeatNumber};
 use super::rejection::Rejection;
 
 /// A seat as answers show it.
@@ -66,9 +67,9 @@ pub enum Effect {
     Booked(BookingView),
     /// The hold is a booking; also if it was one before.
     Confirmed(BookingView),
-    /// The seats asked for are not the booking's any more; also if they were not before.
+    /// The seats asked for do not belong to the booking any more; also if they did not before.
     Cancelled(BookingView),
-    /// The sweeper's word on a hold: ended by time, or not in need of ending.
+    /// The answer to the sweep: the hold was ended by time, or needed no ending.
     Expired,
     /// Seats are out of sale.
     Blocked(BlockView),
@@ -76,16 +77,65 @@ pub enum Effect {
     Unblocked,
 }
 
-/// An answer as it was given and recorded under its key.
+/// What an answer describes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resource {
+    /// A hold.
+    Hold(HoldId),
+    /// A booking.
+    Booking(BookingId),
+    /// A block.
+    Block(BlockId),
+    /// An event.
+    Event(EventId),
+    /// A schedule.
+    Schedule(ScheduleId),
+    /// A version of a seat plan.
+    SeatPlan(PlanVersion),
+    /// Nothing: the answer to the end of a hold or block, or a refusal.
+    Nothing,
+}
+
+impl Resource {
+    /// Its id in answers and paths; empty for [`Resource::Nothing`].
+    #[must_use]
+    pub fn id(&self) -> String {
+        match self {
+            Self::Hold(id) => id.to_string(),
+            Self::Booking(id) => id.to_string(),
+            Self::Block(id) => id.to_string(),
+            Self::Event(id) => id.to_string(),
+            Self::Schedule(id) => id.to_string(),
+            Self::SeatPlan(plan) => plan.id.clone(),
+            Self::Nothing => String::new(),
+        }
+    }
+
+    /// The schedule that it belongs to.
+    #[must_use]
+    pub fn schedule(&self) -> Option<ScheduleId> {
+        match self {
+            Self::Hold(id) => Some(id.schedule),
+            Self::Booking(id) => Some(id.schedule),
+            Self::Block(id) => Some(id.schedule),
+            Self::Schedule(id) => Some(*id),
+            Self::Event(_) | Self::SeatPlan(_) | Self::Nothing => None,
+        }
+    }
+}
+
+/// An answer as it was sent and recorded under its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedAnswer {
     /// HTTP status: 2xx, or that of a refusal for a request that came through the queue.
     pub status: u16,
     /// The body as it was sent; empty for 204.
     pub body: String,
+    /// What it describes; `None` if an older release recorded it, which did not store this.
+    pub resource: Option<Resource>,
 }
 
-/// What is recorded under a key, before it has a form.
+/// What is recorded under a key, before it is rendered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// What was done.
@@ -96,18 +146,27 @@ pub enum Answer {
     Recorded(RecordedAnswer),
 }
 
-/// What became of a command.
+/// A command's outcome and the answer that its batch recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecutedCommand {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The rendered answer to the effect; `None` if the command had no key or no effect in this batch.
+    pub answer: Option<RecordedAnswer>,
+}
+
+/// The outcome of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It did this.
+    /// Its effect.
     Done(Effect),
-    /// The same key did this earlier in the same batch.
+    /// The effect that the same key had earlier in the same batch.
     Repeated(Effect),
-    /// The same key did this before; here is its answer.
+    /// The answer that an earlier batch recorded under the same key.
     Replayed(RecordedAnswer),
     /// A lookup found nothing under the key.
     NotRecorded,
-    /// The answer is no, and nothing was done.
+    /// It was refused and had no effect.
     Refused(Rejection),
 }
 
@@ -119,13 +178,13 @@ impl Outcome {
     }
 }
 
-/// What came of work that is done once per key.
+/// The result of work that is done once per key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Once<T> {
     /// It was done now.
     Done(T),
-    /// It was done before; here is the answer given then.
+    /// It was done before: the answer recorded then.
     Replayed(RecordedAnswer),
-    /// The answer is no.
+    /// It was refused.
     Refused(Rejection),
 }

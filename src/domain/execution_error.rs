@@ -50,3 +50,6 @@ pub enum StoreError {
     #[error("the cursor is of another history of the database")]
     OtherHistory,
 }
+
+/// The result of a call of the store.
+pub type StoreResult<T> = Result<T, StoreError>;

@@ -9,6 +9,7 @@
 //! Nothing here waits, reads a clock, draws a random number or knows a database: times, identifiers and
 //! rows are arguments.
 
+pub mod answer_codec;
 pub mod audit;
 pub mod bounded;
 pub mod catalogue;

@@ -5,13 +5,14 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::domain::effect::{Once, Outcome, RecordedAnswer};
+use crate::domain::effect::{ExecutedCommand, Once, Outcome, RecordedAnswer, Resource};
 use crate::seat_map::{ContentEncoding, MapAnswer};
 
 use super::problem::Problem;
 use super::responses::render;
+use super::stored_response::resource;
 
 /// Says that the answer was given before, under the same Idempotency-Key.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -65,13 +66,17 @@ pub(super) enum LocationHeader {
     None,
 }
 
-/// The response to a command's outcome.
-pub(super) fn outcome(outcome: Outcome, place: LocationHeader) -> Result<HttpResponse, Problem> {
-    match outcome {
-        Outcome::Done(effect) => Ok(recorded(render(&effect), place, false)),
-        Outcome::Repeated(effect) => Ok(recorded(render(&effect), place, true)),
-        Outcome::Replayed(answer) => Ok(recorded(answer, place, true)),
-        Outcome::Refused(refusal) => Err(refusal.into()),
+/// The response to a command's outcome. A batch has rendered the answers that it recorded.
+pub(super) fn outcome(
+    executed: ExecutedCommand,
+    place: LocationHeader,
+) -> Result<HttpResponse, Problem> {
+    let answer = |effect| executed.answer.unwrap_or_else(|| render(effect));
+    match &executed.outcome {
+        Outcome::Done(effect) => Ok(recorded(answer(effect), place, false)),
+        Outcome::Repeated(effect) => Ok(recorded(answer(effect), place, true)),
+        Outcome::Replayed(answer) => Ok(recorded(answer.clone(), place, true)),
+        Outcome::Refused(refusal) => Err(refusal.clone().into()),
         Outcome::NotRecorded => Err(Problem::not_found("answer")),
     }
 }
@@ -90,24 +95,17 @@ pub(super) fn once<T>(
 }
 
 fn recorded(answer: RecordedAnswer, place: LocationHeader, replayed: bool) -> HttpResponse {
-    #[derive(Deserialize)]
-    struct Made {
-        id: String,
-    }
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     let mut response = HttpResponse::build(status);
-    let made = |base: &str| {
-        let made: Made = serde_json::from_str(&answer.body).ok()?;
-        HeaderValue::from_str(&format!("{base}{}", made.id)).ok()
+    let (name, base) = match place {
+        LocationHeader::Location(base) => (Some(header::LOCATION), base),
+        LocationHeader::ContentLocation(base) => (Some(header::CONTENT_LOCATION), base),
+        LocationHeader::None => (None, ""),
     };
-    match place {
-        LocationHeader::Location(base) => {
-            response.insert_header((header::LOCATION, made(base).unwrap_or_else(empty)));
-        }
-        LocationHeader::ContentLocation(base) => {
-            response.insert_header((header::CONTENT_LOCATION, made(base).unwrap_or_else(empty)));
-        }
-        LocationHeader::None => {}
+    if let (Some(name), Some(resource)) = (name, resource(&answer))
+        && resource != Resource::Nothing
+    {
+        response.insert_header((name, format!("{base}{}", resource.id())));
     }
     if replayed {
         response.insert_header((REPLAYED, HeaderValue::from_static("true")));
@@ -116,10 +114,6 @@ fn recorded(answer: RecordedAnswer, place: LocationHeader, replayed: bool) -> Ht
         return response.finish();
     }
     response.insert_header(header::ContentType::json()).body(answer.body)
-}
-
-fn empty() -> HeaderValue {
-    HeaderValue::from_static("")
 }
 
 /// Says which version of the seats the answer is at or after: a read with `?min_version=` sees it.

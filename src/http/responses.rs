@@ -1,5 +1,4 @@
-//! What answers look like: effects and rows as JSON. The same function writes an answer the first time and
-//! the one that is kept under its Idempotency-Key.
+//! The bodies of answers: effects and rows as JSON. An answer under an Idempotency-Key is recorded as it is sent.
 
 mod plan;
 
@@ -8,7 +7,9 @@ use utoipa::ToSchema;
 
 use crate::domain::catalogue::{Counts, Event, PlanVersion, Schedule};
 use crate::domain::claims::{BookingStatus, HoldStatus};
-use crate::domain::effect::{BlockView, BookingView, Effect, HoldView, PricedSeat, RecordedAnswer};
+use crate::domain::effect::{
+    BlockView, BookingView, Effect, HoldView, PricedSeat, RecordedAnswer, Resource,
+};
 
 use super::{json, time};
 
@@ -302,8 +303,8 @@ impl From<Schedule> for ScheduleBody {
 }
 
 /// An answer with a body.
-fn answer(status: u16, body: &impl Serialize) -> RecordedAnswer {
-    RecordedAnswer { status, body: json::write(body) }
+fn answer(status: u16, resource: Resource, body: &impl Serialize) -> RecordedAnswer {
+    RecordedAnswer { status, body: json::write(body), resource: Some(resource) }
 }
 
 const NO_CONTENT: u16 = 204;
@@ -312,14 +313,17 @@ const NO_CONTENT: u16 = 204;
 #[must_use]
 pub fn render(effect: &Effect) -> RecordedAnswer {
     match effect.clone() {
-        Effect::Held(hold) => answer(201, &HoldBody::from(hold)),
-        Effect::Extended(hold) => answer(200, &HoldBody::from(hold)),
+        Effect::Held(hold) => answer(201, Resource::Hold(hold.row.id), &HoldBody::from(hold)),
+        Effect::Extended(hold) => answer(200, Resource::Hold(hold.row.id), &HoldBody::from(hold)),
         Effect::Booked(booking) | Effect::Confirmed(booking) | Effect::Cancelled(booking) => {
-            answer(200, &BookingBody::from(booking))
+            answer(200, Resource::Booking(booking.row.id), &BookingBody::from(booking))
         }
-        Effect::Blocked(block) => answer(201, &BlockBody::from(block)),
+        Effect::Blocked(block) => {
+            answer(201, Resource::Block(block.row.id), &BlockBody::from(block))
+        }
         Effect::Released(_) | Effect::Expired | Effect::Unblocked => {
-            RecordedAnswer { status: NO_CONTENT, body: String::new() }
+            let (body, resource) = (String::new(), Some(Resource::Nothing));
+            RecordedAnswer { status: NO_CONTENT, body, resource }
         }
     }
 }
@@ -327,7 +331,7 @@ pub fn render(effect: &Effect) -> RecordedAnswer {
 /// The answer to a new event.
 #[must_use]
 pub fn render_event(event: &Event) -> RecordedAnswer {
-    answer(201, &EventBody::from(event.clone()))
+    answer(201, Resource::Event(event.id), &EventBody::from(event.clone()))
 }
 
 /// The answer to a new schedule: all its seats are for sale at version 1.
@@ -339,5 +343,5 @@ pub fn render_schedule(schedule: &Schedule) -> RecordedAnswer {
         counts: Some(counts.into()),
         ..ScheduleBody::from(schedule.clone())
     };
-    answer(201, &body)
+    answer(201, Resource::Schedule(schedule.id), &body)
 }

@@ -1,41 +1,85 @@
-//! Recorded answers: what is written under a key, and how the audit reads it again.
+//! Recorded answers: how they are rendered, and how the audit reads them again.
 
 use serde::Deserialize;
 
+use crate::domain::answer_codec::AnswerCodec;
 use crate::domain::audit::answer::{Bill, RecordedEffect};
 use crate::domain::catalogue::PlanVersion;
 use crate::domain::command::RequestKey;
-use crate::domain::effect::{Answer, RecordedAnswer};
-use crate::domain::rejection::Rejection;
+use crate::domain::effect::{Answer, RecordedAnswer, Resource};
 
 use super::json;
 use super::problem::Problem;
 use super::responses::render;
 
-/// The form in which an answer is recorded under a key: as it is, or would be, sent.
-#[must_use]
-pub fn render_answer(answer: &Answer, key: &RequestKey) -> RecordedAnswer {
-    match answer {
-        Answer::Effect(effect) => render(effect),
-        Answer::Recorded(answer) => answer.clone(),
-        Answer::Rejection(refusal) => render_refusal(refusal.clone(), key),
+/// Answers as JSON, recorded as they are sent.
+#[derive(Debug, Clone, Copy)]
+pub struct JsonAnswers;
+
+impl AnswerCodec for JsonAnswers {
+    fn render(&self, answer: &Answer, key: &RequestKey) -> RecordedAnswer {
+        match answer {
+            Answer::Effect(effect) => render(effect),
+            Answer::Recorded(answer) => answer.clone(),
+            Answer::Rejection(rejection) => {
+                render_problem(&Problem::from(rejection.clone()), &key.key)
+            }
+        }
+    }
+
+    fn read(&self, answer: &RecordedAnswer) -> Option<RecordedEffect> {
+        let resource = resource(answer)?;
+        let bill = match &resource {
+            Resource::Nothing if answer.status < 400 => {
+                return answer.body.is_empty().then_some(RecordedEffect { resource, bill: None });
+            }
+            Resource::Nothing => {
+                let problem: ProblemStatus = serde_json::from_str(&answer.body).ok()?;
+                (problem.status == answer.status).then_some(None)?
+            }
+            Resource::Hold(_) | Resource::Booking(_) => Some(body(answer)?.bill()?),
+            _ => (body(answer)?.id == resource.id()).then_some(None)?,
+        };
+        Some(RecordedEffect { resource, bill })
     }
 }
 
-fn render_refusal(refusal: Rejection, key: &RequestKey) -> RecordedAnswer {
-    render_problem(&Problem::from(refusal), &key.key)
-}
-
-/// A problem as it is recorded for a request that went through the queue, and is known by its own name.
+/// A problem as it is recorded for a request that went through the queue, under the request's id.
 #[must_use]
 pub fn render_problem(problem: &Problem, request: &str) -> RecordedAnswer {
     let body = json::write(&problem.body(request));
-    RecordedAnswer { status: problem.code.status(), body }
+    RecordedAnswer { status: problem.code.status(), body, resource: Some(Resource::Nothing) }
 }
 
-/// The fields by which the bodies differ; `seats` is left to each kind.
+/// What an answer describes, as it was recorded or else as its body shows it.
+pub(super) fn resource(answer: &RecordedAnswer) -> Option<Resource> {
+    answer.resource.clone().or_else(|| resource_in_body(answer))
+}
+
+/// Reads from a body what it describes. Answers of releases before the migration
+/// `m20261128_000040_describe_answers` have nothing else that says it. Such answers are kept for `IDEMPOTENCY_TTL`
+/// (24 h), so remove this function once an update from those releases is no longer supported.
+fn resource_in_body(answer: &RecordedAnswer) -> Option<Resource> {
+    if answer.status == 204 || answer.status >= 400 {
+        return Some(Resource::Nothing);
+    }
+    let body = body(answer)?;
+    let id = &body.id;
+    Some(match body {
+        Body { total: Some(_), expires_at: Some(_), .. } => Resource::Hold(id.parse().ok()?),
+        Body { total: Some(_), .. } => Resource::Booking(id.parse().ok()?),
+        Body { event_id: Some(_), .. } => Resource::Schedule(id.parse().ok()?),
+        Body { reason: Some(_), .. } => Resource::Block(id.parse().ok()?),
+        Body { version: Some(version), .. } => {
+            Resource::SeatPlan(PlanVersion { id: body.id, version })
+        }
+        _ => Resource::Event(id.parse().ok()?),
+    })
+}
+
+/// The fields by which the bodies differ.
 #[derive(Deserialize)]
-struct Recorded {
+struct Body {
     id: String,
     seats: Option<serde_json::Value>,
     total: Option<Money>,
@@ -45,9 +89,9 @@ struct Recorded {
     version: Option<i32>,
 }
 
-/// A problem as far as it matters here.
+/// The field of a problem that must agree with the recorded status.
 #[derive(Deserialize)]
-struct Refused {
+struct ProblemStatus {
     status: u16,
 }
 
@@ -63,33 +107,18 @@ struct Seat {
     price: i64,
 }
 
-/// What a recorded answer tells of; `None` if nobody here can have written it.
-#[must_use]
-pub fn read_answer(answer: &RecordedAnswer) -> Option<RecordedEffect> {
-    if answer.status == 204 {
-        return answer.body.is_empty().then_some(RecordedEffect::Nothing);
-    }
-    if answer.status >= 400 {
-        let problem: Refused = serde_json::from_str(&answer.body).ok()?;
-        return (problem.status == answer.status).then_some(RecordedEffect::Nothing);
-    }
-    let body: Recorded = serde_json::from_str(&answer.body).ok()?;
-    let id = &body.id;
-    if let Some(total) = body.total {
-        let seats: Vec<Seat> = serde_json::from_value(body.seats?).ok()?;
+fn body(answer: &RecordedAnswer) -> Option<Body> {
+    serde_json::from_str(&answer.body).ok()
+}
+
+impl Body {
+    /// The prices that the body of a hold or booking states.
+    fn bill(self) -> Option<Bill> {
+        let Money { amount, currency } = self.total?;
+        let seats: Vec<Seat> = serde_json::from_value(self.seats?).ok()?;
         let seats = seats.into_iter().map(|seat| (seat.label, seat.price)).collect();
-        let bill = Bill { seats, amount: total.amount, currency: total.currency };
-        return Some(match body.expires_at {
-            Some(_) => RecordedEffect::Hold(id.parse().ok()?, bill),
-            None => RecordedEffect::Booking(id.parse().ok()?, bill),
-        });
+        Some(Bill { seats, amount, currency })
     }
-    Some(match (body.event_id, body.reason, body.version) {
-        (Some(_), ..) => RecordedEffect::Schedule(id.parse().ok()?),
-        (None, Some(_), _) => RecordedEffect::Block(id.parse().ok()?),
-        (None, None, Some(version)) => RecordedEffect::Plan(PlanVersion { id: body.id, version }),
-        (None, None, None) => RecordedEffect::Event(id.parse().ok()?),
-    })
 }
 
 #[cfg(test)]
@@ -108,6 +137,7 @@ mod tests {
     use crate::domain::ids::{
         BlockId, BookingId, CustomerId, EventId, HoldId, RequestId, ScheduleId,
     };
+    use crate::domain::rejection::Rejection;
     use crate::domain::rules::ScheduleRules;
     use crate::http::responses::{render_event, render_plan, render_schedule};
 
@@ -116,6 +146,18 @@ mod tests {
 
     fn priced() -> Vec<PricedSeat> {
         vec![PricedSeat { number: SEAT, label: "A-1-1".to_owned(), price: 900 }]
+    }
+
+    /// Reads an answer, which must state the same where an older release recorded it.
+    fn read_answer(answer: &RecordedAnswer) -> Option<RecordedEffect> {
+        let read = JsonAnswers.read(answer);
+        let older = RecordedAnswer { resource: None, ..answer.clone() };
+        assert_eq!(JsonAnswers.read(&older), read);
+        read
+    }
+
+    fn stated(resource: Resource, bill: Option<Bill>) -> Option<RecordedEffect> {
+        Some(RecordedEffect { resource, bill })
     }
 
     fn bill() -> Bill {
@@ -142,7 +184,7 @@ mod tests {
             HoldView { row, seats: priced(), currency: currency.clone(), ends_at: NOW, now: NOW };
         assert_eq!(
             read_answer(&render(&Effect::Held(view))),
-            Some(RecordedEffect::Hold(hold, bill()))
+            stated(Resource::Hold(hold), Some(bill()))
         );
         let row = BookingRow {
             id: booking,
@@ -155,25 +197,28 @@ mod tests {
             cancelled_at: None,
         };
         let view = BookingView { row, seats: priced(), cancelled_seats: Vec::new(), currency };
-        let told = Some(RecordedEffect::Booking(booking, bill()));
-        assert_eq!(read_answer(&render(&Effect::Cancelled(view))), told);
+        let expected = stated(Resource::Booking(booking), Some(bill()));
+        assert_eq!(read_answer(&render(&Effect::Cancelled(view))), expected);
         let reason = "camera".to_owned();
         let row = BlockRow { id: block, seats: vec![SEAT], reason, created_at: NOW, lifted: false };
         let view = BlockView { row, labels: vec!["A-1-1".to_owned()] };
         assert_eq!(
             read_answer(&render(&Effect::Blocked(view))),
-            Some(RecordedEffect::Block(block))
+            stated(Resource::Block(block), None)
         );
-        assert_eq!(read_answer(&render(&Effect::Unblocked)), Some(RecordedEffect::Nothing));
+        assert_eq!(read_answer(&render(&Effect::Unblocked)), stated(Resource::Nothing, None));
     }
 
     #[test]
     fn what_the_box_office_entered_is_read_as_it_was_written() {
         let plan = PlanVersion { id: "hall".to_owned(), version: 3 };
         let entered = EnteredPlan { version: plan.clone(), notes: vec!["a note".to_owned()] };
-        assert_eq!(read_answer(&render_plan(&entered)), Some(RecordedEffect::Plan(plan.clone())));
+        assert_eq!(
+            read_answer(&render_plan(&entered)),
+            stated(Resource::SeatPlan(plan.clone()), None)
+        );
         let event = Event { id: EventId(4), name: "Lear".to_owned(), created_at: NOW };
-        assert_eq!(read_answer(&render_event(&event)), Some(RecordedEffect::Event(EventId(4))));
+        assert_eq!(read_answer(&render_event(&event)), stated(Resource::Event(EventId(4)), None));
         let schedule = Schedule {
             id: ScheduleId(7),
             event: EventId(4),
@@ -183,25 +228,25 @@ mod tests {
             seats: 40,
             created_at: NOW,
         };
-        let told = Some(RecordedEffect::Schedule(ScheduleId(7)));
-        assert_eq!(read_answer(&render_schedule(&schedule)), told);
+        let expected = stated(Resource::Schedule(ScheduleId(7)), None);
+        assert_eq!(read_answer(&render_schedule(&schedule)), expected);
     }
 
     #[test]
-    fn a_refusal_is_recorded_as_the_problem_it_is_and_tells_of_nothing() {
+    fn a_refusal_is_recorded_as_its_problem_and_describes_nothing() {
         let key = Queued::key(RequestId { schedule: ScheduleId(7), uuid: Uuid::from_u128(5) });
-        let answer = render_answer(&Answer::Rejection(Rejection::TooLate), &key);
+        let answer = JsonAnswers.render(&Answer::Rejection(Rejection::TooLate), &key);
         assert_eq!(answer.status, 410);
         assert!(answer.body.contains(r#""code":"request_expired""#), "{}", answer.body);
         assert!(answer.body.contains(&key.key), "{}", answer.body);
-        assert_eq!(read_answer(&answer), Some(RecordedEffect::Nothing));
+        assert_eq!(read_answer(&answer), stated(Resource::Nothing, None));
         assert_eq!(read_answer(&RecordedAnswer { status: 409, ..answer }), None);
     }
 
     #[test]
     fn what_was_never_written_is_not_read() {
         for (status, body) in [(204, "x"), (200, ""), (200, "{}"), (200, r#"{"id":"x"}"#)] {
-            let answer = RecordedAnswer { status, body: body.to_owned() };
+            let answer = RecordedAnswer { status, body: body.to_owned(), resource: None };
             assert_eq!(read_answer(&answer), None, "{status} {body}");
         }
     }

@@ -22,7 +22,7 @@ use crate::actors::health::Health;
 use crate::actors::seat_lock::SeatLocker;
 use crate::domain::catalogue::{BookingFilter, Page};
 use crate::domain::command::{Action, Command};
-use crate::domain::effect::{BookingView, Effect, HoldView, Outcome};
+use crate::domain::effect::{BookingView, Effect, ExecutedCommand, HoldView, Outcome};
 use crate::domain::execution_error::{ExecutionError, StoreError};
 use crate::domain::ids::{BookingId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::rejection::ConflictReason;
@@ -39,7 +39,7 @@ use tokens::{hold_token, reason_of, request_token};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReservationOutcome {
     /// The booking engine's word.
-    Outcome(Outcome),
+    Outcome(ExecutedCommand),
     /// The map in memory knows these seats to be sold, blocked or held; nobody else was asked.
     Known(Vec<(SeatNumber, ConflictReason)>),
     /// Locks alone stand in the way: these seats are being served to somebody else, or held.
@@ -141,8 +141,8 @@ impl Reservation {
         let result = self.lanes.execute(command, deadline).await;
         faults::pass(FailPoint::BeforeUnlock).await;
         match &result {
-            Ok(outcome) => {
-                self.settle_locks(schedule, seats, locked, outcome).await;
+            Ok(executed) => {
+                self.settle_locks(schedule, seats, locked, &executed.outcome).await;
                 if gives_back {
                     // Locks of earlier requests for the same seats may still be on their way out.
                     self.locker.caught_up().await;
@@ -207,7 +207,7 @@ impl Reservation {
         if command.keyed.is_some() {
             let lookup = Command { action: Action::Lookup, locked: false, ..command };
             let found = self.lanes.execute(lookup, deadline).await?;
-            if found != Outcome::NotRecorded {
+            if found.outcome != Outcome::NotRecorded {
                 return Ok(ReservationOutcome::Outcome(found));
             }
         }

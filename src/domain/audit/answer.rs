@@ -2,29 +2,18 @@
 
 use std::collections::HashMap;
 
-use crate::domain::catalogue::PlanVersion;
 use crate::domain::command::RequestKey;
-use crate::domain::ids::{BlockId, BookingId, EventId, HoldId, ScheduleId};
+use crate::domain::effect::Resource;
 
 use super::{Invariant, Subject, Violation};
 
-/// What a recorded answer tells of; the HTTP layer, which wrote it, reads it.
+/// What a recorded answer states, read by the HTTP layer, which wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RecordedEffect {
-    /// A hold, with what it costs.
-    Hold(HoldId, Bill),
-    /// A booking, with what it costs.
-    Booking(BookingId, Bill),
-    /// A block.
-    Block(BlockId),
-    /// An event.
-    Event(EventId),
-    /// A schedule.
-    Schedule(ScheduleId),
-    /// A version of a plan.
-    Plan(PlanVersion),
-    /// An end: it has no body, so it names nothing.
-    Nothing,
+pub struct RecordedEffect {
+    /// What it describes.
+    pub resource: Resource,
+    /// What it costs; for holds and bookings.
+    pub bill: Option<Bill>,
 }
 
 /// What an answer says that seats cost.
@@ -47,20 +36,6 @@ pub struct Tariff {
     pub currency: String,
 }
 
-impl RecordedEffect {
-    /// The schedule that it belongs to.
-    #[must_use]
-    pub fn schedule(&self) -> Option<ScheduleId> {
-        match self {
-            Self::Hold(id, _) => Some(id.schedule),
-            Self::Booking(id, _) => Some(id.schedule),
-            Self::Block(id) => Some(id.schedule),
-            Self::Schedule(id) => Some(*id),
-            Self::Event(_) | Self::Plan(_) | Self::Nothing => None,
-        }
-    }
-}
-
 /// Judges one answer: `told` is `None` if it cannot be read, `found` if what it names does not exist.
 #[must_use]
 pub fn check(
@@ -70,7 +45,7 @@ pub fn check(
 ) -> Option<Violation> {
     let violation = |invariant, expected: String, found: String| {
         let subject = Subject::Answer(request.clone());
-        let schedule = told.and_then(RecordedEffect::schedule);
+        let schedule = told.and_then(|told| told.resource.schedule());
         Some(Violation { invariant, schedule, subject, expected, found })
     };
     let Some(told) = told else {
@@ -78,30 +53,29 @@ pub fn check(
         return violation(Invariant::RowIsReadable, expected.into(), found.into());
     };
     let Some(tariff) = found else {
-        let expected = format!("what it tells of to exist: {}", name(told));
+        let expected = format!("what it tells of to exist: {}", name(&told.resource));
         return violation(Invariant::AnswerHasItsEffect, expected, "nothing".into());
     };
-    let (RecordedEffect::Hold(_, bill) | RecordedEffect::Booking(_, bill)) = told else {
-        return None;
-    };
+    let bill = told.bill.as_ref()?;
     let is_priced = bill.seats.iter().all(|(label, price)| tariff.prices.get(label) == Some(price));
     let sum: i64 = bill.seats.iter().map(|(_, price)| price).sum();
     if is_priced && sum == bill.amount && bill.currency == tariff.currency {
         return None;
     }
-    let expected = format!("the prices of {}: {:?} {}", name(told), tariff.prices, tariff.currency);
+    let expected =
+        format!("the prices of {}: {:?} {}", name(&told.resource), tariff.prices, tariff.currency);
     let found = format!("{:?}, {} {} together", bill.seats, bill.amount, bill.currency);
     violation(Invariant::AnswerAddsUp, expected, found)
 }
 
-fn name(told: &RecordedEffect) -> String {
-    match told {
-        RecordedEffect::Hold(id, _) => format!("hold {id}"),
-        RecordedEffect::Booking(id, _) => format!("booking {id}"),
-        RecordedEffect::Block(id) => format!("block {id}"),
-        RecordedEffect::Event(id) => format!("event {id}"),
-        RecordedEffect::Schedule(id) => format!("schedule {id}"),
-        RecordedEffect::Plan(plan) => format!("seat plan {} version {}", plan.id, plan.version),
-        RecordedEffect::Nothing => "nothing".to_owned(),
+fn name(resource: &Resource) -> String {
+    match resource {
+        Resource::Hold(id) => format!("hold {id}"),
+        Resource::Booking(id) => format!("booking {id}"),
+        Resource::Block(id) => format!("block {id}"),
+        Resource::Event(id) => format!("event {id}"),
+        Resource::Schedule(id) => format!("schedule {id}"),
+        Resource::SeatPlan(plan) => format!("seat plan {} version {}", plan.id, plan.version),
+        Resource::Nothing => "nothing".to_owned(),
     }
 }

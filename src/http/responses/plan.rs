@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::answer;
 use crate::domain::catalogue::{EnteredPlan, PlanVersion};
-use crate::domain::effect::RecordedAnswer;
+use crate::domain::effect::{RecordedAnswer, Resource};
 
 /// A version of a plan that was entered.
 #[derive(Debug, Serialize, ToSchema)]
@@ -24,5 +24,6 @@ pub struct EnteredPlanBody {
 #[must_use]
 pub fn render_plan(plan: &EnteredPlan) -> RecordedAnswer {
     let PlanVersion { id, version } = plan.version.clone();
-    answer(200, &EnteredPlanBody { id, version, notes: plan.notes.clone() })
+    let body = EnteredPlanBody { id, version, notes: plan.notes.clone() };
+    answer(200, Resource::SeatPlan(plan.version.clone()), &body)
 }

@@ -1,32 +1,28 @@
-//! Recorded answers, page by page in the order of their ends, against what they tell of.
+//! Recorded answers, page by page in the order of their ends, compared with what they describe.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use entity::idempotency;
-use sea_orm::{ConnectionTrait as _, DbErr, FromQueryResult as _, QueryResult};
 use uuid::Uuid;
 
-use crate::domain::audit::answer::{RecordedEffect, Tariff, check};
+use super::Auditor;
+use crate::domain::audit::answer::{Tariff, check};
 use crate::domain::catalogue::PlanVersion;
 use crate::domain::clock::EpochMs;
 use crate::domain::command::RequestKey;
-use crate::domain::effect::RecordedAnswer;
+use crate::domain::effect::Resource;
 use crate::domain::ids::ScheduleId;
-use crate::store::connection::dialect::{Column, RowSet};
-use crate::store::connection::rows;
+use crate::store::connection::{DbResult, RowSet, rows};
 
-use super::Auditor;
-
-/// Answers of one page: each brings up to as many seats as a booking may have.
+/// Answers of one page: each names up to as many seats as a booking may have.
 const PAGE: usize = 200;
 
-/// How many of the answers since some time are audited at a time, besides those that end in the same
-/// millisecond as the last.
+/// How many answers one audit of recent answers reads, besides those that end in the same millisecond as the last.
 pub const ANSWERS_AT_A_TIME: u64 = 10_000;
 
-/// What the database has of a page of answers.
+/// What the database has of the resources that a page of answers describes.
 #[derive(Default)]
-struct Known {
+struct Stored {
     /// Seat numbers of holds and bookings, none of blocks.
     claims: HashMap<(i64, Uuid), Vec<i32>>,
     seats: HashMap<(i64, i32), (String, i64)>,
@@ -36,18 +32,13 @@ struct Known {
 }
 
 impl Auditor {
-    /// Audits some of the answers that end after `since` and not after `until`: [`ANSWERS_AT_A_TIME`],
-    /// and `answers_until` says how far that went.
-    pub(super) async fn some_answers(
-        &mut self,
-        since: EpochMs,
-        until: EpochMs,
-    ) -> Result<(), DbErr> {
+    /// Audits [`ANSWERS_AT_A_TIME`] of the answers that end after `since` and not after `until`, and sets
+    /// `answers_until` to the end of the last.
+    pub(super) async fn recent_answers(&mut self, since: EpochMs, until: EpochMs) -> DbResult<()> {
         let sql = "SELECT expires_at FROM idempotency WHERE expires_at > $1 AND expires_at <= $2
              ORDER BY expires_at LIMIT 1 OFFSET $3";
         let values = vec![since.0.into(), until.0.into(), ANSWERS_AT_A_TIME.into()];
-        let end = self.rows(sql, values).await?;
-        let end = end.first().map(|row| row.try_get_by_index(0)).transpose()?;
+        let end = self.session.fetch_one(sql, values).await?;
         self.answers((since, end.map_or(until, EpochMs)), None).await
     }
 
@@ -57,132 +48,112 @@ impl Auditor {
         &mut self,
         (since, until): (EpochMs, EpochMs),
         only: Option<ScheduleId>,
-    ) -> Result<(), DbErr> {
+    ) -> DbResult<()> {
         let sql = "SELECT * FROM idempotency WHERE (expires_at, caller, key) > ($1, $2, $3)
              AND expires_at <= $5 ORDER BY expires_at, caller, key LIMIT $4";
-        // No caller is called so, so nothing that ends at `since` itself is looked at again.
+        // No caller has this name, so nothing that ends at `since` itself is read again.
         let mut after = (since.0, "\u{10ffff}".to_owned(), String::new());
         self.audited.answers_until = Some(until);
         loop {
-            let (ends_at, caller, key) = after.clone();
             let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+            let (ends_at, caller, key) = after.clone();
             let values =
                 vec![ends_at.into(), caller.into(), key.into(), limit.into(), until.0.into()];
-            let statement = self.dialect.statement(sql, values);
-            let rows = self.transaction.query_all_raw(statement).await?;
-            let mut page = Vec::with_capacity(rows.len());
-            for row in &rows {
-                let row = idempotency::Model::from_query_result(row, "")?;
+            let found = self.session.models::<idempotency::Model>(sql, values).await?;
+            let count = found.len();
+            let mut page = Vec::with_capacity(count);
+            for row in found {
                 after = (row.expires_at, row.caller.clone(), row.key.clone());
-                let status = u16::try_from(row.status).unwrap_or(0);
-                let told = (self.read_answer)(&RecordedAnswer { status, body: row.body });
-                let request = RequestKey { caller: row.caller, key: row.key };
-                let schedule = told.as_ref().and_then(RecordedEffect::schedule);
+                let request = RequestKey { caller: row.caller.clone(), key: row.key.clone() };
+                let recorded = rows::answer(row).ok();
+                let stated = recorded.and_then(|(_, answer)| self.codec.read(&answer));
+                let schedule = stated.as_ref().and_then(|stated| stated.resource.schedule());
                 if only.is_none() || only == schedule {
-                    page.push((request, told));
+                    page.push((request, stated));
                 }
             }
-            let known = self.known(page.iter().filter_map(|(_, told)| told.as_ref())).await?;
-            for (request, told) in &page {
-                let found = told.as_ref().and_then(|told| known.tariff(told));
-                let violation = check(request, told.as_ref(), found.as_ref());
-                self.tell(violation.into_iter().collect()).await;
+            let resources = page.iter().filter_map(|(_, stated)| Some(&stated.as_ref()?.resource));
+            let stored = self.stored(resources).await?;
+            for (request, stated) in &page {
+                let found = stated.as_ref().and_then(|stated| stored.tariff(&stated.resource));
+                let violation = check(request, stated.as_ref(), found.as_ref());
+                self.report(violation.into_iter().collect()).await;
             }
             self.audited.answers += page.len() as u64;
-            self.rests.rest().await;
-            if rows.len() < PAGE {
+            self.pauses.pause().await;
+            if count < PAGE {
                 return Ok(());
             }
         }
     }
 
-    async fn known<'a>(
-        &self,
-        told: impl Iterator<Item = &'a RecordedEffect>,
-    ) -> Result<Known, DbErr> {
-        let mut known = Known::default();
+    async fn stored<'a>(&self, resources: impl Iterator<Item = &'a Resource>) -> DbResult<Stored> {
+        let mut stored = Stored::default();
         let (mut holds, mut bookings, mut blocks) = (Vec::new(), Vec::new(), Vec::new());
         let (mut events, mut schedules, mut plans) = (Vec::new(), HashSet::new(), Vec::new());
-        for told in told {
-            schedules.extend(told.schedule());
-            match told {
-                RecordedEffect::Hold(id, _) => holds.push((id.schedule.0, id.uuid)),
-                RecordedEffect::Booking(id, _) => bookings.push((id.schedule.0, id.uuid)),
-                RecordedEffect::Block(id) => blocks.push((id.schedule.0, id.uuid)),
-                RecordedEffect::Event(id) => events.push(id.0),
-                RecordedEffect::Plan(PlanVersion { id, .. }) => plans.push(id.clone()),
-                RecordedEffect::Schedule(_) | RecordedEffect::Nothing => {}
+        for resource in resources {
+            schedules.extend(resource.schedule());
+            match resource {
+                Resource::Hold(id) => holds.push((id.schedule, id.uuid)),
+                Resource::Booking(id) => bookings.push((id.schedule, id.uuid)),
+                Resource::Block(id) => blocks.push((id.schedule, id.uuid)),
+                Resource::Event(id) => events.push(id.0),
+                Resource::SeatPlan(PlanVersion { id, .. }) => plans.push(id.clone()),
+                Resource::Schedule(_) | Resource::Nothing => {}
             }
         }
         for (table, ids) in [("hold", holds), ("booking", bookings), ("block", blocks)] {
-            self.claims(&mut known, table, &ids).await?;
+            let set = rows::claim_ids(ids);
+            let before = "SELECT t.schedule_id, t.id, t.seats FROM";
+            let after = format!("JOIN {table} t ON t.schedule_id = r.schedule_id AND t.id = r.id");
+            let found = self.join::<(i64, Uuid, String), _>(&set, before, &after);
+            for (schedule, id, seats) in found.await? {
+                // Blocks have no prices. An unreadable list is reported with its schedule.
+                let seats = if table == "block" { Vec::new() } else { numbers(&seats) };
+                stored.claims.insert((schedule, id), seats);
+            }
         }
-        self.priced(&mut known).await?;
-        let set = rows::schedule_ids(schedules.into_iter());
+        self.prices(&mut stored).await?;
+        let set = rows::schedule_ids(schedules);
         let after = "JOIN schedule t ON t.id = r.id";
-        for row in self.join(&set, "SELECT t.id, t.currency FROM", after).await? {
-            let (id, currency) = row.try_get_many_by_index::<(i64, String)>()?;
-            known.currencies.insert(id, currency);
-        }
-        let set = RowSet::new().with("id", Column::BigInt(events));
-        for row in self.join(&set, "SELECT t.id FROM", "JOIN event t ON t.id = r.id").await? {
-            known.events.insert(row.try_get_by_index(0)?);
-        }
-        let set = RowSet::new().with("id", Column::Text(plans));
+        stored.currencies =
+            self.join(&set, "SELECT t.id, t.currency FROM", after).await?.into_iter().collect();
+        let set = RowSet::of(events).with("id", |id| *id);
+        let found = self.join(&set, "SELECT t.id FROM", "JOIN event t ON t.id = r.id").await?;
+        stored.events = found.into_iter().collect();
+        let set = RowSet::of(plans).with("id", String::clone);
         let after = "JOIN seat_plan t ON t.id = r.id";
-        for row in self.join(&set, "SELECT t.id, t.version FROM", after).await? {
-            known.plans.insert(row.try_get_many_by_index::<(String, i32)>()?);
-        }
-        Ok(known)
+        stored.plans =
+            self.join(&set, "SELECT t.id, t.version FROM", after).await?.into_iter().collect();
+        Ok(stored)
     }
 
-    async fn claims(
-        &self,
-        known: &mut Known,
-        table: &str,
-        ids: &[(i64, Uuid)],
-    ) -> Result<(), DbErr> {
-        let set = RowSet::new()
-            .with("schedule_id", Column::BigInt(ids.iter().map(|id| id.0).collect()))
-            .with("id", Column::Uuid(ids.iter().map(|id| id.1).collect()));
-        let before = "SELECT t.schedule_id, t.id, t.seats FROM";
-        let after = format!("JOIN {table} t ON t.schedule_id = r.schedule_id AND t.id = r.id");
-        for row in self.join(&set, before, &after).await? {
-            let (schedule, id, seats) = row.try_get_many_by_index::<(i64, Uuid, String)>()?;
-            // Blocks have no prices, and what cannot be read is told of with its schedule.
-            let seats = if table == "block" { Vec::new() } else { numbers(&seats) };
-            known.claims.insert((schedule, id), seats);
-        }
-        Ok(())
-    }
-
-    async fn priced(&self, known: &mut Known) -> Result<(), DbErr> {
-        let claims = known.claims.iter();
-        // Seats that several claims list are read once.
-        let listed: BTreeSet<(i64, i32)> = claims
+    /// Adds the labels and prices of the seats of all claims. Seats that several claims list are read once.
+    async fn prices(&self, stored: &mut Stored) -> DbResult<()> {
+        let listed: BTreeSet<(i64, i32)> = stored
+            .claims
+            .iter()
             .flat_map(|((schedule, _), seats)| seats.iter().map(|seat| (*schedule, *seat)))
             .collect();
-        let set = RowSet::new()
-            .with("schedule_id", Column::BigInt(listed.iter().map(|(id, _)| *id).collect()))
-            .with("number", Column::Int(listed.iter().map(|(_, number)| *number).collect()));
+        let set =
+            RowSet::of(listed).with("schedule_id", |seat| seat.0).with("number", |seat| seat.1);
         let before = "SELECT s.schedule_id, s.number, s.label, s.price FROM";
         let after = "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number";
-        for row in self.join(&set, before, after).await? {
-            let (schedule, number, label, price) =
-                row.try_get_many_by_index::<(i64, i32, String, i64)>()?;
-            known.seats.insert((schedule, number), (label, price));
+        for (schedule, number, label, price) in
+            self.join::<(i64, i32, String, i64), _>(&set, before, after).await?
+        {
+            stored.seats.insert((schedule, number), (label, price));
         }
         Ok(())
     }
 
-    async fn join(
+    async fn join<T: sea_orm::TryGetableMany, R>(
         &self,
-        set: &RowSet,
+        set: &RowSet<R>,
         before: &str,
         after: &str,
-    ) -> Result<Vec<QueryResult>, DbErr> {
-        let statement = set.statement(self.dialect, Vec::new(), before, after);
-        self.transaction.query_all_raw(statement).await
+    ) -> DbResult<Vec<T>> {
+        self.session.fetch_set(set, Vec::new(), before, after).await
     }
 }
 
@@ -191,26 +162,28 @@ fn numbers(text: &str) -> Vec<i32> {
     seats.into_iter().map(rows::number_column).collect()
 }
 
-impl Known {
-    /// What an answer's effect costs, if that effect exists.
-    fn tariff(&self, told: &RecordedEffect) -> Option<Tariff> {
-        let claim = match told {
-            RecordedEffect::Hold(id, _) => (id.schedule.0, id.uuid),
-            RecordedEffect::Booking(id, _) => (id.schedule.0, id.uuid),
-            RecordedEffect::Block(id) => (id.schedule.0, id.uuid),
-            RecordedEffect::Event(id) => return self.events.contains(&id.0).then(Tariff::default),
-            RecordedEffect::Schedule(id) => {
-                return self.currencies.contains_key(&id.0).then(Tariff::default);
+impl Stored {
+    /// What a resource costs, if it exists.
+    fn tariff(&self, resource: &Resource) -> Option<Tariff> {
+        let (schedule, uuid) = match resource {
+            Resource::Hold(id) => (id.schedule.0, id.uuid),
+            Resource::Booking(id) => (id.schedule.0, id.uuid),
+            Resource::Block(id) => (id.schedule.0, id.uuid),
+            other => {
+                let exists = match other {
+                    Resource::Event(id) => self.events.contains(&id.0),
+                    Resource::Schedule(id) => self.currencies.contains_key(&id.0),
+                    Resource::SeatPlan(plan) => {
+                        self.plans.contains(&(plan.id.clone(), plan.version))
+                    }
+                    _ => true,
+                };
+                return exists.then(Tariff::default);
             }
-            RecordedEffect::Plan(plan) => {
-                let known = self.plans.contains(&(plan.id.clone(), plan.version));
-                return known.then(Tariff::default);
-            }
-            RecordedEffect::Nothing => return Some(Tariff::default()),
         };
-        let seats = self.claims.get(&claim)?.iter();
-        let prices = seats.filter_map(|seat| self.seats.get(&(claim.0, *seat)).cloned()).collect();
-        let currency = self.currencies.get(&claim.0).cloned().unwrap_or_default();
+        let seats = self.claims.get(&(schedule, uuid))?.iter();
+        let prices = seats.filter_map(|seat| self.seats.get(&(schedule, *seat)).cloned()).collect();
+        let currency = self.currencies.get(&schedule).cloned().unwrap_or_default();
         Some(Tariff { prices, currency })
     }
 }

@@ -7,27 +7,24 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use entity::{block, booking, hold};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DbErr, EntityTrait as _, FromQueryResult as _,
-    QueryFilter as _, QueryOrder as _, QueryResult,
+    ColumnTrait as _, EntityTrait as _, FromQueryResult as _, QueryFilter as _, QueryOrder as _,
 };
 use uuid::Uuid;
 
+use super::page::Pages;
+use super::{Auditor, PAGE};
 use crate::domain::audit::schedule::ScheduleAudit;
 use crate::domain::claims::BookingRow;
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::{BookingId, ScheduleId, SeatNumber};
 use crate::domain::rows::BookedSeat;
-use crate::store::connection::dialect::{Column, RowSet};
-use crate::store::connection::rows;
-
-use super::page::Pages;
-use super::{Auditor, PAGE};
+use crate::store::connection::{DbResult, RowSet, rows};
 
 const BOOKINGS: Pages = Pages { table: "booking", key: "id", list: "seats" };
 const HOLDS: Pages = Pages { table: "hold", key: "id", list: "seats" };
 const BLOCKS: Pages = Pages { table: "block", key: "id", list: "seats" };
 
-/// Sales of one page when those are looked for that no booking lists: each may need a list of its own.
+/// Sales of one page in the search for those that no booking lists: each may need a list of its own.
 const SEARCH_PAGE: u64 = 200;
 
 /// A sale's place in their order: seat number and booking.
@@ -49,7 +46,7 @@ impl Auditor {
         &mut self,
         id: ScheduleId,
         audit: &mut ScheduleAudit,
-    ) -> Result<(), DbErr> {
+    ) -> DbResult<()> {
         let mut after = FIRST_SALE;
         loop {
             let page = self.page_of_sales(id, after, PAGE).await?;
@@ -68,17 +65,16 @@ impl Auditor {
         id: ScheduleId,
         (number, booking): SaleKey,
         limit: u64,
-    ) -> Result<Vec<Sale>, DbErr> {
+    ) -> DbResult<Vec<Sale>> {
         let sql = "SELECT number, booking_id, released_at FROM booking_seat
              WHERE schedule_id = $1 AND (number, booking_id) > ($2, $3)
              ORDER BY number, booking_id LIMIT $4";
         let values = vec![id.0.into(), number.into(), booking.into(), limit.into()];
-        let sale = |row: &QueryResult| {
-            type Columns = (i32, Uuid, Option<i64>);
-            let (number, booking, released) = row.try_get_many_by_index::<Columns>()?;
-            Ok(((number, booking), released))
-        };
-        self.rows(sql, values).await?.iter().map(sale).collect()
+        let found = self.session.fetch::<(i32, Uuid, Option<i64>)>(sql, values).await?;
+        Ok(found
+            .into_iter()
+            .map(|(number, booking, released)| ((number, booking), released))
+            .collect())
     }
 
     /// Names the sales that no booking lists. Only where there are some, and only until all are found.
@@ -86,7 +82,7 @@ impl Auditor {
         &mut self,
         id: ScheduleId,
         audit: &mut ScheduleAudit,
-    ) -> Result<(), DbErr> {
+    ) -> DbResult<()> {
         let mut left = audit.unlisted_sales();
         let mut after = FIRST_SALE;
         while left > 0 {
@@ -98,7 +94,7 @@ impl Auditor {
                 let number = rows::seat_number(number)?;
                 match lists.get(&booking) {
                     Some(Some(list)) if list.contains(&number) => continue,
-                    // What cannot be read is told of where the bookings are read.
+                    // Unreadable lists are reported by `bookings`.
                     Some(None) => {}
                     list => audit.unlisted_sale((number, booking), list.is_some()),
                 }
@@ -109,35 +105,30 @@ impl Auditor {
         Ok(())
     }
 
-    async fn lists(
-        &self,
-        id: ScheduleId,
-        bookings: impl Iterator<Item = Uuid>,
-    ) -> Result<Lists, DbErr> {
+    async fn lists(&self, id: ScheduleId, bookings: impl Iterator<Item = Uuid>) -> DbResult<Lists> {
         let bookings: BTreeSet<Uuid> = bookings.collect();
-        let set = RowSet::new().with("id", Column::Uuid(bookings.into_iter().collect()));
+        let set = RowSet::of(bookings).with("id", |id| *id);
         let after = "JOIN booking t ON t.schedule_id = $1 AND t.id = r.id";
         let before = "SELECT t.id, t.seats FROM";
-        let statement = set.statement(self.dialect, vec![id.0.into()], before, after);
-        let list = |row: QueryResult| {
-            let (id, seats) = row.try_get_many_by_index::<(Uuid, String)>()?;
-            let list: Option<List> = rows::seats(&seats).ok().map(List::from_iter);
-            Ok((id, list))
-        };
-        self.transaction.query_all_raw(statement).await?.into_iter().map(list).collect()
+        let found =
+            self.session.fetch_set::<(Uuid, String), _>(&set, vec![id.0.into()], before, after);
+        let list =
+            |(id, seats): (Uuid, String)| (id, rows::seats(&seats).ok().map(List::from_iter));
+        Ok(found.await?.into_iter().map(list).collect())
     }
 
     pub(super) async fn bookings(
         &mut self,
         id: ScheduleId,
         audit: &mut ScheduleAudit,
-    ) -> Result<(), DbErr> {
+    ) -> DbResult<()> {
         let sql = "SELECT b.*, h.booking_id AS became FROM booking b
              LEFT JOIN hold h ON h.schedule_id = b.schedule_id AND h.id = b.hold_id
              WHERE b.schedule_id = $1 AND b.id > $2 AND b.id <= $3 ORDER BY b.id";
         let mut after = Uuid::nil();
         while let Some(last) = self.end_of_page(BOOKINGS, id, after).await? {
-            let page = self.rows(sql, vec![id.0.into(), after.into(), last.into()]).await?;
+            let values = vec![id.0.into(), after.into(), last.into()];
+            let page = self.session.query(self.session.dialect.statement(sql, values)).await?;
             after = last;
             let mut bookings: Vec<(BookingRow, Option<BookingId>)> = Vec::new();
             for row in &page {
@@ -164,24 +155,24 @@ impl Auditor {
         &self,
         id: ScheduleId,
         bookings: &[(BookingRow, Option<BookingId>)],
-    ) -> Result<HashMap<Uuid, Vec<(SeatNumber, bool)>>, DbErr> {
+    ) -> DbResult<HashMap<Uuid, Vec<(SeatNumber, bool)>>> {
         // A list that names a seat twice has one sale of it.
         let listed: BTreeSet<(i32, Uuid)> = bookings
             .iter()
             .flat_map(|(row, _)| row.seats.iter().map(|seat| (*seat, row.id.uuid)))
             .map(|(seat, uuid)| (rows::number_column(seat), uuid))
             .collect();
-        let set = RowSet::new()
-            .with("number", Column::Int(listed.iter().map(|(number, _)| *number).collect()))
-            .with("booking_id", Column::Uuid(listed.iter().map(|(_, uuid)| *uuid).collect()));
+        let set =
+            RowSet::of(listed).with("number", |sale| sale.0).with("booking_id", |sale| sale.1);
         let before = "SELECT s.booking_id, s.number, s.released_at FROM";
         let after = "JOIN booking_seat s ON s.schedule_id = $1 AND s.number = r.number
              AND s.booking_id = r.booking_id";
-        let statement = set.statement(self.dialect, vec![id.0.into()], before, after);
         let mut sales: HashMap<Uuid, Vec<(SeatNumber, bool)>> = HashMap::new();
-        for row in self.transaction.query_all_raw(statement).await? {
-            let (booking, number, released) =
-                row.try_get_many_by_index::<(Uuid, i32, Option<i64>)>()?;
+        for (booking, number, released) in self
+            .session
+            .fetch_set::<(Uuid, i32, Option<i64>), _>(&set, vec![id.0.into()], before, after)
+            .await?
+        {
             let sale = (rows::seat_number(number)?, released.is_none());
             sales.entry(booking).or_default().push(sale);
         }
@@ -193,7 +184,7 @@ impl Auditor {
         &mut self,
         id: ScheduleId,
         audit: &mut ScheduleAudit,
-    ) -> Result<(), DbErr> {
+    ) -> DbResult<()> {
         let mut after = Uuid::nil();
         while let Some(last) = self.end_of_page(HOLDS, id, after).await? {
             let page = hold::Entity::find()
@@ -201,7 +192,7 @@ impl Auditor {
                 .filter(hold::Column::Id.gt(after))
                 .filter(hold::Column::Id.lte(last))
                 .order_by_asc(hold::Column::Id)
-                .all(&self.transaction)
+                .all(&self.session.connection)
                 .await?;
             after = last;
             self.audited.claims += page.len() as u64;
@@ -224,25 +215,21 @@ impl Auditor {
         &self,
         id: ScheduleId,
         uuids: Vec<Uuid>,
-    ) -> Result<HashMap<Uuid, BookingRow>, DbErr> {
-        let set = RowSet::new().with("id", Column::Uuid(uuids));
+    ) -> DbResult<HashMap<Uuid, BookingRow>> {
+        let set = RowSet::of(uuids).with("id", |id| *id);
         let after = "JOIN booking t ON t.schedule_id = $1 AND t.id = r.id";
-        let statement = set.statement(self.dialect, vec![id.0.into()], "SELECT t.* FROM", after);
-        let rows = self.transaction.query_all_raw(statement).await?;
-        let models = rows.iter().map(|row| booking::Model::from_query_result(row, ""));
-        let read = models.filter_map(|model| match model {
-            // What cannot be read is told of where the bookings are read.
-            Ok(model) => rows::booking(model).ok().map(|row| Ok((row.id.uuid, row))),
-            Err(error) => Some(Err(error)),
-        });
-        read.collect()
+        let models =
+            self.session.models_of_set::<booking::Model, _>(&set, vec![id.0.into()], after).await?;
+        // Unreadable rows are reported by `bookings`.
+        let rows = models.into_iter().filter_map(|model| rows::booking(model).ok());
+        Ok(rows.map(|row| (row.id.uuid, row)).collect())
     }
 
     pub(super) async fn blocks(
         &mut self,
         id: ScheduleId,
         audit: &mut ScheduleAudit,
-    ) -> Result<(), DbErr> {
+    ) -> DbResult<()> {
         let mut after = Uuid::nil();
         while let Some(last) = self.end_of_page(BLOCKS, id, after).await? {
             let page = block::Entity::find()
@@ -250,7 +237,7 @@ impl Auditor {
                 .filter(block::Column::Id.gt(after))
                 .filter(block::Column::Id.lte(last))
                 .order_by_asc(block::Column::Id)
-                .all(&self.transaction)
+                .all(&self.session.connection)
                 .await?;
             after = last;
             self.audited.claims += page.len() as u64;

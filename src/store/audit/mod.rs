@@ -12,44 +12,36 @@ mod schedule;
 pub use answers::ANSWERS_AT_A_TIME;
 pub use pace::AuditPace;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use entity::schedule_version;
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbErr,
-    EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
-    TransactionTrait as _,
+    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, QueryTrait as _,
 };
 use tokio::sync::mpsc;
 
-use crate::domain::audit::answer::RecordedEffect;
+use crate::domain::answer_codec::AnswerCodec;
 use crate::domain::audit::schedule::ScheduleAudit;
 use crate::domain::audit::{Invariant, Subject, Violation};
 use crate::domain::clock::EpochMs;
-use crate::domain::effect::RecordedAnswer;
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::ScheduleId;
 use crate::domain::rules::Policy;
-
-use crate::store::connection::dialect::Dialect;
-use crate::store::connection::rows;
+use crate::store::connection::{Db, DbResult, Dialect, Transaction, rows};
 use crate::store::{ReadFrom, Store};
-
-/// Reads what [`Renderer`](super::Renderer) wrote; `None` if nobody here can have written it.
-pub type AnswerReader = fn(&RecordedAnswer) -> Option<RecordedEffect>;
 
 /// Rows of one page.
 const PAGE: u64 = 2_000;
 
-/// An audit that has not ended after this has lost its server.
-const LONGEST: Duration = Duration::from_secs(24 * 3_600);
+/// The time limit of an audit.
+const TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
 
 /// The ends of all answers.
 const ALL: (EpochMs, EpochMs) = (EpochMs(i64::MIN), EpochMs(i64::MAX));
 
-/// Each page is read from an index, in its order. On tables that it does not know yet PostgreSQL would sort
-/// all the rest for each page.
+/// Each page is read from an index, in its order. Without statistics PostgreSQL would sort all remaining rows for
+/// each page.
 const IN_ORDER_OF_KEYS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;
      SET LOCAL enable_sort = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
 
@@ -61,16 +53,17 @@ const UNSETTLED_MS: i64 = 120_000;
 pub enum AuditScope {
     /// Every schedule and every answer.
     Everything,
-    /// One schedule and the answers that tell of it.
+    /// One schedule and the answers that describe it or its claims.
     Schedule(ScheduleId),
     /// One schedule without its answers.
     ScheduleAlone(ScheduleId),
     /// At most [`ANSWERS_AT_A_TIME`] of the answers that end after this time, and those that end with the last
-    /// of them: those given since answers were last audited. The very last are left for the next time, since a transaction that began before them may still commit.
+    /// of them: those given since answers were last audited. The newest are left for the next audit, since a
+    /// transaction that began before them may still commit.
     AnswersSince(EpochMs),
 }
 
-/// What an audit has seen.
+/// What an audit has read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Audited {
     /// The database's clock at the snapshot.
@@ -85,61 +78,55 @@ pub struct Audited {
     pub journal: u64,
     /// Recorded answers.
     pub answers: u64,
-    /// Every answer that ends before this was seen; `None` if answers were not asked for.
+    /// Every answer that ends before this was read; `None` if the scope has no answers.
     pub answers_until: Option<EpochMs>,
 }
 
-/// An audit at work.
+/// A running audit.
 struct Auditor {
-    transaction: DatabaseTransaction,
-    dialect: Dialect,
-    read_answer: AnswerReader,
+    session: Transaction,
+    codec: &'static dyn AnswerCodec,
     policy: Policy,
     found: mpsc::Sender<Violation>,
     audited: Audited,
-    rests: pace::AuditPauses,
+    pauses: pace::AuditPauses,
 }
 
 impl Store {
     /// Audits one snapshot of the database where reads go, changing nothing. Violations are sent as they
-    /// are found; a slow receiver slows the audit down, one that is gone hears nothing more. The work grows
-    /// with what is stored in the scope, and the memory with the seats of one schedule.
+    /// are found; a slow receiver slows the audit down. The work grows with what is stored in the scope, and the
+    /// memory with the seats of one schedule.
     ///
     /// # Errors
-    /// Any failure of the database; what was sent until then is true.
+    /// Any failure of the database; violations sent before it are true.
     pub async fn audit(
-        self: &Arc<Self>,
+        &self,
         scope: AuditScope,
         pace: AuditPace,
         found: mpsc::Sender<Violation>,
-    ) -> Result<Audited, StoreError> {
-        let (dialect, read_answer) = (self.dialect, self.settings.read_answer);
-        let policy = self.settings.policy;
-        let rests = pace::AuditPauses::new(pace, self.settings.limits.statement_timeout);
-        let work = move |db: DatabaseConnection| async move {
-            let transaction = db.begin_with_options(dialect.snapshot()).await?;
+    ) -> StoreResult<Audited> {
+        let (codec, policy) = (self.settings.codec, self.settings.policy);
+        let pauses = pace::AuditPauses::new(pace, self.settings.limits.statement_timeout);
+        let work = move |db: Db| async move {
+            let session = db.begin_snapshot().await?;
             let audited = Audited::default();
-            let mut auditor =
-                Auditor { transaction, dialect, read_answer, policy, found, audited, rests };
+            let mut auditor = Auditor { session, codec, policy, found, audited, pauses };
             let done = auditor.run(scope).await;
-            // Nothing was written; what counts is that the snapshot is given back.
-            auditor.transaction.rollback().await?;
+            // Nothing was written; this ends the snapshot.
+            auditor.session.rollback().await?;
             done.map(|()| auditor.audited)
         };
-        self.bounded(&self.read, LONGEST, work).await
+        self.bounded(&self.read, TIMEOUT, work).await
     }
 
     /// At most 1,000 schedules after `after` by id, with the versions they are at.
-    pub async fn versions(
-        self: &Arc<Self>,
-        after: ScheduleId,
-    ) -> Result<Vec<(ScheduleId, i64)>, StoreError> {
+    pub async fn versions(&self, after: ScheduleId) -> StoreResult<Vec<(ScheduleId, i64)>> {
         self.read_from(ReadFrom::Anywhere, move |db| async move {
             let rows = schedule_version::Entity::find()
                 .filter(schedule_version::Column::ScheduleId.gt(after.0))
                 .order_by_asc(schedule_version::Column::ScheduleId)
                 .limit(1_000)
-                .all(&db)
+                .all(&db.connection)
                 .await?;
             Ok(rows.into_iter().map(|row| (ScheduleId(row.schedule_id), row.version)).collect())
         })
@@ -148,16 +135,14 @@ impl Store {
 }
 
 impl Auditor {
-    async fn run(&mut self, scope: AuditScope) -> Result<(), DbErr> {
-        if self.dialect == Dialect::Postgres {
-            self.transaction.execute_unprepared(IN_ORDER_OF_KEYS).await?;
+    async fn run(&mut self, scope: AuditScope) -> DbResult<()> {
+        if self.session.dialect == Dialect::Postgres {
+            self.session.connection.execute_unprepared(IN_ORDER_OF_KEYS).await?;
         }
         // The first read takes the snapshot, so the clock is not behind anything in it.
-        let sql = format!("SELECT {} FROM heartbeat WHERE id = 1", self.dialect.now());
-        let statement = self.dialect.statement(sql, Vec::new());
-        let row = self.transaction.query_one_raw(statement).await?;
-        let row = row.ok_or_else(|| rows::corrupt("heartbeat"))?;
-        self.audited.at = EpochMs(row.try_get_by_index(0)?);
+        let sql = format!("SELECT {} FROM heartbeat WHERE id = 1", self.session.dialect.now());
+        let now = self.session.fetch_one(sql, Vec::new()).await?;
+        self.audited.at = EpochMs(now.ok_or_else(|| rows::corrupt("heartbeat"))?);
         match scope {
             AuditScope::Everything => {
                 self.schedules(None).await?;
@@ -171,12 +156,12 @@ impl Auditor {
             AuditScope::AnswersSince(since) => {
                 let settled = self.audited.at.0.saturating_sub(UNSETTLED_MS);
                 let until = EpochMs(settled).plus(self.policy.idempotency_ttl);
-                self.some_answers(since, until.max(since)).await
+                self.recent_answers(since, until.max(since)).await
             }
         }
     }
 
-    async fn schedules(&mut self, only: Option<ScheduleId>) -> Result<(), DbErr> {
+    async fn schedules(&mut self, only: Option<ScheduleId>) -> DbResult<()> {
         let mut after = i64::MIN;
         loop {
             let page = entity::schedule::Entity::find()
@@ -184,7 +169,7 @@ impl Auditor {
                 .apply_if(only, |find, id| find.filter(entity::schedule::Column::Id.eq(id.0)))
                 .order_by_asc(entity::schedule::Column::Id)
                 .limit(PAGE)
-                .all(&self.transaction)
+                .all(&self.session.connection)
                 .await?;
             for row in &page {
                 after = row.id;
@@ -196,24 +181,24 @@ impl Auditor {
         }
     }
 
-    /// After each page: says what was found, and rests as the pace wants it.
+    /// After each page: reports the violations found, and pauses.
     async fn page_done(&mut self, audit: &mut ScheduleAudit) {
-        self.tell(audit.take_found()).await;
-        self.rests.rest().await;
+        self.report(audit.take_found()).await;
+        self.pauses.pause().await;
     }
 
-    async fn tell(&self, violations: Vec<Violation>) {
+    async fn report(&self, violations: Vec<Violation>) {
         for violation in violations {
-            // Whoever asked is gone: nobody is left to be told.
+            // An error means that the receiver has gone.
             drop(self.found.send(violation).await);
         }
     }
 
-    /// Gives what could be read of a row, and tells of it if it could not.
+    /// Returns what was read of a row; reports the row if it could not be read.
     async fn readable<T>(
         &self,
         (table, schedule, key): (&'static str, Option<ScheduleId>, String),
-        read: Result<T, DbErr>,
+        read: DbResult<T>,
     ) -> Option<T> {
         let error = match read {
             Ok(value) => return Some(value),
@@ -223,7 +208,7 @@ impl Auditor {
         let expected = "a row that this program can have written".to_owned();
         let found = error.to_string();
         let invariant = Invariant::RowIsReadable;
-        self.tell(vec![Violation { invariant, schedule, subject, expected, found }]).await;
+        self.report(vec![Violation { invariant, schedule, subject, expected, found }]).await;
         None
     }
 }

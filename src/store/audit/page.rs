@@ -1,19 +1,19 @@
 //! Pages of rows that each hold a list: bounded in bytes, since one list may name every seat.
 
-use sea_orm::{DbErr, QueryResult, TryGetable, Value};
-
-use crate::domain::ids::ScheduleId;
+use sea_orm::{TryGetable, Value};
 
 use super::{Auditor, PAGE};
+use crate::domain::ids::ScheduleId;
+use crate::store::connection::DbResult;
 
 /// Lists of one page, in bytes of their text: some 40,000 seats.
 const PAGE_BYTES: u64 = 256 * 1_024;
 
-/// A table of which every schedule has rows of its own.
+/// A table with rows of each schedule.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pages {
     pub(super) table: &'static str,
-    /// The column that tells the rows of a schedule apart, in whose order they are read.
+    /// The unique column within a schedule, in whose order its rows are read.
     pub(super) key: &'static str,
     /// The column with the list.
     pub(super) list: &'static str,
@@ -26,7 +26,7 @@ impl Auditor {
         Pages { table, key, list }: Pages,
         id: ScheduleId,
         after: K,
-    ) -> Result<Option<K>, DbErr>
+    ) -> DbResult<Option<K>>
     where
         K: TryGetable + Into<Value> + Copy,
     {
@@ -34,9 +34,8 @@ impl Auditor {
             "SELECT {key}, length({list}) FROM {table} WHERE schedule_id = $1 AND {key} > $2
              ORDER BY {key} LIMIT $3"
         );
-        let rows = self.rows(&sql, vec![id.0.into(), after.into(), PAGE.into()]).await?;
-        let size = |row: &QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
-        let sizes: Vec<(K, i32)> = rows.iter().map(size).collect::<Result<_, DbErr>>()?;
+        let values = vec![id.0.into(), after.into(), PAGE.into()];
+        let sizes = self.session.fetch::<(K, i32)>(sql, values).await?;
         Ok(last_that_fits(&sizes))
     }
 }

@@ -3,20 +3,18 @@
 
 use entity::{schedule, seat};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DbErr, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QueryResult, QuerySelect as _, Value,
+    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 use uuid::Uuid;
 
+use super::page::Pages;
+use super::{Auditor, PAGE};
 use crate::domain::audit::schedule::{JournalFact, ScheduleAudit, ScheduleFacts};
 use crate::domain::audit::{Invariant, Subject, Violation};
 use crate::domain::ids::{CustomerId, ScheduleId, SeatNumber};
 use crate::domain::seat::{SeatRow, SeatState};
-use crate::store::connection::rows;
+use crate::store::connection::{DbResult, rows};
 use crate::store::queries::{journal, sweep};
-
-use super::page::Pages;
-use super::{Auditor, PAGE};
 
 const JOURNAL: Pages = Pages { table: "journal", key: "version", list: "changes" };
 
@@ -24,7 +22,7 @@ const JOURNAL: Pages = Pages { table: "journal", key: "version", list: "changes"
 const PURGE_MARGIN_MS: i64 = 3_600_000;
 
 impl Auditor {
-    pub(super) async fn schedule(&mut self, row: &schedule::Model) -> Result<(), DbErr> {
+    pub(super) async fn schedule(&mut self, row: &schedule::Model) -> DbResult<()> {
         let id = ScheduleId(row.id);
         let count = |number: i32| u32::try_from(number).unwrap_or(0);
         let facts = ScheduleFacts {
@@ -52,21 +50,12 @@ impl Auditor {
         Ok(())
     }
 
-    pub(super) async fn rows(
-        &self,
-        sql: &str,
-        values: Vec<Value>,
-    ) -> Result<Vec<QueryResult>, DbErr> {
-        self.transaction.query_all_raw(self.dialect.statement(sql, values)).await
-    }
-
-    async fn version(&self, id: ScheduleId) -> Result<Option<i64>, DbErr> {
+    async fn version(&self, id: ScheduleId) -> DbResult<Option<i64>> {
         let sql = "SELECT version FROM schedule_version WHERE schedule_id = $1";
-        let rows = self.rows(sql, vec![id.0.into()]).await?;
-        rows.first().map(|row| row.try_get_by_index(0)).transpose()
+        self.session.fetch_one(sql, vec![id.0.into()]).await
     }
 
-    async fn seats(&mut self, id: ScheduleId, audit: &mut ScheduleAudit) -> Result<(), DbErr> {
+    async fn seats(&mut self, id: ScheduleId, audit: &mut ScheduleAudit) -> DbResult<()> {
         let mut after = i32::MIN;
         loop {
             let page = seat::Entity::find()
@@ -74,7 +63,7 @@ impl Auditor {
                 .filter(seat::Column::Number.gt(after))
                 .order_by_asc(seat::Column::Number)
                 .limit(PAGE)
-                .all(&self.transaction)
+                .all(&self.session.connection)
                 .await?;
             let length = page.len() as u64;
             for row in page {
@@ -84,7 +73,7 @@ impl Auditor {
                 let read = rows::seat_number(row.number)
                     .and_then(|number| Ok((number, rows::seat_state(columns)?)));
                 let place = ("seat", Some(id), row.number.to_string());
-                // One that cannot be read still has its place, or all behind it would seem wrong.
+                // An unreadable seat keeps its place, or all after it would seem wrong.
                 let (number, state) = self.readable(place, read).await.unwrap_or_else(|| {
                     (SeatNumber(u32::try_from(row.number).unwrap_or(0)), SeatState::Available)
                 });
@@ -97,35 +86,34 @@ impl Auditor {
         }
     }
 
-    async fn journal(&mut self, id: ScheduleId, audit: &mut ScheduleAudit) -> Result<(), DbErr> {
-        let kept_ms = self.audited.at.0 - sweep::BATCH_LIFE_MS + PURGE_MARGIN_MS;
-        let kept = sweep::first_uuid_of(kept_ms);
+    async fn journal(&mut self, id: ScheduleId, audit: &mut ScheduleAudit) -> DbResult<()> {
+        let oldest_ms = self.audited.at.0 - sweep::BATCH_LIFE_MS + PURGE_MARGIN_MS;
+        let oldest = sweep::first_uuid_of(oldest_ms);
         let sql = "SELECT j.version, j.batch_id, j.changes, b.attempt FROM journal j
              LEFT JOIN batch b ON b.id = j.batch_id
              WHERE j.schedule_id = $1 AND j.version > $2 AND j.version <= $3 ORDER BY j.version";
         let mut after = i64::MIN;
         while let Some(last) = self.end_of_page(JOURNAL, id, after).await? {
-            let page = self.rows(sql, vec![id.0.into(), after.into(), last.into()]).await?;
+            let values = vec![id.0.into(), after.into(), last.into()];
+            let page = self.session.fetch::<(i64, Uuid, String, Option<i16>)>(sql, values).await?;
             after = last;
-            for row in &page {
-                let (version, batch, changes, attempt) =
-                    row.try_get_many_by_index::<(i64, Uuid, String, Option<i16>)>()?;
+            self.audited.journal += page.len() as u64;
+            for (version, batch, changes, attempt) in page {
                 let place = ("journal", Some(id), version.to_string());
                 let changes = self.readable(place, journal::parse(&changes)).await;
                 let changes = changes.unwrap_or_default();
                 let has_batch = attempt.is_some().then_some(true);
-                let has_batch = has_batch.or_else(|| (batch >= kept).then_some(false));
+                let has_batch = has_batch.or_else(|| (batch >= oldest).then_some(false));
                 audit.journal(&JournalFact { version, has_batch, changes });
             }
-            self.audited.journal += page.len() as u64;
             self.page_done(audit).await;
         }
         Ok(())
     }
 
-    /// Customers above the schedule's limit. A hold that an outage touched is left out, and what became of
-    /// it: between its written end and the word of the outage its customer may have taken other seats.
-    async fn customers(&self, id: ScheduleId, max: i32) -> Result<(), DbErr> {
+    /// Customers above the schedule's limit. A hold that an outage touched is left out, and the booking it became:
+    /// between its written end and the record of the outage its customer may have taken other seats.
+    async fn customers(&self, id: ScheduleId, max: i32) -> DbResult<()> {
         let touched = "EXISTS (SELECT 1 FROM outage o WHERE h.held_until >= o.began_at
              AND h.created_at < o.ended_at + $4)";
         let sql = format!(
@@ -148,8 +136,7 @@ impl Auditor {
             grace.into(),
             PAGE.into(),
         ];
-        for row in self.rows(&sql, values).await? {
-            let (customer, seats) = row.try_get_many_by_index::<(String, i64)>()?;
+        for (customer, seats) in self.session.fetch::<(String, i64)>(sql, values).await? {
             let place = ("booking", Some(id), customer.clone());
             let read = CustomerId::parse(customer).map_err(|_| rows::corrupt("customer"));
             let Some(customer) = self.readable(place, read).await else { continue };
@@ -160,7 +147,7 @@ impl Auditor {
                 expected: format!("{max} seats at most"),
                 found: seats.to_string(),
             };
-            self.tell(vec![violation]).await;
+            self.report(vec![violation]).await;
         }
         Ok(())
     }

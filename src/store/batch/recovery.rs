@@ -1,71 +1,95 @@
-//! What follows a failed run of a batch: one pure decision.
+//! The decision what to do after a failed run of a batch.
 
 use std::time::Duration;
 
+use sea_orm::DbErr;
+
 use crate::domain::execution_error::ExecutionError;
-use crate::store::connection::errors::{ErrorClass, answered_by_server, meaning};
+use crate::store::connection::errors::answered_by_server;
+use crate::store::connection::{ErrorClass, classify};
 
-use super::attempt::AttemptError;
+/// Why a run failed. Only [`Uncertain`](Self::Uncertain) may have had an effect.
+#[derive(Debug)]
+pub(crate) enum AttemptError {
+    /// The database returned an error, and nothing was committed.
+    Database(DbErr),
+    /// Another batch has just recorded one of the keys.
+    KeyTaken,
+    /// This table did not have the rows that were decided on.
+    RowCount(&'static str),
+    /// The time limit passed before COMMIT was sent.
+    Deadline,
+    /// COMMIT was sent and its answer did not come.
+    Uncertain,
+}
 
-/// How often each remedy was tried on a batch.
+impl From<DbErr> for AttemptError {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// How often each kind of recovery was tried for a batch.
 #[derive(Debug, Default)]
 pub(crate) struct RecoveryAttempts {
-    pub(crate) again: u32,
+    pub(crate) retried: u32,
     pub(crate) unique: u32,
-    pub(crate) renewed: u32,
+    pub(crate) reconnected: u32,
     pub(crate) resolved: u32,
 }
 
-/// What to do next.
+/// What to do after a failed run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RecoveryAction {
     /// Run it again after a pause of up to this, drawn at random.
-    Again(Duration),
+    Retry(Duration),
     /// Run it again on a new connection.
-    Renew,
-    /// Ask a new connection whether the batch is durable; if not, run it again under the same identifier.
-    Resolve,
-    /// Split it.
-    Halve,
-    /// Give up.
+    Reconnect,
+    /// Read on a new connection whether the batch is durable; if not, run it again under the same identifier.
+    ResolveCommit,
+    /// Split it into halves.
+    Bisect,
+    /// Report this error for every command.
     Fail(ExecutionError),
 }
 
-const AGAIN_MAX: u32 = 4;
+const RETRIES_MAX: u32 = 4;
 const RESOLVE_MAX: u32 = 20;
 
-/// Decides. `uncertain` says that an earlier run of this batch may still turn out to be durable: then it
-/// must keep its identifier and its commands, and giving up means not knowing.
-pub(crate) fn next_step(
+/// What follows a failed run. `uncertain`: an earlier run of this batch may be durable, so the batch keeps its
+/// identifier and its commands, and the error to report is [`ExecutionError::Unknown`].
+pub(crate) fn recovery_action(
     error: &AttemptError,
-    tries: &mut RecoveryAttempts,
+    attempts: &mut RecoveryAttempts,
     commands: usize,
     uncertain: bool,
 ) -> RecoveryAction {
     let pause = Duration::from_millis(20);
-    let step = match error {
-        AttemptError::Uncertain => resolve(tries),
+    let action = match error {
+        AttemptError::Uncertain => resolve(attempts),
         AttemptError::Deadline => {
             RecoveryAction::Fail(ExecutionError::Unavailable("it took too long".to_owned()))
         }
         AttemptError::RowCount(table) => {
-            halve(commands, format!("the rows of {table} changed under their locks"))
+            bisect(commands, format!("the rows of {table} changed under their locks"))
         }
-        AttemptError::KeyTaken => again(&mut tries.unique, pause),
-        AttemptError::Database(error) => match meaning(error) {
-            ErrorClass::Again => again(&mut tries.again, pause),
-            ErrorClass::Unique if tries.unique == 0 => again(&mut tries.unique, Duration::ZERO),
+        AttemptError::KeyTaken => retry(&mut attempts.unique, pause),
+        AttemptError::Database(error) => match classify(error) {
+            ErrorClass::Retry => retry(&mut attempts.retried, pause),
+            ErrorClass::Unique if attempts.unique == 0 => {
+                retry(&mut attempts.unique, Duration::ZERO)
+            }
             ErrorClass::Unique | ErrorClass::Data | ErrorClass::Refused => {
-                halve(commands, error.to_string())
+                bisect(commands, error.to_string())
             }
-            ErrorClass::Stale if tries.renewed == 0 => {
-                tries.renewed += 1;
-                RecoveryAction::Renew
+            ErrorClass::Stale if attempts.reconnected == 0 => {
+                attempts.reconnected += 1;
+                RecoveryAction::Reconnect
             }
-            // The connection was dead, perhaps since an outage, and nothing can have been committed.
-            ErrorClass::Unavailable if tries.renewed == 0 && !answered_by_server(error) => {
-                tries.renewed += 1;
-                RecoveryAction::Renew
+            // The connection was lost before the run, and nothing can have been committed.
+            ErrorClass::Unavailable if attempts.reconnected == 0 && !answered_by_server(error) => {
+                attempts.reconnected += 1;
+                RecoveryAction::Reconnect
             }
             ErrorClass::ReadOnly => RecoveryAction::Fail(ExecutionError::ReadOnly),
             ErrorClass::Stale | ErrorClass::Unavailable => {
@@ -73,32 +97,32 @@ pub(crate) fn next_step(
             }
         },
     };
-    match step {
-        RecoveryAction::Halve | RecoveryAction::Fail(_) if uncertain => resolve(tries),
-        step => step,
+    match action {
+        RecoveryAction::Bisect | RecoveryAction::Fail(_) if uncertain => resolve(attempts),
+        action => action,
     }
 }
 
-fn again(tries: &mut u32, pause: Duration) -> RecoveryAction {
-    *tries += 1;
-    if *tries <= AGAIN_MAX {
-        return RecoveryAction::Again(pause * *tries);
+fn retry(count: &mut u32, pause: Duration) -> RecoveryAction {
+    *count += 1;
+    if *count <= RETRIES_MAX {
+        return RecoveryAction::Retry(pause * *count);
     }
     RecoveryAction::Fail(ExecutionError::Unavailable("the rows are too contended".to_owned()))
 }
 
-fn halve(commands: usize, reason: String) -> RecoveryAction {
+fn bisect(commands: usize, reason: String) -> RecoveryAction {
     if commands > 1 {
-        RecoveryAction::Halve
+        RecoveryAction::Bisect
     } else {
         RecoveryAction::Fail(ExecutionError::Impossible(reason))
     }
 }
 
-fn resolve(tries: &mut RecoveryAttempts) -> RecoveryAction {
-    tries.resolved += 1;
-    if tries.resolved <= RESOLVE_MAX {
-        RecoveryAction::Resolve
+fn resolve(attempts: &mut RecoveryAttempts) -> RecoveryAction {
+    attempts.resolved += 1;
+    if attempts.resolved <= RESOLVE_MAX {
+        RecoveryAction::ResolveCommit
     } else {
         RecoveryAction::Fail(ExecutionError::Unknown)
     }
@@ -106,37 +130,43 @@ fn resolve(tries: &mut RecoveryAttempts) -> RecoveryAction {
 
 #[cfg(test)]
 mod tests {
-    use sea_orm::DbErr;
-
     use super::*;
 
-    fn away() -> AttemptError {
-        AttemptError::Database(DbErr::Custom("away".to_owned()))
+    fn unavailable() -> AttemptError {
+        AttemptError::Database(DbErr::Custom("unavailable".to_owned()))
     }
 
     #[test]
     fn a_failure_before_commit_has_no_effect() {
-        let mut tries = RecoveryAttempts::default();
-        assert_eq!(next_step(&away(), &mut tries, 9, false), RecoveryAction::Renew, "once");
-        let step = next_step(&away(), &mut tries, 9, false);
-        assert!(matches!(step, RecoveryAction::Fail(ExecutionError::Unavailable(_))));
-        let step = next_step(&AttemptError::Deadline, &mut RecoveryAttempts::default(), 9, false);
-        assert!(matches!(step, RecoveryAction::Fail(ExecutionError::Unavailable(_))));
+        let mut attempts = RecoveryAttempts::default();
+        assert_eq!(
+            recovery_action(&unavailable(), &mut attempts, 9, false),
+            RecoveryAction::Reconnect,
+            "once"
+        );
+        let action = recovery_action(&unavailable(), &mut attempts, 9, false);
+        assert!(matches!(action, RecoveryAction::Fail(ExecutionError::Unavailable(_))));
+        let action =
+            recovery_action(&AttemptError::Deadline, &mut RecoveryAttempts::default(), 9, false);
+        assert!(matches!(action, RecoveryAction::Fail(ExecutionError::Unavailable(_))));
     }
 
     #[test]
     fn a_batch_whose_commit_got_no_answer_is_never_split_and_never_said_to_have_failed() {
-        let mut tries = RecoveryAttempts::default();
+        let mut attempts = RecoveryAttempts::default();
         let lost = AttemptError::Uncertain;
-        assert_eq!(next_step(&lost, &mut tries, 9, false), RecoveryAction::Resolve);
+        assert_eq!(recovery_action(&lost, &mut attempts, 9, false), RecoveryAction::ResolveCommit);
         let count = AttemptError::RowCount("seat");
-        tries.renewed = 1;
-        for error in [&away(), &count, &AttemptError::Deadline] {
-            assert_eq!(next_step(error, &mut tries, 9, true), RecoveryAction::Resolve);
+        attempts.reconnected = 1;
+        for error in [&unavailable(), &count, &AttemptError::Deadline] {
+            assert_eq!(
+                recovery_action(error, &mut attempts, 9, true),
+                RecoveryAction::ResolveCommit
+            );
         }
-        tries.resolved = RESOLVE_MAX;
+        attempts.resolved = RESOLVE_MAX;
         assert_eq!(
-            next_step(&away(), &mut tries, 9, true),
+            recovery_action(&unavailable(), &mut attempts, 9, true),
             RecoveryAction::Fail(ExecutionError::Unknown)
         );
     }
@@ -145,21 +175,21 @@ mod tests {
     fn a_batch_that_cannot_be_stored_is_split_until_one_command_is_to_blame() {
         let count = AttemptError::RowCount("seat");
         assert_eq!(
-            next_step(&count, &mut RecoveryAttempts::default(), 2, false),
-            RecoveryAction::Halve
+            recovery_action(&count, &mut RecoveryAttempts::default(), 2, false),
+            RecoveryAction::Bisect
         );
-        let step = next_step(&count, &mut RecoveryAttempts::default(), 1, false);
-        assert!(matches!(step, RecoveryAction::Fail(ExecutionError::Impossible(_))));
+        let action = recovery_action(&count, &mut RecoveryAttempts::default(), 1, false);
+        assert!(matches!(action, RecoveryAction::Fail(ExecutionError::Impossible(_))));
     }
 
     #[test]
     fn a_key_that_another_batch_recorded_is_looked_at_again_a_few_times() {
-        let mut tries = RecoveryAttempts::default();
-        for _ in 0..AGAIN_MAX {
-            let step = next_step(&AttemptError::KeyTaken, &mut tries, 1, false);
-            assert!(matches!(step, RecoveryAction::Again(_)));
+        let mut attempts = RecoveryAttempts::default();
+        for _ in 0..RETRIES_MAX {
+            let action = recovery_action(&AttemptError::KeyTaken, &mut attempts, 1, false);
+            assert!(matches!(action, RecoveryAction::Retry(_)));
         }
-        let step = next_step(&AttemptError::KeyTaken, &mut tries, 1, false);
-        assert!(matches!(step, RecoveryAction::Fail(ExecutionError::Unavailable(_))));
+        let action = recovery_action(&AttemptError::KeyTaken, &mut attempts, 1, false);
+        assert!(matches!(action, RecoveryAction::Fail(ExecutionError::Unavailable(_))));
     }
 }

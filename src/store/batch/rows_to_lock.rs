@@ -1,4 +1,4 @@
-//! Which rows a batch must lock and read, told by its commands alone.
+//! The rows that a batch must lock and read, derived from its commands alone.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::domain::command::{Action, Command, Queued, RequestKey};
 use crate::domain::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::rows::SeatKey;
 
-/// The rows by name, each set in the order in which all replicas lock.
+/// The rows by key, each set in the order in which all replicas lock.
 #[derive(Debug, Default)]
 pub(crate) struct RowsToLock {
     pub(crate) schedules: BTreeSet<ScheduleId>,
@@ -20,12 +20,12 @@ pub(crate) struct RowsToLock {
 }
 
 impl RowsToLock {
-    pub(crate) fn of<'a>(commands: impl Iterator<Item = &'a Command>) -> Self {
-        let mut wanted = Self::default();
+    pub(crate) fn of(commands: &[Command]) -> Self {
+        let mut rows = Self::default();
         for command in commands {
-            wanted.add(command);
+            rows.add(command);
         }
-        wanted
+        rows
     }
 
     fn add(&mut self, command: &Command) {
@@ -60,8 +60,8 @@ impl RowsToLock {
         self.seats.extend(seats.iter().map(|number| (schedule, *number)));
     }
 
-    /// A hold brings its seats, its customer (a late confirm is judged like a fresh booking) and the
-    /// booking it became.
+    /// Adds the seats of a hold, its customer (a late confirm is judged like a fresh booking) and the booking
+    /// that it became.
     pub(crate) fn add_hold(&mut self, hold: &HoldRow) {
         self.add_seats(hold.id.schedule, &hold.seats);
         self.customers.insert((hold.id.schedule, hold.customer.clone()));

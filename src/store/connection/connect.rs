@@ -1,22 +1,22 @@
-//! Connections to either database, and what each must promise before it is used.
+//! Connection pools of both databases, and the settings of their sessions.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{AssertSqlSafe, Executor as _};
-use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::{StoreError, StoreResult};
+use crate::store::connection::connection_wait::{self, ConnectionWait};
+use crate::store::connection::dialect::Dialect;
+use crate::store::connection::lineage::{Lineage, verify_sqlite};
+use crate::store::connection::session::Db;
+use crate::store::connection::{DbResult, files};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::pool::Pool;
-
-use crate::store::connection::dialect::Dialect;
-use crate::store::connection::files;
-use crate::store::connection::lineage::{Lineage, admit_sqlite};
-use crate::store::connection::waiting;
-use crate::store::connection::waiting::Waiting;
 
 /// Which database.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ pub enum Target {
     },
 }
 
-/// How long things may take, and how many connections there are.
+/// Time limits and numbers of connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Write lanes, each with a connection of its own (always one for SQLite, which has one writer).
@@ -63,7 +63,7 @@ impl Target {
     }
 
     /// Creates a missing SQLite file, for its owner alone.
-    pub(crate) fn prepare(&self) -> Result<(), StoreError> {
+    pub(crate) fn prepare(&self) -> StoreResult<()> {
         let Self::Sqlite { path } = self else { return Ok(()) };
         files::create(path).map_err(|error| {
             StoreError::Unfit(format!("the file {} cannot be created: {error}", path.display()))
@@ -75,7 +75,7 @@ impl Target {
         matches!(self, Self::Postgres { read_url: Some(_), .. })
     }
 
-    pub(crate) fn writer(
+    pub(crate) fn writer_options(
         &self,
         limits: &Limits,
         connections: u32,
@@ -90,7 +90,7 @@ impl Target {
         }
     }
 
-    pub(crate) fn reader(&self, limits: &Limits) -> ConnectOptions {
+    pub(crate) fn reader_options(&self, limits: &Limits) -> ConnectOptions {
         match self {
             Self::Postgres { write_url, read_url } => {
                 let url = read_url.as_ref().unwrap_or(write_url);
@@ -112,7 +112,7 @@ fn pooled(url: String, limits: &Limits, connections: u32) -> ConnectOptions {
         .test_before_acquire(false)
         .test_before_acquire_if_idle_for(Duration::from_secs(30))
         .sqlx_logging(false);
-    waiting::tell(&mut options);
+    connection_wait::measure_reused(&mut options);
     options
 }
 
@@ -132,9 +132,9 @@ fn postgres(
             Box::pin(async move {
                 connection.execute(AssertSqlSafe(session)).await?;
                 if let Some(lineage) = lineage {
-                    lineage.admit(connection).await?;
+                    lineage.verify(connection).await?;
                 }
-                waiting::found();
+                connection_wait::acquired();
                 Ok(())
             })
         })
@@ -142,9 +142,8 @@ fn postgres(
     options
 }
 
-/// What a writing session is told at once, in one round trip. It takes nothing but index paths: a plan
-/// cached while a table was new would otherwise go on scanning the table when it has grown. A standby is
-/// no place for a writer.
+/// The settings of a writing session, sent in one round trip. Plans use indexes only: a plan that was cached
+/// while a table was small would otherwise scan the table after it has grown. A standby is refused.
 fn writer_session(limits: &Limits) -> String {
     format!(
         "SET statement_timeout = {statement}; SET lock_timeout = {lock};
@@ -177,9 +176,9 @@ fn sqlite(path: &Path, limits: &Limits, connections: u32, read: bool) -> Connect
         pool.after_connect(move |connection, _| {
             Box::pin(async move {
                 if !read {
-                    admit_sqlite(connection).await?;
+                    verify_sqlite(connection).await?;
                 }
-                waiting::found();
+                connection_wait::acquired();
                 Ok(())
             })
         })
@@ -191,27 +190,23 @@ fn sqlite(path: &Path, limits: &Limits, connections: u32, read: bool) -> Connect
             return options.read_only(true);
         }
         let options = options.create_if_missing(true);
-        // FULL: the answer leaves after the commit is on the disk, and so it must be.
+        // FULL: an answer may leave only after the commit is on the disk.
         options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full)
     });
     options
 }
 
-/// The same path in a form that SQLite takes literally. It reads a name that begins with `file:` as a URL, and
-/// `:memory:` as no file at all.
+/// The same path in a form that SQLite takes literally: a name that begins with `file:` would be a URL, and
+/// `:memory:` no file.
 pub(crate) fn literal(path: &Path) -> PathBuf {
     if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
 }
 
-/// Refuses a PostgreSQL that may forget what it has acknowledged.
-pub(crate) async fn check_durability(db: &DatabaseConnection) -> Result<(), StoreError> {
+/// Refuses a PostgreSQL that may lose what it has acknowledged.
+pub(crate) async fn check_durability(db: &Db) -> StoreResult<()> {
     let sql = "SELECT current_setting('fsync'), current_setting('synchronous_commit')";
-    let statement = Dialect::Postgres.statement(sql, Vec::new());
-    let row = db.query_one_raw(statement).await?;
-    let (fsync, commit) = match row {
-        Some(row) => row.try_get_many_by_index::<(String, String)>()?,
-        None => (String::new(), String::new()),
-    };
+    let (fsync, commit) =
+        db.fetch_one::<(String, String)>(sql, Vec::new()).await?.unwrap_or_default();
     if fsync == "on" && commit != "off" {
         return Ok(());
     }
@@ -221,12 +216,11 @@ pub(crate) async fn check_durability(db: &DatabaseConnection) -> Result<(), Stor
     )))
 }
 
-/// No statement has more parameters than this, whatever it is about: values of which there may be any number
-/// travel as arrays or as one document (`RowSet`).
+/// The most parameters of a statement: any number of rows is one array per column or one document (`RowSet`).
 const PARAMETERS_MAX: usize = 16;
 
 /// Opens a pool. A debug build, and so every test, checks each statement that goes through it.
-async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+async fn connect(options: ConnectOptions) -> DbResult<DatabaseConnection> {
     let mut connection = Database::connect(options).await?;
     if cfg!(debug_assertions) {
         connection.set_metric_callback(|info| {
@@ -237,8 +231,8 @@ async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
     Ok(connection)
 }
 
-/// A pool that can be thrown away whole. What overran its time leaves a connection in an unknown state,
-/// perhaps waiting for a server that will never answer; it is never handed to anybody again.
+/// A pool that can be replaced as a whole. Work that overran its time leaves a connection in an unknown state,
+/// perhaps waiting for a server that never answers; it must not be used again.
 pub(crate) struct Connections {
     pool: Pool,
     options: ConnectOptions,
@@ -247,14 +241,14 @@ pub(crate) struct Connections {
 
 impl Connections {
     /// Connects when it is first used.
-    pub(crate) async fn open(pool: Pool, options: ConnectOptions) -> Result<Self, DbErr> {
+    pub(crate) async fn open(pool: Pool, options: ConnectOptions) -> DbResult<Self> {
         let current = Mutex::new(connect(options.clone()).await?);
         Ok(Self { pool, options, current })
     }
 
-    /// For whoever is about to work with a connection.
-    pub(crate) fn waiting(&self, metrics: &Arc<Metrics>) -> Waiting {
-        Waiting::begin(self.pool, &self.options, metrics)
+    /// Measures how long work waits for a connection.
+    pub(crate) fn wait(&self, metrics: &Arc<Metrics>) -> ConnectionWait {
+        ConnectionWait::begin(self.pool, &self.options, metrics)
     }
 
     /// How many connections there may be.
@@ -263,15 +257,13 @@ impl Connections {
     }
 
     pub(crate) fn get(&self) -> DatabaseConnection {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.lock().clone()
     }
 
-    pub(crate) async fn renew(&self) -> Result<(), DbErr> {
+    pub(crate) async fn renew(&self) -> DbResult<()> {
         let fresh = connect(self.options.clone()).await?;
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *current, fresh);
-        drop(current);
-        // Closing waits for connections that may never answer; nobody waits for that.
+        let old = std::mem::replace(&mut *self.current.lock(), fresh);
+        // Closing waits for connections that may never answer.
         tokio::spawn(old.close());
         Ok(())
     }
@@ -279,7 +271,7 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
-    use sea_orm::Value;
+    use sea_orm::{ConnectionTrait as _, Value};
 
     use super::*;
 

@@ -1,8 +1,8 @@
-//! The few words in which PostgreSQL and SQLite differ, and rows as parameters.
+//! The differences between PostgreSQL and SQLite, and rows as parameters.
 //!
 //! A batch of any size is written by the same statement: its rows travel as one parameter per column
 //! (PostgreSQL, `unnest`) or as one JSON document (SQLite, `json_each`). So each statement is prepared
-//! once, whatever the size of the batch, and no limit on the number of parameters is ever met.
+//! once, whatever the size of the batch, and its number of parameters is fixed.
 
 use sea_orm::sea_query::ArrayType;
 use sea_orm::{
@@ -11,7 +11,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-/// Which database speaks.
+/// Which database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Postgres,
@@ -56,15 +56,14 @@ impl Dialect {
         }
     }
 
-    /// How a writing transaction begins: SQLite takes its one write lock at once, since a transaction that
-    /// reads first and writes later fails as soon as another has written in between.
+    /// How a writing transaction begins: SQLite takes its one write lock first, since a transaction that
+    /// reads first and writes later fails if another has written in between.
     pub(crate) fn begin(self) -> TransactionOptions {
         let immediate = matches!(self, Self::Sqlite).then_some(SqliteTransactionMode::Immediate);
         TransactionOptions { sqlite_transaction_mode: immediate, ..TransactionOptions::default() }
     }
 
-    /// How a transaction begins that reads many times and must see one moment only. SQLite's readers do so
-    /// by themselves.
+    /// How a transaction begins whose reads must all see one snapshot. In SQLite they always do.
     pub(crate) fn snapshot(self) -> TransactionOptions {
         match self {
             Self::Postgres => TransactionOptions {
@@ -81,35 +80,68 @@ impl Dialect {
     }
 }
 
-/// The values of one column.
+/// The type of a column in a [`RowSet`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ColumnType {
+    BigInt,
+    Int,
+    Small,
+    Text,
+    Uuid,
+    /// PostgreSQL gets an absent value as 0, which is no time of ours.
+    OptionalTime,
+    /// PostgreSQL gets an absent value as the nil uuid.
+    OptionalUuid,
+}
+
+/// A value of a column.
+pub(crate) trait ColumnValue: Into<Value> {
+    const TYPE: ColumnType;
+}
+
+macro_rules! column_values {
+    ($($value:ty => $column:ident),*) => {
+        $(impl ColumnValue for $value {
+            const TYPE: ColumnType = ColumnType::$column;
+        })*
+    };
+}
+
+column_values!(i64 => BigInt, i32 => Int, i16 => Small, String => Text, Uuid => Uuid,
+    Option<i64> => OptionalTime, Option<Uuid> => OptionalUuid);
+
 #[derive(Debug, Clone)]
-pub(crate) enum Column {
-    BigInt(Vec<i64>),
-    Int(Vec<i32>),
-    Small(Vec<i16>),
-    Text(Vec<String>),
-    Uuid(Vec<Uuid>),
-    /// Absent values travel as 0, which is no time of ours.
-    MaybeTime(Vec<Option<i64>>),
-    /// Absent values travel as the nil uuid.
-    MaybeUuid(Vec<Option<Uuid>>),
+struct Column {
+    name: &'static str,
+    ty: ColumnType,
+    values: Vec<Value>,
 }
 
 /// Rows to join with or to insert, named `r` in the statement.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct RowSet {
-    columns: Vec<(&'static str, Column)>,
+#[derive(Debug, Clone)]
+pub(crate) struct RowSet<R> {
+    rows: Vec<R>,
+    columns: Vec<Column>,
 }
 
-impl RowSet {
-    pub(crate) fn new() -> Self {
-        Self::default()
+impl<R> RowSet<R> {
+    pub(crate) fn of(rows: impl IntoIterator<Item = R>) -> Self {
+        Self { rows: rows.into_iter().collect(), columns: Vec::new() }
     }
 
     #[must_use]
-    pub(crate) fn with(mut self, name: &'static str, column: Column) -> Self {
-        self.columns.push((name, column));
+    pub(crate) fn with<V: ColumnValue>(
+        mut self,
+        name: &'static str,
+        value: impl Fn(&R) -> V,
+    ) -> Self {
+        let values = self.rows.iter().map(|row| value(row).into()).collect();
+        self.columns.push(Column { name, ty: V::TYPE, values });
         self
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
     }
 
     /// The statement made of `before`, the rows and `after`. `values` are its parameters `$1` to `$n`;
@@ -126,7 +158,7 @@ impl RowSet {
         let first = values.len() + 1;
         let source = match dialect {
             Dialect::Postgres => {
-                values.extend(self.columns.iter().map(|(_, column)| column.array()));
+                values.extend(self.columns.iter().map(Column::array));
                 self.unnest(first)
             }
             Dialect::Sqlite => {
@@ -142,70 +174,53 @@ impl RowSet {
     }
 
     fn unnest(&self, first: usize) -> String {
-        let fields: Vec<String> =
-            self.columns.iter().map(|(name, column)| column.select_expression(name)).collect();
-        let arrays: Vec<String> = (first..)
-            .zip(&self.columns)
-            .map(|(n, (_, column))| format!("${n}::{}[]", column.postgres_type()))
-            .collect();
-        let names: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
-        format!(
-            "(SELECT {} FROM unnest({}) AS u ({})) AS r",
-            fields.join(", "),
-            arrays.join(", "),
-            names.join(", ")
-        )
+        let fields: Vec<String> = self.columns.iter().map(Column::select_expression).collect();
+        let arrays = (first..).zip(&self.columns);
+        let arrays: Vec<String> =
+            arrays.map(|(n, column)| format!("${n}::{}[]", column.ty.postgres().0)).collect();
+        let names: Vec<&str> = self.columns.iter().map(|column| column.name).collect();
+        let (fields, arrays, names) = (fields.join(", "), arrays.join(", "), names.join(", "));
+        format!("(SELECT {fields} FROM unnest({arrays}) AS u ({names})) AS r")
     }
 
     fn json_each(&self, parameter: usize) -> String {
-        let fields: Vec<String> = self
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(at, (name, column))| match column {
-                Column::Uuid(_) | Column::MaybeUuid(_) => format!("unhex(value->>{at}) AS {name}"),
-                _ => format!("value->>{at} AS {name}"),
-            })
-            .collect();
+        let field = |(at, Column { name, ty, .. }): (usize, &Column)| match ty {
+            ColumnType::Uuid | ColumnType::OptionalUuid => {
+                format!("unhex(value->>{at}) AS {name}")
+            }
+            _ => format!("value->>{at} AS {name}"),
+        };
+        let fields: Vec<String> = self.columns.iter().enumerate().map(field).collect();
         format!("(SELECT {} FROM json_each(${parameter})) AS r", fields.join(", "))
     }
 
     fn json(&self) -> String {
-        let length = self.columns.first().map_or(0, |(_, column)| column.len());
-        let rows: Vec<serde_json::Value> = (0..length)
-            .map(|at| self.columns.iter().map(|(_, column)| column.json(at)).collect())
-            .collect();
+        let row =
+            |at: usize| self.columns.iter().map(|column| json(column.values.get(at))).collect();
+        let rows: Vec<serde_json::Value> = (0..self.rows.len()).map(row).collect();
         serde_json::Value::Array(rows).to_string()
     }
 }
 
+impl ColumnType {
+    /// The type of its elements in PostgreSQL, for SQL and for the driver.
+    fn postgres(self) -> (&'static str, ArrayType) {
+        match self {
+            Self::BigInt | Self::OptionalTime => ("bigint", ArrayType::BigInt),
+            Self::Int => ("integer", ArrayType::Int),
+            Self::Small => ("smallint", ArrayType::SmallInt),
+            Self::Text => ("text", ArrayType::String),
+            Self::Uuid | Self::OptionalUuid => ("uuid", ArrayType::Uuid),
+        }
+    }
+}
+
 impl Column {
-    fn len(&self) -> usize {
-        match self {
-            Self::BigInt(values) => values.len(),
-            Self::Int(values) => values.len(),
-            Self::Small(values) => values.len(),
-            Self::Text(values) => values.len(),
-            Self::Uuid(values) => values.len(),
-            Self::MaybeTime(values) => values.len(),
-            Self::MaybeUuid(values) => values.len(),
-        }
-    }
-
-    fn postgres_type(&self) -> &'static str {
-        match self {
-            Self::BigInt(_) | Self::MaybeTime(_) => "bigint",
-            Self::Int(_) => "integer",
-            Self::Small(_) => "smallint",
-            Self::Text(_) => "text",
-            Self::Uuid(_) | Self::MaybeUuid(_) => "uuid",
-        }
-    }
-
-    fn select_expression(&self, name: &str) -> String {
-        match self {
-            Self::MaybeTime(_) => format!("nullif(u.{name}, 0) AS {name}"),
-            Self::MaybeUuid(_) => {
+    fn select_expression(&self) -> String {
+        let name = self.name;
+        match self.ty {
+            ColumnType::OptionalTime => format!("nullif(u.{name}, 0) AS {name}"),
+            ColumnType::OptionalUuid => {
                 format!("nullif(u.{name}, '00000000-0000-0000-0000-000000000000') AS {name}")
             }
             _ => format!("u.{name}"),
@@ -213,38 +228,24 @@ impl Column {
     }
 
     fn array(&self) -> Value {
-        fn wrap<T: Clone + Into<Value>>(ty: ArrayType, values: &[T]) -> Value {
-            Value::Array(ty, Some(Box::new(values.iter().cloned().map(Into::into).collect())))
-        }
-        match self {
-            Self::BigInt(values) => wrap(ArrayType::BigInt, values),
-            Self::Int(values) => wrap(ArrayType::Int, values),
-            Self::Small(values) => wrap(ArrayType::SmallInt, values),
-            Self::Text(values) => wrap(ArrayType::String, values),
-            Self::Uuid(values) => wrap(ArrayType::Uuid, values),
-            Self::MaybeTime(values) => {
-                let values: Vec<i64> = values.iter().map(|value| value.unwrap_or(0)).collect();
-                wrap(ArrayType::BigInt, &values)
-            }
-            Self::MaybeUuid(values) => {
-                let values: Vec<Uuid> =
-                    values.iter().map(|value| value.unwrap_or_default()).collect();
-                wrap(ArrayType::Uuid, &values)
-            }
-        }
+        let present = |value: &Value| match value {
+            Value::BigInt(None) => 0_i64.into(),
+            Value::Uuid(None) => Uuid::nil().into(),
+            present => present.clone(),
+        };
+        let values = self.values.iter().map(present).collect();
+        Value::Array(self.ty.postgres().1, Some(Box::new(values)))
     }
+}
 
-    fn json(&self, at: usize) -> serde_json::Value {
-        let hex = |uuid: Uuid| uuid.simple().to_string();
-        match self {
-            Self::BigInt(values) => values.get(at).copied().into(),
-            Self::Int(values) => values.get(at).copied().into(),
-            Self::Small(values) => values.get(at).copied().into(),
-            Self::Text(values) => values.get(at).cloned().into(),
-            Self::Uuid(values) => values.get(at).copied().map(hex).into(),
-            Self::MaybeTime(values) => values.get(at).copied().flatten().into(),
-            Self::MaybeUuid(values) => values.get(at).copied().flatten().map(hex).into(),
-        }
+fn json(value: Option<&Value>) -> serde_json::Value {
+    match value {
+        Some(Value::BigInt(number)) => (*number).into(),
+        Some(Value::Int(number)) => (*number).into(),
+        Some(Value::SmallInt(number)) => (*number).into(),
+        Some(Value::String(text)) => text.clone().into(),
+        Some(Value::Uuid(uuid)) => uuid.map(|uuid| uuid.simple().to_string()).into(),
+        _ => serde_json::Value::Null,
     }
 }
 
@@ -252,18 +253,19 @@ impl Column {
 mod tests {
     use super::*;
 
-    fn rows() -> RowSet {
-        RowSet::new()
-            .with("number", Column::Int(vec![7, 8]))
-            .with("hold_id", Column::MaybeUuid(vec![None, Some(Uuid::from_u128(1))]))
+    fn rows() -> RowSet<(i32, Option<Uuid>)> {
+        RowSet::of([(7, None), (8, Some(Uuid::from_u128(1)))])
+            .with("number", |row| row.0)
+            .with("hold_id", |row| row.1)
     }
 
     #[test]
     fn the_text_of_a_statement_does_not_depend_on_the_number_of_rows() {
-        let one = RowSet::new().with("number", Column::Int(vec![1]));
-        let many = RowSet::new().with("number", Column::Int((0..500).collect()));
+        let one = RowSet::of([1]).with("number", |number| *number);
+        let many = RowSet::of(0..500).with("number", |number| *number);
         for dialect in [Dialect::Postgres, Dialect::Sqlite] {
-            let sql = |rows: &RowSet| rows.statement(dialect, vec![5.into()], "SELECT", "").sql;
+            let sql =
+                |rows: &RowSet<i32>| rows.statement(dialect, vec![5.into()], "SELECT", "").sql;
             assert_eq!(sql(&one), sql(&many));
         }
     }

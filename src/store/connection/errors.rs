@@ -1,30 +1,29 @@
-//! What a database error means for the batch that met it: one table, for both databases.
+//! Classes of database errors: one table for both databases.
 
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
-/// The meaning of a database error. Sources: PostgreSQL manual appendix A, SQLite result codes.
+/// What a batch can do about a database error. Sources: PostgreSQL manual appendix A, SQLite result codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorClass {
-    /// Lost to another transaction (serialization failure, deadlock, busy file): run it again.
-    Again,
-    /// A unique index held: the rows seen were not the rows there are.
+    /// Another transaction was first (serialization failure, deadlock, busy file): run it again.
+    Retry,
+    /// A unique index refused a row that another transaction has written meanwhile.
     Unique,
-    /// Something in the data cannot be stored: halve the batch until the culprit stands alone.
+    /// A value cannot be stored: bisect the batch until its command is found.
     Data,
-    /// The driver or the server refuses the statement itself: a fault of this program, which no other
-    /// connection or server can mend.
+    /// The driver or the server refuses the statement itself: a fault of this program.
     Refused,
-    /// The prepared statement is out of date, a migration ran: run it again on a new connection.
+    /// The prepared statement is out of date after a migration: run it again on a new connection.
     Stale,
-    /// The server does not accept writes (a standby, or a primary that was demoted).
+    /// The server is read-only (a standby, or a primary that was demoted).
     ReadOnly,
-    /// The server is away, full, too slow or shutting down; nothing is wrong with the batch.
+    /// The server cannot be reached, is full, too slow or shutting down; the batch is not the cause.
     Unavailable,
 }
 
-/// Reads the meaning of an error. Anything unknown counts as unavailable: it is answered by 503, and is
-/// neither retried nor halved.
-pub(crate) fn meaning(error: &DbErr) -> ErrorClass {
+/// The class of an error. Any unknown one is [`ErrorClass::Unavailable`]: it leads to a 503, and the batch is
+/// neither retried nor bisected.
+pub(crate) fn classify(error: &DbErr) -> ErrorClass {
     let Some(error) = sqlx_error(error) else { return ErrorClass::Unavailable };
     let Some(database) = error.as_database_error() else { return driver(error) };
     let Some(code) = database.code() else { return ErrorClass::Unavailable };
@@ -35,8 +34,8 @@ pub(crate) fn meaning(error: &DbErr) -> ErrorClass {
     }
 }
 
-/// What the driver says of itself, without an answer of the server. Most protocol errors come of a connection
-/// that went wrong; more parameters than the protocol can count do not.
+/// The class of an error of the driver without an answer of the server. Most protocol errors are faults of the
+/// connection; more parameters than the protocol allows are not.
 fn driver(error: &sqlx::Error) -> ErrorClass {
     match error {
         sqlx::Error::Protocol(text) if text.contains("too many") => ErrorClass::Refused,
@@ -53,7 +52,7 @@ fn driver(error: &sqlx::Error) -> ErrorClass {
 
 fn postgres(code: &str) -> ErrorClass {
     match code {
-        "40001" | "40P01" => ErrorClass::Again,
+        "40001" | "40P01" => ErrorClass::Retry,
         "23505" => ErrorClass::Unique,
         "25006" => ErrorClass::ReadOnly,
         "0A000" | "26000" => ErrorClass::Stale,
@@ -68,7 +67,7 @@ fn sqlite(code: &str, message: &str) -> ErrorClass {
     const CONSTRAINT: i64 = 19;
     let Ok(extended) = code.parse::<i64>() else { return ErrorClass::Unavailable };
     match (extended & 0xff, extended) {
-        (5 | 6, _) => ErrorClass::Again,
+        (5 | 6, _) => ErrorClass::Retry,
         (_, 1555 | 2067) => ErrorClass::Unique,
         (CONSTRAINT | 18 | 20, _) => ErrorClass::Data,
         (8, _) => ErrorClass::ReadOnly,
@@ -89,20 +88,20 @@ pub(crate) fn constraint(error: &DbErr) -> Option<String> {
     named.or_else(|| Some(database.message().to_owned()))
 }
 
-/// Whether an error in answer to COMMIT means that nothing was committed. A server that breaks down while
-/// it flushes the commit record answers, too, and may find that record again when it recovers.
+/// Whether an error in answer to COMMIT means that nothing was committed. A server that fails while it flushes
+/// the commit record also answers with an error, and may find that record again when it recovers.
 pub(crate) fn refused_commit(error: &DbErr) -> bool {
-    let definite = [ErrorClass::Again, ErrorClass::Unique, ErrorClass::Data, ErrorClass::ReadOnly];
-    answered_by_server(error) && definite.contains(&meaning(error))
+    let definite = [ErrorClass::Retry, ErrorClass::Unique, ErrorClass::Data, ErrorClass::ReadOnly];
+    answered_by_server(error) && definite.contains(&classify(error))
 }
 
-/// Whether the server itself answered with an error, as opposed to not being there.
+/// Whether the server itself answered with an error.
 pub(crate) fn answered_by_server(error: &DbErr) -> bool {
     database_error(error).is_some()
 }
 
-/// Whether the connection that was used is gone, which says nothing about the server: it may have been cut
-/// long ago, while it waited in the pool.
+/// Whether the connection was lost, which does not show that the server is unavailable: it may have been cut
+/// long ago, while it was idle in the pool.
 pub(crate) fn lost_connection(error: &DbErr) -> bool {
     if matches!(error, DbErr::Conn(_)) {
         return false;
@@ -144,10 +143,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn postgres_states_have_one_meaning_each() {
+    fn postgres_states_have_one_class_each() {
         let table = [
-            ("40001", ErrorClass::Again),
-            ("40P01", ErrorClass::Again),
+            ("40001", ErrorClass::Retry),
+            ("40P01", ErrorClass::Retry),
             ("23505", ErrorClass::Unique),
             ("23514", ErrorClass::Data),
             ("22021", ErrorClass::Data),
@@ -171,10 +170,10 @@ mod tests {
     }
 
     #[test]
-    fn sqlite_codes_have_one_meaning_each() {
+    fn sqlite_codes_have_one_class_each() {
         let table = [
-            ("5", ErrorClass::Again),
-            ("517", ErrorClass::Again),
+            ("5", ErrorClass::Retry),
+            ("517", ErrorClass::Retry),
             ("2067", ErrorClass::Unique),
             ("1555", ErrorClass::Unique),
             ("275", ErrorClass::Data),
@@ -199,13 +198,13 @@ mod tests {
 
     #[test]
     fn a_statement_that_the_driver_refuses_is_a_fault_of_this_program() {
-        let meaning = |error| meaning(&DbErr::Query(RuntimeErr::SqlxError(Arc::new(error))));
+        let class = |error| classify(&DbErr::Query(RuntimeErr::SqlxError(Arc::new(error))));
         let many = "PgConnection::run(): too many arguments for query: 70000";
-        assert_eq!(meaning(sqlx::Error::Protocol(many.to_owned())), ErrorClass::Refused);
-        assert_eq!(meaning(sqlx::Error::ColumnNotFound("label".to_owned())), ErrorClass::Refused);
+        assert_eq!(class(sqlx::Error::Protocol(many.to_owned())), ErrorClass::Refused);
+        assert_eq!(class(sqlx::Error::ColumnNotFound("label".to_owned())), ErrorClass::Refused);
         let cut = "unexpected ReadyForQuery";
-        assert_eq!(meaning(sqlx::Error::Protocol(cut.to_owned())), ErrorClass::Unavailable);
-        assert_eq!(meaning(sqlx::Error::PoolTimedOut), ErrorClass::Unavailable);
-        assert_eq!(meaning(sqlx::Error::WorkerCrashed), ErrorClass::Unavailable);
+        assert_eq!(class(sqlx::Error::Protocol(cut.to_owned())), ErrorClass::Unavailable);
+        assert_eq!(class(sqlx::Error::PoolTimedOut), ErrorClass::Unavailable);
+        assert_eq!(class(sqlx::Error::WorkerCrashed), ErrorClass::Unavailable);
     }
 }

@@ -1,4 +1,4 @@
-//! Who may read the files of SQLite: the user that the service runs as, and no one else.
+//! Access rights of the SQLite files: only the user that runs the service may read them.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Its owner may read and write it.
 const PRIVATE: u32 = 0o600;
 
-/// The rights of everybody but the owner.
+/// The rights of all users but the owner.
 const OTHERS: u32 = 0o077;
 
 /// Others may create, rename and delete files in a folder; in a sticky one only their own.
@@ -25,8 +25,8 @@ pub(crate) fn create(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A warning for each file of this database that others may read, and for its folder if others may replace
-/// files there. Rights that somebody has given are not taken away.
+/// A warning for each file of this database that other users may read, and for its folder if they may replace
+/// files there. Existing rights are not changed.
 pub(crate) fn warnings(path: &Path) -> Vec<String> {
     let beside = |suffix: &str| {
         let mut name = path.as_os_str().to_owned();

@@ -1,82 +1,78 @@
-//! Which history the database is writing: after a failover it must not be an older one than any seen, and
-//! nothing cached, streamed or tagged from a history that was lost may match the new one, be it that of a
-//! promoted standby or of a backup.
+//! The history that the database is writing. After a failover it must not be older than one seen before, and
+//! nothing cached, streamed or tagged in a lost history may match the new one, be it that of a promoted standby
+//! or of a restored backup.
 //!
-//! Each history has a random name, which is written in the same transaction as the versions that it begins with.
-//! A state and the name are read with the same statement.
+//! Each history has a random name, written in the same transaction as its first versions. A state and the name
+//! are read with one statement.
 //!
-//! A history is new where PostgreSQL's cluster, its timeline, or the table that says so is another one than
-//! before, or where somebody has said so: `UPDATE lineage SET system_id = 'restored'`, as `seatlock backup`
-//! does in its copies. (A copy of a cluster's files that is started without `recovery.signal` cannot be told
-//! from the original: docs/operations.md.)
+//! A history is new if PostgreSQL's cluster, its timeline or the identifier of the table `lineage` has changed, or
+//! after `UPDATE lineage SET system_id = 'restored'`, as `seatlock backup` does in its copies. (A copy of a
+//! cluster's files that is started without `recovery.signal` cannot be told from the original:
+//! docs/operations.md.)
 
-use std::sync::{Arc, Mutex, PoisonError};
-
+use parking_lot::Mutex;
 use sea_orm::sqlx::{self, AssertSqlSafe, Executor as _, PgConnection, SqliteConnection};
-use sea_orm::{ConnectionTrait as _, DbErr};
 
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::domain::ids::HistoryId;
 use crate::domain::version::HISTORY_JUMP;
-
-use crate::store::connection::rows;
+use crate::store::connection::session::Db;
+use crate::store::connection::{DbResult, rows};
 use crate::store::{ReadFrom, Store};
 
-/// The history that a database is at, as part of a statement: what the statement reads besides is of that history.
+/// An expression for the name of the history; whatever else its statement reads belongs to that history.
 pub(crate) const HISTORY: &str = "(SELECT history FROM lineage WHERE id = 1)";
 
-/// The newest history that this process has written to.
+/// The newest timeline that this process has written to.
 #[derive(Debug, Default)]
 pub(crate) struct Lineage {
-    newest: Mutex<Option<History>>,
+    newest: Mutex<Option<Timeline>>,
 }
 
 /// A cluster and its timeline (PostgreSQL manual, 26.3.5): a promotion begins a new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct History {
+struct Timeline {
     system: String,
-    timeline: i64,
+    number: i64,
 }
 
 impl Lineage {
-    /// Admits a new write connection, or refuses it: the server may be an old primary that came back.
-    /// The first writer on a new history moves every version on, before any batch.
-    pub(crate) async fn admit(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    /// Verifies that the server of a new write connection is not an old primary that came back. The first
+    /// writer on a new timeline begins a new history before any batch.
+    pub(crate) async fn verify(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let sql = "SELECT system_identifier::text,
              ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint
              FROM pg_control_system()";
-        let (system, timeline): (String, i64) =
+        let (system, number): (String, i64) =
             sqlx::query_as(sql).fetch_one(&mut *connection).await?;
-        let found = History { system, timeline };
-        if !self.is_current(&found) {
-            let text =
-                format!("this primary is at timeline {timeline}, older than one seen before");
+        let found = Timeline { system, number };
+        if !self.accept(&found) {
+            let text = format!("this primary is at timeline {number}, older than one seen before");
             return Err(sqlx::Error::Configuration(text.into()));
         }
-        connection.execute(AssertSqlSafe(adopt(&found))).await?;
+        connection.execute(AssertSqlSafe(begin_history(&found))).await?;
         Ok(())
     }
 
-    /// Remembers a history unless it is older than the newest of the same cluster.
-    fn is_current(&self, found: &History) -> bool {
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        let older = newest
-            .as_ref()
-            .is_some_and(|known| known.system == found.system && found.timeline < known.timeline);
-        if !older {
-            *newest = Some(found.clone());
+    /// Stores a timeline, unless it is older than the newest of the same cluster: then false.
+    fn accept(&self, found: &Timeline) -> bool {
+        let mut newest = self.newest.lock();
+        let is_older = |seen: &Timeline| seen.system == found.system && found.number < seen.number;
+        if newest.as_ref().is_some_and(is_older) {
+            return false;
         }
-        !older
+        *newest = Some(found.clone());
+        true
     }
 }
 
-/// Writes the history down if it is a new one. The row's lock lets one writer do it; before the migrations
-/// there is no row. Ids of the lost history are not given again either.
-fn adopt(found: &History) -> String {
-    let History { system, timeline } = found;
+/// The statement that begins a new history if the timeline is a new one. One writer at a time, by the row's lock;
+/// before the migrations there is no row. Ids of the lost history are not reused.
+fn begin_history(found: &Timeline) -> String {
+    let Timeline { system, number: timeline } = found;
     // The identifier is a number by its source, so it needs no quoting of its own.
     let system: String = system.chars().filter(char::is_ascii_digit).collect();
-    let version = moved_on("floor(extract(epoch FROM clock_timestamp()))::bigint", "greatest");
+    let version = first_version("floor(extract(epoch FROM clock_timestamp()))::bigint", "greatest");
     format!(
         "DO $$ DECLARE known record; place bigint := to_regclass('lineage')::oid::bigint; BEGIN
              PERFORM 1 FROM pg_attribute WHERE attrelid = place AND attname = 'table_oid';
@@ -102,78 +98,76 @@ fn adopt(found: &History) -> String {
     )
 }
 
-/// The version with which a schedule begins a new history, given the words for the seconds of the clock and
-/// for the greater of two numbers. It differs from the old one by whole [`HISTORY_JUMP`]s, and says when the
-/// history began: a backup may be restored twice, and one from before a failover after it.
-fn moved_on(seconds: &str, greater: &str) -> String {
+/// The version with which a schedule begins a new history, given the SQL for the seconds of the clock and for the
+/// greater of two numbers. It differs from the old one by whole [`HISTORY_JUMP`]s and contains the time: a backup
+/// may be restored twice, and one from before a failover after it.
+fn first_version(seconds: &str, greater: &str) -> String {
     format!("version + {HISTORY_JUMP} * {greater}(1, {seconds} - version / {HISTORY_JUMP})")
 }
 
-/// Ids left out of each sequence: more than a lost history can have given since its backup.
+/// Ids skipped in each sequence: more than a lost history can have used since its backup.
 const IDS: u32 = 1_000;
 
-/// Begins a new history if the file is marked as a copy of another one.
-pub(crate) async fn admit_sqlite(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    let there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'lineage'";
-    if connection.fetch_optional(there).await?.is_none()
+/// The row of a file that is marked as a copy.
+const IS_COPY: &str = "SELECT 1 FROM lineage WHERE system_id <> ''";
+
+/// Whether histories have names yet: a copy may be older than the step that adds them.
+const HAS_NAME: &str = "SELECT 1 FROM pragma_table_info('lineage') WHERE name = 'history'";
+
+/// Begins a new history if the file is marked as a copy.
+pub(crate) async fn verify_sqlite(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'lineage'";
+    if connection.fetch_optional(table).await?.is_none()
         || connection.fetch_optional(IS_COPY).await?.is_none()
     {
         return Ok(());
     }
     connection.execute("BEGIN IMMEDIATE").await?;
-    let adopted = adopt_copy(connection).await;
-    connection.execute(if adopted.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-    adopted
+    let begun = begin_history_of_copy(connection).await;
+    connection.execute(if begun.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    begun
 }
 
-/// The row of a file that is marked as a copy.
-const IS_COPY: &str = "SELECT 1 FROM lineage WHERE system_id <> ''";
-
-async fn adopt_copy(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+async fn begin_history_of_copy(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     // Another connection may have been first.
-    if connection.fetch_optional(IS_COPY).await?.is_some() {
-        let version = moved_on("unixepoch()", "max");
-        let adopt = format!(
-            "UPDATE schedule_version SET version = {version};
-             UPDATE sqlite_sequence SET seq = seq + {IDS} WHERE name IN ('event', 'schedule');
-             UPDATE lineage SET system_id = ''"
-        );
-        connection.execute(AssertSqlSafe(adopt)).await?;
-        if connection.fetch_optional(HAS_NAME).await?.is_some() {
-            connection.execute("UPDATE lineage SET history = lower(hex(randomblob(4)))").await?;
-        }
+    if connection.fetch_optional(IS_COPY).await?.is_none() {
+        return Ok(());
+    }
+    let version = first_version("unixepoch()", "max");
+    let begin = format!(
+        "UPDATE schedule_version SET version = {version};
+         UPDATE sqlite_sequence SET seq = seq + {IDS} WHERE name IN ('event', 'schedule');
+         UPDATE lineage SET system_id = ''"
+    );
+    connection.execute(AssertSqlSafe(begin)).await?;
+    if connection.fetch_optional(HAS_NAME).await?.is_some() {
+        connection.execute("UPDATE lineage SET history = lower(hex(randomblob(4)))").await?;
     }
     Ok(())
 }
 
-/// Whether histories have names yet: a copy may be older than the step that adds them.
-const HAS_NAME: &str = "SELECT 1 FROM pragma_table_info('lineage') WHERE name = 'history'";
-
 /// Reads the column of [`HISTORY`].
-pub(crate) fn history(column: &str) -> Result<HistoryId, DbErr> {
+pub(crate) fn history(column: &str) -> DbResult<HistoryId> {
     column.parse().map_err(|_| rows::corrupt("name of the history"))
 }
 
 impl Store {
-    /// Where a page that begins at a cursor is read, and in which history; an error if the cursor is of another
-    /// one than the newest.
+    /// The history of a page that begins at a cursor, and the database to read it from; an error if the cursor
+    /// belongs to another history than the newest.
     pub(crate) async fn history_of_page(
-        self: &Arc<Self>,
+        &self,
         cursor: Option<HistoryId>,
-    ) -> Result<(HistoryId, ReadFrom), StoreError> {
-        let dialect = self.dialect;
+    ) -> StoreResult<(HistoryId, ReadFrom)> {
+        // A replica may not have received the newest history yet.
         for from in [ReadFrom::Anywhere, ReadFrom::Primary] {
-            let read = move |db: sea_orm::DatabaseConnection| async move {
-                let sql = format!("SELECT {HISTORY}");
-                let row = db.query_one_raw(dialect.statement(&sql, Vec::new())).await?;
-                let row = row.ok_or_else(|| rows::corrupt("name of the history"))?;
-                history(&row.try_get_by_index::<String>(0)?)
+            let read = |db: Db| async move {
+                let name = db.fetch_one::<String>(format!("SELECT {HISTORY}"), Vec::new()).await?;
+                history(&name.unwrap_or_default())
             };
             let found = self.read_from(from, read).await?;
             if cursor.is_none_or(|cursor| cursor == found) {
                 return Ok((found, from));
             }
-            // A replica may not have heard of the newest history yet.
         }
         Err(StoreError::OtherHistory)
     }
@@ -183,24 +177,24 @@ impl Store {
 mod tests {
     use super::*;
 
-    fn history(system: &str, timeline: i64) -> History {
-        History { system: system.to_owned(), timeline }
+    fn timeline(system: &str, number: i64) -> Timeline {
+        Timeline { system: system.to_owned(), number }
     }
 
     #[test]
     fn an_older_timeline_of_the_same_cluster_is_refused() {
         let lineage = Lineage::default();
-        assert!(lineage.is_current(&history("1", 3)));
-        assert!(lineage.is_current(&history("1", 3)));
-        assert!(!lineage.is_current(&history("1", 2)));
-        assert!(lineage.is_current(&history("1", 4)));
-        assert!(!lineage.is_current(&history("1", 3)));
+        assert!(lineage.accept(&timeline("1", 3)));
+        assert!(lineage.accept(&timeline("1", 3)));
+        assert!(!lineage.accept(&timeline("1", 2)));
+        assert!(lineage.accept(&timeline("1", 4)));
+        assert!(!lineage.accept(&timeline("1", 3)));
     }
 
     #[test]
     fn another_cluster_has_timelines_of_its_own() {
         let lineage = Lineage::default();
-        assert!(lineage.is_current(&history("1", 3)));
-        assert!(lineage.is_current(&history("2", 1)), "restored from a dump");
+        assert!(lineage.accept(&timeline("1", 3)));
+        assert!(lineage.accept(&timeline("2", 1)), "restored from a dump");
     }
 }

@@ -1,14 +1,13 @@
-//! How many connections the pools have, in use and idle.
+//! The gauges of the connection pools.
 
 use sea_orm::DatabaseConnection;
 
 use crate::store::Store;
-use crate::store::connection::connect::Connections;
 use crate::store::connection::dialect::Dialect;
 use crate::telemetry::metrics::pool::Pool;
 
 /// Connections in use, and idle ones.
-fn open(connection: &DatabaseConnection, dialect: Dialect) -> (u64, u64) {
+fn in_use_and_idle(connection: &DatabaseConnection, dialect: Dialect) -> (u64, u64) {
     let (size, idle) = match dialect {
         Dialect::Postgres => {
             let pool = connection.get_postgres_connection_pool();
@@ -24,19 +23,19 @@ fn open(connection: &DatabaseConnection, dialect: Dialect) -> (u64, u64) {
 }
 
 impl Store {
-    /// Sets the gauges of the connection pools as they are now; waits for nothing.
-    pub fn note_pools(&self) {
-        let one = std::slice::from_ref::<Connections>;
+    /// Sets the gauges of the connection pools; does not wait.
+    pub fn record_pools(&self) {
+        let lanes = self.lanes.iter().map(|lane| &**lane).collect();
         let pools = [
-            (Pool::Lanes, self.lanes.as_slice()),
-            (Pool::Beat, one(&self.beat)),
-            (Pool::Write, one(&self.write)),
-            (Pool::Read, one(&self.read)),
+            (Pool::Lanes, lanes),
+            (Pool::Beat, vec![&self.heartbeat]),
+            (Pool::Write, vec![&self.write]),
+            (Pool::Read, vec![&self.read]),
         ];
         for (pool, all) in pools {
             let sum = all.iter().fold((0, 0, 0), |(in_use, idle, max), connections| {
-                let (working, resting) = open(&connections.get(), self.dialect);
-                (in_use + working, idle + resting, max + connections.max())
+                let (more_in_use, more_idle) = in_use_and_idle(&connections.get(), self.dialect);
+                (in_use + more_in_use, idle + more_idle, max + connections.max())
             });
             self.metrics.pool.set(pool, sum);
         }

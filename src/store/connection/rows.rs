@@ -1,27 +1,29 @@
-//! Rows of the database to values of the domain and back; the only place that knows both forms.
+//! Conversion of database rows to domain values and back.
 
 use std::time::Duration;
 
-use entity::{block, booking, event, hold, schedule};
+use entity::{block, booking, event, hold, idempotency, schedule};
 use sea_orm::DbErr;
 use uuid::Uuid;
 
 use crate::domain::catalogue::{Event, PlanVersion, Schedule};
 use crate::domain::claims::{BlockRow, BookingRow, BookingStatus, HoldRow, HoldStatus};
 use crate::domain::clock::EpochMs;
+use crate::domain::command::RequestKey;
+use crate::domain::effect::{RecordedAnswer, Resource};
 use crate::domain::ids::{BlockId, BookingId, CustomerId, EventId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::rows::{JournalEntry, SeatKey};
 use crate::domain::rules::ScheduleRules;
 use crate::domain::seat::SeatState;
+use crate::store::connection::DbResult;
+use crate::store::connection::dialect::RowSet;
 
-use crate::store::connection::dialect::{Column, RowSet};
-
-/// A row that no version of this program can have written.
+/// The error for a row that no release of this program can have written.
 pub(crate) fn corrupt(what: &str) -> DbErr {
     DbErr::Type(format!("the database holds an impossible {what}"))
 }
 
-pub(crate) fn seat_number(number: i32) -> Result<SeatNumber, DbErr> {
+pub(crate) fn seat_number(number: i32) -> DbResult<SeatNumber> {
     u32::try_from(number).map(SeatNumber).map_err(|_| corrupt("seat number"))
 }
 
@@ -31,7 +33,7 @@ pub(crate) fn number_column(number: SeatNumber) -> i32 {
     i32::try_from(number.0).expect("a seat number is below the most seats of a plan")
 }
 
-fn count(value: i32) -> Result<u32, DbErr> {
+fn count(value: i32) -> DbResult<u32> {
     u32::try_from(value).map_err(|_| corrupt("count"))
 }
 
@@ -42,17 +44,22 @@ pub(crate) fn count_column(value: usize) -> i32 {
 }
 
 /// Seats by their keys, as rows to join with.
-pub(crate) fn seat_keys(keys: impl Iterator<Item = SeatKey> + Clone) -> RowSet {
-    let schedules = keys.clone().map(|(schedule, _)| schedule.0).collect();
-    let numbers = keys.map(|(_, number)| number_column(number)).collect();
-    RowSet::new()
-        .with("schedule_id", Column::BigInt(schedules))
-        .with("number", Column::Int(numbers))
+pub(crate) fn seat_keys(keys: impl IntoIterator<Item = SeatKey>) -> RowSet<SeatKey> {
+    RowSet::of(keys)
+        .with("schedule_id", |(schedule, _)| schedule.0)
+        .with("number", |(_, number)| number_column(*number))
+}
+
+/// Claims by their ids, as rows to join with.
+pub(crate) fn claim_ids(
+    ids: impl IntoIterator<Item = (ScheduleId, Uuid)>,
+) -> RowSet<(ScheduleId, Uuid)> {
+    RowSet::of(ids).with("schedule_id", |(schedule, _)| schedule.0).with("id", |(_, id)| *id)
 }
 
 /// Schedules by their ids, as rows to join with.
-pub(crate) fn schedule_ids(ids: impl Iterator<Item = ScheduleId>) -> RowSet {
-    RowSet::new().with("id", Column::BigInt(ids.map(|id| id.0).collect()))
+pub(crate) fn schedule_ids(ids: impl IntoIterator<Item = ScheduleId>) -> RowSet<ScheduleId> {
+    RowSet::of(ids).with("id", |id| id.0)
 }
 
 /// A seat list as it is stored: `[1,2,3]`.
@@ -61,19 +68,19 @@ pub(crate) fn seats_column(seats: &[SeatNumber]) -> String {
     format!("[{}]", numbers.join(","))
 }
 
-pub(crate) fn seats(text: &str) -> Result<Vec<SeatNumber>, DbErr> {
+pub(crate) fn seats(text: &str) -> DbResult<Vec<SeatNumber>> {
     let numbers: Vec<u32> = serde_json::from_str(text).map_err(|_| corrupt("seat list"))?;
     Ok(numbers.into_iter().map(SeatNumber).collect())
 }
 
-pub(crate) fn customer(text: String) -> Result<CustomerId, DbErr> {
+pub(crate) fn customer(text: String) -> DbResult<CustomerId> {
     CustomerId::parse(text).map_err(|_| corrupt("customer"))
 }
 
 /// A seat's state from its columns `(state, hold_id, held_until, booking_id, block_id)`.
 pub(crate) fn seat_state(
     columns: (i16, Option<Uuid>, Option<i64>, Option<Uuid>, Option<Uuid>),
-) -> Result<SeatState, DbErr> {
+) -> DbResult<SeatState> {
     match columns {
         (0, None, None, None, None) => Ok(SeatState::Available),
         (1, Some(hold), Some(until), None, None) => {
@@ -94,7 +101,7 @@ pub(crate) fn hold_status_column(status: HoldStatus) -> i16 {
     }
 }
 
-fn hold_status(code: i16) -> Result<HoldStatus, DbErr> {
+fn hold_status(code: i16) -> DbResult<HoldStatus> {
     match code {
         0 => Ok(HoldStatus::Held),
         1 => Ok(HoldStatus::Confirmed),
@@ -104,7 +111,7 @@ fn hold_status(code: i16) -> Result<HoldStatus, DbErr> {
     }
 }
 
-pub(crate) fn hold(row: hold::Model) -> Result<HoldRow, DbErr> {
+pub(crate) fn hold(row: hold::Model) -> DbResult<HoldRow> {
     let schedule = ScheduleId(row.schedule_id);
     Ok(HoldRow {
         id: HoldId { schedule, uuid: row.id },
@@ -124,7 +131,7 @@ pub(crate) fn booking_status_column(status: BookingStatus) -> i16 {
     }
 }
 
-pub(crate) fn booking(row: booking::Model) -> Result<BookingRow, DbErr> {
+pub(crate) fn booking(row: booking::Model) -> DbResult<BookingRow> {
     let schedule = ScheduleId(row.schedule_id);
     Ok(BookingRow {
         id: BookingId { schedule, uuid: row.id },
@@ -142,7 +149,7 @@ pub(crate) fn booking(row: booking::Model) -> Result<BookingRow, DbErr> {
     })
 }
 
-pub(crate) fn block(row: block::Model) -> Result<BlockRow, DbErr> {
+pub(crate) fn block(row: block::Model) -> DbResult<BlockRow> {
     Ok(BlockRow {
         id: BlockId { schedule: ScheduleId(row.schedule_id), uuid: row.id },
         seats: seats(&row.seats)?,
@@ -156,7 +163,7 @@ pub(crate) fn event(row: event::Model) -> Event {
     Event { id: EventId(row.id), name: row.name, created_at: EpochMs(row.created_at) }
 }
 
-pub(crate) fn rules(row: &schedule::Model) -> Result<ScheduleRules, DbErr> {
+pub(crate) fn rules(row: &schedule::Model) -> DbResult<ScheduleRules> {
     let hold_ttl = u64::try_from(row.hold_ttl_ms).map_err(|_| corrupt("hold ttl"))?;
     Ok(ScheduleRules {
         sales_open_at: row.sales_open_at.map(EpochMs),
@@ -168,7 +175,7 @@ pub(crate) fn rules(row: &schedule::Model) -> Result<ScheduleRules, DbErr> {
     })
 }
 
-pub(crate) fn schedule(row: schedule::Model) -> Result<Schedule, DbErr> {
+pub(crate) fn schedule(row: schedule::Model) -> DbResult<Schedule> {
     Ok(Schedule {
         rules: rules(&row)?,
         id: ScheduleId(row.id),
@@ -188,4 +195,45 @@ pub(crate) fn journal_column(entry: &JournalEntry) -> String {
     };
     let changes: Vec<String> = entry.changes.iter().map(one).collect();
     format!("[{}]", changes.join(","))
+}
+
+/// The columns `(kind, resource_id)` of what an answer describes; `(0, "")`, stored as null, if that is unknown.
+pub(crate) fn resource_columns(resource: Option<&Resource>) -> (i16, String) {
+    let Some(resource) = resource else { return (0, String::new()) };
+    let kind = match resource {
+        Resource::Nothing => 1,
+        Resource::Hold(_) => 2,
+        Resource::Booking(_) => 3,
+        Resource::Block(_) => 4,
+        Resource::Event(_) => 5,
+        Resource::Schedule(_) => 6,
+        Resource::SeatPlan(plan) => return (7, format!("{}/{}", plan.version, plan.id)),
+    };
+    (kind, resource.id())
+}
+
+fn resource(kind: i16, id: &str) -> Option<Resource> {
+    Some(match kind {
+        1 => Resource::Nothing,
+        2 => Resource::Hold(id.parse().ok()?),
+        3 => Resource::Booking(id.parse().ok()?),
+        4 => Resource::Block(id.parse().ok()?),
+        5 => Resource::Event(id.parse().ok()?),
+        6 => Resource::Schedule(id.parse().ok()?),
+        7 => {
+            let (version, id) = id.split_once('/')?;
+            Resource::SeatPlan(PlanVersion { id: id.to_owned(), version: version.parse().ok()? })
+        }
+        _ => return None,
+    })
+}
+
+/// A recorded answer. An older release that replaces an expired answer leaves the columns of what that answer
+/// described; they count only if they were written with this answer, which has another end.
+pub(crate) fn answer(row: idempotency::Model) -> DbResult<(RequestKey, RecordedAnswer)> {
+    let kind = row.kind.filter(|_| row.described_until == Some(row.expires_at));
+    let resource = kind.and_then(|kind| resource(kind, row.resource_id.as_deref().unwrap_or("")));
+    let status = u16::try_from(row.status).map_err(|_| corrupt("status"))?;
+    let request = RequestKey { caller: row.caller, key: row.key };
+    Ok((request, RecordedAnswer { status, body: row.body, resource }))
 }

@@ -11,61 +11,54 @@ use sea_orm::{
 use crate::domain::catalogue::{Event, Page};
 use crate::domain::command::Keyed;
 use crate::domain::effect::{Once, RecordedAnswer};
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::{EventId, InHistory};
-
 use crate::store::Store;
-use crate::store::connection::rows;
+use crate::store::connection::{Db, rows};
 
 impl Store {
-    /// Enters an event, once per key.
+    /// Creates an event, once per key.
     pub async fn create_event(
         self: &Arc<Self>,
         name: String,
         keyed: Option<Keyed>,
         render: fn(&Event) -> RecordedAnswer,
-    ) -> Result<Once<Event>, StoreError> {
+    ) -> StoreResult<Once<Event>> {
         let limit = self.settings.limits.statement_timeout;
         self.once(keyed, limit, render, move |session, now| {
-            let name = name.clone();
-            Box::pin(async move {
-                let row = event::ActiveModel {
-                    name: Set(name),
-                    created_at: Set(now.0),
-                    ..Default::default()
-                };
-                Ok(Ok(rows::event(row.insert(session.transaction).await?)))
-            })
+            let (name, created_at) = (Set(name.clone()), Set(now.0));
+            let row = event::ActiveModel { name, created_at, ..Default::default() };
+            Box::pin(async move { Ok(Ok(rows::event(row.insert(&session.connection).await?))) })
         })
         .await
     }
 
     /// One event.
-    pub async fn event(self: &Arc<Self>, id: EventId) -> Result<Option<Event>, StoreError> {
+    pub async fn event(&self, id: EventId) -> StoreResult<Option<Event>> {
         self.find(move |db| async move {
-            Ok(event::Entity::find_by_id(id.0).one(&db).await?.map(rows::event))
+            let row = event::Entity::find_by_id(id.0).one(&db.connection).await?;
+            Ok(row.map(rows::event))
         })
         .await
     }
 
     /// At most `limit` events by id, those after `after`.
     pub async fn events(
-        self: &Arc<Self>,
+        &self,
         after: Option<InHistory<EventId>>,
         limit: usize,
-    ) -> Result<Page<Event>, StoreError> {
+    ) -> StoreResult<Page<Event>> {
         let (history, from) = self.history_of_page(after.map(|after| after.history)).await?;
-        let rows = self
-            .read_from(from, move |db| async move {
-                let rows = event::Entity::find()
-                    .filter(event::Column::Id.gt(after.map_or(0, |after| after.at.0)))
-                    .order_by_asc(event::Column::Id)
-                    .limit(limit as u64 + 1)
-                    .all(&db)
-                    .await?;
-                Ok(rows.into_iter().map(rows::event).collect::<Vec<Event>>())
-            })
-            .await?;
+        let read = move |db: Db| async move {
+            let rows = event::Entity::find()
+                .filter(event::Column::Id.gt(after.map_or(0, |after| after.at.0)))
+                .order_by_asc(event::Column::Id)
+                .limit(limit as u64 + 1)
+                .all(&db.connection)
+                .await?;
+            Ok(rows.into_iter().map(rows::event).collect::<Vec<Event>>())
+        };
+        let rows = self.read_from(from, read).await?;
         Ok(Page::of(history, rows, limit, |event| event.id))
     }
 }

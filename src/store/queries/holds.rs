@@ -2,24 +2,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use entity::{block, hold};
-use sea_orm::{
-    ConnectionTrait as _, DatabaseConnection, DbErr, EntityTrait as _, FromQueryResult as _,
-    QueryResult, Value,
-};
+use sea_orm::{EntityTrait as _, Value};
 use uuid::Uuid;
 
 use crate::domain::catalogue::{HoldFilter, Page};
 use crate::domain::claims::{BlockRow, HoldRow};
 use crate::domain::clock::{EpochMs, hold_end};
 use crate::domain::effect::{BlockView, HoldView};
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::{BlockId, CustomerId, HoldId, InHistory, ScheduleId};
 use crate::domain::rows::SeatKey;
-
-use crate::store::connection::dialect::Dialect;
-use crate::store::connection::rows;
+use crate::store::connection::{Db, DbResult, rows};
 use crate::store::queries::outages::outages;
 use crate::store::queries::priced::Priced;
 use crate::store::{ReadFrom, Store};
@@ -35,41 +31,29 @@ pub struct Holder {
     pub until: EpochMs,
 }
 
-/// How a hold is read: the database, and what outages add to its end.
-#[derive(Clone, Copy)]
-struct Reader {
-    dialect: Dialect,
-    grace: std::time::Duration,
-}
-
 impl Store {
-    /// One hold as it stands now; a hold that time has ended is shown with its written status, and its
-    /// `ends_at` not after `now` tells the rest.
-    /// Read at the version `at_least` of its schedule or later.
-    pub async fn hold(
-        self: &Arc<Self>,
-        id: HoldId,
-        at_least: i64,
-    ) -> Result<Option<HoldView>, StoreError> {
-        let reader = self.hold_reader();
+    /// One hold, read at the version `at_least` of its schedule or later. A hold that time has ended has its
+    /// written status, and its `ends_at` is not after `now`.
+    pub async fn hold(&self, id: HoldId, at_least: i64) -> StoreResult<Option<HoldView>> {
+        let grace = self.settings.policy.outage_grace;
         self.find_since((Some(id.schedule), at_least), move |db| async move {
-            let row = hold::Entity::find_by_id((id.schedule.0, id.uuid)).one(&db).await?;
-            let Some(row) = row else { return Ok(None) };
-            Ok(reader.views(&db, vec![rows::hold(row)?]).await?.pop())
+            let find = hold::Entity::find_by_id((id.schedule.0, id.uuid));
+            let Some(row) = find.one(&db.connection).await? else { return Ok(None) };
+            Ok(views(&db, grace, vec![rows::hold(row)?]).await?.pop())
         })
         .await
     }
 
-    /// Holds of a customer that are alive, by schedule and creation, from at most `limit` rows: holds that
-    /// time has ended and that no sweep has marked yet are left out, so a page may have fewer items. Read at the
-    /// version `at_least` of their schedule or later.
+    /// The live holds of a customer, by schedule and creation, from at most `limit` rows: a page has fewer items
+    /// if time has ended holds that no sweep has marked yet. Read at the version `at_least` of their schedule or
+    /// later.
     pub async fn holds(
-        self: &Arc<Self>,
+        &self,
         filter: HoldFilter,
         at_least: i64,
         limit: usize,
-    ) -> Result<Page<HoldView>, StoreError> {
-        let (reader, filter) = (self.hold_reader(), Arc::new(filter));
+    ) -> StoreResult<Page<HoldView>> {
+        let (grace, filter) = (self.settings.policy.outage_grace, Arc::new(filter));
         let cursor = filter.after.map(|after| after.history);
         let (history, from) = self.history_of_page(cursor).await?;
         self.read_since(from, (filter.schedule, at_least), |db| {
@@ -86,15 +70,13 @@ impl Store {
                 let customer = filter.customer.as_str().to_owned();
                 let first: [Value; 4] =
                     [customer.into(), after.0.into(), after.1.into(), more_than(limit)];
-                let schedule = filter.schedule.map(|id| Value::from(id.0));
+                let schedule = filter.schedule.map(|schedule| schedule.0.into());
                 let values = first.into_iter().chain(schedule).collect();
-                let rows = db.query_all_raw(reader.dialect.statement(sql, values)).await?;
-                let rows = rows.iter().map(|row| hold::Model::from_query_result(row, ""));
-                let rows: Vec<HoldRow> =
-                    rows.map(|row| rows::hold(row?)).collect::<Result<_, DbErr>>()?;
+                let models = db.models::<hold::Model>(sql, values).await?.into_iter();
+                let rows: Vec<HoldRow> = models.map(rows::hold).collect::<DbResult<_>>()?;
                 let seats = |row: &HoldRow| row.seats.len();
                 let page = Page::of_claims(history, rows, limit, seats, |row| row.id);
-                let mut views = reader.views(&db, page.items).await?;
+                let mut views = views(&db, grace, page.items).await?;
                 views.retain(|hold| hold.ends_at > hold.now);
                 Ok(Page { items: views, next_cursor: page.next_cursor })
             }
@@ -102,30 +84,25 @@ impl Store {
         .await
     }
 
-    /// The holds that have these seats by what the primary says; seats that no hold has are left out.
-    pub async fn holders(
-        self: &Arc<Self>,
-        seats: Vec<SeatKey>,
-    ) -> Result<HashMap<SeatKey, Holder>, StoreError> {
+    /// The holds that have these seats, read on the primary; seats that no hold has are left out.
+    pub async fn holders(&self, seats: Vec<SeatKey>) -> StoreResult<HashMap<SeatKey, Holder>> {
         let before = "SELECT s.schedule_id, s.number, s.held_until, t.id, t.customer_id FROM";
         let after = "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number
              JOIN hold t ON t.schedule_id = s.schedule_id AND t.id = s.hold_id";
-        let rows = rows::seat_keys(seats.iter().copied());
-        let statement = rows.statement(self.dialect, Vec::new(), before, after);
+        let seats = Arc::new(rows::seat_keys(seats));
         self.read_from(ReadFrom::Primary, |db| {
-            let statement = statement.clone();
+            let seats = Arc::clone(&seats);
             async move {
-                let one = |row: QueryResult| {
-                    type Columns = (i64, i32, i64, Uuid, String);
-                    let (schedule, number, until, uuid, customer) =
-                        row.try_get_many_by_index::<Columns>()?;
+                type Columns = (i64, i32, i64, Uuid, String);
+                let found = db.fetch_set::<Columns, _>(&seats, Vec::new(), before, after).await?;
+                let one = |(schedule, number, until, uuid, customer)| {
                     let schedule = ScheduleId(schedule);
                     let hold = HoldId { schedule, uuid };
                     let (customer, until) = (rows::customer(customer)?, EpochMs(until));
                     let key = (schedule, rows::seat_number(number)?);
                     Ok((key, Holder { hold, customer, until }))
                 };
-                db.query_all_raw(statement).await?.into_iter().map(one).collect()
+                found.into_iter().map(one).collect()
             }
         })
         .await
@@ -134,83 +111,60 @@ impl Store {
     /// At most `limit` blocks of a schedule that were not lifted, by creation. Read at the version `at_least` of
     /// the schedule or later.
     pub async fn blocks(
-        self: &Arc<Self>,
+        &self,
         (schedule, at_least): (ScheduleId, i64),
         after: Option<InHistory<BlockId>>,
         limit: usize,
-    ) -> Result<Page<BlockView>, StoreError> {
-        let dialect = self.dialect;
+    ) -> StoreResult<Page<BlockView>> {
         let (history, from) = self.history_of_page(after.map(|after| after.history)).await?;
         self.read_since(from, (Some(schedule), at_least), move |db| async move {
             let sql = "SELECT b.* FROM block b WHERE b.schedule_id = $1 AND b.id > $2
                  AND NOT b.lifted ORDER BY b.id LIMIT $3";
             let after = after.map_or(Uuid::nil(), |after| after.at.uuid);
             let values = vec![schedule.0.into(), after.into(), more_than(limit)];
-            let rows = db.query_all_raw(dialect.statement(sql, values)).await?;
-            let rows = rows.iter().map(|row| block::Model::from_query_result(row, ""));
-            let rows: Vec<BlockRow> =
-                rows.map(|row| rows::block(row?)).collect::<Result<_, DbErr>>()?;
+            let models = db.models::<block::Model>(sql, values).await?.into_iter();
+            let rows: Vec<BlockRow> = models.map(rows::block).collect::<DbResult<_>>()?;
             let seats = |row: &BlockRow| row.seats.len();
             let page = Page::of_claims(history, rows, limit, seats, |row| row.id);
             let lists = page.items.iter().map(|row| (schedule, row.seats.as_slice()));
-            let priced = Priced::of(&db, dialect, lists).await?;
+            let priced = Priced::of(&db, lists).await?;
             let view = |row: BlockRow| {
                 let seats = priced.seats(schedule, &row.seats)?;
                 Ok(BlockView { labels: seats.into_iter().map(|seat| seat.label).collect(), row })
             };
-            let items = page.items.into_iter().map(view).collect::<Result<_, DbErr>>()?;
+            let items = page.items.into_iter().map(view).collect::<DbResult<_>>()?;
             Ok(Page { items, next_cursor: page.next_cursor })
         })
         .await
     }
-
-    fn hold_reader(&self) -> Reader {
-        Reader { dialect: self.dialect, grace: self.settings.policy.outage_grace }
-    }
 }
 
-/// The limit of a statement by which a page knows whether it is the last.
+/// The limit of a statement that shows whether its page is the last.
 fn more_than(limit: usize) -> Value {
     i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1).into()
 }
 
-impl Reader {
-    /// Adds labels, prices, currencies and the ends that outages give, in a fixed number of statements.
-    async fn views(
-        self,
-        db: &DatabaseConnection,
-        rows: Vec<HoldRow>,
-    ) -> Result<Vec<HoldView>, DbErr> {
-        // An outage that ended a grace before the earliest end cannot have moved any of them.
-        let grace = i64::try_from(self.grace.as_millis()).unwrap_or(i64::MAX);
-        let earliest = rows.iter().map(|row| row.until.0).min().unwrap_or_default();
-        let (now, text) = clock(db, self.dialect, earliest.saturating_sub(grace)).await?;
-        let outages = outages(&text)?;
-        let lists = rows.iter().map(|row| (row.id.schedule, row.seats.as_slice()));
-        let priced = Priced::of(db, self.dialect, lists).await?;
-        let view = |row: HoldRow| {
-            let seats = priced.seats(row.id.schedule, &row.seats)?;
-            let currency = priced.currency(row.id.schedule)?;
-            let ends_at = hold_end(row.until, &outages, self.grace);
-            Ok(HoldView { row, seats, currency, ends_at, now })
-        };
-        rows.into_iter().map(view).collect()
-    }
-}
-
-/// The database's time, and the outages that ended after `since`.
-async fn clock(
-    db: &DatabaseConnection,
-    dialect: Dialect,
-    since: i64,
-) -> Result<(EpochMs, String), DbErr> {
+/// Adds labels, prices, currencies and the ends with outages, in a fixed number of statements.
+async fn views(db: &Db, grace: Duration, rows: Vec<HoldRow>) -> DbResult<Vec<HoldView>> {
+    // An outage that ended a grace before the earliest end cannot have moved any of them.
+    let grace_ms = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
+    let earliest = rows.iter().map(|row| row.until.0).min().unwrap_or_default();
     let sql = format!(
         "SELECT {}, (SELECT string_agg(began_at || ':' || ended_at, ',') FROM outage
              WHERE ended_at > $1)",
-        dialect.now()
+        db.dialect.now()
     );
-    let row = db.query_one_raw(dialect.statement(sql, vec![since.into()])).await?;
-    let row = row.ok_or_else(|| rows::corrupt("clock"))?;
-    let (now, text) = row.try_get_many_by_index::<(i64, Option<String>)>()?;
-    Ok((EpochMs(now), text.unwrap_or_default()))
+    let since = earliest.saturating_sub(grace_ms);
+    let clock = db.fetch_one::<(i64, Option<String>)>(sql, vec![since.into()]).await?;
+    let (now, outage_text) = clock.ok_or_else(|| rows::corrupt("clock"))?;
+    let outages = outages(outage_text.as_deref().unwrap_or_default())?;
+    let lists = rows.iter().map(|row| (row.id.schedule, row.seats.as_slice()));
+    let priced = Priced::of(db, lists).await?;
+    let view = |row: HoldRow| {
+        let seats = priced.seats(row.id.schedule, &row.seats)?;
+        let currency = priced.currency(row.id.schedule)?;
+        let ends_at = hold_end(row.until, &outages, grace);
+        Ok(HoldView { row, seats, currency, ends_at, now: EpochMs(now) })
+    };
+    rows.into_iter().map(view).collect()
 }

@@ -1,57 +1,54 @@
-//! Answers under their Idempotency-Keys, and work that is done once per key outside the booking engine.
+//! Recorded answers under their Idempotency-Keys, and work outside the booking engine that is done once per key.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use entity::idempotency;
 use futures_util::future::BoxFuture;
-use sea_orm::{
-    ConnectionTrait as _, DatabaseConnection, DbErr, QueryResult, TransactionTrait as _,
-};
+use sea_orm::DbErr;
 
 use crate::domain::clock::EpochMs;
 use crate::domain::command::{Keyed, RequestKey};
 use crate::domain::effect::{Once, RecordedAnswer};
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::domain::rejection::Rejection;
 use crate::domain::rows::KnownAnswer;
-
-use crate::store::connection::dialect::{Column, RowSet};
-use crate::store::connection::errors;
-use crate::store::connection::errors::ErrorClass;
-use crate::store::connection::rows;
-use crate::store::connection::transaction::{Commit, Session, commit};
+use crate::store::connection::{
+    Commit, Db, DbResult, Dialect, ErrorClass, RowSet, Transaction, errors, rows,
+};
 use crate::store::{ReadFrom, Store};
 
-/// A key, the answer under it, and until when it is kept.
-pub(crate) type StoredKey = (Keyed, RecordedAnswer, EpochMs);
+/// An answer to record under a key.
+pub(crate) struct NewRecord {
+    pub(crate) keyed: Keyed,
+    pub(crate) answer: RecordedAnswer,
+    pub(crate) expires_at: EpochMs,
+}
 
-/// What joins the rows of keys with the answers under them.
+/// Joins the rows of keys with the answers under them.
 const JOIN: &str = "JOIN idempotency t ON t.caller = r.caller AND t.key = r.key";
 
-fn rows_of<'a>(keys: impl Iterator<Item = &'a RequestKey> + Clone) -> RowSet {
-    RowSet::new()
-        .with("caller", Column::Text(keys.clone().map(|key| key.caller.clone()).collect()))
-        .with("key", Column::Text(keys.map(|key| key.key.clone()).collect()))
+fn key_rows<'a>(keys: impl IntoIterator<Item = &'a RequestKey>) -> RowSet<&'a RequestKey> {
+    RowSet::of(keys).with("caller", |key| key.caller.clone()).with("key", |key| key.key.clone())
 }
 
 /// The unexpired answers under the keys, with their fingerprints.
-pub(crate) async fn find(
-    session: &Session<'_>,
+pub(crate) async fn find<'a>(
+    session: &Transaction,
     now: EpochMs,
-    keys: impl Iterator<Item = &RequestKey> + Clone,
-) -> Result<HashMap<RequestKey, (String, KnownAnswer)>, DbErr> {
-    if keys.clone().next().is_none() {
+    keys: impl IntoIterator<Item = &'a RequestKey>,
+) -> DbResult<HashMap<RequestKey, (String, KnownAnswer)>> {
+    let set = key_rows(keys);
+    if set.len() == 0 {
         return Ok(HashMap::new());
     }
-    let set = rows_of(keys);
-    let rows = session.rows::<entity::idempotency::Entity>(&set, "SELECT t.* FROM", JOIN).await?;
-    let live = rows.into_iter().filter(|row| row.expires_at > now.0);
+    let found = session.models_of_set::<idempotency::Model, _>(&set, Vec::new(), JOIN).await?;
+    let live = found.into_iter().filter(|row| row.expires_at > now.0);
     live.map(|row| {
-        let status = u16::try_from(row.status).map_err(|_| rows::corrupt("status"))?;
-        let answer = KnownAnswer::Recorded(RecordedAnswer { status, body: row.body });
-        let key = RequestKey { caller: row.caller, key: row.key };
-        Ok((key, (row.fingerprint, answer)))
+        let fingerprint = row.fingerprint.clone();
+        let (key, answer) = rows::answer(row)?;
+        Ok((key, (fingerprint, KnownAnswer::Recorded(answer))))
     })
     .collect()
 }
@@ -59,194 +56,183 @@ pub(crate) async fn find(
 /// Records answers, in the order of their keys; false if one of the keys has an unexpired answer, which
 /// another transaction has just recorded.
 pub(crate) async fn insert(
-    session: &Session<'_>,
+    session: &Transaction,
     now: EpochMs,
-    rows: &[StoredKey],
-) -> Result<bool, DbErr> {
-    let text = |f: fn(&StoredKey) -> &String| {
-        Column::Text(rows.iter().map(|row| f(row).clone()).collect())
-    };
-    let status = |row: &StoredKey| i16::try_from(row.1.status).unwrap_or(i16::MAX);
-    let set = RowSet::new()
-        .with("caller", text(|row| &row.0.request.caller))
-        .with("key", text(|row| &row.0.request.key))
-        .with("fingerprint", text(|row| &row.0.fingerprint))
-        .with("status", Column::Small(rows.iter().map(status).collect()))
-        .with("body", text(|row| &row.1.body))
-        .with("expires_at", Column::BigInt(rows.iter().map(|row| row.2.0).collect()));
-    let before = "INSERT INTO idempotency (caller, key, fingerprint, status, body, expires_at)
-         SELECT r.caller, r.key, r.fingerprint, r.status, r.body, r.expires_at FROM";
+    records: &[NewRecord],
+) -> DbResult<bool> {
+    let resource = |new: &NewRecord| rows::resource_columns(new.answer.resource.as_ref());
+    let set = RowSet::of(records)
+        .with("caller", |new| new.keyed.request.caller.clone())
+        .with("key", |new| new.keyed.request.key.clone())
+        .with("fingerprint", |new| new.keyed.fingerprint.clone())
+        .with("status", |new| i16::try_from(new.answer.status).unwrap_or(i16::MAX))
+        .with("body", |new| new.answer.body.clone())
+        .with("expires_at", |new| new.expires_at.0)
+        .with("kind", |new| resource(new).0)
+        .with("resource_id", |new| resource(new).1);
+    let before = "INSERT INTO idempotency (caller, key, fingerprint, status, body, expires_at,
+             kind, resource_id, described_until)
+         SELECT r.caller, r.key, r.fingerprint, r.status, r.body, r.expires_at,
+             nullif(r.kind, 0), nullif(r.resource_id, ''), r.expires_at FROM";
     let after = "WHERE true ON CONFLICT (caller, key) DO UPDATE SET
          fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body,
-         expires_at = excluded.expires_at WHERE idempotency.expires_at <= $1";
+         expires_at = excluded.expires_at, kind = excluded.kind,
+         resource_id = excluded.resource_id, described_until = excluded.described_until
+         WHERE idempotency.expires_at <= $1";
     let written = session.write(&set, vec![now.0.into()], before, after).await?;
-    Ok(written == rows.len() as u64)
+    Ok(written == records.len() as u64)
 }
 
 /// The database's clock.
-pub(crate) async fn now(session: &Session<'_>) -> Result<EpochMs, DbErr> {
-    let sql = format!("SELECT {}", session.dialect.now());
-    let rows = session.query(session.dialect.statement(sql, Vec::new())).await?;
-    let row = rows.first().ok_or_else(|| rows::corrupt("clock"))?;
-    Ok(EpochMs(row.try_get_by_index(0)?))
+pub(crate) async fn now(session: &Transaction) -> DbResult<EpochMs> {
+    let now = session.fetch_one(format!("SELECT {}", session.dialect.now()), Vec::new()).await?;
+    now.map(EpochMs).ok_or_else(|| rows::corrupt("clock"))
 }
 
 /// How often work outside the booking engine is tried while others write the same rows.
-const ONCE_TRIES: u32 = 10;
+const ONCE_ATTEMPTS: u32 = 10;
 
-/// How one try ended.
-enum Tried<T> {
+/// How one try of work that is done once per key ended.
+enum OnceAttempt<T> {
     Done(Once<T>),
     /// Another transaction has just recorded the key.
-    Again,
+    Retry,
     /// COMMIT was sent, and its answer did not come.
     Uncertain,
 }
 
-fn lost_a_race(error: &DbErr) -> bool {
-    matches!(errors::meaning(error), ErrorClass::Again | ErrorClass::Unique)
+/// Work in a transaction, given the database's clock.
+pub(crate) trait OnceWork<T>:
+    for<'t> Fn(&'t Transaction, EpochMs) -> BoxFuture<'t, DbResult<Result<T, Rejection>>>
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<T, W> OnceWork<T> for W where
+    W: for<'t> Fn(&'t Transaction, EpochMs) -> BoxFuture<'t, DbResult<Result<T, Rejection>>>
+        + Send
+        + Sync
+        + 'static
+{
 }
 
 impl Store {
-    /// The unexpired answers under these keys, as the database that is read has them.
+    /// The unexpired answers under these keys, read where reads go.
     pub async fn recorded_answers(
-        self: &Arc<Self>,
+        &self,
         keys: &[RequestKey],
-    ) -> Result<HashMap<RequestKey, RecordedAnswer>, StoreError> {
-        let dialect = self.dialect;
-        let after = format!("{JOIN} WHERE t.expires_at > {}", dialect.now());
-        let before = "SELECT t.caller, t.key, t.status, t.body FROM";
-        let statement = rows_of(keys.iter()).statement(dialect, Vec::new(), before, &after);
+    ) -> StoreResult<HashMap<RequestKey, RecordedAnswer>> {
+        let after = format!("{JOIN} WHERE t.expires_at > {}", self.dialect.now());
+        let keys: Arc<[RequestKey]> = keys.into();
         self.read_from(ReadFrom::Anywhere, move |db| {
-            let statement = statement.clone();
+            let (keys, after) = (Arc::clone(&keys), after.clone());
             async move {
-                let one = |row: QueryResult| {
-                    let (caller, key, status, body) =
-                        row.try_get_many_by_index::<(String, String, i16, String)>()?;
-                    let status = u16::try_from(status).map_err(|_| rows::corrupt("status"))?;
-                    Ok((RequestKey { caller, key }, RecordedAnswer { status, body }))
-                };
-                db.query_all_raw(statement).await?.into_iter().map(one).collect()
+                let set = key_rows(&*keys);
+                let found = db.models_of_set(&set, Vec::new(), &after).await?;
+                found.into_iter().map(rows::answer).collect()
             }
         })
         .await
     }
 
-    /// Records an answer under a key that has none; one that is there stays.
+    /// Records an answer under a key that has none; an existing one is kept.
     pub async fn record_answer(
-        self: &Arc<Self>,
+        &self,
         request: RequestKey,
         answer: RecordedAnswer,
-    ) -> Result<(), StoreError> {
-        let keyed = Keyed { request, fingerprint: String::new() };
-        let (dialect, ttl) = (self.dialect, self.settings.policy.idempotency_ttl);
-        let work = move |db: DatabaseConnection| async move {
-            let transaction = db.begin_with_options(dialect.begin()).await?;
-            let session = Session::new(&transaction, dialect);
+    ) -> StoreResult<()> {
+        let ttl = self.settings.policy.idempotency_ttl;
+        self.on_primary(move |db| async move {
+            let session = db.begin().await?;
             let now = now(&session).await?;
-            insert(&session, now, &[(keyed, answer, now.plus(ttl))]).await?;
-            transaction.commit().await
-        };
-        self.on_primary(work).await
+            insert(&session, now, &[record(request, answer, now.plus(ttl))]).await?;
+            session.connection.commit().await
+        })
+        .await
     }
 
-    /// Records these answers under the keys that have none, those whose time has come: it stands beside each
-    /// answer, and is compared with the database's clock. Gives the answers that are under the keys then.
+    /// Records these answers under the keys that have none, if the time beside the answer has come on the
+    /// database's clock. Returns the answers that are under the keys then.
     ///
-    /// A transaction that is recording one of the keys is waited for, and one that comes later finds it: so
-    /// what is given here is final.
+    /// A transaction that is recording one of the keys is waited for, and a later one finds the record: the
+    /// returned answers are final.
     pub async fn record_overdue(
-        self: &Arc<Self>,
+        &self,
         answers: BTreeMap<RequestKey, (RecordedAnswer, EpochMs)>,
-    ) -> Result<HashMap<RequestKey, RecordedAnswer>, StoreError> {
-        let (dialect, ttl) = (self.dialect, self.settings.policy.idempotency_ttl);
-        let work = move |db: DatabaseConnection| async move {
-            let transaction = db.begin_with_options(dialect.begin()).await?;
-            let session = Session::new(&transaction, dialect);
+    ) -> StoreResult<HashMap<RequestKey, RecordedAnswer>> {
+        let ttl = self.settings.policy.idempotency_ttl;
+        self.on_primary(move |db| async move {
+            let session = db.begin().await?;
             let now = now(&session).await?;
             let keys: Vec<RequestKey> = answers.keys().cloned().collect();
             let due = answers.into_iter().filter(|(_, (_, from))| *from <= now);
-            let row = |(request, (answer, _))| {
-                (Keyed { request, fingerprint: String::new() }, answer, now.plus(ttl))
-            };
-            insert(&session, now, &due.map(row).collect::<Vec<StoredKey>>()).await?;
-            // What stands in the way was recorded meanwhile.
-            let found = find(&session, now, keys.iter()).await?;
-            transaction.commit().await?;
+            let records = due.map(|(request, (answer, _))| record(request, answer, now.plus(ttl)));
+            insert(&session, now, &records.collect::<Vec<_>>()).await?;
+            // A key that was not written has an answer that another transaction recorded meanwhile.
+            let found = find(&session, now, &keys).await?;
+            session.connection.commit().await?;
             let recorded = found.into_iter().filter_map(|(key, (_, answer))| match answer {
                 KnownAnswer::Recorded(answer) => Some((key, answer)),
                 KnownAnswer::Given(_) | KnownAnswer::Refused(_) => None,
             });
             Ok::<_, DbErr>(recorded.collect())
-        };
-        self.on_primary(work).await
+        })
+        .await
     }
 
     /// Does `work` in one transaction, once per key: its effect and the answer that `render` makes of it
-    /// are kept together or not at all. A refusal undoes everything and is not recorded.
-    pub(crate) async fn once<T, W>(
+    /// are kept together or not at all. A refusal rolls everything back and is not recorded.
+    pub(crate) async fn once<T: Send + 'static>(
         self: &Arc<Self>,
         keyed: Option<Keyed>,
         limit: Duration,
         render: fn(&T) -> RecordedAnswer,
-        work: W,
-    ) -> Result<Once<T>, StoreError>
-    where
-        T: Send + 'static,
-        W: for<'t> Fn(
-                &'t Session<'t>,
-                EpochMs,
-            ) -> BoxFuture<'t, Result<Result<T, Rejection>, DbErr>>
-            + Send
-            + Sync
-            + 'static,
-    {
+        work: impl OnceWork<T>,
+    ) -> StoreResult<Once<T>> {
         let store = Arc::clone(self);
-        let run = move |db: DatabaseConnection| async move {
-            // What another transaction is writing right now (the key, a plan's next version) is there on
-            // the next look.
-            for _ in 0..ONCE_TRIES {
+        let run = move |db: Db| async move {
+            // What another transaction is writing now (the key, a plan's next version) is visible to the
+            // next attempt.
+            for _ in 0..ONCE_ATTEMPTS {
                 match store.try_once(&db, keyed.as_ref(), limit, render, &work).await {
-                    Ok(Tried::Done(once)) => return Ok(once),
-                    Ok(Tried::Again) => {}
-                    // It may be durable: the answer must not say that there was no effect.
-                    Ok(Tried::Uncertain) => return Err(StoreError::Timeout),
-                    Err(error) if lost_a_race(&error) => log::debug!("it is tried again: {error}"),
-                    Err(error) => return Err(error.into()),
+                    Ok(OnceAttempt::Done(once)) => return Ok(once),
+                    Ok(OnceAttempt::Retry) => {}
+                    // It may be durable: the answer must not claim that there was no effect.
+                    Ok(OnceAttempt::Uncertain) => return Err(StoreError::Timeout),
+                    Err(error) => match errors::classify(&error) {
+                        ErrorClass::Retry | ErrorClass::Unique => {
+                            log::debug!("it is tried again: {error}");
+                        }
+                        _ => return Err(error.into()),
+                    },
                 }
             }
-            let reason = "the key or its rows are too contended";
-            Err(StoreError::Unavailable(reason.to_owned()))
+            Err(StoreError::Unavailable("the key or its rows are too contended".to_owned()))
         };
         self.bounded(&self.write, limit, run).await
     }
 
-    async fn try_once<T, W>(
+    async fn try_once<T>(
         &self,
-        db: &DatabaseConnection,
+        db: &Db,
         keyed: Option<&Keyed>,
         limit: Duration,
         render: fn(&T) -> RecordedAnswer,
-        work: &W,
-    ) -> Result<Tried<T>, DbErr>
-    where
-        W: for<'t> Fn(
-            &'t Session<'t>,
-            EpochMs,
-        ) -> BoxFuture<'t, Result<Result<T, Rejection>, DbErr>>,
-    {
-        let transaction = db.begin_with_options(self.dialect.begin()).await?;
-        let session = Session::new(&transaction, self.dialect);
-        if let crate::store::connection::dialect::Dialect::Postgres = self.dialect {
+        work: &impl OnceWork<T>,
+    ) -> DbResult<OnceAttempt<T>> {
+        let session = db.begin().await?;
+        if session.dialect == Dialect::Postgres {
             let sql = format!("SET LOCAL statement_timeout = {}", limit.as_millis());
-            session.execute(self.dialect.statement(sql, Vec::new())).await?;
+            session.execute(sql, Vec::new()).await?;
         }
         let now = now(&session).await?;
         if let Some(keyed) = keyed {
-            let found = find(&session, now, std::iter::once(&keyed.request)).await?;
+            let found = find(&session, now, [&keyed.request]).await?;
             if let Some((fingerprint, KnownAnswer::Recorded(answer))) = found.into_values().next() {
-                transaction.rollback().await?;
-                return Ok(Tried::Done(if fingerprint == keyed.fingerprint {
+                session.rollback().await?;
+                return Ok(OnceAttempt::Done(if fingerprint == keyed.fingerprint {
                     Once::Replayed(answer)
                 } else {
                     Once::Refused(Rejection::KeyReused)
@@ -256,21 +242,26 @@ impl Store {
         let done = match work(&session, now).await? {
             Ok(done) => done,
             Err(refusal) => {
-                transaction.rollback().await?;
-                return Ok(Tried::Done(Once::Refused(refusal)));
+                session.rollback().await?;
+                return Ok(OnceAttempt::Done(Once::Refused(refusal)));
             }
         };
-        if let Some(keyed) = keyed {
+        if let Some(keyed) = keyed.cloned() {
             let expires_at = now.plus(self.settings.policy.idempotency_ttl);
-            let row = (keyed.clone(), render(&done), expires_at);
-            if !insert(&session, now, &[row]).await? {
-                transaction.rollback().await?;
-                return Ok(Tried::Again);
+            let new = NewRecord { keyed, answer: render(&done), expires_at };
+            if !insert(&session, now, &[new]).await? {
+                session.rollback().await?;
+                return Ok(OnceAttempt::Retry);
             }
         }
-        Ok(match commit(transaction).await? {
-            Commit::Done => Tried::Done(Once::Done(done)),
-            Commit::Uncertain => Tried::Uncertain,
+        Ok(match session.commit().await? {
+            Commit::Done => OnceAttempt::Done(Once::Done(done)),
+            Commit::Uncertain => OnceAttempt::Uncertain,
         })
     }
+}
+
+/// The record of a request that came through the queue, which has no fingerprint.
+fn record(request: RequestKey, answer: RecordedAnswer, expires_at: EpochMs) -> NewRecord {
+    NewRecord { keyed: Keyed { request, fingerprint: String::new() }, answer, expires_at }
 }

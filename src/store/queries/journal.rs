@@ -1,79 +1,64 @@
-//! Reading the journal: what happened to a schedule's seats after a version.
+//! Reading the journal: the changes of a schedule's seats after a version.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
 use uuid::Uuid;
 
 use crate::domain::clock::EpochMs;
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::{HistoryId, ScheduleId, SeatNumber};
 use crate::domain::rows::JournalEntry;
 use crate::domain::seat::SeatState;
-
-use crate::store::connection::dialect::Dialect;
-use crate::store::connection::lineage;
-use crate::store::connection::lineage::HISTORY;
-use crate::store::connection::rows;
+use crate::store::connection::{Db, DbResult, HISTORY, lineage, rows};
 use crate::store::{ReadFrom, Store};
 
 /// More entries than this are not read: a snapshot is cheaper then.
 const ENTRIES_MAX: i64 = 1_000;
 
-/// What a database knows of a schedule after a version.
+/// What a database has of a schedule after a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journal {
-    /// The history that all of it is of.
+    /// The history that it was read in.
     pub history: HistoryId,
-    /// The version that the schedule is at there. Higher than the last entry leads to, it means that the
-    /// entries are not all, or that the history was replaced: only a snapshot helps.
+    /// The version of the schedule there. If the entries end before it, they are not all, or the history was
+    /// replaced: read a snapshot.
     pub head: i64,
-    /// Ascending; the claims in it are without their identifiers, which a map does not show.
+    /// Ascending; without the identifiers of claims, which a map does not show.
     pub entries: Vec<JournalEntry>,
-    /// How long ago the heartbeat that this database has seen last was: what a lagging replica tells is at
-    /// least as old.
+    /// The age of the newest heartbeat in this database: the data of a lagging replica is at least as old.
     pub behind: Duration,
 }
 
 impl Store {
-    /// The journal of a schedule after `version`, at most 1,000 entries; `None` if the schedule is not
-    /// there.
+    /// The journal of a schedule after `version`, at most 1,000 entries; `None` if there is no such schedule.
     pub async fn journal_after(
-        self: &Arc<Self>,
+        &self,
         schedule: ScheduleId,
         version: i64,
         from: ReadFrom,
-    ) -> Result<Option<Journal>, StoreError> {
-        let dialect = self.dialect;
-        self.read_from(from, move |db| read(db, dialect, schedule, version)).await
+    ) -> StoreResult<Option<Journal>> {
+        self.read_from(from, move |db| read(db, schedule, version)).await
     }
 }
 
-async fn read(
-    db: DatabaseConnection,
-    dialect: Dialect,
-    schedule: ScheduleId,
-    version: i64,
-) -> Result<Option<Journal>, DbErr> {
+async fn read(db: Db, schedule: ScheduleId, version: i64) -> DbResult<Option<Journal>> {
+    type Columns = (i64, i64, Option<i64>, Option<String>, String);
     let sql = format!(
         "SELECT v.version, (SELECT {} - beat_at FROM heartbeat WHERE id = 1), j.version, j.changes,
              {HISTORY}
          FROM schedule_version v
          LEFT JOIN journal j ON j.schedule_id = v.schedule_id AND j.version > $2
          WHERE v.schedule_id = $1 ORDER BY j.version LIMIT $3",
-        dialect.now()
+        db.dialect.now()
     );
     let values = vec![schedule.0.into(), version.into(), ENTRIES_MAX.into()];
     let mut journal: Option<Journal> = None;
-    for row in db.query_all_raw(dialect.statement(sql, values)).await? {
-        let (head, behind, version, changes, history) =
-            row.try_get_many_by_index::<(i64, i64, Option<i64>, Option<String>, String)>()?;
-        let behind = Duration::from_millis(u64::try_from(behind).unwrap_or(0));
+    for (head, behind, version, changes, history) in db.fetch::<Columns>(sql, values).await? {
         let journal = match &mut journal {
             Some(journal) => journal,
             none => {
                 let history = lineage::history(&history)?;
+                let behind = Duration::from_millis(u64::try_from(behind).unwrap_or(0));
                 none.insert(Journal { history, head, entries: Vec::new(), behind })
             }
         };
@@ -85,7 +70,7 @@ async fn read(
 }
 
 /// Reads what [`rows::journal_column`] wrote.
-pub(crate) fn parse(text: &str) -> Result<Vec<(SeatNumber, SeatState)>, DbErr> {
+pub(crate) fn parse(text: &str) -> DbResult<Vec<(SeatNumber, SeatState)>> {
     let rows: Vec<Vec<i64>> =
         serde_json::from_str(text).map_err(|_| rows::corrupt("journal entry"))?;
     let one = |row: &Vec<i64>| {

@@ -1,12 +1,10 @@
 //! Recorded outages, as a statement aggregates them into one text.
 
-use sea_orm::DbErr;
-
 use crate::domain::clock::{EpochMs, Outage};
-use crate::store::connection::rows;
+use crate::store::connection::{DbResult, rows};
 
 /// Reads `began:ended,began:ended` as a statement aggregates it.
-pub(crate) fn outages(text: &str) -> Result<Vec<Outage>, DbErr> {
+pub(crate) fn outages(text: &str) -> DbResult<Vec<Outage>> {
     let one = |pair: &str| {
         let (began, ended) = pair.split_once(':')?;
         Some(Outage { began: EpochMs(began.parse().ok()?), ended: EpochMs(ended.parse().ok()?) })

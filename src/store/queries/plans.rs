@@ -5,23 +5,19 @@ use std::sync::Arc;
 use entity::seat_plan;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, DatabaseConnection, DbErr,
-    EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
+    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _,
+    FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
 };
 
 use crate::domain::catalogue::{EnteredPlan, PlanVersion};
 use crate::domain::clock::EpochMs;
 use crate::domain::command::Keyed;
 use crate::domain::effect::{Once, RecordedAnswer};
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::HistoryId;
 use crate::domain::plan::{ReadPlan, SeatPlan};
-
 use crate::store::Store;
-use crate::store::connection::lineage;
-use crate::store::connection::lineage::HISTORY;
-use crate::store::connection::rows;
-use crate::store::connection::transaction::Session;
+use crate::store::connection::{DbResult, HISTORY, Session, Transaction, lineage, rows};
 
 /// A stored plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,15 +31,15 @@ pub struct StoredPlan {
 }
 
 impl Store {
-    /// Stores the next version of a plan, once per key. A plan that equals the newest version makes no new
-    /// one.
+    /// Stores the next version of a plan, once per key. A plan that equals the newest version is not stored
+    /// again.
     pub async fn put_plan(
         self: &Arc<Self>,
         id: String,
         plan: ReadPlan,
         keyed: Option<Keyed>,
         render: fn(&EnteredPlan) -> RecordedAnswer,
-    ) -> Result<Once<EnteredPlan>, StoreError> {
+    ) -> StoreResult<Once<EnteredPlan>> {
         let limit = self.settings.limits.creation_timeout;
         let plan = Arc::new(plan);
         self.once(keyed, limit, render, move |session, now| {
@@ -57,42 +53,24 @@ impl Store {
     }
 
     /// One version of a plan; the newest if `version` is absent.
-    pub async fn plan(
-        self: &Arc<Self>,
-        id: String,
-        version: Option<i32>,
-    ) -> Result<Option<StoredPlan>, StoreError> {
-        self.find(move |db| find(db, id.clone(), version)).await
+    pub async fn plan(&self, id: String, version: Option<i32>) -> StoreResult<Option<StoredPlan>> {
+        self.find(move |db| {
+            let id = id.clone();
+            async move { find(&db, id, version).await }
+        })
+        .await
     }
-}
-
-/// Reads a plan on the connection given.
-pub(crate) async fn find(
-    db: DatabaseConnection,
-    id: String,
-    version: Option<i32>,
-) -> Result<Option<StoredPlan>, DbErr> {
-    read(id, version, &db).await
-}
-
-/// Reads a plan inside a transaction.
-pub(crate) async fn find_in(
-    session: &Session<'_>,
-    id: String,
-    version: Option<i32>,
-) -> Result<Option<StoredPlan>, DbErr> {
-    read(id, version, session.transaction).await
 }
 
 /// Stores the next version of a plan inside a transaction.
 pub(crate) async fn insert(
-    session: &Session<'_>,
+    session: &Transaction,
     now: EpochMs,
     id: String,
     plan: &SeatPlan,
-) -> Result<PlanVersion, DbErr> {
+) -> DbResult<PlanVersion> {
     let layout = serde_json::to_string(plan).map_err(|error| DbErr::Type(error.to_string()))?;
-    let newest = newest(id.clone(), None).one(session.transaction).await?;
+    let newest = newest(id.clone(), None).one(&session.connection).await?;
     let version = match newest {
         Some(row) if row.layout == layout => return Ok(PlanVersion { id, version: row.version }),
         Some(row) => row.version + 1,
@@ -105,7 +83,7 @@ pub(crate) async fn insert(
         seats: Set(rows::count_column(plan.seat_count())),
         created_at: Set(now.0),
     };
-    row.insert(session.transaction).await?;
+    row.insert(&session.connection).await?;
     Ok(PlanVersion { id, version })
 }
 
@@ -126,13 +104,15 @@ struct PlanRow {
     history: String,
 }
 
-async fn read(
+/// One version of a plan; the newest if `version` is absent.
+pub(crate) async fn find<C: ConnectionTrait>(
+    session: &Session<C>,
     id: String,
     version: Option<i32>,
-    db: &impl ConnectionTrait,
-) -> Result<Option<StoredPlan>, DbErr> {
+) -> DbResult<Option<StoredPlan>> {
     let select = newest(id, version).expr_as(Expr::cust(HISTORY), "history");
-    let Some(row) = select.into_model::<PlanRow>().one(db).await? else { return Ok(None) };
+    let row = select.into_model::<PlanRow>().one(&session.connection).await?;
+    let Some(row) = row else { return Ok(None) };
     let plan = serde_json::from_str(&row.layout).map_err(|_| rows::corrupt("seat plan"))?;
     let version = PlanVersion { id: row.id, version: row.version };
     Ok(Some(StoredPlan { version, plan, history: lineage::history(&row.history)? }))

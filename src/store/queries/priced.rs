@@ -2,17 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
 use uuid::Uuid;
 
 use crate::domain::effect::PricedSeat;
 use crate::domain::ids::{ScheduleId, SeatNumber};
 use crate::domain::rows::SeatKey;
+use crate::store::connection::{Db, DbResult, rows};
 
-use crate::store::connection::dialect::Dialect;
-use crate::store::connection::rows;
-
-/// What the seats of some claims are called and cost.
+/// The labels and prices of the seats of some claims.
 pub(crate) struct Priced {
     /// Each with the booking that it belongs to now.
     seats: HashMap<SeatKey, (PricedSeat, Option<Uuid>)>,
@@ -20,39 +17,32 @@ pub(crate) struct Priced {
 }
 
 impl Priced {
-    /// Reads it with two statements, however many claims there are and however many seats they list.
+    /// Reads them with two statements, however many claims there are and however many seats they list.
     pub(crate) async fn of<'a>(
-        db: &DatabaseConnection,
-        dialect: Dialect,
+        db: &Db,
         claims: impl Iterator<Item = (ScheduleId, &'a [SeatNumber])>,
-    ) -> Result<Self, DbErr> {
-        let (mut schedules, mut wanted) = (BTreeSet::new(), BTreeSet::new());
+    ) -> DbResult<Self> {
+        type Columns = (i64, i32, String, i64, Option<Uuid>);
+        let (mut schedules, mut listed) = (BTreeSet::new(), BTreeSet::new());
         for (schedule, seats) in claims {
             schedules.insert(schedule);
-            wanted.extend(seats.iter().map(|number| (schedule, *number)));
+            listed.extend(seats.iter().map(|number| (schedule, *number)));
         }
         let before = "SELECT s.schedule_id, s.number, s.label, s.price, s.booking_id FROM";
         let after = "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number";
-        let rows = rows::seat_keys(wanted.iter().copied());
-        let statement = rows.statement(dialect, Vec::new(), before, after);
-        let mut seats = HashMap::with_capacity(wanted.len());
-        for row in db.query_all_raw(statement).await? {
-            let (schedule, number, label, price, booking) =
-                row.try_get_many_by_index::<(i64, i32, String, i64, Option<Uuid>)>()?;
+        let set = rows::seat_keys(listed);
+        let found = db.fetch_set::<Columns, _>(&set, Vec::new(), before, after).await?;
+        let mut seats = HashMap::with_capacity(found.len());
+        for (schedule, number, label, price, booking) in found {
             let number = rows::seat_number(number)?;
             let seat = PricedSeat { number, label, price };
             seats.insert((ScheduleId(schedule), number), (seat, booking));
         }
-        let before = "SELECT t.id, t.currency FROM";
-        let rows = rows::schedule_ids(schedules.into_iter());
-        let statement =
-            rows.statement(dialect, Vec::new(), before, "JOIN schedule t ON t.id = r.id");
-        let mut currencies = HashMap::new();
-        for row in db.query_all_raw(statement).await? {
-            let (id, currency) = row.try_get_many_by_index::<(i64, String)>()?;
-            currencies.insert(ScheduleId(id), currency);
-        }
-        Ok(Self { seats, currencies })
+        let (before, after) = ("SELECT t.id, t.currency FROM", "JOIN schedule t ON t.id = r.id");
+        let set = rows::schedule_ids(schedules);
+        let found = db.fetch_set::<(i64, String), _>(&set, Vec::new(), before, after).await?;
+        let currencies = found.into_iter().map(|(id, currency)| (ScheduleId(id), currency));
+        Ok(Self { seats, currencies: currencies.collect() })
     }
 
     /// The seats of a list, in its order: first those of which `owned` is true for the booking that the
@@ -62,7 +52,7 @@ impl Priced {
         schedule: ScheduleId,
         list: &[SeatNumber],
         owned: impl Fn(Option<Uuid>) -> bool,
-    ) -> Result<(Vec<PricedSeat>, Vec<PricedSeat>), DbErr> {
+    ) -> DbResult<(Vec<PricedSeat>, Vec<PricedSeat>)> {
         let (mut own, mut other) = (Vec::new(), Vec::new());
         for number in list {
             let found = self.seats.get(&(schedule, *number));
@@ -78,12 +68,12 @@ impl Priced {
         &self,
         schedule: ScheduleId,
         list: &[SeatNumber],
-    ) -> Result<Vec<PricedSeat>, DbErr> {
+    ) -> DbResult<Vec<PricedSeat>> {
         self.split(schedule, list, |_| true).map(|(seats, _)| seats)
     }
 
     /// The currency of a schedule.
-    pub(crate) fn currency(&self, schedule: ScheduleId) -> Result<String, DbErr> {
+    pub(crate) fn currency(&self, schedule: ScheduleId) -> DbResult<String> {
         let found = self.currencies.get(&schedule);
         found.cloned().ok_or_else(|| rows::corrupt("schedule"))
     }

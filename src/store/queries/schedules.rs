@@ -1,11 +1,11 @@
-//! Schedules: entering one with all its seats, and reading them.
+//! Schedules: creating one with all its seats, and reading them.
 
 use std::sync::Arc;
 
 use entity::{event, schedule, schedule_version};
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Set,
+    ActiveModelTrait as _, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Set,
 };
 use uuid::Uuid;
 
@@ -13,22 +13,19 @@ use crate::domain::catalogue::{NewSchedule, Page, PlanSource, PlanVersion, Sched
 use crate::domain::clock::EpochMs;
 use crate::domain::command::Keyed;
 use crate::domain::effect::{Once, RecordedAnswer};
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::{EventId, InHistory, ScheduleId};
 use crate::domain::plan::SeatPlan;
 use crate::domain::rejection::Rejection;
-
 use crate::store::Store;
-use crate::store::connection::dialect::{Column, RowSet};
-use crate::store::connection::rows;
-use crate::store::connection::transaction::Session;
+use crate::store::connection::{Db, DbResult, RowSet, Transaction, rows};
 use crate::store::queries::plans;
 
 /// Seats in one statement; bounds the memory of a statement, not its speed.
 const SEATS_PER_STATEMENT: usize = 10_000;
 
 impl Store {
-    /// Enters a schedule with all its seats for sale, once per key. Refused if the event or the plan does
+    /// Creates a schedule with all its seats for sale, once per key. Refused if the event or the plan does
     /// not exist.
     pub async fn create_schedule(
         self: &Arc<Self>,
@@ -36,7 +33,7 @@ impl Store {
         source: PlanSource,
         keyed: Option<Keyed>,
         render: fn(&Schedule) -> RecordedAnswer,
-    ) -> Result<Once<Schedule>, StoreError> {
+    ) -> StoreResult<Once<Schedule>> {
         let limit = self.settings.limits.creation_timeout;
         let input = Arc::new((new, source));
         self.once(keyed, limit, render, move |session, now| {
@@ -47,12 +44,9 @@ impl Store {
     }
 
     /// One schedule.
-    pub async fn schedule(
-        self: &Arc<Self>,
-        id: ScheduleId,
-    ) -> Result<Option<Schedule>, StoreError> {
+    pub async fn schedule(&self, id: ScheduleId) -> StoreResult<Option<Schedule>> {
         self.find(move |db| async move {
-            let row = schedule::Entity::find_by_id(id.0).one(&db).await?;
+            let row = schedule::Entity::find_by_id(id.0).one(&db.connection).await?;
             row.map(rows::schedule).transpose()
         })
         .await
@@ -60,68 +54,65 @@ impl Store {
 
     /// At most `limit` schedules of an event by id, those after `after`.
     pub async fn schedules(
-        self: &Arc<Self>,
+        &self,
         event: EventId,
         after: Option<InHistory<ScheduleId>>,
         limit: usize,
-    ) -> Result<Page<Schedule>, StoreError> {
+    ) -> StoreResult<Page<Schedule>> {
         let (history, from) = self.history_of_page(after.map(|after| after.history)).await?;
-        let rows = self
-            .read_from(from, move |db| async move {
-                let rows = schedule::Entity::find()
-                    .filter(schedule::Column::EventId.eq(event.0))
-                    .filter(schedule::Column::Id.gt(after.map_or(0, |after| after.at.0)))
-                    .order_by_asc(schedule::Column::Id)
-                    .limit(limit as u64 + 1)
-                    .all(&db)
-                    .await?;
-                rows.into_iter().map(rows::schedule).collect::<Result<Vec<Schedule>, DbErr>>()
-            })
-            .await?;
+        let read = move |db: Db| async move {
+            let rows = schedule::Entity::find()
+                .filter(schedule::Column::EventId.eq(event.0))
+                .filter(schedule::Column::Id.gt(after.map_or(0, |after| after.at.0)))
+                .order_by_asc(schedule::Column::Id)
+                .limit(limit as u64 + 1)
+                .all(&db.connection)
+                .await?;
+            rows.into_iter().map(rows::schedule).collect::<DbResult<Vec<Schedule>>>()
+        };
+        let rows = self.read_from(from, read).await?;
         Ok(Page::of(history, rows, limit, |schedule| schedule.id))
     }
 }
 
 async fn create(
-    session: &Session<'_>,
+    session: &Transaction,
     now: EpochMs,
     new: &NewSchedule,
     source: &PlanSource,
-) -> Result<Result<Schedule, Rejection>, DbErr> {
-    if event::Entity::find_by_id(new.event.0).one(session.transaction).await?.is_none() {
+) -> DbResult<Result<Schedule, Rejection>> {
+    if event::Entity::find_by_id(new.event.0).one(&session.connection).await?.is_none() {
         return Ok(Err(Rejection::NotFound("event")));
     }
-    let (version, stored);
-    let plan = match source {
+    let stored;
+    let (version, plan) = match source {
         PlanSource::Inline(plan) => {
             let id = format!("inline-{}", Uuid::now_v7().simple());
-            version = plans::insert(session, now, id, plan).await?;
-            plan
+            (plans::insert(session, now, id, plan).await?, plan)
         }
-        PlanSource::Stored { id, version: wanted } => {
-            let Some(found) = plans::find_in(session, id.clone(), *wanted).await? else {
+        PlanSource::Stored { id, version } => {
+            let Some(found) = plans::find(session, id.clone(), *version).await? else {
                 return Ok(Err(Rejection::NotFound("seat plan")));
             };
             stored = found;
-            version = stored.version;
-            &stored.plan
+            (stored.version, &stored.plan)
         }
     };
     let schedule = insert_schedule(session, now, new, version, plan).await?;
     insert_seats(session, schedule.id, plan).await?;
-    // Last, so that nobody can lock the schedule before its seats are there.
+    // Last, so that no batch can lock the schedule before its seats exist.
     let row = schedule_version::ActiveModel { schedule_id: Set(schedule.id.0), version: Set(1) };
-    schedule_version::Entity::insert(row).exec_without_returning(session.transaction).await?;
+    schedule_version::Entity::insert(row).exec_without_returning(&session.connection).await?;
     Ok(Ok(schedule))
 }
 
 async fn insert_schedule(
-    session: &Session<'_>,
+    session: &Transaction,
     now: EpochMs,
     new: &NewSchedule,
     plan: PlanVersion,
     layout: &SeatPlan,
-) -> Result<Schedule, DbErr> {
+) -> DbResult<Schedule> {
     let rules = &new.rules;
     let small = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
     let row = schedule::ActiveModel {
@@ -139,14 +130,14 @@ async fn insert_schedule(
         created_at: Set(now.0),
         ..Default::default()
     };
-    rows::schedule(row.insert(session.transaction).await?)
+    rows::schedule(row.insert(&session.connection).await?)
 }
 
 async fn insert_seats(
-    session: &Session<'_>,
+    session: &Transaction,
     schedule: ScheduleId,
     plan: &SeatPlan,
-) -> Result<(), DbErr> {
+) -> DbResult<()> {
     let seats: Vec<(i32, &str, i64)> = plan
         .seats()
         .map(|(number, placed)| {
@@ -154,10 +145,10 @@ async fn insert_seats(
         })
         .collect();
     for chunk in seats.chunks(SEATS_PER_STATEMENT) {
-        let rows = RowSet::new()
-            .with("number", Column::Int(chunk.iter().map(|seat| seat.0).collect()))
-            .with("label", Column::Text(chunk.iter().map(|seat| seat.1.to_owned()).collect()))
-            .with("price", Column::BigInt(chunk.iter().map(|seat| seat.2).collect()));
+        let rows = RowSet::of(chunk)
+            .with("number", |(number, ..)| *number)
+            .with("label", |(_, label, _)| (*label).to_owned())
+            .with("price", |(.., price)| *price);
         let before = "INSERT INTO seat (schedule_id, number, label, price, state)
              SELECT $1, r.number, r.label, r.price, 0 FROM";
         session.write(&rows, vec![schedule.0.into()], before, "").await?;

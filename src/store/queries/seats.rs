@@ -1,17 +1,9 @@
 //! The states of all seats of a schedule at one version.
 
-use std::sync::Arc;
-
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
-
 use crate::domain::clock::EpochMs;
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::{InHistory, ScheduleId};
-
-use crate::store::connection::dialect::Dialect;
-use crate::store::connection::lineage;
-use crate::store::connection::lineage::HISTORY;
-use crate::store::connection::rows;
+use crate::store::connection::{Db, DbResult, HISTORY, lineage, rows};
 use crate::store::{ReadFrom, Store};
 
 /// The seats of a schedule at a version.
@@ -26,28 +18,23 @@ pub struct Snapshot {
 impl Store {
     /// All seats of a schedule, read in one statement and so all at one version.
     pub async fn seats(
-        self: &Arc<Self>,
+        &self,
         schedule: ScheduleId,
         from: ReadFrom,
-    ) -> Result<Option<Snapshot>, StoreError> {
-        let dialect = self.dialect;
-        self.read_from(from, move |db| read(db, dialect, schedule)).await
+    ) -> StoreResult<Option<Snapshot>> {
+        self.read_from(from, move |db| read(db, schedule)).await
     }
 }
 
-async fn read(
-    db: DatabaseConnection,
-    dialect: Dialect,
-    schedule: ScheduleId,
-) -> Result<Option<Snapshot>, DbErr> {
-    // The history is said once, with the first seat.
+async fn read(db: Db, schedule: ScheduleId) -> DbResult<Option<Snapshot>> {
+    // The history comes once, with the first seat.
     let sql = format!(
         "SELECT v.version, s.number, s.state, s.held_until,
              CASE s.number WHEN 0 THEN {HISTORY} ELSE '' END
          FROM schedule_version v JOIN seat s ON s.schedule_id = v.schedule_id
          WHERE v.schedule_id = $1 ORDER BY s.number"
     );
-    let rows = db.query_all_raw(dialect.statement(&sql, vec![schedule.0.into()])).await?;
+    let rows = db.query(db.dialect.statement(sql, vec![schedule.0.into()])).await?;
     let mut snapshot: Option<Snapshot> = None;
     for row in &rows {
         let (version, number, state, until, history) =

@@ -1,18 +1,15 @@
-//! What grows old: holds whose end has come, and records that nobody needs any more.
+//! What expires: holds whose end has come, and records that are no longer needed.
 
-use std::sync::Arc;
-
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
+use sea_orm::DbErr;
 use uuid::Uuid;
 
 use crate::domain::clock::EpochMs;
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::{HoldId, ScheduleId};
-
-use crate::store::connection::dialect::Dialect;
+use crate::store::connection::Dialect;
 use crate::store::{ReadFrom, Store};
 
-/// How long a batch's proof is kept: far longer than anybody still asks for it.
+/// How long the record of a batch is kept: far longer than a lost COMMIT is resolved.
 pub(crate) const BATCH_LIFE_MS: i64 = 24 * 3_600_000;
 
 /// Rows deleted in one statement, so that a purge never holds many locks for long.
@@ -22,14 +19,10 @@ impl Store {
     /// At most `limit` holds whose end has come, the oldest first, with their written end and the
     /// database's time. Those that an outage stretches are left out while it does. Read on the primary: a
     /// replica would name holds that are gone.
-    pub async fn due_holds(
-        self: &Arc<Self>,
-        limit: u32,
-    ) -> Result<Vec<(HoldId, EpochMs, EpochMs)>, StoreError> {
-        let dialect = self.dialect;
+    pub async fn due_holds(&self, limit: u32) -> StoreResult<Vec<(HoldId, EpochMs, EpochMs)>> {
         let grace = i64::try_from(self.settings.policy.outage_grace.as_millis()).unwrap_or(0);
-        let query = move |db: DatabaseConnection| async move {
-            let now = dialect.now();
+        self.on_primary(move |db| async move {
+            let now = db.dialect.now();
             // The clock in a sub-select is read once, so that the index on the end can be used.
             let sql = format!(
                 "SELECT h.schedule_id, h.id, h.held_until, (SELECT {now}) FROM hold h
@@ -39,40 +32,36 @@ impl Store {
                  ORDER BY h.held_until LIMIT $1"
             );
             let values = vec![i64::from(limit).into(), grace.into()];
-            let rows = db.query_all_raw(dialect.statement(sql, values)).await?;
-            let one = |row: &sea_orm::QueryResult| {
-                let (schedule, uuid, until, now) =
-                    row.try_get_many_by_index::<(i64, Uuid, i64, i64)>()?;
+            let found = db.fetch::<(i64, Uuid, i64, i64)>(sql, values).await?;
+            let one = |(schedule, uuid, until, now)| {
                 let id = HoldId { schedule: ScheduleId(schedule), uuid };
-                Ok((id, EpochMs(until), EpochMs(now)))
+                (id, EpochMs(until), EpochMs(now))
             };
-            rows.iter().map(one).collect::<Result<Vec<_>, DbErr>>()
-        };
-        self.on_primary(query).await
-    }
-
-    /// How many holds have an end that has not come, outages not considered. Counted where reads go, from an
-    /// index of those alone.
-    pub async fn holds_alive(self: &Arc<Self>) -> Result<i64, StoreError> {
-        let dialect = self.dialect;
-        self.read_from(ReadFrom::Anywhere, move |db| async move {
-            let now = dialect.now();
-            let sql = format!(
-                "SELECT count(*) FROM hold WHERE status = 0 AND held_until > (SELECT {now})"
-            );
-            let row = db.query_one_raw(dialect.statement(sql, Vec::new())).await?;
-            row.map_or(Ok(0), |row| row.try_get_by_index(0))
+            Ok::<_, DbErr>(found.into_iter().map(one).collect())
         })
         .await
     }
 
-    /// Deletes some of the expired answers and old batch proofs; says how many. Call it until it finds few.
-    pub async fn purge(self: &Arc<Self>) -> Result<u64, StoreError> {
-        let dialect = self.dialect;
+    /// How many holds have an end that has not come, outages not considered. Counted where reads go, from an
+    /// index of those alone.
+    pub async fn holds_alive(&self) -> StoreResult<i64> {
+        self.read_from(ReadFrom::Anywhere, move |db| async move {
+            let sql = format!(
+                "SELECT count(*) FROM hold WHERE status = 0 AND held_until > (SELECT {})",
+                db.dialect.now()
+            );
+            Ok(db.fetch_one(sql, Vec::new()).await?.unwrap_or(0))
+        })
+        .await
+    }
+
+    /// Deletes some of the expired answers and old batch records and returns their number. Call it until it
+    /// finds few.
+    pub async fn purge(&self) -> StoreResult<u64> {
         let oldest = self.clock().0.saturating_sub(BATCH_LIFE_MS);
-        let work = move |db: DatabaseConnection| async move {
-            let due = format!("expires_at <= (SELECT {})", dialect.now());
-            let row = match dialect {
+        self.on_primary(move |db| async move {
+            let due = format!("expires_at <= (SELECT {})", db.dialect.now());
+            let row = match db.dialect {
                 Dialect::Postgres => "ctid",
                 Dialect::Sqlite => "(caller, key)",
             };
@@ -82,15 +71,13 @@ impl Store {
                  WHERE {due} ORDER BY expires_at LIMIT $1) AND {due}",
                 columns = row.trim_matches(['(', ')']),
             );
-            let statement = dialect.statement(answers, vec![PURGE_ROWS.into()]);
-            let answers = db.execute_raw(statement).await?.rows_affected();
+            let answers = db.execute(answers, vec![PURGE_ROWS.into()]).await?;
             let batches = "DELETE FROM batch WHERE id IN (
                  SELECT id FROM batch WHERE id < $2 ORDER BY id LIMIT $1)";
             let values = vec![PURGE_ROWS.into(), first_uuid_of(oldest).into()];
-            let batches = db.execute_raw(dialect.statement(batches, values)).await?.rows_affected();
-            Ok::<_, DbErr>(answers + batches)
-        };
-        self.on_primary(work).await
+            Ok::<_, DbErr>(answers + db.execute(batches, values).await?)
+        })
+        .await
     }
 }
 

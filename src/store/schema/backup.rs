@@ -7,20 +7,19 @@ use std::{fs, io};
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 
-use crate::domain::execution_error::StoreError;
-
-use crate::store::connection::connect::{Target, literal};
-use crate::store::connection::files;
+use crate::domain::execution_error::{StoreError, StoreResult};
+use crate::store::connection::connect::literal;
+use crate::store::connection::{Target, files};
 use crate::store::{Settings, Store};
 
 impl Store {
-    /// Copies the database to a new file: all that was committed when it began, and flushed to the disk when
-    /// it returns. The copy knows that it is one: whoever serves it begins a new history. A file of that name
-    /// is only there once it is complete, and only its owner may read it. Gives its size in bytes.
+    /// Copies the database to a new file: all that was committed when it began, flushed to the disk. The copy is
+    /// marked as one, so that a service on it begins a new history. The file gets its name when it is complete;
+    /// only its owner may read it. Returns its size in bytes.
     ///
     /// # Errors
-    /// [`StoreError::Unfit`] for PostgreSQL, for a file that is there already, for one that cannot be written.
-    pub async fn back_up(settings: &Settings, to: &Path) -> Result<u64, StoreError> {
+    /// [`StoreError::Unfit`] for PostgreSQL, for a file that exists, for one that cannot be written.
+    pub async fn back_up(settings: &Settings, to: &Path) -> StoreResult<u64> {
         let Target::Sqlite { path } = &settings.target else {
             let remedy =
                 "postgresql has its own tools: pg_basebackup or pg_dump (docs/operations.md)";
@@ -35,10 +34,9 @@ impl Store {
         let mut partial = OsString::from(to);
         partial.push(".partial");
         let partial = PathBuf::from(partial);
-        forget(&partial).and_then(|()| files::create(&partial)).map_err(|error| unfit(&error))?;
+        remove(&partial).and_then(|()| files::create(&partial)).map_err(|error| unfit(&error))?;
         if let Err(error) = copy(path, &partial).await {
-            // What is left of it is of no use to anybody.
-            let _ = forget(&partial);
+            let _ = remove(&partial);
             return Err(unfit(&error));
         }
         publish(&partial, to).map_err(|error| unfit(&error))
@@ -58,14 +56,14 @@ async fn copy(from: &Path, to: &Path) -> Result<(), sea_orm::sqlx::Error> {
     copy.close().await
 }
 
-fn forget(file: &Path) -> io::Result<()> {
+fn remove(file: &Path) -> io::Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Gives the file its name when all of it is on the disk.
+/// Renames the file after all of it is on the disk.
 fn publish(partial: &Path, to: &Path) -> io::Result<u64> {
     let file = fs::File::open(partial)?;
     file.sync_all()?;

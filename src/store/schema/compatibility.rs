@@ -1,38 +1,35 @@
-//! How the schema stands against this program: an older or a newer release may have made it, since replicas
-//! are replaced one by one, and a release that went wrong is taken back.
-
-use std::sync::Arc;
+//! Compatibility of the schema with this program: an older or a newer release may have migrated it, since
+//! replicas are replaced one by one, and a faulty release is rolled back.
 
 use migration::Migrator;
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr, Statement};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager};
 
-use crate::domain::execution_error::StoreError;
+use crate::domain::execution_error::StoreResult;
 use crate::faults::release;
-
 use crate::store::Store;
+use crate::store::connection::{Db, DbResult};
 
-/// Where sea-orm-migration writes down which steps have been taken.
+/// Where sea-orm-migration records the applied steps.
 const TABLE: &str = "seaql_migrations";
 
-/// Stands in the name of a step that takes something away, before the step whose program does without it.
+/// In the name of a step that removes something, before the step whose program does without it.
 const NEEDS: &str = "_needs_";
 
-/// How the schema stands against this program.
+/// The schema compared with this program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schema {
-    /// Exactly the steps of this program have been taken.
+    /// Exactly the steps of this program are applied.
     Current,
-    /// A newer program has taken so many steps more, and this one can work on what they left.
+    /// A newer program has applied this many more steps, and this one can work with them.
     Newer(usize),
     /// This many steps are missing.
     Behind(usize),
-    /// A newer program has taken away what this one needs; the step that did.
-    Contracted(String),
+    /// A newer program has removed something that this one needs, with this step.
+    Incompatible(String),
 }
 
 impl Schema {
-    /// Why this program must not work on the schema, and what to do; nothing if it may.
+    /// Why this program must not use the schema, and what to do; `None` if it may.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         match self {
@@ -40,7 +37,7 @@ impl Schema {
             Self::Behind(steps) => {
                 Some(format!("the schema lacks {steps} steps: run `seatlock migrate`"))
             }
-            Self::Contracted(step) => Some(format!(
+            Self::Incompatible(step) => Some(format!(
                 "the schema has lost what this version needs (step {step}): run a newer version"
             )),
         }
@@ -48,13 +45,13 @@ impl Schema {
 }
 
 impl Store {
-    /// Compares the schema with this program without changing it; needs no right to.
-    pub async fn schema(self: &Arc<Self>) -> Result<Schema, StoreError> {
-        self.on_primary(|db| async move { stand_of(&db).await }).await
+    /// Compares the schema with this program; only reads.
+    pub async fn schema(&self) -> StoreResult<Schema> {
+        self.on_primary(|db| async move { schema_status(&db).await }).await
     }
 }
 
-/// The steps of this program: those of the release that it is, or plays in a test.
+/// The steps of this program: those of its release, or of the one that it simulates in a test.
 pub(crate) struct Steps;
 
 impl MigratorTrait for Steps {
@@ -65,33 +62,29 @@ impl MigratorTrait for Steps {
     }
 }
 
-/// How the schema of this database stands.
-pub(crate) async fn stand_of(db: &DatabaseConnection) -> Result<Schema, DbErr> {
-    let known: Vec<String> =
-        Steps::migrations().iter().map(|step| step.name().to_owned()).collect();
-    Ok(stand(&known, &taken(db).await?))
+/// Compares the schema of this database with this program.
+pub(crate) async fn schema_status(db: &Db) -> DbResult<Schema> {
+    let own: Vec<String> = Steps::migrations().iter().map(|step| step.name().to_owned()).collect();
+    Ok(compare_migrations(&own, &applied(db).await?))
 }
 
-/// The names of the steps that have been taken, by whatever program.
-async fn taken(db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
-    if !SchemaManager::new(db).has_table(TABLE).await? {
+/// The names of the applied steps, of any program.
+async fn applied(db: &Db) -> DbResult<Vec<String>> {
+    if !SchemaManager::new(&db.connection).has_table(TABLE).await? {
         return Ok(Vec::new());
     }
-    let sql = format!("SELECT version FROM {TABLE}");
-    let statement = Statement::from_string(db.get_database_backend(), sql);
-    let rows = db.query_all_raw(statement).await?;
-    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+    db.fetch(format!("SELECT version FROM {TABLE}"), Vec::new()).await
 }
 
-/// Compares the steps of a program with those that have been taken.
-fn stand(known: &[String], taken: &[String]) -> Schema {
-    let newest = known.iter().map(|step| number(step)).max().unwrap_or_default();
-    let foreign: Vec<&String> = taken.iter().filter(|step| !known.contains(step)).collect();
-    let lost = foreign.iter().find(|step| needed(step).is_some_and(|needed| needed > newest));
-    if let Some(step) = lost {
-        return Schema::Contracted((**step).clone());
+/// Compares the steps of a program with those that are applied.
+fn compare_migrations(own: &[String], applied: &[String]) -> Schema {
+    let newest = own.iter().map(|step| number(step)).max().unwrap_or_default();
+    let foreign: Vec<&String> = applied.iter().filter(|step| !own.contains(step)).collect();
+    let removed = foreign.iter().find(|step| needed(step).is_some_and(|needed| needed > newest));
+    if let Some(step) = removed {
+        return Schema::Incompatible((**step).clone());
     }
-    match known.iter().filter(|step| !taken.contains(step)).count() {
+    match own.iter().filter(|step| !applied.contains(step)).count() {
         0 if foreign.is_empty() => Schema::Current,
         0 => Schema::Newer(foreign.len()),
         missing => Schema::Behind(missing),
@@ -105,7 +98,7 @@ fn number(step: &str) -> &str {
     step.get(..end).unwrap_or(step)
 }
 
-/// The oldest step that a program has to know to work on after this one.
+/// The oldest step that a program must have to work with the schema after this one.
 fn needed(step: &str) -> Option<&str> {
     step.rsplit_once(NEEDS).map(|(_, needed)| number(needed))
 }
@@ -124,27 +117,33 @@ mod tests {
     const CONTRACT: &str = "m20270301_000001_drop_seat_labels_needs_20270101_000001";
 
     #[test]
-    fn steps_that_only_add_leave_an_older_program_at_work() {
-        let known = names(&[FIRST, SECOND]);
-        assert_eq!(stand(&known, &names(&[SECOND, FIRST])), Schema::Current);
-        assert_eq!(stand(&known, &names(&[FIRST, SECOND, EXPAND])), Schema::Newer(1));
-        assert_eq!(stand(&known, &names(&[FIRST, EXPAND])), Schema::Behind(1));
-        assert_eq!(stand(&known, &[]), Schema::Behind(2));
+    fn an_older_program_works_with_steps_that_only_add() {
+        let own = names(&[FIRST, SECOND]);
+        assert_eq!(compare_migrations(&own, &names(&[SECOND, FIRST])), Schema::Current);
+        assert_eq!(compare_migrations(&own, &names(&[FIRST, SECOND, EXPAND])), Schema::Newer(1));
+        assert_eq!(compare_migrations(&own, &names(&[FIRST, EXPAND])), Schema::Behind(1));
+        assert_eq!(compare_migrations(&own, &[]), Schema::Behind(2));
     }
 
     #[test]
-    fn a_step_that_takes_away_stops_programs_that_need_it_and_no_others() {
-        let taken = names(&[FIRST, SECOND, EXPAND, CONTRACT]);
-        let lost = Schema::Contracted(CONTRACT.to_owned());
-        assert_eq!(stand(&names(&[FIRST, SECOND]), &taken), lost);
-        assert_eq!(stand(&names(&[FIRST, SECOND, EXPAND]), &taken), Schema::Newer(1));
-        assert_eq!(stand(&names(&[FIRST, SECOND, EXPAND, CONTRACT]), &taken), Schema::Current);
+    fn a_step_that_removes_stops_programs_that_need_it_and_no_others() {
+        let applied = names(&[FIRST, SECOND, EXPAND, CONTRACT]);
+        let incompatible = Schema::Incompatible(CONTRACT.to_owned());
+        assert_eq!(compare_migrations(&names(&[FIRST, SECOND]), &applied), incompatible);
+        assert_eq!(
+            compare_migrations(&names(&[FIRST, SECOND, EXPAND]), &applied),
+            Schema::Newer(1)
+        );
+        assert_eq!(
+            compare_migrations(&names(&[FIRST, SECOND, EXPAND, CONTRACT]), &applied),
+            Schema::Current
+        );
     }
 
     #[test]
-    fn a_contracted_schema_is_told_before_a_missing_step_which_migrating_cannot_help() {
-        let taken = names(&[FIRST, CONTRACT]);
-        let found = stand(&names(&[FIRST, SECOND]), &taken);
+    fn an_incompatible_schema_is_reported_before_a_missing_step() {
+        let applied = names(&[FIRST, CONTRACT]);
+        let found = compare_migrations(&names(&[FIRST, SECOND]), &applied);
         assert!(found.problem().is_some_and(|text| text.contains("run a newer version")));
     }
 

@@ -4,8 +4,9 @@ use seatlock::domain::command::{Action, Command, Keyed, RequestKey};
 use seatlock::domain::effect::{BlockView, BookingView, Effect, HoldView, Outcome};
 use seatlock::domain::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
 use seatlock::domain::rejection::{Conflict, ConflictReason, Rejection};
-use seatlock::store::CommandResult;
 use uuid::Uuid;
+
+use super::stage::CommandResult;
 
 pub(crate) fn command(schedule: ScheduleId, action: Action) -> Command {
     Command { schedule, action, keyed: None, locked: false, queued: None }

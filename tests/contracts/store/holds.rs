@@ -7,13 +7,13 @@ use seatlock::domain::command::Action;
 use seatlock::domain::effect::{Effect, HoldView, Outcome};
 use seatlock::domain::ids::HoldId;
 use seatlock::domain::rejection::{ConflictReason, Rejection};
-use seatlock::store::{CommandResult, Holder, Target};
+use seatlock::store::{Holder, Target};
 
 use super::commands::{
     book, booked, command, confirm, done, held, hold, is_done, keyed, numbers, unavailable,
 };
 use super::on_both_databases;
-use super::stage::Stage;
+use super::stage::{CommandResult, Stage, first_lane, run};
 
 /// Much longer than a heartbeat takes.
 const SOON: Duration = Duration::from_secs(5);
@@ -107,7 +107,7 @@ async fn a_late_confirmation_succeeds_while_the_seats_are_free(stage: Stage) {
 
 async fn an_outage_is_recorded_once_and_stretches_the_holds_it_would_have_ended(stage: Stage) {
     let schedule = stage.schedule(2).await;
-    stage.store.beat(SOON).await.unwrap();
+    stage.store.write_heartbeat(SOON).await.unwrap();
     let anna = held(&stage.run_one(hold(schedule, &[0], "anna")).await).row.id;
     stage.end_ago(anna, 30_000).await;
     stage.database.execute("UPDATE heartbeat SET beat_at = beat_at - 120000").await;
@@ -122,8 +122,8 @@ async fn an_outage_is_recorded_once_and_stretches_the_holds_it_would_have_ended(
     assert_eq!(view.ends_at.0, ended + 60_000, "the end of the outage and the grace");
 
     let other = stage.another_store().await;
-    other.beat(SOON).await.unwrap();
-    let again = super::stage::run(&other, vec![book(schedule, &[0], "ben")]).await.remove(0);
+    other.write_heartbeat(SOON).await.unwrap();
+    let again = run(&first_lane(&other), vec![book(schedule, &[0], "ben")]).await.remove(0);
     assert_eq!(again, unavailable(&[("A-1-1", ConflictReason::Held)]), "the same on every replica");
     assert_eq!(stage.database.number(outages).await, 1);
     let expire = command(schedule, Action::Expire { hold: anna });
@@ -133,21 +133,24 @@ async fn an_outage_is_recorded_once_and_stretches_the_holds_it_would_have_ended(
 }
 
 async fn a_heartbeat_records_the_outage_too(stage: Stage) {
-    stage.store.beat(SOON).await.unwrap();
+    stage.store.write_heartbeat(SOON).await.unwrap();
     stage.database.execute("UPDATE heartbeat SET beat_at = beat_at - 10000").await;
     let beat_at = stage.database.number("SELECT beat_at FROM heartbeat").await;
     // Many replicas recover at the same time.
     let other = stage.another_store().await;
-    let (one, two, three) =
-        tokio::join!(stage.store.beat(SOON), other.beat(SOON), other.beat(SOON));
+    let (one, two, three) = tokio::join!(
+        stage.store.write_heartbeat(SOON),
+        other.write_heartbeat(SOON),
+        other.write_heartbeat(SOON)
+    );
     assert_eq!((one, two, three), (Ok(()), Ok(()), Ok(())));
     let began: Vec<i64> = stage.database.column("SELECT began_at FROM outage").await;
     assert_eq!(began, [beat_at]);
 }
 
 async fn the_first_heartbeat_of_a_database_is_no_outage(stage: Stage) {
-    stage.store.beat(SOON).await.unwrap();
-    stage.store.beat(SOON).await.unwrap();
+    stage.store.write_heartbeat(SOON).await.unwrap();
+    stage.store.write_heartbeat(SOON).await.unwrap();
     assert_eq!(stage.database.number("SELECT count(*) FROM outage").await, 0);
     let beat_at = stage.database.number("SELECT beat_at FROM heartbeat").await;
     stage.event().await;

@@ -3,11 +3,10 @@
 use seatlock::domain::command::{Action, Command, Keyed, RequestKey};
 use seatlock::domain::effect::{Answer, Outcome, RecordedAnswer};
 use seatlock::domain::rejection::Rejection;
-use seatlock::store::CommandResult;
 
-use super::commands::{book, booked, cancel, command, done, is_done, keyed, under};
+use super::commands::{book, booked, cancel, command, done, hold, is_done, keyed, under};
 use super::on_both_databases;
-use super::stage::{Stage, run};
+use super::stage::{CommandResult, Stage, run};
 
 on_both_databases![
     a_repeated_key_gets_the_recorded_answer_and_changes_nothing,
@@ -17,12 +16,13 @@ on_both_databases![
     callers_do_not_share_keys,
     a_refusal_is_decided_anew,
     a_lookup_returns_the_recorded_answer_and_nothing_else,
+    answers_of_an_older_release_are_replayed_and_audited,
 ];
 
 /// The answer that is recorded for an effect.
 fn answer_of(stage: &Stage, result: &CommandResult) -> RecordedAnswer {
     let key = RequestKey { caller: String::new(), key: String::new() };
-    (stage.settings.render)(&Answer::Effect(done(result).clone()), &key)
+    stage.settings.codec.render(&Answer::Effect(done(result).clone()), &key)
 }
 
 async fn a_repeated_key_gets_the_recorded_answer_and_changes_nothing(stage: Stage) {
@@ -30,9 +30,9 @@ async fn a_repeated_key_gets_the_recorded_answer_and_changes_nothing(stage: Stag
     let first = stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await;
     let recorded = answer_of(&stage, &first);
     let before = stage.database.dump().await;
-    let other = stage.another_store().await;
-    for store in [&stage.store, &other] {
-        let again = run(store, vec![keyed(book(schedule, &[0], "anna"), "k")]).await.remove(0);
+    let other = stage.another_lane().await;
+    for lane in [&stage.lane, &other] {
+        let again = run(lane, vec![keyed(book(schedule, &[0], "anna"), "k")]).await.remove(0);
         assert_eq!(again, Ok(Outcome::Replayed(recorded.clone())));
     }
     assert_eq!(stage.database.dump().await, before);
@@ -78,6 +78,33 @@ async fn an_expired_answer_is_replaced_by_a_new_one(stage: Stage) {
     assert_eq!(again, Ok(Outcome::Replayed(recorded)));
     assert_eq!(stage.database.number("SELECT count(*) FROM idempotency").await, 1);
     assert_eq!(stage.states(schedule).await, "22");
+    stage.database.audit().await;
+}
+
+/// An older release does not write the columns that describe an answer, and leaves them when it replaces an
+/// expired answer.
+async fn answers_of_an_older_release_are_replayed_and_audited(stage: Stage) {
+    let schedule = stage.schedule(3).await;
+    let older = |result: &CommandResult| {
+        Ok(Outcome::Replayed(RecordedAnswer { resource: None, ..answer_of(&stage, result) }))
+    };
+    let first = stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await;
+    let described = "SELECT count(*) FROM idempotency WHERE kind = 3 AND resource_id IS NOT NULL";
+    assert_eq!(stage.database.number(described).await, 1);
+    let forget = "UPDATE idempotency SET kind = NULL, resource_id = NULL, described_until = NULL";
+    stage.database.execute(forget).await;
+    let again = stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await;
+    assert_eq!(again, older(&first));
+    stage.database.audit().await;
+
+    let held = stage.run_one(keyed(hold(schedule, &[1], "anna"), "h")).await;
+    assert!(is_done(&held));
+    // The answer of `k` replaces the expired one of `h`, whose description stays.
+    let replaced = "UPDATE idempotency SET body = (SELECT body FROM idempotency WHERE key = 'k'),
+         status = 200, expires_at = expires_at + 1 WHERE key = 'h'";
+    stage.database.execute(replaced).await;
+    let again = stage.run_one(keyed(hold(schedule, &[1], "anna"), "h")).await;
+    assert_eq!(again, older(&first));
     stage.database.audit().await;
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use seatlock::domain::clock::EpochMs;
 use seatlock::domain::command::{Queued, RequestKey};
-use seatlock::domain::effect::RecordedAnswer;
+use seatlock::domain::effect::{RecordedAnswer, Resource};
 use seatlock::domain::ids::{RequestId, ScheduleId};
 use uuid::Uuid;
 
@@ -19,7 +19,11 @@ fn key(number: u128) -> RequestKey {
 }
 
 fn answer(text: &str) -> RecordedAnswer {
-    RecordedAnswer { status: 410, body: format!("{{\"detail\":\"{text}\"}}") }
+    RecordedAnswer {
+        status: 410,
+        body: format!("{{\"detail\":\"{text}\"}}"),
+        resource: Some(Resource::Nothing),
+    }
 }
 
 async fn a_request_without_an_outcome_expires_and_one_with_an_outcome_keeps_it(stage: Stage) {
@@ -64,7 +68,7 @@ mod waiting {
                 stage.store.record_overdue(asked).await
             };
             let (found, ()) = tokio::join!(asking, stage.database.execute(&recording));
-            let booked = RecordedAnswer { status: 200, body: "{}".to_owned() };
+            let booked = RecordedAnswer { status: 200, body: "{}".to_owned(), resource: None };
             assert_eq!(found.unwrap().get(&key(1)), Some(&booked));
         }
     }

@@ -10,13 +10,13 @@ use std::time::Duration;
 use seatlock::domain::command::{Action, Command};
 use seatlock::domain::ids::ScheduleId;
 use seatlock::domain::rules::ScheduleRules;
-use seatlock::store::{AuditScope, CommandResult};
+use seatlock::store::AuditScope;
 use test_support::Postgres;
 
 use super::commands::{
     block, blocked, book, booked, cancel, command, confirm, held, hold, is_done, keyed,
 };
-use super::stage::{Stage, default_rules};
+use super::stage::{CommandResult, Stage, default_rules};
 
 const SOON: Duration = Duration::from_secs(30);
 

@@ -4,7 +4,7 @@ use seatlock::domain::execution_error::ExecutionError;
 use seatlock::telemetry::metrics::batch::BatchOutcome;
 
 use super::commands::{book, is_done, keyed};
-use super::stage::Stage;
+use super::stage::{CommandResult, Stage};
 
 impl Stage {
     /// Lets the next `times` batches fail with this SQLSTATE, when their batch id is written or, if `late`, at
@@ -77,7 +77,7 @@ mod full {
     async fn a_batch_is_not_retried_on_a_full_slow_or_read_only_server() {
         let readonly = |result: &_| matches!(result, Err(ExecutionError::ReadOnly));
         let unavailable = |result: &_| matches!(result, Err(ExecutionError::Unavailable(_)));
-        type Expected<'a> = &'a dyn Fn(&seatlock::store::CommandResult) -> bool;
+        type Expected<'a> = &'a dyn Fn(&CommandResult) -> bool;
         let table: [(&str, Expected<'_>); 5] = [
             ("53100", &unavailable),
             ("55P03", &unavailable),

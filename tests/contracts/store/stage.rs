@@ -10,21 +10,30 @@ use seatlock::config::Config;
 use seatlock::domain::catalogue::{NewSchedule, PlanSource, Schedule};
 use seatlock::domain::clock::EpochMs;
 use seatlock::domain::command::Command;
-use seatlock::domain::effect::Once;
+use seatlock::domain::effect::{Once, Outcome};
+use seatlock::domain::execution_error::ExecutionError;
 use seatlock::domain::ids::{EventId, ScheduleId};
 use seatlock::domain::plan::{InlineSection, SeatPlan};
 use seatlock::domain::rules::ScheduleRules;
 use seatlock::http::responses::{render_event, render_schedule};
-use seatlock::store::{CommandResult, ReadFrom, Settings, Store};
+use seatlock::store::{Lane, ReadFrom, Settings, Store};
 use seatlock::telemetry::metrics::Metrics;
 use seatlock::telemetry::metrics::batch::Guard;
 use test_support::{Folder, Postgres};
+use tokio::sync::Mutex;
 
 use crate::database::Database;
+
+/// A lane that tasks use one after the other.
+pub(crate) type SharedLane = Arc<Mutex<Lane>>;
+
+/// The outcome of one command.
+pub(crate) type CommandResult = Result<Outcome, ExecutionError>;
 
 /// A database with a store on it.
 pub(crate) struct Stage {
     pub(crate) store: Arc<Store>,
+    pub(crate) lane: SharedLane,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) database: Database,
     pub(crate) settings: Settings,
@@ -65,7 +74,13 @@ impl Stage {
     async fn on(settings: Settings, database: Database, folder: Option<Folder>) -> Self {
         let metrics = Arc::new(Metrics::new().unwrap());
         let store = Store::open(settings.clone(), Arc::clone(&metrics)).await.unwrap();
-        Self { store, metrics, database, settings, _folder: folder }
+        let lane = first_lane(&store);
+        Self { store, lane, metrics, database, settings, _folder: folder }
+    }
+
+    /// A lane of another store on the same database.
+    pub(crate) async fn another_lane(&self) -> SharedLane {
+        first_lane(&self.another_store().await)
     }
 
     /// Another store on the same database, like that of another process, but with the same metrics.
@@ -83,7 +98,7 @@ impl Stage {
 
     /// Executes the commands as one batch.
     pub(crate) async fn run(&self, commands: Vec<Command>) -> Vec<CommandResult> {
-        run(&self.store, commands).await
+        run(&self.lane, commands).await
     }
 
     /// Executes one command.
@@ -126,9 +141,15 @@ impl Stage {
     }
 }
 
-/// Executes the commands as one batch of a store's first lane.
-pub(crate) async fn run(store: &Arc<Store>, commands: Vec<Command>) -> Vec<CommandResult> {
-    store.run_batch(0, commands, &|_| true).await.results
+/// The first lane of a store whose lanes were not taken yet.
+pub(crate) fn first_lane(store: &Arc<Store>) -> SharedLane {
+    Arc::new(Mutex::new(store.take_lanes().remove(0)))
+}
+
+/// Executes the commands as one batch.
+pub(crate) async fn run(lane: &SharedLane, commands: Vec<Command>) -> Vec<CommandResult> {
+    let results = lane.lock().await.run_batch(commands, &|_| true).await.results;
+    results.into_iter().map(|result| result.map(|executed| executed.outcome)).collect()
 }
 
 /// One row, or rows of 1,000 seats (the limit of a row) if there are more.

@@ -12,7 +12,7 @@ use crate::domain::claims::{BlockRow, BookingRow, HoldRow, HoldStatus};
 use crate::domain::clock::{EpochMs, Outage, hold_end};
 use crate::domain::command::{Action, Command, Queued, RequestKey};
 use crate::domain::decide::{Decision, decide};
-use crate::domain::effect::{Answer, Effect, RecordedAnswer};
+use crate::domain::effect::{Answer, Effect, RecordedAnswer, Resource};
 use crate::domain::ids::BlockId;
 use crate::domain::ids::{BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::rows::{CustomerSeats, KnownAnswer, Rows, ScheduleRow, SeatKey};
@@ -43,14 +43,18 @@ pub(crate) struct ModelDatabase {
 
 /// What a shop would be sent for an effect.
 pub(crate) fn render(effect: &Effect) -> RecordedAnswer {
-    RecordedAnswer { status: 200, body: format!("{effect:?}") }
+    RecordedAnswer { status: 200, body: format!("{effect:?}"), resource: None }
 }
 
 fn render_answer(answer: &Answer) -> RecordedAnswer {
     match answer {
         Answer::Effect(effect) => render(effect),
         Answer::Recorded(answer) => answer.clone(),
-        Answer::Rejection(refusal) => RecordedAnswer { status: 409, body: format!("{refusal:?}") },
+        Answer::Rejection(refusal) => RecordedAnswer {
+            status: 409,
+            body: format!("{refusal:?}"),
+            resource: Some(Resource::Nothing),
+        },
     }
 }
 

@@ -147,10 +147,10 @@ fn a_key_is_answered_even_if_its_schedule_is_not_there() {
     let mut world = World::new();
     let effect = world.done(keyed("k", "f", book(1, "ada", &[0])));
     world.database.schedules.clear();
-    let RecordedAnswer { status, body } = render(&effect);
+    let RecordedAnswer { status, body, resource } = render(&effect);
     assert_eq!(
         world.ask(keyed("k", "f", book(2, "ada", &[0]))),
-        Outcome::Replayed(RecordedAnswer { status, body })
+        Outcome::Replayed(RecordedAnswer { status, body, resource })
     );
     assert_eq!(
         world.refused(keyed("l", "f", book(2, "ada", &[1]))),

@@ -1,0 +1,312 @@
+//! The work on one batch: it is run again, bisected, or its lost COMMIT resolved, until every command has a result.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use sea_orm::DbErr;
+use uuid::Uuid;
+
+use super::attempt::{Attempt, Attempted, Progress};
+use super::recovery::{AttemptError, RecoveryAction, RecoveryAttempts, recovery_action};
+use super::write::RenderedAnswers;
+use super::{BatchReport, CommandResult, IsActive};
+use crate::domain::command::{Action, Command};
+use crate::domain::decide::Decision;
+use crate::domain::effect::{ExecutedCommand, Outcome};
+use crate::domain::execution_error::ExecutionError;
+use crate::domain::ids::BatchId;
+use crate::store::Store;
+use crate::store::connection::{Connections, Db, DbResult, ErrorClass, errors};
+use crate::telemetry::metrics::batch::{BatchOutcome, CommandKind, CommandOutcome, Guard};
+
+/// A batch, or a part of one after bisecting: the indexes of its commands, and its runs so far.
+struct Part {
+    id: BatchId,
+    places: Vec<usize>,
+    runs: i16,
+    decisions_by_run: BTreeMap<i16, DecidedRun>,
+    attempts: RecoveryAttempts,
+    /// A COMMIT got no answer.
+    uncertain: bool,
+}
+
+/// What a run decided; it is durable or not as a whole.
+struct DecidedRun {
+    places: Vec<usize>,
+    decision: Decision,
+    answers: RenderedAnswers,
+}
+
+impl Part {
+    fn new(places: Vec<usize>) -> Self {
+        Self {
+            id: BatchId(Uuid::now_v7()),
+            places,
+            runs: 0,
+            decisions_by_run: BTreeMap::new(),
+            attempts: RecoveryAttempts::default(),
+            uncertain: false,
+        }
+    }
+}
+
+/// The state of the work on one batch.
+pub(super) struct BatchRun<'a> {
+    store: &'a Store,
+    connections: &'a Connections,
+    commands: Vec<Command>,
+    is_active: IsActive<'a>,
+    results: Vec<Option<CommandResult>>,
+    report: BatchReport,
+    parts: VecDeque<Part>,
+}
+
+impl<'a> BatchRun<'a> {
+    pub(super) fn new(
+        store: &'a Store,
+        connections: &'a Connections,
+        commands: Vec<Command>,
+        is_active: IsActive<'a>,
+    ) -> Self {
+        let results = commands.iter().map(|_| None).collect();
+        let parts = VecDeque::from([Part::new((0..commands.len()).collect())]);
+        let report = BatchReport { results: Vec::new(), journal: Vec::new(), freed: Vec::new() };
+        Self { store, connections, commands, is_active, results, report, parts }
+    }
+
+    /// Runs the batch until every command has a result.
+    pub(super) async fn finish(mut self) -> BatchReport {
+        let started = Instant::now();
+        while let Some(part) = self.parts.pop_front() {
+            self.finish_part(part).await;
+        }
+        self.store.metrics.batch.duration_seconds.observe(started.elapsed().as_secs_f64());
+        self.into_report()
+    }
+
+    /// Runs a part until all its commands have results, or it was bisected.
+    async fn finish_part(&mut self, mut part: Part) {
+        loop {
+            self.drop_cancelled(&mut part);
+            if part.places.is_empty() {
+                return;
+            }
+            let Some(error) = self.run_once(&mut part).await else { return };
+            self.count_guard(&error);
+            let commands = part.places.len();
+            let action = recovery_action(&error, &mut part.attempts, commands, part.uncertain);
+            // The connection is stuck, or leads to a demoted primary.
+            let unusable = match &error {
+                AttemptError::Deadline | AttemptError::Uncertain => true,
+                AttemptError::Database(error) => errors::classify(error) == ErrorClass::ReadOnly,
+                AttemptError::KeyTaken | AttemptError::RowCount(_) => false,
+            };
+            if unusable {
+                self.reconnect().await;
+            }
+            match action {
+                RecoveryAction::Retry(pause) => {
+                    self.count(BatchOutcome::Retried);
+                    tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
+                }
+                RecoveryAction::Reconnect => {
+                    self.count(BatchOutcome::Retried);
+                    self.reconnect().await;
+                }
+                RecoveryAction::ResolveCommit => {
+                    part.uncertain = true;
+                    if self.resolve_commit(&mut part).await {
+                        return;
+                    }
+                }
+                RecoveryAction::Bisect => {
+                    self.count(BatchOutcome::Halved);
+                    let second = part.places.split_off(commands / 2);
+                    self.parts.push_front(Part::new(second));
+                    self.parts.push_front(Part::new(part.places));
+                    return;
+                }
+                RecoveryAction::Fail(error) => return self.fail(&part, &error),
+            }
+        }
+    }
+
+    /// Before a run, so that retries and halves do not execute cancelled commands.
+    fn drop_cancelled(&mut self, part: &mut Part) {
+        let error =
+            if part.uncertain { ExecutionError::Unknown } else { ExecutionError::Withdrawn };
+        let places = std::mem::take(&mut part.places).into_iter();
+        let (active, cancelled): (_, Vec<usize>) =
+            places.partition(|place| (self.is_active)(*place));
+        part.places = active;
+        self.set_errors(&cancelled, &error);
+    }
+
+    fn set_errors(&mut self, places: &[usize], error: &ExecutionError) {
+        for place in places {
+            self.set_result(*place, Err(error.clone()));
+        }
+    }
+
+    fn set_result(&mut self, place: usize, result: CommandResult) {
+        if let Some(slot) = self.results.get_mut(place) {
+            *slot = Some(result);
+        }
+    }
+
+    /// One transaction; `None` if it gave the commands of the part their results.
+    async fn run_once(&mut self, part: &mut Part) -> Option<AttemptError> {
+        let (store, metrics) = (self.store, &self.store.metrics.batch);
+        let commands = part.places.iter().filter_map(|place| self.commands.get(*place).cloned());
+        let number = part.runs;
+        let (settings, commands) = (&store.settings, commands.collect());
+        let attempt = Attempt { settings, batch: part.id, number, commands };
+        part.runs = part.runs.saturating_add(1);
+        metrics.size.observe(f64::from(u32::try_from(part.places.len()).unwrap_or(0)));
+        let db = Db::new(self.connections.get(), store.dialect);
+        let wait = self.connections.wait(&store.metrics);
+        let report = wait.measure(attempt.run(&db)).await;
+        let Progress { decision, answers, statements, lock_time } = report.progress;
+        if let Some(time) = lock_time {
+            metrics.row_lock_wait_seconds.observe(time.as_secs_f64());
+        }
+        metrics.transaction_timeouts_total.inc_by(u64::from(report.timed_out));
+        metrics.statements_total.inc_by(u64::from(statements));
+        metrics.statements.observe(f64::from(statements));
+        if let Some(decision) = decision {
+            let decided = DecidedRun { places: part.places.clone(), decision, answers };
+            part.decisions_by_run.insert(number, decided);
+        }
+        match report.result {
+            Ok(Attempted::Earlier(earlier)) => self.deliver(part, earlier, BatchOutcome::Committed),
+            Ok(Attempted::Committed) => {
+                store.record_commit();
+                self.deliver(part, number, BatchOutcome::Committed);
+            }
+            // A refusal had no effect, even if an earlier run of the others is durable.
+            Ok(Attempted::ReadOnly) => self.deliver(part, number, BatchOutcome::ReadOnly),
+            Err(error) => return Some(error),
+        }
+        None
+    }
+
+    /// Looks up whether a run of the part is durable; true if it is, and its outcomes are delivered.
+    async fn resolve_commit(&mut self, part: &mut Part) -> bool {
+        match self.committed_run(part.id).await {
+            Ok(Some(run)) => {
+                self.deliver(part, run, BatchOutcome::Committed);
+                true
+            }
+            // Not found proves nothing: the old server process may still commit. Run it again.
+            Ok(None) => false,
+            Err(error) => {
+                log::warn!("cannot find out yet whether a batch was committed: {error}");
+                let pause = Duration::from_millis(100) * part.attempts.resolved.min(5);
+                tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+                self.reconnect().await;
+                false
+            }
+        }
+    }
+
+    async fn committed_run(&self, batch: BatchId) -> DbResult<Option<i16>> {
+        let db = Db::new(self.connections.get(), self.store.dialect);
+        let sql = "SELECT attempt FROM batch WHERE id = $1";
+        let found = db.fetch_one::<i16>(sql, vec![batch.0.into()]);
+        let limit = self.store.settings.limits.statement_timeout;
+        match tokio::time::timeout(limit, found).await {
+            Ok(found) => found,
+            Err(_) => Err(DbErr::Custom("no answer in time".to_owned())),
+        }
+    }
+
+    /// Gives the commands the outcomes that a run decided.
+    fn deliver(&mut self, part: &mut Part, run: i16, how: BatchOutcome) {
+        let Some(decided) = part.decisions_by_run.remove(&run) else {
+            return self.fail(part, &ExecutionError::Unknown);
+        };
+        self.count(how);
+        let DecidedRun { places, decision, answers } = decided;
+        for _ in 0..decision.row_lock_saves {
+            self.store.metrics.batch.saved_by(Guard::RowLock);
+        }
+        self.report.journal.extend(decision.journal);
+        self.report.freed.extend(decision.freed);
+        for (place, outcome) in places.into_iter().zip(decision.outcomes) {
+            let keyed = self.commands.get(place).and_then(|command| command.keyed.as_ref());
+            let answer = match &outcome {
+                Outcome::Done(_) | Outcome::Repeated(_) => {
+                    keyed.and_then(|keyed| answers.get(&keyed.request)).cloned()
+                }
+                Outcome::Replayed(_) | Outcome::NotRecorded | Outcome::Refused(_) => None,
+            };
+            self.set_result(place, Ok(ExecutedCommand { outcome, answer }));
+        }
+    }
+
+    fn fail(&mut self, part: &Part, error: &ExecutionError) {
+        let unknown = *error == ExecutionError::Unknown;
+        self.count(if unknown { BatchOutcome::Unknown } else { BatchOutcome::Failed });
+        log::warn!("a batch of {} commands failed: {error}", part.places.len());
+        self.set_errors(&part.places, error);
+    }
+
+    async fn reconnect(&self) {
+        if let Err(error) = self.connections.renew().await {
+            log::warn!("a write connection could not be replaced: {error}");
+        }
+    }
+
+    fn count(&self, outcome: BatchOutcome) {
+        self.store.metrics.batch.batch(outcome);
+    }
+
+    /// Counts a refusal by a guard behind the row locks: the guards before it have failed.
+    fn count_guard(&self, error: &AttemptError) {
+        let guard = match error {
+            AttemptError::RowCount(_) => Guard::RowCount,
+            AttemptError::Database(error) => {
+                let named = errors::constraint(error).unwrap_or_default();
+                let live = ["booking_seat_live", "booking_seat.schedule_id, booking_seat.number"];
+                if !live.iter().any(|name| named.contains(name)) {
+                    return;
+                }
+                Guard::UniqueIndex
+            }
+            _ => return,
+        };
+        log::error!("a guard behind the row locks saved a promise: {}", guard.as_str());
+        self.store.metrics.batch.saved_by(guard);
+    }
+
+    fn into_report(self) -> BatchReport {
+        let unknown = || Err(ExecutionError::Unknown);
+        let results: Vec<CommandResult> =
+            self.results.into_iter().map(|result| result.unwrap_or_else(unknown)).collect();
+        for (command, result) in self.commands.iter().zip(&results) {
+            let outcome = match result.as_ref().map(|executed| &executed.outcome) {
+                Ok(Outcome::Done(_)) => CommandOutcome::Done,
+                Ok(Outcome::Repeated(_) | Outcome::Replayed(_)) => CommandOutcome::Replayed,
+                Ok(Outcome::Refused(_) | Outcome::NotRecorded) => CommandOutcome::Refused,
+                Err(_) => CommandOutcome::Failed,
+            };
+            self.store.metrics.batch.command(kind(&command.action), outcome);
+        }
+        BatchReport { results, ..self.report }
+    }
+}
+
+fn kind(action: &Action) -> CommandKind {
+    match action {
+        Action::Hold { .. } => CommandKind::Hold,
+        Action::Extend { .. } => CommandKind::Extend,
+        Action::Release { .. } => CommandKind::Release,
+        Action::Book { .. } => CommandKind::Book,
+        Action::Confirm { .. } => CommandKind::Confirm,
+        Action::Cancel { .. } => CommandKind::Cancel,
+        Action::Expire { .. } => CommandKind::Expire,
+        Action::Block { .. } => CommandKind::Block,
+        Action::Unblock { .. } => CommandKind::Unblock,
+        Action::Lookup => CommandKind::Lookup,
+    }
+}
