@@ -38,8 +38,8 @@ use tokens::{hold_token, reason_of, request_token};
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReservationOutcome {
-    /// The booking engine's word.
-    Outcome(ExecutedCommand),
+    /// The result of the booking engine.
+    Outcome(Box<ExecutedCommand>),
     /// The map in memory knows these seats to be sold, blocked or held; nobody else was asked.
     Known(Vec<(SeatNumber, ConflictReason)>),
     /// Locks alone stand in the way: these seats are being served to somebody else, or held.
@@ -153,7 +153,7 @@ impl Reservation {
             Err(_) => self.unlock(schedule, seats, locked),
         }
         faults::pass(FailPoint::BeforeAnswer).await;
-        result.map(ReservationOutcome::Outcome)
+        result.map(|executed| ReservationOutcome::Outcome(Box::new(executed)))
     }
 
     async fn lock(&self, command: &Command) -> Locking {
@@ -208,7 +208,7 @@ impl Reservation {
             let lookup = Command { action: Action::Lookup, locked: false, ..command };
             let found = self.lanes.execute(lookup, deadline).await?;
             if found.outcome != Outcome::NotRecorded {
-                return Ok(ReservationOutcome::Outcome(found));
+                return Ok(ReservationOutcome::Outcome(Box::new(found)));
             }
         }
         Ok(refused)

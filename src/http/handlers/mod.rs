@@ -114,7 +114,7 @@ async fn reserve(
     match reserved? {
         ReservationOutcome::Outcome(outcome) => {
             let version = services.seat_maps.version(schedule);
-            Ok(reply::versioned(reply::outcome(outcome, place)?, version))
+            Ok(reply::versioned(reply::outcome(*outcome, place)?, version))
         }
         ReservationOutcome::Known(seats) => {
             Err(unavailable(services, schedule, customer.as_ref(), (&seats, false)).await?)
