@@ -102,8 +102,8 @@ impl HoldExpiry {
             locked: false,
             queued: None,
         };
-        let outcome = self.lanes.execute(command, Instant::now() + self.limit).await;
-        let expired = matches!(outcome, Ok(Outcome::Done(_)));
+        let executed = self.lanes.execute(command, Instant::now() + self.limit).await;
+        let expired = executed.is_ok_and(|executed| matches!(executed.outcome, Outcome::Done(_)));
         if expired {
             self.metrics.hold.swept_total.inc();
             self.metrics.hold.expiry_lag_seconds.observe(now.since(until).as_secs_f64());

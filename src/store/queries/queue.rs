@@ -120,7 +120,7 @@ impl Store {
             );
             let values = vec![part(partition).into(), owner.into(), ms(life).into()];
             if db.execute(sql, values).await? == 0 {
-                return Ok(Fetched::Taken);
+                return Ok(Fetched::Leased);
             }
             let sql = "SELECT number, id, body FROM queue_message
                  WHERE part = $1 AND number > $2 ORDER BY number LIMIT $3";
