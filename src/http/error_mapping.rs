@@ -42,7 +42,8 @@ impl From<Rejection> for Problem {
                 Self::field("/schedule_id", "sales_closed", message)
             }
             Rejection::TooManySeats { max } => {
-                let message = format!("at most {max} seats can be taken at once; ask for fewer");
+                let message =
+                    format!("at most {max} seats can be taken in one request; ask for fewer");
                 Self::field("/seats", "too_many_seats", message)
             }
             Rejection::SeatLimitReached { max, owned } => Self::new(

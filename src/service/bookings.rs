@@ -23,7 +23,7 @@ use crate::actors::booking::{Lanes, SubmitError};
 use crate::actors::health::Health;
 use crate::actors::seat_lock::SeatLocker;
 use crate::domain::catalogue::{BookingFilter, HoldFilter, Page};
-use crate::domain::command::{Action, Command};
+use crate::domain::command::{Action, Command, Keyed};
 use crate::domain::effect::{BlockView, BookingView, HoldView, Outcome};
 use crate::domain::execution_error::{ExecutionError, StoreError};
 use crate::domain::ids::{BlockId, BookingId, HoldId, InHistory, ScheduleId, SeatNumber};
@@ -143,7 +143,7 @@ impl BookingService {
         let is_queued = can_be_queued && (respond_async || self.deps.always_queued);
         let queue = self.deps.queue.as_ref().filter(|_| is_queued);
         if queue.is_none() && !self.deps.health.writable() {
-            return Err(self.count(SubmitError::Failed(ExecutionError::ReadOnly).into()));
+            return Err(self.counted(SubmitError::Failed(ExecutionError::ReadOnly).into()));
         }
         let seats = command.action.taken_seats();
         let taken = self.deps.seat_maps.refusals(command.schedule, seats, min_version).await;
@@ -161,7 +161,7 @@ impl BookingService {
             }
             None => {
                 let outcome = self.execute(command, taken, deadline).await;
-                outcome.map(Submitted::Executed).map_err(|error| self.count(error))
+                outcome.map(Submitted::Executed).map_err(|error| self.counted(error))
             }
         }
     }
@@ -173,11 +173,12 @@ impl BookingService {
         taken: Vec<(SeatNumber, ConflictReason)>,
         deadline: Instant,
     ) -> Result<Outcome, BookingError> {
-        let keyed = command.keyed.as_ref();
-        let running = keyed.map(|keyed| RunningKey::insert(&self.running, &keyed.request));
-        if matches!(running, Some(None)) {
-            return Err(BookingError::InProgress);
-        }
+        let running = match &command.keyed {
+            Some(Keyed { request, .. }) => {
+                Some(RunningKey::insert(&self.running, request).ok_or(BookingError::InProgress)?)
+            }
+            None => None,
+        };
         let this = Arc::clone(self);
         let task = request_context::spawn(async move {
             let _running = running;
@@ -296,7 +297,7 @@ impl BookingService {
     }
 
     /// Counts a command that the booking engine did not execute; refused seats are counted where they are refused.
-    fn count(&self, error: BookingError) -> BookingError {
+    fn counted(&self, error: BookingError) -> BookingError {
         let reason = match &error {
             BookingError::InProgress => Some(EarlyRejection::InProgress),
             BookingError::NotExecuted(SubmitError::Failed(ExecutionError::ReadOnly)) => {
