@@ -1,5 +1,4 @@
-//! The one place where configuration becomes stores, actors and a server. Only this file names concrete
-//! backends.
+//! The composition root: configuration becomes stores, actors and a server. Only this module names concrete backends.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -21,13 +20,14 @@ use crate::config::{Config, QueueMode, is_loopback_host};
 use crate::domain::execution_error::StoreError;
 use crate::http::auth::ApiKey;
 use crate::http::problem::Code;
-use crate::http::{Budget, Documents, Heavy, Hosts, RateLimit, Services, routes};
+use crate::http::{
+    AllowedHosts, Documents, RateLimit, ResponseBudget, Services, WorkPermits, routes,
+};
 use crate::queue::QueueError;
 use crate::redis::RedisFailure;
 use crate::seat_map::{SeatMaps, Streams};
-use crate::service::bookings::Reservation;
+use crate::service::bookings::{BookingDeps, BookingService};
 use crate::service::catalogue::Catalogue;
-use crate::service::queued_requests::Requests;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 
@@ -35,7 +35,7 @@ pub use database::{open_store, store_settings};
 pub use queue::open_queue;
 
 use coordination::Coordination;
-use queue::{AdmissionQueue, QueueDeps};
+use queue::AdmissionQueue;
 use server::serve;
 
 mod coordination;
@@ -44,13 +44,13 @@ mod queue;
 mod redis;
 mod server;
 
-/// What the engine has to stop in when the requests have used up the time.
-const LAST_MOMENT: Duration = Duration::from_secs(1);
+/// The time in which the engine stops if the requests have used up the drain timeout.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
 /// Why the service could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The database is away, or not fit.
+    /// The database is unavailable, or not usable.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The schema lacks steps and may not be changed.
@@ -68,7 +68,7 @@ pub enum AppError {
     /// Two metrics have one name: a fault of this program.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
-    /// The address is not free, or not ours.
+    /// The address is in use, or not an address of this machine.
     #[error("cannot listen on {0}: {1}; free the address or set BIND to another")]
     Bind(String, std::io::Error),
     /// The server failed.
@@ -76,12 +76,12 @@ pub enum AppError {
     Server(#[from] std::io::Error),
 }
 
-/// What a process is for.
+/// The role of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// It answers requests of the API.
     Serve,
-    /// It executes what waits in the queue, and answers operators alone.
+    /// It executes queued requests, and answers operators only.
     Work,
 }
 
@@ -112,44 +112,41 @@ impl App {
         let metrics = Arc::new(Metrics::new()?);
         let store = open_store(config, &metrics).await?;
         let engine = Engine::start(config, role, store, metrics)?;
-        engine.keep_gauges();
+        engine.register_gauges();
         let routes = match role {
             Role::Serve => routes::routes,
             Role::Work => routes::metrics_routes,
         };
         let (server, address) = serve(config, &config.http.bind, &engine.services, routes)?;
-        let (metrics_server, metrics_address) = match &config.http.metrics_bind {
-            Some(bind) => {
-                let (server, address) =
-                    serve(config, bind, &engine.services, routes::metrics_routes)?;
-                (Some(server), Some(address))
-            }
-            None => (None, None),
-        };
+        let metrics_bind = config.http.metrics_bind.as_ref();
+        let bound = metrics_bind
+            .map(|bind| serve(config, bind, &engine.services, routes::metrics_routes))
+            .transpose()?;
+        let (metrics_server, metrics_address) = bound.unzip();
         let drain_timeout = config.http.drain_timeout;
         Ok(Self { server, metrics_server, address, metrics_address, engine, drain_timeout })
     }
 
-    /// Where the API listens; the port is the one bound, even if 0 was asked for.
+    /// Where the API listens, with the port that was bound if 0 was configured.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where metrics listen, if apart.
+    /// Where metrics listen, if they have a port of their own.
     #[must_use]
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_address
     }
 
-    /// What handlers work with, for whoever prepares something before serving.
+    /// The services of the handlers, for work before serving.
     #[must_use]
     pub fn services(&self) -> &Services {
         &self.engine.services
     }
 
-    /// Serves until `stop` is done, then drains: readiness goes off; after the delay that `stop` gives, in
-    /// which whoever sends requests can notice, requests are finished, then the lanes, then the connections.
+    /// Serves until `stop` is done, then drains: readiness is withdrawn; after the delay that `stop` returns, in which
+    /// clients and load balancers can notice it, requests are finished, then the lanes, then the connections.
     pub async fn run_until_stopped(
         self,
         stop: impl Future<Output = Duration>,
@@ -168,18 +165,18 @@ impl App {
                 self.engine.health.drain();
                 self.engine.services.streams.dismiss();
                 tokio::time::sleep(delay).await;
-                log::info!("stopping: finishing what was begun");
+                log::info!("stopping: finishing the requests that have begun");
                 deadline = Instant::now() + self.drain_timeout;
                 self.engine.services.streams.close();
-                if let Some(requests) = &self.engine.services.requests {
-                    requests.dismiss();
+                if let Some(requests) = &self.engine.services.queue {
+                    requests.wake_all();
                 }
                 handle.stop(true).await;
                 server.await.map_err(std::io::Error::other)??;
             }
         }
-        // What is left of the time; a moment at least, for what the handlers had begun.
-        self.engine.stop(deadline.max(Instant::now() + LAST_MOMENT)).await;
+        // The rest of the time, or a second for the commands that the handlers have begun.
+        self.engine.stop(deadline.max(Instant::now() + SHUTDOWN_GRACE)).await;
         if let (Some(handle), Some(server)) = (metrics_handle, metrics_server) {
             handle.stop(false).await;
             server.await.map_err(std::io::Error::other)??;
@@ -196,7 +193,8 @@ impl Engine {
         metrics: Arc<Metrics>,
     ) -> Result<Self, AppError> {
         // Timers run on a thread of their own: a full mailbox would delay them.
-        let (engine, timers) = (Arbiter::new(), Arbiter::new());
+        let engine = Arbiter::new();
+        let timers = Arbiter::new();
         let Coordination { locks, shared_maps, waiting, breaker, lock_maintenance } =
             Coordination::new(config, &metrics)?;
         let reservation = &config.reservation;
@@ -241,28 +239,28 @@ impl Engine {
             breaker,
         };
         HealthMonitor::start_in(&timers.handle(), probes, Arc::clone(&health));
-        let reservation = Arc::new(Reservation::new(
-            Arc::clone(&lanes),
+        let queue = queue::start(config, role, waiting, &store, &lanes, &health, &metrics)?;
+        let bookings = BookingService::new(BookingDeps {
+            lanes: Arc::clone(&lanes),
             locker,
-            Arc::clone(&health),
-            Arc::clone(&seat_maps),
-            Arc::clone(&store),
-            config.seat_lock.timeout,
-        ));
-        let beside = QueueDeps { store: &store, lanes: &lanes, health: &health, metrics: &metrics };
-        let queue = queue::start(config, role, waiting, &beside)?;
-        let requests = queue.as_ref().map(|queue| Arc::clone(&queue.requests));
-        let flow = (reservation, requests, seat_maps, streams);
-        let services = Arc::new(services(config, &store, flow, &health, metrics));
+            health: Arc::clone(&health),
+            seat_maps,
+            store: Arc::clone(&store),
+            queue: queue.as_ref().map(|queue| Arc::clone(&queue.requests)),
+            always_queued: config.queue.mode == QueueMode::Always,
+            metrics,
+            seat_lock_ttl: config.seat_lock.timeout,
+        });
+        let services = Arc::new(services(config, bookings, streams));
         let arbiters = vec![engine, timers];
         Ok(Self { services, store, lanes, health, arbiters, lock_maintenance, queue })
     }
 
-    /// Gauges whose truth is elsewhere are set for each reader of the metrics.
-    fn keep_gauges(&self) {
+    /// Sets the gauges of values that other objects own, whenever the metrics are read.
+    fn register_gauges(&self) {
         let metrics = &self.services.metrics;
         metrics.reservation.expect_codes(Code::ALL.iter().map(|code| (code.name(), code.status())));
-        // The store has the metrics; the metrics must not have the store.
+        // The store owns the metrics; the metrics must not own the store.
         let (store, health) = (Arc::downgrade(&self.store), Arc::clone(&self.health));
         let streams = Arc::downgrade(&self.services.streams);
         metrics.before_reading(move |metrics| {
@@ -281,7 +279,7 @@ impl Engine {
         }
         self.lanes.close();
         if !self.lanes.idle_by(deadline).await {
-            log::warn!("commands were still being executed when time was up");
+            log::warn!("commands were still being executed at the end of the drain timeout");
         }
         if let Some(task) = self.lock_maintenance {
             task.abort();
@@ -289,36 +287,25 @@ impl Engine {
         for arbiter in &self.arbiters {
             arbiter.stop();
         }
-        // A connection to a server that is gone may never close.
+        // A connection to a dead server may never close.
         if tokio::time::timeout_at(deadline.into(), self.store.close()).await.is_err() {
-            log::warn!("connections were still open when time was up");
+            log::warn!("connections were still open at the end of the drain timeout");
         }
     }
 }
 
-fn services(
-    config: &Config,
-    store: &Arc<Store>,
-    (reservation, requests, seat_maps, streams): (
-        Arc<Reservation>,
-        Option<Arc<Requests>>,
-        Arc<SeatMaps>,
-        Arc<Streams>,
-    ),
-    health: &Arc<Health>,
-    metrics: Arc<Metrics>,
-) -> Services {
+fn services(config: &Config, bookings: BookingService, streams: Arc<Streams>) -> Services {
     let http = &config.http;
+    let deps = bookings.deps();
     Services {
-        reservation,
-        requests,
-        always_queued: config.queue.mode == QueueMode::Always,
-        catalogue: Arc::new(Catalogue::new(Arc::clone(store))),
-        seat_maps,
+        queue: deps.queue.clone(),
+        catalogue: Arc::new(Catalogue::new(Arc::clone(&deps.store))),
+        seat_maps: Arc::clone(&deps.seat_maps),
         streams,
-        health: Arc::clone(health),
-        heavy: Heavy::default(),
-        metrics,
+        health: Arc::clone(&deps.health),
+        metrics: Arc::clone(&deps.metrics),
+        bookings: Arc::new(bookings),
+        work_permits: WorkPermits::default(),
         api_key: http.admin_api_key.as_ref().map(|key| ApiKey::new(key.expose())),
         rate_limit: http.rate_limit.and_then(NonZeroU32::new).map(RateLimit::per_second),
         request_timeout: http.request_timeout,
@@ -329,11 +316,11 @@ fn services(
         hold_ttl_max: config.reservation.hold_ttl_max,
         serve_metrics: http.metrics_bind.is_none(),
         documents: http.docs.then(Documents::default),
-        hosts: Hosts {
+        allowed_hosts: AllowedHosts {
             any: http.admin_api_key.is_some(),
             is_loopback: is_loopback_host,
-            allowed: http.allowed_hosts.clone(),
+            names: http.allowed_hosts.clone(),
         },
-        budget: Budget::default(),
+        response_budget: ResponseBudget::default(),
     }
 }

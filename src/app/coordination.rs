@@ -1,4 +1,4 @@
-//! What keeps replicas out of each other's way: Redis, or for a replica alone its own memory.
+//! The coordination of replicas: Redis, or the memory of a single replica.
 
 use std::sync::Arc;
 
@@ -22,24 +22,27 @@ use super::redis;
 pub(super) struct Coordination {
     pub(super) locks: Arc<dyn SeatLocks>,
     pub(super) shared_maps: Option<Arc<SharedMaps>>,
-    /// Who waits for the queue in front.
+    /// The requests that wait for the queue.
     pub(super) waiting: WaitingList,
     /// The locks' breaker; absent for locks in this process.
     pub(super) breaker: Option<watch::Receiver<BreakerState>>,
-    /// Looks after the locks until it is aborted.
+    /// Maintains the locks until it is aborted.
     pub(super) lock_maintenance: Option<JoinHandle<()>>,
 }
 
 impl Coordination {
-    /// Prepares the backends as configured.
+    /// Connects the backends as configured.
     pub(super) fn new(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, RedisFailure> {
         let limits =
             WaitingListLimits { max: config.queue.max, customer_max: config.queue.customer_max };
         let Some(settings) = &config.redis else {
-            let locks = Arc::new(InProcessLocks::new());
-            let waiting = WaitingList::in_process(limits);
-            let (shared_maps, breaker, lock_maintenance) = (None, None, None);
-            return Ok(Self { locks, shared_maps, waiting, breaker, lock_maintenance });
+            return Ok(Self {
+                locks: Arc::new(InProcessLocks::new()),
+                shared_maps: None,
+                waiting: WaitingList::in_process(limits),
+                breaker: None,
+                lock_maintenance: None,
+            });
         };
         let redis = Redis::new(&redis::settings(settings, config.seat_lock.round_trip))?;
         let connections = redis.clone();
@@ -47,12 +50,11 @@ impl Coordination {
             let PoolStatus { in_use, idle, max, waiting } = connections.pools();
             metrics.redis_pool.set((in_use, idle, max), waiting);
         });
-        let guard =
-            GuardSettings { budget: config.seat_lock.round_trip, ..GuardSettings::default() };
+        let budget = config.seat_lock.round_trip;
+        let guard = GuardSettings { budget, ..GuardSettings::default() };
         let locks = RedisLocks::new(redis.clone());
         let locks = Arc::new(Guarded::new(locks, guard, Arc::clone(metrics)));
         let breaker = locks.watch();
-        let budget = config.seat_lock.round_trip;
         let waiting = WaitingList::shared(redis.clone(), breaker.clone(), budget, limits);
         let shared_maps = SharedMaps::new(
             redis,

@@ -40,13 +40,13 @@ pub fn store_settings(config: &Config) -> Settings {
     Settings { target, limits, policy, codec: &JsonAnswers }
 }
 
-/// Opens the store with its schema up to date, or says what is missing.
+/// Opens the store, after the migrations if they are on; an error if the schema lacks steps.
 pub async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<Store>, AppError> {
     let settings = store_settings(config);
     if config.database.migrate {
         let steps = Store::migrate(&settings.target, &settings.limits).await?;
         if steps > 0 {
-            log::info!("the schema took {steps} steps");
+            log::info!("the schema was migrated by {steps} steps");
         }
     }
     let store = Store::open(settings, Arc::clone(metrics)).await?;
@@ -57,7 +57,9 @@ pub async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<S
     match store.schema().await? {
         Schema::Current => Ok(store),
         Schema::Newer(steps) => {
-            log::info!("the schema is {steps} steps newer than this program, which can work on it");
+            log::info!(
+                "the schema is {steps} steps newer than this program, and compatible with it"
+            );
             Ok(store)
         }
         Schema::Behind(steps) => Err(AppError::SchemaBehind(steps)),

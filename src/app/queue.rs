@@ -1,4 +1,4 @@
-//! The queue in front as it is configured.
+//! The queue as it is configured.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,21 +17,21 @@ use crate::queue::kafka::{KafkaQueue, KafkaSettings};
 #[cfg(feature = "rabbitmq")]
 use crate::queue::rabbitmq::{RabbitQueue, RabbitSettings};
 use crate::queue::{DatabaseQueue, Outcomes, Queue, WaitingList};
-use crate::service::queued_requests::{RequestLimits, Requests};
+use crate::service::queued_requests::{QueuedRequests, RequestLimits};
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 
 use super::{AppError, Role};
 
-/// The queue of a process: its front, if it serves, and its consumers, if it executes.
+/// The queue of a process, and its consumers, if it executes requests.
 pub(super) struct AdmissionQueue {
     pub(super) queue: Arc<dyn Queue>,
-    pub(super) requests: Arc<Requests>,
+    pub(super) requests: Arc<QueuedRequests>,
     pub(super) consuming: Option<Consuming>,
 }
 
 impl AdmissionQueue {
-    /// Takes nothing more, finishes what is under way, and lets go of the queue.
+    /// Stops the consumers after the requests that they are executing, and closes the queue.
     pub(super) async fn stop_by(self, deadline: Instant) {
         if let Some(consuming) = self.consuming
             && !consuming.stop_by(deadline).await
@@ -43,14 +43,6 @@ impl AdmissionQueue {
             log::warn!("the queue was still being closed when time was up");
         }
     }
-}
-
-/// What the queue works with.
-pub(super) struct QueueDeps<'a> {
-    pub(super) store: &'a Arc<Store>,
-    pub(super) lanes: &'a Arc<Lanes>,
-    pub(super) health: &'a Arc<Health>,
-    pub(super) metrics: &'a Arc<Metrics>,
 }
 
 /// Opens the queue that is configured, whether it is in use or not. Must be called inside a tokio runtime.
@@ -93,39 +85,42 @@ fn open_kafka(_: &QueueConfig, _: &str) -> Result<Arc<dyn Queue>, AppError> {
     Err(AppError::NoQueue("kafka"))
 }
 
-/// Wires the queue, unless it is off.
+/// Starts the queue, unless it is off.
 pub(super) fn start(
     config: &Config,
     role: Role,
     waiting: WaitingList,
-    beside: &QueueDeps<'_>,
+    store: &Arc<Store>,
+    lanes: &Arc<Lanes>,
+    health: &Arc<Health>,
+    metrics: &Arc<Metrics>,
 ) -> Result<Option<AdmissionQueue>, AppError> {
     if config.queue.mode == QueueMode::Off {
         return Ok(None);
     }
-    let queue = open_queue(&config.queue, beside.store)?;
+    let queue = open_queue(&config.queue, store)?;
     let (waiting, outcomes) = (Arc::new(waiting), Arc::new(Outcomes::default()));
     let limits = RequestLimits {
         partitions: config.queue.partitions,
         deadline: config.queue.deadline,
-        kept: config.reservation.idempotency_ttl,
+        outcome_ttl: config.reservation.idempotency_ttl,
         render_expired,
     };
-    let requests = Arc::new(Requests::new(
-        Arc::clone(&queue),
+    let requests = Arc::new(QueuedRequests::new(
+        &queue,
         Arc::clone(&waiting),
         Arc::clone(&outcomes),
-        Arc::clone(beside.store),
+        Arc::clone(store),
         limits,
     ));
     let consumers = (role == Role::Work || config.queue.consume).then(|| QueueConsumers {
         queue: Arc::clone(&queue),
-        lanes: Arc::clone(beside.lanes),
-        health: Arc::clone(beside.health),
-        store: Arc::clone(beside.store),
+        lanes: Arc::clone(lanes),
+        health: Arc::clone(health),
+        store: Arc::clone(store),
         waiting,
         outcomes,
-        metrics: Arc::clone(beside.metrics),
+        metrics: Arc::clone(metrics),
         window: config.reservation.batch_max * 2,
         permits: config.reservation.pending_max / 2,
         timeout: config.http.request_timeout,
@@ -136,7 +131,7 @@ pub(super) fn start(
     Ok(Some(AdmissionQueue { queue, requests, consuming }))
 }
 
-/// The outcome of a request that cannot be executed.
+/// The outcome of a request that could not be executed.
 fn render_dead_letter(id: RequestId) -> RecordedAnswer {
     let problem = Problem::new(Code::Internal, "the request could not be executed");
     render_problem(&Problem { retryable: false, ..problem }, &id.to_string())

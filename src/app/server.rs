@@ -31,7 +31,7 @@ pub(super) fn serve(
     })
     .workers(workers)
     .max_connections(config.http.max_connections.div_ceil(workers))
-    .on_connect(move |connection, _| middleware::bound_sending(connection, send_timeout))
+    .on_connect(move |connection, _| middleware::limit_sending(connection, send_timeout))
     .client_request_timeout(config.http.header_timeout)
     .shutdown_timeout(config.http.drain_timeout.as_secs().max(1))
     .disable_signals()

@@ -1,4 +1,4 @@
-//! Who calls. With `ADMIN_API_KEY` set, every request of the API carries it as a bearer token (RFC 6750).
+//! Authentication of callers. With `ADMIN_API_KEY` set, every request of the API carries it as a bearer token (RFC 6750).
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -21,7 +21,7 @@ impl Default for Caller {
     }
 }
 
-/// The digest of the key that callers must know.
+/// The digest of the key of callers.
 #[derive(Clone)]
 pub struct ApiKey {
     digest: [u8; 32],
@@ -29,8 +29,8 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// Keeps a digest only; equal digests are compared in constant time, so neither content nor length of
-    /// the key shows in the time an answer takes.
+    /// Keeps a digest only. Digests are compared in constant time, so the time of an answer reveals neither content nor
+    /// length of the key.
     #[must_use]
     pub fn new(key: &str) -> Self {
         let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
@@ -38,26 +38,26 @@ impl ApiKey {
         Self { digest, caller: Caller(format!("key-{short}")) }
     }
 
-    fn admits(&self, key: &str) -> bool {
+    fn matches(&self, key: &str) -> bool {
         let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
         digest.ct_eq(&self.digest).into()
     }
 }
 
-/// Lets a request of the API pass if it carries the key, and notes who called.
+/// Refuses a request of the API without the key, and adds the caller to the others.
 pub async fn authenticate(
     services: web::Data<Services>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    // A browser asks what it may send without any credentials, and OPTIONS tells only methods.
+    // A browser sends preflight requests without credentials, and OPTIONS answers only methods.
     if let Some(key) = services.api_key.as_ref().filter(|_| request.method() != Method::OPTIONS) {
         let header = request.headers().get(header::AUTHORIZATION);
         let token = header.and_then(|value| {
             let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
         });
-        if !token.is_some_and(|token| key.admits(token)) {
+        if !token.is_some_and(|token| key.matches(token)) {
             let detail = "send the installation's API key as a bearer token";
             return Ok(request
                 .error_response(Problem::new(Code::Unauthenticated, detail))
@@ -73,16 +73,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_key_itself_is_admitted() {
+    fn only_the_key_itself_matches() {
         let key = ApiKey::new("a-long-enough-key");
-        assert!(key.admits("a-long-enough-key"));
+        assert!(key.matches("a-long-enough-key"));
         for wrong in ["", "a-long-enough-ke", "a-long-enough-key ", "A-long-enough-key"] {
-            assert!(!key.admits(wrong), "{wrong:?}");
+            assert!(!key.matches(wrong), "{wrong:?}");
         }
     }
 
     #[test]
-    fn the_caller_does_not_tell_the_key() {
+    fn the_caller_does_not_contain_the_key() {
         assert!(!ApiKey::new("a-long-enough-key").caller.0.contains("long"));
     }
 }

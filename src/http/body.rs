@@ -1,26 +1,27 @@
-//! Request bodies: read within a size and a time, of the right type, parsed with the place of each fault.
+//! Request bodies: read within limits of size and time, checked for their type, and parsed.
 
 use std::io::Read as _;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
+use actix_web::dev::Payload;
 use actix_web::http::header;
-use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::web::{Bytes, BytesMut};
 use flate2::read::MultiGzDecoder;
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 
-use super::json::{self, JsonFault};
+use super::json::{self, JsonError};
 use super::problem::{Code, Problem};
 
-/// The codings of bodies that are taken (RFC 9110 §8.4.1).
-const CODINGS: &str = "gzip, identity";
+/// The supported encodings of bodies (RFC 9110 §8.4.1).
+const ENCODINGS: &str = "gzip, identity";
 
-/// Reads a body of at most `limit` bytes that arrives within `time`. One in gzip is decompressed, and has
-/// at most `limit` bytes before as well as after that.
+/// Reads a body of at most `limit` bytes that arrives within `time`. A body in gzip is decompressed, and the limit
+/// applies before and after that.
 pub async fn read(
     request: &HttpRequest,
-    payload: Payload,
+    payload: &mut Payload,
     limit: usize,
     time: Duration,
 ) -> Result<Bytes, Problem> {
@@ -29,21 +30,21 @@ pub async fn read(
     if !is_gzip || body.is_empty() {
         return Ok(body);
     }
-    // On a thread of its own: a small body may become one as large as the limit.
-    let unpacked = actix_web::web::block(move || unpack(&body, limit)).await;
-    unpacked.map_err(|error| {
+    // On another thread: a small body may become one as large as the limit.
+    let decompressed = actix_web::web::block(move || decompress(&body, limit)).await;
+    decompressed.map_err(|error| {
         Problem::new(Code::Overloaded, "the body was not decompressed").because(error)
     })?
 }
 
-/// Whether a body is in gzip; a coding that is neither that nor none is refused.
+/// Whether a body is in gzip; an encoding other than gzip and identity is refused.
 fn is_gzip(request: &HttpRequest) -> Result<bool, Problem> {
     let values = request.headers().get_all(header::CONTENT_ENCODING);
     let text: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-    let codings = text.join(",").to_ascii_lowercase();
-    let codings = codings.split(',').map(str::trim);
-    let mut codings = codings.filter(|coding| !coding.is_empty() && *coding != "identity");
-    match (codings.next(), codings.next()) {
+    let encodings = text.join(",").to_ascii_lowercase();
+    let encodings = encodings.split(',').map(str::trim);
+    let mut encodings = encodings.filter(|name| !name.is_empty() && *name != "identity");
+    match (encodings.next(), encodings.next()) {
         (None, _) => Ok(false),
         (Some("gzip" | "x-gzip"), None) => Ok(true),
         _ => {
@@ -51,37 +52,34 @@ fn is_gzip(request: &HttpRequest) -> Result<bool, Problem> {
                 "the body has the Content-Encoding {}; send it as it is, or once as gzip",
                 text.join(", ")
             );
-            let problem = Problem::new(Code::UnsupportedMediaType, detail);
-            Err(Problem {
-                takes: Some(Box::new((header::ACCEPT_ENCODING, CODINGS.to_owned()))),
-                ..problem
-            })
+            let supported = Some(Box::new((header::ACCEPT_ENCODING, ENCODINGS.to_owned())));
+            Err(Problem { supported, ..Problem::new(Code::UnsupportedMediaType, detail) })
         }
     }
 }
 
-/// Decompresses a body in gzip, but not more than `limit` bytes of it.
-fn unpack(body: &[u8], limit: usize) -> Result<Bytes, Problem> {
-    let mut unpacked = Vec::new();
+/// Decompresses at most `limit` bytes of a body in gzip.
+fn decompress(body: &[u8], limit: usize) -> Result<Bytes, Problem> {
+    let mut decompressed = Vec::new();
     let one_more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    let read = MultiGzDecoder::new(body).take(one_more).read_to_end(&mut unpacked);
+    let read = MultiGzDecoder::new(body).take(one_more).read_to_end(&mut decompressed);
     read.map_err(|error| {
         Problem::new(Code::BadRequest, format!("the body is not gzip (RFC 1952): {error}"))
     })?;
-    if unpacked.len() > limit {
+    if decompressed.len() > limit {
         return Err(too_large(limit));
     }
-    Ok(unpacked.into())
+    Ok(decompressed.into())
 }
 
 fn too_large(limit: usize) -> Problem {
     Problem::new(Code::PayloadTooLarge, format!("at most {limit} bytes"))
 }
 
-/// Receives the bytes of a body as they are sent.
+/// Receives the bytes of a body, still encoded.
 async fn receive(
     request: &HttpRequest,
-    mut payload: Payload,
+    payload: &mut Payload,
     limit: usize,
     time: Duration,
 ) -> Result<Bytes, Problem> {
@@ -110,7 +108,7 @@ async fn receive(
     }
 }
 
-/// Refuses a body that does not call itself JSON.
+/// Refuses a body whose Content-Type is not JSON.
 pub fn expect_json(request: &HttpRequest) -> Result<(), Problem> {
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -126,11 +124,11 @@ pub fn expect_json(request: &HttpRequest) -> Result<(), Problem> {
     Err(Problem::new(Code::UnsupportedMediaType, detail))
 }
 
-/// Parses JSON. What is not JSON is 400; what is JSON of another shape is 422 and names the field.
+/// Parses JSON: 400 if it is not JSON; 422 with the field if it is JSON of another shape.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    json::read(body).map_err(|fault| match fault {
-        JsonFault::Malformed(message) => Problem::new(Code::MalformedJson, message),
-        JsonFault::Shape { pointer, message } => Problem::field(&pointer, "invalid", message),
+    json::read(body).map_err(|error| match error {
+        JsonError::Malformed(message) => Problem::new(Code::MalformedJson, message),
+        JsonError::Shape { pointer, message } => Problem::field(&pointer, "invalid", message),
     })
 }
 
@@ -157,37 +155,37 @@ mod tests {
     fn a_body_in_gzip_is_bounded_after_it_was_decompressed() {
         let zeros = gzip(&vec![0; 1_000_000]);
         assert!(zeros.len() < 2_000);
-        assert_eq!(unpack(&zeros, 1_000_000).unwrap().len(), 1_000_000);
-        assert_eq!(unpack(&zeros, 999_999).unwrap_err().code, Code::PayloadTooLarge);
+        assert_eq!(decompress(&zeros, 1_000_000).unwrap().len(), 1_000_000);
+        assert_eq!(decompress(&zeros, 999_999).unwrap_err().code, Code::PayloadTooLarge);
         let twice = [gzip(b"one "), gzip(b"two")].concat();
-        assert_eq!(unpack(&twice, 7).unwrap(), "one two");
+        assert_eq!(decompress(&twice, 7).unwrap(), "one two");
         let cut = zeros.split_at(zeros.len() / 2).0;
         for wrong in [&b"{}"[..], b"\x1f\x8b", cut] {
-            assert_eq!(unpack(wrong, 1_000_000).unwrap_err().code, Code::BadRequest);
+            assert_eq!(decompress(wrong, 1_000_000).unwrap_err().code, Code::BadRequest);
         }
     }
 
     #[test]
-    fn a_coding_that_is_not_taken_is_named_with_those_that_are() {
-        let of = |codings: &[&str]| {
+    fn an_unsupported_encoding_is_named_with_the_supported_ones() {
+        let of = |encodings: &[&str]| {
             let mut request = actix_web::test::TestRequest::default();
-            for coding in codings {
-                request = request.append_header((header::CONTENT_ENCODING, *coding));
+            for encoding in encodings {
+                request = request.append_header((header::CONTENT_ENCODING, *encoding));
             }
             is_gzip(&request.to_http_request())
         };
         for plain in [&[][..], &[""], &["identity"]] {
             assert_eq!(of(plain), Ok(false), "{plain:?}");
         }
-        for packed in [&["gzip"][..], &["GZip"], &["x-gzip"], &["identity", "gzip"]] {
-            assert_eq!(of(packed), Ok(true), "{packed:?}");
+        for compressed in [&["gzip"][..], &["GZip"], &["x-gzip"], &["identity", "gzip"]] {
+            assert_eq!(of(compressed), Ok(true), "{compressed:?}");
         }
         for wrong in [&["br"][..], &["gzip, gzip"], &["gzip", "br"], &["deflate"], &["*"]] {
             let problem = of(wrong).unwrap_err();
             assert_eq!(problem.code, Code::UnsupportedMediaType);
             assert!(problem.detail.contains(&wrong.join(", ")), "{}", problem.detail);
-            let takes = (header::ACCEPT_ENCODING, "gzip, identity".to_owned());
-            assert_eq!(problem.takes, Some(Box::new(takes)));
+            let supported = (header::ACCEPT_ENCODING, "gzip, identity".to_owned());
+            assert_eq!(problem.supported, Some(Box::new(supported)));
         }
     }
 
@@ -196,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_named_by_its_pointer() {
+    fn an_error_has_its_pointer() {
         let problem = problem(r#"{"seats":["A-1-1",7]}"#);
         assert_eq!(problem.code, Code::ValidationFailed);
         assert_eq!(problem.errors[0].pointer, "/seats/1");
@@ -209,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_in_their_order_are_no_body() {
+    fn a_list_of_values_is_no_body() {
         let problem = problem(r#" [["A-1-1"]]"#);
         assert_eq!(
             (problem.code, problem.errors[0].pointer.as_str()),

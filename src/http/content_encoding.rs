@@ -1,65 +1,58 @@
-//! Which content coding and which version a reader wants.
+//! The content encoding and the version that a reader asks for.
+//!
+//! Not actix's `AcceptEncoding::negotiate`: it answers `br;q=0, *` without compression, where zstd is acceptable, and
+//! it drops an encoding whose weight is not valid, which here counts as acceptable.
 
 use actix_web::HttpRequest;
-use actix_web::http::header;
+use actix_web::http::header::{self, Header as _, IfNoneMatch};
 
 use crate::domain::ids::InHistory;
 use crate::seat_map::ContentEncoding;
 
-/// The codings there are, the smallest answer first.
-const CODINGS: [ContentEncoding; 4] = [
+/// The encodings, the smallest answer first.
+const ENCODINGS: [ContentEncoding; 4] = [
     ContentEncoding::Brotli,
     ContentEncoding::Zstd,
     ContentEncoding::Gzip,
     ContentEncoding::Identity,
 ];
 
-/// The coding that the reader likes best; among equals the smallest (RFC 9110 §12.5.3).
-pub(super) fn coding(request: &HttpRequest) -> ContentEncoding {
+/// The encoding that the reader prefers; of equal weights the one with the smallest answer (RFC 9110 §12.5.3).
+pub(super) fn negotiate(request: &HttpRequest) -> ContentEncoding {
     let header = request.headers().get(header::ACCEPT_ENCODING);
     let Some(text) = header.and_then(|value| value.to_str().ok()) else {
         return ContentEncoding::Identity;
     };
-    let quality = |name: &str| {
-        let mut any = None;
-        for item in text.split(',') {
-            let mut parts = item.split(';');
-            let coding = parts.next().unwrap_or_default().trim();
-            let weight = parts.find_map(|part| part.trim().strip_prefix("q=")?.trim().parse().ok());
-            let weight = weight.filter(|weight| (0.0..=1.0).contains(weight));
-            let weight: f32 = weight.unwrap_or(1.0);
-            if coding.eq_ignore_ascii_case(name) {
-                return Some(weight);
-            }
-            if coding == "*" {
-                any = Some(weight);
-            }
-        }
-        any
+    let items: Vec<(&str, f32)> = text.split(',').map(weighted).collect();
+    let weight = |name: &str| {
+        let named = items.iter().find(|(item, _)| item.eq_ignore_ascii_case(name));
+        let any = || items.iter().rfind(|(item, _)| *item == "*");
+        named.or_else(any).map(|(_, weight)| *weight)
     };
-    let mut best = (ContentEncoding::Identity, quality("identity").unwrap_or(f32::MIN_POSITIVE));
-    for coding in CODINGS {
-        if let Some(weight) = quality(coding.name())
+    let mut best = (ContentEncoding::Identity, weight("identity").unwrap_or(f32::MIN_POSITIVE));
+    for encoding in ENCODINGS {
+        if let Some(weight) = weight(encoding.name())
             && (weight > best.1 || (weight == best.1 && best.0 == ContentEncoding::Identity))
         {
-            best = (coding, weight);
+            best = (encoding, weight);
         }
     }
     best.0
 }
 
-/// The version that a tag of ours begins with, after the history that it counts in; a reader who has it must not
-/// get an older one. Of a history that this process has not heard of yet, too: such a version is far higher.
+/// An encoding and its weight; 1 without a valid weight.
+fn weighted(item: &str) -> (&str, f32) {
+    let mut parts = item.split(';');
+    let encoding = parts.next().unwrap_or_default().trim();
+    let weight = parts.find_map(|part| part.trim().strip_prefix("q=")?.trim().parse().ok());
+    (encoding, weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0))
+}
+
+/// The newest version in the entity tags that the reader has, of whatever history; it must not get an older one.
 pub(super) fn tagged_version(request: &HttpRequest) -> i64 {
-    let values = request.headers().get_all(header::IF_NONE_MATCH);
-    let tags = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    let version = |tag: &str| {
-        let tag = tag.trim();
-        let tag = tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"');
-        let place: InHistory<i64> = tag.split('-').next()?.parse().ok()?;
-        Some(place.at)
-    };
-    tags.filter_map(version).max().unwrap_or(0)
+    let Ok(IfNoneMatch::Items(tags)) = IfNoneMatch::parse(request) else { return 0 };
+    let version = |tag: &str| tag.split('-').next()?.parse::<InHistory<i64>>().ok();
+    tags.iter().filter_map(|tag| version(tag.tag())).map(|version| version.at).max().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -76,13 +69,13 @@ mod tests {
                 .insert_header((header::ACCEPT_ENCODING, value))
                 .insert_header((header::IF_NONE_MATCH, tag));
             let request = request.to_http_request();
-            coding(&request);
+            negotiate(&request);
             tagged_version(&request);
         }
 
         #[test]
-        fn the_heaviest_coding_is_chosen(weights in prop::collection::vec(1..=1_000_u32, 4)) {
-            let names = CODINGS.map(ContentEncoding::name);
+        fn the_encoding_of_the_greatest_weight_is_chosen(weights in prop::collection::vec(1..=1_000_u32, 4)) {
+            let names = ENCODINGS.map(ContentEncoding::name);
             let weight = |weight: &u32| f64::from(*weight) / 1_000.0;
             let listed: Vec<String> = names
                 .iter()
@@ -90,19 +83,19 @@ mod tests {
                 .map(|(name, given)| format!("{name};q={}", weight(given)))
                 .collect();
             let best = weights.iter().max();
-            let place = CODINGS.iter().position(|coding| *coding == chosen(&listed.join(", ")));
-            prop_assert_eq!(place.and_then(|place| weights.get(place)), best);
+            let index = ENCODINGS.iter().position(|encoding| *encoding == chosen(&listed.join(", ")));
+            prop_assert_eq!(index.and_then(|index| weights.get(index)), best);
         }
     }
 
     fn chosen(accept: &str) -> ContentEncoding {
         let request = TestRequest::default().insert_header((header::ACCEPT_ENCODING, accept));
-        coding(&request.to_http_request())
+        negotiate(&request.to_http_request())
     }
 
     #[test]
-    fn the_best_coding_that_the_reader_takes_is_chosen() {
-        assert_eq!(coding(&TestRequest::default().to_http_request()), ContentEncoding::Identity);
+    fn the_preferred_encoding_of_the_reader_is_chosen() {
+        assert_eq!(negotiate(&TestRequest::default().to_http_request()), ContentEncoding::Identity);
         assert_eq!(chosen("gzip"), ContentEncoding::Gzip);
         assert_eq!(chosen("gzip, deflate, br, zstd"), ContentEncoding::Brotli);
         assert_eq!(chosen("gzip, zstd;q=0.5"), ContentEncoding::Gzip);
@@ -118,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_tells_its_version() {
+    fn a_tag_contains_its_version() {
         let asks = |tag: &str| {
             let request = TestRequest::default().insert_header((header::IF_NONE_MATCH, tag));
             tagged_version(&request.to_http_request())

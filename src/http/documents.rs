@@ -1,5 +1,5 @@
-//! The API's document and the page that shows it (swagger-ui, from this binary): compressed once, when they
-//! are first asked for, and shared by all readers.
+//! The OpenAPI document and the page that shows it (swagger-ui, from this binary): compressed at the first request,
+//! and shared by all readers.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,10 +13,11 @@ use utoipa_swagger_ui::Config;
 use crate::seat_map::ContentEncoding;
 
 use super::problem::{Code, Problem};
-use super::reply::{Keep, Readers};
+use super::reply::CachePolicy;
+use super::request::HttpResult;
 use super::{Services, content_encoding, openapi, reply};
 
-/// The files that the page consists of. The package has others, which nothing refers to.
+/// The files of the page. The package has others, which nothing refers to.
 const FILES: [&str; 8] = [
     "index.html",
     "index.css",
@@ -28,13 +29,13 @@ const FILES: [&str; 8] = [
     "swagger-ui-standalone-preset.js",
 ];
 
-/// The policy of the page: everything comes from here. swagger-ui sets styles and has images in its style
-/// sheet, which do no harm.
+/// The policy of the page: everything is loaded from here. swagger-ui sets styles and has images in its style sheet,
+/// which are harmless.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
                            img-src 'self' data:; connect-src 'self'; base-uri 'none'; \
                            form-action 'none'; frame-ancestors 'none'";
 
-/// What can be read of the API, as it is sent.
+/// The document and the files, as they are sent.
 #[derive(Default)]
 pub struct Documents {
     document: OnceLock<Asset>,
@@ -48,8 +49,8 @@ impl Documents {
 
     fn file(&self, name: &str) -> Option<&Asset> {
         let name = if name.is_empty() { "index.html" } else { name };
-        let place = FILES.iter().position(|file| *file == name)?;
-        self.files.get(place)?.get_or_init(|| vendored(name)).as_ref()
+        let index = FILES.iter().position(|file| *file == name)?;
+        self.files.get(index)?.get_or_init(|| vendored(name)).as_ref()
     }
 }
 
@@ -64,87 +65,71 @@ fn vendored(name: &str) -> Option<Asset> {
     Some(Asset::new(&file.content_type, body))
 }
 
-/// A body that never changes while the process runs, in every coding that somebody has asked for.
+/// A body that never changes while the process runs, in every encoding that was asked for.
 struct Asset {
-    media: String,
+    content_type: String,
     digest: String,
     body: Bytes,
-    gzip: OnceCell<Bytes>,
-    brotli: OnceCell<Bytes>,
-    zstd: OnceCell<Bytes>,
+    /// One for each encoding other than identity.
+    compressed: [OnceCell<Bytes>; 3],
 }
 
 impl Asset {
-    fn new(media: &str, body: Bytes) -> Self {
+    fn new(content_type: &str, body: Bytes) -> Self {
         let digest = Sha256::digest(&body);
         let digest = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let (gzip, brotli, zstd) = Default::default();
-        Self { media: media.to_owned(), digest, body, gzip, brotli, zstd }
+        Self { content_type: content_type.to_owned(), digest, body, compressed: Default::default() }
     }
 
-    /// The body in a coding. Who asks while it is being compressed waits for it.
-    async fn encoded(&self, coding: ContentEncoding) -> Result<Bytes, Problem> {
-        let cell = match coding {
+    /// The body in an encoding, compressed at the first request for it.
+    async fn encoded(&self, encoding: ContentEncoding) -> Result<Bytes, Problem> {
+        let [gzip, brotli, zstd] = &self.compressed;
+        let cell = match encoding {
             ContentEncoding::Identity => return Ok(self.body.clone()),
-            ContentEncoding::Gzip => &self.gzip,
-            ContentEncoding::Brotli => &self.brotli,
-            ContentEncoding::Zstd => &self.zstd,
+            ContentEncoding::Gzip => gzip,
+            ContentEncoding::Brotli => brotli,
+            ContentEncoding::Zstd => zstd,
         };
         let compress = async || {
             let body = self.body.to_vec();
-            let compressed = tokio::task::spawn_blocking(move || coding.compress(body)).await;
+            let compressed = tokio::task::spawn_blocking(move || encoding.compress(body)).await;
             compressed.map_err(std::io::Error::other).flatten().map(Bytes::from)
         };
         let failed = |error| Problem::new(Code::Internal, "not compressed").because(error);
         cell.get_or_try_init(compress).await.cloned().map_err(failed)
     }
 
-    async fn answer(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-        let coding = content_encoding::coding(request);
-        let body = self.encoded(coding).await?;
-        let tag = format!("\"{}-{}\"", self.digest, coding.name());
-        // After an upgrade no reader has files of two releases.
-        let kept = (Keep::Confirmed, Readers::Anybody);
-        let mut response = reply::conditional(request, &tag, kept, || {
-            let mut response = HttpResponse::Ok();
-            response.content_type(self.media.as_str());
-            if coding != ContentEncoding::Identity {
-                response.insert_header((header::CONTENT_ENCODING, coding.name()));
-            }
-            response.body(body)
-        });
-        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-        Ok(response)
+    async fn answer(&self, request: &HttpRequest) -> HttpResult {
+        let encoding = content_encoding::negotiate(request);
+        let tag = format!("\"{}-{}\"", self.digest, encoding.name());
+        // Revalidated, so that no reader has files of two releases after an upgrade.
+        let cache = CachePolicy::Revalidate.header(true);
+        let body = self.encoded(encoding).await?;
+        Ok(reply::encoded(request, &tag, cache, encoding, &self.content_type, body))
     }
 }
 
 /// The documents, unless they are switched off.
-fn switched_on(services: &Services) -> Result<&Documents, Problem> {
+fn enabled(services: &Services) -> Result<&Documents, Problem> {
     let off = || Problem::new(Code::NotFound, "documents are switched off (DOCS=off)");
     services.documents.as_ref().ok_or_else(off)
 }
 
 /// Answers with the OpenAPI document.
-pub(super) async fn document(
-    services: Data<Services>,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
-    switched_on(&services)?.document().answer(&request).await
+pub(super) async fn document(services: Data<Services>, request: HttpRequest) -> HttpResult {
+    enabled(&services)?.document().answer(&request).await
 }
 
-/// Leads to the page.
-pub(super) async fn entrance(services: Data<Services>) -> Result<HttpResponse, Problem> {
-    switched_on(&services)?;
+/// Redirects to the page.
+pub(super) async fn redirect(services: Data<Services>) -> HttpResult {
+    enabled(&services)?;
     Ok(HttpResponse::TemporaryRedirect().insert_header((header::LOCATION, "/docs/")).finish())
 }
 
 /// Answers with a file of the page.
-pub(super) async fn file(
-    services: Data<Services>,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
+pub(super) async fn file(services: Data<Services>, request: HttpRequest) -> HttpResult {
     let name = request.match_info().get("file").unwrap_or_default();
-    let file = switched_on(&services)?.file(name).ok_or_else(|| Problem::not_found("file"))?;
+    let file = enabled(&services)?.file(name).ok_or_else(|| Problem::not_found("file"))?;
     let mut response = file.answer(&request).await?;
     let policy = HeaderValue::from_static(PAGE_POLICY);
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -156,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_of_the_page_is_there_and_names_no_other() {
+    fn every_file_of_the_page_exists_and_refers_to_no_other() {
         let documents = Documents::default();
         for name in FILES {
             assert!(documents.file(name).is_some(), "{name}");
@@ -173,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_coding_is_made_once_and_shared() {
+    async fn an_encoding_is_made_once_and_shared() {
         let asset = Asset::new("text/plain", Bytes::from("seat ".repeat(10_000)));
         let first = asset.encoded(ContentEncoding::Gzip).await.unwrap();
         let again = asset.encoded(ContentEncoding::Gzip).await.unwrap();

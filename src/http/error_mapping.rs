@@ -1,15 +1,17 @@
-//! Errors of the inner layers to rows of the problem table: the last step of their way out.
+//! Errors of the inner layers to rows of the problem table.
 
 use crate::actors::booking::SubmitError;
 use crate::domain::execution_error::{ExecutionError, StoreError};
 use crate::domain::plan::PlanError;
 use crate::domain::rejection::Rejection;
+use crate::service::bookings::BookingError;
+use crate::service::queued_requests::EnqueueError;
 
 use super::problem::{Code, EffectKnown, FieldError, Problem};
 
 impl From<Rejection> for Problem {
-    fn from(refusal: Rejection) -> Self {
-        match refusal {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
             Rejection::NotFound(what) => Self::not_found(what),
             Rejection::SeatsUnavailable(conflicts) => {
                 Self::conflicts(Code::SeatsUnavailable, conflicts, false)
@@ -40,7 +42,8 @@ impl From<Rejection> for Problem {
                 Self::field("/schedule_id", "sales_closed", message)
             }
             Rejection::TooManySeats { max } => {
-                let message = format!("at most {max} seats can be taken at once; ask for fewer");
+                let message =
+                    format!("at most {max} seats can be taken in one request; ask for fewer");
                 Self::field("/seats", "too_many_seats", message)
             }
             Rejection::SeatLimitReached { max, owned } => Self::new(
@@ -59,39 +62,78 @@ impl From<Rejection> for Problem {
     }
 }
 
-impl From<SubmitError> for Problem {
-    fn from(declined: SubmitError) -> Self {
-        match declined {
-            SubmitError::Overloaded => {
-                Self::new(Code::Overloaded, "too many commands wait for this schedule")
+impl From<BookingError> for Problem {
+    fn from(error: BookingError) -> Self {
+        match error {
+            BookingError::SeatsUnavailable { conflicts, by_locks_alone, owners_known } => {
+                let problem = Self::conflicts(Code::SeatsUnavailable, conflicts, by_locks_alone);
+                if owners_known { problem } else { problem.with_owners_unknown() }
             }
-            SubmitError::Draining => Self::new(Code::Draining, "this process is stopping"),
-            SubmitError::Failed(failure) => failure.into(),
+            BookingError::InProgress => {
+                let detail = "a request with this Idempotency-Key is being executed";
+                Self::new(Code::RequestInProgress, detail)
+            }
+            BookingError::NotExecuted(error) => error.into(),
+            BookingError::NotQueued(error) => error.into(),
+            BookingError::NoSchedule => Self::not_found("schedule"),
+            BookingError::NotRead(error) => error.into(),
         }
     }
 }
 
+impl From<SubmitError> for Problem {
+    fn from(error: SubmitError) -> Self {
+        let (code, detail) = match error {
+            SubmitError::Overloaded => {
+                (Code::Overloaded, "too many commands wait for this schedule")
+            }
+            SubmitError::Draining => (Code::Draining, "this process is stopping"),
+            SubmitError::Failed(error) => return error.into(),
+        };
+        Self::new(code, detail)
+    }
+}
+
 impl From<ExecutionError> for Problem {
-    fn from(failure: ExecutionError) -> Self {
-        match failure {
+    fn from(error: ExecutionError) -> Self {
+        let (code, detail) = match error {
             ExecutionError::Withdrawn => {
-                Self::new(Code::Overloaded, "the request waited longer than it may")
+                (Code::Overloaded, "the request waited longer than it may")
             }
             ExecutionError::Unavailable(_) => {
-                Self::new(Code::DependencyUnavailable, "the database did not execute the request")
+                (Code::DependencyUnavailable, "the database did not execute the request")
             }
-            ExecutionError::ReadOnly => Self::new(Code::ReadOnly, "the database is read-only"),
-            // The batch has said why.
-            ExecutionError::Impossible(_) => {
-                Self::new(Code::Internal, "the request could not be stored")
+            ExecutionError::ReadOnly => (Code::ReadOnly, READ_ONLY),
+            // The batch has logged the reason.
+            ExecutionError::Impossible(_) => (Code::Internal, "the request could not be stored"),
+            ExecutionError::Unknown => {
+                let detail = "the outcome is not known yet; repeat the request with the same Idempotency-Key";
+                return Self::unknown_effect(detail);
             }
-            ExecutionError::Unknown => Self {
-                effect: EffectKnown::Unknown,
-                ..Self::new(
-                    Code::DependencyUnavailable,
-                    "the outcome is not known yet; repeat the request with the same Idempotency-Key",
-                )
-            },
+        };
+        Self::new(code, detail)
+    }
+}
+
+impl From<EnqueueError> for Problem {
+    fn from(error: EnqueueError) -> Self {
+        match error {
+            EnqueueError::Full => Self::new(Code::Overloaded, "too many requests are queued"),
+            EnqueueError::CustomerFull => {
+                let detail = "as many requests of this customer wait for the schedule as may";
+                let problem = Self::new(Code::QueueLimitReached, detail);
+                Self { retryable: true, retry_after: Some(1), ..problem }
+            }
+            EnqueueError::Unavailable(reason) => {
+                let detail = "the queue did not take the request";
+                Self::new(Code::DependencyUnavailable, detail).because(reason)
+            }
+            EnqueueError::Unknown => {
+                let detail =
+                    "the queue did not confirm; repeat the request with the same Idempotency-Key";
+                Self::unknown_effect(detail)
+            }
+            EnqueueError::NotQueueable => Self::new(Code::Internal, "the request cannot be queued"),
         }
     }
 }
@@ -102,11 +144,8 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable(_) | StoreError::Unfit(_) => {
                 Self::new(Code::DependencyUnavailable, "the database did not answer").because(error)
             }
-            StoreError::Timeout => Self {
-                effect: EffectKnown::Unknown,
-                ..Self::new(Code::DependencyUnavailable, "the database did not answer in time")
-            },
-            StoreError::ReadOnly => Self::new(Code::ReadOnly, "the database is read-only"),
+            StoreError::Timeout => Self::unknown_effect("the database did not answer in time"),
+            StoreError::ReadOnly => Self::new(Code::ReadOnly, READ_ONLY),
             StoreError::OtherHistory => other_history(),
             StoreError::Corrupt(_) => {
                 Self::new(Code::Internal, "the request could not be answered").because(error)
@@ -115,13 +154,24 @@ impl From<StoreError> for Problem {
     }
 }
 
-/// A cursor of another history of the database leads nowhere in this one.
+/// The detail of `read_only`.
+const READ_ONLY: &str = "the database is read-only";
+
+impl Problem {
+    /// A dependency that did not answer, after which the effect of the request is not known.
+    fn unknown_effect(detail: &str) -> Self {
+        let effect = EffectKnown::Unknown;
+        Self { effect, ..Self::new(Code::DependencyUnavailable, detail) }
+    }
+}
+
+/// A cursor of another history of the database is not valid in this one.
 pub(super) fn other_history() -> Problem {
     let message = "the database was replaced since the page before, by a failover or a restore; read the list from its beginning, without a cursor";
     Problem::parameter("cursor", message)
 }
 
-/// The problems of a plan that stands in a body under `base` (a JSON pointer, perhaps empty).
+/// The problems of a plan at `base` in a body (a JSON pointer, perhaps empty).
 #[must_use]
 pub fn plan_problem(errors: Vec<PlanError>, base: &str) -> Problem {
     let field = |error: PlanError| {

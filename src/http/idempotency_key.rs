@@ -12,7 +12,7 @@ use super::problem::{Code, Problem};
 
 const HEADER: &str = "Idempotency-Key";
 
-/// What a request says of its key and of itself, but for its body: enough to be completed on another thread.
+/// The key of a request, and the parts of its fingerprint other than the body; it can be sent to another thread.
 pub(crate) struct KeyHeader {
     request: RequestKey,
     method: String,
@@ -21,7 +21,7 @@ pub(crate) struct KeyHeader {
 }
 
 impl KeyHeader {
-    /// Of a request that has a key.
+    /// The key of a request, if it has one.
     pub(super) fn of(request: &HttpRequest) -> Result<Option<Self>, Problem> {
         let mut values = request.headers().get_all(HEADER);
         let Some(value) = values.next() else { return Ok(None) };
@@ -32,10 +32,10 @@ impl KeyHeader {
             Problem::parameter(HEADER, message)
         })?;
         let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default().0;
-        Self::under(RequestKey { caller, key }, request).map(Some)
+        Self::with_key(RequestKey { caller, key }, request).map(Some)
     }
 
-    fn under(key: RequestKey, request: &HttpRequest) -> Result<Self, Problem> {
+    fn with_key(key: RequestKey, request: &HttpRequest) -> Result<Self, Problem> {
         let names = request.match_info().iter().map(|(name, _)| name);
         let path = names.map(|name| Ok(percent::path_parameter(request, name)?.into_owned()));
         let path = path.collect::<Result<_, Problem>>()?;
@@ -43,14 +43,11 @@ impl KeyHeader {
         Ok(Self { request: key, method, route, path })
     }
 
-    /// The key with the fingerprint of the request: its method, its route, the parameters in its path, and
-    /// what was `understood` of its query and body.
-    ///
-    /// `understood` is the parsed body, or what body and query make together. It must be written in one way
-    /// for one meaning, and leave out what has no effect: `min_version` and `Prefer` change when and how a
-    /// request is answered, not what it asks.
-    pub(super) fn keyed(self, understood: &impl Serialize) -> Result<Keyed, Problem> {
-        let all = (&self.method, &self.route, &self.path, understood);
+    /// The key with the fingerprint of the request: its method, its route, the parameters in its path, and `meaning`,
+    /// which is the parsed body, or the result of body and query. It must have one form for one meaning, and exclude
+    /// what has no effect: `min_version` and `Prefer` change when and how a request is answered, not what it does.
+    pub(super) fn keyed(self, meaning: &impl Serialize) -> Result<Keyed, Problem> {
+        let all = (&self.method, &self.route, &self.path, meaning);
         let written = serde_json::to_vec(&all).map_err(|error| {
             Problem::new(Code::Internal, "the request has no fingerprint").because(error)
         })?;
@@ -63,9 +60,9 @@ impl KeyHeader {
 /// The key of a request, if it has one, with its fingerprint.
 pub(super) fn keyed(
     request: &HttpRequest,
-    understood: &impl Serialize,
+    meaning: &impl Serialize,
 ) -> Result<Option<Keyed>, Problem> {
-    KeyHeader::of(request)?.map(|key| key.keyed(understood)).transpose()
+    KeyHeader::of(request)?.map(|key| key.keyed(meaning)).transpose()
 }
 
 fn parse(value: &[u8]) -> Option<String> {
@@ -86,14 +83,14 @@ mod tests {
 
     use super::*;
 
-    fn print(method: Method, uri: &str, understood: &impl Serialize) -> String {
+    fn print(method: Method, uri: &str, meaning: &impl Serialize) -> String {
         let request = TestRequest::with_uri(uri).method(method).to_http_request();
         let key = RequestKey { caller: String::new(), key: "k".to_owned() };
-        KeyHeader::under(key, &request).unwrap().keyed(understood).unwrap().fingerprint
+        KeyHeader::with_key(key, &request).unwrap().keyed(meaning).unwrap().fingerprint
     }
 
     #[test]
-    fn a_fingerprint_is_of_the_method_and_of_what_was_understood() {
+    fn a_fingerprint_is_of_the_method_and_of_the_meaning() {
         let post = print(Method::POST, "/", &("ada", Some(7)));
         assert_eq!(post.len(), 64);
         assert_eq!(post, print(Method::POST, "/?min_version=7", &("ada", Some(7))));

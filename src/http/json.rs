@@ -1,4 +1,4 @@
-//! JSON documents: read with faults that name their place and are written in words.
+//! JSON documents: read with errors that have a pointer and a plain message.
 
 use std::fmt;
 
@@ -8,24 +8,24 @@ use serde_path_to_error::Segment;
 
 use crate::domain::name::shown;
 
-/// How much of a foreign value a message repeats, in characters.
+/// The most characters of a value that a message repeats.
 const SHOWN_MAX: usize = 64;
 
 /// Why a document was not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JsonFault {
-    /// It is not JSON; the text says why and where.
+pub enum JsonError {
+    /// It is not JSON; the text has the reason and the position.
     Malformed(String),
     /// It is JSON of another shape.
     Shape {
         /// JSON pointer (RFC 6901) to what is wrong.
         pointer: String,
-        /// What is wrong, for people.
+        /// The error in plain words.
         message: String,
     },
 }
 
-impl fmt::Display for JsonFault {
+impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(message) => write!(f, "it is not JSON: {message}"),
@@ -35,32 +35,28 @@ impl fmt::Display for JsonFault {
     }
 }
 
-/// Writes a body of the API. Bodies have text keys and plain values, so this cannot fail; if it did, the request
-/// would fail, and no empty body would be answered or recorded.
+/// Writes a body of the API. Bodies have text keys and plain values, so this cannot fail.
 #[expect(clippy::expect_used, reason = "an empty body would be a wrong answer")]
 #[must_use]
 pub fn write(body: &impl Serialize) -> String {
     serde_json::to_string(body).expect("a body of the API is JSON")
 }
 
-/// Reads an object.
-///
-/// # Errors
-/// The first fault.
-pub fn read<T: DeserializeOwned>(document: &[u8]) -> Result<T, JsonFault> {
-    let malformed = |error: serde_json::Error| JsonFault::Malformed(error.to_string());
-    // serde fills a struct from an array as well, field by field, which no client should come to rely on.
+/// Reads an object, or returns the first error.
+pub fn read<T: DeserializeOwned>(document: &[u8]) -> Result<T, JsonError> {
+    let malformed = |error: serde_json::Error| JsonError::Malformed(error.to_string());
+    // serde also fills a struct from an array, field by field, which no client should rely on.
     if document.trim_ascii_start().first() == Some(&b'[') {
         serde_json::from_slice::<IgnoredAny>(document).map_err(malformed)?;
         let message = "the document must be an object, not an array".to_owned();
-        return Err(JsonFault::Shape { pointer: String::new(), message });
+        return Err(JsonError::Shape { pointer: String::new(), message });
     }
     let mut deserializer = serde_json::Deserializer::from_slice(document);
     let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let pointer = pointer(error.path().iter());
         let inner = error.into_inner();
         if inner.is_data() {
-            JsonFault::Shape { pointer, message: in_words(&inner.to_string()) }
+            JsonError::Shape { pointer, message: plain_message(&inner.to_string()) }
         } else {
             malformed(inner)
         }
@@ -79,21 +75,21 @@ fn pointer<'a>(path: impl Iterator<Item = &'a Segment>) -> String {
     path.map(segment).collect()
 }
 
-/// serde's message without the names of Rust's types and without the position, which the pointer says
-/// better. The texts are those of `serde::de::Error` and `serde::de::Unexpected`.
-fn in_words(message: &str) -> String {
+/// serde's message without Rust's type names and without the position, since there is a pointer. The texts are those of
+/// `serde::de::Error` and `serde::de::Unexpected`.
+fn plain_message(message: &str) -> String {
     let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
     let of_other_kind = ["invalid type: ", "invalid value: "];
     let found = of_other_kind.iter().find_map(|start| message.strip_prefix(start));
     match found.and_then(|found| found.rsplit_once(", expected ")) {
         Some((found, expected)) => {
-            format!("must be {}, not {}", expected_in_words(expected), found_in_words(found))
+            format!("must be {}, not {}", plain_expected(expected), plain_found(found))
         }
         None => shown(message, SHOWN_MAX * 8),
     }
 }
 
-fn expected_in_words(expected: &str) -> &str {
+fn plain_expected(expected: &str) -> &str {
     match expected {
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
@@ -109,7 +105,7 @@ fn expected_in_words(expected: &str) -> &str {
     }
 }
 
-fn found_in_words(found: &str) -> String {
+fn plain_found(found: &str) -> String {
     match found {
         "null" | "unit value" | "Option value" => "null".to_owned(),
         "map" => "an object".to_owned(),
@@ -144,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_told_at_its_place_without_names_of_types() {
+    fn an_error_has_a_pointer_and_no_names_of_types() {
         for (document, expected) in [
             (r#"{"price":99.5}"#, "/price: must be a whole number, not 99.5"),
             (r#"{"price":"99"}"#, "/price: must be a whole number, not \"99\""),
@@ -177,12 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_malformed_however_deep() {
+    fn other_documents_than_json_are_malformed_at_any_depth() {
         for document in
             ["", "{", "{}{}", "\u{0}", &"[".repeat(100_000), &"{\"part\":".repeat(1_000)]
         {
             let fault = read::<Document>(document.as_bytes()).unwrap_err();
-            assert!(matches!(fault, JsonFault::Malformed(_)), "{fault}");
+            assert!(matches!(fault, JsonError::Malformed(_)), "{fault}");
         }
     }
 }

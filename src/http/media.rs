@@ -1,4 +1,4 @@
-//! The media types of a seat plan: which one a body is of, and which one a reader wants.
+//! The media types of a seat plan: that of a body, and the one that a reader prefers.
 
 use actix_web::http::header::{self, Accept, Header as _, Quality};
 use actix_web::{HttpMessage as _, HttpRequest, mime};
@@ -6,10 +6,10 @@ use actix_web::{HttpMessage as _, HttpRequest, mime};
 use super::body;
 use super::problem::{Code, Problem};
 
-/// How CSV is answered. The parameters are those of RFC 4180 §3.
+/// The media type of CSV in answers, with the parameters of RFC 4180 §3.
 pub(super) const CSV: &str = "text/csv; charset=utf-8; header=present";
 
-/// A form of a seat plan.
+/// A media type of a seat plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PlanMedia {
     /// `application/json`.
@@ -19,7 +19,7 @@ pub(super) enum PlanMedia {
 }
 
 impl PlanMedia {
-    /// What a body calls itself.
+    /// The media type of a body.
     pub(super) fn of_body(request: &HttpRequest) -> Result<Self, Problem> {
         let sent = request.mime_type().ok().flatten();
         if sent.is_some_and(|sent| is_csv(&sent)) {
@@ -36,8 +36,8 @@ impl PlanMedia {
         })
     }
 
-    /// What the reader likes best: CSV if it likes that better than JSON (RFC 9110 §12.5.1).
-    pub(super) fn wanted(request: &HttpRequest) -> Self {
+    /// The media type that the reader prefers: CSV if its weight is greater than that of JSON (RFC 9110 §12.5.1).
+    pub(super) fn preferred(request: &HttpRequest) -> Self {
         let accept = Accept::parse(request).unwrap_or_else(|_| Accept::star());
         let json = quality(&accept, (mime::APPLICATION, mime::JSON));
         if quality(&accept, (mime::TEXT, mime::CSV)) > json { Self::Csv } else { Self::Json }
@@ -50,7 +50,7 @@ fn is_csv(sent: &mime::Mime) -> bool {
     sent.essence_str() == "text/csv" && is_utf8
 }
 
-/// How much a type is liked: what the most specific range that it falls into says.
+/// The weight of a media type: that of the most specific range that includes it.
 fn quality(accept: &Accept, (kind, subtype): (mime::Name<'_>, mime::Name<'_>)) -> Quality {
     let precision = |range: &mime::Mime| match (range.type_(), range.subtype()) {
         (one, other) if (one, other) == (kind, subtype) => Some(2),
@@ -76,26 +76,26 @@ mod tests {
                 .insert_header((header::ACCEPT, accept))
                 .insert_header((header::CONTENT_TYPE, sent));
             let request = request.to_http_request();
-            PlanMedia::wanted(&request);
+            PlanMedia::preferred(&request);
             drop(PlanMedia::of_body(&request));
         }
 
         #[test]
-        fn the_form_that_is_liked_better_is_answered(json in 0..=1_000_u32, csv in 0..=1_000_u32) {
+        fn the_preferred_media_type_is_answered(json in 0..=1_000_u32, csv in 0..=1_000_u32) {
             let weight = |weight| f64::from(weight) / 1_000.0;
             let (json, csv) = (weight(json), weight(csv));
             let accept = format!("application/json;q={json}, text/csv;q={csv}");
             let request = TestRequest::default().insert_header((header::ACCEPT, accept));
             let expected = if csv > json { PlanMedia::Csv } else { PlanMedia::Json };
-            prop_assert_eq!(PlanMedia::wanted(&request.to_http_request()), expected);
+            prop_assert_eq!(PlanMedia::preferred(&request.to_http_request()), expected);
         }
     }
 
     #[test]
-    fn csv_is_answered_to_those_who_like_it_better_than_json() {
-        let wanted = |accept: &str| {
+    fn csv_is_answered_if_it_is_preferred_to_json() {
+        let preferred = |accept: &str| {
             let request = TestRequest::default().insert_header((header::ACCEPT, accept));
-            PlanMedia::wanted(&request.to_http_request())
+            PlanMedia::preferred(&request.to_http_request())
         };
         for accept in [
             "text/csv",
@@ -104,7 +104,7 @@ mod tests {
             "text/csv, */*;q=0.1",
             "text/csv;header=present",
         ] {
-            assert_eq!(wanted(accept), PlanMedia::Csv, "{accept}");
+            assert_eq!(preferred(accept), PlanMedia::Csv, "{accept}");
         }
         for accept in [
             "*/*",
@@ -116,10 +116,10 @@ mod tests {
             "nonsense",
             "",
         ] {
-            assert_eq!(wanted(accept), PlanMedia::Json, "{accept}");
+            assert_eq!(preferred(accept), PlanMedia::Json, "{accept}");
         }
         let silent = TestRequest::default().to_http_request();
-        assert_eq!(PlanMedia::wanted(&silent), PlanMedia::Json);
+        assert_eq!(PlanMedia::preferred(&silent), PlanMedia::Json);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The outermost layer of every request: its id, trace and deadline on the way in; log, metrics and the form of
-//! errors on the way out. A handler's panic ends here as a 500.
+//! The outermost layer of every request: its id, trace and deadline before the handler; log, metrics and the format of
+//! errors after it. It also catches a panic of a handler.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method, Version};
 use actix_web::middleware::Next;
 #[cfg(target_os = "linux")]
 use actix_web::rt::net::TcpStream;
-use actix_web::{HttpMessage as _, HttpRequest, web};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use futures_util::FutureExt as _;
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
@@ -21,41 +21,41 @@ use socket2::SockRef;
 use crate::telemetry::metrics::http::HttpMethod;
 use crate::telemetry::request_context::{RequestContext, RequestIds};
 
-use super::outgoing::Outgoing;
 use super::problem::{Code, Problem, problem_response};
-use super::{Services, guard, trace};
+use super::response_body::ResponseBody;
+use super::{Services, host_and_origin, trace};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Bytes that the system keeps of an answer that is not on its way yet: more would be memory that slow
-/// clients hold, and hide from the streams that they are slow.
+/// The most unsent bytes that the system keeps of an answer: more would be memory for slow clients, and hide from the
+/// streams that they are slow.
 #[cfg(target_os = "linux")]
 const UNSENT_MAX: u32 = 64 * 1024;
 
-/// Has the system cut a connection off whose client takes nothing of what is sent for this long: such a
-/// client holds memory, and one that is gone without a word would hold it for hours (RFC 5482).
+/// Makes the system close a connection whose client accepts nothing for `timeout`: such a client holds memory, for
+/// hours if it has disappeared (RFC 5482).
 #[cfg(target_os = "linux")]
-pub fn bound_sending(connection: &dyn Any, patience: Duration) {
+pub fn limit_sending(connection: &dyn Any, timeout: Duration) {
     let Some(connection) = connection.downcast_ref::<TcpStream>() else { return };
     let socket = SockRef::from(connection);
-    let bounded = socket
-        .set_tcp_user_timeout(Some(patience))
+    let limited = socket
+        .set_tcp_user_timeout(Some(timeout))
         .and_then(|()| socket.set_tcp_notsent_lowat(UNSENT_MAX));
-    if let Err(error) = bounded {
+    if let Err(error) = limited {
         log::debug!("a connection has no limits for sending: {error}");
     }
 }
 
-/// Other systems have no such options, or others; the service is meant for Linux.
+/// Other systems have no such options; the service is made for Linux.
 #[cfg(not(target_os = "linux"))]
-pub fn bound_sending(_: &dyn Any, _: Duration) {}
+pub fn limit_sending(_: &dyn Any, _: Duration) {}
 
 /// When a request must be answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Instant);
 
 impl Deadline {
-    /// The deadline of a request; a request that did not pass the edge has had its time.
+    /// The deadline of a request; now, if the request did not pass this middleware.
     #[must_use]
     pub fn of(request: &HttpRequest) -> Instant {
         request.extensions().get::<Self>().map_or_else(Instant::now, |deadline| deadline.0)
@@ -67,63 +67,60 @@ pub async fn request_log<B: MessageBody + 'static>(
     services: web::Data<Services>,
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<Outgoing>, actix_web::Error> {
-    let arrival = RequestStart {
+) -> Result<ServiceResponse<ResponseBody>, actix_web::Error> {
+    let start = RequestStart {
         began: Instant::now(),
         method: HttpMethod::of(request.method().as_str()),
-        asks_for_seats: asks_for_seats(&request),
-        request: RequestIds {
+        takes_seats: takes_seats(&request),
+        ids: RequestIds {
             id: request_id(request.headers().get(&REQUEST_ID)),
             trace: trace::of(request.headers(), fastrand::u64(..)),
         },
     };
-    let context = RequestContext::request(arrival.request.clone());
-    context.during(answer(services, request, next, arrival)).await
+    let context = RequestContext::request(start.ids.clone());
+    context.during(answer(services, request, next, start)).await
 }
 
-/// What is known of a request before anybody has looked at it.
+/// The properties of a request before it is handled.
 struct RequestStart {
     began: Instant,
     method: HttpMethod,
-    asks_for_seats: bool,
-    request: RequestIds,
+    takes_seats: bool,
+    ids: RequestIds,
 }
 
 async fn answer<B: MessageBody + 'static>(
     services: web::Data<Services>,
     request: ServiceRequest,
     next: Next<B>,
-    arrival: RequestStart,
-) -> Result<ServiceResponse<Outgoing>, actix_web::Error> {
-    let id = arrival.request.id.as_str();
-    request.extensions_mut().insert(Deadline(arrival.began + services.request_timeout));
+    start: RequestStart,
+) -> Result<ServiceResponse<ResponseBody>, actix_web::Error> {
+    request.extensions_mut().insert(Deadline(start.began + services.request_timeout));
     let in_flight = InFlight::begin(&services);
-    // actix lends the request mutably to the router, so nobody may keep a copy of it here.
-    let answered = match guard::admit(&services, &request) {
+    // actix lends the request mutably to the router, so no copy of it may exist here.
+    let answered = match host_and_origin::check(&services, &request) {
         Err(problem) => request.error_response(problem),
         Ok(()) => match AssertUnwindSafe(next.call(request)).catch_unwind().await {
             Ok(response) => response?.map_into_boxed_body(),
-            Err(_) => return Err(panicked(&services, &arrival)),
+            Err(_) => return Err(panicked(&services, &start)),
         },
     };
-    let (answered, problem) = in_problem_form(answered, id);
-    let (mut response, problem) = outgoing(&services, answered, problem, id);
+    let (answered, problem) = with_problem_body(answered, &start.ids.id);
+    let (mut response, problem) = with_counted_body(&services, answered, problem, &start.ids.id);
     drop(in_flight);
-    put_names(response.headers_mut(), &arrival.request);
-    guard::protect(response.headers_mut());
-    end_by_closing(&mut response);
+    set_headers(response.response_mut(), &start.ids);
+    close_without_chunking(&mut response);
     if services.health.is_draining() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    let route = response.request().match_pattern();
-    count(&services, &arrival, (route.as_deref(), response.status().as_u16()), problem.as_ref());
-    log_answer(&response, problem.as_ref(), arrival.began.elapsed());
+    let (route, status) = (response.request().match_pattern(), response.status().as_u16());
+    count(&services, &start, route.as_deref(), status, problem.as_ref());
+    log_answer(&response, problem.as_ref(), start.began.elapsed());
     Ok(response)
 }
 
-/// Before HTTP/1.1 there is no chunked coding: a body of unknown length ends with its connection (RFC 9112
-/// §6.1, §6.3).
-fn end_by_closing<B: MessageBody>(response: &mut ServiceResponse<B>) {
+/// HTTP/1.0 has no chunked encoding: a body of unknown length ends with its connection (RFC 9112 §6.1, §6.3).
+fn close_without_chunking<B: MessageBody>(response: &mut ServiceResponse<B>) {
     let is_old = response.request().version() < Version::HTTP_11;
     if is_old && response.response().body().size() == BodySize::Stream {
         let head = response.response_mut().head_mut();
@@ -133,44 +130,46 @@ fn end_by_closing<B: MessageBody>(response: &mut ServiceResponse<B>) {
 }
 
 /// Whether this is a request to hold, book or confirm.
-fn asks_for_seats(request: &ServiceRequest) -> bool {
+fn takes_seats(request: &ServiceRequest) -> bool {
     const PATHS: [&str; 2] = ["/api/v1/bookings", "/api/v1/holds"];
     *request.method() == Method::POST && PATHS.contains(&request.path())
 }
 
 fn count(
     services: &Services,
-    arrival: &RequestStart,
-    (route, status): (Option<&str>, u16),
+    start: &RequestStart,
+    route: Option<&str>,
+    status: u16,
     problem: Option<&Problem>,
 ) {
     let metrics = &services.metrics;
-    metrics.http.answered(arrival.method, route, status, arrival.began.elapsed());
+    metrics.http.answered(start.method, route, status, start.began.elapsed());
     if let Some(problem) = problem {
         metrics.reservation.answered_problem(problem.code.name(), status);
     }
-    if arrival.asks_for_seats {
+    if start.takes_seats {
         metrics.reservation.answered(status);
     }
 }
 
-/// The names by which a request is found in the log, for its caller.
-fn put_names(headers: &mut HeaderMap, request: &RequestIds) {
-    if let Ok(value) = HeaderValue::from_str(&request.id) {
+/// Adds the ids under which a request is in the log, and the security headers.
+fn set_headers<B>(response: &mut HttpResponse<B>, ids: &RequestIds) {
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&ids.id) {
         headers.insert(REQUEST_ID, value);
     }
-    if let Some(value) = request.trace.as_ref().and_then(trace::response) {
+    if let Some(value) = ids.trace.as_ref().and_then(trace::response) {
         headers.insert(trace::TRACERESPONSE, value);
     }
+    host_and_origin::set_security_headers(headers);
 }
 
-/// The answer to a request whose handler panicked; the panic has its line in the log already.
-fn panicked(services: &Services, arrival: &RequestStart) -> actix_web::Error {
+/// The answer to a request whose handler panicked; the panic has been logged already.
+fn panicked(services: &Services, start: &RequestStart) -> actix_web::Error {
     let problem = Problem::new(Code::Internal, "the request failed");
-    count(services, arrival, (None, problem.code.status()), Some(&problem));
-    let mut response = problem_response(&problem, &arrival.request.id);
-    put_names(response.headers_mut(), &arrival.request);
-    guard::protect(response.headers_mut());
+    count(services, start, None, problem.code.status(), Some(&problem));
+    let mut response = problem_response(&problem, &start.ids.id);
+    set_headers(&mut response, &start.ids);
     InternalError::from_response(problem, response).into()
 }
 
@@ -185,56 +184,43 @@ fn request_id(given: Option<&HeaderValue>) -> String {
     }
 }
 
-/// A response that failed without a problem's body, from a handler or from actix itself, gets one.
-fn in_problem_form(response: ServiceResponse, id: &str) -> (ServiceResponse, Option<Problem>) {
+/// Replaces the body of a failed response by a problem, unless the handler wrote a body of its own.
+fn with_problem_body(response: ServiceResponse, id: &str) -> (ServiceResponse, Option<Problem>) {
     if !response.status().is_client_error() && !response.status().is_server_error() {
         return (response, None);
     }
+    let has_body = !matches!(response.response().body().size(), BodySize::None)
+        && response.headers().contains_key(header::CONTENT_TYPE);
     let problem = match response.response().error() {
-        Some(error) => of(error),
-        None if has_body(&response) => return (response, None),
+        Some(error) => error.as_error::<Problem>().cloned().unwrap_or_else(|| {
+            by_status(error.as_response_error().status_code().as_u16(), &error.to_string())
+        }),
+        None if has_body => return (response, None),
         None => by_status(response.status().as_u16(), ""),
     };
     (response.into_response(problem_response(&problem, id)), Some(problem))
 }
 
-fn has_body(response: &ServiceResponse) -> bool {
-    !matches!(response.response().body().size(), BodySize::None)
-        && response.headers().contains_key(header::CONTENT_TYPE)
-}
-
-/// The response with its body as it leaves; a problem in its place if there is no room for it.
-fn outgoing(
+/// The response with its body in slices; a problem instead if the memory budget has no room for it.
+fn with_counted_body(
     services: &Services,
     response: ServiceResponse,
     problem: Option<Problem>,
     id: &str,
-) -> (ServiceResponse<Outgoing>, Option<Problem>) {
+) -> (ServiceResponse<ResponseBody>, Option<Problem>) {
     let (request, response) = response.into_parts();
     let (head, body) = response.into_parts();
-    let (response, problem) = match services.budget.admit((request.method(), request.path()), body)
-    {
-        Ok(body) => (head.set_body(body), problem),
+    match services.response_budget.body(request.method(), request.path(), body) {
+        Ok(body) => (ServiceResponse::new(request, head.set_body(body)), problem),
         Err(full) => {
             let response =
-                problem_response(&full, id).map_body(|_, body| Outgoing::uncounted(body));
-            (response, Some(full))
-        }
-    };
-    (ServiceResponse::new(request, response), problem)
-}
-
-/// The problem behind an error; actix's own errors are told by their status.
-fn of(error: &actix_web::Error) -> Problem {
-    match error.as_error::<Problem>() {
-        Some(problem) => problem.clone(),
-        None => {
-            let status = error.as_response_error().status_code().as_u16();
-            by_status(status, &error.to_string())
+                problem_response(&full, id).map_body(|_, body| ResponseBody::uncounted(body));
+            (ServiceResponse::new(request, response), Some(full))
         }
     }
 }
 
+/// The problem of an error of actix itself.
 fn by_status(status: u16, detail: &str) -> Problem {
     let code = match status {
         404 => Code::NotFound,
@@ -249,21 +235,16 @@ fn by_status(status: u16, detail: &str) -> Problem {
     Problem::new(code, detail)
 }
 
-/// How loud an answer is. What is refused on purpose is counted, not told one by one; that the service has
-/// begun to refuse it has its own line.
-fn level(status: u16, problem: Option<&Problem>) -> log::Level {
-    match problem.map(|problem| problem.code) {
-        Some(Code::Internal) => log::Level::Error,
-        Some(Code::Overloaded | Code::ReadOnly | Code::Draining) => log::Level::Debug,
-        _ if status >= 500 && problem.is_some() => log::Level::Warn,
-        _ => log::Level::Debug,
-    }
-}
-
-/// The one line on an answer, with what is behind a failure that has no line of its own yet.
+/// Logs an answer, with the cause of a failure that has not been logged yet. Intended refusals are counted, and logged
+/// at debug level only; the service logs separately that it has begun to refuse requests.
 fn log_answer<B>(response: &ServiceResponse<B>, problem: Option<&Problem>, took: Duration) {
     let status = response.status().as_u16();
-    let level = level(status, problem);
+    let level = match problem.map(|problem| problem.code) {
+        Some(Code::Internal) => log::Level::Error,
+        Some(Code::Overloaded | Code::ReadOnly | Code::Draining) => log::Level::Debug,
+        Some(_) if status >= 500 => log::Level::Warn,
+        _ => log::Level::Debug,
+    };
     if log::log_enabled!(level) {
         let request = response.request();
         let code = problem.map(|problem| problem.code.name());
@@ -277,6 +258,7 @@ fn log_answer<B>(response: &ServiceResponse<B>, problem: Option<&Problem>, took:
     }
 }
 
+/// Counts a request as in flight until it is dropped.
 struct InFlight(prometheus::IntGauge);
 
 impl InFlight {

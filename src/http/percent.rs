@@ -6,8 +6,7 @@ use actix_web::HttpRequest;
 
 use super::problem::Problem;
 
-/// Decodes a text. `None` where a `%` is not followed by two hexadecimal digits, or where the bytes are
-/// not UTF-8.
+/// Decodes a text. `None` if a `%` is not followed by two hexadecimal digits, or if the bytes are not UTF-8.
 pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
@@ -28,9 +27,8 @@ pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
 
 /// A parameter in the path of a request, decoded.
 ///
-/// The router has decoded all but `%25`, `%2F` and `%2B` before it looked for a route. Where something is
-/// left to decode, the segment is decoded anew from the request line: a second decoding would turn `%2541`,
-/// which means `%41`, into `A`.
+/// The router has decoded all but `%25`, `%2F` and `%2B`. If something is left, the segment is decoded from the request
+/// line: a second decoding would turn `%2541`, which means `%41`, into `A`.
 pub(super) fn path_parameter<'a>(
     request: &'a HttpRequest,
     name: &str,
@@ -40,13 +38,13 @@ pub(super) fn path_parameter<'a>(
         return Ok(Cow::Borrowed(routed));
     }
     let pattern = request.match_pattern().unwrap_or_default();
-    let is_place = |segment: &str| {
+    let is_parameter = |segment: &str| {
         segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}')) == Some(name)
     };
     let raw = pattern
         .split('/')
         .zip(request.uri().path().split('/'))
-        .find_map(|(segment, raw)| is_place(segment).then_some(raw));
+        .find_map(|(segment, raw)| is_parameter(segment).then_some(raw));
     raw.and_then(decode).ok_or_else(|| {
         let message = format!(
             "{name} is not percent-encoded UTF-8; write each % as %25, and other characters as the \
@@ -64,7 +62,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded_again(text in any::<String>()) {
+        fn an_encoded_text_is_decoded(text in any::<String>()) {
             let encoded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
             let decoded = decode(&encoded);
             prop_assert_eq!(decoded.as_deref(), Some(text.as_str()));
@@ -89,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_percent_encoding_is_not_guessed() {
+    fn an_invalid_encoding_is_not_decoded() {
         for wrong in ["%", "a%2", "%zz", "%2%35", "%+1", "%€a", "%FF", "%ED%A0%80"] {
             assert_eq!(decode(wrong), None, "{wrong}");
         }

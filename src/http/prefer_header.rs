@@ -1,4 +1,4 @@
-//! What a client would prefer (RFC 7240): an answer now, or the time to wait for one.
+//! The preferences of a client (RFC 7240): an immediate answer, or how long to wait for one.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
-/// Says that a request was taken to be answered later, as its client would have it.
+/// Confirms that a request is answered later, as its client prefers.
 pub(super) const APPLIED: (HeaderName, HeaderValue) =
     (HeaderName::from_static("preference-applied"), HeaderValue::from_static("respond-async"));
 
-/// The preferences that mean something here; what is not understood is passed over, as the RFC wants it.
+/// The supported preferences; others are ignored, as the RFC requires.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Prefer {
-    /// `respond-async`: rather told where to ask later than kept waiting.
+    /// `respond-async`: the client prefers to poll for the outcome.
     pub(super) respond_async: bool,
-    /// `wait=<seconds>`: how long the client waits gladly.
+    /// `wait=<seconds>`: how long the client waits.
     pub(super) wait: Option<Duration>,
 }
 
 impl Prefer {
-    /// The preferences of a request; of a preference that is repeated the first counts.
+    /// The preferences of a request; of a repeated preference the first counts.
     pub(super) fn of(request: &HttpRequest) -> Self {
         let values = request.headers().get_all(PREFER);
         Self::parse(values.filter_map(|value| value.to_str().ok()))
@@ -58,7 +58,7 @@ mod tests {
         }
 
         #[test]
-        fn a_time_to_wait_is_read_whatever_stands_around_it(
+        fn a_time_to_wait_is_read_among_other_preferences(
             seconds in any::<u64>(), before in "[a-z]{1,5}(=[a-z0-9]{1,5})?", after in "[a-z;=, ]{0,9}"
         ) {
             prop_assume!(!before.starts_with("wait"));
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn preferences_stand_in_one_header_or_several() {
+    fn preferences_are_in_one_header_or_several() {
         let parse = |values: &[&str]| Prefer::parse(values.iter().copied());
         let both = Prefer { respond_async: true, wait: Some(Duration::from_secs(5)) };
         for values in [

@@ -4,9 +4,9 @@ mod codes;
 
 use std::fmt;
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName};
+use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
 use super::json;
@@ -15,13 +15,13 @@ use crate::domain::rejection::{Conflict, ConflictReason};
 
 pub use codes::{Code, Payment};
 
-/// Whether the request had an effect although it failed.
+/// Whether a failed request had an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectKnown {
     /// It had none.
     None,
-    /// Not known when the answer left: repeat it with the same Idempotency-Key to learn.
+    /// Not known yet: repeat the request with the same Idempotency-Key to learn it.
     Unknown,
 }
 
@@ -35,6 +35,14 @@ pub struct FieldError {
     pub code: String,
     /// What is wrong, and the remedy.
     pub message: String,
+}
+
+impl FieldError {
+    /// The error of the field at `pointer`.
+    #[must_use]
+    pub fn new(pointer: &str, code: &str, message: impl Into<String>) -> Self {
+        Self { pointer: pointer.to_owned(), code: code.to_owned(), message: message.into() }
+    }
 }
 
 /// One seat that could not be taken, as answers show it.
@@ -51,8 +59,7 @@ pub struct ConflictBody {
     pub hold_id: Option<String>,
 }
 
-/// An error as a handler returns it. The edge writes it as `application/problem+json` and adds the
-/// request's id.
+/// An error as a handler returns it. The middleware writes it as `application/problem+json` with the request's id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Which row of the table.
@@ -71,10 +78,10 @@ pub struct Problem {
     pub conflicts: Box<[ConflictBody]>,
     /// The booking that the refusal speaks of.
     pub booking_id: Option<Box<BookingId>>,
-    /// What the resource takes instead: methods in `Allow` for 405, codings in `Accept-Encoding` for a 415
-    /// that is about the coding of a body (RFC 9110 §12.5.3).
-    pub takes: Option<Box<(HeaderName, String)>>,
-    /// What is behind it: for the log, never for the caller.
+    /// What the resource supports: methods in `Allow` for 405, encodings in `Accept-Encoding` for a 415 about the
+    /// encoding of a body (RFC 9110 §12.5.3).
+    pub supported: Option<Box<(HeaderName, String)>>,
+    /// The cause: for the log, never for the caller.
     pub reason: Option<Box<str>>,
 }
 
@@ -96,18 +103,18 @@ impl Problem {
             errors: Vec::new(),
             conflicts: Box::default(),
             booking_id: None,
-            takes: None,
+            supported: None,
             reason: None,
         }
     }
 
-    /// The same with what is behind it, which the edge writes to the log.
+    /// The same with its cause, which the middleware writes to the log.
     #[must_use]
     pub fn because(self, reason: impl fmt::Display) -> Self {
         Self { reason: Some(reason.to_string().into()), ..self }
     }
 
-    /// The wrong fields of a body. If there are too many, the last entry says so.
+    /// The wrong fields of a body. If there are too many, the last entry is `more_problems`.
     #[must_use]
     pub fn fields(mut errors: Vec<FieldError>) -> Self {
         if errors.len() > ERRORS_MAX {
@@ -136,7 +143,7 @@ impl Problem {
         Self { errors: vec![error], ..Self::new(Code::InvalidParameter, message) }
     }
 
-    /// Seats that could not be taken. By locks alone nothing is decided: it may be repeated.
+    /// Seats that could not be taken. If only locks are in the way, nothing is decided: the request may be repeated.
     #[must_use]
     pub fn conflicts(code: Code, conflicts: Vec<Conflict>, by_locks_alone: bool) -> Self {
         let mut detail = match conflicts.len() {
@@ -162,7 +169,7 @@ impl Problem {
         }
     }
 
-    /// The same where it could not be found out in time whether a hold in the way is the customer's own.
+    /// The same if it is not known whether a hold in the way is the customer's own.
     #[must_use]
     pub fn with_owners_unknown(mut self) -> Self {
         self.detail +=
@@ -170,16 +177,10 @@ impl Problem {
         self
     }
 
-    /// Nothing there, or not the caller's.
+    /// A resource that does not exist, or is not the caller's.
     #[must_use]
     pub fn not_found(what: &str) -> Self {
         Self::new(Code::NotFound, format!("there is no such {what}"))
-    }
-
-    /// The answer's status.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// The answer's body.
@@ -242,9 +243,9 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-impl actix_web::ResponseError for Problem {
+impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        self.status()
+        StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     fn error_response(&self) -> HttpResponse {
@@ -255,14 +256,14 @@ impl actix_web::ResponseError for Problem {
 /// The whole answer to a problem.
 #[must_use]
 pub fn problem_response(problem: &Problem, id: &str) -> HttpResponse {
-    let mut response = HttpResponse::build(problem.status());
+    let mut response = HttpResponse::build(problem.status_code());
     response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     if let Some(seconds) = problem.retry_after {
         response.insert_header((header::RETRY_AFTER, seconds.to_string()));
     }
-    if let Some((name, takes)) = problem.takes.as_deref() {
-        response.insert_header((name.clone(), takes.as_str()));
+    if let Some((name, supported)) = problem.supported.as_deref() {
+        response.insert_header((name.clone(), supported.as_str()));
     }
     if problem.code == Code::Unauthenticated {
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));

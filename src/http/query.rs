@@ -1,75 +1,52 @@
-//! Query parameters. A route takes those that the type of its query reads; any other one, and one that is
-//! given twice, is refused before the handler runs.
+//! Query parameters. A route has those that the type of its query reads; any other one, and one that is given twice,
+//! is refused before the handler runs.
 
-use std::future::{Ready, ready};
 use std::str::FromStr;
 
-use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::http::header::HeaderMap;
 
 use super::percent;
 use super::problem::Problem;
 
-/// The most items of a page, and how many there are if the request does not say.
+/// The most items of a page, and their number if the request has none.
 const PAGE_MAX: usize = 200;
 const PAGE_DEFAULT: usize = 50;
 
 /// The most characters of an unknown parameter's name that an answer repeats.
 const NAME_SHOWN_MAX: usize = 64;
 
-/// The query of a request, read. Each handler of the API takes one.
-#[derive(Debug)]
-pub struct Query<T>(pub(crate) T);
-
-impl<T: Parameters> FromRequest for Query<T> {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(read(request.query_string()).map(Self))
-    }
-}
-
-/// What a route takes in its query.
+/// The parameters of a route.
 pub trait Parameters: Sized {
-    /// Takes the parameters out of those given. What is not taken here is unknown to the route.
-    fn read(given: &mut Given) -> Result<Self, Problem>;
+    /// Removes the parameters of the route from those given. Those left are unknown.
+    fn read(given: &mut Given<'_>) -> Result<Self, Problem>;
 }
 
-/// Reads a query.
-fn read<T: Parameters>(query: &str) -> Result<T, Problem> {
-    let mut given = Given::parse(query)?;
+/// Reads a query; some parameters may be in a header instead.
+pub(super) fn read<T: Parameters>(query: &str, headers: &HeaderMap) -> Result<T, Problem> {
+    let pieces = query.split('&').filter(|piece| !piece.is_empty());
+    let pairs = pieces.map(pair).collect::<Result<_, _>>()?;
+    let mut given = Given { pairs, known: Vec::new(), headers };
     let parameters = T::read(&mut given)?;
     given.finish()?;
     Ok(parameters)
 }
 
-/// The value of one parameter of a query that has been read as a whole before.
-pub(super) fn parameter(query: &str, name: &'static str) -> Result<Option<String>, Problem> {
-    Given::parse(query)?.one(name)
-}
-
-/// The parameters of a request that have not been taken yet.
+/// The parameters of a request that have not been read yet.
 #[derive(Debug)]
-pub struct Given {
+pub struct Given<'a> {
     pairs: Vec<(String, String)>,
-    /// The names asked for so far, if there is any pair that may turn out to be unknown.
-    taken: Vec<&'static str>,
+    /// The names read so far, if there is any pair that may turn out to be unknown.
+    known: Vec<&'static str>,
+    pub(super) headers: &'a HeaderMap,
 }
 
-impl Given {
-    fn parse(query: &str) -> Result<Self, Problem> {
-        let pieces = query.split('&').filter(|piece| !piece.is_empty());
-        let pairs = pieces.map(pair).collect::<Result<_, _>>()?;
-        Ok(Self { pairs, taken: Vec::new() })
-    }
-
+impl Given<'_> {
     /// All values of a parameter that may be repeated, in their order.
     pub fn every(&mut self, name: &'static str) -> Vec<String> {
-        if self.pairs.is_empty() && self.taken.is_empty() {
+        if self.pairs.is_empty() && self.known.is_empty() {
             return Vec::new();
         }
-        self.taken.push(name);
+        self.known.push(name);
         self.pairs.extract_if(.., |(given, _)| given == name).map(|(_, value)| value).collect()
     }
 
@@ -84,7 +61,7 @@ impl Given {
         }
     }
 
-    /// The value of a parameter that is parsed; `expected` says what it must be, for the answer if it is not.
+    /// The parsed value of a parameter; `expected` describes it for the error.
     pub fn parsed<T: FromStr>(
         &mut self,
         name: &'static str,
@@ -95,7 +72,7 @@ impl Given {
         text.parse().map(Some).map_err(wrong)
     }
 
-    /// How many items a page has at most, if the request says so.
+    /// The most items of a page, if the request has a limit.
     pub fn limit(&mut self, max: usize) -> Result<Option<usize>, Problem> {
         let expected = format!("a whole number from 1 to {max}");
         let limit: Option<usize> = self.parsed("limit", &expected)?;
@@ -107,16 +84,17 @@ impl Given {
         }
     }
 
-    /// Where a page begins.
+    /// The cursor of a page.
     pub fn cursor<T: FromStr>(&mut self) -> Result<Option<T>, Problem> {
         self.parsed("cursor", "the next_cursor of the page before")
     }
 
+    /// Refuses parameters that have not been read.
     fn finish(self) -> Result<(), Problem> {
         let Some((unknown, _)) = self.pairs.first() else { return Ok(()) };
         let shown: String =
             unknown.chars().filter(|c| !c.is_control()).take(NAME_SHOWN_MAX).collect();
-        let takes = match self.taken.as_slice() {
+        let takes = match self.known.as_slice() {
             [] => "it takes no query parameters".to_owned(),
             names => format!("it takes {}", names.join(", ")),
         };
@@ -125,7 +103,7 @@ impl Given {
     }
 }
 
-/// A `name=value` of a query, as forms write it: `+` is a blank.
+/// A `name=value` of a query in the encoding of forms: `+` is a blank.
 fn pair(piece: &str) -> Result<(String, String), Problem> {
     let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
     let text = |encoded: &str| {
@@ -144,7 +122,7 @@ fn pair(piece: &str) -> Result<(String, String), Problem> {
 pub struct NoParameters;
 
 impl Parameters for NoParameters {
-    fn read(_: &mut Given) -> Result<Self, Problem> {
+    fn read(_: &mut Given<'_>) -> Result<Self, Problem> {
         Ok(Self)
     }
 }
@@ -159,7 +137,7 @@ pub struct PageQuery<T> {
 }
 
 impl<T: FromStr> Parameters for PageQuery<T> {
-    fn read(given: &mut Given) -> Result<Self, Problem> {
+    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
         let limit = given.limit(PAGE_MAX)?.unwrap_or(PAGE_DEFAULT);
         Ok(Self { after: given.cursor()?, limit })
     }
@@ -171,6 +149,10 @@ mod tests {
 
     use super::*;
     use crate::domain::ids::{BookingId, EventId, HistoryId, InHistory};
+
+    fn read<T: Parameters>(query: &str) -> Result<T, Problem> {
+        super::read(query, &HeaderMap::new())
+    }
 
     proptest! {
         #[test]

@@ -1,68 +1,63 @@
-//! Answers to HTTP responses: headers that point at what was made, and conditional reads.
+//! HTTP responses: their headers, bodies, and conditional reads.
 
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, Header as _, HeaderName, HeaderValue, IfNoneMatch};
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
+use crate::domain::catalogue::Page;
 use crate::domain::effect::{ExecutedCommand, Once, Outcome, RecordedAnswer, Resource};
 use crate::seat_map::{ContentEncoding, MapAnswer};
 
 use super::problem::Problem;
-use super::responses::render;
+use super::request::HttpResult;
+use super::responses::{PageBody, render};
 use super::stored_response::resource;
 
-/// Says that the answer was given before, under the same Idempotency-Key.
+/// Marks an answer that was given before under the same Idempotency-Key.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The version of the seats that an answer is at or after.
 const VERSION: HeaderName = HeaderName::from_static("x-seatlock-version");
 
-/// How many seconds old a map is, while nobody can be asked for a newer one.
+/// The age of a map in seconds, while no newer one can be read.
 const STALE: HeaderName = HeaderName::from_static("x-seatlock-stale");
 
-/// How long an answer may be kept (RFC 9111 §5.2.2).
+/// How long an answer may be cached (RFC 9111 §5.2.2).
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Keep {
-    /// A map: for a moment, and stale for a moment more while it is fetched anew (RFC 5861).
-    Moment,
+pub(super) enum CachePolicy {
+    /// A map: for a second, and stale for five more while it is revalidated (RFC 5861).
+    Brief,
     /// A version of a plan: it never changes.
-    Always,
-    /// What an upgrade of the service changes: asked for again each time. It needs no key.
-    Confirmed,
+    Immutable,
+    /// A document that an upgrade of the service changes: revalidated each time.
+    Revalidate,
 }
 
-/// Who may keep answers: caches that serve anybody only if anybody may read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Readers {
-    /// No key is needed.
-    Anybody,
-    /// A key is needed.
-    KeyHolders,
-}
-
-impl Keep {
-    fn by(self, readers: Readers) -> &'static str {
-        match (readers, self) {
-            (Readers::Anybody, Self::Moment) => "public, max-age=1, stale-while-revalidate=5",
-            (Readers::KeyHolders, Self::Moment) => "private, max-age=1, stale-while-revalidate=5",
-            (Readers::Anybody, Self::Always) => "public, max-age=31536000, immutable",
-            (Readers::KeyHolders, Self::Always) => "private, max-age=31536000, immutable",
-            (_, Self::Confirmed) => "no-cache",
+impl CachePolicy {
+    /// The value of `Cache-Control`; shared caches may keep only what is `public`, which needs no key.
+    pub(super) fn header(self, public: bool) -> &'static str {
+        match (self, public) {
+            (Self::Brief, true) => "public, max-age=1, stale-while-revalidate=5",
+            (Self::Brief, false) => "private, max-age=1, stale-while-revalidate=5",
+            (Self::Immutable, true) => "public, max-age=31536000, immutable",
+            (Self::Immutable, false) => "private, max-age=31536000, immutable",
+            (Self::Revalidate, _) => "no-cache",
         }
     }
 }
 
-/// Where the thing that an answer speaks of can be read: a path that the thing's id completes.
+/// The header with the path of the resource in an answer; its id completes the path.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum LocationHeader {
-    /// Made by this request: `Location` (RFC 9110 §10.2.2), status 201.
+    /// Created by this request: `Location` (RFC 9110 §10.2.2), status 201.
     Location(&'static str),
-    /// What the body is a representation of: `Content-Location` (RFC 9110 §8.7), status 200.
+    /// Represented by the body: `Content-Location` (RFC 9110 §8.7), status 200.
     ContentLocation(&'static str),
-    /// Nowhere else.
+    /// No header.
     None,
 }
 
@@ -116,72 +111,98 @@ fn recorded(answer: RecordedAnswer, place: LocationHeader, replayed: bool) -> Ht
     response.insert_header(header::ContentType::json()).body(answer.body)
 }
 
-/// Says which version of the seats the answer is at or after: a read with `?min_version=` sees it.
-pub(super) fn versioned(mut response: HttpResponse, version: Option<i64>) -> HttpResponse {
+/// Adds the version of the seats that the answer is at or after: a read with `?min_version=` sees it.
+pub(super) fn with_version(mut response: HttpResponse, version: Option<i64>) -> HttpResponse {
     if let Some(version) = version {
         response.headers_mut().insert(VERSION, HeaderValue::from(version));
     }
     response
 }
 
-/// A shared answer of a map: 304 if the caller has it, its bytes otherwise.
-pub(super) fn map(
-    request: &HttpRequest,
-    answer: &MapAnswer,
-    coding: ContentEncoding,
-    readers: Readers,
-) -> HttpResponse {
-    let encoded = &answer.encoded;
-    let mut response = conditional(request, &encoded.tag, (Keep::Moment, readers), || {
-        let mut response = HttpResponse::Ok();
-        response.insert_header(header::ContentType::json());
-        if coding != ContentEncoding::Identity {
-            response.insert_header((header::CONTENT_ENCODING, coding.name()));
-        }
-        response.body(encoded.body.clone())
-    });
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    versioned(aged(response, answer.stale), Some(encoded.at.at))
-}
-
-/// Adds the age of the states to an answer, if no database could give newer ones.
-pub(super) fn aged(mut response: HttpResponse, stale: Option<Duration>) -> HttpResponse {
+/// Adds the age of the states, if no database could give newer ones.
+pub(super) fn with_age(mut response: HttpResponse, stale: Option<Duration>) -> HttpResponse {
     if let Some(age) = stale {
         response.headers_mut().insert(STALE, HeaderValue::from(age.as_secs().max(1)));
     }
     response
 }
 
-/// A JSON response for one caller only.
-pub(super) fn json(body: &impl Serialize) -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+/// A shared answer of a map: 304 if the client has it.
+pub(super) fn map(
+    request: &HttpRequest,
+    answer: &MapAnswer,
+    encoding: ContentEncoding,
+    public: bool,
+) -> HttpResponse {
+    let (tag, cache) = (&answer.encoded.tag, CachePolicy::Brief.header(public));
+    let body = answer.encoded.body.clone();
+    let response = encoded(request, tag, cache, encoding, "application/json", body);
+    with_version(with_age(response, answer.stale), Some(answer.encoded.at.at))
 }
 
-/// Whether `If-None-Match` names this tag (RFC 9110 §13.1.2, weak comparison).
-#[must_use]
-pub(super) fn matches(request: &HttpRequest, tag: &str) -> bool {
-    let values = request.headers().get_all(header::IF_NONE_MATCH);
-    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|value| {
-        let value = value.trim();
-        value == "*" || value.strip_prefix("W/").unwrap_or(value) == tag
-    })
+/// A cacheable response in the encoding that the client prefers: 304 if the client has it.
+pub(super) fn encoded(
+    request: &HttpRequest,
+    tag: &str,
+    cache_control: &'static str,
+    encoding: ContentEncoding,
+    content_type: &str,
+    body: Bytes,
+) -> HttpResponse {
+    let mut response = conditional(request, tag, cache_control, || {
+        let mut response = HttpResponse::Ok();
+        response.content_type(content_type);
+        if encoding != ContentEncoding::Identity {
+            response.insert_header((header::CONTENT_ENCODING, encoding.name()));
+        }
+        response.body(body)
+    });
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    response
 }
 
-/// A response that may be kept: 304 if the caller has it, the body otherwise.
+/// A cacheable response: 304 if the client has it, and the body otherwise.
 pub(super) fn conditional(
     request: &HttpRequest,
     tag: &str,
-    (keep, readers): (Keep, Readers),
+    cache_control: &'static str,
     body: impl FnOnce() -> HttpResponse,
 ) -> HttpResponse {
     let mut response =
-        if matches(request, tag) { HttpResponse::NotModified().finish() } else { body() };
+        if is_known(request, tag) { HttpResponse::NotModified().finish() } else { body() };
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(tag) {
         headers.insert(header::ETAG, value);
     }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(keep.by(readers)));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache_control));
     response
+}
+
+/// Whether `If-None-Match` lists this tag (RFC 9110 §13.1.2; the weak comparison ignores `W/`).
+fn is_known(request: &HttpRequest, tag: &str) -> bool {
+    match IfNoneMatch::parse(request) {
+        Ok(IfNoneMatch::Any) => true,
+        Ok(IfNoneMatch::Items(known)) => {
+            known.iter().any(|known| known.tag() == tag.trim_matches('"'))
+        }
+        Err(_) => false,
+    }
+}
+
+/// A JSON response for one client only.
+pub(super) fn json(body: &impl Serialize) -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+}
+
+/// A page of a list.
+pub(super) fn page<T, B: From<T> + Serialize>(page: Page<T>) -> HttpResponse {
+    let items: Vec<B> = page.items.into_iter().map(B::from).collect();
+    json(&PageBody { items, next_cursor: page.next_cursor })
+}
+
+/// One resource, or 404.
+pub(super) fn found<T, B: From<T> + Serialize>(found: Option<T>, what: &str) -> HttpResult {
+    found.map(|found| json(&B::from(found))).ok_or_else(|| Problem::not_found(what))
 }
 
 #[cfg(test)]
@@ -191,11 +212,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_needs_a_key_is_kept_by_no_shared_cache() {
-        for keep in [Keep::Moment, Keep::Always] {
-            let (anybody, holders) = (keep.by(Readers::Anybody), keep.by(Readers::KeyHolders));
-            assert_eq!(anybody.replacen("public", "private", 1), holders);
-            assert!(anybody.starts_with("public, max-age="), "{anybody}");
+    fn no_shared_cache_keeps_an_answer_that_needs_a_key() {
+        for policy in [CachePolicy::Brief, CachePolicy::Immutable] {
+            let (public, private) = (policy.header(true), policy.header(false));
+            assert_eq!(public.replacen("public", "private", 1), private);
+            assert!(public.starts_with("public, max-age="), "{public}");
         }
     }
 
@@ -205,9 +226,9 @@ mod tests {
             TestRequest::default().insert_header((header::IF_NONE_MATCH, value)).to_http_request()
         };
         for value in ["\"7\"", "W/\"7\"", "\"6\", \"7\"", "*"] {
-            assert!(matches(&asks(value), "\"7\""), "{value}");
+            assert!(is_known(&asks(value), "\"7\""), "{value}");
         }
-        assert!(!matches(&asks("\"70\""), "\"7\""));
-        assert!(!matches(&TestRequest::default().to_http_request(), "\"7\""));
+        assert!(!is_known(&asks("\"70\""), "\"7\""));
+        assert!(!is_known(&TestRequest::default().to_http_request(), "\"7\""));
     }
 }

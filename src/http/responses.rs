@@ -1,4 +1,4 @@
-//! The bodies of answers: effects and rows as JSON. An answer under an Idempotency-Key is recorded as it is sent.
+//! The bodies of answers: effects and rows as JSON, also those that are kept under an Idempotency-Key.
 
 mod plan;
 
@@ -152,7 +152,7 @@ pub struct ScheduleBody {
     pub starts_at: String,
     /// ISO 4217 code of all prices.
     pub currency: String,
-    /// RFC 3339; on sale at once if absent.
+    /// RFC 3339; on sale immediately if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sales_open_at: Option<String>,
     /// RFC 3339; never closes if absent.
@@ -255,28 +255,20 @@ impl From<BlockView> for BlockBody {
 
 impl From<Event> for EventBody {
     fn from(event: Event) -> Self {
-        Self {
-            id: event.id.to_string(),
-            name: event.name,
-            created_at: time::write(event.created_at),
-        }
+        let (id, created_at) = (event.id.to_string(), time::write(event.created_at));
+        Self { id, name: event.name, created_at }
     }
 }
 
 impl From<Counts> for CountsBody {
-    fn from(counts: Counts) -> Self {
-        Self {
-            available: counts.available,
-            held: counts.held,
-            booked: counts.booked,
-            blocked: counts.blocked,
-        }
+    fn from(Counts { available, held, booked, blocked }: Counts) -> Self {
+        Self { available, held, booked, blocked }
     }
 }
 
 impl From<PlanVersion> for PlanVersionBody {
-    fn from(plan: PlanVersion) -> Self {
-        Self { id: plan.id, version: plan.version }
+    fn from(PlanVersion { id, version }: PlanVersion) -> Self {
+        Self { id, version }
     }
 }
 

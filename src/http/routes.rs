@@ -5,21 +5,21 @@ use std::sync::Arc;
 use actix_web::guard;
 use actix_web::http::header;
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, Data, Payload, ServiceConfig};
+use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, Route};
 
-use super::guard::Unlimited;
 use super::handlers::{
     blocks, bookings, events, holds, operations, plans, requests, schedules, seats, stream,
 };
+use super::host_and_origin::Unlimited;
 use super::problem::{Code, Problem};
-use super::query::{Parameters, Query};
-use super::{Services, auth, documents};
+use super::query::Parameters;
+use super::request::ApiRequest;
+use super::{auth, documents};
 
-/// Every route. `/api` is for callers with the key; the rest is for whoever can reach the port. They are
-/// tried in this order, so the busiest come first.
+/// Every route. `/api` needs the key, the rest does not. They are tried in this order, so the busiest come first.
 pub fn routes(config: &mut ServiceConfig) {
-    config.configure(api).configure(beside_the_api).default_service(web::to(nothing));
+    config.configure(api).configure(outside_the_api).default_service(web::to(not_found));
 }
 
 fn api(config: &mut ServiceConfig) {
@@ -40,7 +40,7 @@ fn api(config: &mut ServiceConfig) {
             .service(at("/schedules/{id}/seats", [get(seats::list)]))
             .service(at("/schedules/{id}/availability", [get(seats::availability)]))
             .service(at("/schedules/{id}/stream", [get(stream::listen)]))
-            // the box office
+            // the admin API
             .service(at("/events", [get(events::list), post(events::create)]))
             .service(at("/events/{id}", [get(events::read)]))
             .service(at("/events/{id}/schedules", [get(schedules::list), post(schedules::create)]))
@@ -48,19 +48,19 @@ fn api(config: &mut ServiceConfig) {
             .service(at("/seat-plans/{id}/versions/{version}", [get(plans::read)]))
             .service(at("/schedules/{id}/blocks", [get(blocks::list), post(blocks::create)]))
             .service(at("/schedules/{id}/blocks/{block}", [delete(blocks::lift)]))
-            .default_service(web::to(nothing)),
+            .default_service(web::to(not_found)),
     );
 }
 
-/// What operators and integrators ask for.
-fn beside_the_api(config: &mut ServiceConfig) {
+/// What operators and integrators read.
+fn outside_the_api(config: &mut ServiceConfig) {
     config
         .service(at("/livez", [page(operations::live)]))
         .service(at("/readyz", [get(operations::ready)]))
         .service(at("/metrics", [page(operations::metrics)]))
         .service(at("/problems/{code}", [page(operations::problem)]))
         .service(at("/openapi.json", [page(documents::document)]))
-        .service(at("/docs", [page(documents::entrance)]))
+        .service(at("/docs", [page(documents::redirect)]))
         .service(at("/docs/{file:.*}", [page(documents::file)]));
 }
 
@@ -68,90 +68,75 @@ fn beside_the_api(config: &mut ServiceConfig) {
 pub fn metrics_routes(config: &mut ServiceConfig) {
     config
         .app_data(Unlimited)
-        .service(at("/metrics", [page(operations::metrics_apart)]))
+        .service(at("/metrics", [page(operations::own_port_metrics)]))
         .service(at("/livez", [page(operations::live)]))
         .service(at("/readyz", [get(operations::ready)]))
-        .default_service(web::to(nothing));
+        .default_service(web::to(not_found));
 }
 
 /// A handler with the methods that it answers.
-struct Answering {
+struct MethodRoute {
     methods: &'static str,
     route: Route,
 }
 
-/// A read of the API. HEAD is answered as GET is, and the server leaves the body out (RFC 9110 §9.3.2).
-fn get<F, Q>(handler: F) -> Answering
-where
-    F: Handler<(Data<Services>, HttpRequest, Query<Q>)>,
-    F::Output: Responder + 'static,
-    Q: Parameters + 'static,
-{
-    page(handler)
+macro_rules! api_methods {
+    ($($name:ident = $methods:expr, $route:expr;)+) => {
+        $(
+            /// A handler of the API for these methods; it reads its query.
+            fn $name<F, Q>(handler: F) -> MethodRoute
+            where
+                F: Handler<(ApiRequest<Q>,)>,
+                F::Output: Responder + 'static,
+                Q: Parameters + 'static,
+            {
+                MethodRoute { methods: $methods, route: $route.to(handler) }
+            }
+        )+
+    };
 }
 
-/// A write of the API with a body.
-fn post<F, Q>(handler: F) -> Answering
-where
-    F: Handler<(Data<Services>, HttpRequest, Query<Q>, Payload)>,
-    F::Output: Responder + 'static,
-    Q: Parameters + 'static,
-{
-    Answering { methods: "POST", route: web::post().to(handler) }
+api_methods! {
+    get = READS, reads();
+    post = "POST", web::post();
+    put = "PUT", web::put();
+    delete = "DELETE", web::delete();
 }
 
-/// The same with PUT.
-fn put<F, Q>(handler: F) -> Answering
-where
-    F: Handler<(Data<Services>, HttpRequest, Query<Q>, Payload)>,
-    F::Output: Responder + 'static,
-    Q: Parameters + 'static,
-{
-    Answering { methods: "PUT", route: web::put().to(handler) }
+const READS: &str = "GET, HEAD";
+
+/// HEAD is answered as GET is, and the server omits the body (RFC 9110 §9.3.2).
+fn reads() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-/// A write of the API without a body.
-fn delete<F, Q>(handler: F) -> Answering
-where
-    F: Handler<(Data<Services>, HttpRequest, Query<Q>)>,
-    F::Output: Responder + 'static,
-    Q: Parameters + 'static,
-{
-    Answering { methods: "DELETE", route: web::delete().to(handler) }
-}
-
-/// A read outside the API, whose query may hold anything.
-fn page<F, Args>(handler: F) -> Answering
+/// A read outside the API, whose query is ignored.
+fn page<F, Args>(handler: F) -> MethodRoute
 where
     F: Handler<Args>,
     F::Output: Responder + 'static,
     Args: FromRequest + 'static,
 {
-    let reads = guard::Any(guard::Get()).or(guard::Head());
-    Answering { methods: "GET, HEAD", route: web::route().guard(reads).to(handler) }
+    MethodRoute { methods: READS, route: reads().to(handler) }
 }
 
-/// A resource. It answers OPTIONS with the methods that it takes, and any other method with 405 and the
-/// same list (RFC 9110 §15.5.6).
-///
-/// A browser's preflight is such an OPTIONS request. No origin is allowed to call this API, so its answer
-/// permits nothing: it has no header of CORS.
-fn at<const N: usize>(path: &str, answering: [Answering; N]) -> Resource {
-    let methods = answering.iter().map(|answering| answering.methods);
-    let allow: Vec<&str> = methods.chain(["OPTIONS"]).collect();
+/// A resource. It answers OPTIONS with its methods, and any other method with 405 and the same list (RFC 9110
+/// §15.5.6). A browser's preflight is such an OPTIONS request; no origin may call this API, so its answer has no CORS
+/// header.
+fn at<const N: usize>(path: &str, methods: [MethodRoute; N]) -> Resource {
+    let allow: Vec<&str> = methods.iter().map(|route| route.methods).chain(["OPTIONS"]).collect();
     let allow: Arc<str> = allow.join(", ").into();
-    let routes = answering.into_iter().map(|answering| answering.route);
-    let resource = routes.fold(web::resource(path), Resource::route);
-    let options = Arc::clone(&allow);
+    let resource =
+        methods.into_iter().fold(web::resource(path), |all, method| all.route(method.route));
+    let allowed = Arc::clone(&allow);
     let options = move || {
-        let allow = (header::ALLOW, options.to_string());
+        let allow = (header::ALLOW, allowed.to_string());
         async move { HttpResponse::NoContent().insert_header(allow).finish() }
     };
     let refuse = move |request: HttpRequest| {
         let detail = format!("{} is not possible here; use {allow}", request.method());
-        let problem = Problem::new(Code::MethodNotAllowed, detail);
-        let problem =
-            Problem { takes: Some(Box::new((header::ALLOW, allow.to_string()))), ..problem };
+        let supported = Some(Box::new((header::ALLOW, allow.to_string())));
+        let problem = Problem { supported, ..Problem::new(Code::MethodNotAllowed, detail) };
         async move { Err::<String, Problem>(problem) }
     };
     resource
@@ -159,7 +144,7 @@ fn at<const N: usize>(path: &str, answering: [Answering; N]) -> Resource {
         .default_service(web::to(refuse))
 }
 
-async fn nothing(request: HttpRequest) -> Result<String, Problem> {
+async fn not_found(request: HttpRequest) -> Result<String, Problem> {
     let detail =
         format!("there is nothing at {}; /openapi.json lists what there is", request.path());
     Err(Problem::new(Code::NotFound, detail))

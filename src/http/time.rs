@@ -1,15 +1,15 @@
-//! Times on the wire: RFC 3339. They are read with any offset, and written in UTC with milliseconds, in one
-//! width, so that they sort as texts.
+//! Times in RFC 3339: read with any offset, and written in UTC with milliseconds in one width, so that they sort as
+//! texts.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::domain::clock::EpochMs;
 
-/// The last millisecond of the year 9999, behind which RFC 3339 has no times.
+/// The last millisecond of the year 9999, the last that RFC 3339 can write.
 const LAST: EpochMs = EpochMs(253_402_300_799_999);
 
-/// Why a text is not taken as a time.
+/// Why a text is not a valid time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoTime {
     /// It has another form, or names a day or an hour that does not exist.
@@ -41,15 +41,15 @@ pub fn write(time: EpochMs) -> String {
     format!("{date}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
-/// Reads a time with any offset. What is finer than a millisecond is cut off. A leap second (`23:59:60`) is
-/// read as the last millisecond before it, since Unix time has none.
+/// Reads a time with any offset, cut to milliseconds. A leap second (`23:59:60`) is read as the last millisecond before
+/// it, since Unix time has none.
 pub fn read(text: &str) -> Result<EpochMs, NoTime> {
     // RFC 3339 §5.6 has `T`, in either case, and allows a blank for it.
     if !matches!(text.as_bytes().get(10), Some(b'T' | b't' | b' ')) {
         return Err(NoTime::Representation);
     }
     let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| NoTime::Representation)?;
-    // Another offset may lead out of the years that the type has, which would be a panic.
+    // A conversion to another offset could exceed the years of the type, and panic.
     let ms = time.unix_timestamp_nanos().div_euclid(1_000_000);
     let ms = i64::try_from(ms).ok().filter(|ms| (0..=LAST.0).contains(ms));
     ms.map(EpochMs).ok_or(NoTime::Range)
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn other_texts_are_refused() {
         for text in [
             "",
             "yesterday",

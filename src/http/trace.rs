@@ -1,7 +1,6 @@
-//! The caller's trace: `traceparent` as W3C Trace Context has it, read and answered.
+//! The trace of the caller (W3C Trace Context): `traceparent` is read, `traceresponse` is answered.
 //!
-//! Spans are recorded nowhere. A trace's id stands in the lines of the log, and `traceresponse` tells the
-//! caller which span of the trace this request was.
+//! No spans are recorded. The id of the trace is in the log, and `traceresponse` has the span of this request.
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -9,11 +8,11 @@ use crate::telemetry::request_context::Trace;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Says where in the caller's trace the request was; the last two digits that nothing was recorded.
+/// The request's place in the trace; its last two digits mean that no span was recorded.
 pub(super) const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
-/// A span of our own in the caller's trace; `None` without a `traceparent`, or with one that is not valid
-/// and must be ignored as if it were not there (section 4.3 of the recommendation).
+/// A new span in the caller's trace; `None` without a valid `traceparent` (section 4.3 of the recommendation: an invalid
+/// one is ignored).
 pub(super) fn of(headers: &HeaderMap, span: u64) -> Option<Trace> {
     let mut given = headers.get_all(TRACEPARENT);
     let (first, second) = (given.next()?, given.next());
@@ -24,25 +23,24 @@ pub(super) fn of(headers: &HeaderMap, span: u64) -> Option<Trace> {
     Some(Trace { trace_id: trace_id.to_owned(), span_id: format!("{:016x}", span.max(1)) })
 }
 
-/// What is answered to a request in a trace.
+/// The value of `traceresponse`.
 pub(super) fn response(trace: &Trace) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("00-{}-{}-00", trace.trace_id, trace.span_id)).ok()
 }
 
-/// The `trace-id` of `version "-" trace-id "-" parent-id "-" trace-flags`. A version above 00 may have more
-/// after that.
+/// The `trace-id` of `version "-" trace-id "-" parent-id "-" trace-flags`; a version above 00 may have more parts.
 fn trace_id(text: &str) -> Option<&str> {
     let mut parts = text.splitn(5, '-');
     let version = hex(parts.next()?, 2)?;
     let (trace_id, parent_id) = (hex(parts.next()?, 32)?, hex(parts.next()?, 16)?);
     hex(parts.next()?, 2)?;
     let more = parts.next().is_some();
-    let nobody = |id: &str| id.bytes().all(|digit| digit == b'0');
-    let valid = version != "ff" && !nobody(trace_id) && !nobody(parent_id);
+    let is_zero = |id: &str| id.bytes().all(|digit| digit == b'0');
+    let valid = version != "ff" && !is_zero(trace_id) && !is_zero(parent_id);
     (valid && !(more && version == "00")).then_some(trace_id)
 }
 
-/// Exactly so many lowercase hexadecimal digits.
+/// A text of exactly this many lowercase hexadecimal digits.
 fn hex(text: &str, digits: usize) -> Option<&str> {
     let valid =
         text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
@@ -81,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_is_told_by_its_header_and_answered_with_a_span_of_ours() {
+    fn a_trace_is_read_from_its_header_and_answered_with_a_new_span() {
         let given = format!("00-{ID}-00f067aa0ba902b7-01");
         let trace = of(&headers(&[&given]), 0xab).unwrap();
         assert_eq!((&*trace.trace_id, &*trace.span_id), (ID, "00000000000000ab"));
@@ -93,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_valid_is_ignored() {
+    fn an_invalid_header_is_ignored() {
         let zeros = "00000000000000000000000000000000";
         for wrong in [
             "",
@@ -117,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_may_say_more() {
+    fn a_later_version_may_have_more_parts() {
         for later in ["01", "cc"] {
             let given = format!("{later}-{ID}-00f067aa0ba902b7-01");
             assert_eq!(trace_id(&given), Some(ID));

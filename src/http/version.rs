@@ -1,76 +1,57 @@
-//! The version of a schedule's seats that a caller has seen: what is answered must not be older, and nothing older
-//! may refuse.
+//! The version of a schedule's seats that a caller has seen: no answer may be older, and no older map may refuse.
 
-use actix_web::HttpRequest;
-use actix_web::http::header::{HeaderMap, HeaderName};
+use actix_web::http::header::HeaderName;
 
 use super::problem::Problem;
-use super::query::{self, Given, Parameters};
+use super::query::{Given, Parameters};
 
-/// The parameter of the query that says it.
-const PARAMETER: &str = "min_version";
-
-/// The header that says it, for callers that would rather not touch the query.
+/// The header that can be sent instead of the parameter.
 const HEADER: HeaderName = HeaderName::from_static("x-seatlock-min-version");
 
-/// The parameter in the query of a request; for a request that takes no other.
-#[derive(Debug)]
-pub struct AtLeast;
+/// The newer of the versions in the query (`min_version`) and in the header; 0 without either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MinVersion(pub i64);
 
-impl Parameters for AtLeast {
-    fn read(given: &mut Given) -> Result<Self, Problem> {
-        given.parsed::<i64>(PARAMETER, "a version, a whole number").map(|_| Self)
+impl Parameters for MinVersion {
+    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
+        let expected = "a version, a whole number";
+        let in_query: i64 = given.parsed("min_version", expected)?.unwrap_or(0);
+        let Some(value) = given.headers.get(&HEADER) else { return Ok(Self(in_query)) };
+        let in_header = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+        let wrong = || Problem::parameter("X-Seatlock-Min-Version", format!("must be {expected}"));
+        Ok(Self(in_query.max(in_header.ok_or_else(wrong)?)))
     }
-}
-
-/// The version that a request says its caller has seen, in its query or in its header; the newer of the two, and 0
-/// if it says neither.
-pub(super) fn version_seen(request: &HttpRequest) -> Result<i64, Problem> {
-    let asked = query::parameter(request.query_string(), PARAMETER)?;
-    at_least(request, asked.as_deref())
-}
-
-fn at_least(request: &HttpRequest, query: Option<&str>) -> Result<i64, Problem> {
-    let parse = |name, text: &str| {
-        let wrong = |_| Problem::parameter(name, "must be a version, a whole number");
-        text.trim().parse::<i64>().map_err(wrong)
-    };
-    let asked = query.map_or(Ok(0), |text| parse(PARAMETER, text))?;
-    let told = match in_header(request.headers()) {
-        Some(text) => parse("X-Seatlock-Min-Version", text)?,
-        None => 0,
-    };
-    Ok(asked.max(told))
-}
-
-/// The value of the header; one that is not text is no version either.
-fn in_header(headers: &HeaderMap) -> Option<&str> {
-    headers.get(&HEADER).map(|value| value.to_str().unwrap_or("not text"))
 }
 
 #[cfg(test)]
 mod tests {
-    use actix_web::test::TestRequest;
+    use actix_web::http::header::{HeaderMap, HeaderValue};
 
     use super::*;
+    use crate::http::query::read;
 
-    #[test]
-    fn a_version_comes_in_the_query_or_the_header_and_the_newer_one_counts() {
-        let none = TestRequest::default().to_http_request();
-        let told = TestRequest::default().insert_header((HEADER, "7")).to_http_request();
-        assert_eq!(at_least(&none, None).map_err(|problem| problem.detail), Ok(0));
-        assert_eq!(at_least(&none, Some("5")).map_err(|problem| problem.detail), Ok(5));
-        assert_eq!(at_least(&told, None).map_err(|problem| problem.detail), Ok(7));
-        assert_eq!(at_least(&told, Some("9")).map_err(|problem| problem.detail), Ok(9));
-        assert_eq!(at_least(&told, Some("5")).map_err(|problem| problem.detail), Ok(7));
+    fn version(query: &str, header: Option<&'static str>) -> Result<i64, Problem> {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = header {
+            headers.insert(HEADER, HeaderValue::from_static(value));
+        }
+        read::<MinVersion>(query, &headers).map(|version| version.0)
     }
 
     #[test]
-    fn what_is_no_version_is_refused_by_its_name() {
-        let strange = TestRequest::default().insert_header((HEADER, "soon")).to_http_request();
-        let told = at_least(&strange, None).unwrap_err();
-        let asked = at_least(&TestRequest::default().to_http_request(), Some("1.5")).unwrap_err();
-        for (problem, name) in [(told, "X-Seatlock-Min-Version"), (asked, "min_version")] {
+    fn a_version_comes_in_the_query_or_the_header_and_the_newer_one_counts() {
+        assert_eq!(version("", None), Ok(0));
+        assert_eq!(version("min_version=5", None), Ok(5));
+        assert_eq!(version("", Some("7")), Ok(7));
+        assert_eq!(version("min_version=9", Some("7")), Ok(9));
+        assert_eq!(version("min_version=5", Some("7")), Ok(7));
+    }
+
+    #[test]
+    fn a_value_that_is_no_version_is_refused_by_its_name() {
+        let in_header = version("", Some("soon")).unwrap_err();
+        let in_query = version("min_version=1.5", None).unwrap_err();
+        for (problem, name) in [(in_header, "X-Seatlock-Min-Version"), (in_query, "min_version")] {
             let body = serde_json::to_string(&problem.body("r")).unwrap();
             assert!(body.contains(name) && body.contains("whole number"), "{body}");
         }

@@ -1,9 +1,9 @@
-//! Requests that go through the queue in front: accepted now, executed in their order, asked for later.
+//! Requests that go through the queue: accepted now, executed in their order, polled later.
 //!
-//! 1. The line of the schedule lets the request in, unless too many wait.
-//! 2. The queue confirms that it has it; from then on it is executed, or expires.
-//! 3. Its outcome is recorded with its effect, under its own id, by whoever executes it
-//!    ([`crate::background::queue_consumer`]). Until it is there, the line tells how the request stands.
+//! 1. The waiting list of the schedule admits the request, unless it is full.
+//! 2. The queue confirms the request; from then on it is executed, or expires.
+//! 3. The consumer ([`crate::background::queue_consumer`]) records the outcome with the effect, under the id of the
+//!    request. Until then the waiting list has the position of the request.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use uuid::{ContextV7, Timestamp, Uuid};
 
-use crate::batcher::{BatcherFull, Gather};
+use crate::batcher::Gather;
 use crate::domain::clock::EpochMs;
 use crate::domain::command::{Action, Keyed, Queued, RequestKey};
 use crate::domain::effect::RecordedAnswer;
@@ -25,76 +25,89 @@ use crate::queue::{
     QueuePosition, QueuedRequest, WaitingList,
 };
 use crate::store::Store;
+use crate::telemetry::metrics::queue::Accepted;
 
 pub use crate::queue::estimate_s;
 
-/// How often an outcome is looked for that another process may have recorded.
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// How often an outcome is looked up that another process may have recorded.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Outcomes looked up at once, and those that may wait for it.
+/// Outcomes looked up in one query, and those that may wait for it.
 const LOOKUPS: (usize, usize) = (512, 16_384);
 
-/// How far this machine's idea of the database's clock may be off.
-const AHEAD: Duration = Duration::from_secs(60);
+/// Requests that share a message, and those of one partition that may wait for it.
+const MESSAGES: (usize, usize) = (128, 8_192);
 
-/// How a request through the queue stands.
+/// How much the clock of this machine may differ from that of the database.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
+
+/// The progress of a queued request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RequestProgress {
-    /// It waits, or is being executed; how it stands in its line, if that is known.
+    /// It waits, or is being executed; with its position, if that is known.
     Waiting(Option<QueuePosition>),
-    /// It was decided: the answer that the direct way would have given, or that its time was over.
+    /// It has the outcome that a direct request would have been answered with, or it has expired.
     Decided(RecordedAnswer),
 }
 
-/// A request and how it stands.
+/// A queued request and its progress.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Status {
-    /// Which request.
+pub struct RequestStatus {
+    /// Its identifier.
     pub id: RequestId,
-    /// How it stands.
+    /// Its progress.
     pub progress: RequestProgress,
-    /// From then on it is not executed any more.
+    /// It is not executed at this time or later.
     pub not_after: EpochMs,
 }
 
-impl Status {
-    /// Whether nothing more will happen.
+impl RequestStatus {
+    /// Whether the request has an outcome.
     #[must_use]
-    pub fn is_over(&self) -> bool {
-        !matches!(self.progress, RequestProgress::Waiting(_))
+    pub fn is_decided(&self) -> bool {
+        matches!(self.progress, RequestProgress::Decided(_))
     }
 }
 
 /// Why a request was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EnqueueError {
-    /// The line, or the queue, is full. It had no effect.
+    /// The waiting list, or the queue, is full. No effect.
     Full,
-    /// As many requests of its customer wait as may. It had no effect.
+    /// The customer has as many waiting requests as allowed. No effect.
     CustomerFull,
-    /// The queue is away; the reason is for the log. It had no effect.
-    Away(String),
-    /// The queue did not confirm: it may be executed.
+    /// The queue is unavailable; the reason is for the log. No effect.
+    Unavailable(String),
+    /// The queue did not confirm: the request may be executed.
     Unknown,
-    /// What it asks for does not go through the queue: a fault of this program.
-    NotQueued,
+    /// The command cannot be queued: a fault of this program.
+    NotQueueable,
 }
 
-/// Requests that share a message, and those of one partition that may wait for it.
-const TOGETHER: (usize, usize) = (128, 8_192);
+impl EnqueueError {
+    /// The label of the error in the metrics.
+    pub(crate) fn label(&self) -> Accepted {
+        match self {
+            Self::Full => Accepted::Full,
+            Self::CustomerFull => Accepted::CustomerFull,
+            Self::Unavailable(_) | Self::NotQueueable => Accepted::Away,
+            Self::Unknown => Accepted::Unknown,
+        }
+    }
+}
 
-/// A request on its way into the queue.
+/// A request that waits to be sent to the queue.
 struct OutboundMessage {
     id: RequestId,
     line: Vec<u8>,
-    /// Whether it was sent, or given up before; whoever is first decides.
+    /// Whether it was sent, or given up before that; the first of the two sets it.
     settled: Arc<AtomicBool>,
     confirm: oneshot::Sender<Result<(), PublishError>>,
 }
 
-/// The front of the queue.
-pub struct Requests {
-    /// One for each partition: what came while a message was being confirmed goes with the next.
+/// Accepts queued requests, and finds their progress and outcome.
+pub struct QueuedRequests {
+    /// One for each partition; requests that arrive while a message is being confirmed share the next one.
     senders: Vec<Gather<OutboundMessage>>,
     waiting: Arc<WaitingList>,
     outcomes: Arc<Outcomes>,
@@ -113,178 +126,176 @@ pub struct RequestLimits {
     /// How long a request may wait.
     pub deadline: Duration,
     /// How long its outcome is kept.
-    pub kept: Duration,
-    /// What is recorded for a request that was not executed in time.
+    pub outcome_ttl: Duration,
+    /// Renders the outcome of a request that was not executed in time.
     pub render_expired: fn(RequestId) -> RecordedAnswer,
 }
 
 impl RequestLimits {
-    /// From when on a request is not executed any more.
     fn not_after(&self, id: RequestId) -> EpochMs {
         id.made_at().plus(self.deadline)
     }
 }
 
-/// An outcome that is looked for.
+/// An outcome that is being looked up.
 struct Lookup {
     id: RequestId,
-    found: oneshot::Sender<Result<Option<RecordedAnswer>, StoreError>>,
+    reply: oneshot::Sender<Result<Option<RecordedAnswer>, StoreError>>,
 }
 
-impl Requests {
-    /// Wires the front. Must be called inside a tokio runtime.
+impl QueuedRequests {
+    /// Starts the batchers. Must be called inside a tokio runtime.
     #[must_use]
     pub fn new(
-        queue: Arc<dyn Queue>,
+        queue: &Arc<dyn Queue>,
         waiting: Arc<WaitingList>,
         outcomes: Arc<Outcomes>,
         store: Arc<Store>,
         limits: RequestLimits,
     ) -> Self {
         let from = Arc::clone(&store);
-        let lookups = Gather::start(LOOKUPS, move |gathered| look_up(Arc::clone(&from), gathered));
+        let lookups = Gather::start(LOOKUPS, move |batch| look_up(Arc::clone(&from), batch));
         let from = Arc::clone(&store);
-        let expiries = Gather::start(LOOKUPS, move |late| expire(Arc::clone(&from), limits, late));
+        let expiries =
+            Gather::start(LOOKUPS, move |batch| expire(Arc::clone(&from), limits, batch));
         let senders = Partition::all(limits.partitions).map(|partition| {
-            let queue = Arc::clone(&queue);
-            Gather::start(TOGETHER, move |parcels| send(Arc::clone(&queue), partition, parcels))
+            let queue = Arc::clone(queue);
+            Gather::start(MESSAGES, move |batch| send(Arc::clone(&queue), partition, batch))
         });
-        let (senders, ids) = (senders.collect(), Mutex::new(ContextV7::new()));
+        let senders = senders.collect();
+        let ids = Mutex::new(ContextV7::new());
         Self { senders, waiting, outcomes, store, lookups, expiries, ids, limits }
     }
 
-    /// Takes a request to hold, book or confirm into the queue.
+    /// Accepts a request to hold, book or confirm.
     pub async fn accept(
         &self,
         schedule: ScheduleId,
         action: Action,
         keyed: Option<Keyed>,
-    ) -> Result<Status, EnqueueError> {
+    ) -> Result<RequestStatus, EnqueueError> {
         let now = self.store.clock();
         let id = RequestId { schedule, uuid: self.new_uuid(now) };
         let not_after = self.limits.not_after(id);
         let request = QueuedRequest::of(Queued { id, not_after }, action, keyed);
-        let request = request.ok_or(EnqueueError::NotQueued)?;
+        let request = request.ok_or(EnqueueError::NotQueueable)?;
         let customer = request.customer();
-        let newcomer = QueueEntry { id, customer: customer.clone(), now, until: not_after };
-        let position = match self.waiting.add(newcomer).await {
+        let entry = QueueEntry { id, customer: customer.clone(), now, until: not_after };
+        let position = match self.waiting.add(entry).await {
             Entry::At(position) => position,
             Entry::CustomerFull => return Err(EnqueueError::CustomerFull),
             Entry::Full => return Err(EnqueueError::Full),
         };
-        let refused = match self.publish(&request).await {
+        let error = match self.publish(&request).await {
             Ok(()) => {
                 let per_second = self.waiting.throughput(schedule);
                 let standing = QueuePosition { position, running: false, per_second };
                 let progress = RequestProgress::Waiting(Some(standing));
-                return Ok(Status { id, progress, not_after });
+                return Ok(RequestStatus { id, progress, not_after });
             }
+            // The queue may have it, so it keeps its position.
+            Err(PublishError::Unknown) => return Err(EnqueueError::Unknown),
             Err(PublishError::Full) => EnqueueError::Full,
             Err(PublishError::Unavailable(reason) | PublishError::Rejected(reason)) => {
-                EnqueueError::Away(reason)
+                EnqueueError::Unavailable(reason)
             }
-            // It keeps its place: it may be there.
-            Err(PublishError::Unknown) => return Err(EnqueueError::Unknown),
         };
         self.waiting.remove(schedule, &[(id, customer)], false).await;
-        Err(refused)
+        Err(error)
     }
 
-    /// Sends a request to the queue, together with those that come at the same time.
+    /// Sends a request to the queue, together with those that arrive at the same time.
     async fn publish(&self, request: &QueuedRequest) -> Result<(), PublishError> {
         let id = request.queued.id;
         let partition = Partition::of(id.schedule, self.limits.partitions);
+        let sender = self.senders.get(usize::from(partition.0)).ok_or(PublishError::Full)?;
         let (confirm, confirmed) = oneshot::channel();
         let settled = Arc::new(AtomicBool::new(false));
-        let parcel =
+        let message =
             OutboundMessage { id, line: request.encode(), settled: Arc::clone(&settled), confirm };
-        let sender = self.senders.get(usize::from(partition.0));
-        let sent = sender.map(|sender| sender.push(parcel));
-        sent.unwrap_or(Err(BatcherFull)).map_err(|_| PublishError::Full)?;
+        sender.push(message).map_err(|_| PublishError::Full)?;
         match tokio::time::timeout(PUBLISH_LIMIT, confirmed).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(PublishError::Unknown),
             Err(_) if settled.swap(true, Ordering::SeqCst) => Err(PublishError::Unknown),
-            Err(_) => Err(PublishError::Unavailable("it has not come to sending it".to_owned())),
+            Err(_) => Err(PublishError::Unavailable("the request was not sent in time".to_owned())),
         }
     }
 
-    /// How a request stands; none if it cannot be one of ours.
-    pub async fn status(&self, id: RequestId) -> Result<Option<Status>, StoreError> {
+    /// The status of a request; `None` if no request of this installation can have this id.
+    pub async fn status(&self, id: RequestId) -> Result<Option<RequestStatus>, StoreError> {
         let decided = self.decided(id).await;
-        self.with_standing(id, decided).await
+        self.status_of(id, decided).await
     }
 
-    /// How a request stands as soon as it is decided, or after `patience`.
+    /// The status of a request as soon as it has an outcome, or after `wait_max`.
     pub async fn wait(
         &self,
         id: RequestId,
-        patience: Duration,
-    ) -> Result<Option<Status>, StoreError> {
-        let until = Instant::now() + patience;
+        wait_max: Duration,
+    ) -> Result<Option<RequestStatus>, StoreError> {
+        let until = Instant::now() + wait_max;
         let waiter = self.outcomes.wait_for(id);
         loop {
-            let news = waiter.notified();
+            let recorded_here = waiter.notified();
             let decided = self.decided(id).await;
             if Instant::now() >= until || !matches!(decided, Ok(None)) {
-                return self.with_standing(id, decided).await;
+                return self.status_of(id, decided).await;
             }
-            let next = until.min(Instant::now() + LOOK_INTERVAL);
-            // Told by this process, or in time to look for what others have recorded.
-            let _ = tokio::time::timeout_at(next, news).await;
+            let next_poll = until.min(Instant::now() + POLL_INTERVAL);
+            let _ = tokio::time::timeout_at(next_poll, recorded_here).await;
         }
     }
 
-    /// Wakes those who wait: the service is stopping.
-    pub fn dismiss(&self) {
+    /// Wakes every [`Self::wait`]: the service is stopping.
+    pub fn wake_all(&self) {
         self.outcomes.notify_all();
     }
 
-    async fn with_standing(
+    async fn status_of(
         &self,
         id: RequestId,
         decided: Result<Option<RecordedAnswer>, StoreError>,
-    ) -> Result<Option<Status>, StoreError> {
+    ) -> Result<Option<RequestStatus>, StoreError> {
         let not_after = self.limits.not_after(id);
-        let status = |progress| Ok(Some(Status { id, progress, not_after }));
+        let status = |progress| Ok(Some(RequestStatus { id, progress, not_after }));
         match decided {
             Ok(Some(answer)) => return status(RequestProgress::Decided(answer)),
-            Ok(None) if self.cannot_be_ours(id) => return Ok(None),
-            // It is not to be executed any more, and whether it has been is not known yet.
+            Ok(None) if self.is_out_of_range(id) => return Ok(None),
+            // It will not be executed, and whether it was is not known yet.
             Ok(None) if self.is_overdue(id) => return status(RequestProgress::Waiting(None)),
             _ => {}
         }
-        let standing = self.waiting.position(id).await;
+        let position = self.waiting.position(id).await;
         match decided {
-            // It waits, so there is no outcome that the database could be asked for.
-            Err(error) if standing.is_none() => Err(error),
-            _ => status(RequestProgress::Waiting(standing)),
+            Err(error) if position.is_none() => Err(error),
+            // It waits, so the database has no outcome of it.
+            _ => status(RequestProgress::Waiting(position)),
         }
     }
 
-    /// Whether an id has a time at which no request was made whose outcome could still be asked for.
-    fn cannot_be_ours(&self, id: RequestId) -> bool {
+    /// Whether the time in an id is in the future, or so long ago that its outcome is not kept.
+    fn is_out_of_range(&self, id: RequestId) -> bool {
         let (now, made_at) = (self.store.clock(), id.made_at());
-        made_at > now.plus(AHEAD) || now > made_at.plus(self.limits.kept)
+        made_at > now.plus(MAX_CLOCK_SKEW) || now > made_at.plus(self.limits.outcome_ttl)
     }
 
-    /// Whether the time of a request is over.
     fn is_overdue(&self, id: RequestId) -> bool {
         self.store.clock() >= self.limits.not_after(id)
     }
 
-    /// The outcome of a request. If its time is over and there is none, it is recorded now that it has expired,
-    /// unless it is just being executed: the answer is "expired" only when that is certain.
+    /// The outcome of a request. An overdue request without an outcome is recorded as expired, unless it is being
+    /// executed: the answer is "expired" only when that is certain.
     async fn decided(&self, id: RequestId) -> Result<Option<RecordedAnswer>, StoreError> {
         let found = ask(&self.lookups, id).await?;
-        if found.is_some() || !self.is_overdue(id) || self.cannot_be_ours(id) {
+        if found.is_some() || !self.is_overdue(id) || self.is_out_of_range(id) {
             return Ok(found);
         }
-        // The database is read-only, or the request is being executed: a later request knows more.
+        // On an error the database is read-only, or the request is being executed: a later lookup decides.
         Ok(ask(&self.expiries, id).await.unwrap_or_default())
     }
 
-    /// Ids of one process are in the order in which its requests were accepted.
+    /// The ids of one process are in the order in which it accepted the requests.
     fn new_uuid(&self, now: EpochMs) -> Uuid {
         let ms = u64::try_from(now.0).unwrap_or(0);
         let nanos = u32::try_from(ms % 1_000).unwrap_or(0) * 1_000_000;
@@ -294,42 +305,45 @@ impl Requests {
 }
 
 /// Sends requests of one partition with one message, in their order.
-async fn send(queue: Arc<dyn Queue>, partition: Partition, mut parcels: Vec<OutboundMessage>) {
-    parcels.retain(|parcel| !parcel.settled.swap(true, Ordering::SeqCst));
-    let Some(first) = parcels.first() else { return };
-    let lines: Vec<&[u8]> = parcels.iter().map(|parcel| parcel.line.as_slice()).collect();
+async fn send(queue: Arc<dyn Queue>, partition: Partition, mut batch: Vec<OutboundMessage>) {
+    batch.retain(|message| !message.settled.swap(true, Ordering::SeqCst));
+    let Some(first) = batch.first() else { return };
+    let lines: Vec<&[u8]> = batch.iter().map(|message| message.line.as_slice()).collect();
     let message = Message { id: first.id.to_string(), body: lines.join(&b'\n') };
     let result = queue.publish(partition, message).await;
-    for OutboundMessage { confirm, .. } in parcels {
+    for OutboundMessage { confirm, .. } in batch {
         drop(confirm.send(result.clone()));
     }
 }
 
-/// Asks for an outcome, together with those who ask at the same time.
-async fn ask(asked: &Gather<Lookup>, id: RequestId) -> Result<Option<RecordedAnswer>, StoreError> {
-    let (found, answer) = oneshot::channel();
-    let overfull = || StoreError::Unavailable("too many outcomes are looked for".to_owned());
-    asked.push(Lookup { id, found }).map_err(|_| overfull())?;
-    answer.await.unwrap_or_else(|_| Err(overfull()))
+/// Looks an outcome up, together with those that are looked up at the same time.
+async fn ask(
+    batcher: &Gather<Lookup>,
+    id: RequestId,
+) -> Result<Option<RecordedAnswer>, StoreError> {
+    let (reply, answer) = oneshot::channel();
+    let overloaded = || StoreError::Unavailable("too many outcomes are being looked up".to_owned());
+    batcher.push(Lookup { id, reply }).map_err(|_| overloaded())?;
+    answer.await.unwrap_or_else(|_| Err(overloaded()))
 }
 
-async fn look_up(store: Arc<Store>, gathered: Vec<Lookup>) {
-    let keys: Vec<RequestKey> = gathered.iter().map(|lookup| Queued::key(lookup.id)).collect();
-    answer(gathered, store.recorded_answers(&keys).await);
+async fn look_up(store: Arc<Store>, batch: Vec<Lookup>) {
+    let keys: Vec<RequestKey> = batch.iter().map(|lookup| Queued::key(lookup.id)).collect();
+    answer(batch, &store.recorded_answers(&keys).await);
 }
 
-/// Records that requests have expired, those that have no outcome.
-async fn expire(store: Arc<Store>, limits: RequestLimits, gathered: Vec<Lookup>) {
-    let one = |lookup: &Lookup| {
+/// Records those requests as expired that have no outcome.
+async fn expire(store: Arc<Store>, limits: RequestLimits, batch: Vec<Lookup>) {
+    let expired = |lookup: &Lookup| {
         let answer = (limits.render_expired)(lookup.id);
         (Queued::key(lookup.id), (answer, limits.not_after(lookup.id)))
     };
-    let found = store.record_overdue(gathered.iter().map(one).collect()).await;
-    answer(gathered, found);
+    let found = store.record_overdue(batch.iter().map(expired).collect()).await;
+    answer(batch, &found);
 }
 
-fn answer(gathered: Vec<Lookup>, found: Result<HashMap<RequestKey, RecordedAnswer>, StoreError>) {
-    for Lookup { id, found: reply } in gathered {
+fn answer(batch: Vec<Lookup>, found: &Result<HashMap<RequestKey, RecordedAnswer>, StoreError>) {
+    for Lookup { id, reply } in batch {
         let answer = found.as_ref().map(|found| found.get(&Queued::key(id)).cloned());
         drop(reply.send(answer.map_err(Clone::clone)));
     }

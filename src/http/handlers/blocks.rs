@@ -1,21 +1,19 @@
 //! Blocks: house seats out of sale.
 
-use actix_web::web::{Data, Payload};
-use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::command::Action;
 use crate::domain::ids::{BlockId, InHistory, ScheduleId};
-use crate::http::Services;
-use crate::http::fields::{Fields, Labels};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{Given, PageQuery, Parameters, Query};
+use crate::http::query::{Given, PageQuery, Parameters};
 use crate::http::reply::{self, LocationHeader};
+use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{BlockBody, PageBody};
-use crate::http::version::{AtLeast, version_seen};
+use crate::http::validation::{Labels, Validator};
+use crate::http::version::MinVersion;
 
-use super::{new_uuid, path_id, reserve, schedule};
+use super::new_uuid;
 
 /// The most characters of a reason.
 const REASON_MAX: usize = 200;
@@ -31,15 +29,13 @@ pub struct NewBlock {
     pub reason: String,
 }
 
-/// Which page of blocks is listed.
+/// The query of the list.
 #[derive(Debug)]
-pub struct BlocksQuery(PageQuery<InHistory<BlockId>>);
+pub struct BlocksQuery(PageQuery<InHistory<BlockId>>, MinVersion);
 
 impl Parameters for BlocksQuery {
-    fn read(given: &mut Given) -> Result<Self, Problem> {
-        let page = PageQuery::read(given)?;
-        AtLeast::read(given)?;
-        Ok(Self(page))
+    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
+        Ok(Self(PageQuery::read(given)?, MinVersion::read(given)?))
     }
 }
 
@@ -51,26 +47,20 @@ impl Parameters for BlocksQuery {
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "seats_unavailable"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn create(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<AtLeast>,
-    payload: Payload,
-) -> Result<HttpResponse, Problem> {
-    let id: ScheduleId = path_id(&request, "id", "schedule")?;
-    let (new, keyed) = services.large_json(&request, payload, Ok::<NewBlock, _>).await?;
-    let loaded = schedule(&services, id).await?;
+pub async fn create(mut api: ApiRequest<MinVersion>) -> HttpResult {
+    let id: ScheduleId = api.path_id("id", "schedule")?;
+    let (new, keyed) = api.large_json(Ok::<NewBlock, _>).await?;
+    let loaded = api.schedule(id).await?;
     let check = move || {
-        let mut fields = Fields::default();
-        let seats = fields.seats(&new.seats, &loaded.layout);
-        fields.text("/reason", &new.reason, REASON_MAX);
-        fields.finish()?;
+        let mut check = Validator::default();
+        let seats = check.seats(&new.seats, &loaded.layout);
+        check.text("/reason", &new.reason, REASON_MAX);
+        check.finish()?;
         Ok((seats, new.reason))
     };
-    let (seats, reason) = services.heavy.run(check).await?;
+    let (seats, reason) = api.services.work_permits.run_blocking(check).await?;
     let block = BlockId { schedule: id, uuid: new_uuid() };
-    let action = Action::Block { id: block, seats, reason };
-    reserve(&services, &request, action, id, keyed, LocationHeader::None).await
+    api.submit(id, Action::Block { id: block, seats, reason }, keyed, LocationHeader::None).await
 }
 
 /// The blocks of a schedule that were not lifted, by creation.
@@ -80,17 +70,12 @@ pub async fn create(
         ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = PageBody<BlockBody>),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn list(
-    services: Data<Services>,
-    request: HttpRequest,
-    Query(BlocksQuery(PageQuery { after, limit })): Query<BlocksQuery>,
-) -> Result<HttpResponse, Problem> {
-    let id: ScheduleId = path_id(&request, "id", "schedule")?;
-    let at_least = version_seen(&request)?;
-    schedule(&services, id).await?;
-    let page = services.reservation.blocks((id, at_least), after, limit).await?;
-    let items = page.items.into_iter().map(BlockBody::from).collect();
-    Ok(reply::json(&PageBody { items, next_cursor: page.next_cursor }))
+pub async fn list(api: ApiRequest<BlocksQuery>) -> HttpResult {
+    let id: ScheduleId = api.path_id("id", "schedule")?;
+    let BlocksQuery(PageQuery { after, limit }, MinVersion(version)) = api.query;
+    api.schedule(id).await?;
+    let page = api.services.bookings.blocks(id, version, after, limit).await?;
+    Ok(reply::page::<_, BlockBody>(page))
 }
 
 /// Puts a block's seats back on sale.
@@ -98,15 +83,11 @@ pub async fn list(
     params(("id" = String, Path), ("block" = String, Path), ("min_version" = Option<i64>, Query)),
     responses((status = 204, description = "lifted, or lifted before"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn lift(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<AtLeast>,
-) -> Result<HttpResponse, Problem> {
-    let id: ScheduleId = path_id(&request, "id", "schedule")?;
-    let block: BlockId = path_id(&request, "block", "block")?;
+pub async fn lift(api: ApiRequest<MinVersion>) -> HttpResult {
+    let id: ScheduleId = api.path_id("id", "schedule")?;
+    let block: BlockId = api.path_id("block", "block")?;
     if block.schedule != id {
         return Err(Problem::not_found("block"));
     }
-    reserve(&services, &request, Action::Unblock { block }, id, None, LocationHeader::None).await
+    api.submit(id, Action::Unblock { block }, None, LocationHeader::None).await
 }

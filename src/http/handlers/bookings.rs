@@ -1,23 +1,21 @@
 //! Bookings.
 
-use actix_web::web::{Data, Payload};
-use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::catalogue::BookingFilter;
 use crate::domain::command::{Action, Keyed};
 use crate::domain::ids::{BookingId, HoldId, ScheduleId};
-use crate::http::Services;
-use crate::http::fields::{Fields, IdText, Labels};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{Given, PageQuery, Parameters, Query};
+use crate::http::query::PageQuery;
 use crate::http::reply::{self, LocationHeader};
+use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{BookingBody, PageBody};
-use crate::http::version::{AtLeast, version_seen};
+use crate::http::validation::{IdText, Labels, Validator};
+use crate::http::version::MinVersion;
 
 use super::requests::RequestBody;
-use super::{in_time, new_uuid, path_id, reserve, schedule, take};
+use super::{ClaimsQuery, new_uuid};
 
 /// A new booking: seats of a schedule for a customer, or a hold to be confirmed.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
@@ -43,27 +41,10 @@ pub struct Cancellation {
     pub seats: Option<Labels>,
 }
 
-/// Which bookings are listed.
-#[derive(Debug)]
-pub struct BookingsQuery {
-    filter: BookingFilter,
-    limit: usize,
-}
+const LOCATION: LocationHeader = LocationHeader::ContentLocation("/api/v1/bookings/");
 
-impl Parameters for BookingsQuery {
-    fn read(given: &mut Given) -> Result<Self, Problem> {
-        let customer = given.parsed("customer_id", "a customer's id")?;
-        let schedule = given.parsed("schedule_id", "a schedule's id")?;
-        let PageQuery { after, limit } = PageQuery::read(given)?;
-        AtLeast::read(given)?;
-        Ok(Self { filter: BookingFilter { customer, schedule, after }, limit })
-    }
-}
-
-const PLACE: LocationHeader = LocationHeader::ContentLocation("/api/v1/bookings/");
-
-/// Books seats, or confirms a hold. A confirmed booking is durable when this answers 200; 202 tells where to
-/// ask for a request that was queued.
+/// Books seats, or confirms a hold. A confirmed booking is durable when this answers 200; 202 has the
+/// location of a request that was queued.
 #[utoipa::path(post, path = "/api/v1/bookings", tag = "customers", request_body = NewBooking,
     params(("min_version" = Option<i64>, Query),
         ("Idempotency-Key" = Option<String>, Header),
@@ -75,76 +56,62 @@ const PLACE: LocationHeader = LocationHeader::ContentLocation("/api/v1/bookings/
         (status = 422, body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "rate_limited, queue_limit_reached"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn create(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<AtLeast>,
-    payload: Payload,
-) -> Result<HttpResponse, Problem> {
-    let (new, keyed) = services.json::<NewBooking>(&request, payload).await?;
+pub async fn create(mut api: ApiRequest<MinVersion>) -> HttpResult {
+    let (new, keyed) = api.json::<NewBooking>().await?;
     match &new.hold_id {
-        Some(hold) => confirm(&services, &request, hold, &new, keyed).await,
-        None => book(&services, &request, &new, keyed).await,
+        Some(hold) => confirm(&api, hold, &new, keyed).await,
+        None => book(&api, &new, keyed).await,
     }
 }
 
-async fn book(
-    services: &Services,
-    request: &HttpRequest,
-    new: &NewBooking,
-    keyed: Option<Keyed>,
-) -> Result<HttpResponse, Problem> {
-    let mut fields = Fields::default();
-    let missing = "is missing; send schedule_id, seats and customer_id, or a hold_id";
-    for (pointer, there) in [
-        ("/schedule_id", new.schedule_id.is_some()),
-        ("/seats", new.seats.is_some()),
-        ("/customer_id", new.customer_id.is_some()),
-    ] {
-        if !there {
-            fields.fault(pointer, "missing", missing);
-        }
-    }
+async fn book(api: &ApiRequest<MinVersion>, new: &NewBooking, keyed: Option<Keyed>) -> HttpResult {
+    let mut check = Validator::default();
     let (Some(schedule_id), Some(seats), Some(customer)) =
         (&new.schedule_id, &new.seats, &new.customer_id)
     else {
-        return fields.finish().and_then(|()| Err(Problem::not_found("schedule")));
+        for (pointer, is_missing) in [
+            ("/schedule_id", new.schedule_id.is_none()),
+            ("/seats", new.seats.is_none()),
+            ("/customer_id", new.customer_id.is_none()),
+        ] {
+            if is_missing {
+                let message = "is missing; send schedule_id, seats and customer_id, or a hold_id";
+                check.error(pointer, "missing", message);
+            }
+        }
+        return Err(check.into_problem());
     };
-    let id: ScheduleId = Fields::id(schedule_id, "schedule")?;
-    let loaded = schedule(services, id).await?;
-    let seats = fields.seats(seats, &loaded.layout);
-    let customer = fields.customer("/customer_id", customer);
-    fields.finish()?;
-    let Some(customer) = customer else { return Err(Problem::not_found("customer")) };
+    let id: ScheduleId = schedule_id.parse("schedule")?;
+    let loaded = api.schedule(id).await?;
+    let seats = check.seats(seats, &loaded.layout);
+    let customer = check.customer("/customer_id", customer);
+    let Some(customer) = customer else { return Err(check.into_problem()) };
+    check.finish()?;
     let booking = BookingId { schedule: id, uuid: new_uuid() };
-    let action = Action::Book { id: booking, seats, customer };
-    take(services, request, (id, action, keyed), PLACE).await
+    api.submit(id, Action::Book { id: booking, seats, customer }, keyed, LOCATION).await
 }
 
 async fn confirm(
-    services: &Services,
-    request: &HttpRequest,
+    api: &ApiRequest<MinVersion>,
     hold: &str,
     new: &NewBooking,
     keyed: Option<Keyed>,
-) -> Result<HttpResponse, Problem> {
-    let mut fields = Fields::default();
-    for (pointer, there) in
+) -> HttpResult {
+    let mut check = Validator::default();
+    for (pointer, is_given) in
         [("/schedule_id", new.schedule_id.is_some()), ("/seats", new.seats.is_some())]
     {
-        if there {
-            fields.fault(pointer, "conflicting", "a hold has its own; leave it out");
+        if is_given {
+            check.error(pointer, "conflicting", "a hold has its own; leave it out");
         }
     }
-    let customer = match &new.customer_id {
-        Some(text) => fields.known_customer("/customer_id", text),
-        None => None,
-    };
-    fields.finish()?;
+    let customer = new.customer_id.as_ref();
+    let customer = customer.and_then(|text| check.known_customer("/customer_id", text));
+    check.finish()?;
     let hold: HoldId = hold.parse().map_err(|_| Problem::not_found("hold"))?;
     let booking = BookingId { schedule: hold.schedule, uuid: new_uuid() };
     let action = Action::Confirm { hold, booking, customer };
-    take(services, request, (hold.schedule, action, keyed), PLACE).await
+    api.submit(hold.schedule, action, keyed, LOCATION).await
 }
 
 /// One booking.
@@ -152,16 +119,10 @@ async fn confirm(
     params(("id" = String, Path), ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = BookingBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn read(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<AtLeast>,
-) -> Result<HttpResponse, Problem> {
-    let id: BookingId = path_id(&request, "id", "booking")?;
-    let at_least = version_seen(&request)?;
-    let booking = services.reservation.booking(id, at_least).await?;
-    let booking = booking.ok_or_else(|| Problem::not_found("booking"))?;
-    Ok(reply::json(&BookingBody::from(booking)))
+pub async fn read(api: ApiRequest<MinVersion>) -> HttpResult {
+    let id: BookingId = api.path_id("id", "booking")?;
+    let booking = api.services.bookings.booking(id, api.query.0).await?;
+    reply::found::<_, BookingBody>(booking, "booking")
 }
 
 /// Bookings of a customer, of a schedule or of both, by creation.
@@ -171,19 +132,16 @@ pub async fn read(
         ("cursor" = Option<String>, Query), ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = PageBody<BookingBody>),
         (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn list(
-    services: Data<Services>,
-    request: HttpRequest,
-    Query(BookingsQuery { filter, limit }): Query<BookingsQuery>,
-) -> Result<HttpResponse, Problem> {
-    let at_least = version_seen(&request)?;
-    if filter.customer.is_none() && filter.schedule.is_none() {
+pub async fn list(api: ApiRequest<ClaimsQuery<BookingId>>) -> HttpResult {
+    let ClaimsQuery { customer, schedule, page: PageQuery { after, limit }, min_version } =
+        api.query;
+    if customer.is_none() && schedule.is_none() {
         let message = "give customer_id, schedule_id or both: a list of all bookings has no index";
         return Err(Problem::parameter("customer_id", message));
     }
-    let page = services.reservation.bookings(filter, at_least, limit).await?;
-    let items = page.items.into_iter().map(BookingBody::from).collect();
-    Ok(reply::json(&PageBody { items, next_cursor: page.next_cursor }))
+    let filter = BookingFilter { customer, schedule, after };
+    let page = api.services.bookings.bookings(filter, min_version, limit).await?;
+    Ok(reply::page::<_, BookingBody>(page))
 }
 
 /// Gives a booking back, whole or in part. Repeating it changes nothing.
@@ -192,26 +150,20 @@ pub async fn list(
     responses((status = 200, body = BookingBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn cancel(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<AtLeast>,
-    payload: Payload,
-) -> Result<HttpResponse, Problem> {
-    let booking: BookingId = path_id(&request, "id", "booking")?;
-    let (what, keyed) = services.optional_json::<Cancellation>(&request, payload).await?;
-    let seats = match &what.seats {
+pub async fn cancel(mut api: ApiRequest<MinVersion>) -> HttpResult {
+    let booking: BookingId = api.path_id("id", "booking")?;
+    let (cancellation, keyed) = api.optional_json::<Cancellation>().await?;
+    let seats = match &cancellation.seats {
         Some(labels) => {
-            let loaded = services.seat_maps.schedule(booking.schedule);
-            let loaded = in_time(&services, loaded).await?;
+            let loaded = api.in_time(api.services.seat_maps.schedule(booking.schedule)).await?;
             let loaded = loaded.ok_or_else(|| Problem::not_found("booking"))?;
-            let mut fields = Fields::default();
-            let seats = fields.seats(labels, &loaded.layout);
-            fields.finish()?;
+            let mut check = Validator::default();
+            let seats = check.seats(labels, &loaded.layout);
+            check.finish()?;
             Some(seats)
         }
         None => None,
     };
-    let action = Action::Cancel { booking, seats };
-    reserve(&services, &request, action, booking.schedule, keyed, LocationHeader::None).await
+    api.submit(booking.schedule, Action::Cancel { booking, seats }, keyed, LocationHeader::None)
+        .await
 }

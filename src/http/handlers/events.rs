@@ -1,20 +1,16 @@
 //! Events.
 
-use actix_web::web::{Data, Payload};
-use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::ids::{EventId, InHistory};
 use crate::domain::rules::EVENT_NAME_MAX;
-use crate::http::Services;
-use crate::http::fields::Fields;
-use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{NoParameters, PageQuery, Query};
+use crate::http::problem::ProblemBody;
+use crate::http::query::{NoParameters, PageQuery};
 use crate::http::reply::{self, LocationHeader};
+use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{EventBody, PageBody, render_event};
-
-use super::path_id;
+use crate::http::validation::Validator;
 
 /// A new event.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
@@ -30,17 +26,12 @@ pub struct NewEvent {
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     responses((status = 201, body = EventBody, headers(("Location" = String))),
         (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn create(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<NoParameters>,
-    payload: Payload,
-) -> Result<HttpResponse, Problem> {
-    let (new, keyed) = services.json::<NewEvent>(&request, payload).await?;
-    let mut fields = Fields::default();
-    fields.text("/name", &new.name, EVENT_NAME_MAX);
-    fields.finish()?;
-    let once = services.catalogue.create_event(new.name, keyed, render_event).await?;
+pub async fn create(mut api: ApiRequest<NoParameters>) -> HttpResult {
+    let (new, keyed) = api.json::<NewEvent>().await?;
+    let mut check = Validator::default();
+    check.text("/name", &new.name, EVENT_NAME_MAX);
+    check.finish()?;
+    let once = api.services.catalogue.create_event(new.name, keyed, render_event).await?;
     reply::once(once, render_event, LocationHeader::Location("/api/v1/events/"))
 }
 
@@ -48,15 +39,9 @@ pub async fn create(
 #[utoipa::path(get, path = "/api/v1/events/{id}", tag = "box office", params(("id" = String, Path)),
     responses((status = 200, body = EventBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn read(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<NoParameters>,
-) -> Result<HttpResponse, Problem> {
-    let id: EventId = path_id(&request, "id", "event")?;
-    let event = services.catalogue.event(id).await?;
-    let event = event.ok_or_else(|| Problem::not_found("event"))?;
-    Ok(reply::json(&EventBody::from(event)))
+pub async fn read(api: ApiRequest<NoParameters>) -> HttpResult {
+    let event = api.services.catalogue.event(api.path_id("id", "event")?).await?;
+    reply::found::<_, EventBody>(event, "event")
 }
 
 /// Events by id.
@@ -64,12 +49,7 @@ pub async fn read(
     params(("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 by default"), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = PageBody<EventBody>),
         (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn list(
-    services: Data<Services>,
-    _: HttpRequest,
-    Query(asked): Query<PageQuery<InHistory<EventId>>>,
-) -> Result<HttpResponse, Problem> {
-    let page = services.catalogue.events(asked.after, asked.limit).await?;
-    let items = page.items.into_iter().map(EventBody::from).collect();
-    Ok(reply::json(&PageBody { items, next_cursor: page.next_cursor }))
+pub async fn list(api: ApiRequest<PageQuery<InHistory<EventId>>>) -> HttpResult {
+    let page = api.services.catalogue.events(api.query.after, api.query.limit).await?;
+    Ok(reply::page::<_, EventBody>(page))
 }

@@ -1,23 +1,21 @@
 //! Holds.
 
-use actix_web::web::{Data, Payload};
-use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::catalogue::HoldFilter;
 use crate::domain::command::Action;
-use crate::domain::ids::{CustomerId, HoldId, InHistory, ScheduleId};
-use crate::http::Services;
-use crate::http::fields::{Fields, IdText, Labels};
+use crate::domain::ids::{HoldId, ScheduleId};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{Given, PageQuery, Parameters, Query};
+use crate::http::query::PageQuery;
 use crate::http::reply::{self, LocationHeader};
+use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{HoldBody, PageBody};
-use crate::http::version::{AtLeast, version_seen};
+use crate::http::validation::{IdText, Labels, Validator};
+use crate::http::version::MinVersion;
 
 use super::requests::RequestBody;
-use super::{new_uuid, path_id, reserve, schedule, take};
+use super::{ClaimsQuery, new_uuid};
 
 /// A new hold.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
@@ -42,24 +40,6 @@ pub struct Extension {
     pub ttl_s: Option<u64>,
 }
 
-/// Which holds are listed.
-#[derive(Debug)]
-pub struct HoldsQuery {
-    customer: Option<CustomerId>,
-    schedule: Option<ScheduleId>,
-    page: PageQuery<InHistory<HoldId>>,
-}
-
-impl Parameters for HoldsQuery {
-    fn read(given: &mut Given) -> Result<Self, Problem> {
-        let customer = given.parsed("customer_id", "a customer's id")?;
-        let schedule = given.parsed("schedule_id", "a schedule's id")?;
-        let page = PageQuery::read(given)?;
-        AtLeast::read(given)?;
-        Ok(Self { customer, schedule, page })
-    }
-}
-
 /// Holds seats for a while.
 #[utoipa::path(post, path = "/api/v1/holds", tag = "customers", request_body = NewHold,
     params(("min_version" = Option<i64>, Query),
@@ -71,25 +51,19 @@ impl Parameters for HoldsQuery {
         (status = 422, body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "rate_limited, queue_limit_reached"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn create(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<AtLeast>,
-    payload: Payload,
-) -> Result<HttpResponse, Problem> {
-    let (new, keyed) = services.json::<NewHold>(&request, payload).await?;
-    let id: ScheduleId = Fields::id(&new.schedule_id, "schedule")?;
-    let loaded = schedule(&services, id).await?;
-    let mut fields = Fields::default();
-    let seats = fields.seats(&new.seats, &loaded.layout);
-    let customer = fields.customer("/customer_id", &new.customer_id);
-    let ttl = fields.ttl(new.ttl_s, services.hold_ttl_max);
-    fields.finish()?;
-    let Some(customer) = customer else { return Err(Problem::not_found("customer")) };
+pub async fn create(mut api: ApiRequest<MinVersion>) -> HttpResult {
+    let (new, keyed) = api.json::<NewHold>().await?;
+    let id: ScheduleId = new.schedule_id.parse("schedule")?;
+    let loaded = api.schedule(id).await?;
+    let mut check = Validator::default();
+    let seats = check.seats(&new.seats, &loaded.layout);
+    let customer = check.customer("/customer_id", &new.customer_id);
+    let ttl = check.ttl(new.ttl_s, api.services.hold_ttl_max);
+    let Some(customer) = customer else { return Err(check.into_problem()) };
+    check.finish()?;
     let hold = HoldId { schedule: id, uuid: new_uuid() };
     let action = Action::Hold { id: hold, seats, customer, ttl };
-    let place = LocationHeader::Location("/api/v1/holds/");
-    take(&services, &request, (id, action, keyed), place).await
+    api.submit(id, action, keyed, LocationHeader::Location("/api/v1/holds/")).await
 }
 
 /// Holds of a customer that are alive. A page may have fewer items than `limit`.
@@ -99,18 +73,13 @@ pub async fn create(
         ("cursor" = Option<String>, Query), ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = PageBody<HoldBody>),
         (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn list(
-    services: Data<Services>,
-    request: HttpRequest,
-    Query(HoldsQuery { customer, schedule, page }): Query<HoldsQuery>,
-) -> Result<HttpResponse, Problem> {
-    let at_least = version_seen(&request)?;
+pub async fn list(api: ApiRequest<ClaimsQuery<HoldId>>) -> HttpResult {
+    let ClaimsQuery { customer, schedule, page: PageQuery { after, limit }, min_version } =
+        api.query;
     let needed = || Problem::parameter("customer_id", "give the customer whose holds to list");
-    let PageQuery { after, limit } = page;
     let filter = HoldFilter { customer: customer.ok_or_else(needed)?, schedule, after };
-    let page = services.reservation.holds(filter, at_least, limit).await?;
-    let items = page.items.into_iter().map(HoldBody::from).collect();
-    Ok(reply::json(&PageBody { items, next_cursor: page.next_cursor }))
+    let page = api.services.bookings.holds(filter, min_version, limit).await?;
+    Ok(reply::page::<_, HoldBody>(page))
 }
 
 /// One hold.
@@ -118,16 +87,9 @@ pub async fn list(
     params(("id" = String, Path), ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = HoldBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn read(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<AtLeast>,
-) -> Result<HttpResponse, Problem> {
-    let id: HoldId = path_id(&request, "id", "hold")?;
-    let at_least = version_seen(&request)?;
-    let hold = services.reservation.hold(id, at_least).await?;
-    let hold = hold.ok_or_else(|| Problem::not_found("hold"))?;
-    Ok(reply::json(&HoldBody::from(hold)))
+pub async fn read(api: ApiRequest<MinVersion>) -> HttpResult {
+    let id: HoldId = api.path_id("id", "hold")?;
+    reply::found::<_, HoldBody>(api.services.bookings.hold(id, api.query.0).await?, "hold")
 }
 
 /// Lets a hold live longer; never shorter.
@@ -136,19 +98,13 @@ pub async fn read(
     responses((status = 200, body = HoldBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "hold_expired, hold_released, hold_confirmed")))]
-pub async fn extend(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<AtLeast>,
-    payload: Payload,
-) -> Result<HttpResponse, Problem> {
-    let hold: HoldId = path_id(&request, "id", "hold")?;
-    let (extension, keyed) = services.optional_json::<Extension>(&request, payload).await?;
-    let mut fields = Fields::default();
-    let ttl = fields.ttl(extension.ttl_s, services.hold_ttl_max);
-    fields.finish()?;
-    let action = Action::Extend { hold, ttl };
-    reserve(&services, &request, action, hold.schedule, keyed, LocationHeader::None).await
+pub async fn extend(mut api: ApiRequest<MinVersion>) -> HttpResult {
+    let hold: HoldId = api.path_id("id", "hold")?;
+    let (extension, keyed) = api.optional_json::<Extension>().await?;
+    let mut check = Validator::default();
+    let ttl = check.ttl(extension.ttl_s, api.services.hold_ttl_max);
+    check.finish()?;
+    api.submit(hold.schedule, Action::Extend { hold, ttl }, keyed, LocationHeader::None).await
 }
 
 /// Gives a hold up.
@@ -157,12 +113,7 @@ pub async fn extend(
     responses((status = 204, description = "released, or over before"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "hold_confirmed")))]
-pub async fn release(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<AtLeast>,
-) -> Result<HttpResponse, Problem> {
-    let hold: HoldId = path_id(&request, "id", "hold")?;
-    let action = Action::Release { hold };
-    reserve(&services, &request, action, hold.schedule, None, LocationHeader::None).await
+pub async fn release(api: ApiRequest<MinVersion>) -> HttpResult {
+    let hold: HoldId = api.path_id("id", "hold")?;
+    api.submit(hold.schedule, Action::Release { hold }, None, LocationHeader::None).await
 }

@@ -1,12 +1,10 @@
 //! Seat plans: immutable versions of layouts.
 
+use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::web::{Data, Payload};
-use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::catalogue::PlanVersion;
 use crate::domain::plan::{ReadPlan, SeatPlan};
 use crate::domain::rules::{PLAN_ID_RULE, is_plan_id};
 use crate::formats::csv;
@@ -15,12 +13,11 @@ use crate::formats::prices::Prices;
 use crate::http::idempotency_key::KeyHeader;
 use crate::http::media::{CSV, PlanMedia};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{Given, NoParameters, Parameters, Query};
-use crate::http::reply::{self, Keep, LocationHeader};
+use crate::http::query::{Given, NoParameters, Parameters};
+use crate::http::reply::{self, CachePolicy, LocationHeader};
+use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{EnteredPlanBody, render_plan};
-use crate::http::{Services, body, percent, plan_problem};
-
-use super::path_id;
+use crate::http::{body, json, percent, plan_problem};
 
 /// A section of equal rows.
 #[derive(Debug, ToSchema)]
@@ -51,8 +48,8 @@ pub struct DryRunBody {
     pub notes: Vec<String>,
 }
 
-/// How a plan is to be read: `?price=` may be repeated.
-#[derive(Debug)]
+/// The query of an upload; `price` may be repeated.
+#[derive(Debug, Clone)]
 pub struct PutQuery {
     dry_run: bool,
     id_from: Option<IdFrom>,
@@ -60,7 +57,7 @@ pub struct PutQuery {
 }
 
 impl Parameters for PutQuery {
-    fn read(given: &mut Given) -> Result<Self, Problem> {
+    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
         let dry_run = given.parsed("dry_run", "true or false")?.unwrap_or(false);
         let id_from = given.parsed("id_from", "guid, uuid or position")?;
         let wrong = |errors: Vec<String>| Problem::parameter("price", errors.join("; "));
@@ -71,7 +68,7 @@ impl Parameters for PutQuery {
 
 /// Stores a seat plan, as CSV or as a pretix seating plan in JSON, as the next version of a plan.
 ///
-/// CSV has a header with the columns `section`, `row`, `number` and, if wanted, `label`, `x`, `y`,
+/// CSV has a header with the columns `section`, `row`, `number` and, optionally, `label`, `x`, `y`,
 /// `category` and `price` (minor units); some other names of columns are understood, which `notes` tell. The
 /// `pointer` of an error in CSV is like `line 7, column 3`.
 #[utoipa::path(put, path = "/api/v1/seat-plans/{id}", tag = "box office",
@@ -82,22 +79,17 @@ impl Parameters for PutQuery {
     responses((status = 200, body = EnteredPlanBody),
         (status = 415, body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn put(
-    services: Data<Services>,
-    request: HttpRequest,
-    Query(query): Query<PutQuery>,
-    payload: Payload,
-) -> Result<HttpResponse, Problem> {
-    let id = percent::path_parameter(&request, "id")?.into_owned();
+pub async fn put(mut api: ApiRequest<PutQuery>) -> HttpResult {
+    let id = percent::path_parameter(&api.request, "id")?.into_owned();
     if !is_plan_id(&id) {
         return Err(Problem::field("id", "invalid_id", format!("the id of a plan {PLAN_ID_RULE}")));
     }
-    let media = PlanMedia::of_body(&request)?;
-    if media == PlanMedia::Csv && query.id_from.is_some() {
+    let media = PlanMedia::of_body(&api.request)?;
+    let PutQuery { dry_run, id_from, prices } = api.query.clone();
+    if media == PlanMedia::Csv && id_from.is_some() {
         let message = "is for pretix plans; CSV has labels in a column of its own";
         return Err(Problem::parameter("id_from", message));
     }
-    let PutQuery { dry_run, id_from, prices } = query;
     let read = move |body: &[u8], key: Option<KeyHeader>| {
         let plan = match media {
             PlanMedia::Csv => csv::parse(body, &prices),
@@ -111,12 +103,12 @@ pub async fn put(
         let keyed = key.map(|key| key.keyed(&plan.plan)).transpose()?;
         Ok((plan, keyed))
     };
-    let (plan, keyed) = services.large(&request, payload, read).await?;
+    let (plan, keyed) = api.large_body(read).await?;
     if dry_run {
         let (seats, notes) = (plan.plan.seat_count(), plan.notes);
         return Ok(reply::json(&DryRunBody { dry_run, seats, notes }));
     }
-    let once = services.catalogue.put_plan(id, plan, keyed, render_plan).await?;
+    let once = api.services.catalogue.put_plan(id, plan, keyed, render_plan).await?;
     reply::once(once, render_plan, LocationHeader::None)
 }
 
@@ -136,32 +128,23 @@ struct LayoutBody<'a> {
             headers(("ETag" = String), ("Vary" = String))),
         (status = 304, description = "not modified"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn read(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<NoParameters>,
-) -> Result<HttpResponse, Problem> {
-    let id = percent::path_parameter(&request, "id")?.into_owned();
-    // No plan has such a name, and PostgreSQL would not even read it.
+pub async fn read(api: ApiRequest<NoParameters>) -> HttpResult {
+    let id = percent::path_parameter(&api.request, "id")?.into_owned();
+    // No plan has such an id, and PostgreSQL cannot store it.
     if id.chars().any(char::is_control) {
         return Err(Problem::not_found("seat plan"));
     }
-    let version: i32 = path_id(&request, "version", "seat plan")?;
-    let found = services.catalogue.plan(id, version).await?;
+    let version: i32 = api.path_id("version", "seat plan")?;
+    let found = api.services.catalogue.plan(id.clone(), Some(version)).await?;
     let found = found.ok_or_else(|| Problem::not_found("seat plan"))?;
-    let PlanVersion { id, version } = &found.version;
-    let media = PlanMedia::wanted(&request);
-    let tag = match media {
-        PlanMedia::Json => format!("\"{}.plan-{version}\"", found.history),
-        PlanMedia::Csv => format!("\"{}.plan-{version}-csv\"", found.history),
-    };
-    let kept = (Keep::Always, services.readers());
-    let mut response = reply::conditional(&request, &tag, kept, || match media {
+    let media = PlanMedia::preferred(&api.request);
+    let suffix = if media == PlanMedia::Csv { "-csv" } else { "" };
+    let tag = format!("\"{}.plan-{version}{suffix}\"", found.history);
+    let cache = CachePolicy::Immutable.header(api.services.is_public());
+    let mut response = reply::conditional(&api.request, &tag, cache, || match media {
         PlanMedia::Json => {
-            let layout = LayoutBody { id, version: *version, plan: &found.plan };
-            HttpResponse::Ok()
-                .insert_header(header::ContentType::json())
-                .body(serde_json::to_string(&layout).unwrap_or_default())
+            let layout = LayoutBody { id: &id, version, plan: &found.plan };
+            HttpResponse::Ok().insert_header(header::ContentType::json()).body(json::write(&layout))
         }
         PlanMedia::Csv => HttpResponse::Ok().content_type(CSV).body(csv::write(&found.plan)),
     });

@@ -1,40 +1,35 @@
-//! Requests that go through the queue in front: taken with 202, asked for later.
+//! Queued requests: accepted with 202, polled or listened to later.
 
 use std::time::{Duration, Instant};
 
+use actix_web::HttpResponse;
 use actix_web::http::{Method, header};
 use actix_web::web::{Bytes, Data};
-use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::command::{Action, Keyed};
-use crate::domain::ids::{RequestId, ScheduleId};
+use crate::domain::ids::RequestId;
 use crate::http::middleware::Deadline;
 use crate::http::prefer_header::{APPLIED, Prefer};
-use crate::http::problem::{Code, EffectKnown, Problem, ProblemBody};
-use crate::http::query::{NoParameters, Query};
-use crate::http::{Services, reply, time};
-use crate::service::queued_requests::{
-    EnqueueError, RequestProgress, Requests, Status, estimate_s,
-};
-use crate::telemetry::metrics::queue::Accepted;
+use crate::http::problem::{Code, Problem, ProblemBody};
+use crate::http::query::NoParameters;
+use crate::http::request::{ApiRequest, HttpResult};
+use crate::http::sse::{self, sse_event};
+use crate::http::{Services, json, reply, time};
+use crate::service::queued_requests::{QueuedRequests, RequestProgress, RequestStatus, estimate_s};
 
-use super::{path_id, unless_known};
+const LOCATION: &str = "/api/v1/booking-requests/";
 
-/// Where a request can be asked for.
-const PLACE: &str = "/api/v1/booking-requests/";
-
-/// When a client should ask again, in seconds.
-const ASK_AGAIN: (header::HeaderName, header::HeaderValue) =
+/// When a client should poll again, in seconds.
+const RETRY_AFTER: (header::HeaderName, header::HeaderValue) =
     (header::RETRY_AFTER, header::HeaderValue::from_static("1"));
 
-/// What is left of a request's time for writing its answer.
-const FOR_THE_ANSWER: Duration = Duration::from_secs(1);
+/// The part of a request's time that is left for writing its answer.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 
-/// How often the stream of a request tells its place.
-const TELL_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the stream of a request updates its position.
+const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A request that went through the queue.
 #[derive(Debug, Serialize, ToSchema)]
@@ -57,13 +52,13 @@ pub struct RequestBody {
     /// The booking or hold that it has become.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<serde_json::Value>,
-    /// The problem that the direct way would have answered with.
+    /// The problem that a direct request would have been answered with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<serde_json::Value>,
 }
 
-impl From<Status> for RequestBody {
-    fn from(Status { id, progress, not_after }: Status) -> Self {
+impl From<RequestStatus> for RequestBody {
+    fn from(RequestStatus { id, progress, not_after }: RequestStatus) -> Self {
         let mut body = Self {
             id: id.to_string(),
             status: "queued",
@@ -76,84 +71,43 @@ impl From<Status> for RequestBody {
         };
         match progress {
             RequestProgress::Waiting(None) => {}
-            RequestProgress::Waiting(Some(standing)) => {
-                body.status = if standing.running { "running" } else { "queued" };
-                body.place = Some(standing.position);
-                body.estimate_s = estimate_s(&standing);
+            RequestProgress::Waiting(Some(position)) => {
+                body.status = if position.running { "running" } else { "queued" };
+                body.place = Some(position.position);
+                body.estimate_s = estimate_s(&position);
+            }
+            RequestProgress::Decided(answer) if answer.status < 400 => {
+                body.status = "succeeded";
+                body.result = serde_json::from_str(&answer.body).ok();
             }
             RequestProgress::Decided(answer) => {
-                let written = serde_json::from_str(&answer.body).ok();
-                if answer.status < 400 {
-                    (body.status, body.result) = ("succeeded", written);
-                } else {
-                    let late = answer.status == Code::RequestExpired.status();
-                    body.status = if late { "expired" } else { "failed" };
-                    body.error = written;
-                }
+                let is_expired = answer.status == Code::RequestExpired.status();
+                body.status = if is_expired { "expired" } else { "failed" };
+                body.error = serde_json::from_str(&answer.body).ok();
             }
         }
         body
     }
 }
 
-/// The front of the queue, if this request goes through it.
-pub(super) fn front<'a>(services: &'a Services, request: &HttpRequest) -> Option<&'a Requests> {
-    let front = services.requests.as_deref()?;
-    (services.always_queued || Prefer::of(request).respond_async).then_some(front)
-}
-
-/// Takes a request into the queue, and says where to ask for it.
-pub(super) async fn enqueue(
-    services: &Services,
-    front: &Requests,
-    request: &HttpRequest,
-    (schedule, action, keyed): (ScheduleId, Action, Option<Keyed>),
-) -> Result<HttpResponse, Problem> {
-    // With a key it may have had its effect already, which whoever executes it will see.
-    if keyed.is_none() {
-        unless_known(services, request, schedule, &action).await?;
-    }
-    let accepted = front.accept(schedule, action, keyed).await;
-    services.metrics.queue.accepted(match &accepted {
-        Ok(_) => Accepted::Queued,
-        Err(EnqueueError::Full) => Accepted::Full,
-        Err(EnqueueError::CustomerFull) => Accepted::CustomerFull,
-        Err(EnqueueError::Away(_) | EnqueueError::NotQueued) => Accepted::Away,
-        Err(EnqueueError::Unknown) => Accepted::Unknown,
-    });
-    let body = RequestBody::from(accepted?);
+/// The answer to a request that was queued.
+pub(super) fn accepted(status: RequestStatus, prefer: Prefer) -> HttpResponse {
+    let body = RequestBody::from(status);
     let mut response = HttpResponse::Accepted();
-    response.insert_header((header::LOCATION, format!("{PLACE}{}", body.id)));
-    response.insert_header(ASK_AGAIN);
+    response.insert_header((header::LOCATION, format!("{LOCATION}{}", body.id)));
+    response.insert_header(RETRY_AFTER);
     response.insert_header((header::CACHE_CONTROL, "no-store"));
-    if Prefer::of(request).respond_async {
+    if prefer.respond_async {
         response.insert_header(APPLIED);
     }
-    Ok(response.json(&body))
+    response.json(&body)
 }
 
-impl From<EnqueueError> for Problem {
-    fn from(refused: EnqueueError) -> Self {
-        match refused {
-            EnqueueError::Full => Self::new(Code::Overloaded, "too many requests are queued"),
-            EnqueueError::CustomerFull => {
-                let detail = "as many requests of this customer wait for the schedule as may";
-                let refused = Self::new(Code::QueueLimitReached, detail);
-                Self { retryable: true, retry_after: Some(1), ..refused }
-            }
-            EnqueueError::Away(reason) => {
-                Self::new(Code::DependencyUnavailable, "the queue did not take the request")
-                    .because(reason)
-            }
-            EnqueueError::Unknown => Self {
-                effect: EffectKnown::Unknown,
-                ..Self::new(
-                    Code::DependencyUnavailable,
-                    "the queue did not confirm; repeat the request with the same Idempotency-Key",
-                )
-            },
-            EnqueueError::NotQueued => Self::new(Code::Internal, "the request cannot be queued"),
-        }
+impl ApiRequest<NoParameters> {
+    fn queued_request(&self) -> Result<(&QueuedRequests, RequestId), Problem> {
+        let id: RequestId = self.path_id("id", "request")?;
+        let queue = self.services.queue.as_deref();
+        Ok((queue.ok_or_else(|| Problem::not_found("request"))?, id))
     }
 }
 
@@ -165,96 +119,82 @@ impl From<EnqueueError> for Problem {
     responses((status = 200, body = RequestBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn read(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<NoParameters>,
-) -> Result<HttpResponse, Problem> {
-    let (front, id) = asked_for(&services, &request)?;
-    let status = match Prefer::of(&request).wait {
-        None => front.status(id).await?,
+pub async fn read(api: ApiRequest<NoParameters>) -> HttpResult {
+    let (queue, id) = api.queued_request()?;
+    let status = match Prefer::of(&api.request).wait {
+        None => queue.status(id).await?,
         Some(wait) => {
-            let left = Deadline::of(&request).saturating_duration_since(Instant::now());
-            front.wait(id, wait.min(left.saturating_sub(FOR_THE_ANSWER))).await?
+            let left = Deadline::of(&api.request).saturating_duration_since(Instant::now());
+            queue.wait(id, wait.min(left.saturating_sub(ANSWER_TIME))).await?
         }
     };
     let status = status.ok_or_else(|| Problem::not_found("request"))?;
-    let over = status.is_over();
+    let is_decided = status.is_decided();
     let mut response = reply::json(&RequestBody::from(status));
-    if !over {
-        response.headers_mut().insert(ASK_AGAIN.0, ASK_AGAIN.1);
+    if !is_decided {
+        response.headers_mut().insert(RETRY_AFTER.0, RETRY_AFTER.1);
     }
     Ok(response)
 }
 
-/// A request as it stands, as server-sent events: `status` whenever that has changed, at most once a
-/// second; `outcome` when it is over, or `bye` when the service is stopping. Then the stream ends.
+/// The progress of a request, as server-sent events: `status` whenever it has changed, at most once a second;
+/// `outcome` when it is decided, or `bye` when the service is stopping. Then the stream ends.
 #[utoipa::path(get, path = "/api/v1/booking-requests/{id}/stream", tag = "customers",
     params(("id" = String, Path)),
     responses((status = 200, description = "events", content_type = "text/event-stream", body = String),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn listen(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<NoParameters>,
-) -> Result<HttpResponse, Problem> {
-    let (front, id) = asked_for(&services, &request)?;
-    let status = front.status(id).await?.ok_or_else(|| Problem::not_found("request"))?;
-    if request.method() == Method::HEAD {
-        return Ok(super::stream::head());
+pub async fn listen(api: ApiRequest<NoParameters>) -> HttpResult {
+    let (queue, id) = api.queued_request()?;
+    let status = queue.status(id).await?.ok_or_else(|| Problem::not_found("request"))?;
+    if api.request.method() == Method::HEAD {
+        return Ok(sse::head());
     }
-    let first = Telling { services: services.clone(), id, told: Vec::new(), is_over: false };
-    let events = stream::unfold((first, Some(status)), |(mut telling, status)| async {
-        let frame = telling.next(status).await?;
-        Some((Ok::<_, actix_web::Error>(frame), (telling, None)))
+    let events = Events { services: api.services.clone(), id, sent: Vec::new(), is_over: false };
+    let events = stream::unfold((events, Some(status)), |(mut events, status)| async {
+        let frame = events.next(status).await?;
+        Some((Ok::<_, actix_web::Error>(frame), (events, None)))
     });
-    let mut response = super::stream::events();
-    Ok(response.streaming(events))
+    Ok(sse::response().streaming(events))
 }
 
-/// What the listener of one request has been told.
-struct Telling {
+/// The events of one request.
+struct Events {
     services: Data<Services>,
     id: RequestId,
-    told: Vec<u8>,
+    /// The data of the last event.
+    sent: Vec<u8>,
     is_over: bool,
 }
 
-impl Telling {
-    /// The next event; none after the last.
-    async fn next(&mut self, known: Option<Status>) -> Option<Bytes> {
+impl Events {
+    /// The next event, made of `status` if that is known already; `None` after the last.
+    async fn next(&mut self, status: Option<RequestStatus>) -> Option<Bytes> {
         if self.is_over {
             return None;
         }
-        let front = self.services.requests.as_deref()?;
-        let status = match known {
+        let status = match status {
             Some(status) => Some(status),
-            None => front.wait(self.id, TELL_INTERVAL).await.ok().flatten(),
+            None => {
+                let queue = self.services.queue.as_deref()?;
+                queue.wait(self.id, UPDATE_INTERVAL).await.ok().flatten()
+            }
         };
-        if self.services.health.is_draining() && !status.as_ref().is_some_and(Status::is_over) {
+        let is_decided = status.as_ref().is_some_and(RequestStatus::is_decided);
+        if self.services.health.is_draining() && !is_decided {
             self.is_over = true;
-            return Some(Bytes::from_static(b"event: bye\ndata: {\"reason\":\"draining\"}\n\n"));
+            return Some(Bytes::from(sse_event("bye", None, b"{\"reason\":\"draining\"}")));
         }
-        // The database is away for a moment: the listener is told when it is back.
-        let Some(status) = status else { return Some(Bytes::from_static(b":\n\n")) };
-        self.is_over = status.is_over();
-        let name = if self.is_over { "outcome" } else { "status" };
-        let data = serde_json::to_vec(&RequestBody::from(status)).unwrap_or_default();
-        if data == self.told {
-            return Some(Bytes::from_static(b":\n\n"));
+        // The database is unavailable for a moment: the next event follows when it is back.
+        let Some(status) = status else { return Some(Bytes::from_static(sse::KEEP_ALIVE)) };
+        self.is_over = is_decided;
+        let data = json::write(&RequestBody::from(status)).into_bytes();
+        if data == self.sent {
+            return Some(Bytes::from_static(sse::KEEP_ALIVE));
         }
-        self.told.clone_from(&data);
-        let frame = [b"event: ", name.as_bytes(), b"\ndata: ", &data, b"\n\n"].concat();
+        let name = if is_decided { "outcome" } else { "status" };
+        let frame = sse_event(name, None, &data);
+        self.sent = data;
         Some(Bytes::from(frame))
     }
-}
-
-fn asked_for<'a>(
-    services: &'a Services,
-    request: &HttpRequest,
-) -> Result<(&'a Requests, RequestId), Problem> {
-    let id: RequestId = path_id(request, "id", "request")?;
-    let front = services.requests.as_deref();
-    Ok((front.ok_or_else(|| Problem::not_found("request"))?, id))
 }

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use actix_web::web::{Data, Payload};
-use actix_web::{HttpRequest, HttpResponse};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -16,16 +14,16 @@ use crate::domain::plan::{InlineSection, SEATS_MAX, SeatPlan};
 use crate::domain::rules::{
     CURRENCY, PLAN_ID_MAX, SEATS_PER_BOOKING, SEATS_PER_BOOKING_MAX, ScheduleRules,
 };
-use crate::http::fields::{Fields, TimeText};
+use crate::http::plan_problem;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{NoParameters, PageQuery, Query};
+use crate::http::query::{NoParameters, PageQuery};
 use crate::http::reply::{self, LocationHeader};
+use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{PageBody, ScheduleBody, render_schedule};
-use crate::http::version::{AtLeast, version_seen};
-use crate::http::{Services, plan_problem};
+use crate::http::validation::{TimeText, Validator};
+use crate::http::version::MinVersion;
 
 use super::plans::SectionBody;
-use super::{in_time, path_id, schedule};
 
 /// Where the seats come from: sections, or a stored plan by id.
 #[derive(Debug, Serialize, ToSchema)]
@@ -40,7 +38,7 @@ pub enum SeatPlanField {
 }
 
 impl<'de> Deserialize<'de> for SeatPlanField {
-    /// Not `#[serde(untagged)]`, which would lose the place of what is wrong inside.
+    /// Not `#[serde(untagged)]`, which would lose the pointer of an error inside.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Plan;
         impl<'de> Visitor<'de> for Plan {
@@ -93,7 +91,7 @@ pub struct StoredPlanField {
     pub version: Option<i32>,
 }
 
-/// Writes a plan's id as a [`StoredPlanField`] that says the same, for the fingerprint of the request.
+/// Writes a plan's id as the equal [`StoredPlanField`], for the fingerprint of the request.
 fn newest<S: Serializer>(id: &str, serializer: S) -> Result<S::Ok, S::Error> {
     StoredPlanField { id: id.to_owned(), version: None }.serialize(serializer)
 }
@@ -114,7 +112,7 @@ pub struct NewScheduleBody {
     pub starts_at: TimeText,
     /// ISO 4217 code; EUR if absent.
     pub currency: Option<String>,
-    /// RFC 3339; on sale at once if absent.
+    /// RFC 3339; on sale immediately if absent.
     pub sales_open_at: Option<TimeText>,
     /// RFC 3339; never closes if absent.
     pub sales_close_at: Option<TimeText>,
@@ -134,74 +132,70 @@ pub struct NewScheduleBody {
     responses((status = 201, body = ScheduleBody, headers(("Location" = String))),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn create(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<NoParameters>,
-    payload: Payload,
-) -> Result<HttpResponse, Problem> {
-    let event: EventId = path_id(&request, "id", "event")?;
-    let lives = (services.hold_ttl, services.hold_ttl_max);
-    let check = move |new| check(lives, event, new);
-    let ((new, source), keyed) = services.large_json(&request, payload, check).await?;
-    let once = services.catalogue.create_schedule(new, source, keyed, render_schedule).await?;
+pub async fn create(mut api: ApiRequest<NoParameters>) -> HttpResult {
+    let event: EventId = api.path_id("id", "event")?;
+    let (hold_ttl, hold_ttl_max) = (api.services.hold_ttl, api.services.hold_ttl_max);
+    let check = move |new| check(event, new, hold_ttl, hold_ttl_max);
+    let ((new, source), keyed) = api.large_json(check).await?;
+    let once = api.services.catalogue.create_schedule(new, source, keyed, render_schedule).await?;
     reply::once(once, render_schedule, LocationHeader::Location("/api/v1/schedules/"))
 }
 
-/// Checks a schedule; `hold_ttl` is the usual and the longest life of a hold.
+/// Checks a new schedule. `hold_ttl` is the life of its holds if the body has none.
 fn check(
-    (hold_ttl, longest): (Duration, Duration),
     event: EventId,
     new: NewScheduleBody,
+    hold_ttl: Duration,
+    hold_ttl_max: Duration,
 ) -> Result<(NewSchedule, PlanSource), Problem> {
-    let mut fields = Fields::default();
-    let starts_at = fields.time("/starts_at", &new.starts_at);
-    let mut time = |pointer, text: Option<TimeText>| text.map(|text| fields.time(pointer, &text));
-    let open = time("/sales_open_at", new.sales_open_at).flatten();
-    let close = time("/sales_close_at", new.sales_close_at).flatten();
-    if let (Some(open), Some(close)) = (open, close)
+    let mut check = Validator::default();
+    let starts_at = check.time("/starts_at", &new.starts_at);
+    let mut time =
+        |pointer, text: Option<TimeText>| text.and_then(|text| check.time(pointer, &text));
+    let sales_open_at = time("/sales_open_at", new.sales_open_at);
+    let sales_close_at = time("/sales_close_at", new.sales_close_at);
+    if let (Some(open), Some(close)) = (sales_open_at, sales_close_at)
         && open >= close
     {
-        fields.fault("/sales_close_at", "out_of_range", "must be later than sales_open_at");
+        check.error("/sales_close_at", "out_of_range", "must be later than sales_open_at");
     }
-    let currency = fields.currency("/currency", new.currency.as_deref().unwrap_or(CURRENCY));
+    let currency = check.currency("/currency", new.currency.as_deref().unwrap_or(CURRENCY));
     let per_booking = new.max_seats_per_booking.unwrap_or(u64::from(SEATS_PER_BOOKING));
     let most = u64::from(SEATS_PER_BOOKING_MAX);
-    let per_booking = fields.within("/max_seats_per_booking", per_booking, 1, most);
-    let per_customer = new
+    let per_booking = check.in_range("/max_seats_per_booking", per_booking, most);
+    let max_seats_per_customer = new
         .max_seats_per_customer
-        .and_then(|max| fields.within("/max_seats_per_customer", max, 1, SEATS_MAX as u64));
-    let asked = new.hold_ttl_s.map(|ttl| fields.within("/hold_ttl_s", ttl, 1, longest.as_secs()));
-    let hold_ttl = match asked {
-        Some(ttl) => Duration::from_secs(u64::from(ttl.unwrap_or(1))),
-        None => hold_ttl,
+        .and_then(|max| check.in_range("/max_seats_per_customer", max, SEATS_MAX as u64));
+    let hold_ttl = match new.hold_ttl_s {
+        Some(seconds) => check.seconds("/hold_ttl_s", seconds, hold_ttl_max),
+        None => Some(hold_ttl),
     };
-    let source = plan_source(&mut fields, new.seat_plan);
-    fields.finish()?;
-    let (Some(starts_at), Some(max_seats_per_booking), Some(currency)) =
-        (starts_at, per_booking, currency)
+    let source = plan_source(&mut check, new.seat_plan);
+    let (Some(starts_at), Some(max_seats_per_booking), Some(hold_ttl), Some(currency)) =
+        (starts_at, per_booking, hold_ttl, currency)
     else {
-        return Err(Problem::field("", "invalid", "the schedule is not valid"));
+        return Err(check.into_problem());
     };
+    check.finish()?;
     let rules = ScheduleRules {
-        sales_open_at: open,
-        sales_close_at: close,
+        sales_open_at,
+        sales_close_at,
         max_seats_per_booking,
-        max_seats_per_customer: per_customer,
+        max_seats_per_customer,
         hold_ttl,
         currency,
     };
     Ok((NewSchedule { event, starts_at, rules }, source?))
 }
 
-fn plan_source(fields: &mut Fields, plan: SeatPlanField) -> Result<PlanSource, Problem> {
+fn plan_source(check: &mut Validator, plan: SeatPlanField) -> Result<PlanSource, Problem> {
     match plan {
         SeatPlanField::Id(id) => {
-            fields.text("/seat_plan", &id, PLAN_ID_MAX);
+            check.text("/seat_plan", &id, PLAN_ID_MAX);
             Ok(PlanSource::Stored { id, version: None })
         }
         SeatPlanField::Stored(StoredPlanField { id, version }) => {
-            fields.text("/seat_plan/id", &id, PLAN_ID_MAX);
+            check.text("/seat_plan/id", &id, PLAN_ID_MAX);
             Ok(PlanSource::Stored { id, version })
         }
         SeatPlanField::Inline(InlinePlanField { sections }) => {
@@ -216,22 +210,16 @@ fn plan_source(fields: &mut Fields, plan: SeatPlanField) -> Result<PlanSource, P
     params(("id" = String, Path), ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = ScheduleBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn read(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<AtLeast>,
-) -> Result<HttpResponse, Problem> {
-    let id: ScheduleId = path_id(&request, "id", "schedule")?;
-    let loaded = schedule(&services, id).await?;
-    let at_least = version_seen(&request)?;
-    let fresh = in_time(&services, services.seat_maps.states(&loaded, at_least)).await?;
+pub async fn read(api: ApiRequest<MinVersion>) -> HttpResult {
+    let loaded = api.schedule(api.path_id("id", "schedule")?).await?;
+    let fresh = api.in_time(api.services.seat_maps.states(&loaded, api.query.0)).await?;
     let states = fresh.states;
     let body = ScheduleBody {
         version: Some(states.version),
         counts: Some(states.counts.into()),
         ..ScheduleBody::from(loaded.schedule.clone())
     };
-    Ok(reply::versioned(reply::aged(reply::json(&body), fresh.stale), Some(states.version)))
+    Ok(reply::with_version(reply::with_age(reply::json(&body), fresh.stale), Some(states.version)))
 }
 
 /// The schedules of an event by id.
@@ -239,14 +227,9 @@ pub async fn read(
     params(("id" = String, Path), ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 by default"), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = PageBody<ScheduleBody>),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn list(
-    services: Data<Services>,
-    request: HttpRequest,
-    Query(asked): Query<PageQuery<InHistory<ScheduleId>>>,
-) -> Result<HttpResponse, Problem> {
-    let event: EventId = path_id(&request, "id", "event")?;
-    let page = services.catalogue.schedules(event, asked.after, asked.limit).await?;
-    let page = page.ok_or_else(|| Problem::not_found("event"))?;
-    let items = page.items.into_iter().map(ScheduleBody::from).collect();
-    Ok(reply::json(&PageBody { items, next_cursor: page.next_cursor }))
+pub async fn list(api: ApiRequest<PageQuery<InHistory<ScheduleId>>>) -> HttpResult {
+    let event: EventId = api.path_id("id", "event")?;
+    let PageQuery { after, limit } = api.query;
+    let page = api.services.catalogue.schedules(event, after, limit).await?;
+    Ok(reply::page::<_, ScheduleBody>(page.ok_or_else(|| Problem::not_found("event"))?))
 }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -11,16 +9,14 @@ use utoipa::ToSchema;
 
 use crate::domain::ids::{InHistory, ScheduleId};
 use crate::domain::seat::status_name;
-use crate::http::Services;
 use crate::http::error_mapping::other_history;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{Given, Parameters, Query};
+use crate::http::query::{Given, Parameters};
+use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::CountsBody;
-use crate::http::version::{AtLeast, version_seen};
+use crate::http::version::MinVersion;
 use crate::http::{content_encoding, json, reply};
 use crate::seat_map::{Layout, LoadedSchedule, Representation, SeatStates};
-
-use super::{in_time, path_id, schedule};
 
 /// Seats of one page.
 const SEATS_PAGE_MAX: usize = 1_000;
@@ -68,35 +64,35 @@ pub struct AvailabilityBody {
     pub states: String,
 }
 
-/// Which seats are wanted.
+/// The query of the list.
 #[derive(Debug)]
 pub struct SeatsQuery {
     section: Option<String>,
     status: Option<u8>,
     limit: Option<usize>,
     cursor: Option<InHistory<u32>>,
+    min_version: i64,
 }
 
 impl Parameters for SeatsQuery {
-    fn read(given: &mut Given) -> Result<Self, Problem> {
-        AtLeast::read(given)?;
+    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
+        let MinVersion(min_version) = MinVersion::read(given)?;
         let status = given.one("status")?.map(|name| status_code(&name)).transpose()?;
-        Ok(Self {
-            section: given.one("section")?,
-            status,
-            limit: given.limit(SEATS_PAGE_MAX)?,
-            cursor: given.cursor()?,
-        })
+        let (section, limit) = (given.one("section")?, given.limit(SEATS_PAGE_MAX)?);
+        Ok(Self { section, status, limit, cursor: given.cursor()?, min_version })
     }
 }
 
 impl SeatsQuery {
-    /// Whether all seats are wanted, which is the answer that readers share.
+    /// Whether all seats are asked for; all readers share that answer.
     fn is_whole(&self) -> bool {
-        self.section.is_none()
-            && self.status.is_none()
-            && self.limit.is_none()
-            && self.cursor.is_none()
+        let is_filtered = self.section.is_some() || self.status.is_some();
+        !is_filtered && self.limit.is_none() && self.cursor.is_none()
+    }
+
+    fn selects(&self, seat: &MapSeat<'_>, code: u8) -> bool {
+        self.section.as_deref().is_none_or(|section| section == seat.section)
+            && self.status.is_none_or(|status| status == code)
     }
 }
 
@@ -114,55 +110,46 @@ fn status_code(name: &str) -> Result<u8, Problem> {
     responses((status = 200, body = MapBody, headers(("ETag" = String), ("X-Seatlock-Version" = i64))),
         (status = 304, description = "not modified"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn list(
-    services: Data<Services>,
-    request: HttpRequest,
-    Query(asked): Query<SeatsQuery>,
-) -> Result<HttpResponse, Problem> {
-    let id: ScheduleId = path_id(&request, "id", "schedule")?;
-    let at_least = version_seen(&request)?;
-    let loaded = schedule(&services, id).await?;
-    if asked.is_whole() {
-        return shared(&services, &request, &loaded, Representation::Seats, at_least).await;
+pub async fn list(api: ApiRequest<SeatsQuery>) -> HttpResult {
+    let (id, query): (ScheduleId, _) = (api.path_id("id", "schedule")?, &api.query);
+    let loaded = api.schedule(id).await?;
+    if query.is_whole() {
+        return shared_map(&api, &loaded, Representation::Seats, query.min_version).await;
     }
-    let fresh = in_time(&services, services.seat_maps.states(&loaded, at_least)).await?;
+    let fresh = api.in_time(api.services.seat_maps.states(&loaded, query.min_version)).await?;
     let states = fresh.states;
-    if asked.cursor.is_some_and(|from| from.history != states.history) {
+    if query.cursor.is_some_and(|from| from.history != states.history) {
         return Err(other_history());
     }
-    let wanted = |seat: &MapSeat<'_>, code: u8| {
-        asked.section.as_deref().is_none_or(|section| section == seat.section)
-            && asked.status.is_none_or(|status| status == code)
-    };
-    let from = asked.cursor.map_or(0, |from| from.at);
-    let (seats, next_cursor) = select(&loaded.layout, &states, from, asked.limit, wanted);
+    let from = query.cursor.map_or(0, |from| from.at);
+    let selected = |seat: &MapSeat<'_>, code| query.selects(seat, code);
+    let (seats, next_cursor) = select(&loaded.layout, &states, from, query.limit, selected);
     let version = states.version;
     let body = MapBody { schedule_id: id.to_string(), version, seats, next_cursor };
-    Ok(reply::versioned(reply::aged(reply::json(&body), fresh.stale), Some(version)))
+    Ok(reply::with_version(reply::with_age(reply::json(&body), fresh.stale), Some(version)))
 }
 
-/// The answer that all readers of a form share, in the coding that this one likes best.
-async fn shared(
-    services: &Services,
-    request: &HttpRequest,
+/// The answer that all readers of a representation share, in the encoding that this reader prefers.
+async fn shared_map<Q>(
+    api: &ApiRequest<Q>,
     loaded: &Arc<LoadedSchedule>,
-    form: Representation,
-    at_least: i64,
-) -> Result<HttpResponse, Problem> {
-    let coding = content_encoding::coding(request);
-    let at_least = at_least.max(content_encoding::tagged_version(request));
-    let write = match form {
+    representation: Representation,
+    min_version: i64,
+) -> HttpResult {
+    let encoding = content_encoding::negotiate(&api.request);
+    let min_version = min_version.max(content_encoding::tagged_version(&api.request));
+    let write = match representation {
         Representation::Seats => write_seats,
         Representation::Availability => {
             |_: &LoadedSchedule, states: &SeatStates| write_availability(states)
         }
     };
-    let maps = &services.seat_maps;
-    let answer = match maps.answer_at_hand(loaded, (form, coding), at_least) {
+    let (maps, form) = (&api.services.seat_maps, (representation, encoding));
+    let answer = match maps.answer_at_hand(loaded, form, min_version) {
         Some(answer) => answer,
-        None => in_time(services, maps.answer(loaded, (form, coding), at_least, write)).await?,
+        None => api.in_time(maps.answer(loaded, form, min_version, write)).await?,
     };
-    Ok(reply::map(request, &answer, coding, services.readers()))
+    Ok(reply::map(&api.request, &answer, encoding, api.services.is_public()))
 }
 
 fn write_seats(loaded: &LoadedSchedule, states: &SeatStates) -> Vec<u8> {
@@ -172,7 +159,7 @@ fn write_seats(loaded: &LoadedSchedule, states: &SeatStates) -> Vec<u8> {
     json::write(&body).into_bytes()
 }
 
-/// The body of an answer, and of the event that a stream begins with.
+/// The states as JSON, also for the first event of a stream.
 pub(super) fn write_availability(states: &SeatStates) -> Vec<u8> {
     let body = AvailabilityBody {
         version: states.version,
@@ -182,13 +169,13 @@ pub(super) fn write_availability(states: &SeatStates) -> Vec<u8> {
     json::write(&body).into_bytes()
 }
 
-/// The seats wanted from `from` on, at most `page` of them, and where the next page begins.
+/// The selected seats from `from` on, at most `page` of them, and the cursor of the next page.
 fn select<'a>(
     layout: &'a Layout,
     states: &SeatStates,
     from: u32,
     page: Option<usize>,
-    wanted: impl Fn(&MapSeat<'_>, u8) -> bool,
+    selected: impl Fn(&MapSeat<'_>, u8) -> bool,
 ) -> (Vec<MapSeat<'a>>, Option<String>) {
     let mut seats = Vec::new();
     for (number, seat) in layout.seats().filter(|(number, _)| number.0 >= from) {
@@ -201,7 +188,7 @@ fn select<'a>(
             price: seat.price,
             status: status_name(code).unwrap_or("blocked"),
         };
-        if !wanted(&seat, code) {
+        if !selected(&seat, code) {
             continue;
         }
         if page.is_some_and(|page| seats.len() == page) {
@@ -219,13 +206,7 @@ fn select<'a>(
     responses((status = 200, body = AvailabilityBody, headers(("ETag" = String), ("X-Seatlock-Version" = i64))),
         (status = 304, description = "not modified"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn availability(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<AtLeast>,
-) -> Result<HttpResponse, Problem> {
-    let id: ScheduleId = path_id(&request, "id", "schedule")?;
-    let loaded = schedule(&services, id).await?;
-    shared(&services, &request, &loaded, Representation::Availability, version_seen(&request)?)
-        .await
+pub async fn availability(api: ApiRequest<MinVersion>) -> HttpResult {
+    let loaded = api.schedule(api.path_id("id", "schedule")?).await?;
+    shared_map(&api, &loaded, Representation::Availability, api.query.0).await
 }

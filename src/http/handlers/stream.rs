@@ -1,42 +1,35 @@
-//! The live stream of a schedule's seats, as server-sent events (WHATWG HTML, "Server-sent events").
+//! The live stream of a schedule's seats, as server-sent events.
 
 use std::collections::VecDeque;
 use std::io::Write as _;
 use std::sync::Arc;
 
+use actix_web::HttpRequest;
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderName};
-use actix_web::web::{Bytes, Data};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use actix_web::http::header::HeaderName;
+use actix_web::web::Bytes;
 use futures_util::stream;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::domain::ids::{InHistory, ScheduleId, SeatNumber};
-use crate::http::Services;
+use crate::domain::ids::{InHistory, SeatNumber};
 use crate::http::problem::{Code, Problem, ProblemBody};
-use crate::http::query::Query;
-use crate::http::reply;
+use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::CountsBody;
-use crate::http::version::{AtLeast, version_seen};
+use crate::http::sse::{self, sse_event};
+use crate::http::version::MinVersion;
+use crate::http::{json, reply};
 use crate::seat_map::{LastSeen, Listener, ListenerSlot, NoStream, SeatStates, StreamEvent};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::stream::StreamEnd;
 
 use super::seats::write_availability;
-use super::{in_time, path_id, schedule};
 
-/// What the client has seen last (a browser sends it by itself when it comes back).
+/// The last event that the client has seen; a browser sends it when it reconnects.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Tells nginx to pass events on as they come.
-const NO_BUFFERING: (&str, &str) = ("x-accel-buffering", "no");
-
-/// The shortest and the longest time after which a client should come back, in milliseconds: spread, so
-/// that the listeners of a process that stopped do not all ask at once.
+/// When a client should reconnect, in milliseconds: spread, so that the listeners of a process that stopped do not all
+/// reconnect in the same moment.
 const RETRY_MS: std::ops::Range<u32> = 500..3_000;
-
-/// Sent where a comment is due.
-const SIGN_OF_LIFE: &[u8] = b":\n\n";
 
 /// The seats of a schedule as they change. `snapshot` has the states of all seats, `delta` those that have
 /// changed as `{"c":[[number,state],…]}`, `counts` how many seats are in each state, `bye` the reason why the
@@ -48,49 +41,31 @@ const SIGN_OF_LIFE: &[u8] = b":\n\n";
     responses((status = 200, description = "events", content_type = "text/event-stream", body = String),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn listen(
-    services: Data<Services>,
-    request: HttpRequest,
-    _: Query<AtLeast>,
-) -> Result<HttpResponse, Problem> {
-    let id: ScheduleId = path_id(&request, "id", "schedule")?;
-    let (last, at_least) = (last_event_id(&request)?, version_seen(&request)?);
-    let loaded = schedule(&services, id).await?;
-    if request.method() == Method::HEAD {
-        return Ok(head());
+pub async fn listen(api: ApiRequest<MinVersion>) -> HttpResult {
+    let last = last_event_id(&api.request)?;
+    let loaded = api.schedule(api.path_id("id", "schedule")?).await?;
+    if api.request.method() == Method::HEAD {
+        return Ok(sse::head());
     }
-    let listening = async { Ok(services.streams.listen(&loaded, last, at_least).await) };
-    let (listener, place, stale) = in_time(&services, listening).await?.map_err(no_stream)?;
-    let events = Events::begin(listener, place, last.is_some(), &services.metrics);
-    let events = stream::unfold(events, |mut events| async {
+    let listening = async { Ok(api.services.streams.listen(&loaded, last, api.query.0).await) };
+    let (listener, slot, stale) = api.in_time(listening).await?.map_err(no_stream)?;
+    let metrics = &api.services.metrics;
+    if last.is_some() {
+        metrics.stream.resumed_total.inc();
+    }
+    let events = stream::unfold(Events::new(listener, slot, metrics), |mut events| async {
         events.next().await.map(|frame| (Ok::<_, actix_web::Error>(frame), events))
     });
-    Ok(reply::aged(self::events().streaming(events), stale))
+    Ok(reply::with_age(sse::response().streaming(events), stale))
 }
 
-/// A response of events, which are still to come.
-pub(super) fn events() -> HttpResponseBuilder {
-    let mut response = HttpResponse::Ok();
-    response.insert_header((header::CONTENT_TYPE, "text/event-stream"));
-    response.insert_header((header::CACHE_CONTROL, "no-store"));
-    response.insert_header(NO_BUFFERING);
-    // Nothing comes after a stream on its connection.
-    response.force_close();
-    response
-}
-
-/// The answer to HEAD for a stream: its headers. No stream is opened, since nothing would be sent of it.
-pub(super) fn head() -> HttpResponse {
-    events().streaming(stream::empty::<Result<Bytes, actix_web::Error>>())
-}
-
-/// What the client has seen last. Ids were plain versions once: those say nothing of their history.
+/// The last event that the client has seen. Older clients have plain versions, without the history.
 fn last_event_id(request: &HttpRequest) -> Result<Option<LastSeen>, Problem> {
     let Some(value) = request.headers().get(LAST_EVENT_ID) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
-    let place = text.parse::<InHistory<i64>>();
-    let place = place.map(|place| LastSeen { history: Some(place.history), version: place.at });
-    let last = place.ok().or_else(|| Some(LastSeen { history: None, version: text.parse().ok()? }));
+    let id = text.parse::<InHistory<i64>>();
+    let last = id.map(|id| LastSeen { history: Some(id.history), version: id.at });
+    let last = last.ok().or_else(|| Some(LastSeen { history: None, version: text.parse().ok()? }));
     let wrong = || Problem::parameter("Last-Event-ID", "must be the id of an event of this stream");
     last.map(Some).ok_or_else(wrong)
 }
@@ -106,57 +81,48 @@ fn no_stream(error: NoStream) -> Problem {
 /// The events of one listener.
 struct Events {
     ready: VecDeque<Bytes>,
-    /// Until the stream has said goodbye.
+    /// `None` once the stream has sent its last event.
     listener: Option<Listener>,
     end: StreamEnd,
     metrics: Arc<Metrics>,
-    _place: ListenerSlot,
+    _slot: ListenerSlot,
 }
 
 impl Events {
-    fn begin(
-        listener: Listener,
-        place: ListenerSlot,
-        resumed: bool,
-        metrics: &Arc<Metrics>,
-    ) -> Self {
-        if resumed {
-            metrics.stream.resumed_total.inc();
-        }
+    fn new(listener: Listener, slot: ListenerSlot, metrics: &Arc<Metrics>) -> Self {
         let retry = Bytes::from(format!("retry: {}\n\n", fastrand::u32(RETRY_MS)));
-        let opening = listener.opening.frame(write);
         Self {
-            ready: VecDeque::from([retry, opening]),
+            ready: VecDeque::from([retry, listener.opening.frame(write)]),
             listener: Some(listener),
             end: StreamEnd::Gone,
             metrics: Arc::clone(metrics),
-            _place: place,
+            _slot: slot,
         }
     }
 
-    /// The next bytes to send; `None` after the goodbye.
+    /// The next bytes to send; `None` after the last event.
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(frame) = self.ready.pop_front() {
             return Some(frame);
         }
-        let listener = self.listener.as_mut()?;
-        match listener.updates.recv().await {
-            Ok(update) => {
-                if matches!(update.news, StreamEvent::Bye) {
-                    self.end = StreamEnd::Draining;
-                    self.listener = None;
-                }
-                Some(update.frame(write))
+        let frame = match self.listener.as_mut()?.updates.recv().await {
+            Ok(update) if !matches!(update.news, StreamEvent::Bye) => {
+                return Some(update.frame(write));
+            }
+            Ok(bye) => {
+                self.end = StreamEnd::Draining;
+                bye.frame(write)
             }
             Err(error) => {
                 self.end = match error {
                     RecvError::Lagged(_) => StreamEnd::Slow,
                     RecvError::Closed => StreamEnd::Draining,
                 };
-                self.listener = None;
-                Some(Bytes::from(bye(self.end)))
+                Bytes::from(bye(self.end))
             }
-        }
+        };
+        self.listener = None;
+        Some(frame)
     }
 }
 
@@ -166,36 +132,30 @@ impl Drop for Events {
     }
 }
 
-fn write(news: &StreamEvent) -> Vec<u8> {
-    match news {
-        StreamEvent::Snapshot(states) => event("snapshot", states, &write_availability(states)),
+fn write(event: &StreamEvent) -> Vec<u8> {
+    let with_id = |name, states: &SeatStates, data: &[u8]| {
+        sse_event(name, Some(&states.at().to_string()), data)
+    };
+    match event {
+        StreamEvent::Snapshot(states) => with_id("snapshot", states, &write_availability(states)),
         StreamEvent::Changes(seats, states) => {
-            let mut frame = if seats.is_empty() {
-                Vec::new()
-            } else {
-                event("delta", states, &delta(seats, states))
-            };
-            let counts = serde_json::to_vec(&CountsBody::from(states.counts)).unwrap_or_default();
-            frame.extend(event("counts", states, &counts));
-            frame
+            let counts = json::write(&CountsBody::from(states.counts));
+            let counts = with_id("counts", states, counts.as_bytes());
+            if seats.is_empty() {
+                return counts;
+            }
+            [with_id("delta", states, &delta(seats, states)), counts].concat()
         }
-        StreamEvent::SignOfLife => SIGN_OF_LIFE.to_vec(),
+        StreamEvent::SignOfLife => sse::KEEP_ALIVE.to_vec(),
         StreamEvent::Bye => bye(StreamEnd::Draining),
     }
 }
 
-fn event(name: &str, states: &SeatStates, data: &[u8]) -> Vec<u8> {
-    let mut frame = format!("event: {name}\nid: {}\ndata: ", states.at()).into_bytes();
-    frame.extend_from_slice(data);
-    frame.extend_from_slice(b"\n\n");
-    frame
-}
-
 fn delta(seats: &[SeatNumber], states: &SeatStates) -> Vec<u8> {
     let mut data = b"{\"c\":[".to_vec();
-    for (place, seat) in seats.iter().enumerate() {
+    for (index, seat) in seats.iter().enumerate() {
         let code = states.codes.get(seat.0 as usize).copied().unwrap_or_default();
-        let comma = if place == 0 { "" } else { "," };
+        let comma = if index == 0 { "" } else { "," };
         // Writing to memory does not fail.
         drop(write!(data, "{comma}[{},{code}]", seat.0));
     }
@@ -203,9 +163,9 @@ fn delta(seats: &[SeatNumber], states: &SeatStates) -> Vec<u8> {
     data
 }
 
-/// A goodbye has no id: the client goes on after the last change it was told.
+/// The last event has no id: the client resumes after the last change it has seen.
 fn bye(end: StreamEnd) -> Vec<u8> {
-    format!("event: bye\ndata: {{\"reason\":\"{}\"}}\n\n", end.as_str()).into_bytes()
+    sse_event("bye", None, format!("{{\"reason\":\"{}\"}}", end.as_str()).as_bytes())
 }
 
 #[cfg(test)]
@@ -220,8 +180,8 @@ mod tests {
         ))
     }
 
-    fn text(news: &StreamEvent) -> String {
-        String::from_utf8(write(news)).unwrap()
+    fn text(event: &StreamEvent) -> String {
+        String::from_utf8(write(event)).unwrap()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The only error table: every `code` of the API with its status, title, remedy and what becomes of a payment.
+//! The only error table: every `code` of the API with its status, title, remedy and what to do with a payment.
 
 /// What a shop does with a payment that it took before the request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Payment {
 
 macro_rules! problem_codes {
     ($($(#[doc = $about:literal])+ $name:ident = $code:literal, $status:literal, $title:literal, $payment:ident,)+) => {
-        /// A stable name of what went wrong. The doc comment of each is its remedy.
+        /// The stable name of an error. The doc comment of each is its remedy.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Code {
             $($(#[doc = $about])+ $name,)+
@@ -52,7 +52,7 @@ macro_rules! problem_codes {
                 match self { $(Self::$name => $status,)+ }
             }
 
-            /// What it says to a person; the same for every occurrence.
+            /// Its text for people; the same for every occurrence.
             #[must_use]
             pub fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)+ }
@@ -64,7 +64,7 @@ macro_rules! problem_codes {
                 match self { $(Self::$name => Payment::$payment,)+ }
             }
 
-            /// What to do about it.
+            /// How to correct the request, or when to repeat it.
             #[must_use]
             pub fn remedy(self) -> &'static str {
                 match self { $(Self::$name => concat!($($about),+).trim(),)+ }
@@ -124,7 +124,7 @@ problem_codes! {
     Internal = "internal", 500, "Something went wrong", Repeat,
     /// Too much is waiting. Repeat after `Retry-After`.
     Overloaded = "overloaded", 503, "The service is overloaded", Repeat,
-    /// The primary database is away; reads go on. Repeat after `Retry-After`.
+    /// The primary database is unavailable; reads continue. Repeat after `Retry-After`.
     ReadOnly = "read_only", 503, "Bookings are not possible at the moment", Repeat,
     /// A dependency did not answer. Repeat with the same Idempotency-Key after `Retry-After`.
     DependencyUnavailable = "dependency_unavailable", 503, "A dependency is unavailable", Repeat,
@@ -148,7 +148,7 @@ mod tests {
         }
     }
 
-    /// A code that says nothing about time or form is final: money must not be kept for it.
+    /// A code that does not allow a repetition is final: the payment must be refunded.
     #[test]
     fn every_refusal_of_a_confirmation_says_whether_to_refund() {
         for code in [

@@ -1,9 +1,7 @@
-//! Who holds the seats that a request was refused without the booking engine: a customer learns of their own hold,
-//! and of no other.
+//! The holders of seats that the maps or the seat locks refuse: a customer learns of their own holds, and of no other.
 //!
-//! Maps and seat locks know that a seat is held, but not by whom. The primary is asked, one query at a time for all
-//! requests that wait. What it says of a seat serves the many losers of that seat for a moment, as long as the map
-//! has the same hold.
+//! Maps and seat locks have no holders. The primary is asked, one query at a time for all requests that wait. A holder
+//! is cached for a moment, as long as the map has the same hold, for the many losers of the seat.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,115 +16,105 @@ use crate::domain::rows::SeatKey;
 use crate::seat_map::SeatMaps;
 use crate::store::{Holder, Store};
 
-/// Requests that share a query, and those that may wait for it; a request over that is not told whose hold it is.
+/// Requests that share a query, and those that may wait for it; over that, a refusal does not name the own holds.
 const LOOKUPS: (usize, usize) = (4_096, 8_192);
 
-/// How long a refusal waits to learn whose hold it is.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long a refusal waits for the holders.
+const WAIT_MAX: Duration = Duration::from_millis(250);
 
-/// How long the answer for a seat serves other requests. A later hold of the same seat ends at another
-/// millisecond, or began at least a second later, as lives are whole seconds.
-const KEPT: Duration = Duration::from_millis(900);
+/// How long a holder is cached. A later hold of the same seat ends at another millisecond, or began at least a second
+/// later, as the lives of holds are whole seconds.
+const CACHED: Duration = Duration::from_millis(900);
 
-/// Seats of which an answer is kept.
-const SEATS_MAX: usize = 8_192;
+/// The most cached holders.
+const CACHE_MAX: usize = 8_192;
 
-/// What the primary said of some seats; of those that no hold has, nothing.
+/// The holders of some seats; a seat without a hold has none.
 type Found = Arc<HashMap<SeatKey, Holder>>;
+
+/// Holders, and when they were read.
+type Cache = Mutex<HashMap<SeatKey, (Holder, Instant)>>;
 
 /// A request that waits for the query.
 struct Lookup {
     seats: Vec<SeatKey>,
-    found: oneshot::Sender<Found>,
+    reply: oneshot::Sender<Found>,
 }
 
-/// Looks up who holds seats.
+/// Looks up the holders of seats.
 pub(crate) struct Holders {
     maps: Arc<SeatMaps>,
-    known: Arc<Mutex<HashMap<SeatKey, (Holder, Instant)>>>,
+    cache: Arc<Cache>,
     lookups: Gather<Lookup>,
 }
 
 impl Holders {
     /// Must be called inside a tokio runtime.
     pub(crate) fn new(store: Arc<Store>, maps: Arc<SeatMaps>) -> Self {
-        let known: Arc<Mutex<HashMap<SeatKey, (Holder, Instant)>>> = Arc::default();
-        let kept = Arc::clone(&known);
-        let lookups = Gather::start(LOOKUPS, move |gathered| {
-            look_up(Arc::clone(&store), Arc::clone(&kept), gathered)
+        let cache = Arc::<Cache>::default();
+        let filled = Arc::clone(&cache);
+        let lookups = Gather::start(LOOKUPS, move |batch| {
+            look_up(Arc::clone(&store), Arc::clone(&filled), batch)
         });
-        Self { maps, known, lookups }
+        Self { maps, cache, lookups }
     }
 
-    /// The holds of this customer among those that have the seats; `None` if that could not be found out in time.
+    /// The holds of this customer among those that have the seats; `None` if the holders were not found in time.
     pub(crate) async fn own_holds(
         &self,
         schedule: ScheduleId,
         customer: &CustomerId,
         seats: &[SeatNumber],
     ) -> Option<BTreeMap<SeatNumber, HoldId>> {
-        let mut holders = BTreeMap::new();
-        let mut unknown = Vec::new();
-        for number in seats {
-            let key = (schedule, *number);
-            match self.known(key) {
-                Some(holder) => drop(holders.insert(*number, holder)),
-                None => unknown.push(key),
+        let mut holders = HashMap::new();
+        let mut missing = Vec::new();
+        for key in seats.iter().map(|number| (schedule, *number)) {
+            match self.cached(key) {
+                Some(holder) => drop(holders.insert(key, holder)),
+                None => missing.push(key),
             }
         }
-        if !unknown.is_empty() {
-            let found = self.ask(unknown.clone()).await?;
-            let found = unknown.iter().filter_map(|key| Some((key.1, found.get(key)?.clone())));
-            holders.extend(found);
+        if !missing.is_empty() {
+            let (reply, found) = oneshot::channel();
+            self.lookups.push(Lookup { seats: missing.clone(), reply }).ok()?;
+            let found = tokio::time::timeout(WAIT_MAX, found).await.ok()?.ok()?;
+            holders.extend(missing.iter().filter_map(|key| Some((*key, found.get(key)?.clone()))));
         }
         let own = holders.into_iter().filter(|(_, holder)| holder.customer == *customer);
-        Some(own.map(|(number, holder)| (number, holder.hold)).collect())
+        Some(own.map(|((_, number), holder)| (number, holder.hold)).collect())
     }
 
-    /// What was found out a moment ago about the hold that the map has for a seat.
-    fn known(&self, key: SeatKey) -> Option<Holder> {
+    /// The cached holder of a seat, if the map has the same hold.
+    fn cached(&self, key: SeatKey) -> Option<Holder> {
         let until = self.maps.held_until(key.0, key.1)?;
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (holder, since) = known.get(&key)?;
-        still_true(holder, since.elapsed(), until).then(|| holder.clone())
-    }
-
-    async fn ask(&self, seats: Vec<SeatKey>) -> Option<Found> {
-        let (found, answer) = oneshot::channel();
-        self.lookups.push(Lookup { seats, found }).ok()?;
-        tokio::time::timeout(PATIENCE, answer).await.ok()?.ok()
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let (holder, since) = cache.get(&key)?;
+        is_current(holder, since.elapsed(), until).then(|| holder.clone())
     }
 }
 
-/// Whether what was found out about a seat is still so, given when the map says that the seat's hold ends.
-fn still_true(holder: &Holder, age: Duration, until: EpochMs) -> bool {
-    age < KEPT && holder.until == until
+/// Whether a cached holder is current, if the hold in the map ends at `until`.
+fn is_current(holder: &Holder, age: Duration, until: EpochMs) -> bool {
+    age < CACHED && holder.until == until
 }
 
-async fn look_up(
-    store: Arc<Store>,
-    known: Arc<Mutex<HashMap<SeatKey, (Holder, Instant)>>>,
-    gathered: Vec<Lookup>,
-) {
+async fn look_up(store: Arc<Store>, cache: Arc<Cache>, batch: Vec<Lookup>) {
     let seats: BTreeSet<SeatKey> =
-        gathered.iter().flat_map(|lookup| lookup.seats.iter().copied()).collect();
-    let asked = Instant::now();
+        batch.iter().flat_map(|lookup| lookup.seats.iter().copied()).collect();
+    let read_at = Instant::now();
     let found = match store.holders(seats.into_iter().collect()).await {
         Ok(found) => Arc::new(found),
-        Err(error) => {
-            // Those who wait are refused without it.
-            log::debug!("the owners of the holds in the way are not known: {error}");
-            return;
-        }
+        // The refusals do not name the own holds.
+        Err(error) => return log::debug!("the holders of refused seats were not read: {error}"),
     };
     {
-        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() + found.len() > SEATS_MAX {
-            known.clear();
+        let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() + found.len() > CACHE_MAX {
+            cache.clear();
         }
-        known.extend(found.iter().map(|(seat, holder)| (*seat, (holder.clone(), asked))));
+        cache.extend(found.iter().map(|(seat, holder)| (*seat, (holder.clone(), read_at))));
     }
-    for Lookup { found: reply, .. } in gathered {
+    for Lookup { reply, .. } in batch {
         drop(reply.send(Arc::clone(&found)));
     }
 }
@@ -138,13 +126,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_found_out_serves_for_a_moment_and_for_the_same_hold_only() {
+    fn a_holder_is_cached_for_a_moment_and_for_the_same_hold_only() {
         let hold = HoldId { schedule: ScheduleId(1), uuid: Uuid::from_u128(1) };
         let customer = CustomerId::parse("ada").unwrap();
         let holder = Holder { hold, customer, until: EpochMs(7_000) };
-        assert!(still_true(&holder, Duration::ZERO, EpochMs(7_000)));
-        assert!(!still_true(&holder, Duration::ZERO, EpochMs(7_001)), "extended, or another hold");
-        assert!(!still_true(&holder, KEPT, EpochMs(7_000)));
-        assert!(KEPT < Duration::from_secs(1));
+        assert!(is_current(&holder, Duration::ZERO, EpochMs(7_000)));
+        assert!(!is_current(&holder, Duration::ZERO, EpochMs(7_001)), "extended, or another hold");
+        assert!(!is_current(&holder, CACHED, EpochMs(7_000)));
+        assert!(CACHED < Duration::from_secs(1));
     }
 }

@@ -1,4 +1,4 @@
-//! The keys that this process is executing right now: each by one request at a time.
+//! The keys whose requests this process is executing: one request per key at a time.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,21 +8,22 @@ use crate::domain::command::RequestKey;
 /// The keys being executed.
 pub(crate) type RunningKeys = Mutex<HashSet<RequestKey>>;
 
-/// A keyed request being executed; its key is free again when this is dropped.
-pub(crate) struct Running {
+/// A key whose request is being executed; dropping it removes the key.
+pub(crate) struct RunningKey {
     running: Arc<RunningKeys>,
     key: RequestKey,
 }
 
-impl Running {
-    pub(crate) fn begin(running: &Arc<RunningKeys>, key: &RequestKey) -> Option<Self> {
+impl RunningKey {
+    /// Adds a key; `None` if a request with it is being executed.
+    pub(crate) fn insert(running: &Arc<RunningKeys>, key: &RequestKey) -> Option<Self> {
         let mut keys = running.lock().unwrap_or_else(PoisonError::into_inner);
         let new = keys.insert(key.clone());
         new.then(|| Self { running: Arc::clone(running), key: key.clone() })
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningKey {
     fn drop(&mut self) {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
@@ -33,13 +34,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_running_key_is_taken_until_its_request_ends() {
+    fn a_key_is_running_until_its_request_ends() {
         let running = Arc::default();
         let key = RequestKey { caller: "shop".to_owned(), key: "k".to_owned() };
-        let first = Running::begin(&running, &key);
+        let first = RunningKey::insert(&running, &key);
         assert!(first.is_some());
-        assert!(Running::begin(&running, &key).is_none());
+        assert!(RunningKey::insert(&running, &key).is_none());
         drop(first);
-        assert!(Running::begin(&running, &key).is_some());
+        assert!(RunningKey::insert(&running, &key).is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! The tokens of seat locks: which request or hold stands behind a lock.
+//! The tokens of seat locks, which identify the request or hold that owns a lock.
 
 use sha2::{Digest as _, Sha256};
 
@@ -7,10 +7,10 @@ use crate::domain::ids::HoldId;
 use crate::domain::rejection::ConflictReason;
 use crate::lock::LockToken;
 
-/// The top bit of a token's prefix says that a hold stands behind the lock, not a request.
+/// The top bit of a token's prefix: set if a hold owns the lock, not a request.
 const HOLD_BIT: u64 = 1 << 63;
 
-/// Why a seat whose lock has this token cannot be had.
+/// Why a seat whose lock has this token is refused.
 pub(crate) fn reason_of(holder: LockToken) -> ConflictReason {
     if holder.prefix & HOLD_BIT == 0 { ConflictReason::Contended } else { ConflictReason::Held }
 }
@@ -30,7 +30,7 @@ pub(crate) fn request_token(command: &Command) -> LockToken {
     LockToken { prefix: prefix & !HOLD_BIT, attempt: fastrand::u64(..) }
 }
 
-/// The same on every replica, so that whoever ends the hold can release its locks.
+/// The token of a hold: the same on every replica, so that the one that ends the hold can release its locks.
 pub(crate) fn hold_token(hold: HoldId) -> LockToken {
     let (high, low) = hold.uuid.as_u64_pair();
     LockToken { prefix: high | HOLD_BIT, attempt: low }
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_tells_a_hold_from_a_request() {
+    fn the_tokens_of_holds_and_requests_differ() {
         let hold = HoldId { schedule: ScheduleId(1), uuid: uuid::Uuid::now_v7() };
         assert_eq!(hold_token(hold), hold_token(hold));
         assert_eq!(reason_of(hold_token(hold)), ConflictReason::Held);

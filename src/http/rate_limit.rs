@@ -11,8 +11,8 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use super::Services;
 use super::problem::{Code, Problem};
 
-/// Requests between two sweeps of the addresses whose quota is whole again: what bounds the memory, since
-/// each request can add one address at most.
+/// Requests between two removals of the addresses whose quota is whole again. It bounds the memory: a request adds at
+/// most one address.
 const CHECKS_PER_SWEEP: u64 = 65_536;
 
 /// A limiter with one quota per client address.
@@ -22,7 +22,7 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// So many requests each second, with a burst of one second's worth.
+    /// Allows this many requests each second, and as many in one burst.
     #[must_use]
     pub fn per_second(requests: NonZeroU32) -> Self {
         Self { limiter: RateLimiter::keyed(Quota::per_second(requests)), checks: AtomicU64::new(1) }

@@ -1,10 +1,9 @@
-//! What every request must pass before its resource is looked for, and the headers that keep a browser from
-//! misusing an answer.
+//! The checks of every request before its resource is looked up, and the security headers of every answer.
 //!
-//! A browser sends requests for any page that it shows. It never has the API key, so with a key such a
-//! request fails. Without a key the service listens on a loopback address, and three things keep foreign
-//! pages out: the name by which the service is addressed (a foreign name that resolves to 127.0.0.1 is DNS
-//! rebinding), the origin of a request that writes, and the content type of its body (`src/http/body.rs`).
+//! A browser sends requests for any page that it shows, but without the API key, so with a key such a request fails.
+//! Without a key the service listens on a loopback address, and three checks exclude foreign pages: the host name of
+//! the request (a foreign name that resolves to 127.0.0.1 is DNS rebinding), the origin of a request that writes, and
+//! the content type of its body (`src/http/body.rs`).
 
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -12,11 +11,11 @@ use actix_web::http::uri::Authority;
 use actix_web::http::{Method, Version};
 
 use super::problem::{Code, Problem};
-use super::{Services, limit};
+use super::{Services, rate_limit};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Headers of which two would be read differently by two readers.
+/// Headers that must not be repeated, since two readers could use different values.
 const SINGLE: [HeaderName; 6] = [
     header::HOST,
     header::AUTHORIZATION,
@@ -26,36 +25,36 @@ const SINGLE: [HeaderName; 6] = [
     SEC_FETCH_SITE,
 ];
 
-/// Paths that a rate limit leaves out: a supervisor of the process must always get an answer.
+/// Paths without a rate limit: a supervisor of the process must always get an answer.
 const UNLIMITED: [&str; 2] = ["/livez", "/readyz"];
 
-/// The policy of answers that are no pages: nothing may be loaded, and no page may frame them.
-const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
+/// The policy of answers other than pages: nothing may be loaded, and no page may frame them.
+const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// The names by which the service may be addressed.
-pub struct Hosts {
-    /// Whether any name will do, since callers need a key.
+/// The host names of the service.
+pub struct AllowedHosts {
+    /// Whether any name is allowed, since callers need a key.
     pub any: bool,
     /// Whether a host is this machine itself.
     pub is_loopback: fn(&str) -> bool,
     /// `ALLOWED_HOSTS`, in lower case.
-    pub allowed: Vec<String>,
+    pub names: Vec<String>,
 }
 
-/// Says of a server that its requests are not limited: it is for operators alone.
+/// Marks a server without a rate limit, which is for operators alone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unlimited;
 
-/// Refuses a request that must not reach its resource, whatever the resource is.
-pub(super) fn admit(services: &Services, request: &ServiceRequest) -> Result<(), Problem> {
+/// Checks the rate limit, the host and the origin of a request.
+pub(super) fn check(services: &Services, request: &ServiceRequest) -> Result<(), Problem> {
     if !UNLIMITED.contains(&request.path()) && request.app_data::<Unlimited>().is_none() {
-        limit::check(services, request)?;
+        rate_limit::check(services, request)?;
     }
     let headers = request.headers();
     refuse_repeated(headers)?;
-    let host = addressed_host(request)?;
-    services.hosts.admit_host(host.as_ref())?;
-    services.hosts.admit_origin(request.method(), headers, host.as_ref())
+    let host = requested_host(request)?;
+    services.allowed_hosts.check_host(host.as_ref())?;
+    services.allowed_hosts.check_origin(request.method(), headers, host.as_ref())
 }
 
 fn refuse_repeated(headers: &HeaderMap) -> Result<(), Problem> {
@@ -65,9 +64,8 @@ fn refuse_repeated(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// The host that a request is for: that of its target, or else that of `Host` (RFC 9112 §3.2). HTTP/1.0 may
-/// do without.
-fn addressed_host(request: &ServiceRequest) -> Result<Option<Authority>, Problem> {
+/// The host of the target, or else of `Host` (RFC 9112 §3.2). HTTP/1.0 may have neither.
+fn requested_host(request: &ServiceRequest) -> Result<Option<Authority>, Problem> {
     if let Some(authority) = request.uri().authority() {
         return Ok(Some(authority.clone()));
     }
@@ -82,7 +80,7 @@ fn addressed_host(request: &ServiceRequest) -> Result<Option<Authority>, Problem
     }
 }
 
-/// A host with or without a port, and nothing else.
+/// Parses a host with or without a port.
 fn authority(text: &str) -> Option<Authority> {
     let authority: Authority = text.parse().ok()?;
     let (host, port) = (authority.host(), authority.port_u16());
@@ -90,21 +88,21 @@ fn authority(text: &str) -> Option<Authority> {
     (!text.contains('@') && !host.is_empty() && is_whole).then_some(authority)
 }
 
-/// A host for comparison: without the brackets of an IPv6 address and without the dot that ends a full name.
-fn plain(host: &str) -> &str {
+/// A host for comparison: without the brackets of an IPv6 address and without the final dot of a full name.
+fn normalized(host: &str) -> &str {
     let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     host.strip_suffix('.').unwrap_or(host)
 }
 
-impl Hosts {
+impl AllowedHosts {
     fn lists(&self, host: &str) -> bool {
-        self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(plain(host)))
+        self.names.iter().any(|name| name.eq_ignore_ascii_case(normalized(host)))
     }
 
-    /// Without a host there was no name that could have been rebound.
-    fn admit_host(&self, host: Option<&Authority>) -> Result<(), Problem> {
+    /// A request without a host has no name that could have been rebound.
+    fn check_host(&self, host: Option<&Authority>) -> Result<(), Problem> {
         let Some(host) = host.map(Authority::host) else { return Ok(()) };
-        if self.any || (self.is_loopback)(plain(host)) || self.lists(host) {
+        if self.any || (self.is_loopback)(normalized(host)) || self.lists(host) {
             return Ok(());
         }
         let detail = format!(
@@ -114,10 +112,10 @@ impl Hosts {
         Err(Problem::new(Code::HostNotAllowed, detail))
     }
 
-    /// A browser says where a request comes from in `Sec-Fetch-Site`, older ones in `Origin` alone; pages can
-    /// set neither. `same-site` is refused too: it includes other ports of this machine and other hosts of
-    /// the domain. Other clients send neither header and are admitted.
-    fn admit_origin(
+    /// A browser sends the origin of a request in `Sec-Fetch-Site`, older ones in `Origin` alone; pages can set neither.
+    /// `same-site` is refused too: it includes other ports of this machine and other hosts of the domain. Other
+    /// clients send neither header and are allowed.
+    fn check_origin(
         &self,
         method: &Method,
         headers: &HeaderMap,
@@ -140,7 +138,7 @@ impl Hosts {
         Err(Problem::new(Code::OriginNotAllowed, detail))
     }
 
-    /// Whether an origin is the service itself: the host that the request is for, or one of `ALLOWED_HOSTS`.
+    /// Whether an origin is the service itself: the host of the request, or one of `ALLOWED_HOSTS`.
     fn is_own(&self, origin: &HeaderValue, host: Option<&Authority>) -> bool {
         let origin = origin.to_str().ok().and_then(|text| text.split_once("://"));
         let Some((scheme, origin)) = origin else { return false };
@@ -148,22 +146,19 @@ impl Hosts {
         let usual = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
         let port = |authority: &Authority| authority.port_u16().unwrap_or(usual);
         let same = |host: &Authority| {
-            plain(host.host()).eq_ignore_ascii_case(plain(origin.host()))
+            normalized(host.host()).eq_ignore_ascii_case(normalized(origin.host()))
                 && port(host) == port(&origin)
         };
         host.is_some_and(same) || self.lists(origin.host())
     }
 }
 
-/// Adds the headers that every answer has; a page has said its own policy.
-pub(super) fn protect(headers: &mut HeaderMap) {
-    let always =
-        [(header::X_CONTENT_TYPE_OPTIONS, "nosniff"), (header::REFERRER_POLICY, "no-referrer")];
-    for (name, value) in always {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
+/// Adds the security headers of every answer; a page has its own policy already.
+pub(super) fn set_security_headers(headers: &mut HeaderMap) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(NO_PAGE));
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DATA_POLICY));
     }
 }
 
@@ -173,9 +168,9 @@ mod tests {
 
     use super::*;
 
-    fn hosts(any: bool) -> Hosts {
+    fn hosts(any: bool) -> AllowedHosts {
         let is_loopback = |host: &str| ["localhost", "127.0.0.1", "::1"].contains(&host);
-        Hosts { any, is_loopback, allowed: vec!["box-office.example".to_owned()] }
+        AllowedHosts { any, is_loopback, names: vec!["box-office.example".to_owned()] }
     }
 
     fn code(result: Result<(), Problem>) -> Option<Code> {
@@ -184,17 +179,17 @@ mod tests {
 
     #[test]
     fn without_a_key_only_names_of_this_machine_and_allowed_ones_are_served() {
-        let admitted = |host: &str| code(hosts(false).admit_host(authority(host).as_ref()));
+        let checked = |host: &str| code(hosts(false).check_host(authority(host).as_ref()));
         for own in
             ["localhost", "127.0.0.1:8080", "[::1]:9", "localhost.:80", "Box-Office.example:1"]
         {
-            assert_eq!(admitted(own), None, "{own}");
+            assert_eq!(checked(own), None, "{own}");
         }
         for foreign in ["evil.example", "127.0.0.1.evil.example", "10.0.0.1:8080", "localhost.evil"]
         {
-            assert_eq!(admitted(foreign), Some(Code::HostNotAllowed), "{foreign}");
+            assert_eq!(checked(foreign), Some(Code::HostNotAllowed), "{foreign}");
             assert_eq!(
-                code(hosts(true).admit_host(authority(foreign).as_ref())),
+                code(hosts(true).check_host(authority(foreign).as_ref())),
                 None,
                 "{foreign}"
             );
@@ -204,7 +199,7 @@ mod tests {
     #[test]
     fn a_host_is_read_from_the_target_or_from_its_header_and_must_be_one() {
         let host = |request: TestRequest| {
-            addressed_host(&request.to_srv_request()).map(|host| host.map(|host| host.to_string()))
+            requested_host(&request.to_srv_request()).map(|host| host.map(|host| host.to_string()))
         };
         let sent = |value: &str| host(TestRequest::get().insert_header((header::HOST, value)));
         assert_eq!(sent("a:1").unwrap().unwrap(), "a:1");
@@ -217,7 +212,7 @@ mod tests {
         }
     }
 
-    /// What becomes of a request to `seats.example:8080` with these headers.
+    /// Whether a request to `seats.example:8080` with these headers is allowed.
     fn from(method: &Method, site: Option<&'static str>, origin: Option<&'static str>) -> bool {
         let mut headers = HeaderMap::new();
         for (name, value) in [(SEC_FETCH_SITE, site), (header::ORIGIN, origin)] {
@@ -226,11 +221,11 @@ mod tests {
             }
         }
         let host = authority("seats.example:8080");
-        hosts(true).admit_origin(method, &headers, host.as_ref()).is_ok()
+        hosts(true).check_origin(method, &headers, host.as_ref()).is_ok()
     }
 
     #[test]
-    fn a_foreign_page_writes_nothing() {
+    fn a_foreign_page_cannot_write() {
         for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
             for site in ["cross-site", "same-site", "nonsense"] {
                 assert!(!from(&method, Some(site), None), "{method} {site}");
@@ -251,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn own_pages_and_clients_that_are_no_browsers_write_and_anybody_reads() {
+    fn own_pages_and_other_clients_than_browsers_write_and_every_page_reads() {
         for own in
             ["http://seats.example:8080", "http://SEATS.example:8080", "https://box-office.example"]
         {
@@ -269,11 +264,11 @@ mod tests {
     #[test]
     fn a_page_keeps_its_own_policy() {
         let mut headers = HeaderMap::new();
-        protect(&mut headers);
-        assert_eq!(headers.get("content-security-policy").unwrap(), NO_PAGE);
+        set_security_headers(&mut headers);
+        assert_eq!(headers.get("content-security-policy").unwrap(), DATA_POLICY);
         let own = HeaderValue::from_static("default-src 'self'");
         headers.insert(header::CONTENT_SECURITY_POLICY, own.clone());
-        protect(&mut headers);
+        set_security_headers(&mut headers);
         assert_eq!(headers.get("content-security-policy").unwrap(), own);
         assert_eq!(headers.get("x-content-type-options").unwrap(), "nosniff");
         assert_eq!(headers.get("referrer-policy").unwrap(), "no-referrer");

@@ -1,4 +1,4 @@
-//! Fields of bodies: each is parsed into the value the domain wants, and all faults are told at once.
+//! Validation of bodies: each field is parsed into a value of the domain, and all errors are returned together.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -19,10 +19,17 @@ use crate::seat_map::Layout;
 use super::problem::{ERRORS_MAX, FieldError, Problem};
 use super::time;
 
-/// An identifier in a body: a string, and for the box office's ids a number, too.
+/// An identifier in a body: a string, or a whole number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(value_type = String, example = "42")]
 pub struct IdText(pub String);
+
+impl IdText {
+    /// Parses the identifier; a text that cannot be one is not found.
+    pub fn parse<T: FromStr>(&self, what: &str) -> Result<T, Problem> {
+        self.0.parse().map_err(|_| Problem::not_found(what))
+    }
+}
 
 impl<'de> Deserialize<'de> for IdText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -54,7 +61,7 @@ impl<'de> Deserialize<'de> for IdText {
 pub struct Labels(pub AtMost<String, SEATS_MAX>);
 
 impl Serialize for Labels {
-    /// Writes what is meant, for the fingerprint of the request.
+    /// Writes one form for one meaning, for the fingerprint of the request.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut labels: Vec<&str> = self.0.0.iter().map(String::as_str).collect();
         labels.sort_unstable();
@@ -69,7 +76,7 @@ impl Serialize for Labels {
 pub struct TimeText(pub String);
 
 impl Serialize for TimeText {
-    /// Writes what is meant, for the fingerprint of the request.
+    /// Writes one form for one meaning, for the fingerprint of the request.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match time::read(&self.0) {
             Ok(moment) => time::write(moment).serialize(serializer),
@@ -78,124 +85,114 @@ impl Serialize for TimeText {
     }
 }
 
-impl FieldError {
-    /// What is wrong with the field at `pointer`.
-    #[must_use]
-    pub fn new(pointer: &str, code: &str, message: impl Into<String>) -> Self {
-        Self { pointer: pointer.to_owned(), code: code.to_owned(), message: message.into() }
-    }
-}
-
-/// Collects the faults of a body while its fields are read.
+/// Collects the errors of a body while its fields are parsed.
 #[derive(Debug, Default)]
-pub struct Fields {
+pub struct Validator {
     errors: Vec<FieldError>,
 }
 
-impl Fields {
-    /// Notes a fault. One more than [`ERRORS_MAX`] is kept: it shows that there are more.
-    pub fn fault(&mut self, pointer: &str, code: &str, message: impl Into<String>) {
-        if self.is_full() {
-            return;
+impl Validator {
+    /// Adds an error. One more than [`ERRORS_MAX`] is kept, which shows that there are more.
+    pub fn error(&mut self, pointer: &str, code: &str, message: impl Into<String>) {
+        if !self.is_full() {
+            self.errors.push(FieldError::new(pointer, code, message));
         }
-        self.errors.push(FieldError::new(pointer, code, message));
     }
 
-    /// Whether there are so many faults that looking for more is of no use.
     fn is_full(&self) -> bool {
         self.errors.len() > ERRORS_MAX
     }
 
-    /// All faults as one problem, or nothing.
+    /// Returns all errors as one problem, if there are any.
     pub fn finish(self) -> Result<(), Problem> {
-        if self.errors.is_empty() { Ok(()) } else { Err(Problem::fields(self.errors)) }
+        if self.errors.is_empty() { Ok(()) } else { Err(self.into_problem()) }
     }
 
-    /// A customer who makes a new claim.
+    /// All errors as one problem, after a field that has no value.
+    #[must_use]
+    pub fn into_problem(self) -> Problem {
+        Problem::fields(self.errors)
+    }
+
+    /// The value of a field, or `None` after its error was added.
+    fn value<T, E: fmt::Display>(
+        &mut self,
+        pointer: &str,
+        code: &str,
+        parsed: Result<T, E>,
+    ) -> Option<T> {
+        parsed.map_err(|error| self.error(pointer, code, error.to_string())).ok()
+    }
+
+    /// The customer of a new claim.
     pub fn customer(&mut self, pointer: &str, text: &str) -> Option<CustomerId> {
-        CustomerId::new(text)
-            .map_err(|fault| self.fault(pointer, "invalid_customer", fault.to_string()))
-            .ok()
+        self.value(pointer, "invalid_customer", CustomerId::new(text))
     }
 
-    /// The customer of a claim that exists, who may have been stored before the rule for names.
+    /// The customer of an existing claim, which may be older than the rule for names.
     pub fn known_customer(&mut self, pointer: &str, text: &str) -> Option<CustomerId> {
-        CustomerId::parse(text)
-            .map_err(|_| self.fault(pointer, "invalid_customer", "is no customer's id"))
-            .ok()
+        let customer = CustomerId::parse(text).map_err(|_| "is no customer's id");
+        self.value(pointer, "invalid_customer", customer)
     }
 
     /// The currency of prices.
     pub fn currency(&mut self, pointer: &str, text: &str) -> Option<String> {
-        let known = is_currency(text);
-        if !known {
-            self.fault(pointer, "invalid_currency", currency::REMEDY);
-        }
-        known.then(|| text.to_owned())
+        let currency = is_currency(text).then(|| text.to_owned()).ok_or(currency::REMEDY);
+        self.value(pointer, "invalid_currency", currency)
     }
 
     /// A time in RFC 3339.
     pub fn time(&mut self, pointer: &str, text: &TimeText) -> Option<EpochMs> {
-        match time::read(&text.0) {
-            Ok(time) => Some(time),
-            Err(wrong) => {
-                self.fault(pointer, wrong.code(), wrong.to_string());
-                None
-            }
-        }
+        let time = time::read(&text.0);
+        let code = time.map_or_else(|error| error.code(), |_| "");
+        self.value(pointer, code, time)
     }
 
     /// A text of 1 to `max` characters, by the rule for names.
     pub fn text(&mut self, pointer: &str, text: &str, max: usize) -> Option<String> {
-        name::check(text, max)
-            .map(|()| text.to_owned())
-            .map_err(|fault| self.fault(pointer, "invalid_text", fault.to_string()))
-            .ok()
+        self.value(pointer, "invalid_text", name::check(text, max).map(|()| text.to_owned()))
     }
 
-    /// A number within bounds.
-    pub fn within(&mut self, pointer: &str, value: u64, least: u64, most: u64) -> Option<u32> {
-        let good = (least..=most).contains(&value);
-        if !good {
-            self.fault(pointer, "out_of_range", format!("must be {least} to {most}"));
-        }
-        good.then(|| u32::try_from(value).unwrap_or(u32::MAX))
+    /// A number from 1 to `max`.
+    pub fn in_range(&mut self, pointer: &str, value: u64, max: u64) -> Option<u32> {
+        let number = u32::try_from(value).ok().filter(|_| (1..=max).contains(&value));
+        self.value(pointer, "out_of_range", number.ok_or(format!("must be 1 to {max}")))
     }
 
-    /// A hold's life in seconds.
-    pub fn ttl(&mut self, seconds: Option<u64>, longest: Duration) -> Option<Duration> {
-        let seconds = self.within("/ttl_s", seconds?, 1, longest.as_secs())?;
+    /// A duration of 1 second to `max`.
+    pub fn seconds(&mut self, pointer: &str, seconds: u64, max: Duration) -> Option<Duration> {
+        let seconds = self.in_range(pointer, seconds, max.as_secs())?;
         Some(Duration::from_secs(u64::from(seconds)))
     }
 
-    /// An identifier; what cannot be one is nothing that could be found.
-    pub fn id<T: FromStr>(text: &IdText, what: &str) -> Result<T, Problem> {
-        text.0.parse().map_err(|_| Problem::not_found(what))
+    /// The life of a hold.
+    pub fn ttl(&mut self, seconds: Option<u64>, max: Duration) -> Option<Duration> {
+        self.seconds("/ttl_s", seconds?, max)
     }
 
-    /// Seats by label: at least one, each known to the schedule, none twice. Ascending.
+    /// Seats by label, ascending: at least one, each in the layout, none twice.
     pub fn seats(&mut self, Labels(AtMost(labels)): &Labels, layout: &Layout) -> Vec<SeatNumber> {
         if labels.is_empty() {
-            self.fault("/seats", "empty", "name at least one seat");
+            self.error("/seats", "empty", "name at least one seat");
         }
         let mut seen = HashSet::with_capacity(labels.len());
         let mut seats = Vec::with_capacity(labels.len());
-        for (place, label) in labels.iter().enumerate() {
+        for (index, label) in labels.iter().enumerate() {
             if self.is_full() {
                 break;
             }
-            let pointer = format!("/seats/{place}");
+            let pointer = format!("/seats/{index}");
             match layout.number(label) {
                 Some(number) if seen.insert(number) => seats.push(number),
                 Some(_) => {
                     let message = format!("seat {label} is named twice; name it once");
-                    self.fault(&pointer, "duplicate_seat", message);
+                    self.error(&pointer, "duplicate_seat", message);
                 }
                 None => {
                     let shown = name::shown(label, LABEL_MAX);
                     let message =
                         format!("the schedule has no seat {shown}; see its seats for the labels");
-                    self.fault(&pointer, "unknown_seat", message);
+                    self.error(&pointer, "unknown_seat", message);
                 }
             }
         }
@@ -219,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_is_written_in_one_way() {
+    fn one_meaning_is_written_in_one_form() {
         let labels = |labels: &[&str]| {
             let labels = labels.iter().map(|label| (*label).to_owned()).collect();
             serde_json::to_string(&Labels(AtMost(labels))).unwrap()
@@ -232,39 +229,39 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_told_at_once() {
-        let mut fields = Fields::default();
-        assert_eq!(fields.customer("/customer_id", ""), None);
-        assert_eq!(fields.time("/starts_at", &TimeText("soon".to_owned())), None);
-        assert_eq!(fields.ttl(Some(0), Duration::from_secs(60)), None);
-        let problem = fields.finish().unwrap_err();
+    fn all_errors_are_returned_together() {
+        let mut check = Validator::default();
+        assert_eq!(check.customer("/customer_id", ""), None);
+        assert_eq!(check.time("/starts_at", &TimeText("soon".to_owned())), None);
+        assert_eq!(check.ttl(Some(0), Duration::from_secs(60)), None);
+        let problem = check.finish().unwrap_err();
         let pointers: Vec<&str> = problem.errors.iter().map(|e| e.pointer.as_str()).collect();
         assert_eq!(pointers, ["/customer_id", "/starts_at", "/ttl_s"]);
     }
 
     #[test]
-    fn after_twenty_faults_nothing_is_kept_and_the_last_entry_says_so() {
-        let faults = |count: usize| {
-            let mut fields = Fields::default();
-            (0..count).for_each(|n| fields.fault(&format!("/seats/{n}"), "unknown_seat", "no"));
-            fields.finish().unwrap_err().errors
+    fn after_twenty_errors_the_last_entry_says_that_there_are_more() {
+        let errors = |count: usize| {
+            let mut check = Validator::default();
+            (0..count).for_each(|n| check.error(&format!("/seats/{n}"), "unknown_seat", "no"));
+            check.finish().unwrap_err().errors
         };
-        assert_eq!(faults(20).len(), 20);
-        assert!(faults(20).iter().all(|error| error.code == "unknown_seat"));
-        let many = faults(1_000);
+        assert_eq!(errors(20).len(), 20);
+        assert!(errors(20).iter().all(|error| error.code == "unknown_seat"));
+        let many = errors(1_000);
         assert_eq!(many.len(), 20);
         assert_eq!((many[19].pointer.as_str(), many[19].code.as_str()), ("", "more_problems"));
     }
 
     #[test]
-    fn names_are_judged_by_their_rule() {
-        let mut fields = Fields::default();
-        assert_eq!(fields.customer("/customer_id", "ada\u{200B}"), None);
-        assert_eq!(fields.text("/name", "Hamlet ", 200), None);
-        assert_eq!(fields.currency("/currency", "XTS"), None);
-        assert!(fields.known_customer("/customer_id", "ada\u{200B}").is_some());
+    fn names_are_checked_by_their_rule() {
+        let mut check = Validator::default();
+        assert_eq!(check.customer("/customer_id", "ada\u{200B}"), None);
+        assert_eq!(check.text("/name", "Hamlet ", 200), None);
+        assert_eq!(check.currency("/currency", "XTS"), None);
+        assert!(check.known_customer("/customer_id", "ada\u{200B}").is_some());
         let messages: Vec<String> =
-            fields.finish().unwrap_err().errors.into_iter().map(|error| error.message).collect();
+            check.finish().unwrap_err().errors.into_iter().map(|error| error.message).collect();
         assert_eq!(messages[0], "contains the character U+200B, which cannot be seen: remove it");
         assert_eq!(messages[1], "begins or ends with a blank: remove it");
     }

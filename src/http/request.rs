@@ -1,0 +1,138 @@
+//! A request of the API as its handler gets it: services, query, path and body.
+
+use std::future::{Ready, ready};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::web::{Bytes, Data};
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::idempotency_key::KeyHeader;
+use super::problem::{Code, Problem};
+use super::query::{self, Parameters};
+use super::{Services, body, idempotency_key, percent};
+use crate::domain::command::Keyed;
+use crate::domain::execution_error::StoreError;
+use crate::domain::ids::ScheduleId;
+use crate::seat_map::LoadedSchedule;
+
+/// What a handler returns.
+pub type HttpResult = Result<HttpResponse, Problem>;
+
+/// A request whose query has been read and found valid.
+pub struct ApiRequest<Q> {
+    pub(super) services: Data<Services>,
+    pub(super) request: HttpRequest,
+    pub(super) query: Q,
+    payload: Payload,
+}
+
+impl<Q: Parameters> FromRequest for ApiRequest<Q> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let mut read = || {
+            let services = request.app_data::<Data<Services>>().cloned();
+            let services = services.ok_or_else(|| Problem::new(Code::Internal, "no services"))?;
+            let query = query::read(request.query_string(), request.headers())?;
+            Ok(Self { services, request: request.clone(), query, payload: payload.take() })
+        };
+        ready(read())
+    }
+}
+
+impl<Q> ApiRequest<Q> {
+    /// An id in the path; a text that cannot be an id is not found.
+    pub(super) fn path_id<T: FromStr>(&self, name: &str, what: &str) -> Result<T, Problem> {
+        let text = percent::path_parameter(&self.request, name)?;
+        text.parse().map_err(|_| Problem::not_found(what))
+    }
+
+    /// A schedule with its layout.
+    pub(super) async fn schedule(&self, id: ScheduleId) -> Result<Arc<LoadedSchedule>, Problem> {
+        if let Some(found) = self.services.seat_maps.loaded(id) {
+            return Ok(found);
+        }
+        let found = self.in_time(self.services.seat_maps.schedule(id)).await?;
+        found.ok_or_else(|| Problem::not_found("schedule"))
+    }
+
+    /// Waits for a read, at most as long as a request may take.
+    pub(super) fn in_time<'a, T: 'a>(
+        &self,
+        read: impl Future<Output = Result<T, StoreError>> + 'a,
+    ) -> impl Future<Output = Result<T, Problem>> + 'a {
+        // In a box: a future that is seldom needed would otherwise enlarge that of every request.
+        let read = tokio::time::timeout(self.services.request_timeout, Box::pin(read));
+        async move {
+            let detail = "the database did not answer in time";
+            let late = |_| Problem::new(Code::DependencyUnavailable, detail);
+            Ok(read.await.map_err(late)??)
+        }
+    }
+
+    async fn body(&mut self, limit: usize) -> Result<Bytes, Problem> {
+        body::read(&self.request, &mut self.payload, limit, self.services.body_timeout).await
+    }
+
+    /// Reads a JSON body of ordinary size, and the Idempotency-Key with its fingerprint.
+    pub(super) async fn json<T: DeserializeOwned + Serialize>(
+        &mut self,
+    ) -> Result<(T, Option<Keyed>), Problem> {
+        body::expect_json(&self.request)?;
+        let parsed = body::parse(&self.body(self.services.body_limit).await?)?;
+        let keyed = idempotency_key::keyed(&self.request, &parsed)?;
+        Ok((parsed, keyed))
+    }
+
+    /// The same for a body that may be omitted.
+    pub(super) async fn optional_json<T: DeserializeOwned + Serialize + Default>(
+        &mut self,
+    ) -> Result<(T, Option<Keyed>), Problem> {
+        let body = self.body(self.services.body_limit).await?;
+        // An empty body needs no type, but a wrong type is refused: a browser sends an empty form for any page,
+        // without a preflight request.
+        if !body.is_empty() || self.request.headers().contains_key(header::CONTENT_TYPE) {
+            body::expect_json(&self.request)?;
+        }
+        let parsed = if body.is_empty() { T::default() } else { body::parse(&body)? };
+        let keyed = idempotency_key::keyed(&self.request, &parsed)?;
+        Ok((parsed, keyed))
+    }
+
+    /// The same for a body that may name all seats of a hall: it is parsed and checked on another thread.
+    pub(super) async fn large_json<T: DeserializeOwned + Serialize, U: Send + 'static>(
+        &mut self,
+        check: impl FnOnce(T) -> Result<U, Problem> + Send + 'static,
+    ) -> Result<(U, Option<Keyed>), Problem> {
+        body::expect_json(&self.request)?;
+        let work = move |body: &[u8], key: Option<KeyHeader>| {
+            let parsed: T = body::parse(body)?;
+            let keyed = key.map(|key| key.keyed(&parsed)).transpose()?;
+            Ok((check(parsed)?, keyed))
+        };
+        self.large_body(work).await
+    }
+
+    /// Reads a large body and processes it on another thread, with the Idempotency-Key of the request.
+    pub(super) async fn large_body<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&[u8], Option<KeyHeader>) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let services = self.services.clone();
+        let key = KeyHeader::of(&self.request)?;
+        let permit = services.work_permits.permit_for_body(&self.request, services.body_limit)?;
+        let body = self.body(services.plan_body_limit).await?;
+        let work = move || {
+            let done = work(&body, key);
+            drop((body, permit));
+            done
+        };
+        services.work_permits.run_blocking(work).await
+    }
+}

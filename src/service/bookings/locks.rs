@@ -1,0 +1,130 @@
+//! The seat locks of a command: acquired before it is executed, released or given to its hold afterwards.
+
+use std::time::Duration;
+
+use crate::domain::command::Command;
+use crate::domain::effect::{Effect, HoldView, Outcome};
+use crate::domain::ids::{HoldId, ScheduleId, SeatNumber};
+use crate::domain::rejection::ConflictReason;
+use crate::lock::{LockReply, LockRequest, LockToken};
+
+use super::BookingService;
+use super::tokens::{hold_token, reason_of, request_token};
+
+/// The lock of a hold ends this much before the hold, so that it never refuses a seat that is free again.
+const LOCK_ENDS_EARLIER: Duration = Duration::from_millis(100);
+
+/// Whether the seats of a command are locked.
+pub(super) enum Locking {
+    /// They are, with this token.
+    Locked(LockToken),
+    /// There is nothing to lock, or the locks did not answer: the rows decide.
+    Unlocked,
+    /// Other requests or holds have the locks of these seats.
+    Busy(Vec<(SeatNumber, ConflictReason)>),
+}
+
+impl BookingService {
+    pub(super) async fn lock(&self, command: &Command) -> Locking {
+        let seats = command.action.taken_seats();
+        if seats.is_empty() {
+            return Locking::Unlocked;
+        }
+        let token = request_token(command);
+        let request = LockRequest::Acquire {
+            schedule: command.schedule,
+            seats: seats.to_vec(),
+            token,
+            ttl: self.deps.seat_lock_ttl,
+        };
+        match self.deps.locker.ask(request).await {
+            Ok(LockReply::Acquired) => Locking::Locked(token),
+            // An earlier attempt of this very request, perhaps on another replica: its rows decide.
+            Ok(LockReply::Busy(holders))
+                if command.keyed.is_some()
+                    && holders.iter().any(|(_, holder)| holder.prefix == token.prefix) =>
+            {
+                Locking::Unlocked
+            }
+            Ok(LockReply::Busy(holders)) => Locking::Busy(
+                holders.into_iter().map(|(seat, holder)| (seat, reason_of(holder))).collect(),
+            ),
+            Ok(LockReply::Matched(_) | LockReply::Failed(_)) | Err(_) => Locking::Unlocked,
+        }
+    }
+
+    /// Whether the locks in the way belong to holds that have ended: a process that could not reach Redis may not
+    /// have released them.
+    pub(super) async fn locks_are_stale(
+        &self,
+        command: &Command,
+        busy: &[(SeatNumber, ConflictReason)],
+    ) -> bool {
+        let of_holds = busy.iter().all(|(_, reason)| *reason == ConflictReason::Held);
+        let seats: Vec<SeatNumber> = busy.iter().map(|(seat, _)| *seat).collect();
+        of_holds && self.deps.seat_maps.are_free_now(command.schedule, &seats).await
+    }
+
+    /// Releases the locks that the outcome of a command makes unnecessary.
+    pub(super) async fn unlock_after(
+        &self,
+        outcome: &Outcome,
+        schedule: ScheduleId,
+        seats: Vec<SeatNumber>,
+        locked: Option<LockToken>,
+    ) {
+        match outcome {
+            Outcome::Done(Effect::Held(hold)) if locked.is_some() => {
+                self.retoken_for_hold(hold, locked).await;
+                return;
+            }
+            Outcome::Done(Effect::Extended(hold)) => self.retoken_for_hold(hold, None).await,
+            Outcome::Done(Effect::Released(hold)) => self.unlock_hold(hold.id, &hold.seats).await,
+            Outcome::Done(Effect::Confirmed(booking)) => {
+                if let Some(hold) = booking.row.hold {
+                    self.unlock_hold(hold, &booking.row.seats).await;
+                }
+            }
+            _ => {}
+        }
+        self.unlock(schedule, seats, locked);
+    }
+
+    /// Replaces the token of the locks by the hold's. Waits for the reply: a lock that got the token after its hold
+    /// was released would outlive it.
+    async fn retoken_for_hold(&self, hold: &HoldView, from: Option<LockToken>) {
+        let (schedule, seats) = (hold.row.id.schedule, hold.row.seats.clone());
+        let to = hold_token(hold.row.id);
+        let ttl = hold.ends_at.since(hold.now).saturating_sub(LOCK_ENDS_EARLIER);
+        let from_token = from.unwrap_or(to);
+        let request = LockRequest::Retoken { schedule, seats, from: from_token, to, ttl };
+        if let Err(error) = self.deps.locker.ask(request).await {
+            log::debug!("a hold has no seat locks: {error}");
+            // The request's own token would outlive a hold that is released soon.
+            self.unlock(schedule, hold.row.seats.clone(), from);
+        }
+    }
+
+    /// Waits for the reply: a request on another replica may want one of the seats next.
+    async fn unlock_hold(&self, hold: HoldId, seats: &[SeatNumber]) {
+        let (schedule, token) = (hold.schedule, hold_token(hold));
+        let request = LockRequest::Release { schedule, seats: seats.to_vec(), token };
+        if let Err(error) = self.deps.locker.ask(request).await {
+            log::debug!("the locks of an ended hold were not released and will expire: {error}");
+        }
+    }
+
+    /// Releases the locks after all requests sent before, without waiting for it.
+    pub(super) fn unlock(
+        &self,
+        schedule: ScheduleId,
+        seats: Vec<SeatNumber>,
+        token: Option<LockToken>,
+    ) {
+        if let Some(token) = token
+            && !seats.is_empty()
+        {
+            self.deps.locker.tell(LockRequest::Release { schedule, seats, token });
+        }
+    }
+}
