@@ -166,7 +166,7 @@ impl App {
             }
             delay = stop => {
                 self.engine.health.drain();
-                self.engine.services.streams.dismiss();
+                self.engine.services.streams.notify_shutdown();
                 tokio::time::sleep(delay).await;
                 log::info!("stopping: finishing what was begun");
                 deadline = Instant::now() + self.drain_timeout;

@@ -54,7 +54,7 @@ impl MapRefresh {
                 continue;
             }
             let streams = Arc::clone(&self.streams);
-            let task = actix::spawn(async move { streams.follow(id).await });
+            let task = actix::spawn(async move { streams.update(id).await });
             let done = task.into_actor(self).map(move |result, actor, _| {
                 actor.reading.remove(&id);
                 match result {
@@ -72,7 +72,7 @@ impl MapRefresh {
         }
         self.telling = true;
         let maps = Arc::clone(&self.maps);
-        let task = actix::spawn(async move { maps.tell().await });
+        let task = actix::spawn(async move { maps.publish_commits().await });
         let done = task.into_actor(self).map(|result, actor, _| {
             actor.telling = false;
             if let Err(panic) = result {
@@ -87,7 +87,7 @@ impl MapRefresh {
         loop {
             // Who is answerable for Redis says what is wrong; until it is well the journal is asked as often
             // as without.
-            if let Err(error) = maps.hear().await {
+            if let Err(error) = maps.receive_announcements().await {
                 log::debug!("no news of other processes: {error}");
             }
             tokio::time::sleep(RETRY).await;

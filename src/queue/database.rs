@@ -18,15 +18,14 @@ use super::{
     DeadLetter, Deliveries, Fate, LetterCounts, LetterSelection, Message, PUBLISH_LIMIT, Parked,
     Partition, PublishError, Queue, QueueError,
 };
-use crate::batcher::Gather;
+use crate::batcher::{Batcher, BatcherLimits};
 
 mod consumer;
 
 use consumer::DatabaseConsumer;
 
-/// Messages appended in one transaction, and those that may wait for it.
-const APPEND_MAX: usize = 512;
-const WAITING_MAX: usize = 8_192;
+/// Messages appended in one transaction.
+const APPENDS: BatcherLimits = BatcherLimits { batch_max: 512, pending_max: 8_192 };
 
 /// How often a process looks for what others have published.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -45,7 +44,7 @@ pub struct DatabaseQueue {
     store: Arc<Store>,
     /// Messages that may wait.
     max: u64,
-    appender: Gather<Appending>,
+    appender: Batcher<Appending>,
     /// The newest number that this process knows of.
     last: watch::Sender<i64>,
     looking: JoinHandle<()>,
@@ -58,7 +57,7 @@ impl DatabaseQueue {
         let (last, _) = watch::channel(0);
         let looking = tokio::spawn(look(Arc::clone(&store), last.clone()));
         let (into, news) = (Arc::clone(&store), last.clone());
-        let appender = Gather::start((APPEND_MAX, WAITING_MAX), move |gathered| {
+        let appender = Batcher::start(APPENDS, move |gathered| {
             append(Arc::clone(&into), gathered, max, news.clone())
         });
         Self { store, max, appender, last, looking }

@@ -145,7 +145,7 @@ impl Reservation {
                 self.settle_locks(schedule, seats, locked, outcome).await;
                 if gives_back {
                     // Locks of earlier requests for the same seats may still be on their way out.
-                    self.locker.caught_up().await;
+                    self.locker.flush().await;
                 }
             }
             // The seats may be taken: until that is known, nobody else should try for them.
@@ -168,7 +168,7 @@ impl Reservation {
             token,
             ttl: self.seat_lock_ttl,
         };
-        match self.locker.ask(request).await {
+        match self.locker.execute(request).await {
             Ok(LockReply::Acquired) => Locking::Locked(token),
             // An earlier attempt of this very request, perhaps on another replica: the rows know.
             Ok(LockReply::Busy(holders))
@@ -249,7 +249,7 @@ impl Reservation {
             to,
             ttl: life,
         };
-        if let Err(error) = self.locker.ask(request).await {
+        if let Err(error) = self.locker.execute(request).await {
             log::debug!("a hold goes without seat locks: {error}");
             // The request's own token would outlive a hold that is released soon.
             self.unlock(hold.row.id.schedule, hold.row.seats.clone(), from);
@@ -260,7 +260,7 @@ impl Reservation {
     async fn release_hold(&self, hold: HoldId, seats: &[SeatNumber]) {
         let (schedule, token) = (hold.schedule, hold_token(hold));
         let request = LockRequest::Release { schedule, seats: seats.to_vec(), token };
-        if let Err(error) = self.locker.ask(request).await {
+        if let Err(error) = self.locker.execute(request).await {
             log::debug!("the locks of a hold that is over are left to their own end: {error}");
         }
     }
@@ -270,7 +270,7 @@ impl Reservation {
         if let Some(token) = token
             && !seats.is_empty()
         {
-            self.locker.tell(LockRequest::Release { schedule, seats, token });
+            self.locker.enqueue(LockRequest::Release { schedule, seats, token });
         }
     }
 

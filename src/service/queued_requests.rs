@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use uuid::{ContextV7, Timestamp, Uuid};
 
-use crate::batcher::{BatcherFull, Gather};
+use crate::batcher::{AdmissionError, Batcher, BatcherLimits};
 use crate::domain::clock::EpochMs;
 use crate::domain::command::{Action, Keyed, Queued, RequestKey};
 use crate::domain::effect::RecordedAnswer;
@@ -31,8 +31,8 @@ pub use crate::queue::estimate_s;
 /// How often an outcome is looked for that another process may have recorded.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Outcomes looked up at once, and those that may wait for it.
-const LOOKUPS: (usize, usize) = (512, 16_384);
+/// Outcomes looked up in one query.
+const LOOKUPS: BatcherLimits = BatcherLimits { batch_max: 512, pending_max: 16_384 };
 
 /// How far this machine's idea of the database's clock may be off.
 const AHEAD: Duration = Duration::from_secs(60);
@@ -80,8 +80,8 @@ pub enum EnqueueError {
     NotQueued,
 }
 
-/// Requests that share a message, and those of one partition that may wait for it.
-const TOGETHER: (usize, usize) = (128, 8_192);
+/// Requests of one partition in one message.
+const MESSAGES: BatcherLimits = BatcherLimits { batch_max: 128, pending_max: 8_192 };
 
 /// A request on its way into the queue.
 struct OutboundMessage {
@@ -95,12 +95,12 @@ struct OutboundMessage {
 /// The front of the queue.
 pub struct Requests {
     /// One for each partition: what came while a message was being confirmed goes with the next.
-    senders: Vec<Gather<OutboundMessage>>,
+    senders: Vec<Batcher<OutboundMessage>>,
     waiting: Arc<WaitingList>,
     outcomes: Arc<Outcomes>,
     store: Arc<Store>,
-    lookups: Gather<Lookup>,
-    expiries: Gather<Lookup>,
+    lookups: Batcher<Lookup>,
+    expiries: Batcher<Lookup>,
     ids: Mutex<ContextV7>,
     limits: RequestLimits,
 }
@@ -142,12 +142,12 @@ impl Requests {
         limits: RequestLimits,
     ) -> Self {
         let from = Arc::clone(&store);
-        let lookups = Gather::start(LOOKUPS, move |gathered| look_up(Arc::clone(&from), gathered));
+        let lookups = Batcher::start(LOOKUPS, move |gathered| look_up(Arc::clone(&from), gathered));
         let from = Arc::clone(&store);
-        let expiries = Gather::start(LOOKUPS, move |late| expire(Arc::clone(&from), limits, late));
+        let expiries = Batcher::start(LOOKUPS, move |late| expire(Arc::clone(&from), limits, late));
         let senders = Partition::all(limits.partitions).map(|partition| {
             let queue = Arc::clone(&queue);
-            Gather::start(TOGETHER, move |parcels| send(Arc::clone(&queue), partition, parcels))
+            Batcher::start(MESSAGES, move |parcels| send(Arc::clone(&queue), partition, parcels))
         });
         let (senders, ids) = (senders.collect(), Mutex::new(ContextV7::new()));
         Self { senders, waiting, outcomes, store, lookups, expiries, ids, limits }
@@ -200,7 +200,7 @@ impl Requests {
             OutboundMessage { id, line: request.line(), settled: Arc::clone(&settled), confirm };
         let sender = self.senders.get(usize::from(partition.0));
         let sent = sender.map(|sender| sender.push(parcel));
-        sent.unwrap_or(Err(BatcherFull)).map_err(|_| PublishError::Full)?;
+        sent.unwrap_or(Err(AdmissionError::Closed)).map_err(|_| PublishError::Full)?;
         match tokio::time::timeout(PUBLISH_LIMIT, confirmed).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(PublishError::Unknown),
@@ -306,7 +306,7 @@ async fn send(queue: Arc<dyn Queue>, partition: Partition, mut parcels: Vec<Outb
 }
 
 /// Asks for an outcome, together with those who ask at the same time.
-async fn ask(asked: &Gather<Lookup>, id: RequestId) -> Result<Option<RecordedAnswer>, StoreError> {
+async fn ask(asked: &Batcher<Lookup>, id: RequestId) -> Result<Option<RecordedAnswer>, StoreError> {
     let (found, answer) = oneshot::channel();
     let overfull = || StoreError::Unavailable("too many outcomes are looked for".to_owned());
     asked.push(Lookup { id, found }).map_err(|_| overfull())?;

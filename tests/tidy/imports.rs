@@ -31,7 +31,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "faults",
         ],
     ),
-    ("actors", &["seat_map", "lock", "store", "domain", "telemetry", "faults"]),
+    ("actors", &["seat_map", "lock", "store", "domain", "telemetry", "batcher", "faults"]),
     ("seat_map", &["redis", "store", "domain", "telemetry", "breaker", "batcher", "faults"]),
     ("lock", &["redis", "domain", "telemetry", "breaker", "backoff", "faults"]),
     ("queue", &["redis", "store", "domain", "telemetry", "breaker", "batcher"]),

@@ -75,7 +75,7 @@ pub(crate) struct Completed {
 /// Everything under way, oldest first.
 pub(crate) struct ExecutionsInFlight {
     deliveries: VecDeque<Delivery>,
-    chain: OrderedGroup,
+    group: OrderedGroup,
     window: usize,
     /// The status of the answer that a request gets whose time was over.
     expired_status: u16,
@@ -83,7 +83,7 @@ pub(crate) struct ExecutionsInFlight {
 
 impl ExecutionsInFlight {
     pub(crate) fn new(window: usize, expired_status: u16) -> Self {
-        Self { deliveries: VecDeque::new(), chain: OrderedGroup::default(), window, expired_status }
+        Self { deliveries: VecDeque::new(), group: OrderedGroup::default(), window, expired_status }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -105,7 +105,7 @@ impl ExecutionsInFlight {
         lanes: (&Arc<Lanes>, Duration),
     ) {
         let state = match &request {
-            Ok(request) => submit(lanes, request, &self.chain),
+            Ok(request) => submit(lanes, request, &self.group),
             Err(_) => State::Completed(Executed::Parked),
         };
         let (tries, ends_message) = (1, false);
@@ -153,11 +153,11 @@ impl ExecutionsInFlight {
 
     /// Submits everything again, in order: what had its effect is answered with it.
     pub(crate) fn begin_again(&mut self, lanes: (&Arc<Lanes>, Duration)) {
-        self.chain = OrderedGroup::default();
+        self.group = OrderedGroup::default();
         for delivery in &mut self.deliveries {
             let Ok(request) = &delivery.request else { continue };
             if !matches!(delivery.state, State::Completed(_)) {
-                delivery.state = submit(lanes, request, &self.chain);
+                delivery.state = submit(lanes, request, &self.group);
                 delivery.tries = delivery.tries.saturating_add(1);
             }
         }
@@ -189,13 +189,13 @@ impl ExecutionsInFlight {
 fn submit(
     (lanes, patience): (&Arc<Lanes>, Duration),
     request: &QueuedRequest,
-    chain: &OrderedGroup,
+    group: &OrderedGroup,
 ) -> State {
-    match lanes.submit(request.command(), Instant::now() + patience, Some(chain)) {
+    match lanes.submit(request.command(), Instant::now() + patience, Some(group)) {
         Ok(submitted) => State::Submitted(Box::pin(submitted.outcome())),
         Err(declined) => {
             // What comes behind it must not overtake it.
-            chain.break_off();
+            group.abort();
             State::SubmitError(declined)
         }
     }

@@ -158,7 +158,7 @@ async fn shared(
         }
     };
     let maps = &services.seat_maps;
-    let answer = match maps.answer_at_hand(loaded, (form, coding), at_least) {
+    let answer = match maps.cached_answer(loaded, (form, coding), at_least) {
         Some(answer) => answer,
         None => in_time(services, maps.answer(loaded, (form, coding), at_least, write)).await?,
     };

@@ -18,7 +18,7 @@ use crate::http::query::Query;
 use crate::http::reply;
 use crate::http::responses::CountsBody;
 use crate::http::version::{AtLeast, version_seen};
-use crate::seat_map::{LastSeen, Listener, ListenerSlot, NoStream, SeatStates, StreamEvent};
+use crate::seat_map::{LastSeen, ListenError, Listener, ListenerSlot, SeatStates, StreamEvent};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::stream::StreamEnd;
 
@@ -95,11 +95,11 @@ fn last_event_id(request: &HttpRequest) -> Result<Option<LastSeen>, Problem> {
     last.map(Some).ok_or_else(wrong)
 }
 
-fn no_stream(error: NoStream) -> Problem {
+fn no_stream(error: ListenError) -> Problem {
     match error {
-        NoStream::Closed => Problem::new(Code::Draining, error.to_string()),
-        NoStream::Full => Problem::new(Code::Overloaded, error.to_string()),
-        NoStream::Failed(error) => error.into(),
+        ListenError::Closed => Problem::new(Code::Draining, error.to_string()),
+        ListenError::Full => Problem::new(Code::Overloaded, error.to_string()),
+        ListenError::Failed(error) => error.into(),
     }
 }
 
@@ -142,7 +142,7 @@ impl Events {
         let listener = self.listener.as_mut()?;
         match listener.updates.recv().await {
             Ok(update) => {
-                if matches!(update.news, StreamEvent::Bye) {
+                if matches!(update.event, StreamEvent::Closing) {
                     self.end = StreamEnd::Draining;
                     self.listener = None;
                 }
@@ -179,8 +179,8 @@ fn write(news: &StreamEvent) -> Vec<u8> {
             frame.extend(event("counts", states, &counts));
             frame
         }
-        StreamEvent::SignOfLife => SIGN_OF_LIFE.to_vec(),
-        StreamEvent::Bye => bye(StreamEnd::Draining),
+        StreamEvent::KeepAlive => SIGN_OF_LIFE.to_vec(),
+        StreamEvent::Closing => bye(StreamEnd::Draining),
     }
 }
 
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_goodbye_says_why_and_moves_no_id() {
-        assert_eq!(text(&StreamEvent::Bye), "event: bye\ndata: {\"reason\":\"draining\"}\n\n");
-        assert_eq!(text(&StreamEvent::SignOfLife), ":\n\n");
+        assert_eq!(text(&StreamEvent::Closing), "event: bye\ndata: {\"reason\":\"draining\"}\n\n");
+        assert_eq!(text(&StreamEvent::KeepAlive), ":\n\n");
     }
 }

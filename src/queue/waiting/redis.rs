@@ -13,12 +13,12 @@ use crate::breaker::BreakerState;
 use crate::domain::ids::{RequestId, ScheduleId};
 use crate::redis::{Cmd, Redis, Script, Value, cmd};
 
-use crate::batcher::Gather;
+use crate::batcher::{Batcher, BatcherLimits};
 
 use super::{Entry, QueueEntry, QueuePosition, WaitingListLimits};
 
-/// Requests that enter in one round trip, and those that may wait for one.
-const TOGETHER: (usize, usize) = (256, 8_192);
+/// Requests that enter in one round trip.
+const ENTRIES: BatcherLimits = BatcherLimits { batch_max: 256, pending_max: 8_192 };
 
 /// A line is kept for this long after the last has entered.
 const KEPT: Duration = Duration::from_secs(24 * 3_600);
@@ -35,7 +35,7 @@ struct Entering {
 pub(super) struct RedisWaitingLists {
     way: Way,
     enter: Script,
-    entering: Gather<Entering>,
+    entering: Batcher<Entering>,
     limits: WaitingListLimits,
 }
 
@@ -70,7 +70,7 @@ impl RedisWaitingLists {
         let way = Way { redis, breaker, budget };
         let enter = Script::new(include_str!("scripts/enter.lua"));
         let (asking, script) = (way.clone(), enter.clone());
-        let entering = Gather::start(TOGETHER, move |gathered: Vec<Entering>| {
+        let entering = Batcher::start(ENTRIES, move |gathered: Vec<Entering>| {
             let (way, script) = (asking.clone(), script.clone());
             async move {
                 let calls: Vec<Cmd> =

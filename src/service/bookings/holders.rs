@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::batcher::Gather;
+use crate::batcher::{Batcher, BatcherLimits};
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::{CustomerId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::rows::SeatKey;
@@ -19,7 +19,7 @@ use crate::seat_map::SeatMaps;
 use crate::store::{Holder, Store};
 
 /// Requests that share a query, and those that may wait for it; a request over that is not told whose hold it is.
-const LOOKUPS: (usize, usize) = (4_096, 8_192);
+const LOOKUPS: BatcherLimits = BatcherLimits { batch_max: 4_096, pending_max: 8_192 };
 
 /// How long a refusal waits to learn whose hold it is.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -44,7 +44,7 @@ struct Lookup {
 pub(crate) struct Holders {
     maps: Arc<SeatMaps>,
     known: Arc<Mutex<HashMap<SeatKey, (Holder, Instant)>>>,
-    lookups: Gather<Lookup>,
+    lookups: Batcher<Lookup>,
 }
 
 impl Holders {
@@ -52,7 +52,7 @@ impl Holders {
     pub(crate) fn new(store: Arc<Store>, maps: Arc<SeatMaps>) -> Self {
         let known: Arc<Mutex<HashMap<SeatKey, (Holder, Instant)>>> = Arc::default();
         let kept = Arc::clone(&known);
-        let lookups = Gather::start(LOOKUPS, move |gathered| {
+        let lookups = Batcher::start(LOOKUPS, move |gathered| {
             look_up(Arc::clone(&store), Arc::clone(&kept), gathered)
         });
         Self { maps, known, lookups }
