@@ -269,7 +269,7 @@ impl Engine {
             if let Some(store) = store.upgrade() {
                 store.note_pools();
             }
-            health.note(&metrics.health);
+            health.set_gauges(&metrics.health);
             let listeners = streams.upgrade().map_or(0, |streams| streams.listeners());
             metrics.stream.listeners.set(i64::try_from(listeners).unwrap_or(i64::MAX));
         });

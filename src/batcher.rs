@@ -139,8 +139,10 @@ async fn run_batches<J: Send + 'static>(
     mut handler: impl BatchHandler<J>,
 ) {
     while let Some(first) = jobs.recv().await {
-        // Tasks that are about to add jobs run first, so that the batch has everything that has arrived.
-        tokio::task::yield_now().await;
+        if jobs.len() + 1 < batch_max {
+            // Tasks that are about to add jobs run first, so that the batch has everything that has arrived.
+            tokio::task::yield_now().await;
+        }
         let mut batch = Vec::with_capacity(batch_max.min(jobs.len() + 1));
         batch.extend(handler.accept(first));
         while batch.len() < batch_max

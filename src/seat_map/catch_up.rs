@@ -9,9 +9,9 @@ use crate::domain::version::HISTORY_JUMP;
 use crate::store::{Journal, REPLICA_BEHIND, ReadFrom, Store};
 use crate::telemetry::request_context;
 
+use super::Sources;
 use super::cached::{Applied, CachedStates, Read};
 use super::loaded::LoadedSchedule;
-use super::sources::Sources;
 use super::states::SeatSnapshot;
 
 impl LoadedSchedule {

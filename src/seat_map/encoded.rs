@@ -4,6 +4,7 @@
 //! [`PUBLISH_INTERVAL`] unless the map is small or a reader needs a newer version. So no reader sees an older version
 //! after a newer one, whatever representations it reads.
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
@@ -97,23 +98,14 @@ impl Encoded {
     }
 }
 
-type Slot = tokio::sync::Mutex<Option<Arc<Encoded>>>;
-
-/// The answers of one representation.
-#[derive(Debug, Default)]
-struct Encodings {
-    identity: Slot,
-    gzip: Slot,
-    brotli: Slot,
-    zstd: Slot,
-}
+/// Held by the reader that encodes.
+type Slot = Arc<tokio::sync::Mutex<Option<Arc<Encoded>>>>;
 
 /// The answers of one schedule.
 #[derive(Debug, Default)]
 pub(super) struct EncodedMaps {
     published: Mutex<Option<Published>>,
-    seats: Encodings,
-    availability: Encodings,
+    encoded: Mutex<HashMap<(Representation, ContentEncoding), Slot>>,
 }
 
 #[derive(Debug)]
@@ -126,26 +118,18 @@ impl EncodedMaps {
     /// The states that readers get, given the newest; at `at_least` or newer if those are.
     pub(super) fn publish(&self, newest: &Arc<SeatStates>, at_least: i64) -> Arc<SeatStates> {
         let mut published = self.published.lock();
-        match published.as_mut() {
-            None => {
-                let states = Arc::clone(newest);
-                *published = Some(Published { states, at: Instant::now() });
-                Arc::clone(newest)
-            }
-            Some(last) => {
-                let due = newest.codes.len() <= CHEAP_SEATS
+        let due = published.as_ref().is_none_or(|last| {
+            let is_newer = newest.version > last.states.version
+                || newest.version == last.states.version && newest.history != last.states.history;
+            is_newer
+                && (newest.codes.len() <= CHEAP_SEATS
                     || last.at.elapsed() >= PUBLISH_INTERVAL
-                    || last.states.version < at_least;
-                let newer = newest.version > last.states.version
-                    || newest.version == last.states.version
-                        && newest.history != last.states.history;
-                if due && newer {
-                    last.states = Arc::clone(newest);
-                    last.at = Instant::now();
-                }
-                Arc::clone(&last.states)
-            }
+                    || last.states.version < at_least)
+        });
+        if due {
+            *published = Some(Published { states: Arc::clone(newest), at: Instant::now() });
         }
+        Arc::clone(published.as_ref().map_or(newest, |last| &last.states))
     }
 
     /// The answer of these states or newer ones, if it is encoded.
@@ -155,21 +139,13 @@ impl EncodedMaps {
         encoding: ContentEncoding,
         states: &SeatStates,
     ) -> Option<Arc<Encoded>> {
-        let slot = self.slot(representation, encoding).try_lock().ok()?;
+        let slot = self.slot(representation, encoding);
+        let slot = slot.try_lock().ok()?;
         slot.as_ref().filter(|encoded| encoded.reaches(states)).map(Arc::clone)
     }
 
-    fn slot(&self, representation: Representation, encoding: ContentEncoding) -> &Slot {
-        let encodings = match representation {
-            Representation::Seats => &self.seats,
-            Representation::Availability => &self.availability,
-        };
-        match encoding {
-            ContentEncoding::Identity => &encodings.identity,
-            ContentEncoding::Gzip => &encodings.gzip,
-            ContentEncoding::Brotli => &encodings.brotli,
-            ContentEncoding::Zstd => &encodings.zstd,
-        }
+    fn slot(&self, representation: Representation, encoding: ContentEncoding) -> Slot {
+        Arc::clone(self.encoded.lock().entry((representation, encoding)).or_default())
     }
 
     /// The answer of these states: the cached one, or a new one that `write` writes off the request's thread while
@@ -181,7 +157,8 @@ impl EncodedMaps {
         states: &Arc<SeatStates>,
         write: impl FnOnce() -> Vec<u8> + Send + 'static,
     ) -> Result<Arc<Encoded>, StoreError> {
-        let mut slot = self.slot(representation, encoding).lock().await;
+        let slot = self.slot(representation, encoding);
+        let mut slot = slot.lock().await;
         if let Some(known) = &*slot
             && known.reaches(states)
         {

@@ -17,10 +17,10 @@ use crate::domain::ids::{InHistory, SeatNumber};
 use crate::domain::rows::JournalEntry;
 use crate::store::{ReadFrom, Store};
 
+use super::Sources;
 use super::cached::{RefusedSeats, ScheduleCache};
 use super::encoded::EncodedMaps;
 use super::layout::Layout;
-use super::sources::Sources;
 use super::states::SeatStates;
 use super::times::{READ_TIMEOUT, RETRY_PAUSE, STALE};
 use super::wire::WireSeats;

@@ -15,7 +15,6 @@ mod link;
 mod loaded;
 mod refusing;
 mod shared;
-mod sources;
 mod states;
 mod streams;
 mod times;
@@ -47,8 +46,6 @@ use crate::redis::RedisFailure;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 
-use sources::Sources;
-
 /// Bytes of all schedules kept in memory together.
 const BYTES_MAX: u64 = 1 << 30;
 
@@ -63,6 +60,14 @@ type Entry = Arc<OnceCell<Arc<LoadedSchedule>>>;
 
 /// The newest version of each schedule of which something is known.
 type Versions = Cache<ScheduleId, i64>;
+
+/// Where the states of maps come from.
+struct Sources {
+    store: Arc<Store>,
+    /// What processes share, if there is a Redis.
+    shared: Option<Arc<SharedMaps>>,
+    metrics: Arc<Metrics>,
+}
 
 /// The seat maps of the schedules in use.
 pub struct SeatMaps {

@@ -35,7 +35,7 @@ pub(super) fn keep_alive(health: Arc<Health>) {
     rt::spawn(async move {
         loop {
             signs.tick().await;
-            if health.is_kept() {
+            if health.is_monitored() {
                 tell(&[NotifyState::Watchdog]);
             }
         }
