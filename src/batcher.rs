@@ -232,7 +232,7 @@ mod tests {
 
     impl BatchHandler<(u32, Reply)> for Keeping {
         fn accept(&mut self, job: Admitted<(u32, Reply)>) -> Option<Admitted<(u32, Reply)>> {
-            (job.job.0 % 2 == 0).then_some(job)
+            job.job.0.is_multiple_of(2).then_some(job)
         }
 
         async fn run(&mut self, batch: Vec<Admitted<(u32, Reply)>>) {

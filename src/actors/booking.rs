@@ -75,7 +75,7 @@ impl BatchHandler<BookingJob> for BookingHandler {
             |index: usize| cancellations.get(index).is_some_and(|command| command.is_active());
         let report = context.during(self.store.run_batch(self.lane, commands, &is_active)).await;
         faults::pass(FailPoint::BeforeSnapshot).await;
-        // Before the answers leave: a customer sees the own booking.
+        // Before the answers leave, so that a customer who reads the map next sees the booking.
         let must_announce = self.seat_maps.apply_commits(&report.journal, &report.freed);
         // Before the next batch accepts later commands of the same groups.
         for (cancellation, result) in cancellations.iter().zip(&report.results) {
@@ -227,7 +227,7 @@ impl Lanes {
     /// Whether every lane's actor was alive; a dead one is replaced by this call.
     #[must_use]
     pub fn check(&self) -> bool {
-        self.lanes.iter().fold(true, |alive, lane| lane.check() && alive)
+        self.lanes.iter().filter(|lane| !lane.check()).count() == 0
     }
 
     /// Admits no more commands. Those admitted are still executed.

@@ -112,7 +112,7 @@ impl ScheduleCache {
     }
 
     /// The newest states, if it is time to share them with other processes.
-    pub(super) fn to_share(&mut self) -> Option<(InHistory<i64>, WireSeats)> {
+    pub(super) fn take_due_share(&mut self) -> Option<(InHistory<i64>, WireSeats)> {
         let snapshot = &self.states.as_ref()?.snapshot;
         let version = snapshot.states.version;
         let was_shared =

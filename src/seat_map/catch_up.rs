@@ -47,7 +47,7 @@ impl LoadedSchedule {
             sources.metrics.map.behind_versions.observe(behind as f64);
         }
         if let (Some(epoch), Some(shared)) = (epoch, &sources.shared)
-            && let Some((at, seats)) = self.to_share()
+            && let Some((at, seats)) = self.take_due_share()
         {
             let (shared, schedule) = (Arc::clone(shared), self.schedule.clone());
             request_context::spawn(async move { shared.share(&schedule, epoch, at, &seats).await });

@@ -10,14 +10,10 @@ use crate::redis::{Cmd, Redis, Script, Value, cmd};
 pub(super) struct Link {
     pub(super) redis: Redis,
     /// Nothing is sent unless it is closed.
-    breaker: watch::Receiver<BreakerState>,
+    pub(super) breaker: watch::Receiver<BreakerState>,
 }
 
 impl Link {
-    pub(super) fn new(redis: Redis, breaker: watch::Receiver<BreakerState>) -> Self {
-        Self { redis, breaker }
-    }
-
     /// The answer to each command; `None` for a command that failed, and for all while Redis is bypassed or
     /// unavailable.
     pub(super) async fn send_each(
@@ -42,13 +38,6 @@ impl Link {
     /// The answers to all commands; `None` if one of them failed.
     pub(super) async fn send(&self, commands: &[Cmd], scripts: &[&Script]) -> Option<Vec<Value>> {
         self.send_each(commands, scripts).await.into_iter().collect()
-    }
-
-    /// Waits until the breaker has closed again after it was open. False if the breaker was dropped.
-    pub(super) async fn recovered(&self) -> bool {
-        let mut breaker = self.breaker.clone();
-        let opened = breaker.wait_for(|state| *state != BreakerState::Closed).await.is_ok();
-        opened && breaker.wait_for(|state| *state == BreakerState::Closed).await.is_ok()
     }
 }
 

@@ -137,8 +137,8 @@ impl LoadedSchedule {
     }
 
     /// The newest states, if it is time to share them with other processes.
-    pub(super) fn to_share(&self) -> Option<(InHistory<i64>, WireSeats)> {
-        self.cache.write().to_share()
+    pub(super) fn take_due_share(&self) -> Option<(InHistory<i64>, WireSeats)> {
+        self.cache.write().take_due_share()
     }
 
     /// The states at `at_least` or newer, and younger than [`STALE`] unless no database answers. Even then they are

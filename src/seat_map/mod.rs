@@ -218,7 +218,7 @@ impl SeatMaps {
         shared.announce(&commits).await;
         let due = |(id, _)| {
             let loaded = self.loaded(id)?;
-            Some((loaded.to_share()?, loaded))
+            Some((loaded.take_due_share()?, loaded))
         };
         let due: Vec<_> = commits.into_iter().filter_map(due).collect();
         if due.is_empty() {

@@ -62,7 +62,7 @@ impl SharedMaps {
         ttl: Duration,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let link = Link::new(redis, breaker);
+        let link = Link { redis, breaker };
         Self {
             freed: Freed::new(link.clone()),
             link,
@@ -178,7 +178,9 @@ impl SharedMaps {
 
     /// Waits until the breaker has closed again after it was open. False if the breaker was dropped.
     pub async fn recovered(&self) -> bool {
-        self.link.recovered().await
+        let mut breaker = self.link.breaker.clone();
+        let opened = breaker.wait_for(|state| *state != BreakerState::Closed).await.is_ok();
+        opened && breaker.wait_for(|state| *state == BreakerState::Closed).await.is_ok()
     }
 
     /// Begins an epoch: no map shared before counts. False if Redis did not execute it.
