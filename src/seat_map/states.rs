@@ -9,7 +9,7 @@ use crate::domain::rejection::ConflictReason;
 use crate::domain::rows::JournalEntry;
 use crate::domain::seat::SeatState;
 
-use super::wire::WireSeats;
+use super::wire::{WireSeats, pack};
 
 /// The states of all seats of a schedule at one version; never changed once made.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,12 +41,6 @@ impl SeatStates {
     pub fn packed(&self) -> Vec<u8> {
         pack(&self.codes)
     }
-}
-
-/// Two bits a code, four codes a byte.
-pub(super) fn pack(codes: &[u8]) -> Vec<u8> {
-    let byte = |four: &[u8]| four.iter().rev().fold(0, |byte, code| byte << 2 | (code & 3));
-    codes.chunks(4).map(byte).collect()
 }
 
 /// The states of a schedule's seats, and when the holds among them end.

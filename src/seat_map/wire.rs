@@ -5,8 +5,6 @@
 
 use crate::domain::clock::EpochMs;
 
-use super::states::pack;
-
 /// The format that is written, and the only one that is read.
 const FORMAT: u8 = 1;
 
@@ -25,6 +23,12 @@ pub(super) fn encode(seats: &[(u8, Option<EpochMs>)]) -> Vec<u8> {
         bytes.extend(until.0.to_le_bytes());
     }
     bytes
+}
+
+/// Two bits a code, four codes a byte.
+pub(super) fn pack(codes: &[u8]) -> Vec<u8> {
+    let byte = |four: &[u8]| four.iter().rev().fold(0, |byte, code| byte << 2 | (code & 3));
+    codes.chunks(4).map(byte).collect()
 }
 
 /// Reads seats; `None` if [`encode`] did not write these bytes.
