@@ -163,7 +163,7 @@ impl App {
             }
             delay = stop => {
                 self.engine.health.drain();
-                self.engine.services.streams.dismiss();
+                self.engine.services.streams.notify_shutdown();
                 tokio::time::sleep(delay).await;
                 log::info!("stopping: finishing the requests that have begun");
                 deadline = Instant::now() + self.drain_timeout;
@@ -267,7 +267,7 @@ impl Engine {
             if let Some(store) = store.upgrade() {
                 store.record_pools();
             }
-            health.note(&metrics.health);
+            health.set_gauges(&metrics.health);
             let listeners = streams.upgrade().map_or(0, |streams| streams.listeners());
             metrics.stream.listeners.set(i64::try_from(listeners).unwrap_or(i64::MAX));
         });

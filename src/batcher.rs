@@ -1,52 +1,253 @@
-//! What gathers while work is under way is worked on together.
+//! Batching: the jobs that arrive while one batch runs form the next batch.
+//!
+//! There is no timer, and no delay when idle; under load the batches grow and the cost of each job falls.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use futures_util::FutureExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
+use tokio::task::AbortHandle;
 
-/// A bounded line of jobs that a task works on, as many at a time as have gathered.
-pub(crate) struct Gather<J> {
-    line: mpsc::Sender<J>,
-    task: JoinHandle<()>,
+/// Sizes of a batcher.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatcherLimits {
+    /// The most jobs in one batch.
+    pub(crate) batch_max: usize,
+    /// The most admitted jobs at a time.
+    pub(crate) pending_max: usize,
 }
 
-/// The line is full.
-pub(crate) struct BatcherFull;
+/// Why a batcher refuses a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AdmissionError {
+    /// As many jobs as allowed are admitted.
+    Full,
+    /// The batcher is closed.
+    Closed,
+}
 
-impl<J: Send + 'static> Gather<J> {
-    /// Starts the task, in the tokio runtime of the caller: `work` is given up to `together` jobs at once,
-    /// in order, and no more before it is done; at most `waiting` wait for it.
-    pub(crate) fn start<F>(
-        (together, waiting): (usize, usize),
-        work: impl Fn(Vec<J>) -> F + Send + 'static,
-    ) -> Self
-    where
-        F: Future<Output = ()> + Send,
-    {
-        let (line, mut jobs) = mpsc::channel(waiting);
-        let task = tokio::spawn(async move {
-            let mut gathered = Vec::with_capacity(together);
-            while jobs.recv_many(&mut gathered, together).await > 0 {
-                work(std::mem::take(&mut gathered)).await;
-            }
-        });
-        Self { line, task }
+/// An admitted job, which counts against the bound until its permit is dropped.
+pub(crate) struct Admitted<J> {
+    pub(crate) job: J,
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+/// Runs batches of jobs, one batch at a time. A closure from `Vec<J>` is a handler whose jobs count against the
+/// bound until their batch starts.
+pub(crate) trait BatchHandler<J>: Send + 'static {
+    /// Returns the job if it is to be run; otherwise it has been answered here.
+    fn accept(&mut self, job: Admitted<J>) -> Option<Admitted<J>> {
+        Some(job)
     }
 
-    /// Puts a job at the end of the line.
-    pub(crate) fn push(&self, job: J) -> Result<(), BatcherFull> {
-        self.line.try_send(job).map_err(|_| BatcherFull)
+    /// Receives the number of jobs that stay in the queue whenever a batch has been taken out of it.
+    fn note_pending(&mut self, _jobs: usize) {}
+
+    /// Runs a batch of at least one job and answers each job. If it panics, the jobs of this batch are dropped,
+    /// and the next batch runs.
+    fn run(&mut self, batch: Vec<Admitted<J>>) -> impl Future<Output = ()> + Send;
+}
+
+impl<J, F, R> BatchHandler<J> for F
+where
+    J: Send + 'static,
+    F: FnMut(Vec<J>) -> R + Send + 'static,
+    R: Future<Output = ()> + Send,
+{
+    fn run(&mut self, batch: Vec<Admitted<J>>) -> impl Future<Output = ()> + Send {
+        self(batch.into_iter().map(|admitted| admitted.job).collect())
+    }
+}
+
+/// A bounded queue of jobs that one task runs in batches, in order.
+pub(crate) struct Batcher<J> {
+    admission: Arc<Semaphore>,
+    pending_max: usize,
+    queue: mpsc::UnboundedSender<Admitted<J>>,
+    task: Option<AbortHandle>,
+}
+
+impl<J: Send + 'static> Batcher<J> {
+    /// Starts the task in the tokio runtime of the caller.
+    pub(crate) fn start(limits: BatcherLimits, handler: impl BatchHandler<J>) -> Self {
+        let (mut batcher, task) = Self::new(limits, handler);
+        batcher.task = Some(tokio::spawn(task).abort_handle());
+        batcher
     }
 
-    /// Works no more; what waits is dropped.
+    /// A batcher and its task, which the caller spawns.
+    pub(crate) fn new(
+        BatcherLimits { batch_max, pending_max }: BatcherLimits,
+        handler: impl BatchHandler<J>,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (queue, jobs) = mpsc::unbounded_channel();
+        let admission = Arc::new(Semaphore::new(pending_max));
+        (Self { admission, pending_max, queue, task: None }, run_batches(jobs, batch_max, handler))
+    }
+
+    /// Admits a job and adds it to the queue.
+    pub(crate) fn push(&self, job: J) -> Result<(), AdmissionError> {
+        self.admit(job).map(|job| self.enqueue(job))
+    }
+
+    /// Admits a job, which the caller then adds to the queue.
+    pub(crate) fn admit(&self, job: J) -> Result<Admitted<J>, AdmissionError> {
+        match Arc::clone(&self.admission).try_acquire_owned() {
+            Ok(permit) => Ok(Admitted { job, permit }),
+            Err(TryAcquireError::NoPermits) => Err(AdmissionError::Full),
+            Err(TryAcquireError::Closed) => Err(AdmissionError::Closed),
+        }
+    }
+
+    /// Adds a job to the queue. The job is dropped if the task has ended.
+    pub(crate) fn enqueue(&self, job: Admitted<J>) {
+        drop(self.queue.send(job));
+    }
+
+    /// Admits no more jobs; those admitted are still run.
+    pub(crate) fn close(&self) {
+        self.admission.close();
+    }
+
+    /// Whether no job is admitted.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.admission.available_permits() == self.pending_max
+    }
+
+    /// Drops the batch that runs and the jobs in the queue, and admits no more.
     pub(crate) fn stop(&self) {
-        self.task.abort();
+        self.close();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 
-impl<J> Drop for Gather<J> {
+impl<J> Drop for Batcher<J> {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+async fn run_batches<J: Send + 'static>(
+    mut jobs: mpsc::UnboundedReceiver<Admitted<J>>,
+    batch_max: usize,
+    mut handler: impl BatchHandler<J>,
+) {
+    while let Some(first) = jobs.recv().await {
+        if jobs.len() + 1 < batch_max {
+            // Tasks that are about to add jobs run first, so that the batch has everything that has arrived.
+            tokio::task::yield_now().await;
+        }
+        let mut batch = Vec::with_capacity(batch_max.min(jobs.len() + 1));
+        batch.extend(handler.accept(first));
+        while batch.len() < batch_max
+            && let Ok(job) = jobs.try_recv()
+        {
+            batch.extend(handler.accept(job));
+        }
+        handler.note_pending(jobs.len());
+        let size = batch.len();
+        if size == 0 {
+            continue;
+        }
+        let run = async { handler.run(batch).await };
+        if AssertUnwindSafe(run).catch_unwind().await.is_err() {
+            log::error!("a batch panicked; its {size} jobs have failed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const LIMITS: BatcherLimits = BatcherLimits { batch_max: 3, pending_max: 5 };
+
+    type Reply = oneshot::Sender<Vec<u32>>;
+
+    /// Answers each job with its batch; panics on 13.
+    fn start() -> Batcher<(u32, Reply)> {
+        Batcher::start(LIMITS, |batch: Vec<(u32, Reply)>| async move {
+            let numbers: Vec<u32> = batch.iter().map(|(number, _)| *number).collect();
+            assert!(!numbers.contains(&13), "injected panic");
+            for (_, reply) in batch {
+                reply.send(numbers.clone()).unwrap();
+            }
+        })
+    }
+
+    fn push(batcher: &Batcher<(u32, Reply)>, number: u32) -> oneshot::Receiver<Vec<u32>> {
+        let (reply, answer) = oneshot::channel();
+        batcher.push((number, reply)).unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn jobs_run_in_order_in_batches_of_a_bounded_size() {
+        let batcher = start();
+        let answers: Vec<_> = (0..5).map(|number| push(&batcher, number)).collect();
+        let mut batches = Vec::new();
+        for answer in answers {
+            batches.push(answer.await.unwrap());
+        }
+        batches.dedup();
+        assert_eq!(batches, [vec![0, 1, 2], vec![3, 4]]);
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_the_jobs_of_its_batch_alone() {
+        let batcher = start();
+        let failed = [push(&batcher, 1), push(&batcher, 13), push(&batcher, 2)];
+        let next = push(&batcher, 3);
+        for answer in failed {
+            assert!(answer.await.is_err());
+        }
+        assert_eq!(next.await.unwrap(), [3]);
+        assert!(batcher.is_idle());
+    }
+
+    #[tokio::test]
+    async fn jobs_over_the_bound_are_refused_and_none_is_admitted_after_closing() {
+        let batcher = start();
+        let admitted: Vec<_> = (0..5).map(|number| push(&batcher, number)).collect();
+        let (reply, _answer) = oneshot::channel();
+        assert_eq!(batcher.push((6, reply)), Err(AdmissionError::Full));
+        batcher.close();
+        let (reply, _answer) = oneshot::channel();
+        assert_eq!(batcher.push((6, reply)), Err(AdmissionError::Closed));
+        for answer in admitted {
+            assert!(answer.await.is_ok(), "what was admitted is run");
+        }
+    }
+
+    /// Accepts even numbers, and keeps the permits of its batches.
+    struct Keeping(Vec<Admitted<(u32, Reply)>>);
+
+    impl BatchHandler<(u32, Reply)> for Keeping {
+        fn accept(&mut self, job: Admitted<(u32, Reply)>) -> Option<Admitted<(u32, Reply)>> {
+            job.job.0.is_multiple_of(2).then_some(job)
+        }
+
+        async fn run(&mut self, batch: Vec<Admitted<(u32, Reply)>>) {
+            assert_eq!(batch.len(), 3, "a batch is filled with accepted jobs");
+            self.0.extend(batch);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_counts_against_the_bound_until_its_permit_is_dropped() {
+        let batcher = Batcher::start(LIMITS, Keeping(Vec::new()));
+        let _answers = [0, 1, 2, 3, 4].map(|number| push(&batcher, number));
+        while batcher.admission.available_permits() != 2 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!batcher.is_idle());
     }
 }

@@ -1,13 +1,12 @@
-//! The booking lanes: one actor per write connection, each the only writer of its schedules in this
-//! process.
+//! The booking lanes: one actor per write connection, each the only writer of its schedules in this process.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use futures_util::future::BoxFuture;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
+use crate::batcher::{AdmissionError, Admitted, BatchHandler, BatcherLimits};
 use crate::domain::command::Command;
 use crate::domain::effect::{ExecutedCommand, Outcome};
 use crate::domain::execution_error::ExecutionError;
@@ -17,96 +16,90 @@ use crate::seat_map::SeatMaps;
 use crate::store::{CommandResult, Lane, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::actor::Actor as ActorName;
-use crate::telemetry::request_context;
-use crate::telemetry::request_context::RequestContext;
+use crate::telemetry::request_context::{self, RequestContext};
 
-use super::batching::{BatchLimits, Batching, Submit, Work};
 use super::cancellation::{CancelOutcome, CancellationState};
 use super::health::Health;
-use super::replaceable::Replaceable;
+use super::mailbox::{ActorHandle, BatchingActor};
 
 pub use super::cancellation::OrderedGroup;
 
 /// The actor of one lane.
-type BookingActor = Batching<BookingLane>;
+pub(crate) type BookingActor = BatchingActor<BookingJob>;
 
-/// A command on its way, holding its place in the lane's bounded queue.
+/// A submitted command.
 pub(crate) struct BookingJob {
     command: Command,
-    ticket: Arc<CancellationState>,
-    arrived: Instant,
+    cancellation: Arc<CancellationState>,
+    submitted_at: Instant,
     context: RequestContext,
     reply: oneshot::Sender<CommandResult>,
-    _place: OwnedSemaphorePermit,
 }
 
-/// What a lane works with.
-pub(crate) struct BookingLane {
-    lane: Mutex<Lane>,
+/// Runs the batches of one lane.
+struct BookingHandler {
+    lane: Lane,
     seat_maps: Arc<SeatMaps>,
     metrics: Arc<Metrics>,
 }
 
-impl Work for BookingLane {
-    type Job = BookingJob;
-
-    const NAME: ActorName = ActorName::Booking;
-
-    fn take(job: BookingJob) -> Option<BookingJob> {
-        if job.ticket.take() {
-            return Some(job);
+impl BatchHandler<BookingJob> for BookingHandler {
+    fn accept(&mut self, admitted: Admitted<BookingJob>) -> Option<Admitted<BookingJob>> {
+        let job = &admitted.job;
+        if job.cancellation.try_start() {
+            return Some(admitted);
         }
-        job.ticket.fail();
-        // A caller who withdrew listens no more; one whose deadline has just passed does.
-        drop(job.reply.send(Err(ExecutionError::Withdrawn)));
+        job.cancellation.abort_group();
+        // A caller that cancelled has stopped waiting; one whose deadline has just passed gets this answer.
+        drop(admitted.job.reply.send(Err(ExecutionError::Withdrawn)));
         None
     }
 
-    fn run(self: Arc<Self>, jobs: Vec<BookingJob>) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            let mut commands = Vec::with_capacity(jobs.len());
-            let mut tickets = Vec::with_capacity(jobs.len());
-            let mut replies = Vec::with_capacity(jobs.len());
-            let context = RequestContext::all(jobs.iter().map(|job| job.context.clone()));
-            for job in jobs {
-                self.metrics.batch.wait_seconds.observe(job.arrived.elapsed().as_secs_f64());
-                commands.push(job.command);
-                tickets.push(job.ticket);
-                replies.push((job.reply, job._place));
+    fn note_pending(&mut self, jobs: usize) {
+        self.metrics.actor.set_pending(ActorName::Booking, jobs);
+    }
+
+    async fn run(&mut self, batch: Vec<Admitted<BookingJob>>) {
+        let mut commands = Vec::with_capacity(batch.len());
+        let mut cancellations = Vec::with_capacity(batch.len());
+        let mut replies = Vec::with_capacity(batch.len());
+        let context = RequestContext::all(batch.iter().map(|it| it.job.context.clone()));
+        for Admitted { job, permit } in batch {
+            self.metrics.batch.wait_seconds.observe(job.submitted_at.elapsed().as_secs_f64());
+            commands.push(job.command);
+            cancellations.push(job.cancellation);
+            replies.push((job.reply, permit));
+        }
+        let is_active =
+            |index: usize| cancellations.get(index).is_some_and(|command| command.is_active());
+        let report = context.during(self.lane.run_batch(commands, &is_active)).await;
+        faults::pass(FailPoint::BeforeSnapshot).await;
+        // Before the answers leave, so that a customer who reads the map next sees the booking.
+        let must_announce = self.seat_maps.apply_commits(&report.journal, &report.freed);
+        // Before the next batch accepts later commands of the same groups.
+        for (cancellation, result) in cancellations.iter().zip(&report.results) {
+            if result.as_ref().is_err_and(ExecutionError::may_pass) {
+                cancellation.abort_group();
             }
-            let wanted = |place: usize| tickets.get(place).is_some_and(|ticket| ticket.wanted());
-            let mut lane = self.lane.lock().await;
-            let work = lane.run_batch(commands, &wanted);
-            let report = context.during(work).await;
-            drop(lane);
-            faults::pass(FailPoint::BeforeSnapshot).await;
-            // Before the answers leave: who has just booked sees it.
-            let must_tell = self.seat_maps.committed(&report.journal, &report.freed);
-            // Before the next batch takes what stands behind it.
-            for (ticket, result) in tickets.iter().zip(&report.results) {
-                if result.as_ref().is_err_and(ExecutionError::may_pass) {
-                    ticket.fail();
-                }
+        }
+        let answer = move || {
+            for ((reply, _permit), result) in replies.into_iter().zip(report.results) {
+                drop(reply.send(result));
             }
-            let answer = move || {
-                for ((reply, _place), result) in replies.into_iter().zip(report.results) {
-                    drop(reply.send(result));
-                }
-            };
-            if !must_tell {
-                return answer();
-            }
-            // The next batch does not wait for this.
-            let seat_maps = Arc::clone(&self.seat_maps);
-            request_context::spawn(async move {
-                seat_maps.given_back(&report.freed).await;
-                answer();
-            });
-        })
+        };
+        if !must_announce {
+            return answer();
+        }
+        // The next batch does not wait for this.
+        let seat_maps = Arc::clone(&self.seat_maps);
+        request_context::spawn(async move {
+            seat_maps.announce_freed(&report.freed).await;
+            answer();
+        });
     }
 }
 
-/// Why a command was not executed, or not known to be.
+/// Why a command has no outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// Too many commands wait in its lane. No effect.
@@ -115,37 +108,37 @@ pub enum SubmitError {
     /// The service is stopping. No effect.
     #[error("the service is stopping")]
     Draining,
-    /// The database did not execute it, or it is not known whether it did.
+    /// The database did not execute it, or may have executed it without an answer.
     #[error(transparent)]
     Failed(#[from] ExecutionError),
 }
 
-/// A command in its lane.
+/// A submitted command, whose outcome can be waited for.
 pub struct Submitted {
-    ticket: Arc<CancellationState>,
+    cancellation: Arc<CancellationState>,
     deadline: Instant,
     answer: oneshot::Receiver<CommandResult>,
     health: Arc<Health>,
 }
 
 impl Submitted {
-    /// Waits for its outcome until its deadline, or until the database is read-only.
+    /// Waits for the outcome until the deadline, or until the database is read-only.
     pub async fn outcome(self) -> Result<Outcome, SubmitError> {
         Ok(self.executed().await?.outcome)
     }
 
     /// Waits as [`Self::outcome`] does. Returns the outcome with the answer that was recorded.
     pub async fn executed(self) -> Result<ExecutedCommand, SubmitError> {
-        let Self { ticket, deadline, answer, health } = self;
+        let Self { cancellation, deadline, answer, health } = self;
         let waiting = tokio::time::timeout_at(deadline.into(), answer);
         tokio::pin!(waiting);
         let answered = tokio::select! {
             biased;
             answered = &mut waiting => answered,
-            // What no batch has taken would wait behind one that hangs.
+            // A command in the queue would wait behind a batch that hangs.
             () = health.read_only() => {
-                if ticket.recall() {
-                    ticket.fail();
+                if cancellation.try_cancel() {
+                    cancellation.abort_group();
                     return Err(ExecutionError::ReadOnly.into());
                 }
                 waiting.await
@@ -153,12 +146,12 @@ impl Submitted {
         };
         match answered {
             Ok(Ok(result)) => Ok(result?),
-            // The batch died without an answer, or time is up.
+            // The batch failed without an answer, or the deadline has passed.
             Ok(Err(_)) | Err(_) => {
-                ticket.fail();
-                Err(match ticket.withdraw() {
-                    CancelOutcome::InTime => ExecutionError::Withdrawn.into(),
-                    CancelOutcome::TooLate => ExecutionError::Unknown.into(),
+                cancellation.abort_group();
+                Err(match cancellation.cancel() {
+                    CancelOutcome::NotStarted => ExecutionError::Withdrawn.into(),
+                    CancelOutcome::Started => ExecutionError::Unknown.into(),
                 })
             }
         }
@@ -167,10 +160,8 @@ impl Submitted {
 
 /// All lanes of the process.
 pub struct Lanes {
-    lanes: Vec<(Replaceable<BookingActor>, Arc<Semaphore>)>,
-    limits: LaneLimits,
+    lanes: Vec<ActorHandle<BookingActor>>,
     health: Arc<Health>,
-    metrics: Arc<Metrics>,
 }
 
 /// Sizes of the lanes.
@@ -178,43 +169,32 @@ pub struct Lanes {
 pub struct LaneLimits {
     /// Commands in one batch.
     pub batch_max: usize,
-    /// Commands waiting or running in one lane; more are refused at once.
+    /// Commands waiting or running in one lane; further ones are refused immediately.
     pub pending_max: usize,
 }
 
 impl Lanes {
-    /// Starts one actor per write connection of the store, on the arbiter given.
+    /// Starts one actor per write connection of the store, on the arbiter.
     #[must_use]
     pub fn start(
         store: &Arc<Store>,
         seat_maps: &Arc<SeatMaps>,
         (health, metrics): (&Arc<Health>, &Arc<Metrics>),
         arbiter: &ArbiterHandle,
-        limits: LaneLimits,
+        LaneLimits { batch_max, pending_max }: LaneLimits,
     ) -> Self {
-        let batch_limits = BatchLimits { batch_max: limits.batch_max, flights_max: 1 };
-        let lane = |lane| {
-            let work = Arc::new(BookingLane {
-                lane: Mutex::new(lane),
-                seat_maps: Arc::clone(seat_maps),
-                metrics: Arc::clone(metrics),
-            });
-            let (arbiter, shared) = (arbiter.clone(), Arc::clone(metrics));
-            let start = move || {
-                let (work, metrics) = (Arc::clone(&work), Arc::clone(&shared));
-                Supervisor::start_in_arbiter(&arbiter, move |_| {
-                    Batching::new(work, batch_limits, metrics)
-                })
-            };
-            let actor = Replaceable::start(ActorName::Booking, Arc::clone(metrics), start);
-            (actor, Arc::new(Semaphore::new(limits.pending_max)))
+        let limits = BatcherLimits { batch_max, pending_max };
+        let start = |lane| {
+            let seat_maps = Arc::clone(seat_maps);
+            let handler = BookingHandler { lane, seat_maps, metrics: Arc::clone(metrics) };
+            let (metrics, arbiter) = (Arc::clone(metrics), arbiter.clone());
+            ActorHandle::start(ActorName::Booking, metrics, arbiter, limits, handler)
         };
-        let lanes = store.take_lanes().into_iter().map(lane).collect();
-        Self { lanes, limits, health: Arc::clone(health), metrics: Arc::clone(metrics) }
+        Self { lanes: store.take_lanes().into_iter().map(start).collect(), health: Arc::clone(health) }
     }
 
-    /// Executes a command in the lane of its schedule and waits for its outcome until `deadline`, or until
-    /// the database is read-only. A command that is given up before a batch has taken it has no effect.
+    /// Executes a command in the lane of its schedule, and waits for its outcome until `deadline`, or until the
+    /// database is read-only. A command that is cancelled before its batch starts has no effect.
     pub async fn execute(
         &self,
         command: Command,
@@ -223,57 +203,45 @@ impl Lanes {
         self.submit(command, deadline, None)?.executed().await
     }
 
-    /// Puts a command into the lane of its schedule, behind all that were submitted before; nothing waits
-    /// here. Dropping what this gives does not withdraw it.
+    /// Adds a command to the lane of its schedule, behind all that were submitted before, without waiting. Dropping
+    /// the returned value does not cancel it.
     pub fn submit(
         &self,
         command: Command,
         deadline: Instant,
-        chain: Option<&OrderedGroup>,
+        group: Option<&OrderedGroup>,
     ) -> Result<Submitted, SubmitError> {
-        let Some((actor, door)) = self.lane_of(command.schedule) else {
-            return Err(SubmitError::Draining);
-        };
-        let place = match Arc::clone(door).try_acquire_owned() {
-            Ok(place) => place,
-            Err(tokio::sync::TryAcquireError::Closed) => return Err(SubmitError::Draining),
-            Err(tokio::sync::TryAcquireError::NoPermits) => {
-                self.metrics.actor.overloaded(ActorName::Booking);
-                return Err(SubmitError::Overloaded);
-            }
-        };
-        let ticket = Arc::new(CancellationState::new(deadline, chain.cloned()));
+        let lane = self.lane_of(command.schedule).ok_or(SubmitError::Draining)?;
+        let cancellation = Arc::new(CancellationState::new(deadline, group.cloned()));
         let (reply, answer) = oneshot::channel();
-        actor.tell(Submit(BookingJob {
+        let job = BookingJob {
             command,
-            ticket: Arc::clone(&ticket),
-            arrived: Instant::now(),
+            cancellation: Arc::clone(&cancellation),
+            submitted_at: Instant::now(),
             context: RequestContext::current(),
             reply,
-            _place: place,
-        }));
-        Ok(Submitted { ticket, deadline, answer, health: Arc::clone(&self.health) })
+        };
+        lane.send(job).map_err(|error| match error {
+            AdmissionError::Full => SubmitError::Overloaded,
+            AdmissionError::Closed => SubmitError::Draining,
+        })?;
+        Ok(Submitted { cancellation, deadline, answer, health: Arc::clone(&self.health) })
     }
 
-    /// Whether every lane's actor lives. A dead one is replaced by this very call.
+    /// Whether every lane's actor was alive; a dead one is replaced by this call.
     #[must_use]
     pub fn check(&self) -> bool {
-        self.lanes.iter().fold(true, |alive, (actor, _)| actor.check() && alive)
+        self.lanes.iter().filter(|lane| !lane.check()).count() == 0
     }
 
-    /// Takes no more commands. What waits is still executed.
+    /// Admits no more commands. Those admitted are still executed.
     pub fn close(&self) {
-        for (_, door) in &self.lanes {
-            door.close();
-        }
+        self.lanes.iter().for_each(|lane| lane.batcher().close());
     }
 
-    /// Waits until nothing waits or runs; false if that is not so by `deadline`.
+    /// Waits until no command waits or runs; false if one still does at `deadline`.
     pub async fn idle_by(&self, deadline: Instant) -> bool {
-        let busy = || {
-            self.lanes.iter().any(|(_, door)| door.available_permits() < self.limits.pending_max)
-        };
-        while busy() {
+        while !self.lanes.iter().all(|lane| lane.batcher().is_idle()) {
             if Instant::now() >= deadline {
                 return false;
             }
@@ -282,10 +250,7 @@ impl Lanes {
         true
     }
 
-    fn lane_of(
-        &self,
-        schedule: ScheduleId,
-    ) -> Option<&(Replaceable<BookingActor>, Arc<Semaphore>)> {
+    fn lane_of(&self, schedule: ScheduleId) -> Option<&ActorHandle<BookingActor>> {
         let count = i64::try_from(self.lanes.len()).ok()?;
         let lane = schedule.0.checked_rem_euclid(count)?;
         self.lanes.get(usize::try_from(lane).ok()?)

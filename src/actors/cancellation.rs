@@ -1,90 +1,85 @@
-//! Whether a command is still wanted, agreed between the one who waits and the batch that takes it.
+//! Whether a command is still to be executed, agreed between the caller that waits and the batch.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Instant;
 
 const PENDING: u8 = 0;
-const TAKEN: u8 = 1;
-const WITHDRAWN: u8 = 2;
+const STARTED: u8 = 1;
+const CANCELLED: u8 = 2;
 
-/// What a withdrawn command may have done.
+/// What a cancelled command may have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CancelOutcome {
-    /// No batch had taken it, and none will: it has no effect.
-    InTime,
-    /// A batch had taken it: it may have had its effect.
-    TooLate,
+    /// No batch had started it, and none will: it has no effect.
+    NotStarted,
+    /// A batch had started it: it may have had its effect.
+    Started,
 }
 
-/// Commands that must be executed in the order in which they were submitted. Once one of them has failed,
-/// those behind it are not taken: their owner submits all of them again, in order.
+/// Commands that must be executed in the order in which they were submitted. After one of them has failed, no later
+/// one is started: their owner submits all of them again, in order.
 #[derive(Debug, Clone, Default)]
 pub struct OrderedGroup(Arc<AtomicBool>);
 
 impl OrderedGroup {
-    /// Nothing more of it is taken.
-    pub(crate) fn break_off(&self) {
+    /// Prevents the start of the commands that are not started yet.
+    pub(crate) fn abort(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    fn is_whole(&self) -> bool {
-        !self.0.load(Ordering::SeqCst)
+    fn is_aborted(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
     }
 }
 
-/// A command's place between its caller and a batch.
+/// The state of one command, shared by its caller and its batch.
 #[derive(Debug)]
 pub(crate) struct CancellationState {
     state: AtomicU8,
     deadline: Instant,
-    chain: Option<OrderedGroup>,
+    group: Option<OrderedGroup>,
 }
 
 impl CancellationState {
-    pub(crate) fn new(deadline: Instant, chain: Option<OrderedGroup>) -> Self {
-        Self { state: AtomicU8::new(PENDING), deadline, chain }
+    pub(crate) fn new(deadline: Instant, group: Option<OrderedGroup>) -> Self {
+        Self { state: AtomicU8::new(PENDING), deadline, group }
     }
 
-    /// It has failed, or was not taken: what follows it in its chain must not overtake it.
-    pub(crate) fn fail(&self) {
-        if let Some(chain) = &self.chain {
-            chain.break_off();
+    /// Notes that the command has failed or was not started: later commands of its group must not overtake it.
+    pub(crate) fn abort_group(&self) {
+        if let Some(group) = &self.group {
+            group.abort();
         }
     }
 
-    fn is_in_turn(&self) -> bool {
-        self.chain.as_ref().is_none_or(OrderedGroup::is_whole)
-    }
-
-    /// The caller gives up.
-    pub(crate) fn withdraw(&self) -> CancelOutcome {
-        match self.state.swap(WITHDRAWN, Ordering::SeqCst) {
-            PENDING => CancelOutcome::InTime,
-            _ => CancelOutcome::TooLate,
+    /// Cancels the command, even if a batch has started it.
+    pub(crate) fn cancel(&self) -> CancelOutcome {
+        match self.state.swap(CANCELLED, Ordering::SeqCst) {
+            PENDING => CancelOutcome::NotStarted,
+            _ => CancelOutcome::Started,
         }
     }
 
-    /// The caller gives up if no batch has taken it; true if so, and it has no effect.
-    pub(crate) fn recall(&self) -> bool {
-        let change = (Ordering::SeqCst, Ordering::SeqCst);
-        self.state.compare_exchange(PENDING, WITHDRAWN, change.0, change.1).is_ok()
+    /// Cancels the command if no batch has started it. If true, it has no effect.
+    pub(crate) fn try_cancel(&self) -> bool {
+        self.leave_pending(CANCELLED)
     }
 
-    /// A batch wants to take it; false if it was withdrawn, its deadline has passed, or one before it in
-    /// its chain has failed.
-    pub(crate) fn take(&self) -> bool {
+    /// Starts the command for a batch; false if it was cancelled, its deadline has passed, or its group is aborted.
+    pub(crate) fn try_start(&self) -> bool {
         Instant::now() < self.deadline
-            && self.is_in_turn()
-            && self
-                .state
-                .compare_exchange(PENDING, TAKEN, Ordering::SeqCst, Ordering::SeqCst)
-                .is_ok()
+            && !self.group.as_ref().is_some_and(OrderedGroup::is_aborted)
+            && self.leave_pending(STARTED)
     }
 
-    /// Whether a batch that took it should still run it.
-    pub(crate) fn wanted(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == TAKEN && Instant::now() < self.deadline
+    /// Whether a batch that has started the command should still execute it.
+    pub(crate) fn is_active(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == STARTED && Instant::now() < self.deadline
+    }
+
+    fn leave_pending(&self, next: u8) -> bool {
+        self.state.compare_exchange(PENDING, next, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 }
 
@@ -94,50 +89,50 @@ mod tests {
 
     use super::*;
 
-    fn ticket() -> CancellationState {
+    fn pending() -> CancellationState {
         CancellationState::new(Instant::now() + Duration::from_secs(60), None)
     }
 
     #[test]
-    fn behind_a_failed_command_nothing_of_its_chain_is_taken() {
-        let (chain, deadline) = (OrderedGroup::default(), Instant::now() + Duration::from_secs(60));
+    fn after_a_failed_command_none_of_its_group_is_started() {
+        let (group, deadline) = (OrderedGroup::default(), Instant::now() + Duration::from_secs(60));
         let [first, second, third] =
-            [(); 3].map(|()| CancellationState::new(deadline, Some(chain.clone())));
-        assert!(first.take() && second.take());
-        first.fail();
-        assert!(second.wanted(), "its batch goes on as a whole");
-        assert!(!third.take());
-        assert!(ticket().take(), "others have nothing to do with it");
+            [(); 3].map(|()| CancellationState::new(deadline, Some(group.clone())));
+        assert!(first.try_start() && second.try_start());
+        first.abort_group();
+        assert!(second.is_active(), "its batch is executed as a whole");
+        assert!(!third.try_start());
+        assert!(pending().try_start(), "commands without the group are not affected");
     }
 
     #[test]
-    fn a_withdrawn_command_is_never_taken() {
-        let ticket = ticket();
-        assert_eq!(ticket.withdraw(), CancelOutcome::InTime);
-        assert!(!ticket.take());
+    fn a_cancelled_command_is_never_started() {
+        let command = pending();
+        assert_eq!(command.cancel(), CancelOutcome::NotStarted);
+        assert!(!command.try_start());
     }
 
     #[test]
-    fn a_taken_command_is_withdrawn_too_late_and_not_run_again() {
-        let ticket = ticket();
-        assert!(ticket.take());
-        assert!(ticket.wanted());
-        assert_eq!(ticket.withdraw(), CancelOutcome::TooLate);
-        assert!(!ticket.wanted());
+    fn a_started_command_is_cancelled_too_late_and_not_executed_again() {
+        let command = pending();
+        assert!(command.try_start());
+        assert!(command.is_active());
+        assert_eq!(command.cancel(), CancelOutcome::Started);
+        assert!(!command.is_active());
     }
 
     #[test]
-    fn a_command_is_recalled_unless_a_batch_has_it() {
-        let (waiting, taken) = (ticket(), ticket());
-        assert!(waiting.recall());
-        assert!(!waiting.take());
-        assert!(taken.take());
-        assert!(!taken.recall());
-        assert!(taken.wanted());
+    fn try_cancel_succeeds_unless_a_batch_has_started_the_command() {
+        let (waiting, started) = (pending(), pending());
+        assert!(waiting.try_cancel());
+        assert!(!waiting.try_start());
+        assert!(started.try_start());
+        assert!(!started.try_cancel());
+        assert!(started.is_active());
     }
 
     #[test]
-    fn an_overdue_command_is_not_taken() {
-        assert!(!CancellationState::new(Instant::now(), None).take());
+    fn an_overdue_command_is_not_started() {
+        assert!(!CancellationState::new(Instant::now(), None).try_start());
     }
 }

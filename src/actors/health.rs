@@ -1,9 +1,9 @@
 //! Health: the state that the health monitor writes and that requests read without waiting.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
+use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::telemetry::metrics::health::{HealthCheck, HealthMetrics};
@@ -11,68 +11,58 @@ use crate::telemetry::metrics::health::{HealthCheck, HealthMetrics};
 #[cfg(test)]
 mod tests;
 
-/// A report older than this says nothing any more.
+/// A report older than this does not count.
 const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// How long the service is degraded after it has dropped a request of the queue.
+/// How long the service stays degraded after it has dropped a request of the queue.
 pub const DROPPED_COUNTS: Duration = Duration::from_secs(600);
 
 /// The state of one dependency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// Which one.
+    /// The dependency.
     pub name: HealthCheck,
-    /// What is wrong, if something is.
+    /// The problem, if there is one.
     pub problem: Option<String>,
 }
 
-/// What the service says of itself.
+/// Whether the service accepts requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
-    /// Requests are welcome; a check may still have a problem (degraded).
+    /// It does; a check may still have a problem (degraded).
     Ready(Vec<Check>),
-    /// Send requests elsewhere; the text says why.
+    /// It does not, for this reason.
     NotReady(&'static str),
 }
 
-/// What the last probe found, and when.
+/// The result of the last probe, and its time.
 type Report = Option<(Instant, Vec<Check>)>;
 
-/// The last report, shared with everybody who asks.
+/// The health of this process.
+#[derive(Default)]
 pub struct Health {
     report: RwLock<Report>,
-    writable: watch::Sender<bool>,
+    read_only: watch::Sender<bool>,
     draining: AtomicBool,
-    /// When a request of the queue was dropped the last time, and why it was not kept.
+    /// When a request of the queue was dropped last, and why it could not be stored as a dead letter.
     dropped: RwLock<Option<(Instant, String)>>,
 }
 
-impl Default for Health {
-    fn default() -> Self {
-        Self {
-            report: RwLock::new(None),
-            writable: watch::Sender::new(true),
-            draining: AtomicBool::new(false),
-            dropped: RwLock::new(None),
-        }
-    }
-}
-
 impl Health {
-    /// Whether requests should come here.
+    /// Whether this process accepts requests now.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        judge(&self.report(), self.is_draining(), Instant::now())
+        judge(&self.report.read(), self.is_draining(), Instant::now())
     }
 
-    /// What the last probe found, however long ago; nothing before the first.
+    /// The result of the last probe, however old; empty before the first.
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
-        self.report().as_ref().map_or_else(Vec::new, |(_, checks)| checks.clone())
+        self.report.read().as_ref().map_or_else(Vec::new, |(_, checks)| checks.clone())
     }
 
-    /// Sets the gauges as things stand now.
-    pub fn note(&self, metrics: &HealthMetrics) {
+    /// Sets the gauges to the current values.
+    pub fn set_gauges(&self, metrics: &HealthMetrics) {
         let ready = matches!(self.readiness(), Readiness::Ready(_));
         metrics.ready.set(i64::from(ready));
         metrics.read_only.set(i64::from(!self.writable()));
@@ -81,36 +71,32 @@ impl Health {
         }
     }
 
-    /// Whether the primary took the last heartbeats or batches; false means that a write would only wait for
-    /// its time-out.
+    /// Whether the primary executed the last heartbeats or batches. If not, a write would only wait for its time-out.
     #[must_use]
     pub fn writable(&self) -> bool {
-        *self.writable.borrow()
+        !*self.read_only.borrow()
     }
 
-    /// Is done when writes are refused.
+    /// Waits until writes are refused.
     pub async fn read_only(&self) {
-        let mut writable = self.writable.subscribe();
-        if writable.wait_for(|writable| !*writable).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        // Cannot fail, since the sender is here.
+        drop(self.read_only.subscribe().wait_for(|read_only| *read_only).await);
     }
 
-    /// A request of the queue that cannot be executed was dropped, since it cannot be kept as a dead letter:
-    /// the service is degraded for [`DROPPED_COUNTS`] from then on.
+    /// Notes that a request of the queue was dropped, which could neither be executed nor stored as a dead letter: the
+    /// service is degraded for [`DROPPED_COUNTS`].
     pub fn note_dropped_request(&self, why: String) {
-        let mut dropped = self.dropped.write().unwrap_or_else(PoisonError::into_inner);
-        *dropped = Some((Instant::now(), why));
+        *self.dropped.write() = Some((Instant::now(), why));
     }
 
     pub(crate) fn problem_of_dead_letters(&self, now: Instant) -> Option<String> {
-        let dropped = self.dropped.read().unwrap_or_else(PoisonError::into_inner);
+        let dropped = self.dropped.read();
         let (at, why) = dropped.as_ref()?;
         let counts = now.saturating_duration_since(*at) < DROPPED_COUNTS;
         counts.then(|| format!("messages of the queue that cannot be executed are dropped: {why}"))
     }
 
-    /// Readiness goes off and stays off.
+    /// From now on this process is not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }
@@ -121,41 +107,36 @@ impl Health {
         self.draining.load(Ordering::SeqCst)
     }
 
-    /// Whether the health loop runs: nothing has been reported yet, or the last report is young. If not, this
-    /// process will hardly come round by itself.
+    /// Whether the health loop runs: it has not reported yet, or its last report is recent. If not, this process needs
+    /// a restart.
     #[must_use]
-    pub fn is_kept(&self) -> bool {
-        is_kept(&self.report(), Instant::now())
+    pub fn is_monitored(&self) -> bool {
+        is_monitored(&self.report.read(), Instant::now())
     }
 
     /// Records whether writes are accepted; true if that has changed.
     pub(crate) fn set_writable(&self, writable: bool) -> bool {
-        writable != self.writable.send_replace(writable)
-    }
-
-    fn report(&self) -> RwLockReadGuard<'_, Report> {
-        self.report.read().unwrap_or_else(PoisonError::into_inner)
+        writable == self.read_only.send_replace(!writable)
     }
 
     pub(crate) fn publish(&self, checks: Vec<Check>) {
-        let mut report = self.report.write().unwrap_or_else(PoisonError::into_inner);
-        *report = Some((Instant::now(), checks));
+        *self.report.write() = Some((Instant::now(), checks));
     }
 }
 
-fn is_kept(report: &Report, now: Instant) -> bool {
+fn is_monitored(report: &Report, now: Instant) -> bool {
     report.as_ref().is_none_or(|(at, _)| now.saturating_duration_since(*at) <= STALE_AFTER)
 }
 
-/// Reads a report. A lost dependency degrades and no more, since what can be done without it is done; a
-/// schema that this program does not know is another matter.
+/// The readiness by a report. An unavailable dependency only degrades the service, which works without it as far as
+/// possible; an unsupported schema stops it.
 fn judge(report: &Report, draining: bool, now: Instant) -> Readiness {
     if draining {
         return Readiness::NotReady("draining");
     }
     match report {
         None => Readiness::NotReady("starting"),
-        _ if !is_kept(report, now) => Readiness::NotReady("the health loop is stale"),
+        _ if !is_monitored(report, now) => Readiness::NotReady("the health loop is stale"),
         Some((_, checks)) if checks.iter().any(Check::forbids_requests) => {
             Readiness::NotReady("the schema is not supported")
         }

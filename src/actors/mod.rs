@@ -1,16 +1,16 @@
 //! Actors: the mailboxes in front of the booking engine and the seat locks.
 //!
-//! | actor | takes | from | does |
+//! | actor | receives | from | does |
 //! |---|---|---|---|
-//! | [`seat_lock`] | lock requests | `service` | sends one pipeline to where the locks are kept |
+//! | [`seat_lock`] | lock requests | `service` | sends one pipeline to the backend of the locks |
 //! | [`booking`] | commands of its schedules | `service`, `background` | runs one transaction |
 //!
-//! An actor file is the mailbox, the loop and the replies. Decisions are in `domain`, effects in `lock` and
-//! `store`. The loop that both share is [`batching`]. [`health`] is the state that both are admitted by.
+//! An actor file has the job, the batch and the replies. Decisions are in `domain`, effects in `lock` and
+//! `store`. [`mailbox`] is the actor itself, and `crate::batcher` the loop. [`health`] is the state by which
+//! requests are admitted.
 
-mod batching;
 pub mod booking;
 mod cancellation;
 pub mod health;
-mod replaceable;
+mod mailbox;
 pub mod seat_lock;

@@ -1,85 +1,75 @@
-//! The seat-lock actor: what gathers in its mailbox is one round trip to where the locks are kept.
+//! The seat-lock actor: the requests of one batch are one round trip to the backend of the locks.
 
 use std::sync::Arc;
 
 use actix::prelude::*;
-use futures_util::future::BoxFuture;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
+use crate::batcher::{Admitted, BatchHandler, BatcherLimits};
 use crate::lock::{LockError, LockReply, LockRequest, SeatLocks};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::actor::Actor as ActorName;
 use crate::telemetry::request_context::RequestContext;
 
-use super::batching::{BatchLimits, Batching, Submit, Work};
-use super::replaceable::Replaceable;
+use super::mailbox::{ActorHandle, BatchingActor};
 
-/// A request on its way, holding its place in the bounded queue.
+/// The actor of the seat locks.
+pub(crate) type SeatLockActor = BatchingActor<LockJob>;
+
+/// A request, or `None` to wait for the requests before it.
 pub(crate) struct LockJob {
-    /// None if only what was asked before is waited for.
     request: Option<LockRequest>,
     context: RequestContext,
     reply: oneshot::Sender<Result<LockReply, LockError>>,
-    _place: OwnedSemaphorePermit,
 }
 
-/// What the actor works with.
-pub(crate) struct Locker {
+struct LockHandler {
     locks: Arc<dyn SeatLocks>,
-}
-
-impl Work for Locker {
-    type Job = LockJob;
-
-    const NAME: ActorName = ActorName::SeatLock;
-
-    /// Every request is run, even if its caller has gone: it may be the release of a lock.
-    fn take(job: LockJob) -> Option<LockJob> {
-        Some(job)
-    }
-
-    fn run(self: Arc<Self>, jobs: Vec<LockJob>) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            let context = RequestContext::all(jobs.iter().map(|job| job.context.clone()));
-            let (jobs, waiting): (Vec<LockJob>, Vec<LockJob>) =
-                jobs.into_iter().partition(|job| job.request.is_some());
-            let mut requests = Vec::with_capacity(jobs.len());
-            let mut replies = Vec::with_capacity(jobs.len());
-            for job in jobs {
-                requests.extend(job.request);
-                replies.push((job.reply, job._place));
-            }
-            if requests.is_empty() {
-                return;
-            }
-            match context.during(self.locks.run(&requests)).await {
-                Ok(answers) => {
-                    for ((reply, _place), answer) in replies.into_iter().zip(answers) {
-                        drop(reply.send(Ok(answer)));
-                    }
-                }
-                Err(error) => {
-                    for (reply, _place) in replies {
-                        drop(reply.send(Err(error.clone())));
-                    }
-                }
-            }
-            // They hear of it by being dropped.
-            drop(waiting);
-        })
-    }
-}
-
-/// The way to the seat locks.
-pub struct SeatLocker {
-    actor: Replaceable<Batching<Locker>>,
-    door: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
+impl BatchHandler<LockJob> for LockHandler {
+    fn note_pending(&mut self, jobs: usize) {
+        self.metrics.actor.set_pending(ActorName::SeatLock, jobs);
+    }
+
+    /// Every request is executed, even if its caller has stopped waiting: it may be the release of a lock.
+    async fn run(&mut self, batch: Vec<Admitted<LockJob>>) {
+        let context = RequestContext::all(batch.iter().map(|it| it.job.context.clone()));
+        let mut requests = Vec::with_capacity(batch.len());
+        let mut replies = Vec::with_capacity(batch.len());
+        // Dropped at the end, which answers them.
+        let mut waiting = Vec::new();
+        for Admitted { job, permit } in batch {
+            match job.request {
+                Some(request) => {
+                    requests.push(request);
+                    replies.push((job.reply, permit));
+                }
+                None => waiting.push((job.reply, permit)),
+            }
+        }
+        if requests.is_empty() {
+            return;
+        }
+        let results: Vec<_> = match context.during(self.locks.run(&requests)).await {
+            Ok(answers) => answers.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error); replies.len()],
+        };
+        for ((reply, _permit), result) in replies.into_iter().zip(results) {
+            drop(reply.send(result));
+        }
+    }
+}
+
+/// The client of the seat-lock actor.
+pub struct SeatLocker {
+    actor: ActorHandle<SeatLockActor>,
+}
+
 impl SeatLocker {
-    /// Starts the actor on the arbiter given. One batch at a time, so that requests of one process are
-    /// executed in the order in which they were made: a release never overtakes what it releases.
+    /// Starts the actor on the arbiter. One batch runs at a time, so the requests of one process are executed in the
+    /// order in which they were made: a release never overtakes its acquire.
     #[must_use]
     pub fn start(
         locks: Arc<dyn SeatLocks>,
@@ -88,40 +78,33 @@ impl SeatLocker {
         batch_max: usize,
         pending_max: usize,
     ) -> Self {
-        let work = Arc::new(Locker { locks });
-        let (arbiter, shared) = (arbiter.clone(), Arc::clone(metrics));
-        let limits = BatchLimits { batch_max, flights_max: 1 };
-        let start = move || {
-            let (work, metrics) = (Arc::clone(&work), Arc::clone(&shared));
-            Supervisor::start_in_arbiter(&arbiter, move |_| Batching::new(work, limits, metrics))
-        };
-        let actor = Replaceable::start(ActorName::SeatLock, Arc::clone(metrics), start);
-        Self { actor, door: Arc::new(Semaphore::new(pending_max)), metrics: Arc::clone(metrics) }
+        let limits = BatcherLimits { batch_max, pending_max };
+        let handler = LockHandler { locks, metrics: Arc::clone(metrics) };
+        let (metrics, arbiter) = (Arc::clone(metrics), arbiter.clone());
+        Self { actor: ActorHandle::start(ActorName::SeatLock, metrics, arbiter, limits, handler) }
     }
 
-    /// Asks. An error means that the locks are of no help now, not that a seat is taken.
-    pub async fn ask(&self, request: LockRequest) -> Result<LockReply, LockError> {
-        match self.submit(Some(request))?.await {
-            Ok(answer) => answer,
-            Err(_) => Err(LockError::Backend("the seat-lock actor died".to_owned())),
-        }
+    /// Executes a request. An error means that the locks cannot be used now, not that a seat is locked.
+    pub async fn execute(&self, request: LockRequest) -> Result<LockReply, LockError> {
+        let no_answer = |_| Err(LockError::Backend("the batch of the request failed".to_owned()));
+        self.submit(Some(request))?.await.unwrap_or_else(no_answer)
     }
 
-    /// Asks without waiting for the answer, behind everything asked before.
-    pub fn tell(&self, request: LockRequest) {
+    /// Executes a request after all earlier ones, without waiting for the reply.
+    pub fn enqueue(&self, request: LockRequest) {
         if let Err(error) = self.submit(Some(request)) {
-            log::debug!("a seat lock is left to its own end: {error}");
+            log::debug!("a seat lock stays until its TTL ends: {error}");
         }
     }
 
-    /// Waits until everything asked before was executed, or has failed.
-    pub async fn caught_up(&self) {
+    /// Waits until every earlier request was executed, or has failed.
+    pub async fn flush(&self) {
         if let Ok(answer) = self.submit(None) {
             drop(answer.await);
         }
     }
 
-    /// Whether the actor lives. A dead one is replaced by this very call.
+    /// Whether the actor was alive; a dead one is replaced by this call.
     #[must_use]
     pub fn check(&self) -> bool {
         self.actor.check()
@@ -131,13 +114,9 @@ impl SeatLocker {
         &self,
         request: Option<LockRequest>,
     ) -> Result<oneshot::Receiver<Result<LockReply, LockError>>, LockError> {
-        let Ok(place) = Arc::clone(&self.door).try_acquire_owned() else {
-            self.metrics.actor.overloaded(ActorName::SeatLock);
-            return Err(LockError::Bypassed);
-        };
         let (reply, answer) = oneshot::channel();
-        let context = RequestContext::current();
-        self.actor.tell(Submit(LockJob { request, context, reply, _place: place }));
+        let job = LockJob { request, context: RequestContext::current(), reply };
+        self.actor.send(job).map_err(|_| LockError::Bypassed)?;
         Ok(answer)
     }
 }

@@ -43,7 +43,7 @@ impl MapRefresh {
     ) {
         if let Some(shared) = maps.shared().cloned() {
             let publisher = Arc::clone(&maps);
-            let publish = async |maps: &mut Arc<SeatMaps>| maps.tell().await;
+            let publish = async |maps: &mut Arc<SeatMaps>| maps.publish_commits().await;
             run_every(arbiter, "the publisher of commits", INTERVAL, INTERVAL, publisher, publish);
             let _ = arbiter.spawn_fn(|| {
                 actix::spawn(subscribe(maps));
@@ -70,7 +70,7 @@ impl MapRefresh {
     }
 
     async fn refresh(&self, id: ScheduleId) {
-        match self.streams.follow(id).await {
+        match self.streams.update(id).await {
             Ok(true) => self.metrics.stream.updates_total.inc(),
             Ok(false) => {}
             // The health monitor reports the state of the database.
@@ -84,7 +84,7 @@ async fn subscribe(maps: Arc<SeatMaps>) {
     loop {
         // The seat locks report the state of Redis. Until it recovers, maps are refreshed from the journal as
         // often as without Redis.
-        if let Err(error) = maps.hear().await {
+        if let Err(error) = maps.receive_announcements().await {
             log::debug!("no commit notifications from other processes: {error}");
         }
         tokio::time::sleep(RETRY_INTERVAL).await;

@@ -131,20 +131,20 @@ impl<L: SeatLocks> Guarded<L> {
             Err(error @ LockError::Backend(_)) => vec![LockReply::Failed(error); requests.len()],
             result => result?,
         };
-        let failed = places_to_retry(&replies);
+        let failed = indexes_to_retry(&replies);
         if failed.is_empty() {
             return Ok(Answer { replies, retried: false });
         }
-        let first = failed.first().and_then(|place| replies.get(*place));
+        let first = failed.first().and_then(|index| replies.get(*index));
         log::debug!("{} seat lock requests are sent again after {first:?}", failed.len());
         let (shortest, longest) = RETRY_PAUSE;
         tokio::time::sleep(Backoff::new(shortest, longest).next_pause()).await;
         let retry: Vec<_> =
-            failed.iter().filter_map(|place| requests.get(*place).cloned()).collect();
+            failed.iter().filter_map(|index| requests.get(*index).cloned()).collect();
         match self.inner.run(&retry).await {
             Ok(second) => {
-                for (place, reply) in failed.into_iter().zip(second) {
-                    if let Some(failed) = replies.get_mut(place) {
+                for (index, reply) in failed.into_iter().zip(second) {
+                    if let Some(failed) = replies.get_mut(index) {
                         *failed = reply;
                     }
                 }
@@ -250,12 +250,12 @@ impl<L: SeatLocks> Guarded<L> {
     }
 }
 
-/// The places of the replies whose requests are sent a second time. A time-out is not among them: the budget
+/// The indexes of the replies whose requests are sent a second time. A time-out is not among them: the budget
 /// is used up.
-fn places_to_retry(replies: &[LockReply]) -> Vec<usize> {
+fn indexes_to_retry(replies: &[LockReply]) -> Vec<usize> {
     let failed = |reply: &LockReply| matches!(reply, LockReply::Failed(LockError::Backend(_)));
-    let places = replies.iter().enumerate().filter(|(_, reply)| failed(reply));
-    places.map(|(place, _)| place).collect()
+    let indexes = replies.iter().enumerate().filter(|(_, reply)| failed(reply));
+    indexes.map(|(index, _)| index).collect()
 }
 
 /// The requests without an answer of a list that was answered in part.

@@ -1,8 +1,8 @@
 //! Seat locks: short mutual exclusion in front of the database. Losing them costs speed, never correctness.
 //!
-//! A lock does not prove that a seat is free. It keeps the many losers of a hot seat away from the booking
-//! engine; the owner of a seat is decided under row locks in `store`. Every backend executes a whole list of
-//! requests in one call, because `actors::seat_lock` sends all requests of its mailbox in one round trip.
+//! A lock does not prove that a seat is free. It keeps most requests for a popular seat off the database;
+//! row locks in `store` decide the owner of a seat. Every backend executes a whole list of
+//! requests in one call, because `actors::seat_lock` sends all requests of a batch in one round trip.
 
 use std::fmt;
 use std::str::FromStr;
@@ -104,7 +104,7 @@ pub enum LockReply {
     Failed(LockError),
 }
 
-/// Why there is no reply from the locks; the caller goes on without them.
+/// Why there is no reply from the locks; the caller continues without locks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LockError {
     /// The breaker is open, or did not admit the call during the ramp after a recovery.
@@ -113,7 +113,7 @@ pub enum LockError {
     /// No answer within the time budget. The request may still be executed.
     #[error("no answer from the seat locks within the time budget")]
     Timeout,
-    /// The backend answered with an error or could not be reached, as the text says.
+    /// The backend answered with an error or could not be reached; the text has the details.
     #[error("seat locks failed: {0}")]
     Backend(String),
 }

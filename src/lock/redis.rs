@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::scripts::{self, Scripts};
 use super::{LockError, LockReply, LockRequest, SeatLocks};
-use crate::redis::{Cmd, Redis, RedisFailure, Value};
+use crate::redis::{Cmd, Redis, RedisFailure, RedisResult, Value};
 
 /// Seat locks in Redis, in any topology.
 pub struct RedisLocks {
@@ -34,26 +34,19 @@ impl SeatLocks for RedisLocks {
             let commands: Vec<Cmd> =
                 requests.iter().map(|request| self.scripts.command(request)).collect();
             let answers = self.redis.send_with(&commands, &self.scripts.all()).await?;
-            let replies: Vec<_> = requests
-                .iter()
-                .zip(answers)
-                .map(|(request, answer)| reply(request, answer.map_err(RedisFailure::from)))
-                .collect();
-            match replies.iter().all(|reply| matches!(reply, LockReply::Failed(_))) {
-                true => Err(replies.into_iter().find_map(failure).unwrap_or(LockError::Timeout)),
-                false => Ok(replies),
+            let reply = |(request, answer): (_, RedisResult<Value>)| {
+                let answer = answer.map_err(|error| LockError::from(RedisFailure::from(error)));
+                let reply = answer.and_then(|answer| scripts::reply(request, answer));
+                reply.unwrap_or_else(LockReply::Failed)
+            };
+            let replies: Vec<_> = requests.iter().zip(answers).map(reply).collect();
+            let all_failed = replies.iter().all(|reply| matches!(reply, LockReply::Failed(_)));
+            match replies.first() {
+                Some(LockReply::Failed(error)) if all_failed => Err(error.clone()),
+                _ => Ok(replies),
             }
         })
     }
-}
-
-fn reply(request: &LockRequest, answer: Result<Value, RedisFailure>) -> LockReply {
-    let reply = answer.map_err(LockError::from).and_then(|answer| scripts::reply(request, answer));
-    reply.unwrap_or_else(LockReply::Failed)
-}
-
-fn failure(reply: LockReply) -> Option<LockError> {
-    if let LockReply::Failed(error) = reply { Some(error) } else { None }
 }
 
 impl From<RedisFailure> for LockError {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::batcher::Gather;
+use crate::batcher::{Batcher, BatcherLimits};
 use crate::domain::clock::EpochMs;
 use crate::domain::execution_error::StoreError;
 use crate::store::{DeadLettersRemoved, Store, StoredDeadLetter, StoredMessage};
@@ -24,9 +24,8 @@ mod consumer;
 
 use consumer::DatabaseConsumer;
 
-/// Messages appended in one transaction, and those that may wait for it.
-const APPEND_MAX: usize = 512;
-const WAITING_MAX: usize = 8_192;
+/// Messages appended in one transaction.
+const APPENDS: BatcherLimits = BatcherLimits { batch_max: 512, pending_max: 8_192 };
 
 /// Between two checks for messages of other processes.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -43,7 +42,7 @@ struct PendingAppend {
 pub struct DatabaseQueue {
     store: Arc<Store>,
     max: u64,
-    appender: Gather<PendingAppend>,
+    appender: Batcher<PendingAppend>,
     /// The highest message number that this process has seen; consumers wait for its changes.
     last: watch::Sender<i64>,
     polling: JoinHandle<()>,
@@ -56,7 +55,7 @@ impl DatabaseQueue {
         let (last, _) = watch::channel(0);
         let polling = tokio::spawn(poll(Arc::clone(&store), last.clone()));
         let (target, notify) = (Arc::clone(&store), last.clone());
-        let appender = Gather::start((APPEND_MAX, WAITING_MAX), move |batch| {
+        let appender = Batcher::start(APPENDS, move |batch| {
             append(Arc::clone(&target), batch, max, notify.clone())
         });
         Self { store, max, appender, last, polling }

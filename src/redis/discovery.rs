@@ -49,11 +49,11 @@ async fn ask_sentinel(
     let mut command = redis::cmd("SENTINEL");
     command.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
     let master: Option<(String, u16)> = command.query_async(&mut connection).await?;
-    let unknown = || other_error(format!("the sentinel {sentinel} knows no master {name:?}"));
+    let unknown = || other_error(format!("the sentinel {sentinel} has no master {name:?}"));
     master.map(|(host, port)| Address { host, port }).ok_or_else(unknown)
 }
 
-/// The slots of the cluster as one of the nodes knows them.
+/// The slots of the cluster by the answer of one node.
 pub(super) async fn slots(
     nodes: Vec<&Address>,
     node: &impl Fn(&Address) -> RedisResult<Arc<Node>>,
@@ -62,7 +62,7 @@ pub(super) async fn slots(
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
         let answer = ask(&*node(address)?, command).await?;
-        let unknown = || other_error(format!("{address} does not know the slots of the cluster"));
+        let unknown = || other_error(format!("{address} does not have the slots of the cluster"));
         SlotMap::parse(&answer, &address.host).ok_or_else(unknown)
     }))
     .await

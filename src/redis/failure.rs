@@ -11,7 +11,7 @@ pub enum RedisFailure {
     /// No answer in time. The commands may still be executed.
     #[error("no answer from redis within the time budget")]
     Timeout,
-    /// Redis answered with an error or could not be reached, as the text says.
+    /// Redis answered with an error or could not be reached; the text has the details.
     #[error("{0}")]
     Backend(String),
 }

@@ -1,5 +1,5 @@
-//! The client of Redis, in each topology: standalone, Sentinel or Cluster, encrypted or not. Knows nothing of
-//! seats.
+//! The client of Redis, in each topology: standalone, Sentinel or Cluster, encrypted or not. It does
+//! not depend on what the commands are for.
 //!
 //! One model covers all topologies: every slot has a master, and each master has a pool of connections.
 //! Standalone, one server has all the slots. With Sentinels, the master that they name has all the slots. In a

@@ -1,8 +1,7 @@
-//! Learning what a schedule's newest states are: from what another process shares, from the journal, from
-//! all seats, in this order; from a replica, and from the primary where that is behind.
+//! Reading a schedule's newest states: from a map that another process shares, from the journal, or from all seats,
+//! in this order; on a replica, and on the primary if the replica is behind.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::domain::execution_error::StoreError;
@@ -10,43 +9,45 @@ use crate::domain::version::HISTORY_JUMP;
 use crate::store::{Journal, REPLICA_BEHIND, ReadFrom, Store};
 use crate::telemetry::request_context;
 
-use super::loaded::{CachedStates, LoadedSchedule};
-use super::sources::Sources;
+use super::Sources;
+use super::cached::{Applied, CachedStates, Read};
+use super::loaded::LoadedSchedule;
 use super::states::SeatSnapshot;
 
 impl LoadedSchedule {
-    /// Learns what there is, and from the primary if that is less than wanted.
+    /// Reads the newest states, from the primary if a replica has less than `wanted`.
     pub(super) async fn catch_up(&self, sources: &Sources, wanted: i64) -> Result<(), StoreError> {
         let store = &sources.store;
+        let before = self.cached_states(0).map(|(states, _)| states.version);
         let mut epoch = None;
-        if let Some(shared) = sources.shared.as_ref().filter(|_| self.look(0).is_none())
-            && let Some(found) = shared.look(&self.schedule).await
+        if let Some(shared) = sources.shared.as_ref().filter(|_| before.is_none())
+            && let Some(found) = shared.find(&self.schedule).await
         {
             epoch = Some(found.epoch);
             if let Some((at, seats)) = found.map {
-                let known = SeatSnapshot::new(at, &seats);
-                let led_on = self.lead_on(store, known, wanted.max(found.told)).await?;
-                shared.used(led_on);
-                if led_on {
+                let snapshot = SeatSnapshot::new(at, &seats);
+                let wanted = wanted.max(found.announced);
+                let used = self.start_from_shared(store, snapshot, wanted).await?;
+                shared.count_use(used);
+                if used {
                     return Ok(());
                 }
             }
         }
-        let before = self.look(0).map(|(states, _)| states.version);
-        let learned = self.follow(store, ReadFrom::Anywhere).await?;
-        if !learned || self.look(wanted).is_none() {
-            self.follow(store, ReadFrom::Primary).await?;
+        let is_newest = self.read_newest(store, ReadFrom::Anywhere).await?;
+        if !is_newest || self.cached_states(wanted).is_none() {
+            self.read_newest(store, ReadFrom::Primary).await?;
         }
-        if let (Some(before), Some((states, _))) = (before, self.look(0))
+        if let (Some(before), Some((states, _))) = (before, self.cached_states(0))
             && states.version > before
-            // A new history is no distance.
+            // A jump to a new history is no distance.
             && let behind = states.version - before
             && behind < HISTORY_JUMP
         {
             sources.metrics.map.behind_versions.observe(behind as f64);
         }
         if let (Some(epoch), Some(shared)) = (epoch, &sources.shared)
-            && let Some((at, seats)) = self.to_offer()
+            && let Some((at, seats)) = self.take_due_share()
         {
             let (shared, schedule) = (Arc::clone(shared), self.schedule.clone());
             request_context::spawn(async move { shared.share(&schedule, epoch, at, &seats).await });
@@ -54,127 +55,75 @@ impl LoadedSchedule {
         Ok(())
     }
 
-    /// Takes a map from elsewhere if the journal leads on from it to a version that is new enough. False,
-    /// and nothing is changed, if not.
-    async fn lead_on(
+    /// Uses a shared map if the journal leads from it to `wanted` or newer. If not, changes nothing and returns
+    /// false.
+    async fn start_from_shared(
         &self,
         store: &Arc<Store>,
-        known: SeatSnapshot,
+        snapshot: SeatSnapshot,
         wanted: i64,
     ) -> Result<bool, StoreError> {
-        let asked = Instant::now();
-        let version = known.states.version;
-        let fits = known.states.codes.len() == self.layout.len();
+        let read = Read { started_at: Instant::now(), is_primary: !store.has_replica() };
+        let version = snapshot.states.version;
+        if snapshot.states.codes.len() != self.layout.len() {
+            return Ok(false);
+        }
         let journal = store.journal_after(self.schedule.id, version, ReadFrom::Anywhere).await?;
-        let Some(journal) = journal.filter(|journal| fits && !is_behind(store, journal)) else {
+        let Some(journal) = journal.filter(|journal| !is_behind(store, journal)) else {
             return Ok(false);
         };
-        let mut from_there = CachedStates { known, confirmed: asked, by_primary: None };
-        let mut current = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let floor = self.floor.load(Ordering::SeqCst).max(wanted);
-        let asked = (asked, !store.has_replica());
-        let led_on = matches!(from_there.take_all(&journal, floor, asked), Followed::Confirmed);
-        let newest = |c: &CachedStates| c.known.states.version <= from_there.known.states.version;
-        if led_on && current.as_ref().is_none_or(newest) {
-            *current = Some(from_there);
+        let mut states = CachedStates::new(snapshot, Read { is_primary: false, ..read });
+        let mut cache = self.cache.write();
+        let applied = states.apply_journal(&journal, cache.min_version.max(wanted), read);
+        if applied != Applied::Newest {
+            return Ok(false);
         }
-        Ok(led_on)
+        let version = states.snapshot.states.version;
+        if cache.states.as_ref().is_none_or(|it| it.snapshot.states.version <= version) {
+            cache.states = Some(states);
+        }
+        Ok(true)
     }
 
-    /// Reads the journal from what is known on, or all seats if that leads nowhere. False if the database
-    /// asked is behind, and what it tells is not the newest.
-    pub(super) async fn follow(
+    /// Reads the journal after the states in memory, or all seats if the journal does not lead to the newest. False
+    /// if the database is behind, so that the states are not the newest.
+    pub(super) async fn read_newest(
         &self,
         store: &Arc<Store>,
         from: ReadFrom,
     ) -> Result<bool, StoreError> {
         let id = self.schedule.id;
-        let asked = Instant::now();
         let is_primary = from == ReadFrom::Primary || !store.has_replica();
-        if let Some((states, _)) = self.look(0)
+        let read = Read { started_at: Instant::now(), is_primary };
+        if let Some((states, _)) = self.cached_states(0)
             && let Some(journal) = store.journal_after(id, states.version, from).await?
         {
             if from == ReadFrom::Anywhere && is_behind(store, &journal) {
                 return Ok(false);
             }
-            let followed = {
-                let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-                let floor = self.floor.load(Ordering::SeqCst);
-                known.as_mut().map(|current| current.take_all(&journal, floor, (asked, is_primary)))
-            };
-            match followed.unwrap_or(Followed::Astray) {
-                Followed::Confirmed => return Ok(true),
-                Followed::Behind => return Ok(false),
-                Followed::Astray => {}
+            let mut cache = self.cache.write();
+            let min_version = cache.min_version;
+            let current = cache.states.as_mut();
+            match current.map(|current| current.apply_journal(&journal, min_version, read)) {
+                Some(Applied::Newest) => return Ok(true),
+                Some(Applied::Behind) => return Ok(false),
+                Some(Applied::Diverged) | None => {}
             }
         }
         let Some(snapshot) = store.seats(id, from).await? else { return Ok(false) };
-        if from == ReadFrom::Anywhere && store.has_replica() {
-            // All seats are large, so their statement does not say how old they are; this one does.
+        if !is_primary {
+            // The statement for all seats does not return the replica's lag; the one for the journal does.
             let journal = store.journal_after(id, snapshot.at.at, from).await?;
             let is_same = |journal: &Journal| journal.history == snapshot.at.history;
             if journal.is_none_or(|journal| !is_same(&journal) || is_behind(store, &journal)) {
                 return Ok(false);
             }
         }
-        let known = SeatSnapshot::new(snapshot.at, &snapshot.states);
-        let mut current = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let floor = self.floor.load(Ordering::SeqCst);
-        let newer = current.as_ref().is_none_or(|c| c.known.states.version <= snapshot.at.at);
-        // A lagging replica is not believed: the version never goes back.
-        let believed = newer && (snapshot.at.at >= floor || from == ReadFrom::Primary);
-        if believed {
-            let by_primary = is_primary.then_some(asked);
-            *current = Some(CachedStates { known, confirmed: asked, by_primary });
-        }
-        Ok(believed)
+        Ok(self.cache.write().replace(SeatSnapshot::new(snapshot.at, &snapshot.states), read))
     }
 }
 
-impl CachedStates {
-    /// Applies what the journal tells, which was asked for at a time, of the primary or not; `floor` is what it
-    /// must lead to at least.
-    fn take_all(
-        &mut self,
-        journal: &Journal,
-        floor: i64,
-        (asked, is_primary): (Instant, bool),
-    ) -> Followed {
-        if journal.history != self.known.states.history {
-            return Followed::Astray;
-        }
-        for entry in &journal.entries {
-            if entry.version > self.known.states.version && !self.known.apply(entry) {
-                return Followed::Astray;
-            }
-        }
-        let version = self.known.states.version;
-        if journal.head > version {
-            // A limit, or a history that was replaced: the journal does not lead there.
-            return Followed::Astray;
-        }
-        if journal.head < version || version < floor {
-            return Followed::Behind;
-        }
-        self.confirmed = asked;
-        if is_primary {
-            self.by_primary = Some(asked);
-        }
-        Followed::Confirmed
-    }
-}
-
-/// Whether the database that was asked lags: what it tells is then not the newest.
+/// Whether the database that was read lags too far behind the primary.
 fn is_behind(store: &Store, journal: &Journal) -> bool {
     store.has_replica() && journal.behind > REPLICA_BEHIND
-}
-
-/// Where following the journal led.
-enum Followed {
-    /// To the newest version.
-    Confirmed,
-    /// Nowhere new: the database asked knows less than this process.
-    Behind,
-    /// Not to what the database has: only a snapshot helps.
-    Astray,
 }

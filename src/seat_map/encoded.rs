@@ -1,28 +1,27 @@
-//! Answers made of states: encoded when somebody asks, compressed, and shared by everybody who asks for
-//! the same.
+//! Answers made of states: encoded on demand, compressed, and shared by all readers.
 //!
-//! All answers of a schedule are made of the same *published* states, which move on at most every
-//! [`INTERVAL`] unless the map is small or a reader needs a newer version. So no reader sees an older
-//! version after a newer one, whatever forms it asks for.
+//! All answers of a schedule are made of the same *published* states, which change at most every
+//! [`PUBLISH_INTERVAL`] unless the map is small or a reader needs a newer version. So no reader sees an older version
+//! after a newer one, whatever representations it reads.
 
+use std::collections::HashMap;
 use std::io::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::web::Bytes;
+use parking_lot::Mutex;
 
 use crate::domain::execution_error::StoreError;
 use crate::domain::ids::InHistory;
 
 use super::states::SeatStates;
+use super::times::PUBLISH_INTERVAL;
 
-/// Between two versions of the answers of one schedule.
-const INTERVAL: Duration = Duration::from_millis(250);
-
-/// A map of no more seats than this costs so little that it is made anew for every version.
+/// A map of up to this many seats costs so little that every version is published.
 const CHEAP_SEATS: usize = 5_000;
 
-/// A form of answer.
+/// What an answer contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Representation {
     /// Every seat with its names, price and status.
@@ -81,41 +80,32 @@ fn brotli(body: &[u8]) -> std::io::Result<Vec<u8>> {
     Ok(encoder.into_inner())
 }
 
-/// An answer, ready to be sent any number of times.
+/// An encoded answer, which can be sent any number of times.
 #[derive(Debug)]
 pub struct Encoded {
     /// The version of its states, in its history.
     pub at: InHistory<i64>,
-    /// Its strong entity tag, of its own per form and coding.
+    /// Its strong entity tag, which differs by representation and encoding.
     pub tag: String,
-    /// What is sent.
+    /// The encoded body.
     pub body: Bytes,
 }
 
 impl Encoded {
-    /// Whether it is made of these states, or of newer ones of their history.
+    /// Whether it is made of these states, or of newer ones of the same history.
     fn reaches(&self, states: &SeatStates) -> bool {
         self.at.history == states.history && self.at.at >= states.version
     }
 }
 
-type Slot = tokio::sync::Mutex<Option<Arc<Encoded>>>;
-
-/// The answers of one form.
-#[derive(Debug, Default)]
-struct Codings {
-    identity: Slot,
-    gzip: Slot,
-    brotli: Slot,
-    zstd: Slot,
-}
+/// Held by the reader that encodes.
+type Slot = Arc<tokio::sync::Mutex<Option<Arc<Encoded>>>>;
 
 /// The answers of one schedule.
 #[derive(Debug, Default)]
 pub(super) struct EncodedMaps {
     published: Mutex<Option<Published>>,
-    seats: Codings,
-    availability: Codings,
+    encoded: Mutex<HashMap<(Representation, ContentEncoding), Slot>>,
 }
 
 #[derive(Debug)]
@@ -125,79 +115,65 @@ struct Published {
 }
 
 impl EncodedMaps {
-    /// The states to answer with, given the newest known; at `at_least` or newer if those are.
+    /// The states that readers get, given the newest; at `at_least` or newer if those are.
     pub(super) fn publish(&self, newest: &Arc<SeatStates>, at_least: i64) -> Arc<SeatStates> {
-        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        match published.as_mut() {
-            None => {
-                let states = Arc::clone(newest);
-                *published = Some(Published { states, at: Instant::now() });
-                Arc::clone(newest)
-            }
-            Some(last) => {
-                let due = newest.codes.len() <= CHEAP_SEATS
-                    || last.at.elapsed() >= INTERVAL
-                    || last.states.version < at_least;
-                let newer = newest.version > last.states.version
-                    || newest.version == last.states.version
-                        && newest.history != last.states.history;
-                if due && newer {
-                    last.states = Arc::clone(newest);
-                    last.at = Instant::now();
-                }
-                Arc::clone(&last.states)
-            }
+        let mut published = self.published.lock();
+        let due = published.as_ref().is_none_or(|last| {
+            let is_newer = newest.version > last.states.version
+                || newest.version == last.states.version && newest.history != last.states.history;
+            is_newer
+                && (newest.codes.len() <= CHEAP_SEATS
+                    || last.at.elapsed() >= PUBLISH_INTERVAL
+                    || last.states.version < at_least)
+        });
+        if due {
+            *published = Some(Published { states: Arc::clone(newest), at: Instant::now() });
         }
+        Arc::clone(published.as_ref().map_or(newest, |last| &last.states))
     }
 
-    /// The answer of these states or newer ones, if it is made.
-    pub(super) fn at_hand(
+    /// The answer of these states or newer ones, if it is encoded.
+    pub(super) fn cached(
         &self,
-        form: Representation,
-        coding: ContentEncoding,
+        representation: Representation,
+        encoding: ContentEncoding,
         states: &SeatStates,
     ) -> Option<Arc<Encoded>> {
-        let slot = self.slot(form, coding).try_lock().ok()?;
-        slot.as_ref().filter(|made| made.reaches(states)).map(Arc::clone)
+        let slot = self.slot(representation, encoding);
+        let slot = slot.try_lock().ok()?;
+        slot.as_ref().filter(|encoded| encoded.reaches(states)).map(Arc::clone)
     }
 
-    fn slot(&self, form: Representation, coding: ContentEncoding) -> &Slot {
-        let codings = match form {
-            Representation::Seats => &self.seats,
-            Representation::Availability => &self.availability,
-        };
-        match coding {
-            ContentEncoding::Identity => &codings.identity,
-            ContentEncoding::Gzip => &codings.gzip,
-            ContentEncoding::Brotli => &codings.brotli,
-            ContentEncoding::Zstd => &codings.zstd,
-        }
+    fn slot(&self, representation: Representation, encoding: ContentEncoding) -> Slot {
+        Arc::clone(self.encoded.lock().entry((representation, encoding)).or_default())
     }
 
-    /// The answer of these states: the one made before, or a new one made by `make` off the request's
-    /// thread while the others who ask for it wait.
-    pub(super) async fn encoded(
+    /// The answer of these states: the cached one, or a new one that `write` writes off the request's thread while
+    /// other readers of the same answer wait.
+    pub(super) async fn encode(
         &self,
-        form: Representation,
-        coding: ContentEncoding,
+        representation: Representation,
+        encoding: ContentEncoding,
         states: &Arc<SeatStates>,
-        make: impl FnOnce() -> Vec<u8> + Send + 'static,
+        write: impl FnOnce() -> Vec<u8> + Send + 'static,
     ) -> Result<Arc<Encoded>, StoreError> {
-        let mut slot = self.slot(form, coding).lock().await;
+        let slot = self.slot(representation, encoding);
+        let mut slot = slot.lock().await;
         if let Some(known) = &*slot
             && known.reaches(states)
         {
             return Ok(Arc::clone(known));
         }
-        let body = tokio::task::spawn_blocking(move || coding.compress(make())).await;
+        let body = tokio::task::spawn_blocking(move || encoding.compress(write())).await;
         let body = body.map_err(std::io::Error::other).flatten();
         let body = body.map_err(|error| StoreError::Corrupt(format!("a map's answer: {error}")))?;
-        let tag = format!("\"{}-{:?}-{}\"", states.at(), form, coding.name()).to_lowercase();
-        // A copy of its exact size: what grew while it was written may be twice as large.
+        let tag =
+            format!("\"{}-{:?}-{}\"", states.at(), representation, encoding.name()).to_lowercase();
+        // A copy of the exact size: a buffer that grew while it was written may be twice as large.
         let body = Bytes::copy_from_slice(&body);
-        let made = Arc::new(Encoded { at: states.at(), tag, body });
-        *slot = Some(Arc::clone(&made));
-        Ok(made)
+        let encoded = Arc::new(Encoded { at: states.at(), tag, body });
+        *slot = Some(Arc::clone(&encoded));
+        Ok(encoded)
     }
 }
 
@@ -212,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_published_states_of_a_large_map_move_on_seldom_unless_a_reader_needs_newer_ones() {
+    fn the_published_states_of_a_large_map_change_rarely_unless_a_reader_needs_newer_ones() {
         let answers = EncodedMaps::default();
         let large = |version| states(version, CHEAP_SEATS + 1);
         assert_eq!(answers.publish(&large(1), 0).version, 1);
@@ -229,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn every_coding_can_be_read_back() {
+    fn every_encoding_can_be_decoded() {
         let body = "seat ".repeat(1_000).into_bytes();
         let mut read = Vec::new();
         let gzip = ContentEncoding::Gzip.compress(body.clone()).unwrap();
@@ -245,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_is_made_once_for_everybody_who_asks() {
+    async fn an_answer_is_encoded_once_for_all_readers() {
         let answers = Arc::new(EncodedMaps::default());
         let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let states = states(7, 4);
@@ -257,7 +233,7 @@ mod tests {
                     b"map".to_vec()
                 };
                 let made = answers
-                    .encoded(Representation::Seats, ContentEncoding::Gzip, &states, make)
+                    .encode(Representation::Seats, ContentEncoding::Gzip, &states, make)
                     .await;
                 made.unwrap().tag.clone()
             }
@@ -275,10 +251,10 @@ mod tests {
         let other = Arc::new(SeatStates::new(at, vec![2; 4]));
         let make = |body: &'static [u8]| move || body.to_vec();
         let (form, coding) = (Representation::Seats, ContentEncoding::Identity);
-        let first = answers.encoded(form, coding, &one, make(b"one")).await.unwrap();
-        assert!(answers.at_hand(form, coding, &one).is_some());
-        assert!(answers.at_hand(form, coding, &other).is_none());
-        let second = answers.encoded(form, coding, &other, make(b"other")).await.unwrap();
+        let first = answers.encode(form, coding, &one, make(b"one")).await.unwrap();
+        assert!(answers.cached(form, coding, &one).is_some());
+        assert!(answers.cached(form, coding, &other).is_none());
+        let second = answers.encode(form, coding, &other, make(b"other")).await.unwrap();
         assert_eq!((&first.body[..], &second.body[..]), (&b"one"[..], &b"other"[..]));
         assert_eq!(second.tag, "\"00000000.7-seats-identity\"");
     }

@@ -1,74 +1,69 @@
-//! The newest version at which seats of a schedule were given back, as processes that share a Redis know it.
+//! The newest version at which seats of a schedule were freed, shared by the processes of one Redis.
 //!
-//! A process that cancels a booking, releases a hold or lifts a block writes the version down before its answer
-//! leaves. A process that is about to refuse seats from memory asks for that version after the request has come:
-//! a map that is at it knows every seat that was given back before. The channel of news is not enough for this,
-//! since a message that Redis has sent may still be unread.
+//! A process that cancels a booking, releases a hold or lifts a block records the version before its answer leaves. A
+//! process that is about to refuse seats from memory reads that version after the request has come: a map at that
+//! version has every seat that was freed before. Announcements are not enough for this, since a message that Redis
+//! has sent may not have been received.
 //!
-//! One question is under way at a time. What comes meanwhile is asked together with the next one.
+//! One read is under way at a time, and serves all requests that came before it was sent.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::batcher::Gather;
+use crate::batcher::{Batcher, BatcherLimits};
 use crate::domain::ids::ScheduleId;
 use crate::redis::{Cmd, Script, Value};
 
 use super::link::{Link, get, number};
+use super::times::FREED_TTL;
 
-/// How long a version is kept: far longer than a map may refuse without having asked the database.
-const LIFE: Duration = Duration::from_secs(60);
+/// Requests that share one read.
+const READS: BatcherLimits = BatcherLimits { batch_max: 4_096, pending_max: 16_384 };
 
-/// Questions that are asked together, and those that may wait for it.
-const LOOKS: (usize, usize) = (4_096, 16_384);
-
-/// A question that waits.
-struct Look {
+/// A request for the version of a schedule.
+struct FreedRead {
     schedule: ScheduleId,
     reply: oneshot::Sender<Option<i64>>,
 }
 
-/// The versions at which seats were given back.
+/// The versions at which seats were freed.
 pub(super) struct Freed {
     pub(super) script: Script,
-    looks: Gather<Look>,
+    reads: Batcher<FreedRead>,
 }
 
 impl Freed {
     /// Must be called inside a tokio runtime.
     pub(super) fn new(link: Link) -> Self {
         let script = Script::new(include_str!("scripts/freed.lua"));
-        Self { script, looks: Gather::start(LOOKS, move |looks| look(link.clone(), looks)) }
+        Self { script, reads: Batcher::start(READS, move |reads| read(link.clone(), reads)) }
     }
 
-    /// The call of [`Self::script`] that writes a version down.
-    pub(super) fn note(&self, schedule: ScheduleId, version: i64) -> Cmd {
+    /// The call of [`Self::script`] that records a version.
+    pub(super) fn record(&self, schedule: ScheduleId, version: i64) -> Cmd {
         let mut call = self.script.call([key(schedule)].into_iter());
-        call.arg(version).arg(u64::try_from(LIFE.as_millis()).unwrap_or(u64::MAX));
+        call.arg(version).arg(u64::try_from(FREED_TTL.as_millis()).unwrap_or(u64::MAX));
         call
     }
 
-    /// The newest version at this moment or later; 0 if no seats were given back lately, `None` if Redis does
-    /// not say.
+    /// The newest version at this moment or later; 0 if no seats were freed lately, `None` without an answer.
     pub(super) async fn newest(&self, schedule: ScheduleId) -> Option<i64> {
         let (reply, answer) = oneshot::channel();
-        self.looks.push(Look { schedule, reply }).ok()?;
+        self.reads.push(FreedRead { schedule, reply }).ok()?;
         answer.await.ok().flatten()
     }
 }
 
-/// Asks once for each schedule.
-async fn look(link: Link, looks: Vec<Look>) {
-    let schedules: BTreeSet<ScheduleId> = looks.iter().map(|look| look.schedule).collect();
+/// Reads the version of each schedule once.
+async fn read(link: Link, reads: Vec<FreedRead>) {
+    let schedules: BTreeSet<ScheduleId> = reads.iter().map(|read| read.schedule).collect();
+    let schedules: Vec<ScheduleId> = schedules.into_iter().collect();
     let commands: Vec<Cmd> = schedules.iter().map(|schedule| get(&key(*schedule))).collect();
-    let answers = link.ask_each(&commands, &[]).await;
-    let versions = answers.iter().map(|answer| answer.as_ref().and_then(version));
-    let versions: std::collections::BTreeMap<ScheduleId, Option<i64>> =
-        schedules.into_iter().zip(versions).collect();
-    for Look { schedule, reply } in looks {
-        let _ = reply.send(versions.get(&schedule).copied().flatten());
+    let answers = link.send_each(&commands, &[]).await;
+    for FreedRead { schedule, reply } in reads {
+        let answer = schedules.binary_search(&schedule).ok().and_then(|index| answers.get(index));
+        let _ = reply.send(answer.and_then(Option::as_ref).and_then(version));
     }
 }
 
@@ -88,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_key_is_version_0_and_a_strange_value_is_unknown() {
+    fn without_a_key_the_version_is_0_and_any_other_value_is_unknown() {
         assert_eq!(version(&Value::Nil), Some(0));
         assert_eq!(
             version(&Value::BulkString(b"1795372800000123".to_vec())),

@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 use crate::domain::ids::SeatNumber;
 use crate::domain::plan::SeatPlan;
 
-/// All texts in one piece, one small record per seat, and a table of seats by the hash of their labels.
+/// All texts in one string, one small record per seat, and a table of seats by the hash of their labels.
 #[derive(Debug)]
 pub struct Layout {
     /// Label and number of every seat, one after the other.
@@ -46,8 +46,8 @@ pub struct LayoutSeat<'a> {
     pub price: i64,
 }
 
-/// The place of something in a list that no plan can make longer than the type holds.
-fn place(length: usize) -> u32 {
+/// An index into a list that no plan makes longer than the type holds.
+fn index(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
@@ -68,11 +68,11 @@ impl Layout {
         for section in plan.sections() {
             layout.sections.push(section.name.clone());
             for row in &section.rows {
-                layout.rows.push((place(layout.sections.len() - 1), row.name.clone()));
+                layout.rows.push((index(layout.sections.len() - 1), row.name.clone()));
                 for seat in &row.seats {
                     let price = *prices.entry(seat.price).or_insert_with(|| {
                         layout.prices.push(seat.price);
-                        place(layout.prices.len() - 1)
+                        index(layout.prices.len() - 1)
                     });
                     layout.push(&seat.label, &seat.number, price);
                 }
@@ -84,15 +84,15 @@ impl Layout {
 
     fn push(&mut self, label: &str, number: &str, price: u32) {
         let short = |text: &str| u16::try_from(text.len()).unwrap_or(u16::MAX);
-        let (at, row) = (place(self.texts.len()), place(self.rows.len().saturating_sub(1)));
+        let (at, row) = (index(self.texts.len()), index(self.rows.len().saturating_sub(1)));
         self.texts.push_str(label);
         self.texts.push_str(number);
-        let index = place(self.seats.len());
+        let seat = index(self.seats.len());
         self.seats.push(PackedSeat { at, label: short(label), number: short(number), row, price });
         let hash = self.hasher.hash_one(label);
         let (hasher, texts, seats) = (&self.hasher, &self.texts, &self.seats);
         let rehash = |index: &u32| hasher.hash_one(label_of(texts, seats, *index));
-        self.by_label.insert_unique(hash, index, rehash);
+        self.by_label.insert_unique(hash, seat, rehash);
     }
 
     /// How many seats it has.
@@ -131,11 +131,11 @@ impl Layout {
 
     /// All seats in plan order.
     pub fn seats(&self) -> impl Iterator<Item = (SeatNumber, LayoutSeat<'_>)> {
-        (0..place(self.seats.len()))
+        (0..index(self.seats.len()))
             .filter_map(|index| Some((SeatNumber(index), self.seat(SeatNumber(index))?)))
     }
 
-    /// Bytes in memory, for the bound on what is kept.
+    /// Bytes in memory, for the bound of the cache.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.texts.capacity()
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packed_layout_says_what_the_plan_says() {
+    fn a_packed_layout_has_what_the_plan_has() {
         let plan = plan(7, 11);
         let layout = Layout::new(&plan);
         assert_eq!(layout.len(), plan.seat_count());

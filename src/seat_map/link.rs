@@ -1,4 +1,4 @@
-//! The way to the Redis that processes share, as long as its breaker lets calls through.
+//! Calls to the Redis that processes share, while its breaker is closed.
 
 use tokio::sync::watch;
 
@@ -9,45 +9,35 @@ use crate::redis::{Cmd, Redis, Script, Value, cmd};
 #[derive(Clone)]
 pub(super) struct Link {
     pub(super) redis: Redis,
-    /// While it is not closed nothing is asked.
-    breaker: watch::Receiver<BreakerState>,
+    /// Nothing is sent unless it is closed.
+    pub(super) breaker: watch::Receiver<BreakerState>,
 }
 
 impl Link {
-    pub(super) fn new(redis: Redis, breaker: watch::Receiver<BreakerState>) -> Self {
-        Self { redis, breaker }
-    }
-
-    /// The answer to each command; `None` for one that failed, and for all while Redis is bypassed or away.
-    pub(super) async fn ask_each(
+    /// The answer to each command; `None` for a command that failed, and for all while Redis is bypassed or
+    /// unavailable.
+    pub(super) async fn send_each(
         &self,
         commands: &[Cmd],
         scripts: &[&Script],
     ) -> Vec<Option<Value>> {
-        let nothing = || commands.iter().map(|_| None).collect();
+        let no_answers = || commands.iter().map(|_| None).collect();
         if *self.breaker.borrow() != BreakerState::Closed {
-            return nothing();
+            return no_answers();
         }
         match self.redis.send_with(commands, scripts).await {
             Ok(answers) => answers.into_iter().map(Result::ok).collect(),
             Err(error) => {
                 // The seat locks use the same Redis. They log its failures and open the breaker.
                 log::debug!("maps are not shared now: {error}");
-                nothing()
+                no_answers()
             }
         }
     }
 
     /// The answers to all commands; `None` if one of them failed.
-    pub(super) async fn ask(&self, commands: &[Cmd], scripts: &[&Script]) -> Option<Vec<Value>> {
-        self.ask_each(commands, scripts).await.into_iter().collect()
-    }
-
-    /// Waits until the breaker has closed again after it was open. False if there is no breaker any more.
-    pub(super) async fn recovered(&self) -> bool {
-        let mut breaker = self.breaker.clone();
-        let opened = breaker.wait_for(|state| *state != BreakerState::Closed).await.is_ok();
-        opened && breaker.wait_for(|state| *state == BreakerState::Closed).await.is_ok()
+    pub(super) async fn send(&self, commands: &[Cmd], scripts: &[&Script]) -> Option<Vec<Value>> {
+        self.send_each(commands, scripts).await.into_iter().collect()
     }
 }
 

@@ -1,59 +1,46 @@
-//! One schedule in memory: its layout, the newest states known, and the answers made of them.
+//! One schedule in memory: its layout, the newest known states, and the answers made of them.
 //!
-//! States move by local commits, which arrive before their answers leave, and by the journal, which tells
-//! of other replicas' commits. They are believed for [`FRESH`] without asking, unless there is news; one
-//! reader then asks, and until [`STALE`] the others go on with what they have. A schedule that nobody has
-//! read yet may begin with a map that another process shares, if the journal leads on from it.
+//! Local commits change the states before their answers leave; the journal has the commits of other processes. States
+//! confirmed within [`FRESH`](super::times::FRESH) need no read, unless another process has announced a commit. Then
+//! one reader reads for all, and until [`STALE`] the others get the states in memory.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex;
+use parking_lot::RwLock;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::domain::catalogue::Schedule;
 use crate::domain::clock::EpochMs;
 use crate::domain::execution_error::StoreError;
 use crate::domain::ids::{InHistory, SeatNumber};
-use crate::domain::rejection::ConflictReason;
 use crate::domain::rows::JournalEntry;
 use crate::store::{ReadFrom, Store};
 
+use super::Sources;
+use super::cached::{RefusedSeats, ScheduleCache};
 use super::encoded::EncodedMaps;
 use super::layout::Layout;
-use super::sources::Sources;
-use super::states::{SeatSnapshot, SeatStates};
+use super::states::SeatStates;
+use super::times::{READ_TIMEOUT, RETRY_PAUSE, STALE};
 use super::wire::WireSeats;
 
-/// What was learned within this time is believed.
-pub(super) const FRESH: Duration = Duration::from_millis(200);
-
-/// After this time the journal is asked again if there is news of a later version.
-const NEWS_REST: Duration = Duration::from_millis(20);
-
-/// Between two offers of a map to other processes.
-const SHARE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What was learned longer ago than this is not answered without asking again.
-pub(super) const STALE: Duration = Duration::from_millis(450);
-
-/// How long one who has something to answer with waits for the databases.
-const PATIENCE: Duration = Duration::from_millis(500);
-
-/// A version that even the primary does not have is not asked for again within this time, and databases
-/// that did not answer are not asked again.
-const REST: Duration = Duration::from_secs(1);
-
-/// States, and how old they are if nobody could be asked.
+/// States of a schedule's seats.
 #[derive(Debug, Clone)]
 pub struct FreshStates {
-    /// The newest states known.
+    /// The newest known states.
     pub states: Arc<SeatStates>,
-    /// Since when nothing newer could be learned, while the databases are away.
+    /// Their age, if no database could give newer ones.
     pub stale: Option<Duration>,
 }
 
-/// A schedule with its layout, and its seats' states as far as they are known.
+impl FreshStates {
+    fn new(states: Arc<SeatStates>) -> Self {
+        Self { states, stale: None }
+    }
+}
+
+/// A schedule with its layout and the known states of its seats.
 #[derive(Debug)]
 pub struct LoadedSchedule {
     /// The schedule.
@@ -62,263 +49,213 @@ pub struct LoadedSchedule {
     pub layout: Layout,
     /// The answers made of its states.
     pub(super) answers: EncodedMaps,
-    /// States below this are not believed: this process has answered or committed newer ones.
-    pub(super) floor: AtomicI64,
-    pub(super) known: RwLock<Option<CachedStates>>,
-    /// Held by the one who asks the database; the others wait for what it learns.
-    asking: Mutex<Asked>,
-    /// When the databases last failed to answer.
-    failed: std::sync::Mutex<Option<Instant>>,
-    /// The newest version that another process has told of since the journal was asked last.
-    news: AtomicI64,
-    /// When this process last shared the map, and at which version.
-    offered: std::sync::Mutex<Option<(Instant, i64)>>,
+    pub(super) cache: RwLock<ScheduleCache>,
+    /// Held by the reader that reads a database for all.
+    refreshing: Mutex<RefreshState>,
 }
 
-/// What the one who asked last has learned, besides the states.
+/// What the last refresh has found besides states.
 #[derive(Debug, Default)]
-struct Asked {
+struct RefreshState {
     /// A version that even the primary did not have, and when.
-    future: Option<(i64, Instant)>,
-}
-
-/// What is known.
-#[derive(Debug)]
-pub(super) struct CachedStates {
-    pub(super) known: SeatSnapshot,
-    /// When this was last known to be the newest.
-    pub(super) confirmed: Instant,
-    /// The same by the word of the primary, which is never behind.
-    pub(super) by_primary: Option<Instant>,
-}
-
-/// Which of some seats are not to be had by what is known, and how well that is known.
-#[derive(Debug, Default)]
-pub(super) struct RefusedSeats {
-    pub(super) seats: Vec<(SeatNumber, ConflictReason)>,
-    /// The version that the states are at.
-    pub(super) version: i64,
-    /// When the primary last said that they were the newest.
-    pub(super) confirmed: Option<Instant>,
+    missing_version: Option<(i64, Instant)>,
 }
 
 impl LoadedSchedule {
-    pub(super) fn new(schedule: Schedule, layout: Layout, floor: i64) -> Self {
+    pub(super) fn new(schedule: Schedule, layout: Layout, min_version: i64) -> Self {
         Self {
             schedule,
             layout,
             answers: EncodedMaps::default(),
-            floor: AtomicI64::new(floor),
-            known: RwLock::new(None),
-            asking: Mutex::default(),
-            failed: std::sync::Mutex::new(None),
-            news: AtomicI64::new(0),
-            offered: std::sync::Mutex::new(None),
+            cache: RwLock::new(ScheduleCache { min_version, ..ScheduleCache::default() }),
+            refreshing: Mutex::default(),
         }
     }
 
-    /// Bytes in memory, for the bound on what is kept.
+    /// Bytes in memory, for the bound of the cache.
     pub(super) fn weight(&self) -> usize {
-        // States and the ends of holds take little; the answers in all their forms and codings about as
-        // much as this for each seat.
+        // States and the ends of holds are small; the answers in all forms and encodings take about this per seat.
         self.layout.weight() + self.layout.len() * 120
     }
 
-    /// Takes an entry if it follows on what is known; what leaves a gap is read from the journal by the
-    /// next one who asks.
-    pub(super) fn take(&self, entry: &JournalEntry) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        self.believe_from(entry.version);
-        if let Some(current) = known.as_mut() {
-            current.known.apply(entry);
+    /// Applies an entry if it is the next one. After a gap, the next refresh reads the journal.
+    pub(super) fn apply(&self, entry: &JournalEntry) {
+        let mut cache = self.cache.write();
+        cache.min_version = cache.min_version.max(entry.version);
+        if let Some(current) = &mut cache.states {
+            current.snapshot.apply(entry);
         }
     }
 
-    /// Notes that another process has told of a version.
-    pub(super) fn heard_of(&self, version: i64) {
-        self.news.fetch_max(version, Ordering::Relaxed);
+    /// Notes that another process has announced a version.
+    pub(super) fn note_announcement(&self, version: i64) {
+        let mut cache = self.cache.write();
+        cache.announced = cache.announced.max(version);
     }
 
-    /// States below this version are not believed from now on.
-    pub(super) fn believe_from(&self, version: i64) {
-        self.floor.fetch_max(version, Ordering::SeqCst);
+    /// From now on, states below this version are not fresh.
+    pub(super) fn raise_min_version(&self, version: i64) {
+        if self.cache.read().min_version < version {
+            let mut cache = self.cache.write();
+            cache.min_version = cache.min_version.max(version);
+        }
     }
 
-    /// The states at `at_least` or newer, and not older than [`STALE`] unless nobody can be asked. Nor are
-    /// they older then than any answered as states, but they may lack what was committed here and told as a
-    /// version only: other replicas' commits came between, and without a database nobody knows them.
-    pub(super) async fn fresh(
+    /// The states at `at_least` or newer with their age, if they need no read.
+    pub(super) fn fresh_states(&self, at_least: i64) -> Option<(Arc<SeatStates>, Duration)> {
+        self.cache.read().fresh_states(at_least)
+    }
+
+    /// The states in memory at `at_least` or newer, with their age.
+    pub(super) fn cached_states(&self, at_least: i64) -> Option<(Arc<SeatStates>, Duration)> {
+        self.cache.read().states(at_least)
+    }
+
+    /// How long ago the states in memory were known to be the newest.
+    pub(super) fn age(&self) -> Duration {
+        self.cached_states(0).map_or(Duration::ZERO, |(_, age)| age)
+    }
+
+    /// When the hold on a seat ends, by the states in memory.
+    pub(super) fn held_until(&self, seat: SeatNumber) -> Option<EpochMs> {
+        self.cache.read().states.as_ref()?.snapshot.held_until(seat)
+    }
+
+    /// Which of the seats the states in memory refuse; `None` if there are none.
+    pub(super) fn refused_seats(
+        &self,
+        store: &Store,
+        seats: &[SeatNumber],
+    ) -> Option<RefusedSeats> {
+        let cache = self.cache.read();
+        let current = cache.states.as_ref()?;
+        Some(RefusedSeats {
+            seats: current.snapshot.refusals(seats, store.clock()),
+            version: current.snapshot.states.version,
+            confirmed: current.primary_confirmed_at,
+        })
+    }
+
+    /// The newest states, if it is time to share them with other processes.
+    pub(super) fn take_due_share(&self) -> Option<(InHistory<i64>, WireSeats)> {
+        self.cache.write().take_due_share()
+    }
+
+    /// The states at `at_least` or newer, and younger than [`STALE`] unless no database answers. Even then they are
+    /// never older than states answered before, but they may lack commits of this process of which only the version
+    /// was answered: commits of other processes lie between, and only a database has those.
+    pub(super) async fn states(
         &self,
         sources: &Sources,
         at_least: i64,
     ) -> Result<FreshStates, StoreError> {
-        if let Some((states, _)) = self.believed(at_least) {
-            return Ok(FreshStates { states, stale: None });
+        if let Some((states, _)) = self.fresh_states(at_least) {
+            return Ok(FreshStates::new(states));
         }
-        let wanted = at_least.max(self.floor.load(Ordering::SeqCst));
-        if let Some((states, _)) = self.look(wanted).filter(|(_, age)| *age < STALE) {
-            // Somebody is asking already, or this reader does, for everybody.
-            let Ok(asking) = self.asking.try_lock() else {
-                return Ok(FreshStates { states, stale: None });
+        let wanted = at_least.max(self.cache.read().min_version);
+        if let Some((states, _)) = self.cached_states(wanted).filter(|(_, age)| *age < STALE) {
+            // Either another reader is reading for all, or this one does.
+            return match self.refreshing.try_lock() {
+                Ok(refreshing) => self.refresh(sources, at_least, refreshing).await,
+                Err(_) => Ok(FreshStates::new(states)),
             };
-            return self.ask(sources, at_least, asking).await;
         }
-        if self.is_resting() {
-            return self.without_asking(at_least);
+        if self.is_backing_off() {
+            return self.stale_states(at_least);
         }
-        let asking = self.asking.lock().await;
-        match self.believed(at_least) {
-            Some((states, _)) => Ok(FreshStates { states, stale: None }),
-            None if self.is_resting() => self.without_asking(at_least),
-            None => self.ask(sources, at_least, asking).await,
+        let refreshing = self.refreshing.lock().await;
+        match self.fresh_states(at_least) {
+            Some((states, _)) => Ok(FreshStates::new(states)),
+            None if self.is_backing_off() => self.stale_states(at_least),
+            None => self.refresh(sources, at_least, refreshing).await,
         }
     }
 
-    /// The states at `at_least` or newer with their age, if they are believed without asking.
-    pub(super) fn believed(&self, at_least: i64) -> Option<(Arc<SeatStates>, Duration)> {
-        let (states, age) = self.look(at_least.max(self.floor.load(Ordering::SeqCst)))?;
-        self.is_fresh(&states, age).then_some((states, age))
-    }
-
-    /// How long ago what is known was known to be the newest.
-    pub(super) fn age(&self) -> Duration {
-        self.look(0).map_or(Duration::ZERO, |(_, age)| age)
-    }
-
-    /// Whether states that were learned so long ago are believed without asking.
-    fn is_fresh(&self, states: &SeatStates, age: Duration) -> bool {
-        let news = self.news.load(Ordering::Relaxed) > states.version && age >= NEWS_REST;
-        age < FRESH && !news
-    }
-
-    /// Whether the primary should confirm what is known, and no other task is asking it.
-    pub(super) fn is_due(&self) -> bool {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let is_fresh = |current: &CachedStates| {
-            let age = current.by_primary.map(|at| at.elapsed());
-            age.is_some_and(|age| self.is_fresh(&current.known.states, age))
+    /// Reads the newest states. If no database answers, the states in memory are good enough.
+    async fn refresh(
+        &self,
+        sources: &Sources,
+        at_least: i64,
+        mut refreshing: MutexGuard<'_, RefreshState>,
+    ) -> Result<FreshStates, StoreError> {
+        let missing = refreshing.missing_version.filter(|(_, at)| at.elapsed() < RETRY_PAUSE);
+        let is_missing = missing.is_some_and(|(version, _)| at_least <= version);
+        let (wanted, has_states) = {
+            let mut cache = self.cache.write();
+            cache.announced = 0;
+            let min_version = cache.min_version;
+            let wanted = if is_missing { min_version } else { at_least.max(min_version) };
+            (wanted, cache.states(at_least).is_some())
         };
-        let due = !known.as_ref().is_some_and(is_fresh);
-        drop(known);
-        due && !self.is_resting() && self.asking.try_lock().is_ok()
+        let reading = self.catch_up(sources, wanted);
+        let result = if has_states {
+            let timeout = |_| Err(StoreError::Unavailable("no answer in time".to_owned()));
+            tokio::time::timeout(READ_TIMEOUT, reading).await.unwrap_or_else(timeout)
+        } else {
+            reading.await
+        };
+        self.note_result(result.is_ok());
+        if let Err(error) = result {
+            return self.stale_states(at_least).map_err(|_| error);
+        }
+        if let Some((states, _)) = self.cached_states(wanted) {
+            return Ok(FreshStates::new(states));
+        }
+        // Even the primary does not have the version: the newest states, and no second search for a while.
+        refreshing.missing_version = Some((wanted, Instant::now()));
+        let no_seats = || StoreError::Corrupt("a schedule without seats".to_owned());
+        let (states, _) = self.cached_states(0).ok_or_else(no_seats)?;
+        Ok(FreshStates::new(states))
     }
 
-    /// Has what is known confirmed, for those who refuse by it.
-    pub(super) async fn refresh(&self, sources: &Sources) {
-        let refreshed = match self.look(0) {
+    /// The states in memory, however old, if they are at `at_least` or newer.
+    fn stale_states(&self, at_least: i64) -> Result<FreshStates, StoreError> {
+        match self.cached_states(at_least) {
+            Some((states, age)) => Ok(FreshStates { states, stale: Some(age) }),
+            None => Err(StoreError::Unavailable("no database answers for the seats".to_owned())),
+        }
+    }
+
+    /// Whether the primary should confirm the states, and no task is reading.
+    pub(super) fn needs_confirmation(&self) -> bool {
+        self.cache.read().needs_confirmation() && self.refreshing.try_lock().is_ok()
+    }
+
+    /// Confirms the states, or reads them, for later requests that they refuse.
+    pub(super) async fn confirm_for_later(&self, sources: &Sources) {
+        let confirmed = match self.cached_states(0) {
             Some(_) => self.confirm(sources, Instant::now()).await,
-            None => self.fresh(sources, 0).await.map(drop),
+            None => self.states(sources, 0).await.map(drop),
         };
-        if let Err(error) = refreshed {
+        if let Err(error) = confirmed {
             log::debug!("a map is not confirmed: {error}");
         }
     }
 
-    /// Asks the primary what is the newest, unless it was asked after `since`. One asks for all who wait.
+    /// Reads the newest states of the primary, unless it has confirmed them after `since`. One task reads for all.
     pub(super) async fn confirm(
         &self,
         sources: &Sources,
         since: Instant,
     ) -> Result<(), StoreError> {
-        let _asking = self.asking.lock().await;
-        if self.confirmed_by_primary().is_some_and(|at| at >= since) {
+        let _refreshing = self.refreshing.lock().await;
+        let confirmed_at = self.cache.read().states.as_ref().and_then(|it| it.primary_confirmed_at);
+        if confirmed_at.is_some_and(|at| at >= since) {
             return Ok(());
         }
-        if self.is_resting() {
+        if self.is_backing_off() {
             return Err(StoreError::Unavailable("the database did not answer a moment ago".into()));
         }
-        let followed = self.follow(&sources.store, ReadFrom::Primary).await;
-        self.note_failure(followed.is_err());
-        followed.map(drop)
+        let result = self.read_newest(&sources.store, ReadFrom::Primary).await;
+        self.note_result(result.is_ok());
+        result.map(drop)
     }
 
-    /// Whether the databases have just failed to answer: everybody would only wait to learn that again.
-    fn is_resting(&self) -> bool {
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.is_some_and(|at| at.elapsed() < REST)
+    fn is_backing_off(&self) -> bool {
+        self.cache.read().is_backing_off()
     }
 
-    fn confirmed_by_primary(&self) -> Option<Instant> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref().and_then(|current| current.by_primary)
-    }
-
-    fn note_failure(&self, has_failed: bool) {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        *failed = has_failed.then(Instant::now);
-    }
-
-    /// What is known, however old, if it is what the reader needs.
-    fn without_asking(&self, at_least: i64) -> Result<FreshStates, StoreError> {
-        match self.look(at_least) {
-            Some((states, age)) => Ok(FreshStates { states, stale: Some(age) }),
-            None => Err(StoreError::Unavailable("nobody can be asked for the seats".to_owned())),
-        }
-    }
-
-    /// Which of the seats are not to be had by what is known; `None` if nothing is.
-    pub(super) fn gone(&self, store: &Store, seats: &[SeatNumber]) -> Option<RefusedSeats> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let CachedStates { known, by_primary, .. } = known.as_ref()?;
-        let seats = known.refusals(seats, store.clock());
-        Some(RefusedSeats { seats, version: known.states.version, confirmed: *by_primary })
-    }
-
-    /// When the hold that has a seat ends, as far as is known.
-    pub(super) fn held_until(&self, seat: SeatNumber) -> Option<EpochMs> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref()?.known.held_until(seat)
-    }
-
-    pub(super) fn look(&self, at_least: i64) -> Option<(Arc<SeatStates>, Duration)> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let current = known.as_ref()?;
-        let states = Arc::clone(&current.known.states);
-        (states.version >= at_least).then(|| (states, current.confirmed.elapsed()))
-    }
-
-    /// Asks the database; what is known is good enough if it is away.
-    async fn ask(
-        &self,
-        sources: &Sources,
-        at_least: i64,
-        mut asking: tokio::sync::MutexGuard<'_, Asked>,
-    ) -> Result<FreshStates, StoreError> {
-        let future = asking.future.filter(|(_, at)| at.elapsed() < REST);
-        let floor = self.floor.load(Ordering::SeqCst);
-        let searched = future.is_some_and(|(version, _)| at_least <= version);
-        let wanted = if searched { floor } else { at_least.max(floor) };
-        self.news.store(0, Ordering::Relaxed);
-        let caught_up = match self.look(at_least) {
-            None => self.catch_up(sources, wanted).await,
-            Some(_) => tokio::time::timeout(PATIENCE, self.catch_up(sources, wanted))
-                .await
-                .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned()))),
-        };
-        self.note_failure(caught_up.is_err());
-        if let Err(error) = caught_up {
-            return self.without_asking(at_least).map_err(|_| error);
-        }
-        if let Some((states, _)) = self.look(wanted) {
-            return Ok(FreshStates { states, stale: None });
-        }
-        // Not even the primary has it: the newest there is, and no second search for a while.
-        asking.future = Some((wanted, Instant::now()));
-        let gone = || StoreError::Corrupt("a schedule without seats".to_owned());
-        let (states, _) = self.look(0).ok_or_else(gone)?;
-        Ok(FreshStates { states, stale: None })
-    }
-
-    /// The newest states known, if it is time to share them with other processes.
-    pub(super) fn to_offer(&self) -> Option<(InHistory<i64>, WireSeats)> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let known = &known.as_ref()?.known;
-        let version = known.states.version;
-        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
-        if offered.is_some_and(|(at, of)| of >= version || at.elapsed() < SHARE_INTERVAL) {
-            return None;
-        }
-        *offered = Some((Instant::now(), version));
-        Some((known.states.at(), known.seats()))
+    fn note_result(&self, is_ok: bool) {
+        self.cache.write().failed_at = (!is_ok).then(Instant::now);
     }
 }

@@ -1,9 +1,10 @@
 //! Seat maps: the layout of a schedule, which never changes, and the states of its seats at a version.
 //!
-//! Both are kept in memory for the schedules in use, the least recently used leaving first. A layout is
-//! read once. States move by local commits and by the journal ([`loaded`]); the answers made of them are
-//! encoded when somebody asks, and shared ([`encoded`]). Whoever listens is told what moves ([`streams`]).
+//! Both are kept in memory for the schedules in use; the least recently used are evicted first. A layout is read
+//! once. Local commits and the journal change the states ([`loaded`]); the answers made of them are encoded on
+//! demand and shared by their readers ([`encoded`]). Listeners receive the changes ([`streams`]).
 
+mod cached;
 mod catch_up;
 mod change_log;
 mod channel;
@@ -12,12 +13,11 @@ mod freed;
 mod layout;
 mod link;
 mod loaded;
-mod recent;
 mod refusing;
 mod shared;
-mod sources;
 mod states;
 mod streams;
+mod times;
 mod wire;
 
 pub use channel::{LastSeen, Listener, StreamEvent, Update};
@@ -26,13 +26,17 @@ pub use layout::{Layout, LayoutSeat};
 pub use loaded::{FreshStates, LoadedSchedule};
 pub use shared::{Shared, SharedMaps};
 pub use states::SeatStates;
-pub use streams::{ListenerSlot, NoStream, Streams};
+pub use streams::{ListenError, ListenerSlot, Streams};
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
 
 use crate::domain::clock::EpochMs;
 use crate::domain::execution_error::StoreError;
@@ -42,77 +46,134 @@ use crate::redis::RedisFailure;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 
-use recent::LruCache;
-use sources::Sources;
-
 /// Bytes of all schedules kept in memory together.
-const BYTES_KEPT: usize = 1 << 30;
+const BYTES_MAX: u64 = 1 << 30;
 
-/// Schedules that can be loaded at the same time.
-const LOADERS: usize = 64;
+/// The weight of a schedule that is being loaded.
+const LOADING_BYTES: usize = 256;
 
-/// Versions remembered of schedules that have left, so that they do not come back older.
-const VERSIONS_KEPT: usize = 100_000;
+/// Schedules whose newest version is remembered, also after their map was evicted: versions never go back.
+const VERSIONS_MAX: u64 = 100_000;
+
+/// A schedule, or the place where one task loads it for all that need it.
+type Entry = Arc<OnceCell<Arc<LoadedSchedule>>>;
+
+/// The newest version of each schedule of which something is known.
+type Versions = Cache<ScheduleId, i64>;
+
+/// Where the states of maps come from.
+struct Sources {
+    store: Arc<Store>,
+    /// What processes share, if there is a Redis.
+    shared: Option<Arc<SharedMaps>>,
+    metrics: Arc<Metrics>,
+}
 
 /// The seat maps of the schedules in use.
 pub struct SeatMaps {
     sources: Sources,
-    schedules: Mutex<LruCache<ScheduleId, Arc<LoadedSchedule>>>,
-    /// The newest version of each schedule that this process has committed or answered.
-    versions: Mutex<LruCache<ScheduleId, i64>>,
-    /// The newest version of each schedule at which this process gave seats back.
-    freed: Mutex<LruCache<ScheduleId, i64>>,
-    /// One loader at a time for a schedule (and for those that share its place): a stampede on a cold map
-    /// costs one query.
-    loading: [tokio::sync::Mutex<()>; LOADERS],
-    /// Commits of this process that the others are still to be told of.
-    untold: Mutex<HashMap<ScheduleId, i64>>,
+    schedules: Cache<ScheduleId, Entry>,
+    /// The newest versions that this process has committed or answered.
+    versions: Versions,
+    /// The newest versions at which this process freed seats.
+    freed: Versions,
+    /// Commits of this process that are not announced to the other processes yet.
+    unpublished: Mutex<HashMap<ScheduleId, i64>>,
 }
 
-/// An answer of a map, and how old its states are if nobody could be asked.
+/// An answer of a map.
 #[derive(Debug, Clone)]
 pub struct MapAnswer {
     /// The answer.
     pub encoded: Arc<Encoded>,
-    /// How long ago its states were known to be the newest, while the databases are away.
+    /// The age of its states, if no database could give newer ones.
     pub stale: Option<Duration>,
 }
 
 impl SeatMaps {
-    /// No map is loaded yet.
+    /// No map is loaded at first.
     #[must_use]
     pub fn new(store: Arc<Store>, shared: Option<Arc<SharedMaps>>, metrics: Arc<Metrics>) -> Self {
         Self {
             sources: Sources { store, shared, metrics },
-            schedules: Mutex::new(LruCache::new(BYTES_KEPT)),
-            versions: Mutex::new(LruCache::new(VERSIONS_KEPT)),
-            freed: Mutex::new(LruCache::new(VERSIONS_KEPT)),
-            loading: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
-            untold: Mutex::default(),
+            schedules: lru_cache(BYTES_MAX, |entry: &Entry| {
+                entry.get().map_or(LOADING_BYTES, |loaded| loaded.weight())
+            }),
+            versions: lru_cache(VERSIONS_MAX, |_| 1),
+            freed: lru_cache(VERSIONS_MAX, |_| 1),
+            unpublished: Mutex::default(),
         }
     }
 
     /// A schedule that is in memory.
     #[must_use]
     pub fn loaded(&self, id: ScheduleId) -> Option<Arc<LoadedSchedule>> {
-        self.schedules().get(&id)
+        self.schedules.get(&id)?.get().cloned()
     }
 
-    /// The answer that most readers get: the one made before, of states that are believed without asking.
-    /// `None` if somebody must be asked or the answer be made ([`SeatMaps::answer`]).
+    /// A schedule with its layout; `None` if there is none with this id. One task loads it for all that need it.
+    pub async fn schedule(
+        &self,
+        id: ScheduleId,
+    ) -> Result<Option<Arc<LoadedSchedule>>, StoreError> {
+        let entry = self.schedules.get_with(id, Entry::default);
+        if let Some(found) = entry.get() {
+            return Ok(Some(Arc::clone(found)));
+        }
+        match entry.get_or_try_init(|| self.load(id)).await {
+            Ok(found) => {
+                // Again, with its weight.
+                self.schedules.insert(id, Arc::clone(&entry));
+                Ok(Some(Arc::clone(found)))
+            }
+            Err(None) => {
+                self.schedules.invalidate(&id);
+                Ok(None)
+            }
+            Err(Some(error)) => Err(error),
+        }
+    }
+
+    /// Loads a schedule; `Err(None)` if there is none with this id.
+    async fn load(&self, id: ScheduleId) -> Result<Arc<LoadedSchedule>, Option<StoreError>> {
+        let schedule = self.sources.store.schedule(id).await?.ok_or(None)?;
+        let version = &schedule.plan;
+        let plan = self.sources.store.plan(version.id.clone(), Some(version.version)).await?;
+        let plan = plan.ok_or_else(|| StoreError::Corrupt("a schedule without a plan".into()))?;
+        let min_version = self.version(id).unwrap_or(0);
+        Ok(Arc::new(LoadedSchedule::new(schedule, Layout::new(&plan.plan), min_version)))
+    }
+
+    /// The answer that most readers get: encoded before, of states that are fresh. `None` if a database must be
+    /// read or the answer be encoded ([`SeatMaps::answer`]).
     #[must_use]
-    pub fn answer_at_hand(
+    pub fn cached_answer(
         &self,
         schedule: &LoadedSchedule,
-        (form, coding): (Representation, ContentEncoding),
+        (representation, encoding): (Representation, ContentEncoding),
         at_least: i64,
     ) -> Option<MapAnswer> {
         let seen = self.version(schedule.schedule.id).unwrap_or(0);
-        let (newest, age) = schedule.believed(at_least.max(seen))?;
+        let (newest, age) = schedule.fresh_states(at_least.max(seen))?;
         let states = self.publish(schedule, &newest, at_least);
-        let encoded = schedule.answers.at_hand(form, coding, &states)?;
-        self.note_age(age);
+        let encoded = schedule.answers.cached(representation, encoding, &states)?;
+        self.observe_age(age);
         Some(MapAnswer { encoded, stale: None })
+    }
+
+    /// An answer of a schedule at `at_least` or newer; `write` writes it.
+    pub async fn answer(
+        &self,
+        schedule: &Arc<LoadedSchedule>,
+        (representation, encoding): (Representation, ContentEncoding),
+        at_least: i64,
+        write: fn(&LoadedSchedule, &SeatStates) -> Vec<u8>,
+    ) -> Result<MapAnswer, StoreError> {
+        let FreshStates { states, stale } = self.states(schedule, at_least).await?;
+        let (layout, newest) = (Arc::clone(schedule), Arc::clone(&states));
+        let write = move || write(&layout, &newest);
+        let encoded = schedule.answers.encode(representation, encoding, &states, write).await?;
+        Ok(MapAnswer { encoded, stale })
     }
 
     /// The states of a schedule's seats at `at_least` or newer.
@@ -121,127 +182,85 @@ impl SeatMaps {
         schedule: &LoadedSchedule,
         at_least: i64,
     ) -> Result<FreshStates, StoreError> {
-        schedule.believe_from(self.version(schedule.schedule.id).unwrap_or(0));
-        let fresh = schedule.fresh(&self.sources, at_least).await?;
-        let states = self.publish(schedule, &fresh.states, at_least);
-        self.note_age(fresh.stale.unwrap_or_else(|| schedule.age()));
-        Ok(FreshStates { states, ..fresh })
+        schedule.raise_min_version(self.version(schedule.schedule.id).unwrap_or(0));
+        let FreshStates { states, stale } = schedule.states(&self.sources, at_least).await?;
+        let states = self.publish(schedule, &states, at_least);
+        self.observe_age(stale.unwrap_or_else(|| schedule.age()));
+        Ok(FreshStates { states, stale })
     }
 
-    /// An answer of a schedule in a form and coding, at `at_least` or newer; `make` writes it.
-    pub async fn answer(
-        &self,
-        schedule: &Arc<LoadedSchedule>,
-        (form, coding): (Representation, ContentEncoding),
-        at_least: i64,
-        make: fn(&LoadedSchedule, &SeatStates) -> Vec<u8>,
-    ) -> Result<MapAnswer, StoreError> {
-        let fresh = self.states(schedule, at_least).await?;
-        let (source, states) = (Arc::clone(schedule), Arc::clone(&fresh.states));
-        let write = move || make(&source, &states);
-        let encoded = schedule.answers.encoded(form, coding, &fresh.states, write).await?;
-        Ok(MapAnswer { encoded, stale: fresh.stale })
-    }
-
-    /// What has just been committed here, and the versions at which seats were given back with it; call it before
-    /// the answers leave. If true, [`SeatMaps::given_back`] has to be awaited before they do.
+    /// Applies what this process has just committed, and the versions at which it freed seats. Call it before the
+    /// answers leave. If true, [`SeatMaps::announce_freed`] must be awaited before they do.
     #[must_use]
-    pub fn committed(&self, entries: &[JournalEntry], freed: &[(ScheduleId, i64)]) -> bool {
+    pub fn apply_commits(&self, entries: &[JournalEntry], freed: &[(ScheduleId, i64)]) -> bool {
         for (schedule, version) in freed {
             raise(&self.freed, *schedule, *version);
         }
         for entry in entries {
-            self.note_version(entry.schedule, entry.version);
+            raise(&self.versions, entry.schedule, entry.version);
             if self.sources.shared.is_some() {
-                self.untold().insert(entry.schedule, entry.version);
+                self.unpublished.lock().insert(entry.schedule, entry.version);
             }
             if let Some(loaded) = self.loaded(entry.schedule) {
-                loaded.take(entry);
+                loaded.apply(entry);
             }
         }
         self.sources.shared.is_some() && !freed.is_empty()
     }
 
-    /// Tells other processes what this one has committed since it told them last, and offers them maps to
-    /// begin with.
-    pub async fn tell(&self) {
+    /// Announces the commits of this process to the other processes, and shares maps with them for a cold start.
+    pub async fn publish_commits(&self) {
         let Some(shared) = &self.sources.shared else { return };
-        let moved: Vec<_> = self.untold().drain().collect();
-        if moved.is_empty() {
+        let commits: Vec<_> = self.unpublished.lock().drain().collect();
+        if commits.is_empty() {
             return;
         }
-        shared.tell(&moved).await;
-        let offer = |(id, _)| {
+        shared.announce(&commits).await;
+        let due = |(id, _)| {
             let loaded = self.loaded(id)?;
-            Some((loaded.to_offer()?, loaded))
+            Some((loaded.take_due_share()?, loaded))
         };
-        let offers: Vec<_> = moved.into_iter().filter_map(offer).collect();
-        if offers.is_empty() {
+        let due: Vec<_> = commits.into_iter().filter_map(due).collect();
+        if due.is_empty() {
             return;
         }
         let Some(epoch) = shared.epoch().await else { return };
-        for ((at, seats), loaded) in offers {
+        for ((at, seats), loaded) in due {
             shared.share(&loaded.schedule, epoch, at, &seats).await;
         }
     }
 
-    /// Hears what other processes have committed, for as long as the connection lasts.
-    pub async fn hear(&self) -> Result<(), RedisFailure> {
+    /// Receives the other processes' announcements until the connection ends.
+    pub async fn receive_announcements(&self) -> Result<(), RedisFailure> {
         let Some(shared) = &self.sources.shared else { return Ok(()) };
-        let mut news = shared.news().await?;
-        while let Some((id, version)) = news.next().await {
+        let mut announcements = shared.announcements().await?;
+        while let Some((id, version)) = announcements.next().await {
             if let Some(loaded) = self.loaded(id) {
-                loaded.heard_of(version);
+                loaded.note_announcement(version);
             }
         }
         Ok(())
     }
 
-    /// What processes share, if there is a Redis.
+    /// The maps that processes share, if there is a Redis.
     #[must_use]
     pub fn shared(&self) -> Option<&Arc<SharedMaps>> {
         self.sources.shared.as_ref()
     }
 
-    /// The newest version of a schedule that this process has seen.
+    /// The newest version of a schedule that this process has committed or answered.
     #[must_use]
     pub fn version(&self, id: ScheduleId) -> Option<i64> {
-        self.versions.lock().unwrap_or_else(PoisonError::into_inner).get(&id)
+        self.versions.get(&id)
     }
 
-    /// When the hold that has a seat ends, as written, if the map in memory has a hold there.
+    /// When the hold on a seat ends, as stored, if the map in memory has a hold on it.
     #[must_use]
     pub fn held_until(&self, id: ScheduleId, seat: SeatNumber) -> Option<EpochMs> {
         self.loaded(id)?.held_until(seat)
     }
 
-    /// A schedule with its layout; `None` if there is none by this id.
-    pub async fn schedule(
-        &self,
-        id: ScheduleId,
-    ) -> Result<Option<Arc<LoadedSchedule>>, StoreError> {
-        if let Some(found) = self.loaded(id) {
-            return Ok(Some(found));
-        }
-        let place = id.0.unsigned_abs() % LOADERS as u64;
-        let _loading = match self.loading.get(usize::try_from(place).unwrap_or(0)) {
-            Some(loader) => Some(loader.lock().await),
-            None => None,
-        };
-        if let Some(found) = self.loaded(id) {
-            return Ok(Some(found));
-        }
-        let Some(schedule) = self.sources.store.schedule(id).await? else { return Ok(None) };
-        let version = schedule.plan.clone();
-        let plan = self.sources.store.plan(version.id, Some(version.version)).await?;
-        let plan = plan.ok_or_else(|| StoreError::Corrupt("a schedule without a plan".into()))?;
-        let floor = self.version(id).unwrap_or(0);
-        let loaded = Arc::new(LoadedSchedule::new(schedule, Layout::new(&plan.plan), floor));
-        self.schedules().put(id, Arc::clone(&loaded), loaded.weight());
-        Ok(Some(loaded))
-    }
-
-    /// What readers get of the newest states; from then on they get nothing older.
+    /// The states that readers get, given the newest; later readers get nothing older.
     fn publish(
         &self,
         schedule: &LoadedSchedule,
@@ -249,37 +268,70 @@ impl SeatMaps {
         at_least: i64,
     ) -> Arc<SeatStates> {
         let states = schedule.answers.publish(newest, at_least);
-        self.note_version(schedule.schedule.id, states.version);
+        raise(&self.versions, schedule.schedule.id, states.version);
         states
     }
 
-    /// Notes how old the states of an answer are.
-    fn note_age(&self, age: Duration) {
+    fn observe_age(&self, age: Duration) {
         self.sources.metrics.map.staleness_seconds.observe(age.as_secs_f64());
-    }
-
-    fn note_version(&self, id: ScheduleId, version: i64) {
-        raise(&self.versions, id, version);
-    }
-
-    /// The newest version at which this process gave seats of a schedule back; 0 if it never did.
-    fn freed_here(&self, id: ScheduleId) -> i64 {
-        self.freed.lock().unwrap_or_else(PoisonError::into_inner).get(&id).unwrap_or(0)
-    }
-
-    fn schedules(&self) -> MutexGuard<'_, LruCache<ScheduleId, Arc<LoadedSchedule>>> {
-        self.schedules.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn untold(&self) -> MutexGuard<'_, HashMap<ScheduleId, i64>> {
-        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// A cache that evicts the least recently used entries when their weights exceed the bound.
+fn lru_cache<V: Clone + Send + Sync + 'static>(
+    weight_max: u64,
+    weight: impl Fn(&V) -> usize + Send + Sync + 'static,
+) -> Cache<ScheduleId, V> {
+    Cache::builder()
+        .max_capacity(weight_max)
+        .eviction_policy(EvictionPolicy::lru())
+        .weigher(move |_, value| u32::try_from(weight(value)).unwrap_or(u32::MAX))
+        .build()
+}
+
 /// Notes a version of a schedule, unless a newer one is noted.
-fn raise(versions: &Mutex<LruCache<ScheduleId, i64>>, id: ScheduleId, version: i64) {
-    let mut versions = versions.lock().unwrap_or_else(PoisonError::into_inner);
+fn raise(versions: &Versions, id: ScheduleId, version: i64) {
     if versions.get(&id).is_none_or(|newest| newest < version) {
-        versions.put(id, version, 1);
+        versions
+            .entry(id)
+            .and_upsert_with(|noted| noted.map_or(version, |it| it.into_value().max(version)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_recently_used_are_evicted_first() {
+        let cache = lru_cache(10, |_: &&str| 4);
+        cache.insert(ScheduleId(1), "one");
+        cache.insert(ScheduleId(2), "two");
+        cache.run_pending_tasks();
+        assert_eq!(cache.get(&ScheduleId(1)), Some("one"));
+        cache.insert(ScheduleId(3), "three");
+        cache.run_pending_tasks();
+        assert_eq!(cache.get(&ScheduleId(2)), None);
+        assert_eq!(cache.get(&ScheduleId(1)), Some("one"));
+        assert_eq!(cache.get(&ScheduleId(3)), Some("three"));
+    }
+
+    #[test]
+    fn a_replaced_entry_weighs_once() {
+        let cache = lru_cache(10, |weight: &usize| *weight);
+        cache.insert(ScheduleId(1), 3);
+        cache.insert(ScheduleId(1), 8);
+        cache.insert(ScheduleId(2), 2);
+        cache.run_pending_tasks();
+        assert_eq!((cache.get(&ScheduleId(1)), cache.get(&ScheduleId(2))), (Some(8), Some(2)));
+    }
+
+    #[test]
+    fn a_noted_version_never_goes_back() {
+        let versions = lru_cache(VERSIONS_MAX, |_| 1);
+        for (version, newest) in [(5, 5), (3, 5), (7, 7)] {
+            raise(&versions, ScheduleId(1), version);
+            assert_eq!(versions.get(&ScheduleId(1)), Some(newest));
+        }
     }
 }

@@ -1,51 +1,52 @@
-//! Refusing seats from memory: a shortcut that must not contradict an answer which has left any process.
+//! Refusing seats from memory: a shortcut that must not contradict an answer that has left any process.
 //!
-//! Seats become free in two ways. A hold ends by time: a map knows that time. Or somebody gives them back: a map
-//! that does not know of it yet must not refuse them. So a map refuses by itself only if it is at the newest
-//! version at which seats of its schedule were given back, or if the primary has confirmed it since the request
-//! came. Everything else is left to the seat locks and the rows.
+//! Seats become free in two ways. A hold ends at a time that the map has. Or a request frees them: a map that lacks
+//! this commit must not refuse them. So a map refuses by itself only if it is at the newest version at which seats of
+//! its schedule were freed, or if the primary has confirmed it since the request came. Everything else is left to
+//! the seat locks and the rows.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::domain::ids::{ScheduleId, SeatNumber};
 use crate::domain::rejection::ConflictReason;
 use crate::telemetry::request_context;
 
 use super::SeatMaps;
-use super::loaded::{LoadedSchedule, RefusedSeats, STALE};
+use super::cached::RefusedSeats;
+use super::loaded::LoadedSchedule;
+use super::times::{CONFIRM_TIMEOUT, STALE};
 
-/// How long a request waits for the primary to confirm a map. After that the seat locks and the rows decide.
-const PATIENCE: Duration = Duration::from_millis(250);
-
-/// What is known of other processes that give seats back.
+/// What is known about other processes that free seats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Others {
     /// There are none: the database is a file of this process.
     None,
-    /// The newest version at which they did, asked for after the request came.
+    /// The newest version at which they did, read after the request came.
     Freed(i64),
     /// Nothing.
     Unknown,
 }
 
 /// Whether a map may refuse a request that came at `came` and has seen the version `at_least`.
-fn may_refuse(gone: &RefusedSeats, came: Instant, at_least: i64, others: Others) -> bool {
-    let Some(confirmed) = gone.confirmed.filter(|_| gone.version >= at_least) else { return false };
-    // A process that cannot reach Redis holds its answer back until maps as old as this refuse nothing.
+fn may_refuse(refused: &RefusedSeats, came: Instant, at_least: i64, others: Others) -> bool {
+    let Some(confirmed) = refused.confirmed.filter(|_| refused.version >= at_least) else {
+        return false;
+    };
+    // A process that cannot reach Redis holds its answer back until maps of this age refuse nothing.
     let recent = came.saturating_duration_since(confirmed) < STALE;
     confirmed >= came
         || recent
             && match others {
                 Others::None => true,
-                Others::Freed(version) => gone.version >= version,
+                Others::Freed(version) => refused.version >= version,
                 Others::Unknown => false,
             }
 }
 
 impl SeatMaps {
-    /// Which of the seats are not to be had: sold, blocked, or held by a hold that is alive. None if memory
-    /// cannot say that for sure; a grant never comes from here. `at_least` is a version that the caller has seen.
+    /// Which of the seats are sold, blocked, or on a live hold. Empty if memory is not certain of it; a grant never
+    /// comes from here. `at_least` is a version that the caller has seen.
     pub async fn refusals(
         self: &Arc<Self>,
         id: ScheduleId,
@@ -54,47 +55,47 @@ impl SeatMaps {
     ) -> Vec<(SeatNumber, ConflictReason)> {
         let came = Instant::now();
         let Some(loaded) = self.loaded(id).filter(|_| !seats.is_empty()) else { return Vec::new() };
-        let gone = loaded.gone(&self.sources.store, seats).unwrap_or_default();
-        if gone.seats.is_empty() {
-            self.refresh(loaded);
+        let refused = loaded.refused_seats(&self.sources.store, seats).unwrap_or_default();
+        if refused.seats.is_empty() {
+            self.confirm_for_later(loaded);
             return Vec::new();
         }
-        let at_least = at_least.max(self.freed_here(id));
-        if may_refuse(&gone, came, at_least, self.others(id).await) {
-            self.refresh(loaded);
-            return gone.seats;
+        let at_least = at_least.max(self.freed_version(id));
+        if may_refuse(&refused, came, at_least, self.others(id).await) {
+            self.confirm_for_later(loaded);
+            return refused.seats;
         }
-        self.confirmed(&loaded, seats, came, at_least).await.unwrap_or_default()
+        self.confirmed_refusals(&loaded, seats, came, at_least).await.unwrap_or_default()
     }
 
-    /// Whether the primary says, now, that all of the seats are free.
+    /// Whether the primary confirms now that all of the seats are free.
     pub async fn are_free_now(&self, id: ScheduleId, seats: &[SeatNumber]) -> bool {
         let Some(loaded) = self.loaded(id) else { return false };
-        let gone = self.confirmed(&loaded, seats, Instant::now(), self.freed_here(id)).await;
-        gone.is_some_and(|gone| gone.is_empty())
+        let freed = self.freed_version(id);
+        let refused = self.confirmed_refusals(&loaded, seats, Instant::now(), freed).await;
+        refused.is_some_and(|refused| refused.is_empty())
     }
 
-    /// Whether this process knows for sure that all of the seats are to be had.
+    /// Whether all of the seats are free by a map that is not stale.
     #[must_use]
     pub fn are_free(&self, id: ScheduleId, seats: &[SeatNumber]) -> bool {
         let loaded = self.loaded(id).filter(|loaded| loaded.age() < STALE);
-        let gone = loaded.and_then(|loaded| loaded.gone(&self.sources.store, seats));
-        gone.is_some_and(|gone| gone.seats.is_empty())
+        let refused = loaded.and_then(|loaded| loaded.refused_seats(&self.sources.store, seats));
+        refused.is_some_and(|refused| refused.seats.is_empty())
     }
 
-    /// What has just been given back here, and must be known to every process before the answers leave. Waits
-    /// until it is, or until no map can be in use that does not know it.
-    pub async fn given_back(&self, freed: &[(ScheduleId, i64)]) {
+    /// Announces the versions at which this process has freed seats; to be awaited before the answers leave. Returns
+    /// when every process can read them, or when no map without them can be in use.
+    pub async fn announce_freed(&self, freed: &[(ScheduleId, i64)]) {
         if let Some(shared) = &self.sources.shared
-            && !shared.tell_freed(freed).await
+            && !shared.announce_freed(freed).await
         {
             tokio::time::sleep(STALE).await;
         }
     }
 
-    /// Which of the seats are not to be had, by a map that the primary has confirmed after `came`; `None` if it
-    /// does not answer in time.
-    async fn confirmed(
+    /// Which of the seats a map refuses that the primary has confirmed after `came`; `None` without an answer in time.
+    async fn confirmed_refusals(
         &self,
         loaded: &LoadedSchedule,
         seats: &[SeatNumber],
@@ -102,9 +103,9 @@ impl SeatMaps {
         at_least: i64,
     ) -> Option<Vec<(SeatNumber, ConflictReason)>> {
         let confirming = loaded.confirm(&self.sources, came);
-        tokio::time::timeout(PATIENCE, confirming).await.ok()?.ok()?;
-        let gone = loaded.gone(&self.sources.store, seats)?;
-        may_refuse(&gone, came, at_least, Others::Unknown).then_some(gone.seats)
+        tokio::time::timeout(CONFIRM_TIMEOUT, confirming).await.ok()?.ok()?;
+        let refused = loaded.refused_seats(&self.sources.store, seats)?;
+        may_refuse(&refused, came, at_least, Others::Unknown).then_some(refused.seats)
     }
 
     async fn others(&self, id: ScheduleId) -> Others {
@@ -115,17 +116,24 @@ impl SeatMaps {
         }
     }
 
-    /// Confirms a map in the background if it is due, for those who come later.
-    fn refresh(self: &Arc<Self>, loaded: Arc<LoadedSchedule>) {
-        if loaded.is_due() {
+    /// The newest version at which this process freed seats of a schedule; 0 if it never did.
+    fn freed_version(&self, id: ScheduleId) -> i64 {
+        self.freed.get(&id).unwrap_or(0)
+    }
+
+    /// Confirms a map in the background, if it is due, for later requests.
+    fn confirm_for_later(self: &Arc<Self>, loaded: Arc<LoadedSchedule>) {
+        if loaded.needs_confirmation() {
             let maps = Arc::clone(self);
-            request_context::spawn(async move { loaded.refresh(&maps.sources).await });
+            request_context::spawn(async move { loaded.confirm_for_later(&maps.sources).await });
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const CAME: Duration = Duration::from_secs(10);
@@ -137,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_refuses_only_if_it_knows_of_every_seat_that_was_given_back() {
+    fn a_map_refuses_only_if_it_has_every_commit_that_freed_seats() {
         let began = Instant::now();
         let came = began + CAME;
         let (recent, old) = (confirmed(began, 449), confirmed(began, 450));
@@ -155,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_that_was_confirmed_since_the_request_came_refuses_whatever_others_do() {
+    fn a_map_that_was_confirmed_since_the_request_came_refuses_in_any_case() {
         let began = Instant::now();
         let now = confirmed(began, 0);
         for others in [Others::None, Others::Freed(900), Others::Unknown] {

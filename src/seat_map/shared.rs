@@ -1,14 +1,12 @@
-//! What processes tell each other of seat maps, through Redis: maps to begin with, and news of commits.
+//! Seat maps that processes share through Redis, for a cold start, and announcements of commits.
 //!
-//! Nothing here is believed. A shared map saves the reading of all seats; it counts only after the journal
-//! has led on from it to the newest version. News make a process ask the journal at once instead of a fifth
-//! of a second later.
+//! Neither is trusted. A shared map saves the read of all seats, and counts only after the journal has led from it to
+//! the newest version. An announcement only makes a process read the journal earlier.
 //!
-//! Keys: `{sch:42}:map` (hash: epoch, version, whose it is, the map), `{sch:42}:map:told` (the newest
-//! version told of, below which no map is kept: a slow reader cannot put an old map back) and
-//! `{sch:42}:map:freed` (the newest version at which seats were given back: `freed.rs`). News
-//! that are sent while Redis is bypassed are lost, so when the breaker closes a new epoch begins, in which the maps of
-//! earlier ones do not count.
+//! Keys: `{sch:42}:map` (hash: epoch, version, owner, map), `{sch:42}:map:told` (the newest announced version; no
+//! older map is stored, so a slow reader cannot put an old map back) and `{sch:42}:map:freed` (`freed.rs`).
+//! Announcements made while Redis is bypassed are lost, so an epoch begins when the breaker closes, and maps of
+//! earlier epochs do not count.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,10 +32,10 @@ const CHANNEL: &str = "seatlock:maps";
 /// Maps shared in a Redis.
 pub struct SharedMaps {
     link: Link,
-    life: Duration,
+    ttl: Duration,
     channel: String,
     share: Script,
-    moved: Script,
+    announce: Script,
     freed: Freed,
     metrics: Arc<Metrics>,
 }
@@ -45,40 +43,40 @@ pub struct SharedMaps {
 /// What is shared of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shared {
-    /// The epoch at the time; a map read from the database after this look is shared under it.
+    /// The current epoch; a map read from the database after this is shared under it.
     pub epoch: u64,
-    /// The newest version that somebody has told of; 0 if nobody has.
-    pub told: i64,
-    /// A map of this epoch, with its version in the history that it was read in.
+    /// The newest announced version; 0 if there is none.
+    pub announced: i64,
+    /// A map of this epoch, with its version in its history.
     pub map: Option<(InHistory<i64>, WireSeats)>,
 }
 
 impl SharedMaps {
-    /// Maps in this Redis, which live for `life`, give or take a tenth. Pub/sub knows no database numbers,
+    /// Maps in this Redis that expire after `ttl`, plus or minus a tenth. Publish/subscribe has no database numbers,
     /// so the number is part of the channel's name. Must be called inside a tokio runtime.
     #[must_use]
     pub fn new(
         redis: Redis,
         database: u16,
         breaker: watch::Receiver<BreakerState>,
-        life: Duration,
+        ttl: Duration,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let link = Link::new(redis, breaker);
+        let link = Link { redis, breaker };
         Self {
             freed: Freed::new(link.clone()),
             link,
-            life,
+            ttl,
             channel: format!("{CHANNEL}:{database}"),
             share: Script::new(include_str!("scripts/share.lua")),
-            moved: Script::new(include_str!("scripts/moved.lua")),
+            announce: Script::new(include_str!("scripts/announce.lua")),
             metrics,
         }
     }
 
-    /// What is shared of a schedule; `None` if that cannot be learned.
-    pub async fn look(&self, schedule: &Schedule) -> Option<Shared> {
-        let found = self.find(schedule).await;
+    /// What is shared of a schedule; `None` without an answer.
+    pub async fn find(&self, schedule: &Schedule) -> Option<Shared> {
+        let found = self.read(schedule).await;
         match &found {
             Some(Shared { map: None, .. }) => self.metrics.cache.looked(CacheLook::Miss),
             Some(_) => {}
@@ -87,37 +85,24 @@ impl SharedMaps {
         found
     }
 
-    /// Whether the map that was found was of use.
-    pub(super) fn used(&self, useful: bool) {
-        let outcome = if useful { CacheLook::Hit } else { CacheLook::Stale };
-        self.metrics.cache.looked(outcome);
+    /// Counts whether a map that was found could be used.
+    pub(super) fn count_use(&self, used: bool) {
+        self.metrics.cache.looked(if used { CacheLook::Hit } else { CacheLook::Stale });
     }
 
-    async fn find(&self, schedule: &Schedule) -> Option<Shared> {
+    async fn read(&self, schedule: &Schedule) -> Option<Shared> {
         let mut map = cmd("HMGET");
         map.arg(map_key(schedule.id)).arg("epoch").arg("version").arg("of").arg("map");
-        let answers = self.link.ask(&[get(EPOCH), get(&told_key(schedule.id)), map], &[]).await?;
-        let [epoch, told, map] = answers.as_slice() else { return None };
+        let commands = [get(EPOCH), get(&announced_key(schedule.id)), map];
+        let answers = self.link.send(&commands, &[]).await?;
+        let [epoch, announced, map] = answers.as_slice() else { return None };
         let epoch = number(epoch).unwrap_or(0);
-        let map = match map {
-            Value::Array(fields) => match fields.as_slice() {
-                [of_epoch, version, of, Value::BulkString(map)]
-                    if number(of_epoch) == Some(epoch) =>
-                {
-                    let history = history_of(text(of), schedule);
-                    let at = history.zip(number(version));
-                    let at = at.map(|(history, at)| InHistory { history, at });
-                    at.zip(wire::decode(map))
-                }
-                _ => None,
-            },
-            _ => None,
-        };
-        Some(Shared { epoch, told: number(told).unwrap_or(0), map })
+        let map = parse_map(map, epoch, schedule);
+        Some(Shared { epoch, announced: number(announced).unwrap_or(0), map })
     }
 
-    /// Shares a map that was read after a look at this epoch. False if it is not the newest known, or
-    /// cannot be shared.
+    /// Shares a map that was read after this epoch was read. False if it is not the newest known, or cannot be
+    /// shared.
     pub async fn share(
         &self,
         schedule: &Schedule,
@@ -125,12 +110,13 @@ impl SharedMaps {
         at: InHistory<i64>,
         seats: &[(u8, Option<EpochMs>)],
     ) -> bool {
-        let keys = [map_key(schedule.id), told_key(schedule.id)];
+        let keys = [map_key(schedule.id), announced_key(schedule.id)];
         let mut call = self.share.call(keys.into_iter());
         let of = format!("{}{}", owner(schedule), at.history);
-        call.arg(epoch).arg(at.at).arg(of).arg(wire::encode(seats));
-        call.arg(self.jittered_ms());
-        let kept = match self.link.ask(&[call], &[&self.share]).await.as_deref() {
+        // Spread out, so that the maps do not all expire together.
+        let ttl = self.ttl.mul_f64(0.9 + 0.2 * fastrand::f64());
+        call.arg(epoch).arg(at.at).arg(of).arg(wire::encode(seats)).arg(ms(ttl).max(1));
+        let kept = match self.link.send(&[call], &[&self.share]).await.as_deref() {
             Some([Value::Int(1)]) => CacheShare::Kept,
             Some(_) => CacheShare::Refused,
             None => CacheShare::Failed,
@@ -139,101 +125,109 @@ impl SharedMaps {
         kept == CacheShare::Kept
     }
 
-    /// The epoch now; `None` if that cannot be learned.
+    /// The current epoch; `None` without an answer.
     pub async fn epoch(&self) -> Option<u64> {
-        let answers = self.link.ask(&[get(EPOCH)], &[]).await?;
+        let answers = self.link.send(&[get(EPOCH)], &[]).await?;
         Some(answers.first().and_then(number).unwrap_or(0))
     }
 
-    /// Tells of commits, each schedule with its newest version.
-    pub async fn tell(&self, moved: &[(ScheduleId, i64)]) {
-        let calls: Vec<Cmd> = moved.iter().map(|moved| self.news_of(*moved)).collect();
-        drop(self.link.ask(&calls, &[&self.moved]).await);
+    /// Announces commits, each schedule with its newest version.
+    pub async fn announce(&self, commits: &[(ScheduleId, i64)]) {
+        let calls: Vec<Cmd> = commits.iter().map(|commit| self.announcement(*commit)).collect();
+        drop(self.link.send(&calls, &[&self.announce]).await);
     }
 
-    /// Announces commits that freed seats. False if it is not known that every process can learn of all of
-    /// them from [`Self::freed`] from now on.
-    pub async fn tell_freed(&self, freed: &[(ScheduleId, i64)]) -> bool {
+    /// Announces commits that freed seats. False if it is not certain that every process can read all of them with
+    /// [`Self::freed`] from now on.
+    pub async fn announce_freed(&self, freed: &[(ScheduleId, i64)]) -> bool {
         let calls = freed.iter().flat_map(|(schedule, version)| {
-            [self.freed.note(*schedule, *version), self.news_of((*schedule, *version))]
+            [self.freed.record(*schedule, *version), self.announcement((*schedule, *version))]
         });
         let calls: Vec<Cmd> = calls.collect();
-        self.link.ask(&calls, &[&self.freed.script, &self.moved]).await.is_some()
+        self.link.send(&calls, &[&self.freed.script, &self.announce]).await.is_some()
     }
 
-    /// The newest version at which a process gave seats of a schedule back, asked for from now on; 0 if none did
-    /// lately, `None` if that cannot be learned.
+    /// The newest version at which a process freed seats of a schedule, read after this call; 0 if none did lately,
+    /// `None` without an answer.
     pub async fn freed(&self, schedule: ScheduleId) -> Option<i64> {
         self.freed.newest(schedule).await
     }
 
-    fn news_of(&self, (schedule, version): (ScheduleId, i64)) -> Cmd {
-        let mut call = self.moved.call([told_key(schedule)].into_iter());
-        // A tenth longer than any map lives.
-        let memory = self.life.mul_f64(1.2).as_millis();
-        call.arg(version).arg(u64::try_from(memory).unwrap_or(u64::MAX));
+    fn announcement(&self, (schedule, version): (ScheduleId, i64)) -> Cmd {
+        let mut call = self.announce.call([announced_key(schedule)].into_iter());
+        // Remembered longer than any map lives.
+        call.arg(version).arg(ms(self.ttl.mul_f64(1.2)));
         call.arg(&self.channel).arg(format!("{schedule}:{version}"));
         call
     }
 
-    /// Other processes' commits from now on; ends when the connection does.
-    pub async fn news(
+    /// Other processes' announcements from now on; ends when the connection does.
+    pub async fn announcements(
         &self,
     ) -> Result<impl Stream<Item = (ScheduleId, i64)> + Unpin + use<>, RedisFailure> {
         let messages = self.link.redis.subscribe(&self.channel).await?;
         let metrics = Arc::clone(&self.metrics);
         Ok(messages.filter_map(move |message| {
-            let news = parse(&message);
-            if news.is_some() {
+            let commit = parse_announcement(&message);
+            if commit.is_some() {
                 metrics.cache.news_total.inc();
             }
-            std::future::ready(news)
+            std::future::ready(commit)
         }))
     }
 
-    /// Waits until the breaker has closed again after it was open. False if there is no breaker any more.
+    /// Waits until the breaker has closed again after it was open. False if the breaker was dropped.
     pub async fn recovered(&self) -> bool {
-        self.link.recovered().await
+        let mut breaker = self.link.breaker.clone();
+        let opened = breaker.wait_for(|state| *state != BreakerState::Closed).await.is_ok();
+        opened && breaker.wait_for(|state| *state == BreakerState::Closed).await.is_ok()
     }
 
-    /// Begins a new epoch: no map shared so far counts any more. False if Redis did not take it.
+    /// Begins an epoch: no map shared before counts. False if Redis did not execute it.
     pub async fn begin_epoch(&self) -> bool {
         let mut count = cmd("INCR");
         count.arg(EPOCH);
-        let begun = self.link.ask(&[count], &[]).await.is_some();
+        let begun = self.link.send(&[count], &[]).await.is_some();
         if begun {
             self.metrics.cache.epochs_total.inc();
         }
         begun
     }
+}
 
-    /// Ends spread out, so that not all maps end at once.
-    fn jittered_ms(&self) -> u64 {
-        let life = self.life.mul_f64(0.9 + 0.2 * fastrand::f64());
-        u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1)
-    }
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn map_key(id: ScheduleId) -> String {
     format!("{{sch:{id}}}:map")
 }
 
-fn told_key(id: ScheduleId) -> String {
+fn announced_key(id: ScheduleId) -> String {
     format!("{{sch:{id}}}:map:told")
 }
 
-/// Tells schedules of one number in two databases apart, such as one before and one after it was made
-/// anew.
+/// Differs for schedules with the same number in two databases, or in one that was created again.
 fn owner(schedule: &Schedule) -> String {
     format!("{}/{}/", schedule.created_at.0, schedule.plan.id)
 }
 
-/// The history in which a map of this schedule was read, if it is one of this schedule.
-fn history_of(of: Option<&str>, schedule: &Schedule) -> Option<HistoryId> {
-    of?.strip_prefix(&owner(schedule))?.parse().ok()
+/// A map of this epoch and of this schedule.
+fn parse_map(
+    fields: &Value,
+    epoch: u64,
+    schedule: &Schedule,
+) -> Option<(InHistory<i64>, WireSeats)> {
+    let Value::Array(fields) = fields else { return None };
+    let [of_epoch, version, of, Value::BulkString(map)] = fields.as_slice() else { return None };
+    if number(of_epoch) != Some(epoch) {
+        return None;
+    }
+    let history: HistoryId = text(of)?.strip_prefix(&owner(schedule))?.parse().ok()?;
+    Some((InHistory { history, at: number(version)? }, wire::decode(map)?))
 }
 
-fn parse(message: &[u8]) -> Option<(ScheduleId, i64)> {
+fn parse_announcement(message: &[u8]) -> Option<(ScheduleId, i64)> {
     let (id, version) = std::str::from_utf8(message).ok()?.split_once(':')?;
     Some((id.parse().ok()?, version.parse().ok()?))
 }
@@ -243,16 +237,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn news_name_a_schedule_and_its_version() {
-        assert_eq!(parse(b"42:7"), Some((ScheduleId(42), 7)));
+    fn an_announcement_names_a_schedule_and_its_version() {
+        assert_eq!(parse_announcement(b"42:7"), Some((ScheduleId(42), 7)));
         for wrong in [&b""[..], b"42", b"42:", b":7", b"42:x", b"\xff:1"] {
-            assert_eq!(parse(wrong), None, "{wrong:?}");
+            assert_eq!(parse_announcement(wrong), None, "{wrong:?}");
         }
     }
 
     #[test]
     fn the_keys_of_a_schedule_share_a_slot_of_a_cluster_with_its_locks() {
         assert_eq!(map_key(ScheduleId(42)), "{sch:42}:map");
-        assert_eq!(told_key(ScheduleId(42)), "{sch:42}:map:told");
+        assert_eq!(announced_key(ScheduleId(42)), "{sch:42}:map:told");
     }
 }

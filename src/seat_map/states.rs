@@ -9,7 +9,7 @@ use crate::domain::rejection::ConflictReason;
 use crate::domain::rows::JournalEntry;
 use crate::domain::seat::SeatState;
 
-use super::wire::WireSeats;
+use super::wire::{WireSeats, pack};
 
 /// The states of all seats of a schedule at one version; never changed once made.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl SeatStates {
         Self { history: at.history, version: at.at, codes, counts }
     }
 
-    /// The version in its history, as tags and ids of events say it.
+    /// The version in its history, as tags and event ids have it.
     #[must_use]
     pub fn at(&self) -> InHistory<i64> {
         InHistory { history: self.history, at: self.version }
@@ -39,12 +39,11 @@ impl SeatStates {
     /// Two bits a seat in plan order: seat i in byte i/4, bits 2(i mod 4).
     #[must_use]
     pub fn packed(&self) -> Vec<u8> {
-        let pack = |four: &[u8]| four.iter().rev().fold(0, |byte, code| byte << 2 | (code & 3));
-        self.codes.chunks(4).map(pack).collect()
+        pack(&self.codes)
     }
 }
 
-/// What is known of a schedule's seats: the newest states, and when the holds among them end.
+/// The states of a schedule's seats, and when the holds among them end.
 #[derive(Debug)]
 pub(super) struct SeatSnapshot {
     pub(super) states: std::sync::Arc<SeatStates>,
@@ -65,12 +64,12 @@ impl SeatSnapshot {
         codes.map(|(n, code)| (*code, self.until.get(&SeatNumber(n)).copied())).collect()
     }
 
-    /// When the hold that has a seat ends, as written; absent if no hold has it.
+    /// When the hold on a seat ends, as stored; absent if no hold has it.
     pub(super) fn held_until(&self, seat: SeatNumber) -> Option<EpochMs> {
         self.until.get(&seat).copied()
     }
 
-    /// Goes one version on. False, and unchanged, if the entry is not the very next.
+    /// Applies the entry of the next version. For any other entry, changes nothing and returns false.
     pub(super) fn apply(&mut self, entry: &JournalEntry) -> bool {
         if entry.version != self.states.version + 1 {
             return false;
@@ -92,8 +91,7 @@ impl SeatSnapshot {
         true
     }
 
-    /// Which of the seats are not to be had, as far as is known: never more than that a seat is sold,
-    /// blocked, or held until a time that has not come.
+    /// Which of the seats are sold, blocked, or held until a time after `now`.
     pub(super) fn refusals(
         &self,
         seats: &[SeatNumber],
@@ -134,24 +132,27 @@ mod tests {
     }
 
     #[test]
-    fn only_the_very_next_version_is_applied() {
-        let mut known = SeatSnapshot::new(at(5), &[(0, None), (0, None)]);
+    fn only_the_next_version_is_applied() {
+        let mut snapshot = SeatSnapshot::new(at(5), &[(0, None), (0, None)]);
         let booked = SeatState::Booked { booking: Uuid::nil() };
-        assert!(!known.apply(&entry(7, vec![(SeatNumber(0), booked)])));
-        assert!(!known.apply(&entry(5, vec![(SeatNumber(0), booked)])));
-        assert_eq!(known.states.codes, [0, 0]);
-        assert!(known.apply(&entry(6, vec![(SeatNumber(1), booked)])));
-        assert_eq!((known.states.version, known.states.codes.as_slice()), (6, [0, 2].as_slice()));
-        assert_eq!(known.states.counts, Counts { available: 1, booked: 1, ..Counts::default() });
+        assert!(!snapshot.apply(&entry(7, vec![(SeatNumber(0), booked)])));
+        assert!(!snapshot.apply(&entry(5, vec![(SeatNumber(0), booked)])));
+        assert_eq!(snapshot.states.codes, [0, 0]);
+        assert!(snapshot.apply(&entry(6, vec![(SeatNumber(1), booked)])));
+        assert_eq!(
+            (snapshot.states.version, snapshot.states.codes.as_slice()),
+            (6, [0, 2].as_slice())
+        );
+        assert_eq!(snapshot.states.counts, Counts { available: 1, booked: 1, ..Counts::default() });
     }
 
     #[test]
-    fn a_seat_is_refused_while_it_is_sold_blocked_or_held_and_never_past_the_holds_end() {
-        let known =
+    fn a_seat_is_refused_while_it_is_sold_blocked_or_held_and_never_after_the_hold_ends() {
+        let snapshot =
             SeatSnapshot::new(at(1), &[(0, None), (1, Some(EpochMs(50))), (2, None), (3, None)]);
         let all: Vec<SeatNumber> = (0..5).map(SeatNumber).collect();
         let reasons = |now| -> Vec<_> {
-            known.refusals(&all, EpochMs(now)).into_iter().map(|(seat, r)| (seat.0, r)).collect()
+            snapshot.refusals(&all, EpochMs(now)).into_iter().map(|(seat, r)| (seat.0, r)).collect()
         };
         use ConflictReason::{Blocked, Booked, Held};
         assert_eq!(reasons(49), [(1, Held), (2, Booked), (3, Blocked)]);
@@ -159,12 +160,12 @@ mod tests {
     }
 
     #[test]
-    fn an_extension_moves_the_end_and_a_release_forgets_it() {
-        let mut known = SeatSnapshot::new(at(1), &[(1, Some(EpochMs(50)))]);
+    fn an_extension_moves_the_end_of_a_hold_and_a_release_removes_it() {
+        let mut snapshot = SeatSnapshot::new(at(1), &[(1, Some(EpochMs(50)))]);
         let held = SeatState::Held { hold: Uuid::nil(), until: EpochMs(90) };
-        assert!(known.apply(&entry(2, vec![(SeatNumber(0), held)])));
-        assert_eq!(known.refusals(&[SeatNumber(0)], EpochMs(60)).len(), 1);
-        assert!(known.apply(&entry(3, vec![(SeatNumber(0), SeatState::Available)])));
-        assert!(known.refusals(&[SeatNumber(0)], EpochMs(60)).is_empty());
+        assert!(snapshot.apply(&entry(2, vec![(SeatNumber(0), held)])));
+        assert_eq!(snapshot.refusals(&[SeatNumber(0)], EpochMs(60)).len(), 1);
+        assert!(snapshot.apply(&entry(3, vec![(SeatNumber(0), SeatState::Available)])));
+        assert!(snapshot.refusals(&[SeatNumber(0)], EpochMs(60)).is_empty());
     }
 }

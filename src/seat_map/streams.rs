@@ -1,13 +1,14 @@
-//! Live streams of all schedules that somebody listens to.
+//! The live streams of all schedules that have listeners.
 //!
-//! They tell what readers would read, when it changes: the clock in `actors::seat_map` asks the maps and
-//! hands on what has moved. What a returning listener has missed is remembered, or read from the journal
-//! by one for all.
+//! A stream sends what a reader would get, when it changes: `background::map_refresh` reads the maps on a timer. The
+//! changes that a returning listener has missed are remembered, or read from the journal once for all.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::domain::execution_error::StoreError;
 use crate::domain::ids::{InHistory, ScheduleId, SeatNumber};
@@ -25,21 +26,21 @@ pub struct Streams {
     closed: AtomicBool,
 }
 
-/// Why nobody can listen now.
+/// Why a listener was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoStream {
+pub enum ListenError {
     /// The service is stopping.
     #[error("the service is stopping")]
     Closed,
-    /// There are as many listeners as there may be.
-    #[error("too many listen already")]
+    /// There are as many listeners as allowed.
+    #[error("there are too many listeners already")]
     Full,
     /// The seats cannot be read.
     #[error(transparent)]
     Failed(#[from] StoreError),
 }
 
-/// A place among the listeners, given back when it is dropped.
+/// Counts a listener until it is dropped.
 #[derive(Debug)]
 pub struct ListenerSlot(Arc<AtomicUsize>);
 
@@ -50,7 +51,7 @@ impl Drop for ListenerSlot {
 }
 
 impl Streams {
-    /// Nobody listens yet; at most `listeners_max` will at a time.
+    /// No listeners at first, and at most `listeners_max` at a time.
     #[must_use]
     pub fn new(maps: Arc<SeatMaps>, listeners_max: usize) -> Self {
         Self {
@@ -62,40 +63,39 @@ impl Streams {
         }
     }
 
-    /// Listens to a schedule: from now on, or on from what the listener has seen last, and in both cases not from
-    /// before the version `at_least`. Keep the place as long as the listener. Also gives
-    /// the age of the states that it begins with, if no database could give newer ones.
+    /// Listens to a schedule from now on, or from the last version that the listener has seen, and in both cases not
+    /// from before the version `at_least`. Keep the slot as long as the listener. Also returns the age of the first
+    /// states, if no database could give newer ones.
     pub async fn listen(
         &self,
         schedule: &LoadedSchedule,
         last: Option<LastSeen>,
         at_least: i64,
-    ) -> Result<(Listener, ListenerSlot, Option<Duration>), NoStream> {
-        let place = self.place()?;
+    ) -> Result<(Listener, ListenerSlot, Option<Duration>), ListenError> {
+        let slot = self.slot()?;
         let at_least = last.map_or(at_least, |last| last.version.max(at_least));
         let fresh = self.maps.states(schedule, at_least).await?;
         let id = schedule.schedule.id;
         loop {
             let begin = || Arc::new(Channel::new(Arc::clone(&fresh.states)));
-            let channel = Arc::clone(self.channels().entry(id).or_insert_with(begin));
+            let channel = Arc::clone(self.channels.lock().entry(id).or_insert_with(begin));
             channel.advance(&fresh.states);
             let listener = match last {
                 None => channel.listen(),
                 Some(last) => self.resume(&channel, id, last).await?,
             };
-            // Meanwhile it may have been forgotten, since nobody listened to it, or closed.
-            let channels = self.channels();
+            // Meanwhile it may have been removed, because it had no listeners, or closed.
+            let channels = self.channels.lock();
             if self.closed.load(Ordering::SeqCst) {
-                return Err(NoStream::Closed);
+                return Err(ListenError::Closed);
             }
             if channels.get(&id).is_some_and(|current| Arc::ptr_eq(current, &channel)) {
-                return Ok((listener, place, fresh.stale));
+                return Ok((listener, slot, fresh.stale));
             }
         }
     }
 
-    /// Listens on from a version; what came after it may be known to the journal alone, which one at a time
-    /// asks for all.
+    /// Resumes after a version. The changes since may be in the journal alone, which one task reads for all.
     async fn resume(
         &self,
         channel: &Channel,
@@ -105,18 +105,18 @@ impl Streams {
         if let Ok(listener) = channel.resume(last) {
             return Ok(listener);
         }
-        let _recalling = channel.recalling.lock().await;
+        let _reading = channel.reading_journal.lock().await;
         let Missed { newest } = match channel.resume(last) {
             Ok(listener) => return Ok(listener),
             Err(missed) => missed,
         };
         Ok(match self.changed(id, last.version, newest).await? {
-            Some(touched) => channel.resume_with(last.version, newest.at, touched),
+            Some(changed) => channel.resume_with(last.version, newest.at, changed),
             None => channel.listen(),
         })
     }
 
-    /// The seats that the journal says have changed after one version, if it tells of all until the other.
+    /// The seats that changed after one version until the other, if the journal has all entries between them.
     async fn changed(
         &self,
         id: ScheduleId,
@@ -133,56 +133,50 @@ impl Streams {
         Ok((gapless && reaches).then(|| seats.map(|(seat, _)| *seat).collect()))
     }
 
-    /// The schedules that have a stream and are due to be looked at. Streams that nobody listens to any
-    /// more are forgotten.
+    /// The schedules whose stream is due for an update. Removes streams that have had no listeners for long.
     #[must_use]
     pub fn due(&self) -> Vec<ScheduleId> {
-        let mut channels = self.channels();
+        let mut channels = self.channels.lock();
         channels.retain(|_, channel| !channel.is_idle());
         channels.iter().filter(|(_, channel)| channel.is_due()).map(|(id, _)| *id).collect()
     }
 
-    /// Reads a schedule's states and tells its listeners what has changed. True if there was something to
-    /// tell.
-    pub async fn follow(&self, id: ScheduleId) -> Result<bool, StoreError> {
-        let channel = self.channels().get(&id).map(Arc::clone);
+    /// Reads a schedule's states and sends its listeners the changes. Returns whether anything was sent.
+    pub async fn update(&self, id: ScheduleId) -> Result<bool, StoreError> {
+        let channel = self.channels.lock().get(&id).map(Arc::clone);
         let Some(channel) = channel else { return Ok(false) };
-        // First, for it must not wait for a database that is away.
-        let reassured = channel.reassure();
-        let Some(schedule) = self.maps.schedule(id).await? else { return Ok(reassured) };
+        // First, since it must not wait for an unavailable database.
+        let kept_alive = channel.send_keep_alive();
+        let Some(schedule) = self.maps.schedule(id).await? else { return Ok(kept_alive) };
         let fresh = self.maps.states(&schedule, 0).await?;
-        Ok(channel.advance(&fresh.states) || reassured)
+        Ok(channel.advance(&fresh.states) || kept_alive)
     }
 
-    /// How many listen now.
+    /// The number of listeners now.
     #[must_use]
     pub fn listeners(&self) -> usize {
         self.listeners.load(Ordering::SeqCst)
     }
 
-    /// Says goodbye to all who listen now. Who comes back before [`Streams::close`] is still welcome: most
-    /// will come back elsewhere.
-    pub fn dismiss(&self) {
-        for channel in self.channels().values() {
+    /// Ends the streams of all listeners. They may come back before [`Streams::close`], but most come back to another
+    /// process.
+    pub fn notify_shutdown(&self) {
+        for channel in self.channels.lock().values() {
             channel.close();
         }
     }
 
-    /// Says goodbye to all, and lets nobody in any more.
+    /// Ends all streams and refuses new listeners.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        self.dismiss();
+        self.notify_shutdown();
     }
 
-    fn place(&self) -> Result<ListenerSlot, NoStream> {
-        let place = ListenerSlot(Arc::clone(&self.listeners));
+    fn slot(&self) -> Result<ListenerSlot, ListenError> {
+        let slot = ListenerSlot(Arc::clone(&self.listeners));
         if self.listeners.fetch_add(1, Ordering::SeqCst) >= self.listeners_max {
-            return Err(NoStream::Full);
+            return Err(ListenError::Full);
         }
-        Ok(place)
-    }
-
-    fn channels(&self) -> MutexGuard<'_, HashMap<ScheduleId, Arc<Channel>>> {
-        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(slot)
     }
 }

@@ -1,11 +1,11 @@
-//! The states of all seats as bytes, for the cache that processes share.
+//! The states of all seats as bytes, for the maps that processes share.
 //!
 //! A byte of format, the number of seats (4 bytes, little endian), two bits a seat as on the API's wire, and
 //! for each held seat in ascending order its number (4 bytes) and the end of its hold (8 bytes).
 
 use crate::domain::clock::EpochMs;
 
-/// The format written, and the only one read: another version's map is no map.
+/// The format that is written, and the only one that is read.
 const FORMAT: u8 = 1;
 
 /// Seats as the store gives them: state numbers by seat number, and the ends of holds.
@@ -16,10 +16,8 @@ pub(super) fn encode(seats: &[(u8, Option<EpochMs>)]) -> Vec<u8> {
     let count = u32::try_from(seats.len()).unwrap_or(u32::MAX);
     let mut bytes = vec![FORMAT];
     bytes.extend(count.to_le_bytes());
-    let pack = |four: &[(u8, Option<EpochMs>)]| {
-        four.iter().rev().fold(0, |byte, (code, _)| byte << 2 | (code & 3))
-    };
-    bytes.extend(seats.chunks(4).map(pack));
+    let codes: Vec<u8> = seats.iter().map(|(code, _)| *code).collect();
+    bytes.extend(pack(&codes));
     for (number, until) in (0_u32..).zip(seats).filter_map(|(n, (_, until))| Some((n, (*until)?))) {
         bytes.extend(number.to_le_bytes());
         bytes.extend(until.0.to_le_bytes());
@@ -27,7 +25,13 @@ pub(super) fn encode(seats: &[(u8, Option<EpochMs>)]) -> Vec<u8> {
     bytes
 }
 
-/// Reads seats; `None` if these are not bytes that [`encode`] wrote.
+/// Two bits a code, four codes a byte.
+pub(super) fn pack(codes: &[u8]) -> Vec<u8> {
+    let byte = |four: &[u8]| four.iter().rev().fold(0, |byte, code| byte << 2 | (code & 3));
+    codes.chunks(4).map(byte).collect()
+}
+
+/// Reads seats; `None` if [`encode`] did not write these bytes.
 pub(super) fn decode(bytes: &[u8]) -> Option<WireSeats> {
     let (format, rest) = bytes.split_first()?;
     let (count, rest) = rest.split_first_chunk::<4>()?;
@@ -64,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_of_another_format_is_no_map() {
+    fn bytes_that_are_cut_off_or_in_another_format_are_no_map() {
         let bytes = encode(&[(1, Some(EpochMs(5))), (0, None)]);
         for end in 0..bytes.len() {
             let whole_without_holds = end == 6;
@@ -75,6 +79,6 @@ mod tests {
         assert_eq!(decode(&other), None);
         let mut beyond = bytes;
         beyond[6] = 2;
-        assert_eq!(decode(&beyond), None, "a hold of a seat that is not there");
+        assert_eq!(decode(&beyond), None, "a hold on a seat that does not exist");
     }
 }

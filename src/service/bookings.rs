@@ -220,7 +220,7 @@ impl BookingService {
                 self.unlock_after(&executed.outcome, schedule, seats, locked).await;
                 if gives_back {
                     // Releases of earlier requests for the same seats may not have been sent yet.
-                    self.deps.locker.caught_up().await;
+                    self.deps.locker.flush().await;
                 }
             }
             // The seats may be taken: until that is known, no other request should try to take them.

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use uuid::{ContextV7, Timestamp, Uuid};
 
-use crate::batcher::Gather;
+use crate::batcher::{Batcher, BatcherLimits};
 use crate::domain::clock::EpochMs;
 use crate::domain::command::{Action, Keyed, Queued, RequestKey};
 use crate::domain::effect::RecordedAnswer;
@@ -33,10 +33,10 @@ pub use crate::queue::estimate_s;
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Outcomes looked up in one query, and those that may wait for it.
-const LOOKUPS: (usize, usize) = (512, 16_384);
+const LOOKUPS: BatcherLimits = BatcherLimits { batch_max: 512, pending_max: 16_384 };
 
 /// Requests that share a message, and those of one partition that may wait for it.
-const MESSAGES: (usize, usize) = (128, 8_192);
+const MESSAGES: BatcherLimits = BatcherLimits { batch_max: 128, pending_max: 8_192 };
 
 /// How much the clock of this machine may differ from that of the database.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
@@ -108,12 +108,12 @@ struct OutboundMessage {
 /// Accepts queued requests, and finds their progress and outcome.
 pub struct QueuedRequests {
     /// One for each partition; requests that arrive while a message is being confirmed share the next one.
-    senders: Vec<Gather<OutboundMessage>>,
+    senders: Vec<Batcher<OutboundMessage>>,
     waiting: Arc<WaitingList>,
     outcomes: Arc<Outcomes>,
     store: Arc<Store>,
-    lookups: Gather<Lookup>,
-    expiries: Gather<Lookup>,
+    lookups: Batcher<Lookup>,
+    expiries: Batcher<Lookup>,
     ids: Mutex<ContextV7>,
     limits: RequestLimits,
 }
@@ -154,13 +154,13 @@ impl QueuedRequests {
         limits: RequestLimits,
     ) -> Self {
         let from = Arc::clone(&store);
-        let lookups = Gather::start(LOOKUPS, move |batch| look_up(Arc::clone(&from), batch));
+        let lookups = Batcher::start(LOOKUPS, move |batch| look_up(Arc::clone(&from), batch));
         let from = Arc::clone(&store);
         let expiries =
-            Gather::start(LOOKUPS, move |batch| expire(Arc::clone(&from), limits, batch));
+            Batcher::start(LOOKUPS, move |batch| expire(Arc::clone(&from), limits, batch));
         let senders = Partition::all(limits.partitions).map(|partition| {
             let queue = Arc::clone(queue);
-            Gather::start(MESSAGES, move |batch| send(Arc::clone(&queue), partition, batch))
+            Batcher::start(MESSAGES, move |batch| send(Arc::clone(&queue), partition, batch))
         });
         let senders = senders.collect();
         let ids = Mutex::new(ContextV7::new());
@@ -318,7 +318,7 @@ async fn send(queue: Arc<dyn Queue>, partition: Partition, mut batch: Vec<Outbou
 
 /// Looks an outcome up, together with those that are looked up at the same time.
 async fn ask(
-    batcher: &Gather<Lookup>,
+    batcher: &Batcher<Lookup>,
     id: RequestId,
 ) -> Result<Option<RecordedAnswer>, StoreError> {
     let (reply, answer) = oneshot::channel();

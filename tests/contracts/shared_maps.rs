@@ -76,10 +76,10 @@ mod full {
         let one = fresh();
         let other = process(one.number);
         let hall = schedule(7);
-        let nothing = other.maps.look(&hall).await.unwrap();
-        assert_eq!((nothing.epoch, nothing.told, nothing.map), (0, 0, None));
+        let nothing = other.maps.find(&hall).await.unwrap();
+        assert_eq!((nothing.epoch, nothing.announced, nothing.map), (0, 0, None));
         assert!(one.maps.share(&hall, 0, at(5), &seats(2)).await);
-        assert_eq!(other.maps.look(&hall).await.unwrap().map, Some((at(5), seats(2))));
+        assert_eq!(other.maps.find(&hall).await.unwrap().map, Some((at(5), seats(2))));
         let number = one.number.to_string();
         let left = test_support::Redis::shared().cli(&["-n", &number, "PTTL", "{sch:42}:map"]);
         let left: u64 = left.trim().parse().unwrap();
@@ -91,17 +91,17 @@ mod full {
         let (slow, hall) = (fresh(), schedule(7));
         let booker = process(slow.number);
         // It has looked, has read version 5 from the database, and is delayed before it shares it.
-        let looked = slow.maps.look(&hall).await.unwrap();
+        let looked = slow.maps.find(&hall).await.unwrap();
         let read = (5, seats(0));
-        booker.maps.tell(&[(hall.id, 6)]).await;
-        assert!(!slow.maps.share(&hall, looked.epoch, at(read.0), &read.1).await);
-        assert_eq!(slow.maps.look(&hall).await.unwrap().map, None);
+        booker.maps.announce(&[(hall.id, 6)]).await;
+        assert!(!slow.maps.share(&hall, found_before.epoch, at(read.0), &read.1).await);
+        assert_eq!(slow.maps.find(&hall).await.unwrap().map, None);
         assert!(booker.maps.share(&hall, 0, at(6), &seats(2)).await);
         assert!(!slow.maps.share(&hall, looked.epoch, at(read.0), &read.1).await);
         // A late announcement changes nothing.
-        booker.maps.tell(&[(hall.id, 4)]).await;
-        let found = slow.maps.look(&hall).await.unwrap();
-        assert_eq!((found.told, found.map), (6, Some((at(6), seats(2)))));
+        booker.maps.announce(&[(hall.id, 4)]).await;
+        let found = slow.maps.find(&hall).await.unwrap();
+        assert_eq!((found.announced, found.map), (6, Some((at(6), seats(2)))));
     }
 
     #[tokio::test]
@@ -109,7 +109,7 @@ mod full {
         let (process, hall) = (fresh(), schedule(7));
         assert!(process.maps.share(&hall, 0, at(5), &seats(0)).await);
         assert!(process.maps.begin_epoch().await);
-        let found = process.maps.look(&hall).await.unwrap();
+        let found = process.maps.find(&hall).await.unwrap();
         assert_eq!((found.epoch, found.map), (1, None));
         assert_eq!(process.maps.epoch().await, Some(1));
         assert!(
@@ -117,34 +117,38 @@ mod full {
             "an older epoch's is replaced"
         );
         assert!(!process.maps.share(&hall, 0, at(9), &seats(0)).await, "it was read before");
-        assert_eq!(process.maps.look(&hall).await.unwrap().map, Some((at(5), seats(2))));
+        assert_eq!(process.maps.find(&hall).await.unwrap().map, Some((at(5), seats(2))));
     }
 
     #[tokio::test]
     async fn a_new_schedule_under_the_same_number_does_not_get_the_map_of_the_old_one() {
         let process = fresh();
         assert!(process.maps.share(&schedule(7), 0, at(50), &seats(2)).await);
-        assert_eq!(process.maps.look(&schedule(8)).await.unwrap().map, None);
+        assert_eq!(process.maps.find(&schedule(8)).await.unwrap().map, None);
         assert!(process.maps.share(&schedule(8), 0, at(1), &seats(0)).await);
-        assert_eq!(process.maps.look(&schedule(8)).await.unwrap().map, Some((at(1), seats(0))));
+        assert_eq!(process.maps.find(&schedule(8)).await.unwrap().map, Some((at(1), seats(0))));
     }
 
     #[tokio::test]
-    async fn the_newest_version_at_which_seats_were_given_back_is_known_to_every_process() {
+    async fn every_process_can_read_the_newest_version_at_which_seats_were_freed() {
         let (one, hall) = (fresh(), schedule(7).id);
         let other = process(one.number);
         assert_eq!(other.maps.freed(hall).await, Some(0));
-        assert!(one.maps.tell_freed(&[(hall, 6), (ScheduleId(43), 9)]).await);
+        assert!(one.maps.announce_freed(&[(hall, 6), (ScheduleId(43), 9)]).await);
         assert_eq!(other.maps.freed(hall).await, Some(6));
-        assert!(other.maps.tell_freed(&[(hall, 5)]).await);
+        assert!(other.maps.announce_freed(&[(hall, 5)]).await);
         assert_eq!(one.maps.freed(hall).await, Some(6), "an older version takes nothing back");
-        assert_eq!(one.maps.look(&schedule(7)).await.unwrap().told, 6, "it is news as well");
+        assert_eq!(
+            one.maps.find(&schedule(7)).await.unwrap().announced,
+            6,
+            "it is announced as well"
+        );
         let asked = (0..100).map(|_| one.maps.freed(ScheduleId(43)));
         let answers = futures_util::future::join_all(asked).await;
         assert_eq!(answers, [Some(9); 100]);
         one.breaker.send(BreakerState::Open).unwrap();
         assert_eq!(one.maps.freed(hall).await, None);
-        assert!(!one.maps.tell_freed(&[(hall, 8)]).await);
+        assert!(!one.maps.announce_freed(&[(hall, 8)]).await);
         assert_eq!(other.maps.freed(hall).await, Some(6));
     }
 
@@ -159,11 +163,11 @@ mod full {
             async move { maps.recovered().await }
         });
         breaker.send(BreakerState::Open).unwrap();
-        assert_eq!(maps.look(&hall).await, None);
+        assert_eq!(maps.find(&hall).await, None);
         assert!(!maps.share(&hall, 0, at(6), &seats(2)).await);
         tokio::task::yield_now().await;
         breaker.send(BreakerState::Closed).unwrap();
         assert!(waiting.await.unwrap());
-        assert_eq!(maps.look(&hall).await.unwrap().map, Some((at(5), seats(0))));
+        assert_eq!(maps.find(&hall).await.unwrap().map, Some((at(5), seats(0))));
     }
 }

@@ -1,4 +1,4 @@
-//! What is read out of reports.
+//! Readiness by reports.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn report(problem: Option<(HealthCheck, &str)>, at: Instant) -> Report {
 }
 
 #[test]
-fn a_report_that_is_old_says_nothing_whatever_it_said() {
+fn an_old_report_does_not_count() {
     let (now, fresh) = (Instant::now(), report(None, Instant::now()));
     assert!(matches!(judge(&fresh, false, now + STALE_AFTER), Readiness::Ready(_)));
     let later = now + STALE_AFTER + Duration::from_secs(1);
@@ -20,22 +20,22 @@ fn a_report_that_is_old_says_nothing_whatever_it_said() {
 }
 
 #[test]
-fn the_loop_is_kept_before_its_first_report_and_as_long_as_reports_are_young() {
+fn the_loop_runs_before_its_first_report_and_while_reports_are_recent() {
     let (now, found) =
         (Instant::now(), report(Some((HealthCheck::WriteDatabase, "away")), Instant::now()));
-    assert!(is_kept(&None, now) && is_kept(&found, now + STALE_AFTER));
-    assert!(!is_kept(&found, now + STALE_AFTER + Duration::from_secs(1)));
+    assert!(is_monitored(&None, now) && is_monitored(&found, now + STALE_AFTER));
+    assert!(!is_monitored(&found, now + STALE_AFTER + Duration::from_secs(1)));
 }
 
 #[test]
-fn nobody_is_sent_here_before_the_first_report_nor_while_draining() {
+fn a_process_is_not_ready_before_the_first_report_nor_while_draining() {
     let now = Instant::now();
     assert_eq!(judge(&None, false, now), Readiness::NotReady("starting"));
     assert_eq!(judge(&report(None, now), true, now), Readiness::NotReady("draining"));
 }
 
 #[test]
-fn a_lost_dependency_degrades_and_a_strange_schema_does_not_serve() {
+fn an_unavailable_dependency_degrades_and_an_unsupported_schema_is_not_ready() {
     let now = Instant::now();
     let lost = report(Some((HealthCheck::WriteDatabase, "away")), now);
     assert!(matches!(judge(&lost, false, now), Readiness::Ready(checks) if checks.len() == 3));
@@ -45,7 +45,7 @@ fn a_lost_dependency_degrades_and_a_strange_schema_does_not_serve() {
 }
 
 #[test]
-fn a_dropped_request_degrades_for_a_while_and_says_why() {
+fn a_dropped_request_degrades_for_a_while_with_its_reason() {
     let (health, now) = (Health::default(), Instant::now());
     assert_eq!(health.problem_of_dead_letters(now), None);
     health.note_dropped_request("they are too many".to_owned());

@@ -181,7 +181,7 @@ impl ExecutionsInFlight {
             Ok(submitted) => State::Submitted(Box::pin(submitted.outcome())),
             Err(error) => {
                 // Later requests must not overtake it.
-                self.group.break_off();
+                self.group.abort();
                 State::Failed(error)
             }
         }

@@ -33,7 +33,7 @@ pub(super) fn keep_alive(health: Arc<Health>) {
     rt::spawn(async move {
         loop {
             ticks.tick().await;
-            if health.is_kept() {
+            if health.is_monitored() {
                 notify(&[NotifyState::Watchdog]);
             }
         }

@@ -145,7 +145,7 @@ async fn shared_map<Q>(
         }
     };
     let (maps, form) = (&api.services.seat_maps, (representation, encoding));
-    let answer = match maps.answer_at_hand(loaded, form, min_version) {
+    let answer = match maps.cached_answer(loaded, form, min_version) {
         Some(answer) => answer,
         None => api.in_time(maps.answer(loaded, form, min_version, write)).await?,
     };

@@ -18,7 +18,7 @@ use crate::http::responses::CountsBody;
 use crate::http::sse::{self, sse_event};
 use crate::http::version::MinVersion;
 use crate::http::{json, reply};
-use crate::seat_map::{LastSeen, Listener, ListenerSlot, NoStream, SeatStates, StreamEvent};
+use crate::seat_map::{LastSeen, Listener, ListenerSlot, ListenError, SeatStates, StreamEvent};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::stream::StreamEnd;
 
@@ -70,11 +70,11 @@ fn last_event_id(request: &HttpRequest) -> Result<Option<LastSeen>, Problem> {
     last.map(Some).ok_or_else(wrong)
 }
 
-fn no_stream(error: NoStream) -> Problem {
+fn no_stream(error: ListenError) -> Problem {
     match error {
-        NoStream::Closed => Problem::new(Code::Draining, error.to_string()),
-        NoStream::Full => Problem::new(Code::Overloaded, error.to_string()),
-        NoStream::Failed(error) => error.into(),
+        ListenError::Closed => Problem::new(Code::Draining, error.to_string()),
+        ListenError::Full => Problem::new(Code::Overloaded, error.to_string()),
+        ListenError::Failed(error) => error.into(),
     }
 }
 
@@ -106,7 +106,7 @@ impl Events {
             return Some(frame);
         }
         let frame = match self.listener.as_mut()?.updates.recv().await {
-            Ok(update) if !matches!(update.news, StreamEvent::Bye) => {
+            Ok(update) if !matches!(update.event, StreamEvent::Closing) => {
                 return Some(update.frame(write));
             }
             Ok(bye) => {
@@ -146,8 +146,8 @@ fn write(event: &StreamEvent) -> Vec<u8> {
             }
             [with_id("delta", states, &delta(seats, states)), counts].concat()
         }
-        StreamEvent::SignOfLife => sse::KEEP_ALIVE.to_vec(),
-        StreamEvent::Bye => bye(StreamEnd::Draining),
+        StreamEvent::KeepAlive => sse::KEEP_ALIVE.to_vec(),
+        StreamEvent::Closing => bye(StreamEnd::Draining),
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_goodbye_says_why_and_moves_no_id() {
-        assert_eq!(text(&StreamEvent::Bye), "event: bye\ndata: {\"reason\":\"draining\"}\n\n");
-        assert_eq!(text(&StreamEvent::SignOfLife), ":\n\n");
+        assert_eq!(text(&StreamEvent::Closing), "event: bye\ndata: {\"reason\":\"draining\"}\n\n");
+        assert_eq!(text(&StreamEvent::KeepAlive), ":\n\n");
     }
 }

@@ -9,16 +9,16 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{oneshot, watch};
 
-use crate::batcher::Gather;
 use crate::breaker::BreakerState;
 use crate::domain::ids::{RequestId, ScheduleId};
 use crate::redis::{Cmd, Redis, Script, Value, cmd};
 
+use crate::batcher::{Batcher, BatcherLimits};
+
 use super::{Entry, QueueEntry, QueuePosition, WaitingListLimits};
 
 /// Requests that are added in one round trip, and those that may wait for one.
-const BATCH_MAX: usize = 256;
-const WAITING_MAX: usize = 8_192;
+const ADDS: BatcherLimits = BatcherLimits { batch_max: 256, pending_max: 8_192 };
 
 /// A list is kept for this long after the last addition.
 const LIST_LIFE: Duration = Duration::from_secs(24 * 3_600);
@@ -34,7 +34,7 @@ struct PendingAdd {
 pub(super) struct RedisWaitingLists {
     connection: BoundedRedis,
     script: Script,
-    adds: Gather<PendingAdd>,
+    adds: Batcher<PendingAdd>,
     limits: WaitingListLimits,
 }
 
@@ -72,7 +72,7 @@ impl RedisWaitingLists {
         let connection = BoundedRedis { redis, breaker, budget };
         let script = Script::new(include_str!("scripts/add.lua"));
         let shared = (connection.clone(), script.clone());
-        let adds = Gather::start((BATCH_MAX, WAITING_MAX), move |batch: Vec<PendingAdd>| {
+        let adds = Batcher::start(ADDS, move |batch: Vec<PendingAdd>| {
             let (connection, script) = shared.clone();
             async move {
                 let calls: Vec<Cmd> = batch.iter().map(|pending| pending.call.clone()).collect();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::batcher::Gather;
+use crate::batcher::{Batcher, BatcherLimits};
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::{CustomerId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::rows::SeatKey;
@@ -17,7 +17,7 @@ use crate::seat_map::SeatMaps;
 use crate::store::{Holder, Store};
 
 /// Requests that share a query, and those that may wait for it; over that, a refusal does not name the own holds.
-const LOOKUPS: (usize, usize) = (4_096, 8_192);
+const LOOKUPS: BatcherLimits = BatcherLimits { batch_max: 4_096, pending_max: 8_192 };
 
 /// How long a refusal waits for the holders.
 const WAIT_MAX: Duration = Duration::from_millis(250);
@@ -45,7 +45,7 @@ struct Lookup {
 pub(crate) struct Holders {
     maps: Arc<SeatMaps>,
     cache: Arc<Cache>,
-    lookups: Gather<Lookup>,
+    lookups: Batcher<Lookup>,
 }
 
 impl Holders {
@@ -53,7 +53,7 @@ impl Holders {
     pub(crate) fn new(store: Arc<Store>, maps: Arc<SeatMaps>) -> Self {
         let cache = Arc::<Cache>::default();
         let filled = Arc::clone(&cache);
-        let lookups = Gather::start(LOOKUPS, move |batch| {
+        let lookups = Batcher::start(LOOKUPS, move |batch| {
             look_up(Arc::clone(&store), Arc::clone(&filled), batch)
         });
         Self { maps, cache, lookups }

@@ -37,7 +37,7 @@ impl BookingService {
             token,
             ttl: self.deps.seat_lock_ttl,
         };
-        match self.deps.locker.ask(request).await {
+        match self.deps.locker.execute(request).await {
             Ok(LockReply::Acquired) => Locking::Locked(token),
             // An earlier attempt of this very request, perhaps on another replica: its rows decide.
             Ok(LockReply::Busy(holders))
@@ -98,7 +98,7 @@ impl BookingService {
         let ttl = hold.ends_at.since(hold.now).saturating_sub(LOCK_ENDS_EARLIER);
         let from_token = from.unwrap_or(to);
         let request = LockRequest::Retoken { schedule, seats, from: from_token, to, ttl };
-        if let Err(error) = self.deps.locker.ask(request).await {
+        if let Err(error) = self.deps.locker.execute(request).await {
             log::debug!("a hold has no seat locks: {error}");
             // The request's own token would outlive a hold that is released soon.
             self.unlock(schedule, hold.row.seats.clone(), from);
@@ -109,7 +109,7 @@ impl BookingService {
     async fn unlock_hold(&self, hold: HoldId, seats: &[SeatNumber]) {
         let (schedule, token) = (hold.schedule, hold_token(hold));
         let request = LockRequest::Release { schedule, seats: seats.to_vec(), token };
-        if let Err(error) = self.deps.locker.ask(request).await {
+        if let Err(error) = self.deps.locker.execute(request).await {
             log::debug!("the locks of an ended hold were not released and will expire: {error}");
         }
     }
@@ -124,7 +124,7 @@ impl BookingService {
         if let Some(token) = token
             && !seats.is_empty()
         {
-            self.deps.locker.tell(LockRequest::Release { schedule, seats, token });
+            self.deps.locker.enqueue(LockRequest::Release { schedule, seats, token });
         }
     }
 }
