@@ -82,7 +82,7 @@ impl<W: Work> Batching<W> {
         let task = actix::spawn(Arc::clone(&self.work).run(jobs));
         let landed = task.into_actor(self).map(|result, actor, ctx| {
             if let Err(panic) = result {
-                log::error!("a batch of the {} actor failed: {panic}", W::NAME.as_str());
+                log::error!("a batch of the {} actor failed: {panic}", W::NAME.as_ref());
             }
             actor.flights -= 1;
             actor.wake(ctx);

@@ -15,6 +15,7 @@ use crate::domain::ids::ScheduleId;
 use crate::faults::{self, FailPoint};
 use crate::seat_map::SeatMaps;
 use crate::store::{CommandResult, Store};
+use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::actor::Actor as ActorName;
 use crate::telemetry::request_context;
@@ -22,7 +23,6 @@ use crate::telemetry::request_context::RequestContext;
 
 use super::batching::{BatchLimits, Batching, Submit, Work};
 use super::cancellation::{CancelOutcome, CancellationState};
-use super::health::Health;
 use super::replaceable::Replaceable;
 
 pub use super::cancellation::OrderedGroup;
@@ -83,7 +83,7 @@ impl Work for Lane {
             let must_tell = self.seat_maps.committed(&report.journal, &report.freed);
             // Before the next batch takes what stands behind it.
             for (ticket, result) in tickets.iter().zip(&report.results) {
-                if result.as_ref().is_err_and(ExecutionError::may_pass) {
+                if result.as_ref().is_err_and(ExecutionError::is_retryable) {
                     ticket.fail();
                 }
             }

@@ -6,11 +6,10 @@
 //! | [`booking`] | commands of its schedules | `service`, `background` | runs one transaction |
 //!
 //! An actor file is the mailbox, the loop and the replies. Decisions are in `domain`, effects in `lock` and
-//! `store`. The loop that both share is [`batching`]. [`health`] is the state that both are admitted by.
+//! `store`. The loop that both share is [`batching`].
 
 mod batching;
 pub mod booking;
 mod cancellation;
-pub mod health;
 mod replaceable;
 pub mod seat_lock;

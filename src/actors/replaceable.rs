@@ -56,7 +56,7 @@ impl<A: Actor<Context = Context<A>>> Replaceable<A> {
         }
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         if !current.connected() {
-            log::error!("the {} actor died and is replaced", self.name.as_str());
+            log::error!("the {} actor died and is replaced", self.name.as_ref());
             self.metrics.actor.restarted(self.name);
             *current = (self.start)();
         }

@@ -31,7 +31,7 @@ use crate::telemetry::metrics::queue::Executed;
 use crate::telemetry::request_context;
 
 use crate::actors::booking::{Lanes, SubmitError};
-use crate::actors::health::Health;
+use crate::telemetry::health::Health;
 
 mod duty;
 mod in_flight;

@@ -40,12 +40,12 @@ use actix_web::web::Payload;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::actors::health::Health;
 use crate::domain::command::Keyed;
 use crate::seat_map::{SeatMaps, Streams};
 use crate::service::bookings::Reservation;
 use crate::service::catalogue::Catalogue;
 use crate::service::queued_requests::Requests;
+use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
 pub use documents::Documents;

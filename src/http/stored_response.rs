@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::domain::audit::answer::{Bill, RecordedEffect};
+use crate::domain::audit::answer::{RecordedEffect, RecordedPrices};
 use crate::domain::catalogue::PlanVersion;
 use crate::domain::command::RequestKey;
 use crate::domain::effect::{Answer, RecordedAnswer};
@@ -78,7 +78,7 @@ pub fn read_answer(answer: &RecordedAnswer) -> Option<RecordedEffect> {
     if let Some(total) = body.total {
         let seats: Vec<Seat> = serde_json::from_value(body.seats?).ok()?;
         let seats = seats.into_iter().map(|seat| (seat.label, seat.price)).collect();
-        let bill = Bill { seats, amount: total.amount, currency: total.currency };
+        let bill = RecordedPrices { seats, amount: total.amount, currency: total.currency };
         return Some(match body.expires_at {
             Some(_) => RecordedEffect::Hold(id.parse().ok()?, bill),
             None => RecordedEffect::Booking(id.parse().ok()?, bill),
@@ -118,8 +118,12 @@ mod tests {
         vec![PricedSeat { number: SEAT, label: "A-1-1".to_owned(), price: 900 }]
     }
 
-    fn bill() -> Bill {
-        Bill { seats: vec![("A-1-1".to_owned(), 900)], amount: 900, currency: "EUR".to_owned() }
+    fn bill() -> RecordedPrices {
+        RecordedPrices {
+            seats: vec![("A-1-1".to_owned(), 900)],
+            amount: 900,
+            currency: "EUR".to_owned(),
+        }
     }
 
     #[test]

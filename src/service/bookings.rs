@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::actors::booking::{Lanes, SubmitError};
-use crate::actors::health::Health;
 use crate::actors::seat_lock::SeatLocker;
 use crate::domain::catalogue::{BookingFilter, Page};
 use crate::domain::command::{Action, Command};
@@ -30,6 +29,7 @@ use crate::faults::{self, FailPoint};
 use crate::lock::{LockReply, LockRequest, LockToken};
 use crate::seat_map::SeatMaps;
 use crate::store::Store;
+use crate::telemetry::health::Health;
 use crate::telemetry::request_context;
 use holders::Holders;
 use running::{Running, RunningKeys};

@@ -6,8 +6,8 @@ use prometheus::IntGauge;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::actors::health::Health;
 use crate::queue::Partition;
+use crate::telemetry::health::Health;
 
 use crate::background::queue_consumer::duty::Duty;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::rt;
 use sd_notify::NotifyState;
-use seatlock::actors::health::Health;
+use seatlock::telemetry::health::Health;
 
 /// Of the time after which the manager believes the process to be stuck, the share between two signs of life
 /// (`sd_watchdog_enabled(3)` asks for a half; a third forgives one that is late).

@@ -1,4 +1,4 @@
-//! The audit of recorded answers: what was told under a key must exist, at the prices it was told.
+//! The audit of recorded answers: what an answer under a key names must exist, at the prices that it states.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,13 @@ use crate::domain::ids::{BlockId, BookingId, EventId, HoldId, ScheduleId};
 
 use super::{Invariant, Subject, Violation};
 
-/// What a recorded answer tells of; the HTTP layer, which wrote it, reads it.
+/// What a recorded answer names. The HTTP layer, which wrote the answer, decodes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecordedEffect {
-    /// A hold, with what it costs.
-    Hold(HoldId, Bill),
-    /// A booking, with what it costs.
-    Booking(BookingId, Bill),
+    /// A hold, with its prices.
+    Hold(HoldId, RecordedPrices),
+    /// A booking, with its prices.
+    Booking(BookingId, RecordedPrices),
     /// A block.
     Block(BlockId),
     /// An event.
@@ -23,14 +23,14 @@ pub enum RecordedEffect {
     Schedule(ScheduleId),
     /// A version of a plan.
     Plan(PlanVersion),
-    /// An end: it has no body, so it names nothing.
+    /// The end of a claim, whose answer has no body.
     Nothing,
 }
 
-/// What an answer says that seats cost.
+/// The prices that an answer states.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bill {
-    /// Label and price of each, in minor units.
+pub struct RecordedPrices {
+    /// Label and price of each seat, in minor units.
     pub seats: Vec<(String, i64)>,
     /// The total in minor units.
     pub amount: i64,
@@ -38,10 +38,10 @@ pub struct Bill {
     pub currency: String,
 }
 
-/// What the database has of it.
+/// The prices that the database has for a claim.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tariff {
-    /// The claim's seats: the price of each label.
+pub struct StoredPrices {
+    /// The price of each label of the claim.
     pub prices: HashMap<String, i64>,
     /// The schedule's currency.
     pub currency: String,
@@ -59,49 +59,50 @@ impl RecordedEffect {
             Self::Event(_) | Self::Plan(_) | Self::Nothing => None,
         }
     }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Hold(id, _) => format!("hold {id}"),
+            Self::Booking(id, _) => format!("booking {id}"),
+            Self::Block(id) => format!("block {id}"),
+            Self::Event(id) => format!("event {id}"),
+            Self::Schedule(id) => format!("schedule {id}"),
+            Self::Plan(plan) => format!("seat plan {} version {}", plan.id, plan.version),
+            Self::Nothing => "nothing".to_owned(),
+        }
+    }
 }
 
-/// Judges one answer: `told` is `None` if it cannot be read, `found` if what it names does not exist.
+/// Checks one answer. `recorded` is `None` if it cannot be decoded, `stored` if what it names does not exist.
 #[must_use]
 pub fn check(
     request: &RequestKey,
-    told: Option<&RecordedEffect>,
-    found: Option<&Tariff>,
+    recorded: Option<&RecordedEffect>,
+    stored: Option<&StoredPrices>,
 ) -> Option<Violation> {
     let violation = |invariant, expected: String, found: String| {
         let subject = Subject::Answer(request.clone());
-        let schedule = told.and_then(RecordedEffect::schedule);
+        let schedule = recorded.and_then(RecordedEffect::schedule);
         Some(Violation { invariant, schedule, subject, expected, found })
     };
-    let Some(told) = told else {
+    let Some(recorded) = recorded else {
         let (expected, found) = ("an answer of this service", "something else");
         return violation(Invariant::RowIsReadable, expected.into(), found.into());
     };
-    let Some(tariff) = found else {
-        let expected = format!("what it tells of to exist: {}", name(told));
+    let name = recorded.name();
+    let Some(StoredPrices { prices, currency }) = stored else {
+        let expected = format!("{name} to exist, as the answer says");
         return violation(Invariant::AnswerHasItsEffect, expected, "nothing".into());
     };
-    let (RecordedEffect::Hold(_, bill) | RecordedEffect::Booking(_, bill)) = told else {
+    let (RecordedEffect::Hold(_, stated) | RecordedEffect::Booking(_, stated)) = recorded else {
         return None;
     };
-    let is_priced = bill.seats.iter().all(|(label, price)| tariff.prices.get(label) == Some(price));
-    let sum: i64 = bill.seats.iter().map(|(_, price)| price).sum();
-    if is_priced && sum == bill.amount && bill.currency == tariff.currency {
+    let is_priced = stated.seats.iter().all(|(label, price)| prices.get(label) == Some(price));
+    let sum: i64 = stated.seats.iter().map(|(_, price)| price).sum();
+    if is_priced && sum == stated.amount && stated.currency == *currency {
         return None;
     }
-    let expected = format!("the prices of {}: {:?} {}", name(told), tariff.prices, tariff.currency);
-    let found = format!("{:?}, {} {} together", bill.seats, bill.amount, bill.currency);
+    let expected = format!("the prices of {name}: {prices:?} {currency}");
+    let found = format!("{:?}, {} {} together", stated.seats, stated.amount, stated.currency);
     violation(Invariant::AnswerAddsUp, expected, found)
-}
-
-fn name(told: &RecordedEffect) -> String {
-    match told {
-        RecordedEffect::Hold(id, _) => format!("hold {id}"),
-        RecordedEffect::Booking(id, _) => format!("booking {id}"),
-        RecordedEffect::Block(id) => format!("block {id}"),
-        RecordedEffect::Event(id) => format!("event {id}"),
-        RecordedEffect::Schedule(id) => format!("schedule {id}"),
-        RecordedEffect::Plan(plan) => format!("seat plan {} version {}", plan.id, plan.version),
-        RecordedEffect::Nothing => "nothing".to_owned(),
-    }
 }

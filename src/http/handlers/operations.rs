@@ -7,11 +7,11 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::actors::health::{Check, Readiness};
 use crate::http::Services;
 use crate::http::problem::{Code, Problem, ProblemBody};
 use crate::http::query::{Given, Parameters, Query};
 use crate::http::{percent, reply};
+use crate::telemetry::health::{Check, Readiness};
 
 /// Says that the process runs; asks nobody else.
 #[utoipa::path(get, path = "/livez", tag = "operations", responses((status = 200, description = "alive")))]

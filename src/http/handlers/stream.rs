@@ -205,7 +205,7 @@ fn delta(seats: &[SeatNumber], states: &SeatStates) -> Vec<u8> {
 
 /// A goodbye has no id: the client goes on after the last change it was told.
 fn bye(end: StreamEnd) -> Vec<u8> {
-    format!("event: bye\ndata: {{\"reason\":\"{}\"}}\n\n", end.as_str()).into_bytes()
+    format!("event: bye\ndata: {{\"reason\":\"{}\"}}\n\n", end.as_ref()).into_bytes()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use entity::idempotency;
 use sea_orm::{ConnectionTrait as _, DbErr, FromQueryResult as _, QueryResult};
 use uuid::Uuid;
 
-use crate::domain::audit::answer::{RecordedEffect, Tariff, check};
+use crate::domain::audit::answer::{RecordedEffect, StoredPrices, check};
 use crate::domain::catalogue::PlanVersion;
 use crate::domain::clock::EpochMs;
 use crate::domain::command::RequestKey;
@@ -193,24 +193,26 @@ fn numbers(text: &str) -> Vec<i32> {
 
 impl Known {
     /// What an answer's effect costs, if that effect exists.
-    fn tariff(&self, told: &RecordedEffect) -> Option<Tariff> {
+    fn tariff(&self, told: &RecordedEffect) -> Option<StoredPrices> {
         let claim = match told {
             RecordedEffect::Hold(id, _) => (id.schedule.0, id.uuid),
             RecordedEffect::Booking(id, _) => (id.schedule.0, id.uuid),
             RecordedEffect::Block(id) => (id.schedule.0, id.uuid),
-            RecordedEffect::Event(id) => return self.events.contains(&id.0).then(Tariff::default),
+            RecordedEffect::Event(id) => {
+                return self.events.contains(&id.0).then(StoredPrices::default);
+            }
             RecordedEffect::Schedule(id) => {
-                return self.currencies.contains_key(&id.0).then(Tariff::default);
+                return self.currencies.contains_key(&id.0).then(StoredPrices::default);
             }
             RecordedEffect::Plan(plan) => {
                 let known = self.plans.contains(&(plan.id.clone(), plan.version));
-                return known.then(Tariff::default);
+                return known.then(StoredPrices::default);
             }
-            RecordedEffect::Nothing => return Some(Tariff::default()),
+            RecordedEffect::Nothing => return Some(StoredPrices::default()),
         };
         let seats = self.claims.get(&claim)?.iter();
         let prices = seats.filter_map(|seat| self.seats.get(&(claim.0, *seat)).cloned()).collect();
         let currency = self.currencies.get(&claim.0).cloned().unwrap_or_default();
-        Some(Tariff { prices, currency })
+        Some(StoredPrices { prices, currency })
     }
 }

@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 use sea_orm::{ConnectionTrait as _, DbErr};
 use uuid::Uuid;
 
-use crate::domain::command::{Action, Command};
+use crate::domain::command::{Command, CommandKind};
 use crate::domain::decide::Decision;
 use crate::domain::effect::Outcome;
 use crate::domain::execution_error::ExecutionError;
 use crate::domain::ids::{BatchId, ScheduleId};
 use crate::domain::rows::JournalEntry;
-use crate::telemetry::metrics::batch::{BatchOutcome, CommandKind, CommandOutcome, Guard};
+use crate::telemetry::metrics::batch::{BatchOutcome, CommandOutcome, Guard};
 
 use crate::store::Store;
 use crate::store::connection::connect::Connections;
@@ -297,7 +297,7 @@ impl Work<'_> {
             }
             _ => return,
         };
-        log::error!("a guard behind the row locks saved a promise: {}", guard.as_str());
+        log::error!("a guard behind the row locks saved a promise: {}", guard.as_ref());
         self.store.metrics.batch.saved_by(guard);
     }
 
@@ -312,23 +312,8 @@ impl Work<'_> {
                 Ok(Outcome::Refused(_) | Outcome::NotRecorded) => CommandOutcome::Refused,
                 Err(_) => CommandOutcome::Failed,
             };
-            self.store.metrics.batch.command(kind(&command.action), outcome);
+            self.store.metrics.batch.command(CommandKind::from(&command.action), outcome);
         }
         BatchReport { results, journal: self.journal, freed: self.freed }
-    }
-}
-
-fn kind(action: &Action) -> CommandKind {
-    match action {
-        Action::Hold { .. } => CommandKind::Hold,
-        Action::Extend { .. } => CommandKind::Extend,
-        Action::Release { .. } => CommandKind::Release,
-        Action::Book { .. } => CommandKind::Book,
-        Action::Confirm { .. } => CommandKind::Confirm,
-        Action::Cancel { .. } => CommandKind::Cancel,
-        Action::Expire { .. } => CommandKind::Expire,
-        Action::Block { .. } => CommandKind::Block,
-        Action::Unblock { .. } => CommandKind::Unblock,
-        Action::Lookup => CommandKind::Lookup,
     }
 }

@@ -1,8 +1,8 @@
 //! Every metric with its help text, a file per part of the service; one registry per app, no global state.
 //!
-//! Label values come from enums, never from what a request carries: a series is for ever, so a value that
-//! a stranger can choose is a leak. To add a metric, add a field to its part's catalogue (`macros.rs`
-//! explains the form); the doc comment is what an operator reads.
+//! Label values come from enums, never from what a request carries: a series is never removed, so a value that
+//! a client can choose is a memory leak. To add a metric, add a field to its part (`macros.rs` explains the
+//! form); the doc comment is its HELP text.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -26,7 +26,7 @@ pub mod reservation;
 pub mod stream;
 
 /// Bucket edges for times of requests and transactions, in seconds. A share of a histogram is exact only
-/// at an edge, so there is one at every time-out of the ladder: 0.05, 0.5, 1, 3, 10 and 12 s.
+/// at an edge, so there is one at every configured timeout: 0.05, 0.5, 1, 3, 10 and 12 s.
 pub const REQUEST_SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 5.0, 10.0, 12.0];
 
@@ -37,7 +37,7 @@ pub const QUEUE_SECONDS: [f64; 13] =
 /// Bucket edges for counts that double: batch and pipeline sizes.
 pub const SIZES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
-/// Sets gauges whose truth is elsewhere.
+/// Sets gauges whose values are kept elsewhere.
 type Refresh = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// The metrics of one app. Clones of the parts count into the same series.
@@ -46,7 +46,7 @@ pub struct Metrics {
     refresh: Mutex<Vec<Refresh>>,
     /// Requests and answers.
     pub http: http::HttpMetrics,
-    /// What customers are told.
+    /// The results that customers get.
     pub reservation: reservation::ReservationMetrics,
     /// Seat locks and their circuit breaker.
     pub lock: lock::LockMetrics,
@@ -104,9 +104,8 @@ impl Metrics {
         })
     }
 
-    /// From now on `refresh` is called for each reader, before the metrics are written: for gauges whose
-    /// truth is elsewhere, such as the size of a pool. It must not wait, nor hold on to who holds these
-    /// metrics.
+    /// Registers a function that is called before each read of the metrics, for gauges whose values are kept
+    /// elsewhere, such as the size of a pool. It must not block, nor own an owner of these metrics.
     pub fn before_reading(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
         self.refresh.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(refresh));
     }
@@ -129,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_series_with_known_labels_is_there_at_zero() -> prometheus::Result<()> {
+    fn every_series_with_known_labels_exists_at_zero() -> prometheus::Result<()> {
         let text = Metrics::new()?.encode();
         for line in [
             "seatlock_http_in_flight 0",

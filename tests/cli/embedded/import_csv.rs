@@ -69,7 +69,7 @@ fn every_fault_of_a_csv_file_is_told_by_line_and_column_and_nothing_is_touched()
 }
 
 #[test]
-fn what_was_understood_in_another_way_is_noted() {
+fn what_was_read_in_another_way_is_noted() {
     let place = Workplace::new();
     place.write("hall.csv", "Zone;Row;Seat;\r\nA;1;1;\r\n");
     for arguments in [&["--dry-run"][..], &[]] {

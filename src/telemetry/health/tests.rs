@@ -12,7 +12,7 @@ fn report(problem: Option<(HealthCheck, &str)>, at: Instant) -> Report {
 }
 
 #[test]
-fn a_report_that_is_old_says_nothing_whatever_it_said() {
+fn an_old_report_does_not_count() {
     let (now, fresh) = (Instant::now(), report(None, Instant::now()));
     assert!(matches!(judge(&fresh, false, now + STALE_AFTER), Readiness::Ready(_)));
     let later = now + STALE_AFTER + Duration::from_secs(1);
@@ -28,7 +28,7 @@ fn the_loop_is_kept_before_its_first_report_and_as_long_as_reports_are_young() {
 }
 
 #[test]
-fn nobody_is_sent_here_before_the_first_report_nor_while_draining() {
+fn requests_are_not_accepted_before_the_first_report_nor_while_draining() {
     let now = Instant::now();
     assert_eq!(judge(&None, false, now), Readiness::NotReady("starting"));
     assert_eq!(judge(&report(None, now), true, now), Readiness::NotReady("draining"));
