@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::{PoisonError, RwLock};
+
+use parking_lot::RwLock;
 
 /// The replacement of a secret.
 pub const REDACTED: &str = "[redacted]";
@@ -34,7 +35,7 @@ static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
 /// Registers a secret: from now on it is removed from every text, in each form that it may have there.
 pub fn register(secret: &str) {
-    let mut secrets = SECRETS.write().unwrap_or_else(PoisonError::into_inner);
+    let mut secrets = SECRETS.write();
     secrets.extend(forms(secret));
     secrets.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
     secrets.dedup();
@@ -43,8 +44,7 @@ pub fn register(secret: &str) {
 /// The text without the registered secrets.
 #[must_use]
 pub fn redact(text: &str) -> Cow<'_, str> {
-    let secrets = SECRETS.read().unwrap_or_else(PoisonError::into_inner);
-    without(text, &secrets)
+    without(text, &SECRETS.read())
 }
 
 fn without<'a>(text: &'a str, secrets: &[String]) -> Cow<'a, str> {

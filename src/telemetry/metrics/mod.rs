@@ -4,8 +4,7 @@
 //! a client can choose is a memory leak. To add a metric, add a field to its part (`macros.rs` explains the
 //! form); the doc comment is its HELP text.
 
-use std::sync::{Mutex, PoisonError};
-
+use parking_lot::Mutex;
 use prometheus::{Registry, TextEncoder};
 
 pub mod actor;
@@ -107,13 +106,13 @@ impl Metrics {
     /// Registers a function that is called before each read of the metrics, for gauges whose values are kept
     /// elsewhere, such as the size of a pool. It must not block, nor own an owner of these metrics.
     pub fn before_reading(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
-        self.refresh.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(refresh));
+        self.refresh.lock().push(Box::new(refresh));
     }
 
     /// The metrics in Prometheus' text format 0.0.4 (`text/plain; version=0.0.4`).
     #[must_use]
     pub fn encode(&self) -> String {
-        for refresh in self.refresh.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for refresh in self.refresh.lock().iter() {
             refresh(self);
         }
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
