@@ -10,7 +10,6 @@ use actix_web::dev::Server;
 use tokio::task::JoinHandle;
 
 use crate::actors::booking::{LaneLimits, Lanes};
-use crate::actors::health::Health;
 use crate::actors::seat_lock::SeatLocker;
 use crate::background::auditor::Auditor;
 use crate::background::health_monitor::{HealthMonitor, Probes};
@@ -29,6 +28,7 @@ use crate::seat_map::{SeatMaps, Streams};
 use crate::service::bookings::{BookingDeps, BookingService};
 use crate::service::catalogue::Catalogue;
 use crate::store::Store;
+use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
 pub use database::{open_store, store_settings};
@@ -267,7 +267,7 @@ impl Engine {
             if let Some(store) = store.upgrade() {
                 store.record_pools();
             }
-            health.set_gauges(&metrics.health);
+            metrics.health.update(&health);
             let listeners = streams.upgrade().map_or(0, |streams| streams.listeners());
             metrics.stream.listeners.set(i64::try_from(listeners).unwrap_or(i64::MAX));
         });

@@ -38,7 +38,8 @@ const WINDOW_CALLS: u32 = 20;
 const FIRST_SHARE: f64 = 0.1;
 
 /// What a circuit breaker admits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::AsRefStr, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum BreakerState {
     /// All calls.
     Closed,
@@ -46,21 +47,6 @@ pub enum BreakerState {
     HalfOpen,
     /// Nothing.
     Open,
-}
-
-impl BreakerState {
-    /// The name of each state, in the order of the variants.
-    pub const NAMES: &'static [&'static str] = &["closed", "half_open", "open"];
-
-    /// The name of the state.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::HalfOpen => "half_open",
-            Self::Open => "open",
-        }
-    }
 }
 
 /// When a circuit breaker opens, and for how long.
@@ -179,6 +165,8 @@ fn share(since: Duration, ramp: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantNames as _;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -202,7 +190,8 @@ mod tests {
     #[test]
     fn names_and_states_correspond() {
         let states = [BreakerState::Closed, BreakerState::HalfOpen, BreakerState::Open];
-        assert_eq!(states.map(BreakerState::as_str), BreakerState::NAMES);
+        assert_eq!(states.each_ref().map(AsRef::as_ref), BreakerState::VARIANTS);
+        assert_eq!(BreakerState::VARIANTS, ["closed", "half_open", "open"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! HTTP handler ──► service::bookings
-//!    1  seat_map          seats known to be taken are refused from memory; a grant never comes from it
+//!    1  seat_map          taken seats are refused from memory; a grant never comes from it
 //!    2  seat_lock actor   all seats or none, outside the database; without an answer the request goes on
 //!    3  booking actor     the schedule's lane: batch → BEGIN, row locks, decide(), bulk writes, COMMIT
 //!    4  seat_lock actor   unlock; the locks of a granted hold live as long as the hold
@@ -13,9 +13,8 @@
 //! answers requests and calls [`service`], the use cases; [`actors`] are the mailboxes that batch commands and lock
 //! requests; [`background`] runs on timers and on the queue; [`seat_map`], [`lock`], [`queue`] and [`redis`] are the
 //! parts around [`store`], the database; [`formats`] reads plans of other programs; [`domain`] decides.
-//! [`telemetry`] is what operators see. [`breaker`], [`backoff`] and `batcher` are small mechanisms without
-//! knowledge of seats, and [`faults`] is compiled in for tests alone. Each module names only those below it, which
-//! `tests/tidy.rs` checks.
+//! [`telemetry`] is what operators see. [`breaker`], [`backoff`] and `batcher` are small general mechanisms, and
+//! [`faults`] is for tests alone. Each module names only those below it, which `tests/tidy.rs` checks.
 
 pub mod actors;
 pub mod app;

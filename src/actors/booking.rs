@@ -14,12 +14,12 @@ use crate::domain::ids::ScheduleId;
 use crate::faults::{self, FailPoint};
 use crate::seat_map::SeatMaps;
 use crate::store::{CommandResult, Lane, Store};
+use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::actor::Actor as ActorName;
 use crate::telemetry::request_context::{self, RequestContext};
 
 use super::cancellation::{CancelOutcome, CancellationState};
-use super::health::Health;
 use super::mailbox::{ActorHandle, BatchingActor};
 
 pub use super::cancellation::OrderedGroup;
@@ -78,7 +78,7 @@ impl BatchHandler<BookingJob> for BookingHandler {
         let must_announce = self.seat_maps.apply_commits(&report.journal, &report.freed);
         // Before the next batch accepts later commands of the same groups.
         for (cancellation, result) in cancellations.iter().zip(&report.results) {
-            if result.as_ref().is_err_and(ExecutionError::may_pass) {
+            if result.as_ref().is_err_and(ExecutionError::is_retryable) {
                 cancellation.abort_group();
             }
         }

@@ -100,7 +100,7 @@ impl<J: Send + 'static> ActorHandle<BatchingActor<J>> {
         }
         let mut current = self.address.write();
         if !current.connected() {
-            log::error!("the {} actor died and is replaced", self.name.as_str());
+            log::error!("the {} actor died and is replaced", self.name.as_ref());
             self.metrics.actor.restarted(self.name);
             *current = start_actor(&self.arbiter, &self.batcher);
         }

@@ -6,11 +6,9 @@
 //! | [`booking`] | commands of its schedules | `service`, `background` | runs one transaction |
 //!
 //! An actor file has the job, the batch and the replies. Decisions are in `domain`, effects in `lock` and
-//! `store`. [`mailbox`] is the actor itself, and `crate::batcher` the loop. [`health`] is the state by which
-//! requests are admitted.
+//! `store`. [`mailbox`] is the actor itself, and `crate::batcher` the loop.
 
 pub mod booking;
 mod cancellation;
-pub mod health;
 mod mailbox;
 pub mod seat_lock;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::actors::booking::Lanes;
-use crate::actors::health::Health;
 use crate::background::queue_consumer::{Consuming, QueueConsumers};
 use crate::config::{Config, QueueConfig, QueueMode, QueueUrl, Secret};
 use crate::domain::effect::RecordedAnswer;
@@ -19,6 +18,7 @@ use crate::queue::rabbitmq::{RabbitQueue, RabbitSettings};
 use crate::queue::{DatabaseQueue, Outcomes, Queue, WaitingList};
 use crate::service::queued_requests::{QueuedRequests, RequestLimits};
 use crate::store::Store;
+use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
 use super::{AppError, Role};

@@ -7,12 +7,11 @@ use actix::ArbiterHandle;
 use tokio::sync::watch;
 
 use crate::actors::booking::Lanes;
-use crate::actors::health::{Check, Health};
 use crate::actors::seat_lock::SeatLocker;
 use crate::breaker::BreakerState;
 use crate::domain::execution_error::StoreError;
 use crate::store::{REPLICA_BEHIND, Schema, Store};
-use crate::telemetry::metrics::health::HealthCheck;
+use crate::telemetry::health::{Check, Health, HealthCheck};
 use crate::telemetry::redaction::redact;
 
 use super::periodic::run_every;

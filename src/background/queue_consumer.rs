@@ -26,7 +26,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request_context;
 
 use crate::actors::booking::{Lanes, SubmitError};
-use crate::actors::health::Health;
+use crate::telemetry::health::Health;
 
 mod assignment;
 mod backoff;

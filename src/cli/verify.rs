@@ -98,9 +98,9 @@ async fn print_all(format: Format, mut found: mpsc::Receiver<Violation>) -> Resu
 
 fn document(violation: &Violation) -> String {
     json!({
-        "invariant": violation.invariant.as_str(),
+        "invariant": violation.invariant.as_ref(),
         "schedule_id": violation.schedule.map(|id| id.to_string()),
-        "kind": violation.subject.kind(),
+        "kind": violation.subject.as_ref(),
         "id": violation.subject.id(),
         "expected": violation.expected,
         "found": violation.found,

@@ -112,7 +112,7 @@ impl Config {
     ) -> Result<Self, ConfigProblems> {
         let (vars, mut problems) = source::merge(env, dotenv, &variables());
         let (config, more, secrets) = Self::build(&vars, &file::read_text);
-        secrets.iter().for_each(|secret| redaction::learn(secret.expose()));
+        secrets.iter().for_each(|secret| redaction::register(secret.expose()));
         problems.extend(more);
         if problems.is_empty() { Ok(config) } else { Err(ConfigProblems(problems)) }
     }

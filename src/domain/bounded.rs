@@ -1,11 +1,11 @@
-//! Lists of documents, read within a bound.
+//! Bounded lists in documents.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 
-/// A list of at most `MAX` items. A longer one is refused when the first item too many is read, so
-/// that a document costs no more memory than the longest list.
+/// A list of at most `MAX` items. Reading a longer one stops at the first item too many, which bounds the memory
+/// that a document takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AtMost<T, const MAX: usize>(pub Vec<T>);
 
@@ -21,11 +21,11 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for AtMost<T, 
     }
 }
 
-/// Reads a list until its items weigh more than `max` together.
+/// Reads a list whose items weigh at most `max` together.
 pub(crate) struct Weighed<T> {
-    /// What an item weighs.
+    /// The weight of an item.
     pub(crate) weight: fn(&T) -> usize,
-    /// What all may weigh.
+    /// The largest sum.
     pub(crate) max: usize,
 }
 

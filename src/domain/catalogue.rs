@@ -1,4 +1,4 @@
-//! What the box office writes and everybody reads: events, schedules, counts, pages.
+//! The catalogue: events, schedules, seat counts, and pages of lists.
 
 use super::clock::EpochMs;
 use super::ids::{BookingId, CustomerId, EventId, HistoryId, HoldId, InHistory, ScheduleId};
@@ -30,7 +30,7 @@ pub struct PlanVersion {
 pub struct EnteredPlan {
     /// Which version of which plan.
     pub version: PlanVersion,
-    /// What was understood although the document said it in another way.
+    /// What was read in another way than it was written.
     pub notes: Vec<String>,
 }
 
@@ -41,9 +41,9 @@ pub struct Schedule {
     pub id: ScheduleId,
     /// The show.
     pub event: EventId,
-    /// When the curtain rises.
+    /// When the performance starts.
     pub starts_at: EpochMs,
-    /// What it allows.
+    /// Its rules.
     pub rules: ScheduleRules,
     /// Its layout.
     pub plan: PlanVersion,
@@ -58,9 +58,9 @@ pub struct Schedule {
 pub struct NewSchedule {
     /// The show.
     pub event: EventId,
-    /// When the curtain rises.
+    /// When the performance starts.
     pub starts_at: EpochMs,
-    /// What it allows.
+    /// Its rules.
     pub rules: ScheduleRules,
 }
 
@@ -78,7 +78,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts states by their wire numbers (0 available, 1 held, 2 booked, 3 blocked).
+    /// Counts the codes of states ([`SeatState::code`](super::seat::SeatState::code)).
     #[must_use]
     pub fn of(codes: impl Iterator<Item = u8>) -> Self {
         codes.fold(Self::default(), |mut counts, code| {
@@ -87,7 +87,7 @@ impl Counts {
         })
     }
 
-    /// One seat goes from a state to another, by their wire numbers.
+    /// Records that a seat has changed its state, given the codes.
     pub fn moved(&mut self, from: u8, to: u8) {
         let from = self.of_code(from);
         *from = from.saturating_sub(1);
@@ -114,8 +114,8 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// A page of at most `limit` of the rows; `limit + 1` must have been read, so that the last page is
-    /// known. `id` names the last item of a page in the history that it was read in.
+    /// A page of at most `limit` rows. The caller has read `limit + 1`, to find out whether more follow. The
+    /// cursor is the `id` of the last item, in the history that it was read in.
     #[must_use]
     pub fn of<I: std::fmt::Display>(
         history: HistoryId,
@@ -131,12 +131,11 @@ impl<T> Page<T> {
     }
 }
 
-/// The most seats that the claims of one page list together, unless the first claim alone lists more.
+/// The most seats in the claims of one page, unless the first claim alone has more.
 pub const PAGE_SEATS_MAX: usize = 50_000;
 
 impl<T> Page<T> {
-    /// A page as [`Page::of`] makes it, which ends earlier where its claims would list more than
-    /// [`PAGE_SEATS_MAX`] seats; `seats` counts those of one claim.
+    /// Like [`Page::of`], with at most [`PAGE_SEATS_MAX`] seats; `seats` counts those of one claim.
     #[must_use]
     pub fn of_claims<I: std::fmt::Display>(
         history: HistoryId,
@@ -169,7 +168,7 @@ pub enum PlanSource {
     },
 }
 
-/// Which bookings to list; at least one of the two must be given for the list to be an indexed read.
+/// Which bookings to list. Without a customer or a schedule no index serves the read.
 #[derive(Debug, Clone, Default)]
 pub struct BookingFilter {
     /// Only of this customer.

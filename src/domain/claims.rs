@@ -1,21 +1,21 @@
-//! What customers and the house own: holds, bookings and blocks, as their rows say.
+//! The rows of claims: holds, bookings and blocks.
 //!
-//! The seat list of each is written once, at its creation. What it still owns is told by the seats: a
-//! command locks the whole list and acts only on seats that still name the claim.
+//! A claim's seat list is written once, at its creation. It still owns those seats that name it: a command locks
+//! the whole list and acts only on them.
 
 use super::clock::EpochMs;
 use super::ids::{BlockId, BookingId, CustomerId, HoldId, SeatNumber};
 
-/// How far a hold has come. It ends once.
+/// The status of a hold. It ends once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldStatus {
-    /// Alive, or ended by time and not yet swept.
+    /// Active, or expired and not yet swept.
     Held,
     /// Turned into a booking.
     Confirmed,
-    /// Given up by its owner.
+    /// Released by its owner.
     Released,
-    /// Ended by time, and the sweeper has said so.
+    /// Expired, and marked so by the sweep.
     Expired,
 }
 
@@ -24,21 +24,21 @@ pub enum HoldStatus {
 pub struct HoldRow {
     /// Its identifier.
     pub id: HoldId,
-    /// Whose it is.
+    /// Its customer.
     pub customer: CustomerId,
     /// All seats it was granted, ascending.
     pub seats: Vec<SeatNumber>,
-    /// How far it has come.
+    /// Its status.
     pub status: HoldStatus,
-    /// When it was granted; extensions are capped from here.
+    /// When it was granted; its longest life is counted from here.
     pub created_at: EpochMs,
-    /// The written end; outages may move the real one.
+    /// When it expires, as written; outages may move this ([`hold_end`](super::clock::hold_end)).
     pub until: EpochMs,
     /// The booking it became, if it did.
     pub booking: Option<BookingId>,
 }
 
-/// Whether a booking still stands.
+/// The status of a booking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BookingStatus {
     /// At least one of its seats is still its own.
@@ -52,13 +52,13 @@ pub enum BookingStatus {
 pub struct BookingRow {
     /// Its identifier.
     pub id: BookingId,
-    /// Whose it is.
+    /// Its customer.
     pub customer: CustomerId,
     /// All seats it was sold, ascending.
     pub seats: Vec<SeatNumber>,
     /// How many of them are still its own.
     pub live_seats: u32,
-    /// Whether it still stands.
+    /// Its status.
     pub status: BookingStatus,
     /// The hold it came from, if any.
     pub hold: Option<HoldId>,
@@ -75,7 +75,7 @@ pub struct BlockRow {
     pub id: BlockId,
     /// All seats it took out of sale, ascending.
     pub seats: Vec<SeatNumber>,
-    /// Why, in the house's words.
+    /// Why, as free text.
     pub reason: String,
     /// When it was made.
     pub created_at: EpochMs,

@@ -1,43 +1,43 @@
-//! Time as the database tells it, and how an outage stretches a hold.
+//! Times on the database's clock, and how an outage extends a hold.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since 1970-01-01 UTC on the database's clock. No other clock decides anything.
+/// Milliseconds since 1970-01-01 UTC on the database's clock, the only one that decides.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EpochMs(pub i64);
 
 impl From<SystemTime> for EpochMs {
-    /// The same moment; zero for those before 1970.
+    /// The same time; zero for times before 1970.
     fn from(time: SystemTime) -> Self {
         Self(0).plus(time.duration_since(UNIX_EPOCH).unwrap_or_default())
     }
 }
 
 impl EpochMs {
-    /// This time plus a duration; stays at the largest time instead of overflowing.
+    /// This time plus a duration; saturates.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// How long from `earlier` to this time; zero if `earlier` is later.
+    /// The time since `earlier`; zero if that is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
 
-/// A stretch of time in which no replica could write: customers could not confirm.
+/// A period in which no replica could write, so that no customer could confirm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outage {
     /// The last heartbeat before it.
     pub began: EpochMs,
-    /// When the first batch or beat after it found it.
+    /// When the first batch or heartbeat after it found it.
     pub ended: EpochMs,
 }
 
-/// When a hold really ends: an end inside an outage, or within `grace` after it, moves to the outage's
-/// end plus `grace`. Outages must be in order of their beginning; a moved end is judged by later ones too.
+/// When a hold expires: an end inside an outage, or within `grace` after it, moves to the outage's end plus
+/// `grace`. Outages are in order of their beginning; a later one can move an end again.
 #[must_use]
 pub fn hold_end(until: EpochMs, outages: &[Outage], grace: Duration) -> EpochMs {
     outages.iter().fold(until, |end, outage| {

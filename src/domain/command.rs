@@ -1,6 +1,8 @@
-//! What a request asks of the booking engine.
+//! Commands: what a request asks the booking engine to do.
 
 use std::time::Duration;
+
+use strum::{AsRefStr, EnumDiscriminants, VariantNames};
 
 use super::clock::EpochMs;
 use super::ids::{BlockId, BookingId, CustomerId, HoldId, RequestId, ScheduleId, SeatNumber};
@@ -8,34 +10,32 @@ use super::ids::{BlockId, BookingId, CustomerId, HoldId, RequestId, ScheduleId, 
 /// Who calls, and by which Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestKey {
-    /// The caller the key belongs to; keys of different callers never meet.
+    /// The caller the key belongs to; callers do not share keys.
     pub caller: String,
     /// The key itself, 1 to 255 visible ASCII characters.
     pub key: String,
 }
 
-/// A request that may be repeated: its key and what it must be the same as.
+/// A request that may be repeated: its key, and the fingerprint that repetitions must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keyed {
-    /// Which request.
+    /// Caller and key.
     pub request: RequestKey,
-    /// SHA-256 over what was understood of the request: method, path, effective parameters and body, in
-    /// hexadecimal.
+    /// SHA-256, in hexadecimal, of method, path, effective parameters and body as they were parsed.
     pub fingerprint: String,
 }
 
-/// What a command brings along that came through the queue in front, where it may be delivered again.
+/// The part of a command that came through the admission queue, which may deliver it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queued {
-    /// The request: its outcome is recorded under this name, a refusal as well as an effect, and a second
-    /// delivery finds it.
+    /// The request. Its outcome, effect or refusal, is recorded under this id, and a second delivery gets it.
     pub id: RequestId,
-    /// From then on it is not executed any more: whoever asked has left.
+    /// The deadline: from then on it is not executed.
     pub not_after: EpochMs,
 }
 
-/// The caller under whose name the outcomes of queued requests are recorded; callers of the API have other
-/// names.
+/// The caller of the keys under which outcomes of queued requests are recorded. No caller of the API has this
+/// name.
 const QUEUE: &str = "queue";
 
 impl Queued {
@@ -49,21 +49,27 @@ impl Queued {
 /// A command for the lane of its schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// The schedule it acts on; which lane it takes.
+    /// The schedule it acts on, which decides its lane.
     pub schedule: ScheduleId,
     /// What to do.
     pub action: Action,
     /// The Idempotency-Key it came with, if any.
     pub keyed: Option<Keyed>,
-    /// Whether its seats are locked outside the database. If two locked commands then meet on a seat in
-    /// one batch, the locks have failed and the rows saved the promise.
+    /// Whether its seats are locked outside the database. If two locked commands of one batch want the same
+    /// seat, the locks have failed.
     pub locked: bool,
-    /// The request that it came with through the queue in front, if it did.
+    /// Its request in the admission queue, if it came through that.
     pub queued: Option<Queued>,
 }
 
-/// The seats asked for are ascending and without repeats; identifiers are chosen by the caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a command does. Its seats are ascending and without repeats; the caller chooses the identifiers.
+#[derive(Debug, Clone, PartialEq, Eq, EnumDiscriminants)]
+#[strum_discriminants(
+    name(CommandKind),
+    doc = "The kind of an action.",
+    derive(AsRefStr, VariantNames),
+    strum(serialize_all = "snake_case")
+)]
 pub enum Action {
     /// Claim seats for a while.
     Hold {
@@ -76,14 +82,14 @@ pub enum Action {
         /// How long; the schedule's rule if absent.
         ttl: Option<Duration>,
     },
-    /// Let a hold live `ttl` from now, never less than it already would.
+    /// Make a hold expire `ttl` from now, never earlier than it already would.
     Extend {
         /// Which hold.
         hold: HoldId,
         /// From now; the schedule's rule if absent.
         ttl: Option<Duration>,
     },
-    /// Give a hold up.
+    /// End a hold for its owner.
     Release {
         /// Which hold.
         hold: HoldId,
@@ -113,7 +119,7 @@ pub enum Action {
         /// Only these of its seats; all if absent.
         seats: Option<Vec<SeatNumber>>,
     },
-    /// Write down that a hold has ended by time.
+    /// Record that a hold has expired.
     Expire {
         /// Which hold.
         hold: HoldId,
@@ -124,7 +130,7 @@ pub enum Action {
         id: BlockId,
         /// All or none of them.
         seats: Vec<SeatNumber>,
-        /// Why, in the house's words.
+        /// Why, as free text.
         reason: String,
     },
     /// Put a block's seats back on sale.
@@ -132,12 +138,12 @@ pub enum Action {
         /// Which block.
         block: BlockId,
     },
-    /// Only look whether the command's key has an answer already.
+    /// Look up the recorded answer of the command's key, and do nothing else.
     Lookup,
 }
 
 impl Action {
-    /// The customer for whom it takes seats, if it is for one and says so.
+    /// The customer for whom it takes seats, if it names one.
     #[must_use]
     pub fn customer(&self) -> Option<&CustomerId> {
         match self {
@@ -147,18 +153,18 @@ impl Action {
         }
     }
 
-    /// The seats it takes, which are the ones worth a seat lock; empty for commands on what the caller
-    /// owns already.
+    /// The seats it takes, which need seat locks; empty for commands on what the caller owns already.
     #[must_use]
     pub fn taken_seats(&self) -> &[SeatNumber] {
         match self {
-            Self::Hold { seats, .. } | Self::Book { seats, .. } => seats,
-            Self::Block { seats, .. } => seats,
+            Self::Hold { seats, .. } | Self::Book { seats, .. } | Self::Block { seats, .. } => {
+                seats
+            }
             _ => &[],
         }
     }
 
-    /// Whether its success means that a caller gave seats back, which then are free.
+    /// Whether its success frees seats that a caller gave back.
     #[must_use]
     pub fn gives_back(&self) -> bool {
         matches!(self, Self::Release { .. } | Self::Cancel { .. } | Self::Unblock { .. })

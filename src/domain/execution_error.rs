@@ -1,12 +1,12 @@
-//! Why there is no outcome: failures of what the service depends on, as opposed to refusals.
+//! Errors of the services that this one depends on, as opposed to refusals.
 
 /// Why a command has no outcome. All but [`Unknown`](Self::Unknown) had no effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExecutionError {
-    /// Its deadline passed, or its caller withdrew it, before it was run.
+    /// Its deadline passed, or its caller cancelled it, before it was executed.
     #[error("the command was withdrawn before it was run")]
     Withdrawn,
-    /// The database is away, full or too slow.
+    /// The database is unavailable, full or too slow.
     #[error("the database did not execute the command: {0}")]
     Unavailable(String),
     /// The database is read-only.
@@ -15,26 +15,26 @@ pub enum ExecutionError {
     /// The command itself cannot be stored.
     #[error("the command cannot be stored: {0}")]
     Impossible(String),
-    /// It was sent, and whether it had its effect could not be found out.
+    /// It was sent, and it could not be found out whether it had its effect.
     #[error("it is not known whether the command had its effect")]
     Unknown,
 }
 
 impl ExecutionError {
-    /// Whether the same command may be executed later; not if the command itself is at fault.
+    /// Whether the same command can succeed later; false if the command itself is wrong.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         !matches!(self, Self::Impossible(_))
     }
 }
 
-/// Why the store could not do what was asked. A write that timed out may still have its effect.
+/// Why a call of the store failed. A write that timed out may still have its effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The database is away, full or too slow.
+    /// The database is unavailable, full or too slow.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// No answer in time; whether a write had its effect is not known.
+    /// No answer in time; a write may have had its effect.
     #[error("the database did not answer in time")]
     Timeout,
     /// The database is read-only.
@@ -43,7 +43,7 @@ pub enum StoreError {
     /// The database must not be used as it is configured; the text says what to change.
     #[error("the database is not fit for bookings: {0}")]
     Unfit(String),
-    /// A row or a statement is wrong: a fault of this program or of somebody's hand in the database.
+    /// A row or a statement is wrong: a bug of this program, or the database was changed by hand.
     #[error("a row or a statement is wrong: {0}")]
     Corrupt(String),
     /// The cursor was made in another history of the database.

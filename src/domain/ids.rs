@@ -1,4 +1,4 @@
-//! Identifiers: numbers for what a box office creates, schedule-scoped UUIDv7s for what customers create.
+//! Identifiers: numbers for what the admin API creates, schedule-scoped UUIDv7s for what customers create.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,11 +16,11 @@ pub struct EventId(pub i64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ScheduleId(pub i64);
 
-/// A seat's index in the plan of its schedule, from 0; the seat's name on the wire of maps and streams.
+/// A seat's index in the plan of its schedule, from 0; identifies it in maps and streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeatNumber(pub u32);
 
-/// A text that is not an identifier of the kind asked for.
+/// The error for a text that is not such an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid identifier")]
 pub struct InvalidId;
@@ -36,7 +36,7 @@ macro_rules! number_id {
         impl FromStr for $name {
             type Err = InvalidId;
 
-            /// Accepts the canonical decimal form of a positive number only, so one id has one spelling.
+            /// Parses the canonical decimal form of a positive number and no other.
             fn from_str(text: &str) -> Result<Self, InvalidId> {
                 let number: i64 = text.parse().map_err(|_| InvalidId)?;
                 (number > 0 && number.to_string() == text).then_some(Self(number)).ok_or(InvalidId)
@@ -53,7 +53,7 @@ macro_rules! scoped_id {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name {
-            /// The schedule it belongs to, so that no look-up is needed to find its lane.
+            /// The schedule it belongs to, which decides the lane without a look-up.
             pub schedule: ScheduleId,
             /// Unique on its own; version 7, so ids sort by creation (RFC 9562 §5.7).
             pub uuid: Uuid,
@@ -94,12 +94,12 @@ scoped_id! {
     BlockId
 }
 scoped_id! {
-    /// A request that went through the queue in front.
+    /// A request of the admission queue.
     RequestId
 }
 
 impl RequestId {
-    /// When it was accepted, which a version 7 uuid tells; the beginning of time for any other.
+    /// When it was accepted, from its version 7 uuid; zero for any other uuid.
     #[must_use]
     pub fn made_at(self) -> EpochMs {
         let ms = self.uuid.get_timestamp().map(|time| {
@@ -110,7 +110,7 @@ impl RequestId {
     }
 }
 
-/// Who buys: the shop's own name for a customer, 1 to 128 characters.
+/// A customer, by the shop's own id: 1 to 128 characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CustomerId(String);
 
@@ -118,20 +118,19 @@ pub struct CustomerId(String);
 pub const CUSTOMER_ID_MAX: usize = 128;
 
 impl CustomerId {
-    /// A customer as a new claim may name them.
+    /// The id of a customer in a new claim.
     ///
     /// # Errors
-    /// What is wrong with the name, by the rule for names that requests are compared by.
+    /// The fault, by the rule of [`name::check_id`].
     pub fn new(text: impl Into<String>) -> Result<Self, NameFault> {
         let text = text.into();
         name::check_id(&text, CUSTOMER_ID_MAX).map(|()| Self(text))
     }
 
-    /// A customer who may have been stored before the present rule for names: for what is read back,
-    /// and to find it.
+    /// The id of a customer that may have been stored before the present rule: for reads.
     ///
     /// # Errors
-    /// If no customer was ever stored under such a name.
+    /// If no such id was ever stored.
     pub fn parse(text: impl Into<String>) -> Result<Self, InvalidId> {
         let text = text.into();
         let stored = name::check_stored(&text, CUSTOMER_ID_MAX);
@@ -152,8 +151,8 @@ impl FromStr for CustomerId {
     }
 }
 
-/// The random name of a history of the database: a new one with each database, and with each failover or restore.
-/// Eight letters or digits.
+/// The random name of a history of the database, eight letters or digits. Each new database, failover and restore
+/// begins a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HistoryId([u8; 8]);
 
@@ -178,13 +177,12 @@ impl FromStr for HistoryId {
     }
 }
 
-/// A place in something that another history has not, or has with another meaning: a version, or an item of a list.
-/// Written `5ea71ock.17`.
+/// A version, or an item of a list, in one history: in another it has no or another meaning. Written `5ea71ock.17`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InHistory<T> {
     /// Which history.
     pub history: HistoryId,
-    /// Where in it.
+    /// The version or item.
     pub at: T,
 }
 
@@ -203,7 +201,7 @@ impl<T: FromStr> FromStr for InHistory<T> {
     }
 }
 
-/// One run of the booking transaction; what an unknown COMMIT is asked for by.
+/// One run of the booking transaction; an unknown COMMIT is looked up by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BatchId(pub Uuid);
 
@@ -233,7 +231,7 @@ mod tests {
             prop_assert_eq!(schedule.to_string().parse(), Ok(schedule));
             let booking = BookingId { schedule, uuid: Uuid::from_u128(uuid) };
             prop_assert_eq!(booking.to_string().parse(), Ok(booking));
-            // Every uuid has a time, or the beginning of all times.
+            // Every uuid has a time, or zero.
             let request = RequestId { schedule, uuid: booking.uuid };
             prop_assert!(request.made_at().0 >= 0);
         }

@@ -1,13 +1,12 @@
-//! The pure core. Every decision of the service is here, as a function over plain data.
+//! The pure core: every decision of the service, as a function over plain data.
 //!
-//! Words (one meaning each): an **event** is a show, a **schedule** one performance of it, a **seat plan**
-//! its layout, a **seat** one place in one schedule. A **hold** is a customer's temporary claim, a
-//! **booking** a durable sale, a **block** house seats out of sale. A **command** is what a request asks,
-//! a **batch** the commands of one transaction, a **refusal** a business "no". The **journal** is the
-//! ordered record of seat changes.
+//! An **event** is a show, a **schedule** one performance of it, a **seat plan** its layout, a **seat** one place
+//! in one schedule. A **hold** is a customer's temporary claim, a **booking** a durable sale, a **block** house
+//! seats out of sale. A **command** is what a request asks for, a **batch** the commands of one transaction, a
+//! **rejection** (refusal) a business "no". The **journal** is the ordered record of seat changes.
 //!
-//! Nothing here waits, reads a clock, draws a random number or knows a database: times, identifiers and
-//! rows are arguments.
+//! Nothing here waits, reads a clock, draws a random number or uses a database: times, identifiers and rows are
+//! arguments.
 
 pub mod answer_codec;
 pub mod audit;

@@ -1,19 +1,17 @@
 //! The rule for names: of customers, seat plans and their parts, events, and for reasons.
 //!
-//! Two names are the same name if their folded forms are equal ([`folded`]): Unicode NFKC, each run
-//! of white space as one blank, none at either end, and without characters that cannot be seen.
-//! Upper and lower case are different. A name is stored as it was written or refused, never changed.
-//! [`check`] refuses what people cannot see: such a name would look like another one. [`check_id`]
-//! also refuses compatibility forms (`ﬁ`, full-width letters), for names that are compared with
-//! names in other requests.
+//! Two names are the same if their folded forms are equal ([`folded`]): Unicode NFKC, each run of white space as
+//! one blank, none at either end, and without invisible characters. Upper and lower case are different. A name is
+//! stored as it was written or refused, never changed. [`check`] refuses invisible differences. [`check_id`] also
+//! refuses compatibility forms (`ﬁ`, full-width letters), for names that are compared with names in other requests.
 
 use std::borrow::Cow;
 
 use unicode_normalization::{UnicodeNormalization as _, is_nfc, is_nfkc};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
-/// Why a text is not accepted as a name, with the remedy. Written behind its subject: `the label
-/// is empty: write at least one character`.
+/// Why a text is not accepted as a name, with the remedy. The text continues its subject: `the label is empty:
+/// write at least one character`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameFault {
     /// There is no character.
@@ -57,7 +55,7 @@ pub enum NameFault {
 }
 
 impl NameFault {
-    /// A stable name of the fault, for programs.
+    /// The code of the fault, for programs; never changes.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -73,9 +71,9 @@ impl NameFault {
     }
 }
 
-/// Characters that are drawn as nothing although their general category is not Cf: those of
-/// `Default_Ignorable_Code_Point` (Unicode `DerivedCoreProperties.txt`), and the braille blank.
-const DRAWN_AS_NOTHING: [(char, char); 10] = [
+/// Invisible characters whose general category is not Cf: those of `Default_Ignorable_Code_Point` (Unicode
+/// `DerivedCoreProperties.txt`), and the braille blank.
+const INVISIBLE: [(char, char); 10] = [
     ('\u{034F}', '\u{034F}'),
     ('\u{115F}', '\u{1160}'),
     ('\u{17B4}', '\u{17B5}'),
@@ -91,7 +89,7 @@ const DRAWN_AS_NOTHING: [(char, char); 10] = [
 /// Checks a name of 1 to `max` characters.
 ///
 /// # Errors
-/// The first fault. Compatibility forms are none.
+/// The first fault. Compatibility forms are accepted.
 pub fn check(text: &str, max: usize) -> Result<(), NameFault> {
     check_length(text, max)?;
     text.chars().find_map(fault_of).map_or(Ok(()), Err)?;
@@ -104,8 +102,8 @@ pub fn check(text: &str, max: usize) -> Result<(), NameFault> {
     if is_nfc(text) { Ok(()) } else { Err(NameFault::NotNfc) }
 }
 
-/// Checks a name that other requests are compared with, such as a customer's: it must be in its
-/// folded form, so that two such names are the same exactly if their bytes are.
+/// Checks a name that is compared with names in other requests, such as a customer's. It must be in its folded
+/// form, so that two such names are the same exactly if their bytes are.
 ///
 /// # Errors
 /// The first fault.
@@ -120,8 +118,7 @@ pub fn check_id(text: &str, max: usize) -> Result<(), NameFault> {
     }
 }
 
-/// Checks a name that may have been stored before the present rule: 1 to `max` characters, none of
-/// them a control character.
+/// Checks a name that may have been stored before the present rule: 1 to `max` characters, no control character.
 ///
 /// # Errors
 /// The first fault.
@@ -147,12 +144,12 @@ pub fn folded(text: &str) -> Cow<'_, str> {
     }
     let visible: String = text.nfkc().filter(|c| !is_invisible(*c)).collect();
     let blanks = visible.split_whitespace().collect::<Vec<_>>().join(" ");
-    // What was removed may have stood between two characters that compose.
+    // A removed character may have separated two that compose.
     Cow::Owned(blanks.nfkc().collect())
 }
 
-/// At most `max` characters of a foreign text in a form that can be printed anywhere: what cannot be
-/// seen, and white space other than blanks, as `<U+00A0>`; `…` stands for what was cut off.
+/// At most `max` characters of a foreign text, printable anywhere: invisible characters, and white space other
+/// than blanks, as `<U+00A0>`; `…` marks a cut.
 #[must_use]
 pub fn shown(text: &str, max: usize) -> String {
     let mut characters = text.chars();
@@ -169,7 +166,7 @@ pub fn shown(text: &str, max: usize) -> String {
     shown
 }
 
-/// What is wrong with a character wherever it stands.
+/// The fault of a character that is wrong everywhere.
 fn fault_of(c: char) -> Option<NameFault> {
     if c == ' ' || c.is_ascii_graphic() {
         return None;
@@ -184,7 +181,7 @@ fn fault_of(c: char) -> Option<NameFault> {
 
 fn is_invisible(c: char) -> bool {
     c.general_category() == GeneralCategory::Format
-        || DRAWN_AS_NOTHING.iter().any(|(first, last)| (*first..=*last).contains(&c))
+        || INVISIBLE.iter().any(|(first, last)| (*first..=*last).contains(&c))
 }
 
 fn code_point(c: &char) -> String {

@@ -1,9 +1,8 @@
 //! The seat plan: sections, rows and seats in the order that gives every seat its number.
 //!
-//! A [`SeatPlan`] in hand is valid: every way to make one ends in the same checks or cannot break
-//! them. Names are judged by the rule of [`name`](super::name), and two that differ only in what people
-//! cannot see are refused; a plan that was stored before that rule is read as it is. Its serde form is the stored document,
-//! `{"sections":[{"name","rows":[{"name","seats":[…]}]}]}`.
+//! A [`SeatPlan`] is always valid: every constructor checks it. Names follow the rule of [`name`](super::name),
+//! and names that look alike are refused; a plan that was stored before that rule is read as it is. The serde
+//! form is the stored document, `{"sections":[{"name","rows":[{"name","seats":[…]}]}]}`.
 
 mod check;
 mod error;
@@ -45,7 +44,7 @@ pub struct SeatPlan {
     sections: Vec<Section>,
 }
 
-/// A part of the hall. Its name may repeat; a seat is told from others by its label alone.
+/// A part of the hall. Its name may repeat; only the label identifies a seat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Section {
     /// 1 to [`LABEL_MAX`] characters.
@@ -63,7 +62,7 @@ pub struct Row {
     pub seats: Vec<PlanSeat>,
 }
 
-/// One place as the plan knows it.
+/// One seat of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlanSeat {
     /// What is written on the seat, such as `7` or `7a`; 1 to [`LABEL_MAX`] characters. Not its
@@ -76,11 +75,10 @@ pub struct PlanSeat {
     /// The price category, where the plan has categories; 1 to [`LABEL_MAX`] characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
-    /// Distance from the left edge, at most [`COORDINATE_MAX`] either way; there exactly if `y` is.
+    /// Distance from the left edge, at most [`COORDINATE_MAX`] either way; present exactly if `y` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub x: Option<f64>,
-    /// Distance from the upper edge, at most [`COORDINATE_MAX`] either way; there exactly if `x`
-    /// is.
+    /// Distance from the upper edge, at most [`COORDINATE_MAX`] either way; present exactly if `x` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub y: Option<f64>,
 }
@@ -90,11 +88,11 @@ pub struct PlanSeat {
 pub struct ReadPlan {
     /// The plan.
     pub plan: SeatPlan,
-    /// Sentences for the author: what was understood although the document says it in another way.
+    /// Sentences for the author: what was read in another way than it was written.
     pub notes: Vec<String>,
 }
 
-/// A seat together with where it stands.
+/// A seat with its section and row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PlacedSeat<'a> {
     /// The name of its section.
@@ -106,7 +104,7 @@ pub struct PlacedSeat<'a> {
 }
 
 impl SeatPlan {
-    /// Makes a plan of sections that are already spelt out.
+    /// A plan of these sections.
     ///
     /// # Errors
     /// All problems, at most [`PROBLEMS_MAX`], with pointers into the stored document's form.
@@ -114,9 +112,8 @@ impl SeatPlan {
         Self::checked(sections, &FieldNames::DOCUMENT, &|pointer| pointer, Problems::default())
     }
 
-    /// Like [`SeatPlan::new`] for a reader of another format: `names` leads the pointers into that
-    /// format and `locate` turns them into places there; `problems` are those that the reader has
-    /// already found.
+    /// Like [`SeatPlan::new`], for a reader of another format, which `names` its fields and `locate`s pointers
+    /// in its documents; `problems` are those that the reader has found already.
     pub(crate) fn checked(
         sections: Vec<Section>,
         names: &FieldNames,
@@ -164,8 +161,7 @@ struct Document {
 impl TryFrom<Document> for SeatPlan {
     type Error = String;
 
-    /// One text of all problems, since that is what a deserialiser can pass on. Names are taken as they
-    /// were stored.
+    /// Fails with one text of all problems, as a deserialiser requires.
     fn try_from(Document { sections }: Document) -> Result<Self, String> {
         let mut problems = Problems::default();
         let names = &FieldNames::DOCUMENT;

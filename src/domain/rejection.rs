@@ -1,31 +1,19 @@
-//! Every business "no". A refusal has no effect; how it looks over HTTP is `http::problem`'s affair.
+//! Rejections: every business "no". A rejected command has no effect. `http::problem` gives it its HTTP form.
 
 use super::ids::{BookingId, HoldId};
 
-/// Why one seat could not be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Why one seat could not be taken, as in `conflicts[].reason`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, strum::AsRefStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum ConflictReason {
     /// Sold.
     Booked,
-    /// Claimed by a hold that is alive.
+    /// Claimed by an active hold.
     Held,
     /// Taken out of sale by the house.
     Blocked,
-    /// Somebody else is being served; nothing is decided yet.
+    /// Another request has locked it; nothing is decided yet.
     Contended,
-}
-
-impl ConflictReason {
-    /// Its name in `conflicts[].reason`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Booked => "booked",
-            Self::Held => "held",
-            Self::Blocked => "blocked",
-            Self::Contended => "contended",
-        }
-    }
 }
 
 /// One seat that could not be taken.
@@ -35,7 +23,7 @@ pub struct Conflict {
     pub label: String,
     /// Why.
     pub reason: ConflictReason,
-    /// The hold that has the seat, if it is the asking customer's own. The holds of other customers are never named.
+    /// The hold that has the seat, if it is the requesting customer's own; holds of others are never named.
     pub hold: Option<HoldId>,
 }
 
@@ -44,12 +32,12 @@ pub struct Conflict {
 pub enum Rejection {
     /// The schedule, hold, booking or block does not exist, or belongs to another customer.
     NotFound(&'static str),
-    /// At least one seat is somebody else's; all such seats are listed.
+    /// At least one seat has another claim; all such seats are listed.
     SeatsUnavailable(Vec<Conflict>),
-    /// The hold has ended and at least one of its seats went to somebody else; those are listed. For
-    /// `extend` the list is empty: an ended hold cannot be extended.
+    /// The hold has expired and at least one of its seats has another claim; those are listed. The list is empty
+    /// for `extend`: an expired hold cannot be extended.
     HoldExpired(Vec<Conflict>),
-    /// The hold was given up by its owner.
+    /// The hold was released by its owner.
     HoldReleased,
     /// The hold is a booking already and can be neither extended nor released.
     HoldConfirmed,
@@ -73,6 +61,6 @@ pub enum Rejection {
     },
     /// The Idempotency-Key belongs to another request.
     KeyReused,
-    /// It waited in the queue for longer than it may.
+    /// Its deadline passed while it waited in the queue.
     TooLate,
 }

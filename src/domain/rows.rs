@@ -1,4 +1,4 @@
-//! The rows a batch decides on, and what it changed in them.
+//! The rows that a batch decides on, and its changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -14,19 +14,19 @@ use super::rejection::Rejection;
 use super::rules::ScheduleRules;
 use super::seat::{SeatRow, SeatState};
 
-/// A seat's address.
+/// The key of a seat.
 pub type SeatKey = (ScheduleId, SeatNumber);
 
-/// A schedule as the transaction sees it.
+/// A schedule as the transaction read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScheduleRow {
     /// The version its seats are at.
     pub version: i64,
-    /// What it allows.
+    /// Its rules.
     pub rules: ScheduleRules,
 }
 
-/// What is known under an Idempotency-Key.
+/// The answer of an Idempotency-Key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KnownAnswer {
     /// Recorded by an earlier batch.
@@ -42,11 +42,11 @@ pub enum KnownAnswer {
 pub struct CustomerSeats {
     /// Seats in bookings.
     pub booked: u32,
-    /// Holds in status `held`, ended or not: their uuid, written end and number of seats.
+    /// Holds in status `held`, expired or not: uuid, written end and number of seats.
     pub holds: Vec<(Uuid, EpochMs, u32)>,
 }
 
-/// Everything a batch may look at; all of it locked, or read behind the locks.
+/// Everything a batch reads, locked or read behind the locks.
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
     /// The batch's schedules; a command of an absent one is refused.
@@ -55,8 +55,8 @@ pub struct Rows {
     pub seats: HashMap<SeatKey, SeatRow>,
     /// The holds named.
     pub holds: HashMap<HoldId, HoldRow>,
-    /// Whose the other holds are that have seats of the batch. They are read without a lock: the customer of a
-    /// hold never changes.
+    /// The customers of other holds that have seats of the batch. They are read without a lock: the customer of
+    /// a hold never changes.
     pub owners: HashMap<HoldId, CustomerId>,
     /// The bookings named, and those that named holds became.
     pub bookings: HashMap<BookingId, BookingRow>,
@@ -64,7 +64,7 @@ pub struct Rows {
     pub blocks: HashMap<BlockId, BlockRow>,
     /// For customers of schedules with a limit.
     pub customers: HashMap<(ScheduleId, CustomerId), CustomerSeats>,
-    /// What is recorded under the batch's keys: fingerprint and answer; nothing past its life.
+    /// The fingerprints and answers recorded under the batch's keys; without expired ones.
     pub answers: HashMap<RequestKey, (String, KnownAnswer)>,
     /// Recorded outages, in order of their beginning.
     pub outages: Vec<Outage>,
@@ -75,13 +75,13 @@ pub struct Rows {
 pub struct BookedSeat {
     /// Which seat.
     pub seat: SeatKey,
-    /// Whose it is or was.
+    /// Its booking.
     pub booking: Uuid,
     /// When it was given back, if it was.
     pub released_at: Option<EpochMs>,
 }
 
-/// One schedule's step: what its journal row says.
+/// The journal row of one schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalEntry {
     /// Which schedule.
@@ -97,13 +97,13 @@ pub struct JournalEntry {
 pub struct NewAnswer {
     /// Under which key, for which request.
     pub keyed: Keyed,
-    /// What to render and record.
+    /// The answer to render and record.
     pub answer: Answer,
-    /// Until when it is kept.
+    /// When it is deleted.
     pub expires_at: EpochMs,
 }
 
-/// What a batch wrote, in the final form of each row. Ascending where a table has an order.
+/// What a batch wrote, in the final form of each row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Seats written, with their final state.
@@ -146,16 +146,16 @@ impl Changes {
 }
 
 impl CustomerSeats {
-    /// Seats owned at `now`: bookings and holds that have not ended.
+    /// Seats owned at `now`, in bookings and active holds.
     #[must_use]
     pub fn owned(&self, now: EpochMs, outages: &[Outage], grace: Duration) -> u32 {
-        let alive = |until: EpochMs| hold_end(until, outages, grace) > now;
+        let is_active = |until: EpochMs| hold_end(until, outages, grace) > now;
         let held: u32 =
-            self.holds.iter().filter(|(_, until, _)| alive(*until)).map(|(_, _, n)| n).sum();
+            self.holds.iter().filter(|(_, until, _)| is_active(*until)).map(|(_, _, n)| n).sum();
         self.booked.saturating_add(held)
     }
 
-    /// Counts a hold again as its row says: out if it is over, with its end otherwise.
+    /// Counts a hold again by its row; one that has ended no longer counts.
     pub fn recount_hold(&mut self, hold: &HoldRow) {
         self.holds.retain(|(uuid, _, _)| *uuid != hold.id.uuid);
         if hold.status == HoldStatus::Held {

@@ -1,4 +1,4 @@
-//! What a schedule allows, and the installation's own limits.
+//! The rules of schedules, and the limits of the installation.
 
 use std::time::Duration;
 
@@ -10,13 +10,12 @@ pub const EVENT_NAME_MAX: usize = 200;
 /// The most characters of a seat plan's id.
 pub const PLAN_ID_MAX: usize = 64;
 
-/// What the id of a seat plan must be, for problems.
+/// The rule for the ids of seat plans, for error messages.
 pub const PLAN_ID_RULE: &str = "must have 1 to 64 letters A to Z, digits or the characters - . _ ~, and \
                                 not only dots";
 
-/// Whether a text can be the id of a new seat plan. The id is a segment in the path of a URL, so it has only
-/// characters that stand there as they are (RFC 3986 §2.3), and is no segment of dots, which means another
-/// place (§3.3).
+/// Whether a text can be the id of a new seat plan. The id is a segment of a URL's path, so it has only unreserved
+/// characters (RFC 3986 §2.3) and is no segment of dots (§3.3).
 #[must_use]
 pub fn is_plan_id(text: &str) -> bool {
     (1..=PLAN_ID_MAX).contains(&text.len())
@@ -24,7 +23,7 @@ pub fn is_plan_id(text: &str) -> bool {
         && text.bytes().any(|byte| byte != b'.')
 }
 
-/// Whether a character may stand in the id of a seat plan.
+/// Whether a character may be in the id of a seat plan.
 #[must_use]
 pub fn is_plan_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
@@ -42,7 +41,7 @@ pub const CURRENCY: &str = "EUR";
 /// The rules of one schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScheduleRules {
-    /// No sale before; at once if absent.
+    /// No sale before; sales are open immediately if absent.
     pub sales_open_at: Option<EpochMs>,
     /// No sale from then on; never closes if absent.
     pub sales_close_at: Option<EpochMs>,
@@ -50,14 +49,14 @@ pub struct ScheduleRules {
     pub max_seats_per_booking: u32,
     /// Seats of one customer in live holds and bookings together; no limit if absent.
     pub max_seats_per_customer: Option<u32>,
-    /// The life of a hold that does not ask for one.
+    /// The life of a hold, unless its request names one.
     pub hold_ttl: Duration,
     /// ISO 4217 code of all prices.
     pub currency: String,
 }
 
 impl ScheduleRules {
-    /// What a schedule allows if nobody says otherwise.
+    /// The default rules.
     #[must_use]
     pub fn usual(hold_ttl: Duration) -> Self {
         Self {
@@ -83,7 +82,7 @@ impl ScheduleRules {
 pub struct Policy {
     /// The longest a hold may live, extensions included.
     pub hold_ttl_max: Duration,
-    /// What a customer is given after an outage.
+    /// How long a hold lives on after an outage.
     pub outage_grace: Duration,
     /// How long an answer is kept under its Idempotency-Key.
     pub idempotency_ttl: Duration,

@@ -1,4 +1,4 @@
-//! A seat of a schedule: its state, and what its state says to somebody who wants it.
+//! The states of seats.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use super::rejection::ConflictReason;
 /// `available ⇄ blocked`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeatState {
-    /// Anybody may take it.
+    /// For sale.
     Available,
-    /// Claimed by a hold until its end; free to the next taker after that, whether swept or not.
+    /// Claimed by a hold until it expires; free after that, swept or not.
     Held {
         /// The hold's uuid.
         hold: Uuid,
-        /// The written end; outages may move the real one (see [`hold_end`]).
+        /// When the hold expires, as written; outages may move this ([`hold_end`]).
         until: EpochMs,
     },
     /// Sold.
@@ -33,7 +33,7 @@ pub enum SeatState {
 }
 
 impl SeatState {
-    /// The state's number on the wire and in the database: 0 available, 1 held, 2 booked, 3 blocked.
+    /// The state's code in answers and in the database: 0 available, 1 held, 2 booked, 3 blocked.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -44,7 +44,7 @@ impl SeatState {
         }
     }
 
-    /// Why the seat cannot be taken at `now`; `None` if it can, which an ended hold does not prevent.
+    /// Why the seat cannot be taken at `now`; `None` if it can, such as after an expired hold.
     #[must_use]
     pub fn refuses(
         self,
@@ -80,19 +80,19 @@ impl SeatState {
     }
 }
 
-/// The name of a state's wire number, as the API writes it; anything but 0 to 3 is `None`.
+/// The name in the API of a state's code; `None` for anything but 0 to 3.
 #[must_use]
 pub fn status_name(code: u8) -> Option<&'static str> {
     ["available", "held", "booked", "blocked"].get(usize::from(code)).copied()
 }
 
-/// A seat's row as the transaction locked it.
+/// The row of a seat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeatRow {
     /// The seat's public name, `A-12-7`.
     pub label: String,
     /// Minor units of the schedule's currency.
     pub price: i64,
-    /// Whose it is.
+    /// Its state, with the claim that has it.
     pub state: SeatState,
 }

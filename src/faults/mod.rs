@@ -1,4 +1,4 @@
-//! Faults on demand, for tests only: nothing of this is in a program built without the feature `faults`.
+//! Faults on demand, for tests only: a program built without the feature `faults` has none of this.
 //!
 //! [`points`] are places where a test makes something fail; [`release`] chooses the release that the program plays.
 
@@ -7,8 +7,8 @@ pub mod release;
 
 pub use points::{FailPoint, Injected, pass, reach};
 
-/// Reads what the tests want, and says in the log that this is no program to sell with. Fails on a word that
-/// means nothing.
+/// Reads the configured faults, and warns in the log that this program must not sell. Fails on an invalid
+/// configuration.
 #[cfg(feature = "faults")]
 pub fn begin() -> Result<(), String> {
     log::warn!("built with the feature `faults`: for tests only, do not sell with it");
@@ -16,7 +16,7 @@ pub fn begin() -> Result<(), String> {
     points::arm(&std::env::var("SEATLOCK_FAULTS").unwrap_or_default())
 }
 
-/// There is nothing to read and nothing to say.
+/// Does nothing.
 #[cfg(not(feature = "faults"))]
 pub const fn begin() -> Result<(), String> {
     Ok(())

@@ -1,12 +1,12 @@
-//! Fail points: steps of a booking's way at which a test makes the process die, stall or fail.
+//! Fail points: steps of a booking at which a test kills, pauses or fails the process.
 //!
-//! Without the cargo feature `faults` a point is nothing. With it `SEATLOCK_FAULTS` says at the start what
-//! happens where: `after_commit=kill@3,before_unlock=pause:40s` kills the process when a batch has been
-//! committed for the third time, and stalls each release of seat locks for 40 seconds. `error` makes the
-//! step fail, or panic where it has no way to fail.
+//! Without the cargo feature `faults` a point does nothing. With it `SEATLOCK_FAULTS` configures the points:
+//! `after_commit=kill@3,before_unlock=pause:40s` kills the process after the third commit of a batch, and pauses
+//! each release of seat locks for 40 seconds. `error` makes the step fail, or panic if it cannot fail.
 
-/// A step of a booking's way, in the order in which they are reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The steps of a booking, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum FailPoint {
     /// A request has its seat locks.
     AfterLock,
@@ -20,32 +20,32 @@ pub enum FailPoint {
     BeforeCommit,
     /// COMMIT has been answered.
     AfterCommit,
-    /// The map in memory has not heard of the commit.
+    /// The map in memory does not have the commit yet.
     BeforeSnapshot,
-    /// The seat locks have not been given up.
+    /// The seat locks have not been released.
     BeforeUnlock,
     /// The outcome has not reached the caller.
     BeforeAnswer,
-    /// Requests of the queue have had their effect, and the queue has not heard of it.
+    /// Requests of the queue have had their effect and are not settled.
     BeforeSettle,
 }
 
-/// A failure that a test has asked for.
+/// An error that a test has injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a fault was injected {0:?}")]
 pub struct Injected(pub FailPoint);
 
-/// A step is reached that can fail.
+/// Marks a step that can fail.
 ///
 /// # Errors
-/// The failure that a test has asked for; never without the feature.
+/// The injected error; never without the feature.
 #[cfg(not(feature = "faults"))]
 #[inline]
 pub async fn reach(_: FailPoint) -> Result<(), Injected> {
     Ok(())
 }
 
-/// A step is reached that cannot fail.
+/// Marks a step that cannot fail.
 #[cfg(not(feature = "faults"))]
 #[inline]
 pub async fn pass(_: FailPoint) {}
@@ -55,29 +55,17 @@ pub use armed::{arm, pass, reach};
 
 #[cfg(feature = "faults")]
 mod armed {
-    //! What the points do in a process that was built to be hurt.
+    //! The points with the feature.
 
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
+    use strum::VariantNames as _;
+
     use super::{FailPoint, Injected};
 
-    /// The names of the points in `SEATLOCK_FAULTS`.
-    const NAMES: [(&str, FailPoint); 10] = [
-        ("after_lock", FailPoint::AfterLock),
-        ("after_begin", FailPoint::AfterBegin),
-        ("after_row_lock", FailPoint::AfterRowLock),
-        ("after_version_lock", FailPoint::AfterVersionLock),
-        ("before_commit", FailPoint::BeforeCommit),
-        ("after_commit", FailPoint::AfterCommit),
-        ("before_snapshot", FailPoint::BeforeSnapshot),
-        ("before_unlock", FailPoint::BeforeUnlock),
-        ("before_answer", FailPoint::BeforeAnswer),
-        ("before_settle", FailPoint::BeforeSettle),
-    ];
-
-    /// What happens at a point.
+    /// The action at a point.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     enum FaultAction {
         Kill,
@@ -85,13 +73,13 @@ mod armed {
         Error,
     }
 
-    /// What happens where; `nth` is the one time at which it does, each time if absent.
+    /// A configured action; `nth` is the only time at which it happens, each time if absent.
     #[derive(Debug)]
     struct Fault {
         point: FailPoint,
-        deed: FaultAction,
+        action: FaultAction,
         nth: Option<u64>,
-        reached: AtomicU64,
+        hits: AtomicU64,
     }
 
     static PLAN: OnceLock<Vec<Fault>> = OnceLock::new();
@@ -99,38 +87,37 @@ mod armed {
     /// Selects the faults of this process, once; an empty text selects none.
     ///
     /// # Errors
-    /// Says which part of the text is not understood, and what would be.
+    /// The part of the text that is not valid, and the valid forms.
     pub fn arm(text: &str) -> Result<(), String> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let plan = parts.map(fault).collect::<Result<Vec<_>, _>>()?;
         if !plan.is_empty() {
-            log::warn!("its faults are {plan:?}");
+            log::warn!("configured faults: {plan:?}");
         }
         PLAN.set(plan).map_err(|_| "faults are armed once, at the start".to_owned())
     }
 
     fn fault(text: &str) -> Result<Fault, String> {
         let wrong = || {
-            let names = NAMES.map(|(name, _)| name).join(", ");
+            let names = FailPoint::VARIANTS.join(", ");
             format!(
                 "SEATLOCK_FAULTS has {text:?}; expected point=kill, point=pause:250ms or \
                  point=error, perhaps with @3 behind it; the points are {names}"
             )
         };
         let (name, what) = text.split_once('=').ok_or_else(wrong)?;
-        let (deed, nth) = match what.split_once('@') {
-            Some((deed, nth)) => (deed, Some(nth.parse().map_err(|_| wrong())?)),
+        let (action, nth) = match what.split_once('@') {
+            Some((action, nth)) => (action, Some(nth.parse().map_err(|_| wrong())?)),
             None => (what, None),
         };
-        let deed = match deed.split_once(':') {
-            None if deed == "kill" => FaultAction::Kill,
-            None if deed == "error" => FaultAction::Error,
+        let action = match action.split_once(':') {
+            None if action == "kill" => FaultAction::Kill,
+            None if action == "error" => FaultAction::Error,
             Some(("pause", time)) => FaultAction::Pause(duration(time).ok_or_else(wrong)?),
             _ => return Err(wrong()),
         };
-        let named = NAMES.iter().find(|(known, _)| *known == name);
-        let (_, point) = named.copied().ok_or_else(wrong)?;
-        Ok(Fault { point, deed, nth, reached: AtomicU64::new(0) })
+        let point = name.parse().map_err(|_| wrong())?;
+        Ok(Fault { point, action, nth, hits: AtomicU64::new(0) })
     }
 
     fn duration(text: &str) -> Option<Duration> {
@@ -140,19 +127,19 @@ mod armed {
         }
     }
 
-    /// A step is reached that can fail.
+    /// Marks a step that can fail.
     ///
     /// # Errors
-    /// The failure that the plan has for it.
+    /// The configured error.
     pub async fn reach(point: FailPoint) -> Result<(), Injected> {
         for fault in PLAN.get().into_iter().flatten().filter(|fault| fault.point == point) {
-            let time = fault.reached.fetch_add(1, Ordering::SeqCst) + 1;
+            let time = fault.hits.fetch_add(1, Ordering::SeqCst) + 1;
             if fault.nth.is_some_and(|nth| nth != time) {
                 continue;
             }
-            log::warn!("a fault: {:?} at {point:?}", fault.deed);
-            match fault.deed {
-                FaultAction::Kill => die(),
+            log::warn!("a fault: {:?} at {point:?}", fault.action);
+            match fault.action {
+                FaultAction::Kill => abort(),
                 FaultAction::Pause(time) => tokio::time::sleep(time).await,
                 FaultAction::Error => return Err(Injected(point)),
             }
@@ -160,7 +147,7 @@ mod armed {
         Ok(())
     }
 
-    /// A step is reached that cannot fail: a failure in the plan is a panic.
+    /// Marks a step that cannot fail: a configured error is a panic.
     #[expect(clippy::panic, reason = "a test asked for it")]
     pub async fn pass(point: FailPoint) {
         if let Err(injected) = reach(point).await {
@@ -168,8 +155,8 @@ mod armed {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a test asked for the death of the process")]
-    fn die() {
+    #[expect(clippy::disallowed_methods, reason = "a test asked for the end of the process")]
+    fn abort() {
         std::process::abort();
     }
 
@@ -178,12 +165,15 @@ mod armed {
         use super::*;
 
         #[test]
-        fn a_fault_names_a_point_a_deed_and_perhaps_the_time_at_which_it_strikes() {
+        fn a_fault_has_a_point_an_action_and_perhaps_the_one_time_at_which_it_happens() {
             let third = fault("after_commit=kill@3").unwrap();
-            let read = (third.point, third.deed, third.nth);
+            let read = (third.point, third.action, third.nth);
             assert_eq!(read, (FailPoint::AfterCommit, FaultAction::Kill, Some(3)));
             let each = fault("before_unlock=pause:40s").unwrap();
-            assert_eq!((each.deed, each.nth), (FaultAction::Pause(Duration::from_secs(40)), None));
+            assert_eq!(
+                (each.action, each.nth),
+                (FaultAction::Pause(Duration::from_secs(40)), None)
+            );
             for wrong in
                 ["after_commit", "after_lunch=kill", "after_lock=pause:4", "after_lock=kill@x"]
             {

@@ -1,13 +1,11 @@
-//! Later releases of this program, as far as the schema tells them apart: a test plays a rolling update with
-//! one build.
+//! Later releases of this program, as far as their schemas differ: a test plays a rolling update with one build.
 //!
-//! With the feature `faults`, `SEATLOCK_RELEASE=next` makes the process one that knows one step of the schema
-//! more, which adds something, and `after_next` one that knows yet another, which takes something away. Without
-//! the feature there is only this release.
+//! With the feature `faults`, `SEATLOCK_RELEASE=next` adds a step of the schema that extends it, and `after_next`
+//! another one that removes something. Without the feature there is only this release.
 
 use sea_orm_migration::MigrationTrait;
 
-/// The steps that the release played knows beyond this one's.
+/// The steps of the played release beyond those of this one.
 #[cfg(feature = "faults")]
 #[must_use]
 pub fn later_steps() -> Vec<Box<dyn MigrationTrait>> {
@@ -16,22 +14,22 @@ pub fn later_steps() -> Vec<Box<dyn MigrationTrait>> {
     steps
 }
 
-/// None: this is the release that it is.
+/// None: this is the released program.
 #[cfg(not(feature = "faults"))]
 #[must_use]
-pub fn later_steps() -> Vec<Box<dyn MigrationTrait>> {
+pub const fn later_steps() -> Vec<Box<dyn MigrationTrait>> {
     Vec::new()
 }
 
-/// Says in the log which release is played; fails on the name of none.
+/// Logs which release is played.
 ///
 /// # Errors
-/// The variable and what it may be.
+/// The variable and its valid values.
 #[cfg(feature = "faults")]
 pub fn announce() -> Result<(), String> {
-    match played()? {
-        0 => {}
-        steps => log::warn!("playing a later release, with steps beyond this one's: {steps}"),
+    let steps = played()?;
+    if steps > 0 {
+        log::warn!("playing a later release, with steps beyond this one's: {steps}");
     }
     Ok(())
 }

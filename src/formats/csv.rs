@@ -1,14 +1,12 @@
-//! Seat plans as CSV (RFC 4180), the form that spreadsheets read and write: a header, then a line for
-//! each seat.
+//! Seat plans as CSV (RFC 4180), which spreadsheets read and write: a header, then a line for each seat.
 //!
-//! The columns `section`, `row` and `number` must be there; `label`, `x`, `y`, `category` and `price`
-//! may be; their order is free. What spreadsheets do is understood: a byte order mark, any line ends,
-//! semicolons or tabs as separators (with them a coordinate may have a decimal comma), a first line
-//! `sep=;`, headers in any case and with blanks around them, some other names for columns, columns
-//! without name and text, lines without text.
+//! The columns `section`, `row` and `number` are required; `label`, `x`, `y`, `category` and `price` are optional;
+//! their order is free. Variants of spreadsheets are accepted: a byte order mark, any line ends, semicolons or
+//! tabs as separators (with them a coordinate may have a decimal comma), a first line `sep=;`, headers in any case
+//! and with blanks around them, some other names for columns, columns without name and text, lines without text.
 //!
-//! The form says less than a [`SeatPlan`] can: seats that name the same section and row are one row,
-//! wherever they stand, and a section or row without a seat is not there.
+//! CSV cannot express every [`SeatPlan`]: seats of the same section and row are one row, wherever they are in the
+//! document, and sections and rows have at least one seat.
 
 mod columns;
 mod draft;
@@ -16,16 +14,19 @@ mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ::csv::{Terminator, WriterBuilder};
+use strum::VariantArray as _;
+
 use crate::domain::plan::{
     FieldNames, PlacedSeat, PlanError, PlanSeat, Problems, ReadPlan, SEATS_MAX, SeatPlan,
-    first_ten, quoted as between_backticks,
+    first_ten, quoted,
 };
 use crate::formats::prices::Prices;
 use columns::{Columns, CsvColumn};
 use draft::PlanDraft;
 use records::{CsvRecord, LINE_BREAK, Records};
 
-/// What the checks of every plan call its parts: the columns they come from.
+/// The columns, as the names of the parts of a plan.
 const FIELD_NAMES: FieldNames = FieldNames {
     sections: "sections",
     section_name: CsvColumn::Section.name(),
@@ -37,17 +38,13 @@ const FIELD_NAMES: FieldNames = FieldNames {
     label_remedy: "give every seat a label of its own in the column `label`",
 };
 
-/// Reads a plan. Sections, rows and seats keep the order in which they first appear. A seat without
-/// a label gets `section-row-number`. Its own price, in whole minor units, wins over those of `prices`.
+/// Reads a plan. Sections, rows and seats keep the order in which they first appear. A seat without a label gets
+/// `section-row-number`. A seat's own price, in whole minor units, takes precedence over those of `prices`.
 ///
 /// # Errors
-/// All problems, at most [`PROBLEMS_MAX`](crate::domain::plan::PROBLEMS_MAX). Their pointers name the line of
-/// the document and, if one is to blame, the column, both counted from 1: `line 7, column 3`. The
-/// codes of this form alone are `not_utf8`, `separator_unknown`, `header_missing`, `column_missing`,
-/// `column_unknown`, `column_repeated`, `column_unnamed`, `field_count`, `line_break`, `line_too_long`
-/// and `price_invalid`; the others are those of [`SeatPlan::new`] and of prices. Reading stops after
-/// [`PROBLEMS_MAX`](crate::domain::plan::PROBLEMS_MAX) problems, at the first seat too many, and at a line
-/// with far too many fields or bytes.
+/// All problems, at most [`PROBLEMS_MAX`](crate::domain::plan::PROBLEMS_MAX). Their pointers are the line and,
+/// where it is known, the column, both counted from 1: `line 7, column 3`. Reading stops after that many problems,
+/// at the first seat too many, and at a line with far too many fields or bytes.
 pub fn parse(document: &[u8], prices: &Prices) -> Result<ReadPlan, Vec<PlanError>> {
     let alone = |error| vec![error];
     let mut records = Records::of(document).map_err(alone)?;
@@ -63,30 +60,23 @@ pub fn parse(document: &[u8], prices: &Prices) -> Result<ReadPlan, Vec<PlanError
     reading.finish().map(|plan| ReadPlan { plan, notes })
 }
 
-/// Writes a plan with all columns, CRLF at the end of each line. [`parse`] makes the same plan of it
-/// if no section or row of a section shares its name with another and none is empty.
+/// Writes a plan with all columns, CRLF at the end of each line. [`parse`] reads the same plan if no section
+/// shares its name with another, nor a row with another of its section, and none is empty.
 #[must_use]
+#[expect(clippy::expect_used, reason = "writing text to memory cannot fail")]
 pub fn write(plan: &SeatPlan) -> String {
-    let mut document = CsvColumn::ALL.map(CsvColumn::name).join(",");
-    document.push_str("\r\n");
+    let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
+    let header = CsvColumn::VARIANTS.iter().map(|column| column.name());
+    writer.write_record(header).expect("a Vec takes every write");
     for (_, PlacedSeat { section, row, seat }) in plan.seats() {
         let coordinate = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
         let (x, y, price) = (coordinate(seat.x), coordinate(seat.y), seat.price.to_string());
         let category = seat.category.as_deref().unwrap_or_default();
         let fields = [section, row, &seat.number, &seat.label, &x, &y, category, &price];
-        document.push_str(&fields.map(quoted).join(","));
-        document.push_str("\r\n");
+        writer.write_record(fields).expect("a Vec takes every write");
     }
-    document
-}
-
-/// A field as it is written: between quotes if it could be misread (RFC 4180 §2, rules 5 to 7).
-fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\r', '\n']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.to_owned()
-    }
+    let document = writer.into_inner().expect("a Vec takes every write");
+    String::from_utf8(document).expect("fields and separators are UTF-8")
 }
 
 /// A plan while its seats are read.
@@ -114,9 +104,9 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Adds the seat of a line, or what is wrong with the line.
+    /// Adds the seat of a line, or the problem of the line.
     fn take(&mut self, record: &CsvRecord) {
-        // No text of a plan goes on over lines, and what looks so is a quote that nobody closed.
+        // No text of a plan has several lines: a quote is not closed.
         if let Some(column) = record.broken_field() {
             let at = records::place(record.line, Some(column));
             return self.problems.add(at, "line_break", LINE_BREAK);
@@ -124,7 +114,7 @@ impl<'a> Reading<'a> {
         if let Some(column) = self.columns.unnamed(record) {
             return self.stray_text(record, column);
         }
-        let (fields, columns) = (record.count(), self.columns.count());
+        let (fields, columns) = (record.fields.len(), self.columns.count());
         if fields < self.columns.count_needed() {
             let message = format!(
                 "the line has {fields} fields and the header {columns}: give each column its field"
@@ -135,32 +125,29 @@ impl<'a> Reading<'a> {
             let message = format!(
                 "more than {SEATS_MAX} seats: split the plan into plans of at most {SEATS_MAX}"
             );
-            return self.problems.add_last(PlanError {
-                pointer: records::place(record.line, None),
-                code: "too_many_seats",
-                message,
-            });
+            let at = records::place(record.line, None);
+            return self.problems.add_last(PlanError::new(at, "too_many_seats", message));
         }
         let seat = self.seat(record);
         let text = |column| self.columns.text(record, column);
         self.draft.add(text(CsvColumn::Section), text(CsvColumn::Row), seat, record.line);
     }
 
-    /// Text that belongs to no column of the plan: behind the last, or below an empty header.
+    /// Reports text in no column of the plan: behind the last, or below an empty header.
     fn stray_text(&mut self, record: &CsvRecord, column: usize) {
         let columns = self.columns.count();
         if column > columns {
             let message = format!(
                 "the line has {} fields and the header {columns}: give each column its field, and put \
                  quotes around texts that contain the separator",
-                record.count()
+                record.fields.len()
             );
             return self.problems.add(records::place(record.line, None), "field_count", message);
         }
-        let text = record.get(column - 1).unwrap_or_default();
+        let text = record.fields.get(column - 1).unwrap_or_default();
         let message = format!(
             "the column has no name in the header, but the text {}: name it, or remove the text",
-            between_backticks(text)
+            quoted(text)
         );
         self.problems.add(records::place(record.line, Some(column)), "column_unnamed", message);
     }
@@ -180,12 +167,12 @@ impl<'a> Reading<'a> {
         let price = self.price(record, category.as_deref());
         let place =
             self.coordinate(record, CsvColumn::X).zip(self.coordinate(record, CsvColumn::Y));
-        // A coordinate that is no number is told already, and must not look like a missing one.
+        // A coordinate that is no number is reported already; the other one must not seem to lack it.
         let (x, y) = place.unwrap_or_default();
         PlanSeat { number, label, price, category, x, y }
     }
 
-    /// What the seat costs; nothing if that is a problem, so that it is told once.
+    /// The price of the seat; zero if it has a problem, which is reported here.
     fn price(&mut self, record: &CsvRecord, category: Option<&str>) -> i64 {
         let digits = self.columns.text(record, CsvColumn::Price).trim();
         if digits.is_empty() {
@@ -198,7 +185,7 @@ impl<'a> Reading<'a> {
         digits.parse().unwrap_or_else(|_| {
             let message = format!(
                 "{} is not a price: give whole minor units, such as 9900 for 99.00",
-                between_backticks(digits)
+                quoted(digits)
             );
             self.problems.add(
                 self.columns.at(record.line, CsvColumn::Price),
@@ -209,7 +196,7 @@ impl<'a> Reading<'a> {
         })
     }
 
-    /// A coordinate, if there is one; the outer `None` is for what is no number.
+    /// A coordinate, `Some(None)` if there is none; `None` if it is no number.
     fn coordinate(&mut self, record: &CsvRecord, column: CsvColumn) -> Option<Option<f64>> {
         let text = self.columns.text(record, column).trim();
         if text.is_empty() {
@@ -218,7 +205,7 @@ impl<'a> Reading<'a> {
         let number = if self.has_decimal_commas { text.replace(',', ".") } else { text.to_owned() };
         let number = number.parse().ok();
         if number.is_none() {
-            let shown = between_backticks(text);
+            let shown = quoted(text);
             let message = format!("{shown} is not a coordinate: give a number, such as 12.5");
             self.problems.add(self.columns.at(record.line, column), "position_invalid", message);
         }
@@ -226,7 +213,7 @@ impl<'a> Reading<'a> {
     }
 
     fn finish(mut self) -> Result<SeatPlan, Vec<PlanError>> {
-        // If not all was read, or no line could be, it would mislead to judge the whole.
+        // The checks of the whole plan would mislead if lines were not read.
         if self.problems.is_full() || self.draft.count() == 0 {
             std::mem::take(&mut self.problems).none_or_all()?;
         } else {
@@ -237,9 +224,9 @@ impl<'a> Reading<'a> {
         SeatPlan::checked(sections, &FIELD_NAMES, &locate, self.problems)
     }
 
-    /// Every seat needs a price, and every price that names a category a category of that name.
+    /// Checks that every seat has a price, and that every category with a price exists.
     fn check_prices(&mut self) {
-        // A line that was not understood, or not looked at, may be the one that has the category.
+        // A line with a problem may be the one that has the category.
         if self.problems.is_empty() {
             let known = self.categories.iter().map(String::as_str).collect();
             if let Some(message) = self.prices.without_category(&known) {

@@ -1,14 +1,11 @@
-//! Reads pretix's seating plans, leniently: they come from many editors, and their format still
-//! moves.
+//! Reads pretix's seating plans, leniently: many editors write them, and the format still changes.
 //!
-//! Source of the format: `seating-plan.schema.json` of pretix, in its present and its older form.
-//! Keys that the schema does not know are ignored, numbers stand in for texts, positions may have
-//! fractions.
+//! Source of the format: `seating-plan.schema.json` of pretix, in its present and its older form. Unknown keys are
+//! ignored, numbers are accepted as texts, and positions may have fractions.
 
 mod format;
 
 use std::collections::{BTreeSet, HashSet};
-use std::str::FromStr;
 
 pub use format::PretixPlan;
 
@@ -19,34 +16,29 @@ use crate::formats::prices::Prices;
 use format::{PretixSeat, PretixZone, Text};
 
 /// Which part of a pretix plan becomes the seats' labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::EnumString)]
+#[strum(
+    serialize_all = "snake_case",
+    parse_err_ty = InvalidIdFrom,
+    parse_err_fn = invalid_id_from
+)]
 pub enum IdFrom {
-    /// `seat_guid`, the name that tickets carry; meant to be unique, and in real plans often not.
+    /// `seat_guid`, the name on tickets; should be unique, and in real plans often is not.
     #[default]
     Guid,
-    /// `uuid`, which editors make up and not every plan has.
+    /// `uuid`, which editors generate and not every plan has.
     Uuid,
     /// Zone, row and seat, each counted from 1: `1-17-4`. Always unique.
     Position,
 }
 
-/// A text that names no [`IdFrom`].
+/// The error for a text that is no [`IdFrom`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is no source of labels: give guid, uuid or position")]
 pub struct InvalidIdFrom(String);
 
-impl FromStr for IdFrom {
-    type Err = InvalidIdFrom;
-
-    /// Accepts `guid`, `uuid` and `position`.
-    fn from_str(text: &str) -> Result<Self, InvalidIdFrom> {
-        match text {
-            "guid" => Ok(Self::Guid),
-            "uuid" => Ok(Self::Uuid),
-            "position" => Ok(Self::Position),
-            _ => Err(InvalidIdFrom(quoted(text))),
-        }
-    }
+fn invalid_id_from(text: &str) -> InvalidIdFrom {
+    InvalidIdFrom(quoted(text))
 }
 
 impl IdFrom {
@@ -74,14 +66,12 @@ impl IdFrom {
     }
 }
 
-/// Turns a pretix plan into ours: zones become sections, and a name that is missing or empty
-/// becomes the ordinal. Coordinates are absolute and rounded to hundredths. pretix plans have no
-/// prices, so they come from `prices`.
+/// Converts a pretix plan: zones become sections, and a missing or empty name becomes the ordinal. Coordinates are
+/// absolute and rounded to hundredths. The prices come from `prices`, since pretix plans have none.
 ///
 /// # Errors
 /// All problems, at most [`PROBLEMS_MAX`](crate::domain::plan::PROBLEMS_MAX), with pointers into the pretix
-/// document: seats without a label or with one that repeats, categories without a price or unknown
-/// to the plan, prices for categories that do not exist, and whatever [`SeatPlan::new`] refuses.
+/// document.
 pub fn to_plan(
     document: &PretixPlan,
     id_from: IdFrom,
@@ -108,7 +98,7 @@ fn section(zone_ordinal: usize, zone: &PretixZone, id_from: IdFrom, prices: &Pri
                     IdFrom::Uuid => Text::or_empty(seat.uuid.as_ref()),
                     IdFrom::Position => format!("{zone_ordinal}-{row_ordinal}-{ordinal}"),
                 },
-                // A seat without a price is a problem noted already; the plan never leaves here.
+                // A seat without a price is a problem already, so that no plan is returned.
                 price: prices.of(seat.category()).unwrap_or_default(),
                 category: seat.category().map(str::to_owned),
                 x: position.map(|position| position.x),
@@ -120,8 +110,8 @@ fn section(zone_ordinal: usize, zone: &PretixZone, id_from: IdFrom, prices: &Pri
     Section { name: Text::or_ordinal(zone.name.as_ref(), zone_ordinal), rows: rows.collect() }
 }
 
-/// A seat's category must be one that the plan declares, or a slip of the pen would sell it at the
-/// general price. A plan that declares none at all is believed.
+/// Checks that the plan declares the categories of its seats: a seat with a misspelt category would be sold at the
+/// general price. A plan without declarations is accepted.
 fn check_categories(document: &PretixPlan, problems: &mut Problems) {
     let declared: HashSet<_> = document.categories().collect();
     if declared.is_empty() {
@@ -147,7 +137,7 @@ fn check_categories(document: &PretixPlan, problems: &mut Problems) {
     }
 }
 
-/// Every seat needs a price, and every price that names a category a category of that name.
+/// Checks that every seat has a price, and that every category with a price exists.
 fn check_prices(document: &PretixPlan, prices: &Prices, problems: &mut Problems) {
     let seats = || document.zones.iter().flat_map(|zone| &zone.rows).flat_map(|row| &row.seats);
     let used = seats().filter_map(PretixSeat::category);

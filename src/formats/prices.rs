@@ -1,10 +1,10 @@
-//! Prices for seats that bring none of their own: one for all, one for a category, or both.
+//! Prices for seats without their own: one for all, one for a category, or both.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::plan::{PRICE_MAX, first_ten};
 
-/// What seats cost, in minor units; a category's own price wins over the general one.
+/// Prices in minor units; a category's price takes precedence over the general one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prices {
     general: Option<i64>,
@@ -12,11 +12,11 @@ pub struct Prices {
 }
 
 impl Prices {
-    /// Reads prices as they are written on a command line or in a query: `9900` is for all seats,
-    /// `Category I=9900` for those of a category (the last `=` divides, so names may contain one).
+    /// Reads prices of a command line or a query: `9900` is for all seats, `Category I=9900` for those of a category
+    /// (the last `=` divides, so names may contain one).
     ///
     /// # Errors
-    /// A sentence for each text that is no price from 0 to [`PRICE_MAX`] or is given twice.
+    /// A sentence for each text that is no price from 0 to [`PRICE_MAX`], or is a second price.
     pub fn parse(texts: &[String]) -> Result<Self, Vec<String>> {
         let mut prices = Self::default();
         let problems: Vec<_> = texts.iter().filter_map(|text| prices.add(text).err()).collect();
@@ -50,13 +50,12 @@ impl Prices {
         }
     }
 
-    /// The price of a seat of this category, or of a seat without one.
+    /// The price of a seat, by its category if it has one.
     pub(crate) fn of(&self, category: Option<&str>) -> Option<i64> {
         category.and_then(|category| self.by_category.get(category)).copied().or(self.general)
     }
 
-    /// What is wrong with prices for categories that are not among those of the plan; `None` if there
-    /// are no such prices.
+    /// The problem of prices for categories that the plan does not have; `None` if there are no such prices.
     pub(crate) fn without_category(&self, of_plan: &BTreeSet<&str>) -> Option<String> {
         let priced = self.by_category.keys().map(String::as_str);
         let mut absent = priced.filter(|name| !of_plan.contains(name)).peekable();
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_categorys_own_price_wins_over_the_general_one() {
+    fn a_categorys_own_price_precedes_the_general_one() {
         let prices = parse(&["5000", "Category I=9900", "a=b=0"]).unwrap_or_default();
         assert_eq!(prices.of(Some("Category I")), Some(9900));
         assert_eq!(prices.of(Some("a=b")), Some(0));

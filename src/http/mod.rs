@@ -35,11 +35,11 @@ mod work_permits;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::actors::health::Health;
 use crate::seat_map::{SeatMaps, Streams};
 use crate::service::bookings::BookingService;
 use crate::service::catalogue::Catalogue;
 use crate::service::queued_requests::QueuedRequests;
+use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
 pub use documents::Documents;

@@ -157,7 +157,7 @@ impl Problem {
         }
         let body = |conflict: Conflict| ConflictBody {
             label: conflict.label,
-            reason: conflict.reason.name().to_owned(),
+            reason: conflict.reason.as_ref().to_owned(),
             hold_id: conflict.hold.map(|hold| hold.to_string()),
         };
         let contended = conflicts.iter().any(|c| c.reason == ConflictReason::Contended);

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::domain::answer_codec::AnswerCodec;
-use crate::domain::audit::answer::{Bill, RecordedEffect};
+use crate::domain::audit::answer::{RecordedPrices, RecordedEffect};
 use crate::domain::catalogue::PlanVersion;
 use crate::domain::command::RequestKey;
 use crate::domain::effect::{Answer, RecordedAnswer, Resource};
@@ -113,11 +113,11 @@ fn body(answer: &RecordedAnswer) -> Option<Body> {
 
 impl Body {
     /// The prices that the body of a hold or booking states.
-    fn bill(self) -> Option<Bill> {
+    fn bill(self) -> Option<RecordedPrices> {
         let Money { amount, currency } = self.total?;
         let seats: Vec<Seat> = serde_json::from_value(self.seats?).ok()?;
         let seats = seats.into_iter().map(|seat| (seat.label, seat.price)).collect();
-        Some(Bill { seats, amount, currency })
+        Some(RecordedPrices { seats, amount, currency })
     }
 }
 
@@ -156,12 +156,12 @@ mod tests {
         read
     }
 
-    fn stated(resource: Resource, bill: Option<Bill>) -> Option<RecordedEffect> {
+    fn stated(resource: Resource, bill: Option<RecordedPrices>) -> Option<RecordedEffect> {
         Some(RecordedEffect { resource, bill })
     }
 
-    fn bill() -> Bill {
-        Bill { seats: vec![("A-1-1".to_owned(), 900)], amount: 900, currency: "EUR".to_owned() }
+    fn bill() -> RecordedPrices {
+        RecordedPrices { seats: vec![("A-1-1".to_owned(), 900)], amount: 900, currency: "EUR".to_owned() }
     }
 
     #[test]

@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(breaker.probe(fails()).await, Err(LockError::Timeout));
         assert_eq!(breaker.state(), BreakerState::Open);
         let entered = |state: BreakerState| {
-            metrics.lock.breaker_transitions_total.with_label_values(&[state.as_str()]).get()
+            metrics.lock.breaker_transitions_total.with_label_values(&[state]).get()
         };
         assert_eq!(entered(BreakerState::Open), 2);
         assert_eq!(entered(BreakerState::HalfOpen), 1);

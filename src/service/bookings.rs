@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::actors::booking::{Lanes, SubmitError};
-use crate::actors::health::Health;
 use crate::actors::seat_lock::SeatLocker;
 use crate::domain::catalogue::{BookingFilter, HoldFilter, Page};
 use crate::domain::command::{Action, Command, Keyed};
@@ -32,6 +31,7 @@ use crate::faults::{self, FailPoint};
 use crate::seat_map::SeatMaps;
 use crate::service::queued_requests::{EnqueueError, QueuedRequests, RequestStatus};
 use crate::store::Store;
+use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::queue::Accepted;
 use crate::telemetry::metrics::reservation::EarlyRejection;

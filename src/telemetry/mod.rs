@@ -1,5 +1,6 @@
-//! What operators see: metrics, the request context of log lines, and what must never be printed.
+//! What operators see: health, metrics, the request context of log lines, and the redaction of secrets.
 
+pub mod health;
 pub mod metrics;
 pub mod redaction;
 pub mod request_context;

@@ -1,20 +1,20 @@
-//! The one place where secrets are removed from text that leaves the process.
+//! Removes secrets from all text that leaves the process.
 //!
-//! The configuration names every secret that it reads, before anything uses one. Log lines, what the commands
-//! print, and the reasons of `/readyz` pass through [`redact`]: an error of a driver may quote the URL
-//! that the driver was given.
+//! The configuration registers every secret before it is used. Log lines, the output of commands, and the reasons
+//! of `/readyz` pass through [`redact`]: the error of a driver may quote the URL that the driver was given.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::{PoisonError, RwLock};
 
-/// What is shown in place of a secret.
+use parking_lot::RwLock;
+
+/// The replacement of a secret.
 pub const REDACTED: &str = "[redacted]";
 
-/// Shorter texts are in every second word, and no secrets.
+/// The shortest text that is removed; shorter ones are parts of ordinary words.
 const LENGTH_MIN: usize = 4;
 
-/// Parameters of URLs whose values are no secrets, and stand in other texts as well.
+/// Parameters of URLs whose values are no secrets and occur in other texts.
 const HARMLESS: [&str; 12] = [
     "application_name",
     "channel_max",
@@ -33,19 +33,18 @@ const HARMLESS: [&str; 12] = [
 /// Texts to remove, the longest first.
 static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
-/// From now on this secret is removed from every text, in each form that it may have there.
-pub fn learn(secret: &str) {
-    let mut secrets = SECRETS.write().unwrap_or_else(PoisonError::into_inner);
+/// Registers a secret: from now on it is removed from every text, in each form that it may have there.
+pub fn register(secret: &str) {
+    let mut secrets = SECRETS.write();
     secrets.extend(forms(secret));
     secrets.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
     secrets.dedup();
 }
 
-/// The text without any secret that was learnt.
+/// The text without the registered secrets.
 #[must_use]
 pub fn redact(text: &str) -> Cow<'_, str> {
-    let secrets = SECRETS.read().unwrap_or_else(PoisonError::into_inner);
-    without(text, &secrets)
+    without(text, &SECRETS.read())
 }
 
 fn without<'a>(text: &'a str, secrets: &[String]) -> Cow<'a, str> {
@@ -55,8 +54,8 @@ fn without<'a>(text: &'a str, secrets: &[String]) -> Cow<'a, str> {
     })
 }
 
-/// The forms in which a secret may be printed: as it was given, decoded, and as `Debug` shows either; of a
-/// URL as a whole, its password and the values of its parameters.
+/// The forms in which a secret may be printed: as given, decoded, and as `Debug` shows either; of a URL, the whole,
+/// its password and the values of its parameters.
 fn forms(secret: &str) -> BTreeSet<String> {
     let mut parts = vec![secret.trim().to_owned()];
     if let Some((_, rest)) = secret.split_once("://") {
@@ -71,8 +70,8 @@ fn forms(secret: &str) -> BTreeSet<String> {
     forms.filter(|form| form.len() >= LENGTH_MIN).collect()
 }
 
-/// What is secret in a URL, behind its scheme; `None` if nothing is. What stands before the last `@` is read as user and password,
-/// since a password may hold any character that should have been encoded.
+/// The secrets in a URL behind its scheme; `None` if it has none. The part before the last `@` is user and password,
+/// since a password may have characters that should have been encoded.
 fn url_parts(rest: &str) -> Option<Vec<String>> {
     let mut parts = Vec::new();
     let mut has_password = false;
@@ -80,7 +79,7 @@ fn url_parts(rest: &str) -> Option<Vec<String>> {
         && let Some((user, password)) = login.split_once(':')
     {
         has_password = true;
-        // A password that is the name of the user or of the database cannot be kept from being printed.
+        // A password that is also the name of the user or the database would be removed everywhere.
         let database = address.rsplit('/').next().and_then(|path| path.split('?').next());
         if password != user && Some(password) != database {
             parts.push(password.to_owned());
@@ -97,25 +96,8 @@ fn url_parts(rest: &str) -> Option<Vec<String>> {
     (has_password || !parts.is_empty()).then_some(parts)
 }
 
-/// Decodes `%XX` (RFC 3986 §2.1); what is no such triplet is left as it is.
 fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex =
-            tail.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -161,16 +143,16 @@ mod tests {
     }
 
     #[test]
-    fn words_that_stand_everywhere_stay() {
+    fn ordinary_words_are_not_removed() {
         let text = "seatlock: 5432 on";
         assert_eq!(shown("postgres://seatlock:seatlock@db:5432/x?port=5432", text), text);
-        assert_eq!(shown("on", text), text, "too short to be told from the rest");
+        assert_eq!(shown("on", text), text, "too short to be a secret");
     }
 
     #[test]
-    fn what_was_learnt_is_removed_from_then_on() {
+    fn a_registered_secret_is_removed_from_then_on() {
         assert_eq!(redact("learnt-in-this-test"), "learnt-in-this-test");
-        learn("learnt-in-this-test");
+        register("learnt-in-this-test");
         assert_eq!(redact("a learnt-in-this-test b"), "a [redacted] b");
     }
 

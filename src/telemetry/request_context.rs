@@ -1,7 +1,7 @@
-//! Why something is done: the requests that a task works on, so that each line of the log can name them.
+//! The request context: the requests that a task works on, for the lines of the log.
 //!
-//! A task knows its requests without being told by every function in between. Whoever hands work to
-//! another task hands them on: [`spawn`] does, and a batch is begun with those of all its jobs.
+//! It is a task-local value, so functions need not pass it on. Work for another task takes it along: [`spawn`] does,
+//! and a batch starts with the contexts of all its jobs.
 
 use std::sync::Arc;
 
@@ -11,28 +11,28 @@ tokio::task_local! {
     static CONTEXT: RequestContext;
 }
 
-/// Requests that a line of the log names at most.
+/// The most requests in a line of the log.
 const NAMED_MAX: usize = 16;
 
-/// A request as the log names it.
+/// The ids of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestIds {
-    /// Its id, as its answer carries it.
+    /// Its id, as in its answer.
     pub id: String,
-    /// Its place in a trace, if its caller named one.
+    /// Its position in a trace, if its caller sent one.
     pub trace: Option<Trace>,
 }
 
-/// A place in a trace (W3C Trace Context).
+/// A position in a trace (W3C Trace Context).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
     /// The caller's `trace-id`: 32 lowercase hexadecimal digits.
     pub trace_id: String,
-    /// Ours for this request: 16 lowercase hexadecimal digits.
+    /// The span of this request: 16 lowercase hexadecimal digits.
     pub span_id: String,
 }
 
-/// The requests that something is done for; none for what is done by the clock.
+/// The requests that a task works on; none for timers.
 #[derive(Debug, Clone, Default)]
 pub struct RequestContext {
     requests: Option<Arc<[Arc<RequestIds>]>>,
@@ -45,7 +45,7 @@ impl RequestContext {
         Self { requests: Some(Arc::new([Arc::new(request)])) }
     }
 
-    /// All requests of several contexts, as many of them as a line of the log may name.
+    /// The requests of several contexts, at most as many as a line of the log has.
     #[must_use]
     pub fn all(contexts: impl IntoIterator<Item = Self>) -> Self {
         let several = contexts.into_iter().filter_map(|context| context.requests);
@@ -54,7 +54,7 @@ impl RequestContext {
         Self { requests: (!requests.is_empty()).then(|| requests.into()) }
     }
 
-    /// The requests that this task works on.
+    /// The context of this task.
     #[must_use]
     pub fn current() -> Self {
         CONTEXT.try_with(Self::clone).unwrap_or_default()
@@ -66,13 +66,13 @@ impl RequestContext {
         self.requests.as_deref().unwrap_or_default()
     }
 
-    /// Does work for this context.
+    /// Runs work in this context.
     pub async fn during<T>(self, work: impl Future<Output = T>) -> T {
         CONTEXT.scope(self, work).await
     }
 }
 
-/// As `tokio::spawn`, for work whose context is that of this task.
+/// Like `tokio::spawn`, in the context of this task.
 pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(RequestContext::current().during(work))
 }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_and_those_it_spawns_know_their_request_and_others_do_not() {
+    async fn a_task_and_those_it_spawns_have_its_request_and_others_do_not() {
         context("one")
             .during(async {
                 assert_eq!(named(), ["one"]);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_done_for_all_its_requests_and_names_a_few() {
+    fn a_batch_has_the_requests_of_its_jobs_up_to_a_limit() {
         let contexts = (0..40).map(|number| context(&number.to_string()));
         let all = RequestContext::all(contexts.chain([RequestContext::default()]));
         assert_eq!(all.requests().len(), NAMED_MAX);

@@ -6,7 +6,7 @@ use prometheus::IntGauge;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::actors::health::Health;
+use crate::telemetry::health::Health;
 use crate::backoff::Backoff;
 use crate::queue::Partition;
 

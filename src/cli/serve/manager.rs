@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::rt;
 use sd_notify::NotifyState;
-use seatlock::actors::health::Health;
+use seatlock::telemetry::health::Health;
 
 /// Watchdog notifications in one timeout of the manager (`sd_watchdog_enabled(3)` asks for two; of three, one may be late).
 const NOTIFICATIONS_PER_TIMEOUT: u32 = 3;

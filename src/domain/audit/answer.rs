@@ -1,4 +1,4 @@
-//! The audit of recorded answers: what was told under a key must exist, at the prices it was told.
+//! The audit of recorded answers: what an answer under a key names must exist, at the prices that it states.
 
 use std::collections::HashMap;
 
@@ -13,13 +13,13 @@ pub struct RecordedEffect {
     /// What it describes.
     pub resource: Resource,
     /// What it costs; for holds and bookings.
-    pub bill: Option<Bill>,
+    pub bill: Option<RecordedPrices>,
 }
 
-/// What an answer says that seats cost.
+/// The prices that an answer states.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bill {
-    /// Label and price of each, in minor units.
+pub struct RecordedPrices {
+    /// Label and price of each seat, in minor units.
     pub seats: Vec<(String, i64)>,
     /// The total in minor units.
     pub amount: i64,
@@ -27,43 +27,43 @@ pub struct Bill {
     pub currency: String,
 }
 
-/// What the database has of it.
+/// The prices that the database has for a claim.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tariff {
-    /// The claim's seats: the price of each label.
+pub struct StoredPrices {
+    /// The price of each label of the claim.
     pub prices: HashMap<String, i64>,
     /// The schedule's currency.
     pub currency: String,
 }
 
-/// Judges one answer: `told` is `None` if it cannot be read, `found` if what it names does not exist.
+/// Checks one answer. `recorded` is `None` if it cannot be decoded, `stored` if what it names does not exist.
 #[must_use]
 pub fn check(
     request: &RequestKey,
-    told: Option<&RecordedEffect>,
-    found: Option<&Tariff>,
+    recorded: Option<&RecordedEffect>,
+    stored: Option<&StoredPrices>,
 ) -> Option<Violation> {
     let violation = |invariant, expected: String, found: String| {
         let subject = Subject::Answer(request.clone());
-        let schedule = told.and_then(|told| told.resource.schedule());
+        let schedule = recorded.and_then(|recorded| recorded.resource.schedule());
         Some(Violation { invariant, schedule, subject, expected, found })
     };
-    let Some(told) = told else {
+    let Some(recorded) = recorded else {
         let (expected, found) = ("an answer of this service", "something else");
         return violation(Invariant::RowIsReadable, expected.into(), found.into());
     };
-    let Some(tariff) = found else {
-        let expected = format!("what it tells of to exist: {}", name(&told.resource));
+    let Some(stored) = stored else {
+        let expected = format!("{} to exist, as the answer says", name(&recorded.resource));
         return violation(Invariant::AnswerHasItsEffect, expected, "nothing".into());
     };
-    let bill = told.bill.as_ref()?;
-    let is_priced = bill.seats.iter().all(|(label, price)| tariff.prices.get(label) == Some(price));
+    let bill = recorded.bill.as_ref()?;
+    let is_priced = bill.seats.iter().all(|(label, price)| stored.prices.get(label) == Some(price));
     let sum: i64 = bill.seats.iter().map(|(_, price)| price).sum();
-    if is_priced && sum == bill.amount && bill.currency == tariff.currency {
+    if is_priced && sum == bill.amount && bill.currency == stored.currency {
         return None;
     }
     let expected =
-        format!("the prices of {}: {:?} {}", name(&told.resource), tariff.prices, tariff.currency);
+        format!("the prices of {}: {:?} {}", name(&recorded.resource), stored.prices, stored.currency);
     let found = format!("{:?}, {} {} together", bill.seats, bill.amount, bill.currency);
     violation(Invariant::AnswerAddsUp, expected, found)
 }

@@ -8,8 +8,8 @@ use super::schedule::ScheduleAudit;
 use super::{Invariant, Subject};
 
 impl ScheduleAudit {
-    /// Takes a booking, with the sales of the seats that it lists (seat, whether live), and with the booking
-    /// that its hold names. The sales are in ascending order.
+    /// Adds a booking, with the sales of the seats that it lists (seat, whether live; ascending), and with the
+    /// booking that its hold became.
     pub fn booking(
         &mut self,
         row: &BookingRow,
@@ -33,25 +33,23 @@ impl ScheduleAudit {
         });
         for number in unsold(sorted(&row.seats), sales.iter().map(|(number, _)| *number)) {
             let expected = format!("a sale of it to {}, which lists it", row.id);
-            let found = "none, live or ended".to_owned();
-            self.seat_note(Invariant::BookingHasItsSeats, number, expected, found);
+            let found = "none, live or ended";
+            self.report_seat(Invariant::BookingHasItsSeats, number, expected, found);
         }
         for (number, _) in sales.iter().filter(|(_, live)| *live) {
-            self.explain(*number, |state| state.names_booking(row.id.uuid));
+            self.add_claim(*number, |state| state.names_booking(row.id.uuid));
         }
         if let Some(hold) = row.hold
             && hold_became != Some(row.id)
         {
             let expected = format!("hold {hold} to have become this booking");
-            let found = match hold_became {
-                Some(other) => format!("it became {other}"),
-                None => "it became none".to_owned(),
-            };
-            self.note(Invariant::HoldEndsOnce, subject(), expected, found);
+            let other = hold_became.map_or_else(|| "none".to_owned(), |other| other.to_string());
+            let found = format!("it became {other}");
+            self.report(Invariant::HoldEndsOnce, subject(), expected, found);
         }
     }
 
-    /// Takes a hold, with its count of seats as written, and with the booking it became, if that exists.
+    /// Adds a hold, with its count of seats as written, and with the booking it became, if that exists.
     pub fn hold(&mut self, row: &HoldRow, seat_count: u32, booking: Option<&BookingRow>) {
         let subject = || Subject::Hold(row.id);
         self.check_size(&row.seats, subject);
@@ -60,28 +58,19 @@ impl ScheduleAudit {
             (format!("seat_count {}", row.seats.len()), seat_count.to_string())
         });
         self.check_end(row, booking);
-        if row.status != HoldStatus::Held {
-            return;
-        }
-        let own = SeatState::Held { hold: row.id.uuid, until: row.until };
-        for number in &row.seats {
-            self.explain(*number, |state| state == own);
-            let state = self.seats.get(number.0 as usize).map(|seat| seat.state);
-            // What time has ended may be anybody's by now; a written end may be moved by an outage only
-            // to a later time.
-            if row.until > self.facts.now && state != Some(own) {
-                let expected = format!("held by {} until {}", row.id, row.until.0);
-                let found = state.map_or_else(|| "no such seat".into(), |s| self.describe(s));
-                self.seat_note(Invariant::HoldHasItsSeats, *number, expected, found);
-            }
+        if row.status == HoldStatus::Held {
+            let own = SeatState::Held { hold: row.id.uuid, until: row.until };
+            // The seats of an expired hold may have other claims. An outage only moves an end to a later time.
+            let must_own = row.until > self.facts.now;
+            let expected = || format!("held by {} until {}", row.id, row.until.0);
+            self.check_claim(&row.seats, own, must_own, Invariant::HoldHasItsSeats, expected);
         }
     }
 
     fn check_end(&mut self, row: &HoldRow, booking: Option<&BookingRow>) {
         let subject = || Subject::Hold(row.id);
-        let became = row.booking.is_some();
         let confirmed = row.status == HoldStatus::Confirmed;
-        self.require(confirmed == became, Invariant::HoldEndsOnce, subject, || {
+        self.require(confirmed == row.booking.is_some(), Invariant::HoldEndsOnce, subject, || {
             let expected = "a booking if and only if it was confirmed".to_owned();
             (expected, format!("status {:?}, booking {:?}", row.status, row.booking))
         });
@@ -98,26 +87,37 @@ impl ScheduleAudit {
                     "a booking of {:?} for {}, seats {:?}",
                     booking.hold,
                     booking.customer.as_str(),
-                    numbers(&booking.seats)
+                    booking.seats.iter().map(|seat| seat.0).collect::<Vec<_>>()
                 ),
             };
             (format!("booking {id} of this hold, its seats and its customer"), found)
         });
     }
 
-    /// Takes a block.
+    /// Adds a block.
     pub fn block(&mut self, row: &BlockRow) {
-        if row.lifted {
-            return;
+        if !row.lifted {
+            let own = SeatState::Blocked { block: row.id.uuid };
+            let expected = || format!("blocked by {}", row.id);
+            self.check_claim(&row.seats, own, true, Invariant::BlockHasItsSeats, expected);
         }
-        let own = SeatState::Blocked { block: row.id.uuid };
-        for number in &row.seats {
-            self.explain(*number, |state| state == own);
+    }
+
+    /// Checks that the seats of a claim have its state, if they must.
+    fn check_claim(
+        &mut self,
+        seats: &[SeatNumber],
+        own: SeatState,
+        must_own: bool,
+        invariant: Invariant,
+        expected: impl Fn() -> String,
+    ) {
+        for number in seats {
+            self.add_claim(*number, |state| state == own);
             let state = self.seats.get(number.0 as usize).map(|seat| seat.state);
-            if state != Some(own) {
-                let expected = format!("blocked by {}", row.id);
+            if must_own && state != Some(own) {
                 let found = state.map_or_else(|| "no such seat".into(), |s| self.describe(s));
-                self.seat_note(Invariant::BlockHasItsSeats, *number, expected, found);
+                self.report_seat(invariant, *number, expected(), found);
             }
         }
     }
@@ -131,12 +131,7 @@ impl ScheduleAudit {
     }
 }
 
-fn numbers(seats: &[SeatNumber]) -> Vec<u32> {
-    seats.iter().map(|seat| seat.0).collect()
-}
-
-/// A list in ascending order without repeats. It was written so; a list that somebody has changed by hand
-/// may be otherwise.
+/// A list in ascending order without repeats. It was written so, but may have been changed by hand.
 fn sorted(seats: &[SeatNumber]) -> impl Iterator<Item = SeatNumber> {
     let mut sorted = seats.to_vec();
     sorted.sort_unstable();
@@ -144,7 +139,7 @@ fn sorted(seats: &[SeatNumber]) -> impl Iterator<Item = SeatNumber> {
     sorted.into_iter()
 }
 
-/// The seats listed that were not sold. Both lists are ascending, and each is walked through once.
+/// The seats listed that were not sold. Both lists are ascending and are read once.
 fn unsold(
     listed: impl Iterator<Item = SeatNumber>,
     sold: impl Iterator<Item = SeatNumber>,

@@ -1,9 +1,9 @@
 //! What must be true of a database at any moment, as checks over rows.
 //!
-//! The rows of one schedule are shown to a [`schedule::ScheduleAudit`] page by page, all of one snapshot;
-//! recorded answers are judged one by one by [`answer`]. Nothing here decides a sale, and no decision of a
-//! sale is used here: an auditor that shares decisions with the audited repeats its mistakes. It does share
-//! the decoding of rows (`src/store/connection/rows.rs`) and the constant of [`super::version`].
+//! A [`schedule::ScheduleAudit`] checks the rows of one schedule page by page, all of one snapshot; [`answer`]
+//! checks the recorded answers one by one. The audit uses no code that decides a sale, or it would repeat the
+//! mistakes of that code. It shares the decoding of rows (`src/store/connection/rows.rs`) and the constant of
+//! [`super::version`].
 
 pub mod answer;
 mod claims;
@@ -12,73 +12,59 @@ pub mod schedule;
 
 use std::fmt;
 
+use strum::{AsRefStr, VariantArray, VariantNames};
+
 use super::command::RequestKey;
 use super::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
 
-/// Declares the invariants with their names and what they promise.
-macro_rules! invariants {
-    ($($(#[doc = $promise:literal])+ $variant:ident = $name:literal),+ $(,)?) => {
-        /// What is audited. The names are for ever: alerts are written on them.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Invariant {
-            $($(#[doc = $promise])+ $variant,)+
-        }
-
-        impl Invariant {
-            /// Every invariant.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// Their names, in the same order.
-            pub const NAMES: &'static [&'static str] = &[$($name),+];
-
-            /// The name in metrics and reports.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)+
-                }
-            }
-        }
-    };
-}
-
-invariants! {
+/// What is audited. The names never change, since alerts use them.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, AsRefStr, VariantArray, VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
+pub enum Invariant {
     /// A schedule has the seats of its plan, numbered without a gap, and a version row.
-    ScheduleIsComplete = "schedule_is_complete",
+    ScheduleIsComplete,
     /// A seat belongs to at most one live booking.
-    SeatIsSoldOnce = "seat_is_sold_once",
-    /// A seat that is not for sale names a claim that lives and lists it.
-    SeatHasItsClaim = "seat_has_its_claim",
+    SeatIsSoldOnce,
+    /// A seat that is not for sale names an active claim that lists it.
+    SeatHasItsClaim,
     /// A booking's list, its sales, its count, its status and the seats that name it agree.
-    BookingHasItsSeats = "booking_has_its_seats",
-    /// A hold in its time has all its seats until the same end.
-    HoldHasItsSeats = "hold_has_its_seats",
+    BookingHasItsSeats,
+    /// A hold that has not expired has all its seats until the same time.
+    HoldHasItsSeats,
     /// A block that is not lifted has all its seats.
-    BlockHasItsSeats = "block_has_its_seats",
+    BlockHasItsSeats,
     /// A hold ends once: it became the one booking that names it, or none.
-    HoldEndsOnce = "hold_ends_once",
+    HoldEndsOnce,
     /// The journal has every version from the second to the schedule's own.
-    JournalIsGapless = "journal_is_gapless",
+    JournalIsGapless,
     /// The journal adds up to the seats.
-    JournalAddsUp = "journal_adds_up",
+    JournalAddsUp,
     /// A journal entry's batch is on record while such records are kept.
-    JournalHasItsBatch = "journal_has_its_batch",
+    JournalHasItsBatch,
     /// No version is above the schedule's own.
-    VersionIsTheNewest = "version_is_the_newest",
+    VersionIsTheNewest,
     /// No hold or booking was granted more seats than the schedule allows.
-    SizeLimitIsKept = "size_limit_is_kept",
+    SizeLimitIsKept,
     /// No customer has more seats than the schedule allows.
-    CustomerLimitIsKept = "customer_limit_is_kept",
-    /// An answer under a key speaks of something that exists.
-    AnswerHasItsEffect = "answer_has_its_effect",
+    CustomerLimitIsKept,
+    /// What an answer under a key names exists.
+    AnswerHasItsEffect,
     /// The prices and the total of an answer are those of the seats.
-    AnswerAddsUp = "answer_adds_up",
-    /// Every row is one that some version of this program can have written.
-    RowIsReadable = "row_is_readable",
+    AnswerAddsUp,
+    /// Every row is one that a version of this program can have written.
+    RowIsReadable,
 }
 
-/// What a violation is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl Invariant {
+    /// Every invariant.
+    pub const ALL: &'static [Self] = <Self as VariantArray>::VARIANTS;
+}
+
+/// What a violation is about; the text is its kind, as one word.
+#[derive(Debug, Clone, PartialEq, Eq, AsRefStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Subject {
     /// The schedule as a whole.
     Schedule,
@@ -100,39 +86,23 @@ pub enum Subject {
     Row(&'static str, String),
 }
 
-/// One thing that is not as it must be.
+/// A broken invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// What was promised.
+    /// Which invariant.
     pub invariant: Invariant,
-    /// Of which schedule, where it is one schedule's.
+    /// In which schedule; `None` if it belongs to none.
     pub schedule: Option<ScheduleId>,
-    /// Of what.
+    /// What it is about.
     pub subject: Subject,
-    /// What should have been there.
+    /// What the invariant requires.
     pub expected: String,
-    /// What is.
+    /// What the database has.
     pub found: String,
 }
 
 impl Subject {
-    /// The kind of thing, one word.
-    #[must_use]
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Schedule => "schedule",
-            Self::Seat(..) => "seat",
-            Self::Hold(_) => "hold",
-            Self::Booking(_) => "booking",
-            Self::Block(_) => "block",
-            Self::Journal(_) => "journal",
-            Self::Customer(_) => "customer",
-            Self::Answer(_) => "answer",
-            Self::Row(..) => "row",
-        }
-    }
-
-    /// Which of its kind; empty for a schedule, which the violation names already.
+    /// Its identifier; empty for a schedule, which the violation names already.
     #[must_use]
     pub fn id(&self) -> String {
         match self {
@@ -151,12 +121,12 @@ impl Subject {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.invariant.as_str())?;
+        write!(f, "{}", self.invariant.as_ref())?;
         if let Some(schedule) = self.schedule {
             write!(f, ", schedule {schedule}")?;
         }
         if self.subject != Subject::Schedule {
-            write!(f, ", {} {}", self.subject.kind(), self.subject.id())?;
+            write!(f, ", {} {}", self.subject.as_ref(), self.subject.id())?;
         }
         write!(f, ": expected {}, found {}", self.expected, self.found)
     }

@@ -1,20 +1,20 @@
-//! The audit of one schedule. Its seats are kept, a hundred thousand at most; its claims and its journal
-//! pass by page after page.
+//! The audit of one schedule. Its seats, a hundred thousand at most, are kept in memory; its claims and its
+//! journal are read page by page.
 
 use uuid::Uuid;
 
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::{BookingId, ScheduleId, SeatNumber};
 use crate::domain::rows::BookedSeat;
-use crate::domain::seat::{SeatRow, SeatState};
+use crate::domain::seat::{SeatRow, SeatState, status_name};
 
-use super::replay::{JournalledState, Replay, told};
+use super::replay::{JournalledState, Replay, journalled};
 use super::{Invariant, Subject, Violation};
 
-/// What is known of a schedule before its seats are read.
+/// What is read of a schedule before its seats.
 #[derive(Debug, Clone, Copy)]
 pub struct ScheduleFacts {
-    /// Which.
+    /// Its identifier.
     pub id: ScheduleId,
     /// How many seats it was created with.
     pub seats: u32,
@@ -26,101 +26,99 @@ pub struct ScheduleFacts {
     pub now: EpochMs,
 }
 
-/// An entry of the journal, and whether its batch is on record; `None` if the record may have been purged.
+/// An entry of the journal.
 #[derive(Debug, Clone)]
 pub struct JournalFact {
     /// The version it leads to.
     pub version: i64,
-    /// Whether the batch is known.
+    /// Whether its batch is on record; `None` if the record may have been purged.
     pub has_batch: Option<bool>,
-    /// What it says.
+    /// The seats written, with their states.
     pub changes: Vec<(SeatNumber, SeatState)>,
 }
 
-/// The audit of one schedule in progress. Show it the seats first, then everything else in any order,
-/// then [`finish`](Self::finish).
+/// The audit of one schedule in progress. Add the seats first, then everything else in any order, then
+/// call [`finish`](Self::finish).
 pub struct ScheduleAudit {
     pub(super) facts: ScheduleFacts,
     pub(super) seats: Vec<Seat>,
     replay: Replay,
     found: Vec<Violation>,
-    /// Sales shown, and those of them that their bookings list.
     sales: u64,
+    /// Those of the sales that their bookings list.
     sales_listed: u64,
 }
 
 pub(super) struct Seat {
     label: String,
     pub(super) state: SeatState,
-    /// Live sales seen.
-    sales: u32,
-    /// Whether the claim that it names was seen, alive and listing it.
-    explained: bool,
+    live_sales: u32,
+    /// Whether an active claim was added that the seat names and that lists the seat.
+    has_claim: bool,
 }
 
 impl ScheduleAudit {
-    /// Begins.
+    /// An audit without rows.
     #[must_use]
     pub fn new(facts: ScheduleFacts) -> Self {
         let replay = Replay::new(facts.seats as usize);
         Self { facts, seats: Vec::new(), replay, found: Vec::new(), sales: 0, sales_listed: 0 }
     }
 
-    /// What was found since this was last asked.
+    /// Removes and returns the violations found so far.
     pub fn take_found(&mut self) -> Vec<Violation> {
         std::mem::take(&mut self.found)
     }
 
-    /// How many seats were shown.
+    /// How many seats were added.
     #[must_use]
     pub fn seat_count(&self) -> usize {
         self.seats.len()
     }
 
-    /// Takes the next seat, in the order of the numbers.
+    /// Adds the next seat, in the order of the numbers.
     pub fn seat(&mut self, number: SeatNumber, row: SeatRow) {
         let next = self.seats.len();
-        if number.0 as usize != next {
-            self.note(
-                Invariant::ScheduleIsComplete,
-                Subject::Seat(number, row.label.clone()),
-                format!("seat number {next} next"),
-                format!("number {}", number.0),
-            );
-        }
-        self.seats.push(Seat { label: row.label, state: row.state, sales: 0, explained: false });
+        let subject = || Subject::Seat(number, row.label.clone());
+        self.require(number.0 as usize == next, Invariant::ScheduleIsComplete, subject, || {
+            (format!("seat number {next} next"), format!("number {}", number.0))
+        });
+        self.seats.push(Seat {
+            label: row.label,
+            state: row.state,
+            live_sales: 0,
+            has_claim: false,
+        });
     }
 
-    /// Takes a sale.
+    /// Adds a sale.
     pub fn sale(&mut self, sale: BookedSeat) {
         self.sales += 1;
-        let number = sale.seat.1;
-        let booking = BookingId { schedule: self.facts.id, uuid: sale.booking };
         if sale.released_at.is_some() {
             return;
         }
+        let number = sale.seat.1;
+        let booking = BookingId { schedule: self.facts.id, uuid: sale.booking };
         let Some(seat) = self.seats.get_mut(number.0 as usize) else {
-            let expected = "a seat of the schedule".to_owned();
             let found = format!("none of this number, sold to {booking}");
-            self.seat_note(Invariant::BookingHasItsSeats, number, expected, found);
-            return;
+            let expected = "a seat of the schedule";
+            return self.report_seat(Invariant::BookingHasItsSeats, number, expected, found);
         };
-        seat.sales += 1;
-        let (sales, state) = (seat.sales, seat.state);
+        seat.live_sales += 1;
+        let (sales, state) = (seat.live_sales, seat.state);
         if sales > 1 {
             let found = format!("{sales}, one of them to {booking}");
-            let expected = "one live sale at most".to_owned();
-            self.seat_note(Invariant::SeatIsSoldOnce, number, expected, found);
+            self.report_seat(Invariant::SeatIsSoldOnce, number, "one live sale at most", found);
         }
         if !state.names_booking(sale.booking) {
             let expected = format!("the seat sold to {booking}, as its sale says");
             let found = self.describe(state);
-            self.seat_note(Invariant::BookingHasItsSeats, number, expected, found);
+            self.report_seat(Invariant::BookingHasItsSeats, number, expected, found);
         }
     }
 
-    /// How many sales are listed by no booking, once all sales and bookings were shown. The reader
-    /// of the rows looks for them only if there are any.
+    /// How many sales no booking lists, once all sales and bookings were added. Only if there are any does
+    /// the reader of the rows have to find them.
     #[must_use]
     pub fn unlisted_sales(&self) -> u64 {
         self.sales.saturating_sub(self.sales_listed)
@@ -130,78 +128,74 @@ impl ScheduleAudit {
         self.sales_listed += sales as u64;
     }
 
-    /// Takes a sale that its booking does not list, and whether there is such a booking.
+    /// Adds a sale that its booking does not list; `exists` says whether there is such a booking.
     pub fn unlisted_sale(&mut self, (number, booking): (SeatNumber, Uuid), exists: bool) {
         let booking = BookingId { schedule: self.facts.id, uuid: booking };
         let expected = format!("booking {booking} to list it");
         let found = if exists { "a booking that does not list it" } else { "no such booking" };
-        self.seat_note(Invariant::BookingHasItsSeats, number, expected, found.to_owned());
+        self.report_seat(Invariant::BookingHasItsSeats, number, expected, found);
     }
 
-    /// Takes the next entry of the journal, in the order of the versions.
+    /// Adds the next entry of the journal, in the order of the versions.
     pub fn journal(&mut self, entry: &JournalFact) {
         let before = self.replay.version();
         let subject = || Subject::Journal(entry.version);
-        let follows = self.replay.take(entry.version, &entry.changes);
+        let follows = self.replay.apply(entry.version, &entry.changes);
         self.require(follows, Invariant::JournalIsGapless, subject, || {
             (format!("version {} next", before + 1), format!("version {}", entry.version))
         });
-        let known = entry.has_batch != Some(false);
-        self.require(known, Invariant::JournalHasItsBatch, subject, || {
+        let has_batch = entry.has_batch != Some(false);
+        self.require(has_batch, Invariant::JournalHasItsBatch, subject, || {
             ("its batch on record".to_owned(), "no such batch".to_owned())
         });
     }
 
-    /// Compares what has passed by with the seats.
+    /// Compares the seats with the claims and the journal.
     pub fn finish(&mut self) {
-        let count = self.seats.len();
-        let seats = self.facts.seats;
-        let complete = count == seats as usize;
+        let (count, seats) = (self.seats.len(), self.facts.seats);
         let schedule = || Subject::Schedule;
-        self.require(complete, Invariant::ScheduleIsComplete, schedule, || {
+        self.require(count == seats as usize, Invariant::ScheduleIsComplete, schedule, || {
             (format!("{seats} seats"), count.to_string())
         });
         self.finish_versions();
-        for number in 0..count {
-            let Some(seat) = self.seats.get(number) else { continue };
-            let (state, explained) = (seat.state, seat.explained);
-            let number = SeatNumber(u32::try_from(number).unwrap_or(u32::MAX));
-            if !explained && state != SeatState::Available {
-                let expected = "a claim that lives and lists it".to_owned();
+        for index in 0..count {
+            let Some(seat) = self.seats.get(index) else { continue };
+            let (state, has_claim) = (seat.state, seat.has_claim);
+            let number = SeatNumber(u32::try_from(index).unwrap_or(u32::MAX));
+            if !has_claim && state != SeatState::Available {
                 let found = self.describe(state);
-                self.seat_note(Invariant::SeatHasItsClaim, number, expected, found);
+                let expected = "an active claim that lists it";
+                self.report_seat(Invariant::SeatHasItsClaim, number, expected, found);
             }
-            let replayed = self.replay.state(number.0 as usize);
-            if let Some(replayed) = replayed.filter(|replayed| *replayed != told(state)) {
-                let (expected, found) = (in_words(replayed), in_words(told(state)));
-                let expected = format!("{expected}, as the journal says");
-                self.seat_note(Invariant::JournalAddsUp, number, expected, found);
+            let own = journalled(state);
+            if let Some(replayed) = self.replay.state(index).filter(|replayed| *replayed != own) {
+                let expected = format!("{}, as the journal says", shown(replayed));
+                self.report_seat(Invariant::JournalAddsUp, number, expected, shown(own));
             }
         }
     }
 
     fn finish_versions(&mut self) {
-        let schedule = || Subject::Schedule;
         let Some(version) = self.facts.version else {
-            let (expected, found) = ("a version row".to_owned(), "none".to_owned());
-            self.note(Invariant::ScheduleIsComplete, schedule(), expected, found);
-            return;
+            let invariant = Invariant::ScheduleIsComplete;
+            return self.report(invariant, Subject::Schedule, "a version row", "none");
         };
         let last = self.replay.version();
-        let expected = format!("a version of {last} or above, where the journal ends");
-        let found = format!("version {version}");
         if version < last {
-            self.note(Invariant::VersionIsTheNewest, schedule(), expected, found);
+            let expected = format!("a version of {last} or above, where the journal ends");
+            let found = format!("version {version}");
+            self.report(Invariant::VersionIsTheNewest, Subject::Schedule, expected, found);
         } else if !self.replay.is_followed_by(version) {
             let expected = format!("the journal to lead to version {version}");
             let found = format!("its end at {last}");
-            self.note(Invariant::JournalIsGapless, schedule(), expected, found);
+            self.report(Invariant::JournalIsGapless, Subject::Schedule, expected, found);
         }
     }
 
-    pub(super) fn explain(&mut self, number: SeatNumber, names: impl Fn(SeatState) -> bool) {
+    /// Records that an active claim lists the seat, if the seat `names` the claim.
+    pub(super) fn add_claim(&mut self, number: SeatNumber, names: impl Fn(SeatState) -> bool) {
         if let Some(seat) = self.seats.get_mut(number.0 as usize) {
-            seat.explained |= names(seat.state);
+            seat.has_claim |= names(seat.state);
         }
     }
 
@@ -226,36 +220,36 @@ impl ScheduleAudit {
     ) {
         if !holds {
             let (expected, found) = expected_and_found();
-            self.note(invariant, subject(), expected, found);
+            self.report(invariant, subject(), expected, found);
         }
     }
 
-    pub(super) fn seat_note(
+    pub(super) fn report_seat(
         &mut self,
         invariant: Invariant,
         number: SeatNumber,
-        expected: String,
-        found: String,
+        expected: impl Into<String>,
+        found: impl Into<String>,
     ) {
         let label = self.seats.get(number.0 as usize).map(|seat| seat.label.clone());
-        let subject = Subject::Seat(number, label.unwrap_or_default());
-        self.note(invariant, subject, expected, found);
+        self.report(invariant, Subject::Seat(number, label.unwrap_or_default()), expected, found);
     }
 
-    pub(super) fn note(
+    pub(super) fn report(
         &mut self,
         invariant: Invariant,
         subject: Subject,
-        expected: String,
-        found: String,
+        expected: impl Into<String>,
+        found: impl Into<String>,
     ) {
         let schedule = Some(self.facts.id);
+        let (expected, found) = (expected.into(), found.into());
         self.found.push(Violation { invariant, schedule, subject, expected, found });
     }
 }
 
-fn in_words((code, until): JournalledState) -> String {
-    let state = crate::domain::seat::status_name(code).unwrap_or("unknown");
+fn shown((code, until): JournalledState) -> String {
+    let state = status_name(code).unwrap_or("unknown");
     match until {
         Some(until) => format!("{state} until {}", until.0),
         None => state.to_owned(),

@@ -11,120 +11,110 @@ use crate::domain::seat::SeatState;
 use super::state::DecisionState;
 use super::take::lost_seats;
 
-/// Never shortens; never beyond the longest life counted from the grant.
+/// Extends a hold. It never expires earlier than before, nor later than `hold_ttl_max` after its creation.
 pub(super) fn extend(
-    working: &mut DecisionState,
+    batch: &mut DecisionState,
     id: HoldId,
     ttl: Option<Duration>,
 ) -> Result<Effect, Rejection> {
-    let mut row = find_hold(working, id)?;
+    let mut row = batch.find_hold(id)?;
     match row.status {
         HoldStatus::Confirmed => return Err(Rejection::HoldConfirmed),
         HoldStatus::Released => return Err(Rejection::HoldReleased),
         HoldStatus::Expired => return Err(Rejection::HoldExpired(Vec::new())),
         HoldStatus::Held => {}
     }
-    let end = working.ends_at(&row);
-    if end <= working.now {
+    let expires_at = batch.expires_at(&row);
+    if expires_at <= batch.now {
         return Err(Rejection::HoldExpired(Vec::new()));
     }
-    // An outage found late can stretch a hold over seats that were sold in the meantime.
-    let lost = lost_seats(working, &row);
+    // An outage that was found late can extend a hold whose seats were sold in the meantime.
+    let lost = lost_seats(batch, &row);
     if !lost.is_empty() {
         return Err(Rejection::HoldExpired(lost));
     }
-    let life = ttl.unwrap_or(working.rules(id.schedule)?.hold_ttl);
-    let cap = row.created_at.plus(working.policy.hold_ttl_max);
-    let until = working.now.plus(life).min(cap);
-    if until > end {
+    let life = ttl.unwrap_or(batch.rules(id.schedule)?.hold_ttl);
+    let cap = row.created_at.plus(batch.policy.hold_ttl_max);
+    let until = batch.now.plus(life).min(cap);
+    if until > expires_at {
         row.until = until;
         let state = SeatState::Held { hold: id.uuid, until };
         for number in &row.seats {
             let key = (id.schedule, *number);
-            if working.state(key).is_some_and(|state| state.names_hold(id.uuid)) {
-                working.set_seat(key, state);
+            if batch.state(key).is_some_and(|state| state.names_hold(id.uuid)) {
+                batch.set_seat(key, state);
             }
         }
-        working.put_hold(row.clone());
+        batch.put_hold(row.clone());
     }
-    Ok(Effect::Extended(working.view_hold(row)?))
+    Ok(Effect::Extended(batch.hold_view(row)?))
 }
 
-/// A hold that time has ended is released all the same, whether or not a sweep has marked it: its owner
-/// wants it gone, and a late confirm must not find it.
-pub(super) fn release(working: &mut DecisionState, id: HoldId) -> Result<Effect, Rejection> {
-    let row = find_hold(working, id)?;
+/// Releases a hold, also an expired one: a late confirm must not find it.
+pub(super) fn release(batch: &mut DecisionState, id: HoldId) -> Result<Effect, Rejection> {
+    let row = batch.find_hold(id)?;
     match row.status {
         HoldStatus::Confirmed => Err(Rejection::HoldConfirmed),
         HoldStatus::Released => Ok(Effect::Released(row)),
         HoldStatus::Held | HoldStatus::Expired => {
-            Ok(Effect::Released(end_hold(working, row, HoldStatus::Released)))
+            Ok(Effect::Released(end_hold(batch, row, HoldStatus::Released)))
         }
     }
 }
 
-/// Seats that somebody else took over meanwhile are not touched.
-pub(super) fn expire(working: &mut DecisionState, id: HoldId) -> Result<Effect, Rejection> {
-    let row = find_hold(working, id)?;
-    if row.status == HoldStatus::Held && working.ends_at(&row) <= working.now {
-        end_hold(working, row, HoldStatus::Expired);
+/// Marks an expired hold. Seats that have another claim by now are not changed.
+pub(super) fn expire(batch: &mut DecisionState, id: HoldId) -> Result<Effect, Rejection> {
+    let row = batch.find_hold(id)?;
+    if row.status == HoldStatus::Held && batch.expires_at(&row) <= batch.now {
+        end_hold(batch, row, HoldStatus::Expired);
     }
     Ok(Effect::Expired)
 }
 
 pub(super) fn cancel(
-    working: &mut DecisionState,
+    batch: &mut DecisionState,
     id: BookingId,
     seats: Option<&[SeatNumber]>,
 ) -> Result<Effect, Rejection> {
-    let row = working.rows.bookings.get(&id).cloned();
-    let mut row = row.ok_or(Rejection::NotFound("booking"))?;
-    let wanted = seats.unwrap_or(&row.seats).to_vec();
-    let foreign: Vec<String> = wanted
+    let mut row = batch.find_booking(id)?;
+    let seats = seats.unwrap_or(&row.seats).to_vec();
+    let foreign: Vec<String> = seats
         .iter()
         .filter(|number| !row.seats.contains(number))
-        .map(|number| match working.rows.seats.get(&(id.schedule, *number)) {
-            Some(seat) => seat.label.clone(),
-            None => format!("#{}", number.0),
-        })
+        .map(|number| batch.label((id.schedule, *number)))
         .collect();
     if !foreign.is_empty() {
         return Err(Rejection::NotInBooking(foreign));
     }
-    let freed = working.free_seats(id.schedule, &wanted, |state| state.names_booking(id.uuid));
+    let freed = batch.free_seats(id.schedule, &seats, |state| state.names_booking(id.uuid));
     if !freed.is_empty() {
         for key in &freed {
-            working.end_booked_seat(*key, id.uuid);
+            batch.end_booked_seat(*key, id.uuid);
         }
         let count = u32::try_from(freed.len()).unwrap_or(u32::MAX);
         row.live_seats = row.live_seats.saturating_sub(count);
         if row.live_seats == 0 {
             row.status = BookingStatus::Cancelled;
-            row.cancelled_at = Some(working.now);
+            row.cancelled_at = Some(batch.now);
         }
-        working.put_booking(row.clone());
+        batch.put_booking(row.clone());
     }
-    Ok(Effect::Cancelled(working.view_booking(row)?))
+    Ok(Effect::Cancelled(batch.booking_view(row)?))
 }
 
-pub(super) fn unblock(working: &mut DecisionState, id: BlockId) -> Result<Effect, Rejection> {
-    let row = working.rows.blocks.get(&id).cloned();
-    let mut row = row.ok_or(Rejection::NotFound("block"))?;
+pub(super) fn unblock(batch: &mut DecisionState, id: BlockId) -> Result<Effect, Rejection> {
+    let mut row = batch.find_block(id)?;
     if !row.lifted {
-        working.free_seats(id.schedule, &row.seats, |state| state.names_block(id.uuid));
+        batch.free_seats(id.schedule, &row.seats, |state| state.names_block(id.uuid));
         row.lifted = true;
-        working.put_block(row);
+        batch.put_block(row);
     }
     Ok(Effect::Unblocked)
 }
 
-fn find_hold(working: &DecisionState, id: HoldId) -> Result<HoldRow, Rejection> {
-    working.rows.holds.get(&id).cloned().ok_or(Rejection::NotFound("hold"))
-}
-
-fn end_hold(working: &mut DecisionState, mut row: HoldRow, status: HoldStatus) -> HoldRow {
-    working.free_seats(row.id.schedule, &row.seats, |state| state.names_hold(row.id.uuid));
+fn end_hold(batch: &mut DecisionState, mut row: HoldRow, status: HoldStatus) -> HoldRow {
+    batch.free_seats(row.id.schedule, &row.seats, |state| state.names_hold(row.id.uuid));
     row.status = status;
-    working.put_hold(row.clone());
+    batch.put_hold(row.clone());
     row
 }

@@ -1,4 +1,4 @@
-//! What holds for every sequence of batches: random scripts are played on tables in memory.
+//! Properties of every sequence of batches: random scripts are played on tables in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,13 +49,13 @@ proptest! {
     }
 
     #[test]
-    fn an_answer_says_what_was_written(script in script()) {
+    fn an_answer_has_what_was_written(script in script()) {
         play_singly(&script, answers_are_true)?;
     }
 
     #[test]
-    fn every_command_gets_what_it_deserves(script in script()) {
-        play_singly(&script, deserved)?;
+    fn every_command_has_the_outcome_of_the_oracle(script in script()) {
+        play_singly(&script, expected_outcome)?;
     }
 
     #[test]
@@ -70,7 +70,7 @@ proptest! {
     }
 
     #[test]
-    fn the_journal_tells_every_version(script in script()) {
+    fn the_journal_has_every_version(script in script()) {
         play(&script, versions_count_batches)?;
     }
 
@@ -95,7 +95,7 @@ proptest! {
     }
 }
 
-/// The same scripts every time: the properties above are about something.
+/// The same scripts every time. They have every kind of command and outcome, so the properties test something.
 #[test]
 fn the_scripts_make_everything_happen() {
     let mut runner = TestRunner::deterministic();
@@ -115,13 +115,13 @@ fn the_scripts_make_everything_happen() {
     assert!(rare.is_empty(), "too rare: {rare:?} of {counts:?}");
 }
 
-fn deserved(single: &Single<'_>) -> TestCaseResult {
+fn expected_outcome(single: &Single<'_>) -> TestCaseResult {
     if single.key_has_an_answer() {
         return Ok(());
     }
-    let refused = oracle::deserved(single.before, single.now, single.command);
+    let refused = oracle::expected_outcome(single.before, single.now, single.command);
     match single.outcome {
-        Outcome::Refused(refusal) => prop_assert_eq!(Some(refusal), refused.as_ref()),
+        Outcome::Refused(rejection) => prop_assert_eq!(Some(rejection), refused.as_ref()),
         outcome => prop_assert_eq!(None, refused, "{:?} of {:?}", outcome, single.command),
     }
     Ok(())
@@ -158,8 +158,8 @@ fn answered_once(
     Ok(())
 }
 
-/// A version more for each schedule of which a command changed a seat, and none for any other; the
-/// journal names exactly those seats and leads to exactly the states there are.
+/// Each schedule of which a command changed a seat gets one version, and no other does; the journal has exactly
+/// those seats and leads to exactly their states.
 fn versions_count_batches(step: &ScriptStep<'_>) -> TestCaseResult {
     let alone = step.one_by_one()?;
     let changed = |single: &Single<'_>| -> Vec<SeatKey> {
@@ -178,10 +178,10 @@ fn versions_count_batches(step: &ScriptStep<'_>) -> TestCaseResult {
         let journal = step.after.journal.iter().filter(|((of, _), _)| of == schedule);
         let versions: Vec<_> = journal.clone().map(|((_, version), _)| *version).collect();
         prop_assert_eq!(versions, (1..=row.version).collect::<Vec<_>>());
-        let told: BTreeMap<_, _> = journal.flat_map(|(_, changes)| changes.clone()).collect();
+        let journalled: BTreeMap<_, _> = journal.flat_map(|(_, changes)| changes.clone()).collect();
         let seats = step.after.seats.iter().filter(|((of, _), _)| of == schedule);
         for ((_, number), seat) in seats {
-            let state = told.get(number).copied().unwrap_or(SeatState::Available);
+            let state = journalled.get(number).copied().unwrap_or(SeatState::Available);
             prop_assert_eq!(state, seat.state, "{}", &seat.label);
         }
     }
@@ -204,7 +204,7 @@ fn same_one_by_one(step: &ScriptStep<'_>) -> TestCaseResult {
     let in_batch: Vec<_> = step.decision.outcomes.iter().map(as_sent).collect();
     prop_assert_eq!(in_batch, alone.outcomes);
     let mut last = alone.databases.into_iter().next_back().unwrap();
-    // A batch is one version of its schedule, however many commands it has.
+    // A batch adds one version to its schedule, whatever its number of commands.
     last.schedules.clone_from(&step.after.schedules);
     last.journal.clone_from(&step.after.journal);
     prop_assert_eq!(&last, step.after);

@@ -1,5 +1,5 @@
-//! The rows of a batch while it is being decided: every write goes through here, so that the rows that
-//! later commands see and the changes that are written cannot differ.
+//! The rows of a batch while it is being decided. Every change goes through [`DecisionState`], so that the rows
+//! that later commands see and the changes that are written cannot differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::domain::claims::{BlockRow, BookingRow, HoldRow};
 use crate::domain::clock::{EpochMs, hold_end};
 use crate::domain::effect::{BlockView, BookingView, HoldView, Outcome, PricedSeat};
-use crate::domain::ids::{CustomerId, HoldId, ScheduleId, SeatNumber};
+use crate::domain::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::rejection::{Conflict, ConflictReason, Rejection};
 use crate::domain::rows::{BookedSeat, Changes, JournalEntry, Rows, SeatKey};
 use crate::domain::rules::{Policy, ScheduleRules};
@@ -29,7 +29,7 @@ impl DecisionState {
         Self { now, policy, rows, changes: Changes::default(), row_lock_saves: 0 }
     }
 
-    /// Ends the batch; `given_back` are the schedules of which an outcome says that seats are free.
+    /// Ends the batch; `given_back` are the schedules in which a command gave seats back.
     pub(super) fn finish(
         self,
         outcomes: Vec<Outcome>,
@@ -69,24 +69,38 @@ impl DecisionState {
         self.rows.seats.get(&key).map(|row| row.state)
     }
 
-    /// Why a seat cannot be taken now; a seat whose row is missing is nobody's to sell.
-    fn refusal_of(&self, key: SeatKey) -> Option<ConflictReason> {
+    /// Why a seat cannot be taken now. A seat whose row is missing cannot be sold.
+    fn conflict_reason(&self, key: SeatKey) -> Option<ConflictReason> {
         let Some(state) = self.state(key) else { return Some(ConflictReason::Blocked) };
         state.refuses(self.now, &self.rows.outages, self.policy.outage_grace)
     }
 
-    /// What stands in the way of a seat, if anything does; `asker` is the customer who wants it.
-    pub(super) fn conflict(&self, key: SeatKey, asker: Option<&CustomerId>) -> Option<Conflict> {
-        let reason = self.refusal_of(key)?;
-        let label = match self.rows.seats.get(&key) {
-            Some(row) => row.label.clone(),
-            None => format!("#{}", key.1.0),
-        };
+    /// The label of a seat; of one without a row, its number.
+    pub(super) fn label(&self, key: SeatKey) -> String {
+        let row = self.rows.seats.get(&key);
+        row.map_or_else(|| format!("#{}", key.1.0), |row| row.label.clone())
+    }
+
+    /// The conflict that keeps `customer` from taking a seat, if there is one.
+    pub(super) fn conflict(&self, key: SeatKey, customer: Option<&CustomerId>) -> Option<Conflict> {
+        let reason = self.conflict_reason(key)?;
         let hold = match reason {
-            ConflictReason::Held => asker.and_then(|asker| self.own_hold(key, asker)),
+            ConflictReason::Held => customer.and_then(|customer| self.own_hold(key, customer)),
             _ => None,
         };
-        Some(Conflict { label, reason, hold })
+        Some(Conflict { label: self.label(key), reason, hold })
+    }
+
+    pub(super) fn find_hold(&self, id: HoldId) -> Result<HoldRow, Rejection> {
+        self.rows.holds.get(&id).cloned().ok_or(Rejection::NotFound("hold"))
+    }
+
+    pub(super) fn find_booking(&self, id: BookingId) -> Result<BookingRow, Rejection> {
+        self.rows.bookings.get(&id).cloned().ok_or(Rejection::NotFound("booking"))
+    }
+
+    pub(super) fn find_block(&self, id: BlockId) -> Result<BlockRow, Rejection> {
+        self.rows.blocks.get(&id).cloned().ok_or(Rejection::NotFound("block"))
     }
 
     /// The hold that has a seat, if it is this customer's.
@@ -99,12 +113,9 @@ impl DecisionState {
     }
 
     /// Counts the seats of a locked command that another locked command of this batch has taken.
-    pub(super) fn notice_failed_locks(&mut self, keys: impl Iterator<Item = SeatKey>) {
-        for key in keys {
-            if self.changes.taken_under_lock.contains(&key) {
-                self.row_lock_saves += 1;
-            }
-        }
+    pub(super) fn count_failed_locks(&mut self, keys: impl Iterator<Item = SeatKey>) {
+        let taken = &self.changes.taken_under_lock;
+        self.row_lock_saves += keys.map(|key| u64::from(taken.contains(&key))).sum::<u64>();
     }
 
     pub(super) fn set_seat(&mut self, key: SeatKey, state: SeatState) {
@@ -114,7 +125,7 @@ impl DecisionState {
         }
     }
 
-    /// Frees those of the seats whose state `names` the claim; says which.
+    /// Frees those of the seats whose state `names` the claim, and returns them.
     pub(super) fn free_seats(
         &mut self,
         schedule: ScheduleId,
@@ -132,8 +143,8 @@ impl DecisionState {
     pub(super) fn put_hold(&mut self, hold: HoldRow) {
         let customer = (hold.id.schedule, hold.customer.clone());
         self.rows.customers.entry(customer).or_default().recount_hold(&hold);
-        let known = self.rows.holds.insert(hold.id, hold.clone()).is_some();
-        let is_new = !known || self.changes.new_holds.contains_key(&hold.id);
+        let existed = self.rows.holds.insert(hold.id, hold.clone()).is_some();
+        let is_new = !existed || self.changes.new_holds.contains_key(&hold.id);
         let target = if is_new { &mut self.changes.new_holds } else { &mut self.changes.holds };
         target.insert(hold.id, hold);
     }
@@ -151,8 +162,8 @@ impl DecisionState {
     }
 
     pub(super) fn put_block(&mut self, block: BlockRow) {
-        let known = self.rows.blocks.insert(block.id, block.clone()).is_some();
-        let is_new = !known || self.changes.new_blocks.contains_key(&block.id);
+        let existed = self.rows.blocks.insert(block.id, block.clone()).is_some();
+        let is_new = !existed || self.changes.new_blocks.contains_key(&block.id);
         let target = if is_new { &mut self.changes.new_blocks } else { &mut self.changes.blocks };
         target.insert(block.id, block);
     }
@@ -185,11 +196,11 @@ impl DecisionState {
             self.rows.customers.get(&(schedule, customer.clone())).map_or(0, |seats| {
                 seats.owned(self.now, &self.rows.outages, self.policy.outage_grace)
             });
-        let wanted = owned.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
-        if wanted > max { Err(Rejection::SeatLimitReached { max, owned }) } else { Ok(()) }
+        let sum = owned.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+        if sum > max { Err(Rejection::SeatLimitReached { max, owned }) } else { Ok(()) }
     }
 
-    pub(super) fn ends_at(&self, hold: &HoldRow) -> EpochMs {
+    pub(super) fn expires_at(&self, hold: &HoldRow) -> EpochMs {
         hold_end(hold.until, &self.rows.outages, self.policy.outage_grace)
     }
 
@@ -201,13 +212,13 @@ impl DecisionState {
         seats.iter().filter_map(row).collect()
     }
 
-    pub(super) fn view_hold(&self, row: HoldRow) -> Result<HoldView, Rejection> {
+    pub(super) fn hold_view(&self, row: HoldRow) -> Result<HoldView, Rejection> {
         let seats = self.priced(row.id.schedule, &row.seats);
         let currency = self.rules(row.id.schedule)?.currency.clone();
-        Ok(HoldView { ends_at: self.ends_at(&row), now: self.now, row, seats, currency })
+        Ok(HoldView { ends_at: self.expires_at(&row), now: self.now, row, seats, currency })
     }
 
-    pub(super) fn view_booking(&self, row: BookingRow) -> Result<BookingView, Rejection> {
+    pub(super) fn booking_view(&self, row: BookingRow) -> Result<BookingView, Rejection> {
         let owns = |number: &SeatNumber| {
             self.state((row.id.schedule, *number)).is_some_and(|s| s.names_booking(row.id.uuid))
         };
@@ -219,7 +230,7 @@ impl DecisionState {
         Ok(BookingView { row, seats, cancelled_seats, currency })
     }
 
-    pub(super) fn view_block(&self, row: BlockRow) -> BlockView {
+    pub(super) fn block_view(&self, row: BlockRow) -> BlockView {
         let seats = self.priced(row.id.schedule, &row.seats);
         BlockView { row, labels: seats.into_iter().map(|seat| seat.label).collect() }
     }

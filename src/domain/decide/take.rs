@@ -13,78 +13,77 @@ use crate::domain::seat::SeatState;
 use super::state::DecisionState;
 
 pub(super) fn hold(
-    working: &mut DecisionState,
+    batch: &mut DecisionState,
     command: &Command,
     id: HoldId,
     seats: &[SeatNumber],
     customer: &CustomerId,
     ttl: Option<Duration>,
 ) -> Result<Effect, Rejection> {
-    check_sale(working, command.schedule, seats.len(), customer)?;
-    check_seats(working, command, seats)?;
-    let life = ttl.unwrap_or(working.rules(command.schedule)?.hold_ttl);
-    let until = working.now.plus(life.min(working.policy.hold_ttl_max));
+    check_sale(batch, command.schedule, seats.len(), customer)?;
+    check_seats(batch, command, seats)?;
+    let life = ttl.unwrap_or(batch.rules(command.schedule)?.hold_ttl);
+    let until = batch.now.plus(life.min(batch.policy.hold_ttl_max));
     let state = SeatState::Held { hold: id.uuid, until };
-    take_seats(working, command, seats, state);
+    take_seats(batch, command, seats, state);
     let row = HoldRow {
         id,
         customer: customer.clone(),
         seats: seats.to_vec(),
         status: HoldStatus::Held,
-        created_at: working.now,
+        created_at: batch.now,
         until,
         booking: None,
     };
-    working.put_hold(row.clone());
-    Ok(Effect::Held(working.view_hold(row)?))
+    batch.put_hold(row.clone());
+    Ok(Effect::Held(batch.hold_view(row)?))
 }
 
 pub(super) fn book(
-    working: &mut DecisionState,
+    batch: &mut DecisionState,
     command: &Command,
     id: BookingId,
     seats: &[SeatNumber],
     customer: &CustomerId,
 ) -> Result<Effect, Rejection> {
-    check_sale(working, command.schedule, seats.len(), customer)?;
-    check_seats(working, command, seats)?;
-    take_seats(working, command, seats, SeatState::Booked { booking: id.uuid });
-    let row = sell(working, id, seats, customer, None);
-    Ok(Effect::Booked(working.view_booking(row)?))
+    check_sale(batch, command.schedule, seats.len(), customer)?;
+    check_seats(batch, command, seats)?;
+    take_seats(batch, command, seats, SeatState::Booked { booking: id.uuid });
+    let row = sell(batch, id, seats, customer, None);
+    Ok(Effect::Booked(batch.booking_view(row)?))
 }
 
 pub(super) fn block(
-    working: &mut DecisionState,
+    batch: &mut DecisionState,
     command: &Command,
     id: BlockId,
     seats: &[SeatNumber],
     reason: &str,
 ) -> Result<Effect, Rejection> {
-    check_seats(working, command, seats)?;
-    take_seats(working, command, seats, SeatState::Blocked { block: id.uuid });
+    check_seats(batch, command, seats)?;
+    take_seats(batch, command, seats, SeatState::Blocked { block: id.uuid });
     let row = BlockRow {
         id,
         seats: seats.to_vec(),
         reason: reason.to_owned(),
-        created_at: working.now,
+        created_at: batch.now,
         lifted: false,
     };
-    working.put_block(row.clone());
-    Ok(Effect::Blocked(working.view_block(row)))
+    batch.put_block(row.clone());
+    Ok(Effect::Blocked(batch.block_view(row)))
 }
 
-/// In time, the seats are the hold's own and no rule stands in the way. Late, the sale is judged like a
-/// fresh one, except that a lost seat means `HoldExpired`: a shop that has taken money must know to refund.
-/// A hold that is confirmed already gives its booking again, with the seats that the booking has now: the
-/// sale stands, and its total is what the customer owes. A booking without any seat is no sale, so a hold
-/// whose booking was cancelled whole is refused.
+/// Turns a hold into a booking. Before the hold expires, its seats are its own and no rule is checked. After
+/// that, the rules of a new sale apply, and a lost seat means `HoldExpired`, so that a shop that has taken
+/// money can refund it. A hold that was confirmed before returns its booking with its present seats; if the
+/// whole booking was cancelled since, it is refused.
 pub(super) fn confirm(
-    working: &mut DecisionState,
+    batch: &mut DecisionState,
     hold: HoldId,
     booking: BookingId,
     customer: Option<&CustomerId>,
 ) -> Result<Effect, Rejection> {
-    let mut row = working.rows.holds.get(&hold).cloned().ok_or(Rejection::NotFound("hold"))?;
+    let mut row = batch.find_hold(hold)?;
     if customer.is_some_and(|customer| *customer != row.customer) {
         return Err(Rejection::NotFound("hold"));
     }
@@ -92,100 +91,99 @@ pub(super) fn confirm(
         HoldStatus::Released => return Err(Rejection::HoldReleased),
         HoldStatus::Confirmed => {
             let id = row.booking.ok_or(Rejection::NotFound("booking"))?;
-            let booking = working.rows.bookings.get(&id).cloned();
-            let booking = booking.ok_or(Rejection::NotFound("booking"))?;
+            let booking = batch.find_booking(id)?;
             if booking.status == BookingStatus::Cancelled {
                 return Err(Rejection::BookingCancelled(id));
             }
-            return Ok(Effect::Confirmed(working.view_booking(booking)?));
+            return Ok(Effect::Confirmed(batch.booking_view(booking)?));
         }
         HoldStatus::Held | HoldStatus::Expired => {}
     }
-    let in_time = row.status == HoldStatus::Held && working.now < working.ends_at(&row);
+    let in_time = row.status == HoldStatus::Held && batch.now < batch.expires_at(&row);
     if !in_time {
-        check_sale(working, hold.schedule, row.seats.len(), &row.customer)?;
+        check_sale(batch, hold.schedule, row.seats.len(), &row.customer)?;
     }
-    let lost = lost_seats(working, &row);
+    let lost = lost_seats(batch, &row);
     if !lost.is_empty() {
         return Err(Rejection::HoldExpired(lost));
     }
     for number in &row.seats {
         let state = SeatState::Booked { booking: booking.uuid };
-        working.set_seat((hold.schedule, *number), state);
+        batch.set_seat((hold.schedule, *number), state);
     }
     row.status = HoldStatus::Confirmed;
     row.booking = Some(booking);
-    working.put_hold(row.clone());
-    let sold = sell(working, booking, &row.seats, &row.customer, Some(hold));
-    Ok(Effect::Confirmed(working.view_booking(sold)?))
+    batch.put_hold(row.clone());
+    let sold = sell(batch, booking, &row.seats, &row.customer, Some(hold));
+    Ok(Effect::Confirmed(batch.booking_view(sold)?))
 }
 
 /// The seats of a hold that are neither its own nor free.
-pub(super) fn lost_seats(working: &DecisionState, hold: &HoldRow) -> Vec<Conflict> {
+pub(super) fn lost_seats(batch: &DecisionState, hold: &HoldRow) -> Vec<Conflict> {
     let lost = |number: &SeatNumber| {
         let key = (hold.id.schedule, *number);
-        if working.state(key).is_some_and(|state| state.names_hold(hold.id.uuid)) {
+        if batch.state(key).is_some_and(|state| state.names_hold(hold.id.uuid)) {
             return None;
         }
-        working.conflict(key, Some(&hold.customer))
+        batch.conflict(key, Some(&hold.customer))
     };
     hold.seats.iter().filter_map(lost).collect()
 }
 
-/// The rules of the schedule on a new sale: window, size, customer.
+/// Checks the schedule's rules for a new sale: sales window, size, and the customer's limit.
 fn check_sale(
-    working: &DecisionState,
+    batch: &DecisionState,
     schedule: ScheduleId,
     seats: usize,
     customer: &CustomerId,
 ) -> Result<(), Rejection> {
-    let rules = working.rules(schedule)?;
-    if !rules.on_sale(working.now) {
+    let rules = batch.rules(schedule)?;
+    if !rules.on_sale(batch.now) {
         return Err(Rejection::SalesClosed);
     }
     if u32::try_from(seats).map_or(true, |seats| seats > rules.max_seats_per_booking) {
         return Err(Rejection::TooManySeats { max: rules.max_seats_per_booking });
     }
-    working.check_customer_limit(schedule, customer, seats)
+    batch.check_customer_limit(schedule, customer, seats)
 }
 
 fn check_seats(
-    working: &mut DecisionState,
+    batch: &mut DecisionState,
     command: &Command,
     seats: &[SeatNumber],
 ) -> Result<(), Rejection> {
     let keys = || seats.iter().map(|number| (command.schedule, *number));
     let conflicts: Vec<(SeatKey, Conflict)> = keys()
-        .filter_map(|key| Some((key, working.conflict(key, command.action.customer())?)))
+        .filter_map(|key| Some((key, batch.conflict(key, command.action.customer())?)))
         .collect();
     if conflicts.is_empty() {
         return Ok(());
     }
     if command.locked {
-        working.notice_failed_locks(conflicts.iter().map(|(key, _)| *key));
+        batch.count_failed_locks(conflicts.iter().map(|(key, _)| *key));
     }
     Err(Rejection::SeatsUnavailable(conflicts.into_iter().map(|(_, conflict)| conflict).collect()))
 }
 
 fn take_seats(
-    working: &mut DecisionState,
+    batch: &mut DecisionState,
     command: &Command,
     seats: &[SeatNumber],
     state: SeatState,
 ) {
     for number in seats {
         let key = (command.schedule, *number);
-        working.set_seat(key, state);
+        batch.set_seat(key, state);
         if command.locked {
-            working.changes.taken_under_lock.insert(key);
+            batch.changes.taken_under_lock.insert(key);
         } else {
-            working.changes.taken_under_lock.remove(&key);
+            batch.changes.taken_under_lock.remove(&key);
         }
     }
 }
 
 fn sell(
-    working: &mut DecisionState,
+    batch: &mut DecisionState,
     id: BookingId,
     seats: &[SeatNumber],
     customer: &CustomerId,
@@ -198,12 +196,12 @@ fn sell(
         live_seats: u32::try_from(seats.len()).unwrap_or(u32::MAX),
         status: BookingStatus::Confirmed,
         hold,
-        created_at: working.now,
+        created_at: batch.now,
         cancelled_at: None,
     };
     for number in seats {
-        working.begin_booked_seat((id.schedule, *number), id.uuid);
+        batch.begin_booked_seat((id.schedule, *number), id.uuid);
     }
-    working.put_booking(row.clone());
+    batch.put_booking(row.clone());
     row
 }

@@ -6,13 +6,12 @@ use std::collections::hash_map::Entry;
 
 use super::error::{Problems, first_ten, quoted};
 use super::{
-    COORDINATE_MAX, LABEL_MAX, PRICE_MAX, PlanSeat, ROWS_PER_SECTION_MAX, Row, SEATS_MAX,
+    COORDINATE_MAX, LABEL_MAX, PRICE_MAX, PlanSeat, ROWS_PER_SECTION_MAX, SEATS_MAX,
     SEATS_PER_ROW_MAX, Section,
 };
 use crate::domain::name::{self, NameFault};
 
-/// What a format calls the parts of a plan, so that pointers lead into the document its author
-/// wrote.
+/// The names that a format has for the parts of a plan, for pointers into its documents.
 pub(crate) struct FieldNames {
     /// The list of sections.
     pub(crate) sections: &'static str,
@@ -22,11 +21,11 @@ pub(crate) struct FieldNames {
     pub(crate) row_name: &'static str,
     /// A seat's number.
     pub(crate) number: &'static str,
-    /// Where a seat's label comes from.
+    /// A seat's label.
     pub(crate) label: &'static str,
-    /// Where a seat's price comes from.
+    /// A seat's price.
     pub(crate) price: &'static str,
-    /// Where a seat's coordinates come from.
+    /// A seat's coordinates.
     pub(crate) x: &'static str,
     /// What to do about labels that repeat or are missing.
     pub(crate) label_remedy: &'static str,
@@ -46,12 +45,12 @@ impl FieldNames {
     };
 }
 
-/// By which rule names are judged.
+/// The rule by which names are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Names {
-    /// That of [`name::check`]; and names that only look different are refused.
+    /// That of [`name::check`]; names that look alike are refused, too.
     Entered,
-    /// A plan that was stored may have names that were accepted before the present rule.
+    /// That of [`name::check_stored`], for plans that were stored before the present rule.
     Stored,
 }
 
@@ -72,7 +71,7 @@ impl Names {
     }
 }
 
-/// Where something stands in the plan.
+/// A place in the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Spot {
     Section(usize),
@@ -80,24 +79,28 @@ enum Spot {
     Seat(usize, usize, usize),
 }
 
-/// Names of one scope by the form in which they are compared, each as it was first written.
-type Seen<'p> = HashMap<Cow<'p, str>, (&'p str, Spot)>;
+/// A text of the plan, and where it is.
+#[derive(Clone, Copy)]
+struct Text<'p> {
+    text: &'p str,
+    /// What messages call it.
+    what: &'static str,
+    spot: Spot,
+    field: &'static str,
+}
+
+/// The names of one scope, by the form in which they are compared, each as it was first written.
+type Seen<'p> = HashMap<Cow<'p, str>, Text<'p>>;
 
 /// Labels by the form in which they are compared.
 type Labels<'p> = HashMap<Cow<'p, str>, Label<'p>>;
 
 struct Label<'p> {
-    seat: Named<'p>,
-    first: Spot,
+    first: Text<'p>,
+    /// The names of section, row and seat, of which labels are often made.
+    parts: [&'p str; 3],
     second: Option<Spot>,
     times: usize,
-}
-
-/// A seat's label with the names that it is often made of.
-#[derive(Clone, Copy)]
-struct Named<'p> {
-    label: &'p str,
-    parts: [&'p str; 3],
 }
 
 /// Adds every problem of the sections to `problems`, until there are too many. `locate` turns a pointer
@@ -109,96 +112,80 @@ pub(crate) fn check(
     locate: &dyn Fn(String) -> String,
     problems: &mut Problems,
 ) {
-    Check { rule, names, locate, problems }.sections(sections);
+    let labels = Labels::new();
+    Check { rule, names, locate, problems, labels }.sections(sections);
 }
 
-struct Check<'c> {
+struct Check<'c, 'p> {
     rule: Names,
     names: &'c FieldNames,
     locate: &'c dyn Fn(String) -> String,
     problems: &'c mut Problems,
+    labels: Labels<'p>,
 }
 
-impl Check<'_> {
-    fn sections(&mut self, sections: &[Section]) {
-        let (mut seen, mut categories, mut labels) = (Seen::new(), Seen::new(), Labels::new());
+impl<'p> Check<'_, 'p> {
+    fn sections(&mut self, sections: &'p [Section]) {
+        let (mut names, mut categories) = (Seen::new(), Seen::new());
         for (s, section) in sections.iter().enumerate() {
-            self.section(s, section, &mut seen, (&mut categories, &mut labels));
+            if self.problems.is_full() {
+                break;
+            }
+            let (spot, field) = (Spot::Section(s), self.names.section_name);
+            let name = Text { text: &section.name, what: "section name", spot, field };
+            self.name(name, &mut names);
+            if section.rows.len() > ROWS_PER_SECTION_MAX {
+                let message = format!(
+                    "{} rows: split the section into sections of at most {ROWS_PER_SECTION_MAX}",
+                    section.rows.len()
+                );
+                self.problems.add(self.at(spot, "rows"), "too_many_rows", message);
+            }
+            self.rows(s, section, &mut categories);
         }
-        let all = || format!("/{}", self.names.sections);
+        let all = (self.locate)(format!("/{}", self.names.sections));
         match sections.iter().flat_map(|section| &section.rows).map(|row| row.seats.len()).sum() {
-            0 => self.problems.add(
-                (self.locate)(all()),
-                "no_seats",
-                "the plan has no seat: add at least one",
-            ),
+            0 => self.problems.add(all, "no_seats", "the plan has no seat: add at least one"),
             1..=SEATS_MAX => {}
             count => {
                 let message =
                     format!("{count} seats: split the plan into plans of at most {SEATS_MAX}");
-                self.problems.add((self.locate)(all()), "too_many_seats", message);
+                self.problems.add(all, "too_many_seats", message);
             }
         }
-        self.repeats(labels);
+        self.repeated_labels();
     }
 
-    fn section<'p>(
-        &mut self,
-        s: usize,
-        section: &'p Section,
-        seen: &mut Seen<'p>,
-        (categories, labels): (&mut Seen<'p>, &mut Labels<'p>),
-    ) {
-        if self.problems.is_full() {
-            return;
-        }
-        let spot = Spot::Section(s);
-        self.name(&section.name, "section name", (spot, self.names.section_name), seen);
-        if section.rows.len() > ROWS_PER_SECTION_MAX {
-            let message = format!(
-                "{} rows: split the section into sections of at most {ROWS_PER_SECTION_MAX}",
-                section.rows.len()
-            );
-            self.problems.add(self.at(spot, "rows"), "too_many_rows", message);
-        }
-        let mut rows = Seen::new();
+    fn rows(&mut self, s: usize, section: &'p Section, categories: &mut Seen<'p>) {
+        let mut names = Seen::new();
         for (r, row) in section.rows.iter().enumerate() {
-            self.row((s, r), (&section.name, row), &mut rows, (&mut *categories, &mut *labels));
-        }
-    }
-
-    fn row<'p>(
-        &mut self,
-        (s, r): (usize, usize),
-        (section, row): (&'p str, &'p Row),
-        seen: &mut Seen<'p>,
-        (categories, labels): (&mut Seen<'p>, &mut Labels<'p>),
-    ) {
-        if self.problems.is_full() {
-            return;
-        }
-        let spot = Spot::Row(s, r);
-        self.name(&row.name, "row name", (spot, self.names.row_name), seen);
-        if row.seats.len() > SEATS_PER_ROW_MAX {
-            let message = format!(
-                "{} seats: split the row into rows of at most {SEATS_PER_ROW_MAX}",
-                row.seats.len()
-            );
-            self.problems.add(self.at(spot, "seats"), "too_many_seats_in_row", message);
-        }
-        let mut numbers = Seen::new();
-        for (n, seat) in row.seats.iter().enumerate() {
             if self.problems.is_full() {
                 return;
             }
-            let spot = Spot::Seat(s, r, n);
-            self.name(&seat.number, "seat number", (spot, self.names.number), &mut numbers);
-            let parts = [section, row.name.as_str(), seat.number.as_str()];
-            self.label(Named { label: &seat.label, parts }, spot, labels);
-            if let Some(category) = &seat.category {
-                self.name(category, "category", (spot, "category"), categories);
+            let (spot, field) = (Spot::Row(s, r), self.names.row_name);
+            self.name(Text { text: &row.name, what: "row name", spot, field }, &mut names);
+            if row.seats.len() > SEATS_PER_ROW_MAX {
+                let message = format!(
+                    "{} seats: split the row into rows of at most {SEATS_PER_ROW_MAX}",
+                    row.seats.len()
+                );
+                self.problems.add(self.at(spot, "seats"), "too_many_seats_in_row", message);
             }
-            self.price_and_place(seat, spot);
+            let mut numbers = Seen::new();
+            for (n, seat) in row.seats.iter().enumerate() {
+                if self.problems.is_full() {
+                    return;
+                }
+                let (spot, field) = (Spot::Seat(s, r, n), self.names.number);
+                let number = Text { text: &seat.number, what: "seat number", spot, field };
+                self.name(number, &mut numbers);
+                self.label(seat, spot, [&section.name, &row.name, &seat.number]);
+                if let Some(text) = &seat.category {
+                    let field = "category";
+                    self.name(Text { text, what: "category", spot, field }, categories);
+                }
+                self.price_and_place(seat, spot);
+            }
         }
     }
 
@@ -206,10 +193,10 @@ impl Check<'_> {
         if let Err(message) = check_price(seat.price) {
             self.problems.add(self.at(spot, self.names.price), "price_out_of_range", message);
         }
-        let sound = |coordinate: f64| coordinate.abs() <= COORDINATE_MAX;
+        let in_range = |coordinate: f64| coordinate.abs() <= COORDINATE_MAX;
         match (seat.x, seat.y) {
             (None, None) => {}
-            (Some(x), Some(y)) if sound(x) && sound(y) => {}
+            (Some(x), Some(y)) if in_range(x) && in_range(y) => {}
             _ => self.problems.add(
                 self.at(spot, self.names.x),
                 "position_invalid",
@@ -218,101 +205,90 @@ impl Check<'_> {
         }
     }
 
-    /// Judges a name, and whether another of its scope looks the same. A name that was judged already
-    /// is not judged again.
-    fn name<'p>(
-        &mut self,
-        text: &'p str,
-        what: &str,
-        (spot, field): (Spot, &str),
-        seen: &mut Seen<'p>,
-    ) {
-        match seen.entry(self.rule.compared(text)) {
+    /// Checks a name that is new in its scope, or whether it only looks like an earlier one.
+    fn name(&mut self, name: Text<'p>, seen: &mut Seen<'p>) {
+        match seen.entry(self.rule.compared(name.text)) {
             Entry::Vacant(vacant) => {
-                vacant.insert((text, spot));
-            }
-            Entry::Occupied(known) => {
-                let (first, first_spot) = *known.get();
-                if first != text {
-                    self.alike((text, spot), (first, first_spot), (what, field));
+                vacant.insert(name);
+                if let Err(fault) = self.rule.check(name.text) {
+                    self.add_fault(name, fault);
                 }
-                return;
             }
-        }
-        if let Err(fault) = self.rule.check(text) {
-            self.problems.add(self.at(spot, field), fault.code(), format!("the {what} {fault}"));
+            Entry::Occupied(first) if first.get().text != name.text => {
+                self.add_alike(name, *first.get());
+            }
+            Entry::Occupied(_) => {}
         }
     }
 
-    fn alike(
-        &mut self,
-        (text, spot): (&str, Spot),
-        (first, first_spot): (&str, Spot),
-        (what, field): (&str, &str),
-    ) {
-        let message = format!(
-            "the {what} {} differs from {} at {} only in what people cannot see: write both the same, \
-             or give one another name",
-            quoted(text),
-            quoted(first),
-            self.at(first_spot, field)
-        );
-        self.problems.add(self.at(spot, field), "names_alike", message);
-    }
-
-    fn label<'p>(&mut self, seat: Named<'p>, spot: Spot, labels: &mut Labels<'p>) {
+    fn label(&mut self, seat: &'p PlanSeat, spot: Spot, parts: [&'p str; 3]) {
         let field = self.names.label;
-        if seat.label.is_empty() {
+        let label = Text { text: &seat.label, what: "label", spot, field };
+        if label.text.is_empty() {
             let message = format!("the seat has no label: {}", self.names.label_remedy);
             return self.problems.add(self.at(spot, field), "label_missing", message);
         }
-        match labels.entry(self.rule.compared(seat.label)) {
+        match self.labels.entry(self.rule.compared(label.text)) {
             Entry::Vacant(vacant) => {
-                vacant.insert(Label { seat, first: spot, second: None, times: 1 });
+                vacant.insert(Label { first: label, parts, second: None, times: 1 });
+                if let Err(fault) = self.rule.check(label.text) {
+                    // If the label is made of a name with the same fault, that is reported already.
+                    let has_fault = |part: &&str| {
+                        self.rule.check(part).is_err_and(|of| of.code() == fault.code())
+                    };
+                    if !parts.iter().any(|part| has_fault(part) && label.text.contains(part)) {
+                        self.add_fault(label, fault);
+                    }
+                }
             }
-            Entry::Occupied(mut known) if known.get().seat.label == seat.label => {
-                let label = known.get_mut();
-                label.times += 1;
-                label.second.get_or_insert(spot);
-                return;
+            Entry::Occupied(mut known) if known.get().first.text == label.text => {
+                let known = known.get_mut();
+                known.times += 1;
+                known.second.get_or_insert(spot);
             }
             Entry::Occupied(known) => {
-                let (first, first_spot) = (known.get().seat, known.get().first);
-                // If the label was made of names that look alike, these were told.
-                let mut parts = seat.parts.into_iter().zip(first.parts);
+                let (first, first_parts) = (known.get().first, known.get().parts);
+                // If the label is made of names that look alike, these are reported already.
                 let look_alike = |(one, other): (&str, &str)| {
                     one != other && name::folded(one) == name::folded(other)
                 };
-                if !parts.any(look_alike) {
-                    let texts = ((seat.label, spot), (first.label, first_spot));
-                    self.alike(texts.0, texts.1, ("label", field));
+                if !parts.into_iter().zip(first_parts).any(look_alike) {
+                    self.add_alike(label, first);
                 }
-                return;
-            }
-        }
-        if let Err(fault) = self.rule.check(seat.label) {
-            // If the label was made of a name with the same fault, that was told.
-            let has_fault =
-                |part: &&str| self.rule.check(part).is_err_and(|of| of.code() == fault.code());
-            if !seat.parts.iter().any(|part| has_fault(part) && seat.label.contains(*part)) {
-                self.problems.add(self.at(spot, field), fault.code(), format!("the label {fault}"));
             }
         }
     }
 
-    /// One problem for all labels that repeat, at the first seat whose label another one has too.
-    fn repeats(&mut self, labels: Labels<'_>) {
+    fn add_fault(&mut self, name: Text<'_>, fault: NameFault) {
+        let message = format!("the {} {fault}", name.what);
+        self.problems.add(self.at(name.spot, name.field), fault.code(), message);
+    }
+
+    fn add_alike(&mut self, name: Text<'_>, first: Text<'_>) {
+        let message = format!(
+            "the {} {} differs from {} at {} only in what people cannot see: write both the same, \
+             or give one another name",
+            name.what,
+            quoted(name.text),
+            quoted(first.text),
+            self.at(first.spot, first.field)
+        );
+        self.problems.add(self.at(name.spot, name.field), "names_alike", message);
+    }
+
+    /// Adds one problem for all labels that repeat, at the first seat that has one of them.
+    fn repeated_labels(&mut self) {
         const SHOWN: usize = 10;
-        let mut repeats: Vec<_> = labels
+        let mut repeats: Vec<_> = std::mem::take(&mut self.labels)
             .into_values()
-            .filter_map(|label| Some((label.first, label.second?, label.seat.label, label.times)))
+            .filter_map(|label| Some((label.first, label.second?, label.times)))
             .collect();
-        repeats.sort_unstable_by_key(|(first, ..)| *first);
+        repeats.sort_unstable_by_key(|(first, ..)| first.spot);
         let Some((first, ..)) = repeats.first() else { return };
         let at = |spot| self.at(spot, self.names.label);
-        let shown = repeats.iter().take(SHOWN).map(|(first, second, label, times)| {
+        let shown = repeats.iter().take(SHOWN).map(|(first, second, times)| {
             let more = if *times > 2 { format!(", {times} times in all") } else { String::new() };
-            (*label, Some(format!("{} and {}{more}", at(*first), at(*second))))
+            (first.text, Some(format!("{} and {}{more}", at(first.spot), at(*second))))
         });
         let further = match repeats.len() {
             0..=SHOWN => String::new(),
@@ -324,7 +300,7 @@ impl Check<'_> {
             first_ten(shown),
             self.names.label_remedy
         );
-        self.problems.add(at(*first), "label_repeated", message);
+        self.problems.add(at(first.spot), "label_repeated", message);
     }
 
     /// The place of a field in the document that was read.

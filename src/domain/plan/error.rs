@@ -1,29 +1,36 @@
-//! What is wrong with a plan: one type for all formats, and the bounded list it is collected in.
+//! The problems of a plan: one type for all formats, and the bounded list that collects them.
 
 use crate::domain::name::shown;
 
-/// The most problems that are reported at once. The last entry says so if the check stopped there.
+/// The most problems of one report. If the check stopped there, the last entry says so.
 pub const PROBLEMS_MAX: usize = 20;
 
-/// How much of a foreign text a message repeats, in characters.
+/// The most characters of a foreign text in a message.
 const QUOTED_MAX: usize = super::LABEL_MAX;
 
-/// One problem of a plan, and what to do about it.
+/// One problem of a plan, with its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{message}", before_message(.pointer))]
 pub struct PlanError {
-    /// Where: a JSON pointer (RFC 6901) into the document that was read, or a place in a CSV document
-    /// such as `line 7, column 3`; empty for the whole of it.
+    /// Where: a JSON pointer (RFC 6901) into the document, or a place in a CSV document such as
+    /// `line 7, column 3`; empty for the whole document.
     pub pointer: String,
-    /// What, in stable snake_case, for programs.
+    /// The kind of problem, for programs; never changes.
     pub code: &'static str,
-    /// What and how to mend it, for people.
+    /// The problem and its remedy, for people.
     pub message: String,
 }
 
 impl PlanError {
-    /// The same problem of a plan that is a field of a larger document: `parent` is the pointer to
-    /// that field, such as `/seat_plan`.
+    pub(crate) fn new(
+        pointer: impl Into<String>,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { pointer: pointer.into(), code, message: message.into() }
+    }
+
+    /// The same problem in a larger document, where the plan is the field `parent`, such as `/seat_plan`.
     #[must_use]
     pub fn within(mut self, parent: &str) -> Self {
         self.pointer.insert_str(0, parent);
@@ -35,24 +42,23 @@ fn before_message(pointer: &str) -> String {
     if pointer.is_empty() { String::new() } else { format!("{pointer}: ") }
 }
 
-/// Problems as they are found. Problems of one kind in one field have one cause, which is reported once
-/// with its further places. After [`PROBLEMS_MAX`] problems nothing is kept: the reader of a plan
-/// stops then.
+/// The problems found so far. Those of one kind in one field are reported together: the first, with the places
+/// of the others. After [`PROBLEMS_MAX`] problems none is kept, and the reader of a plan stops.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
-    causes: Vec<RequestContext>,
+    groups: Vec<ProblemGroup>,
     found: usize,
     is_stopped: bool,
 }
 
 #[derive(Debug)]
-struct RequestContext {
+struct ProblemGroup {
     first: PlanError,
     further_places: Vec<String>,
 }
 
 impl Problems {
-    /// Notes a problem.
+    /// Adds a problem.
     pub(crate) fn add(
         &mut self,
         pointer: impl Into<String>,
@@ -63,16 +69,16 @@ impl Problems {
         let same = |first: &PlanError| {
             first.code == code && field_of(&first.pointer) == field_of(&pointer)
         };
-        match self.causes.iter_mut().find(|cause| same(&cause.first)) {
-            Some(cause) if self.found + 1 < PROBLEMS_MAX => {
+        match self.groups.iter_mut().find(|group| same(&group.first)) {
+            Some(group) if self.found + 1 < PROBLEMS_MAX => {
                 self.found += 1;
-                cause.further_places.push(pointer);
+                group.further_places.push(pointer);
             }
             _ => self.add_apart(pointer, code, message),
         }
     }
 
-    /// Notes a problem that has a cause of its own, whatever others are like it.
+    /// Adds a problem that is reported separately from others of its kind.
     pub(crate) fn add_apart(
         &mut self,
         pointer: impl Into<String>,
@@ -81,50 +87,47 @@ impl Problems {
     ) {
         self.found += 1;
         if !self.is_full() {
-            let first = PlanError { pointer: pointer.into(), code, message: message.into() };
-            self.causes.push(RequestContext { first, further_places: Vec::new() });
+            let first = PlanError::new(pointer, code, message);
+            self.groups.push(ProblemGroup { first, further_places: Vec::new() });
         }
     }
 
-    /// Notes a problem that nothing can be looked for behind.
+    /// Adds a problem that ends the check.
     pub(crate) fn add_last(&mut self, error: PlanError) {
         self.add(error.pointer, error.code, error.message);
         self.is_stopped = true;
     }
 
-    /// Whether nothing was noted.
+    /// Whether there is no problem.
     pub(crate) fn is_empty(&self) -> bool {
         self.found == 0
     }
 
-    /// Whether so many were noted that looking for more is of no use.
+    /// Whether the check has to stop.
     pub(crate) fn is_full(&self) -> bool {
         self.is_stopped || self.found >= PROBLEMS_MAX
     }
 
-    /// `Ok` if nothing was noted, else the list, never longer than [`PROBLEMS_MAX`].
+    /// `Ok` if there is no problem, else the list, never longer than [`PROBLEMS_MAX`].
     pub(crate) fn none_or_all(self) -> Result<(), Vec<PlanError>> {
         if self.is_empty() {
             return Ok(());
         }
         let is_cut = self.found >= PROBLEMS_MAX;
-        let mut listed: Vec<_> = self.causes.into_iter().map(RequestContext::told).collect();
+        let mut listed: Vec<_> = self.groups.into_iter().map(ProblemGroup::into_error).collect();
         if is_cut {
-            listed.push(PlanError {
-                pointer: String::new(),
-                code: "more_problems",
-                message: format!(
-                    "the check stopped after {PROBLEMS_MAX} problems: correct those that are listed, \
-                     then retry"
-                ),
-            });
+            let message = format!(
+                "the check stopped after {PROBLEMS_MAX} problems: correct those that are listed, then \
+                 retry"
+            );
+            listed.push(PlanError::new("", "more_problems", message));
         }
         Err(listed)
     }
 }
 
-impl RequestContext {
-    fn told(self) -> PlanError {
+impl ProblemGroup {
+    fn into_error(self) -> PlanError {
         const SHOWN: usize = 3;
         let mut error = self.first;
         let further = self.further_places.len();
@@ -149,27 +152,27 @@ fn field_of(pointer: &str) -> &str {
     }
 }
 
-/// The first ten of some things, and how many more there are. Each is cut to a length that is fit
-/// to print; what is shown beside it, such as a count, follows in brackets.
-pub(crate) fn first_ten<'a>(things: impl IntoIterator<Item = (&'a str, Option<String>)>) -> String {
+/// Lists the first ten texts, each cut to a printable length, with a remark in brackets if it has one, and says
+/// how many more there are.
+pub(crate) fn first_ten<'a>(texts: impl IntoIterator<Item = (&'a str, Option<String>)>) -> String {
     const SHOWN: usize = 10;
-    let mut things = things.into_iter();
-    let shown: Vec<_> = things
+    let mut texts = texts.into_iter();
+    let shown: Vec<_> = texts
         .by_ref()
         .take(SHOWN)
-        .map(|(text, beside)| {
-            let beside = beside.map(|beside| format!(" ({beside})")).unwrap_or_default();
-            format!("{}{beside}", quoted(text))
+        .map(|(text, remark)| {
+            let remark = remark.map(|remark| format!(" ({remark})")).unwrap_or_default();
+            format!("{}{remark}", quoted(text))
         })
         .collect();
-    let further = match things.count() {
+    let further = match texts.count() {
         0 => String::new(),
         count => format!(" and {count} more"),
     };
     shown.join(", ") + &further
 }
 
-/// A foreign text between backticks, fit to be printed anywhere and not longer than it may be.
+/// A foreign text between backticks, printable anywhere and cut to the longest length.
 pub(crate) fn quoted(text: &str) -> String {
     format!("`{}`", shown(text, QUOTED_MAX))
 }
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn after_twenty_problems_nothing_is_kept() {
+    fn after_twenty_problems_none_is_kept() {
         assert_eq!(found(0), []);
         assert_eq!(found(19).len(), 19);
         assert!(found(19).iter().all(|problem| problem.code == "x"));
@@ -195,16 +198,23 @@ mod tests {
     }
 
     #[test]
-    fn one_cause_is_told_once_with_its_further_places() {
-        let told = |places: &[&str]| {
+    fn problems_of_one_kind_are_reported_once_with_their_places() {
+        let reported = |places: &[&str]| {
             let mut problems = Problems::default();
             places.iter().for_each(|place| problems.add(*place, "x", "mend it"));
             let listed = problems.none_or_all().err().unwrap_or_default();
             listed.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(told(&["line 2", "line 4"]), ["line 2: mend it (the same at line 4)"]);
+        assert_eq!(reported(&["line 2", "line 4"]), ["line 2: mend it (the same at line 4)"]);
         assert_eq!(
-            told(&["/s/0/name", "/s/1/name", "/s/2/label", "/s/3/name", "/s/4/name", "/s/5/name"]),
+            reported(&[
+                "/s/0/name",
+                "/s/1/name",
+                "/s/2/label",
+                "/s/3/name",
+                "/s/4/name",
+                "/s/5/name"
+            ]),
             [
                 "/s/0/name: mend it (the same at /s/1/name; /s/3/name; /s/4/name and 1 more places)",
                 "/s/2/label: mend it",
@@ -212,7 +222,7 @@ mod tests {
         );
         let columns = ["line 2, column 1", "line 2, column 2", "line 3, column 1", "line 3"];
         assert_eq!(
-            told(&columns),
+            reported(&columns),
             [
                 "line 2, column 1: mend it (the same at line 3, column 1)",
                 "line 2, column 2: mend it",

@@ -1,4 +1,4 @@
-//! Plans given by counts: a name, so many rows, so many seats in each, one price.
+//! Plans given by counts: sections of equal rows, each with one price.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -29,12 +29,11 @@ pub struct InlineSection {
 }
 
 impl SeatPlan {
-    /// Makes the plan that the sections describe, rows and seats counted from 1.
+    /// The plan that the sections describe, rows and seats counted from 1.
     ///
     /// # Errors
     /// All problems, at most [`PROBLEMS_MAX`](super::PROBLEMS_MAX), with pointers such as
-    /// `/sections/0/rows`; nothing is generated before the counts are known to be within the
-    /// limits.
+    /// `/sections/0/rows`. Counts are checked before seats are generated.
     pub fn from_inline(sections: &[InlineSection]) -> Result<Self, Vec<PlanError>> {
         let mut problems = Problems::default();
         check(sections, &mut problems);
@@ -43,7 +42,7 @@ impl SeatPlan {
     }
 }
 
-/// A label's last two parts are numbers, so labels are unique exactly if the section names are.
+/// Checks the sections. A label ends in two numbers, so labels are unique exactly if the section names are.
 fn check(sections: &[InlineSection], problems: &mut Problems) {
     let mut names = HashMap::new();
     for (index, section) in sections.iter().enumerate() {
@@ -95,7 +94,7 @@ fn check(sections: &[InlineSection], problems: &mut Problems) {
     }
 }
 
-/// The name must be in order, and short enough for the longest label made of it.
+/// Checks a name, and the length of the longest label made of it.
 fn check_name(section: &InlineSection, at: &dyn Fn(&str) -> String, problems: &mut Problems) {
     let InlineSection { name, rows, seats_per_row, .. } = section;
     if let Err(fault) = name::check(name, LABEL_MAX) {

@@ -1,4 +1,4 @@
-//! What holds for every plan, and what is refused.
+//! The properties of every plan, and the refused ones.
 
 use std::collections::HashSet;
 
@@ -72,7 +72,7 @@ fn the_limits_of_an_inline_plan_are_inclusive() {
 }
 
 #[test]
-fn all_problems_of_an_inline_plan_are_reported_at_once() {
+fn all_problems_of_an_inline_plan_are_reported_together() {
     let sections = [
         InlineSection { price: -1, ..inline("", 0, 1_001) },
         InlineSection { price: PRICE_MAX + 1, ..inline("B\n", 1, 1) },
@@ -192,7 +192,7 @@ fn sections_of_an_inline_plan_that_look_alike_are_refused_with_both_places() {
 }
 
 #[test]
-fn after_twenty_problems_no_further_seat_is_looked_at() {
+fn after_twenty_problems_no_further_seat_is_checked() {
     let seats: Vec<_> =
         (0..1_000).map(|n| PlanSeat { price: -1, ..seat(&format!("r{n}")) }).collect();
     let codes: Vec<_> =

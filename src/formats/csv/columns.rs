@@ -1,11 +1,14 @@
-//! The columns of a plan: their names, and where the header puts them.
+//! The columns of a plan: their names, and their order in the header.
+
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::domain::name;
 use crate::domain::plan::{PlanError, Problems, quoted};
 use crate::formats::csv::records::{CsvRecord, place};
 
-/// A column that a plan may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A column that a plan may have, in the order in which they are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub(crate) enum CsvColumn {
     Section,
     Row,
@@ -18,36 +21,15 @@ pub(crate) enum CsvColumn {
 }
 
 impl CsvColumn {
-    /// Every column, in the order in which they are written.
-    pub(crate) const ALL: [Self; 8] = [
-        Self::Section,
-        Self::Row,
-        Self::Number,
-        Self::Label,
-        Self::X,
-        Self::Y,
-        Self::Category,
-        Self::Price,
-    ];
-
     /// Those that every document has.
     const REQUIRED: [Self; 3] = [Self::Section, Self::Row, Self::Number];
 
-    /// What the header calls it.
+    /// Its name in the header.
     pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Section => "section",
-            Self::Row => "row",
-            Self::Number => "number",
-            Self::Label => "label",
-            Self::X => "x",
-            Self::Y => "y",
-            Self::Category => "category",
-            Self::Price => "price",
-        }
+        self.into_str()
     }
 
-    /// What other programs call it, in small letters, with blanks between words.
+    /// Its names in other programs, in small letters, with blanks between words.
     const fn synonyms(self) -> &'static [&'static str] {
         match self {
             Self::Section => &["zone", "area", "sector", "block", "section name"],
@@ -61,48 +43,41 @@ impl CsvColumn {
         }
     }
 
-    /// The column of this name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|column| column.name() == name)
-    }
-
-    /// The column that a header means, in whatever case and with whatever blanks around it.
-    fn meant(header: &str) -> Option<Self> {
+    /// The column of a header, in any case and with blanks around it.
+    fn of_header(header: &str) -> Option<Self> {
         let words = name::folded(header).to_lowercase().replace(['_', '-', '.'], " ");
         let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-        let synonym = |column: &Self| column.synonyms().contains(&words.as_str());
-        Self::named(&words).or_else(|| Self::ALL.into_iter().find(synonym))
+        let by_synonym = || {
+            let mut columns = Self::VARIANTS.iter().copied();
+            columns.find(|column| column.synonyms().contains(&words.as_str()))
+        };
+        words.parse().ok().or_else(by_synonym)
     }
 }
 
-/// The columns that a document has, in its own order. A column without a name has no meaning, and must be
-/// empty in every line.
+/// The columns of a document, in its own order. A column without a name must be empty in every line.
 #[derive(Debug)]
 pub(crate) struct Columns(Vec<Option<CsvColumn>>);
 
 impl Columns {
-    /// Reads the header, with notes on what was understood; fails with all that is wrong with it.
+    /// Reads the header, with notes on what was read in another way than it was written; fails with all problems.
     pub(crate) fn of(header: Option<&CsvRecord>) -> Result<(Self, Vec<String>), Vec<PlanError>> {
         let known = "the columns are section, row, number and, if wanted, label, x, y, category, \
                      price, with commas, semicolons or tabs between them";
         let mut problems = Problems::default();
         let Some(header) = header else {
             let message = format!("the document is empty: begin it with a header; {known}");
-            return Err(vec![PlanError {
-                pointer: String::new(),
-                code: "header_missing",
-                message,
-            }]);
+            return Err(vec![PlanError::new("", "header_missing", message)]);
         };
         let (mut columns, mut notes) = (Self(Vec::new()), Vec::new());
-        for (position, header_name) in (1..).zip(header.fields()) {
+        for (position, header_name) in (1..).zip(&header.fields) {
             let at = || place(header.line, Some(position));
             let shown = quoted(header_name);
             if name::folded(header_name).is_empty() {
                 columns.0.push(None);
                 continue;
             }
-            let Some(column) = CsvColumn::meant(header_name) else {
+            let Some(column) = CsvColumn::of_header(header_name) else {
                 let message = format!("there is no column {shown}: {known}");
                 problems.add(at(), "column_unknown", message);
                 columns.0.push(None);
@@ -134,39 +109,36 @@ impl Columns {
             problems.add(place(header.line, None), "column_missing", message);
         }
         problems.none_or_all()?;
-        for position in (1..).zip(&columns.0).filter(|(_, column)| column.is_none()).map(|(n, _)| n)
-        {
-            notes.push(format!(
-                "column {position} has no name, is empty in every line, and was ignored"
-            ));
-        }
+        let unnamed = (1..).zip(&columns.0).filter(|(_, column)| column.is_none());
+        notes.extend(unnamed.map(|(position, _)| {
+            format!("column {position} has no name, is empty in every line, and was ignored")
+        }));
         Ok((columns, notes))
     }
 
-    /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// How many fields a line has at least: columns without a name may be left out at the end.
+    /// The fewest fields of a line: columns without a name may be left out at the end.
     pub(crate) fn count_needed(&self) -> usize {
         self.0.iter().rposition(Option::is_some).map_or(0, |last| last + 1)
     }
 
-    /// The first field with text, counted from 1, that stands in no column with a name.
+    /// The first field with text, counted from 1, that is in no column with a name.
     pub(crate) fn unnamed(&self, record: &CsvRecord) -> Option<usize> {
         let unnamed = |(index, field): &(usize, &str)| {
             self.0.get(*index).is_none_or(Option::is_none) && !field.trim().is_empty()
         };
-        record.fields().enumerate().find(unnamed).map(|(index, _)| index + 1)
+        record.fields.iter().enumerate().find(unnamed).map(|(index, _)| index + 1)
     }
 
-    /// What a record says in a column; nothing if the document does not have the column.
+    /// The text of a record in a column; empty if the document does not have the column.
     pub(crate) fn text<'r>(&self, record: &'r CsvRecord, column: CsvColumn) -> &'r str {
-        self.index(column).and_then(|index| record.get(index)).unwrap_or_default()
+        self.index(column).and_then(|index| record.fields.get(index)).unwrap_or_default()
     }
 
-    /// A place in the document, as far as the document has this column.
+    /// A place in the document: the line, and the column if the document has it.
     pub(crate) fn at(&self, line: usize, column: CsvColumn) -> String {
         place(line, self.index(column).map(|index| index + 1))
     }

@@ -1,12 +1,12 @@
-//! From bytes to records, each with the line it begins in. The `csv-core` crate reads them: what RFC 4180
-//! leaves open, such as a quote inside a field without quotes, is taken as spreadsheets take it. A record
-//! is read into buffers of a fixed size, so no document decides how much memory that takes.
+//! Records, each with its first line. The `csv-core` crate reads them into buffers of a fixed size, which bounds the
+//! memory for any document. Where RFC 4180 leaves a choice, it reads as spreadsheets do.
 
+use ::csv::StringRecord;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use crate::domain::plan::PlanError;
 
-/// The most fields of a line. Spreadsheets write empty ones behind those that have a meaning.
+/// The most fields of a line. Spreadsheets write empty ones behind those of the plan.
 const FIELDS_MAX: usize = 256;
 
 /// The most bytes in the fields of a line: ten times what the longest texts of a seat have.
@@ -15,45 +15,26 @@ const RECORD_MAX: usize = 32 * 1024;
 /// UTF-8's byte order mark.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// What may stand between fields.
+/// The characters that separate fields.
 const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
 
 /// One record.
 #[derive(Debug)]
 pub(crate) struct CsvRecord {
-    /// Where it begins, counted from 1.
+    /// Its first line, counted from 1.
     pub(crate) line: usize,
-    text: String,
-    /// Where each field ends in `text`.
-    ends: Vec<usize>,
+    /// At least one.
+    pub(crate) fields: StringRecord,
 }
 
 impl CsvRecord {
-    /// How many fields there are: at least one.
-    pub(crate) fn count(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// A field, counted from 0.
-    pub(crate) fn get(&self, index: usize) -> Option<&str> {
-        let end = *self.ends.get(index)?;
-        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
-        self.text.get(start.unwrap_or_default()..end)
-    }
-
-    /// All fields.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
-        (0..self.count()).filter_map(|index| self.get(index))
-    }
-
-    /// The column, counted from 1, of a field that goes on over lines.
+    /// The column, counted from 1, of a field with a line break.
     pub(crate) fn broken_field(&self) -> Option<usize> {
-        let broken = |(_, field): &(usize, &str)| field.contains(['\r', '\n']);
-        (1..).zip(self.fields()).find(broken).map(|(column, _)| column)
+        self.fields.iter().position(|field| field.contains(['\r', '\n'])).map(|index| index + 1)
     }
 }
 
-/// The records of a document. All of it is in memory; reading it is no I/O.
+/// The records of a document in memory.
 pub(crate) struct Records<'a> {
     separator: u8,
     reader: Box<Reader>,
@@ -66,8 +47,7 @@ pub(crate) struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// Fails if the document is not in UTF-8 as far as its first bytes tell, or asks for a separator
-    /// that is none.
+    /// Fails if the first bytes are UTF-16, or the document names another separator than the accepted ones.
     pub(crate) fn of(document: &'a [u8]) -> Result<Self, PlanError> {
         refuse_utf16(document)?;
         let (separator, read) = opening(document)?;
@@ -77,13 +57,12 @@ impl<'a> Records<'a> {
         Ok(Self { separator, reader, document, read, lines, fields, ends })
     }
 
-    /// What stands between the fields.
+    /// The character that separates fields.
     pub(crate) fn separator(&self) -> u8 {
         self.separator
     }
 
-    /// The next record with any text in it. Spreadsheets like to end a document with lines of nothing
-    /// but separators.
+    /// The next record with text. Spreadsheets end documents with lines of separators alone.
     pub(crate) fn read(&mut self) -> Result<Option<CsvRecord>, PlanError> {
         loop {
             let begin = self.read;
@@ -94,12 +73,12 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Reads a record into the buffers; gives its bytes and fields.
+    /// Reads a record into the buffers. Returns its numbers of bytes and fields.
     fn read_raw(&mut self) -> Result<Option<(usize, usize)>, PlanError> {
         let (begin, mut bytes, mut count) = (self.read, 0, 0);
         loop {
-            // With a line end behind the document, a quote that is never closed shows as a field with a
-            // line break.
+            // With a line end behind the document, a quote that is never closed becomes a field with a line
+            // break.
             let rest = match self.document.get(self.read..) {
                 Some([]) => b"\n".as_slice(),
                 Some(rest) => rest,
@@ -121,8 +100,7 @@ impl<'a> Records<'a> {
                         "the line has more than {FIELDS_MAX} fields: remove what stands behind the \
                          columns of the plan"
                     );
-                    let pointer = place(line, None);
-                    return Err(PlanError { pointer, code: "field_count", message });
+                    return Err(PlanError::new(place(line, None), "field_count", message));
                 }
                 ReadRecordResult::OutputFull => return Err(self.too_long(begin, count)),
             }
@@ -134,54 +112,51 @@ impl<'a> Records<'a> {
         let open = self.fields.get(start.unwrap_or_default()..).unwrap_or_default();
         let line = self.lines.at(begin);
         if open.iter().any(|byte| is_line_end(*byte)) {
-            let (pointer, message) = (place(line, Some(count + 1)), LINE_BREAK.to_owned());
-            return PlanError { pointer, code: "line_break", message };
+            return PlanError::new(place(line, Some(count + 1)), "line_break", LINE_BREAK);
         }
         let message = format!(
             "the line has more than {RECORD_MAX} bytes: shorten its texts, or check that the document \
              is CSV"
         );
-        PlanError { pointer: place(line, None), code: "line_too_long", message }
+        PlanError::new(place(line, None), "line_too_long", message)
     }
 
     fn record(&mut self, begin: usize, bytes: usize, count: usize) -> Result<CsvRecord, PlanError> {
         let line = self.lines.at(begin);
-        let ends = self.ends.get(..count).unwrap_or_default().to_vec();
-        let (mut text, mut start) = (String::with_capacity(bytes), 0);
-        for (column, end) in (1..).zip(&ends) {
-            // Field by field: bytes on both sides of a separator are no character together.
+        let (mut fields, mut start) = (StringRecord::with_capacity(bytes, count), 0);
+        for (column, end) in (1..).zip(self.ends.iter().take(count)) {
+            // Field by field: bytes on both sides of a separator are not one character.
             let field = std::str::from_utf8(self.fields.get(start..*end).unwrap_or_default());
-            text.push_str(field.map_err(|_| not_utf8(place(line, Some(column))))?);
+            fields.push_field(field.map_err(|_| not_utf8(place(line, Some(column))))?);
             start = *end;
         }
-        Ok(CsvRecord { line, text, ends })
+        Ok(CsvRecord { line, fields })
     }
 }
 
-/// The message for a field that goes on over lines.
+/// The message for a field with a line break.
 pub(crate) const LINE_BREAK: &str =
     "the field goes on over lines: close its quote, or write it on one line";
 
 fn not_utf8(pointer: String) -> PlanError {
     let message = "the text is not UTF-8: save the document as UTF-8 (in a spreadsheet, as \
                    “CSV UTF-8”)";
-    PlanError { pointer, code: "not_utf8", message: message.to_owned() }
+    PlanError::new(pointer, "not_utf8", message)
 }
 
-/// Spreadsheets write UTF-16 when they are asked for “Unicode text”.
+/// Refuses UTF-16, which spreadsheets write as “Unicode text”.
 fn refuse_utf16(document: &[u8]) -> Result<(), PlanError> {
     let has_mark = document.starts_with(b"\xFF\xFE") || document.starts_with(b"\xFE\xFF");
     let has_nul = document.iter().take(4).any(|byte| *byte == 0);
     if has_mark || has_nul {
         let message = "the document is UTF-16: save it as UTF-8 (in a spreadsheet, as “CSV UTF-8”)";
-        let pointer = place(1, Some(1));
-        return Err(PlanError { pointer, code: "not_utf8", message: message.to_owned() });
+        return Err(PlanError::new(place(1, Some(1)), "not_utf8", message));
     }
     Ok(())
 }
 
-/// The separator, and where the records begin. A first line `sep=;` names the separator, as spreadsheets
-/// write it. Otherwise it is the one that the first line has most of, since no column's name has any.
+/// The separator, and where the records begin. A first line `sep=;`, as spreadsheets write it, names the separator.
+/// Otherwise it is the most frequent one of the first line: no column's name has any.
 fn opening(document: &[u8]) -> Result<(u8, usize), PlanError> {
     let mark = if document.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
     let text = document.get(mark..).unwrap_or_default();
@@ -199,13 +174,12 @@ fn opening(document: &[u8]) -> Result<(u8, usize), PlanError> {
                 let message = "the first line must name a comma, a semicolon or a tab as separator, \
                                such as `sep=;`; or leave it out";
                 let line = Lines { rest: document, offset: 0, line: 1 }.at(mark + blank);
-                let pointer = place(line, None);
-                Err(PlanError { pointer, code: "separator_unknown", message: message.to_owned() })
+                Err(PlanError::new(place(line, None), "separator_unknown", message))
             }
         };
     }
     let times = |separator: u8| first.iter().filter(|byte| **byte == separator).count();
-    // Of several the last is taken, so the comma, which is the usual one, comes last.
+    // Of equals, max_by_key takes the last, so the comma comes last.
     let separator = SEPARATORS.into_iter().rev().max_by_key(|separator| times(*separator));
     Ok((separator.unwrap_or(b','), mark))
 }
@@ -214,8 +188,7 @@ fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n')
 }
 
-/// Counts lines on the way through a document. The library counts, too, but is behind by one after
-/// CRLF, and does not count CR.
+/// Counts lines. The library's own count is off by one after CRLF, and omits CR.
 struct Lines<'a> {
     rest: &'a [u8],
     offset: usize,
@@ -223,13 +196,12 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// The line, counted from 1, of the first text at or behind an offset, which never goes back.
+    /// The line, counted from 1, of the first text at or behind an offset. Offsets must not decrease.
     fn at(&mut self, offset: usize) -> usize {
         while let Some((byte, rest)) = self.rest.split_first() {
             if self.offset >= offset && !is_line_end(*byte) {
                 break;
             }
-            // CRLF ends one line, not two.
             let ends = *byte == b'\n' || *byte == b'\r' && rest.first() != Some(&b'\n');
             self.line += usize::from(ends);
             self.rest = rest;
@@ -239,7 +211,7 @@ impl Lines<'_> {
     }
 }
 
-/// A place in a document: a line, or one of its fields; both count from 1.
+/// A place in a document: a line, or one of its fields, both counted from 1.
 pub(crate) fn place(line: usize, column: Option<usize>) -> String {
     match column {
         Some(column) => format!("line {line}, column {column}"),

@@ -1,4 +1,4 @@
-//! What people and spreadsheets write, and what is told when it is wrong.
+//! Documents of people and spreadsheets, and the problems of wrong ones.
 
 mod spreadsheets;
 
@@ -51,7 +51,7 @@ fn texts(plan: Result<SeatPlan, Vec<PlanError>>) -> Vec<String> {
 }
 
 #[test]
-fn a_seats_own_price_wins_over_its_categorys_and_that_over_the_general_one() {
+fn a_seats_own_price_precedes_its_categorys_and_that_precedes_the_general_one() {
     assert_eq!(
         lines(read(HALL, &["5000", "Rear=1500", "Front=1"])),
         [
@@ -90,7 +90,7 @@ fn spreadsheets_may_add_a_mark_other_separators_line_ends_and_empty_lines() {
 }
 
 #[test]
-fn a_wrong_header_is_told_alone_and_names_the_columns_there_are() {
+fn a_wrong_header_is_reported_alone_with_the_columns_that_exist() {
     assert_eq!(refused(read("", &[])), at("", "header_missing"));
     assert_eq!(refused(read("\u{FEFF}\r\n,,\n", &[])), at("", "header_missing"));
     let problems = texts(read("\nSection,colour,number,price,zone,\nA,1,1,x\n", &[]));
@@ -106,7 +106,7 @@ fn a_wrong_header_is_told_alone_and_names_the_columns_there_are() {
 }
 
 #[test]
-fn all_problems_are_told_at_once_with_line_and_column() {
+fn all_problems_are_reported_together_with_line_and_column() {
     let document = "price,section,row,number,label,x,y,category\r\n\
                     99.00,A,1,1,,,,\r\n\
                     1,A,1,2,,left,1,\r\n\
@@ -134,7 +134,7 @@ fn all_problems_are_told_at_once_with_line_and_column() {
 }
 
 #[test]
-fn labels_that_are_made_up_are_checked_like_others() {
+fn generated_labels_are_checked_like_others() {
     let plan = read("section,row,number,price\nA-1,1,1,5\nA,1-1,1,5\nA,1,1,5\n", &[]);
     assert_eq!(
         texts(plan),

@@ -1,4 +1,4 @@
-//! The parts of pretix's format that matter here, as types to deserialise.
+//! The parts of pretix's format that are read, as types to deserialise.
 
 use std::fmt;
 use std::ops::Add;
@@ -8,8 +8,8 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use crate::domain::bounded::{AtMost, Weighed};
 use crate::domain::plan::SEATS_MAX;
 
-/// A seating plan as pretix and the editors around it write it. Deserialise it from JSON, then turn
-/// it into a plan with [`to_plan`](crate::formats::pretix::to_plan).
+/// A seating plan of pretix. Deserialise it from JSON, then convert it with
+/// [`to_plan`](crate::formats::pretix::to_plan).
 #[derive(Debug, Clone, serde::Deserialize)]
 pub struct PretixPlan {
     #[serde(default)]
@@ -27,7 +27,7 @@ struct PretixCategory {
 pub(crate) struct PretixZone {
     pub(crate) name: Option<Text>,
     pub(crate) position: Option<Coordinates>,
-    /// A zone may consist of decoration alone.
+    /// Empty in a zone of decoration.
     #[serde(default, deserialize_with = "rows")]
     pub(crate) rows: Vec<PretixRow>,
 }
@@ -41,8 +41,7 @@ pub(crate) struct PretixRow {
     pub(crate) seats: Vec<PretixSeat>,
 }
 
-/// The most seats, empty rows and empty zones that are read. A plan has at most [`SEATS_MAX`] seats; zones
-/// of decoration alone are common.
+/// The most seats, empty rows and empty zones that are read, since zones of decoration are common.
 const PARTS_MAX: usize = 2 * SEATS_MAX;
 
 fn zones<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PretixZone>, D::Error> {
@@ -76,7 +75,7 @@ pub(crate) struct Coordinates {
     pub(crate) y: f64,
 }
 
-/// A text, or a number in its place: some editors write `"row_number": 7`.
+/// A text or a number: some editors write `"row_number": 7`.
 #[derive(Debug, Clone)]
 pub(crate) struct Text(String);
 
@@ -88,14 +87,14 @@ impl PretixPlan {
 }
 
 impl PretixRow {
-    /// What it counts towards [`PARTS_MAX`].
+    /// Its share of [`PARTS_MAX`].
     fn weight(&self) -> usize {
         self.seats.len().max(1)
     }
 }
 
 impl PretixSeat {
-    /// The name of its category; an empty one is none.
+    /// The name of its category, if that is not empty.
     pub(crate) fn category(&self) -> Option<&str> {
         self.category.as_ref().map(|text| text.0.as_str()).filter(|name| !name.is_empty())
     }
@@ -110,8 +109,7 @@ impl Add for Coordinates {
 }
 
 impl Coordinates {
-    /// Rounded to hundredths: as many digits as a screen can show, few enough to be stored and read
-    /// without loss.
+    /// Rounded to hundredths: precise enough for a screen, and stored without loss.
     pub(crate) fn rounded(self) -> Self {
         let rounded = |coordinate: f64| (coordinate * 100.0).round() / 100.0;
         Self { x: rounded(self.x), y: rounded(self.y) }
@@ -123,10 +121,10 @@ impl Text {
         text.map(|text| text.0.clone()).unwrap_or_default()
     }
 
-    /// The text, or the ordinal if there is none to see.
+    /// The text, or the ordinal if it is missing or blank.
     pub(crate) fn or_ordinal(text: Option<&Self>, ordinal: usize) -> String {
-        let seen = text.filter(|text| !text.0.trim().is_empty());
-        seen.map_or_else(|| ordinal.to_string(), |text| text.0.clone())
+        let visible = text.filter(|text| !text.0.trim().is_empty());
+        visible.map_or_else(|| ordinal.to_string(), |text| text.0.clone())
     }
 }
 

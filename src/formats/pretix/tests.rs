@@ -71,8 +71,8 @@ fn a_document_of_more_parts_than_a_plan_can_have_is_not_read_to_its_end() {
     let refused = |part: &str, wrap: fn(String) -> String| {
         let parts = vec![part; 200_001].join(",");
         let error = serde_json::from_str::<PretixPlan>(&wrap(parts)).err();
-        let told = error.map(|error| error.to_string()).unwrap_or_default();
-        told.split(" at line ").next().unwrap_or_default().to_owned()
+        let text = error.map(|error| error.to_string()).unwrap_or_default();
+        text.split(" at line ").next().unwrap_or_default().to_owned()
     };
     let seats =
         refused("{}", |seats| format!(r#"{{"zones":[{{"rows":[{{"seats":[{seats}]}}]}}]}}"#));

@@ -7,11 +7,11 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::actors::health::{Check, Readiness};
 use crate::http::problem::{Code, Problem, ProblemBody};
 use crate::http::query::{Given, Parameters};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::{Services, percent, reply};
+use crate::telemetry::health::{Check, Readiness};
 
 /// Whether the process runs; nothing else is checked.
 #[utoipa::path(get, path = "/livez", tag = "operations", responses((status = 200, description = "alive")))]

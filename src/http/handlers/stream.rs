@@ -165,7 +165,7 @@ fn delta(seats: &[SeatNumber], states: &SeatStates) -> Vec<u8> {
 
 /// The last event has no id: the client resumes after the last change it has seen.
 fn bye(end: StreamEnd) -> Vec<u8> {
-    sse_event("bye", None, format!("{{\"reason\":\"{}\"}}", end.as_str()).as_bytes())
+    sse_event("bye", None, format!("{{\"reason\":\"{}\"}}", end.as_ref()).as_bytes())
 }
 
 #[cfg(test)]

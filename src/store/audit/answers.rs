@@ -6,7 +6,7 @@ use entity::idempotency;
 use uuid::Uuid;
 
 use super::Auditor;
-use crate::domain::audit::answer::{Tariff, check};
+use crate::domain::audit::answer::{StoredPrices, check};
 use crate::domain::catalogue::PlanVersion;
 use crate::domain::clock::EpochMs;
 use crate::domain::command::RequestKey;
@@ -164,7 +164,7 @@ fn numbers(text: &str) -> Vec<i32> {
 
 impl Stored {
     /// What a resource costs, if it exists.
-    fn tariff(&self, resource: &Resource) -> Option<Tariff> {
+    fn tariff(&self, resource: &Resource) -> Option<StoredPrices> {
         let (schedule, uuid) = match resource {
             Resource::Hold(id) => (id.schedule.0, id.uuid),
             Resource::Booking(id) => (id.schedule.0, id.uuid),
@@ -178,12 +178,12 @@ impl Stored {
                     }
                     _ => true,
                 };
-                return exists.then(Tariff::default);
+                return exists.then(StoredPrices::default);
             }
         };
         let seats = self.claims.get(&(schedule, uuid))?.iter();
         let prices = seats.filter_map(|seat| self.seats.get(&(schedule, *seat)).cloned()).collect();
         let currency = self.currencies.get(&schedule).cloned().unwrap_or_default();
-        Some(Tariff { prices, currency })
+        Some(StoredPrices { prices, currency })
     }
 }

@@ -10,14 +10,14 @@ use super::attempt::{Attempt, Attempted, Progress};
 use super::recovery::{AttemptError, RecoveryAction, RecoveryAttempts, recovery_action};
 use super::write::RenderedAnswers;
 use super::{BatchReport, CommandResult, IsActive};
-use crate::domain::command::{Action, Command};
+use crate::domain::command::{Command, CommandKind};
 use crate::domain::decide::Decision;
 use crate::domain::effect::{ExecutedCommand, Outcome};
 use crate::domain::execution_error::ExecutionError;
 use crate::domain::ids::BatchId;
 use crate::store::Store;
 use crate::store::connection::{Connections, Db, DbResult, ErrorClass, errors};
-use crate::telemetry::metrics::batch::{BatchOutcome, CommandKind, CommandOutcome, Guard};
+use crate::telemetry::metrics::batch::{BatchOutcome, CommandOutcome, Guard};
 
 /// A batch, or a part of one after bisecting: the indexes of its commands, and its runs so far.
 struct Part {
@@ -275,7 +275,7 @@ impl<'a> BatchRun<'a> {
             }
             _ => return,
         };
-        log::error!("a guard behind the row locks saved a promise: {}", guard.as_str());
+        log::error!("a guard behind the row locks saved a promise: {}", guard.as_ref());
         self.store.metrics.batch.saved_by(guard);
     }
 
@@ -290,23 +290,8 @@ impl<'a> BatchRun<'a> {
                 Ok(Outcome::Refused(_) | Outcome::NotRecorded) => CommandOutcome::Refused,
                 Err(_) => CommandOutcome::Failed,
             };
-            self.store.metrics.batch.command(kind(&command.action), outcome);
+            self.store.metrics.batch.command(CommandKind::from(&command.action), outcome);
         }
         BatchReport { results, ..self.report }
-    }
-}
-
-fn kind(action: &Action) -> CommandKind {
-    match action {
-        Action::Hold { .. } => CommandKind::Hold,
-        Action::Extend { .. } => CommandKind::Extend,
-        Action::Release { .. } => CommandKind::Release,
-        Action::Book { .. } => CommandKind::Book,
-        Action::Confirm { .. } => CommandKind::Confirm,
-        Action::Cancel { .. } => CommandKind::Cancel,
-        Action::Expire { .. } => CommandKind::Expire,
-        Action::Block { .. } => CommandKind::Block,
-        Action::Unblock { .. } => CommandKind::Unblock,
-        Action::Lookup => CommandKind::Lookup,
     }
 }

@@ -1,15 +1,17 @@
 //! Metrics of mailboxes and supervision.
 
-use crate::telemetry::metrics::macros::{labels, metrics};
+use strum::{AsRefStr, VariantNames};
 
-labels! {
-    /// The actors that have a mailbox for others, by the names of their files.
-    pub enum Actor {
-        /// Asks for seat locks.
-        SeatLock = "seat_lock",
-        /// Runs the booking transactions; all lanes together.
-        Booking = "booking",
-    }
+use crate::telemetry::metrics::macros::metrics;
+
+/// The actors, by the names of their files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
+pub enum Actor {
+    /// Acquires and releases seat locks.
+    SeatLock,
+    /// Runs the booking transactions; all lanes together.
+    Booking,
 }
 
 metrics! {
@@ -19,7 +21,7 @@ metrics! {
         pending: IntGaugeVec["actor": Actor],
         /// Messages refused because too many were waiting.
         overloaded_total: IntCounterVec["actor": Actor],
-        /// Actors replaced after they had died.
+        /// Actors replaced after they had stopped.
         restarts_total: IntCounterVec["actor": Actor],
     }
 }
@@ -28,16 +30,16 @@ impl ActorMetrics {
     /// Sets how many messages wait.
     pub fn set_pending(&self, actor: Actor, messages: usize) {
         let messages = i64::try_from(messages).unwrap_or(i64::MAX);
-        self.pending.with_label_values(&[actor.as_str()]).set(messages);
+        self.pending.with_label_values(&[actor]).set(messages);
     }
 
     /// Counts a message refused for overload.
     pub fn overloaded(&self, actor: Actor) {
-        self.overloaded_total.with_label_values(&[actor.as_str()]).inc();
+        self.overloaded_total.with_label_values(&[actor]).inc();
     }
 
     /// Counts an actor replaced.
     pub fn restarted(&self, actor: Actor) {
-        self.restarts_total.with_label_values(&[actor.as_str()]).inc();
+        self.restarts_total.with_label_values(&[actor]).inc();
     }
 }

@@ -1,76 +1,53 @@
 //! Metrics of the booking engine: its transactions, their statements and the commands in them.
 
-use crate::telemetry::metrics::macros::{labels, metrics};
+use strum::{AsRefStr, VariantNames};
+
+use crate::domain::command::CommandKind;
+use crate::telemetry::metrics::macros::metrics;
 use crate::telemetry::metrics::{REQUEST_SECONDS, SIZES};
 
-labels! {
-    /// How a batch ended.
-    pub enum BatchOutcome {
-        /// It changed something and was committed.
-        Committed = "committed",
-        /// It changed nothing: every command was refused or answered from its record.
-        ReadOnly = "read_only",
-        /// It was rolled back for good.
-        Failed = "failed",
-        /// It is not known whether it was committed.
-        Unknown = "unknown",
-        /// It failed on data and was split to find the command to blame.
-        Halved = "halved",
-        /// It was rolled back and run again.
-        Retried = "retried",
-    }
+/// How a batch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
+pub enum BatchOutcome {
+    /// It changed something and was committed.
+    Committed,
+    /// It changed nothing: every command was refused or had its answer recorded before.
+    ReadOnly,
+    /// It was rolled back and not retried.
+    Failed,
+    /// It is not known whether it was committed.
+    Unknown,
+    /// It failed on data and was split to find the command that caused it.
+    Halved,
+    /// It was rolled back and run again.
+    Retried,
 }
 
-labels! {
-    /// What a command asks for.
-    pub enum CommandKind {
-        /// A new hold.
-        Hold = "hold",
-        /// A longer hold.
-        Extend = "extend",
-        /// The end of a hold by its owner.
-        Release = "release",
-        /// A booking of free seats.
-        Book = "book",
-        /// A booking of a hold's seats.
-        Confirm = "confirm",
-        /// The end of a booking, whole or in part.
-        Cancel = "cancel",
-        /// The end of a hold by time.
-        Expire = "expire",
-        /// Seats taken out of sale.
-        Block = "block",
-        /// Seats put back on sale.
-        Unblock = "unblock",
-        /// The recorded answer of an idempotency key.
-        Lookup = "lookup",
-    }
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
+pub enum CommandOutcome {
+    /// It had its effect.
+    Done,
+    /// It had its effect before; the recorded answer was given again.
+    Replayed,
+    /// A rule of the business refused it.
+    Refused,
+    /// It could not be decided.
+    Failed,
 }
 
-labels! {
-    /// How a command ended.
-    pub enum CommandOutcome {
-        /// It had its effect.
-        Done = "done",
-        /// It had had its effect before; that answer was given again.
-        Replayed = "replayed",
-        /// A business no.
-        Refused = "refused",
-        /// It could not be decided.
-        Failed = "failed",
-    }
-}
-
-labels! {
-    /// What kept a seat from being sold twice after the seat lock had let both buyers through.
-    pub enum Guard {
-        /// The second buyer found the seat taken under its row lock.
-        RowLock = "row_lock",
-        /// The database refused a second live booking of the seat.
-        UniqueIndex = "unique_index",
-        /// A write touched fewer rows than were decided on.
-        RowCount = "row_count",
-    }
+/// What prevented a double sale after the seat locks had admitted both buyers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
+pub enum Guard {
+    /// The second buyer found the seat taken under its row lock.
+    RowLock,
+    /// The database refused a second live booking of the seat.
+    UniqueIndex,
+    /// A write touched fewer rows than were decided on.
+    RowCount,
 }
 
 /// Bucket edges for the statements of one transaction.
@@ -88,9 +65,9 @@ metrics! {
         /// Time of a batch from taking a connection to its answers, in seconds.
         duration_seconds: Histogram[buckets REQUEST_SECONDS],
         /// Time of the statements of a batch that lock rows, in seconds: nearly all of it is waiting for
-        /// other transactions. On SQLite, which has one write lock, the time until it was had.
+        /// other transactions. On SQLite, which has one write lock, the time until it was acquired.
         row_lock_wait_seconds as "seatlock_row_lock_wait_seconds": Histogram[buckets REQUEST_SECONDS],
-        /// Transactions of batches that ran into DB_TRANSACTION_TIMEOUT, or a statement of which ran into
+        /// Transactions of batches that exceeded DB_TRANSACTION_TIMEOUT, or a statement of which exceeded
         /// DB_STATEMENT_TIMEOUT or DB_LOCK_TIMEOUT.
         transaction_timeouts_total as "seatlock_transaction_timeouts_total": IntCounter,
         /// Statements sent by batches.
@@ -108,16 +85,16 @@ metrics! {
 impl BatchMetrics {
     /// Counts a batch.
     pub fn batch(&self, outcome: BatchOutcome) {
-        self.batches_total.with_label_values(&[outcome.as_str()]).inc();
+        self.batches_total.with_label_values(&[outcome]).inc();
     }
 
     /// Counts a command.
     pub fn command(&self, kind: CommandKind, outcome: CommandOutcome) {
-        self.commands_total.with_label_values(&[kind.as_str(), outcome.as_str()]).inc();
+        self.commands_total.with_label_values(&[kind.as_ref(), outcome.as_ref()]).inc();
     }
 
     /// Counts a double sale that a guard prevented.
     pub fn saved_by(&self, guard: Guard) {
-        self.guard_saves_total.with_label_values(&[guard.as_str()]).inc();
+        self.guard_saves_total.with_label_values(&[guard]).inc();
     }
 }

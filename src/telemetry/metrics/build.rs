@@ -1,4 +1,4 @@
-//! What is running, as a metric: joins with the others in a query to tell versions apart.
+//! The version that is running, as a metric; queries join it with others to separate versions.
 
 use crate::telemetry::metrics::macros::metrics;
 

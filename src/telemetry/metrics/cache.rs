@@ -1,55 +1,57 @@
 //! Metrics of the seat maps that processes share in Redis.
 
-use crate::telemetry::metrics::macros::{labels, metrics};
+use strum::{AsRefStr, VariantNames};
 
-labels! {
-    /// What looking for a shared map led to.
-    pub enum CacheLook {
-        /// A map that the journal led on from.
-        Hit = "hit",
-        /// No map.
-        Miss = "miss",
-        /// A map that is of no use: of an earlier epoch or another database, or too old to lead on from.
-        Stale = "stale",
-        /// Redis was away, or is being bypassed.
-        Failed = "failed",
-    }
+use crate::telemetry::metrics::macros::metrics;
+
+/// The result of looking for a shared map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
+pub enum CacheLook {
+    /// A map that the journal brought up to date.
+    Hit,
+    /// No map.
+    Miss,
+    /// An unusable map: of an earlier epoch or another database, or too old for the journal.
+    Stale,
+    /// Redis is unavailable or bypassed.
+    Failed,
 }
 
-labels! {
-    /// What became of a map that was to be shared.
-    pub enum CacheShare {
-        /// It is shared now.
-        Kept = "kept",
-        /// A newer one was known.
-        Refused = "refused",
-        /// Redis was away, or is being bypassed.
-        Failed = "failed",
-    }
+/// The result of sharing a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
+pub enum CacheShare {
+    /// The map is stored.
+    Kept,
+    /// A newer one was stored already.
+    Refused,
+    /// Redis is unavailable or bypassed.
+    Failed,
 }
 
 metrics! {
     /// Seat maps shared in Redis.
     pub struct CacheMetrics("seatlock_map_cache") {
-        /// Looks for a map that another process has shared.
+        /// Reads of a map that another process has shared.
         looks_total: IntCounterVec["outcome": CacheLook],
         /// Maps offered to other processes.
         shares_total: IntCounterVec["outcome": CacheShare],
-        /// News of other processes' commits.
+        /// Notifications of other processes' commits.
         news_total: IntCounter,
-        /// Epochs begun, because what was told while Redis was bypassed is lost.
+        /// Epochs begun, because notifications were lost while Redis was bypassed.
         epochs_total: IntCounter,
     }
 }
 
 impl CacheMetrics {
-    /// Counts a look.
+    /// Counts a read.
     pub fn looked(&self, outcome: CacheLook) {
-        self.looks_total.with_label_values(&[outcome.as_str()]).inc();
+        self.looks_total.with_label_values(&[outcome]).inc();
     }
 
-    /// Counts an offer.
+    /// Counts a shared map.
     pub fn shared(&self, outcome: CacheShare) {
-        self.shares_total.with_label_values(&[outcome.as_str()]).inc();
+        self.shares_total.with_label_values(&[outcome]).inc();
     }
 }

@@ -16,7 +16,7 @@ pub struct Declared {
     pub kind: &'static str,
     /// Its HELP text.
     pub help: &'static str,
-    /// Its labels, each with all its values; none where they are not known beforehand.
+    /// Its labels, each with all its values; without values where they are not known beforehand.
     pub labels: Vec<(&'static str, &'static [&'static str])>,
     /// The edges of its buckets, if it is a histogram.
     pub edges: &'static [f64],
@@ -67,7 +67,7 @@ pub fn catalogue() -> Vec<(&'static str, Vec<Declared>)> {
 pub fn markdown() -> String {
     let mut text = String::new();
     for (part, metrics) in catalogue() {
-        // Writing to a text cannot fail.
+        // Writing to a String cannot fail.
         let _ =
             write!(text, "## {part}\n\n| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n");
         for metric in &metrics {

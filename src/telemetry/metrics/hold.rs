@@ -2,14 +2,14 @@
 
 use crate::telemetry::metrics::macros::metrics;
 
-/// Bucket edges for how late an expiry was written, in seconds.
+/// Bucket edges for the delay of a written expiry, in seconds.
 pub const LAG_SECONDS: [f64; 10] = [0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0];
 
 metrics! {
     /// The sweep of expired holds.
     pub struct HoldMetrics("seatlock_hold") {
-        /// Holds whose end has not come, in the whole database: every process tells the same, so take
-        /// the maximum, never the sum. Counted every ten seconds.
+        /// Active holds in the whole database: every process has the same value, so take the maximum,
+        /// never the sum. Counted every ten seconds.
         alive as "seatlock_holds": IntGauge,
         /// Sweeps begun.
         sweeps_total: IntCounter,

@@ -2,39 +2,36 @@
 
 use std::time::Duration;
 
-use crate::telemetry::metrics::REQUEST_SECONDS;
-use crate::telemetry::metrics::macros::{labels, metrics};
+use strum::{AsRefStr, EnumString};
 
-labels! {
-    /// A request's method; what the API does not serve is one value, however it is spelled.
-    pub enum HttpMethod {
-        /// GET.
-        Get = "GET",
-        /// HEAD.
-        Head = "HEAD",
-        /// POST.
-        Post = "POST",
-        /// PUT.
-        Put = "PUT",
-        /// DELETE.
-        Delete = "DELETE",
-        /// Any other.
-        Other = "other",
-    }
+use crate::telemetry::metrics::REQUEST_SECONDS;
+use crate::telemetry::metrics::macros::metrics;
+
+/// A request's method. All methods that the API does not serve have one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, AsRefStr, EnumString)]
+#[strum(serialize_all = "UPPERCASE")]
+pub enum HttpMethod {
+    /// GET.
+    Get,
+    /// HEAD.
+    Head,
+    /// POST.
+    Post,
+    /// PUT.
+    Put,
+    /// DELETE.
+    Delete,
+    /// Any other.
+    #[default]
+    #[strum(serialize = "other")]
+    Other,
 }
 
 impl HttpMethod {
-    /// The label of a method as it stands in the request line.
+    /// The label of a method as it is written in the request line.
     #[must_use]
     pub fn of(method: &str) -> Self {
-        match method {
-            "GET" => Self::Get,
-            "HEAD" => Self::Head,
-            "POST" => Self::Post,
-            "PUT" => Self::Put,
-            "DELETE" => Self::Delete,
-            _ => Self::Other,
-        }
+        method.parse().unwrap_or_default()
     }
 }
 
@@ -57,11 +54,10 @@ metrics! {
 impl HttpMetrics {
     /// Counts an answered request. `route` is the pattern that matched, if one did.
     pub fn answered(&self, method: HttpMethod, route: Option<&str>, status: u16, took: Duration) {
-        let (method, route) = (method.as_str(), route.unwrap_or(UNMATCHED));
+        let (method, route) = (method.as_ref(), route.unwrap_or(UNMATCHED));
         self.requests_total.with_label_values(&[method, route, &status.to_string()]).inc();
-        self.request_duration_seconds
-            .with_label_values(&[method, route])
-            .observe(took.as_secs_f64());
+        let duration = self.request_duration_seconds.with_label_values(&[method, route]);
+        duration.observe(took.as_secs_f64());
     }
 }
 

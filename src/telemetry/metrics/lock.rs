@@ -1,23 +1,25 @@
 //! Metrics of the seat locks and their circuit breaker.
 
+use strum::{AsRefStr, VariantNames};
+
 use crate::breaker::BreakerState;
 use crate::telemetry::metrics::SIZES;
-use crate::telemetry::metrics::macros::{labels, metrics};
+use crate::telemetry::metrics::macros::metrics;
 
-labels! {
-    /// How a request to the seat locks ended.
-    pub enum LockOutcome {
-        /// All the seats were locked.
-        Acquired = "acquired",
-        /// Another request has locked one of the seats.
-        Busy = "busy",
-        /// The backend answered with an error or could not be reached.
-        Error = "error",
-        /// No answer within the time budget.
-        Timeout = "timeout",
-        /// Not sent, because the breaker did not admit it.
-        Bypassed = "bypassed",
-    }
+/// How a request to the seat locks ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
+pub enum LockOutcome {
+    /// All the seats were locked.
+    Acquired,
+    /// Another request has locked one of the seats.
+    Busy,
+    /// The backend answered with an error or could not be reached.
+    Error,
+    /// No answer within the time budget.
+    Timeout,
+    /// Not sent, because the breaker did not admit it.
+    Bypassed,
 }
 
 /// The state of the breaker as its gauge shows it.
@@ -46,7 +48,8 @@ metrics! {
         breaker_state: IntGauge,
         /// Changes of the circuit breaker by the state entered.
         breaker_transitions_total: IntCounterVec["to": BreakerState],
-        /// Locks that had ended or had another owner when they were released: expired, evicted or lost in a failover.
+        /// Locks that no longer existed or had another owner when they were released: expired, evicted or lost
+        /// in a failover.
         lost_total: IntCounter,
         /// Releases to be sent when the backend answers again: their locks may exist without an owner.
         pending_releases: IntGauge,
@@ -57,12 +60,12 @@ impl LockMetrics {
     /// Counts requests with the same outcome.
     pub fn count(&self, outcome: LockOutcome, requests: usize) {
         let requests = u64::try_from(requests).unwrap_or(u64::MAX);
-        self.requests_total.with_label_values(&[outcome.as_str()]).inc_by(requests);
+        self.requests_total.with_label_values(&[outcome]).inc_by(requests);
     }
 
     /// Records that the circuit breaker has entered a state.
     pub fn breaker_entered(&self, state: BreakerState) {
         self.breaker_state.set(level(state));
-        self.breaker_transitions_total.with_label_values(&[state.as_str()]).inc();
+        self.breaker_transitions_total.with_label_values(&[state]).inc();
     }
 }

@@ -1,5 +1,5 @@
 //! How metrics are declared: the field's name is the metric's name, its doc comment the HELP text, and a
-//! label's values are the variants of an enum.
+//! label's values are the variants of an enum of the code that is measured (`strum::VariantNames`).
 //!
 //! ```text
 //! metrics! {
@@ -17,8 +17,8 @@
 //! `IntGauge`, `Gauge`, `Histogram[buckets B]`, and with labels `IntCounterVec[…]`, `IntGaugeVec[…]`,
 //! `HistogramVec[…; buckets B]`. Where every label of a metric names its enum, all combinations exist from
 //! the start: a rate over a series that appears with its first event misses that event. A label without an
-//! enum must be bounded by other means, said in its comment. `declared()` tells the same to whoever
-//! documents it (`catalogue.rs`).
+//! enum must be bounded by other means; its comment says how. `declared()` returns the declarations for the
+//! documentation (`catalogue.rs`).
 
 /// Declares a struct of metrics with its `new(registry)` and `declared()`; see the module.
 macro_rules! metrics {
@@ -113,7 +113,7 @@ macro_rules! metric_name {
     };
 }
 
-/// Creates one metric, and at once the series of those labels whose values are known.
+/// Creates one metric with all series whose label values are known.
 macro_rules! metric {
     (IntCounter, $name:ident, $help:ident) => {
         prometheus::IntCounter::new($name, $help)?
@@ -157,36 +157,7 @@ macro_rules! label_values {
         &[]
     };
     ($values:ident) => {
-        $values::NAMES
-    };
-}
-
-/// Declares the values of a label as an enum with `NAMES` and `as_str`.
-macro_rules! labels {
-    (
-        $(#[$about:meta])*
-        $visible:vis enum $name:ident {
-            $($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)?
-        }
-    ) => {
-        $(#[$about])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        $visible enum $name {
-            $($(#[$doc])* $variant,)+
-        }
-
-        impl $name {
-            /// Every value as it stands in the metric, in the order of the variants.
-            $visible const NAMES: &'static [&'static str] = &[$($text),+];
-
-            /// The value as it stands in the metric.
-            #[must_use]
-            $visible const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)+
-                }
-            }
-        }
+        <$values as strum::VariantNames>::VARIANTS
     };
 }
 
@@ -199,20 +170,20 @@ pub(crate) fn combinations(lists: &[&[&'static str]]) -> Vec<Vec<&'static str>> 
     })
 }
 
-pub(crate) use {declared, edges, label_values, labels, metric, metric_name, metrics};
+pub(crate) use {declared, edges, label_values, metric, metric_name, metrics};
 
 #[cfg(test)]
 mod tests {
+    use strum::{AsRefStr, VariantNames};
+
     use super::combinations;
 
-    labels! {
-        /// How a test went.
-        enum Verdict {
-            /// Well.
-            Good = "good",
-            /// Badly.
-            Bad = "bad",
-        }
+    /// How a test went.
+    #[derive(Debug, AsRefStr, VariantNames)]
+    #[strum(serialize_all = "snake_case")]
+    enum Verdict {
+        Good,
+        Bad,
     }
 
     metrics! {
@@ -264,10 +235,10 @@ mod tests {
         metrics.plain_total.inc();
         metrics.level.set(-2);
         metrics.share.set(0.5);
-        metrics.by_verdict.with_label_values(&[Verdict::Bad.as_str()]).inc();
-        metrics.by_route.with_label_values(&[Verdict::Good.as_str(), "/"]).set(3);
+        metrics.by_verdict.with_label_values(&[Verdict::Bad]).inc();
+        metrics.by_route.with_label_values(&[Verdict::Good.as_ref(), "/"]).set(3);
         metrics.wait_seconds.observe(0.7);
-        metrics.run_seconds.with_label_values(&[Verdict::Good.as_str()]).observe(0.1);
+        metrics.run_seconds.with_label_values(&[Verdict::Good]).observe(0.1);
         let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather())?;
         for line in [
             "every_plain_total 1",
@@ -291,7 +262,7 @@ mod tests {
         let plain = named("every_plain_total").unwrap();
         assert_eq!((plain.kind, plain.labels.len()), ("IntCounter", 0));
         assert_eq!(plain.help, "A plain counter, explained on two lines.");
-        assert_eq!(named("verdicts_total").unwrap().labels, [("verdict", Verdict::NAMES)]);
+        assert_eq!(named("verdicts_total").unwrap().labels, [("verdict", Verdict::VARIANTS)]);
         assert_eq!(named("every_by_route").unwrap().labels[1], ("route", &[][..]));
         assert_eq!(named("every_wait_seconds").unwrap().edges, [0.5, 1.0]);
         assert_eq!(named("every_run_seconds").unwrap().edges, [0.5, 1.0]);

@@ -1,11 +1,10 @@
 //! Every metric with its help text, a file per part of the service; one registry per app, no global state.
 //!
-//! Label values come from enums, never from what a request carries: a series is for ever, so a value that
-//! a stranger can choose is a leak. To add a metric, add a field to its part's catalogue (`macros.rs`
-//! explains the form); the doc comment is what an operator reads.
+//! Label values come from enums, never from what a request carries: a series is never removed, so a value that
+//! a client can choose is a memory leak. To add a metric, add a field to its part (`macros.rs` explains the
+//! form); the doc comment is its HELP text.
 
-use std::sync::{Mutex, PoisonError};
-
+use parking_lot::Mutex;
 use prometheus::{Registry, TextEncoder};
 
 pub mod actor;
@@ -37,7 +36,7 @@ pub const QUEUE_SECONDS: [f64; 13] =
 /// Bucket edges for counts that double: batch and pipeline sizes.
 pub const SIZES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
-/// Sets gauges whose truth is elsewhere.
+/// Sets gauges whose values are kept elsewhere.
 type Refresh = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// The metrics of one app. Clones of the parts count into the same series.
@@ -46,7 +45,7 @@ pub struct Metrics {
     refresh: Mutex<Vec<Refresh>>,
     /// Requests and answers.
     pub http: http::HttpMetrics,
-    /// What customers are told.
+    /// The results that customers get.
     pub reservation: reservation::ReservationMetrics,
     /// Seat locks and their circuit breaker.
     pub lock: lock::LockMetrics,
@@ -104,17 +103,16 @@ impl Metrics {
         })
     }
 
-    /// From now on `refresh` is called for each reader, before the metrics are written: for gauges whose
-    /// truth is elsewhere, such as the size of a pool. It must not wait, nor hold on to who holds these
-    /// metrics.
+    /// Registers a function that is called before each read of the metrics, for gauges whose values are kept
+    /// elsewhere, such as the size of a pool. It must not block, nor own an owner of these metrics.
     pub fn before_reading(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
-        self.refresh.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(refresh));
+        self.refresh.lock().push(Box::new(refresh));
     }
 
     /// The metrics in Prometheus' text format 0.0.4 (`text/plain; version=0.0.4`).
     #[must_use]
     pub fn encode(&self) -> String {
-        for refresh in self.refresh.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for refresh in self.refresh.lock().iter() {
             refresh(self);
         }
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
@@ -129,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_series_with_known_labels_is_there_at_zero() -> prometheus::Result<()> {
+    fn every_series_with_known_labels_exists_at_zero() -> prometheus::Result<()> {
         let text = Metrics::new()?.encode();
         for line in [
             "seatlock_http_in_flight 0",

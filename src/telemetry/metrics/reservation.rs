@@ -1,24 +1,26 @@
-//! Metrics of what customers are told: how their requests for seats end, and which way they are refused.
+//! Metrics of the results that customers get: how requests for seats end, and how they are refused.
 
-use crate::telemetry::metrics::macros::{labels, metrics};
+use strum::{AsRefStr, VariantNames};
 
-labels! {
-    /// How a request to hold, book or confirm ended.
-    pub enum BookingResult {
-        /// The seats are the customer's, by this request or by the one that it repeats.
-        Good = "good",
-        /// An honest no: somebody else has the seats, a rule forbids it, or what it names is not there
-        /// (404, 409, 422, 429).
-        Refused = "refused",
-        /// The service could not do it, or does not know whether it did (5xx).
-        Failed = "failed",
-        /// The request itself is wrong: its form, its size or its key (any other 4xx).
-        Invalid = "invalid",
-    }
+use crate::telemetry::metrics::macros::metrics;
+
+/// How a request to hold, book or confirm ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
+pub enum BookingResult {
+    /// The seats are the customer's, by this request or by the one that it repeats.
+    Good,
+    /// Refused: another customer has the seats, a rule forbids it, or what it names does not exist
+    /// (404, 409, 422, 429).
+    Refused,
+    /// The service could not do it, or cannot find out whether it did (5xx).
+    Failed,
+    /// The request itself is wrong: its form, its size or its key (any other 4xx).
+    Invalid,
 }
 
 impl BookingResult {
-    /// The result that an answer's status tells.
+    /// The result of a request whose answer has this status.
     #[must_use]
     pub const fn of(status: u16) -> Self {
         match status {
@@ -30,45 +32,45 @@ impl BookingResult {
     }
 }
 
-labels! {
-    /// Why a command was refused before the booking engine was asked.
-    pub enum EarlyRejection {
-        /// The map in memory knows the seats to be sold, held or blocked.
-        Known = "known",
-        /// Somebody else has the seat locks.
-        Locked = "locked",
-        /// The same request is still being executed.
-        InProgress = "in_progress",
-        /// The primary is read-only.
-        ReadOnly = "read_only",
-        /// Too many commands wait.
-        Overloaded = "overloaded",
-        /// The service is stopping.
-        Draining = "draining",
-    }
+/// Why a command was refused before it reached the booking engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
+pub enum EarlyRejection {
+    /// In the map in memory the seats are sold, held or blocked.
+    Known,
+    /// Another request has the seat locks.
+    Locked,
+    /// The same request is still being executed.
+    InProgress,
+    /// The primary is read-only.
+    ReadOnly,
+    /// Too many commands wait.
+    Overloaded,
+    /// The service is stopping.
+    Draining,
 }
 
 metrics! {
-    /// What customers are told.
+    /// The results that customers get.
     pub struct ReservationMetrics("seatlock") {
-        /// Requests to hold, book or confirm by how they ended; not those whose client left. A refusal is
-        /// the right answer to whoever comes second, so only failed tells against the service, and invalid
-        /// against the client.
+        /// Requests to hold, book or confirm by result; without those whose client disconnected. A refusal
+        /// is the right answer to a second buyer: only failed is a fault of the service, and invalid one of
+        /// the client.
         booking_requests_total: IntCounterVec["result": BookingResult],
         /// Refusals answered, by the code of their problem; of the whole API. Codes are those of
         /// docs/errors.md with status 404, 409, 422 or 429.
         refusals_total: IntCounterVec["code"],
-        /// Commands refused without asking the booking engine, by reason.
+        /// Commands refused before they reached the booking engine, by reason.
         early_refusals_total: IntCounterVec["reason": EarlyRejection],
-        /// Refusals by seat locks alone of seats that the map knows to be free. While many want the same
-        /// seats some are right: the seats are being sold. If hardly anything is sold meanwhile, locks are
-        /// stuck.
+        /// Refusals by seat locks alone of seats that are free in the map. Some are right while many
+        /// customers want the same seats, because the seats are being sold. If almost nothing is sold
+        /// meanwhile, locks are stuck.
         free_seat_conflicts_total: IntCounter,
     }
 }
 
 impl ReservationMetrics {
-    /// Makes the series of every code that a refusal can have.
+    /// Creates the series of every code that a refusal can have.
     pub fn expect_codes<'a>(&self, codes: impl Iterator<Item = (&'a str, u16)>) {
         for (code, _) in codes.filter(|(_, status)| is_refusal(*status)) {
             self.refusals_total.with_label_values(&[code]);
@@ -84,12 +86,12 @@ impl ReservationMetrics {
 
     /// Counts the answer to a request to hold, book or confirm.
     pub fn answered(&self, status: u16) {
-        self.booking_requests_total.with_label_values(&[BookingResult::of(status).as_str()]).inc();
+        self.booking_requests_total.with_label_values(&[BookingResult::of(status).as_ref()]).inc();
     }
 
-    /// Counts a command that the booking engine was not asked about.
+    /// Counts a command that did not reach the booking engine.
     pub fn refused_early(&self, reason: EarlyRejection) {
-        self.early_refusals_total.with_label_values(&[reason.as_str()]).inc();
+        self.early_refusals_total.with_label_values(&[reason]).inc();
     }
 }
 
@@ -102,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_no_is_not_a_failure_and_not_knowing_is_one() {
+    fn a_refusal_is_not_a_failure_and_an_unknown_outcome_is_one() {
         for (status, result) in [
             (200, BookingResult::Good),
             (201, BookingResult::Good),

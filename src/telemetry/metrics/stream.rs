@@ -1,17 +1,19 @@
 //! Metrics of the live streams.
 
-use crate::telemetry::metrics::macros::{labels, metrics};
+use strum::{AsRefStr, VariantNames};
 
-labels! {
-    /// Why a stream ended.
-    pub enum StreamEnd {
-        /// The listener went away.
-        Gone = "gone",
-        /// The listener was too slow.
-        Slow = "slow",
-        /// The service is stopping.
-        Draining = "draining",
-    }
+use crate::telemetry::metrics::macros::metrics;
+
+/// Why a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
+pub enum StreamEnd {
+    /// The listener disconnected.
+    Gone,
+    /// The listener was too slow.
+    Slow,
+    /// The service is stopping.
+    Draining,
 }
 
 metrics! {
@@ -19,7 +21,7 @@ metrics! {
     pub struct StreamMetrics("seatlock_stream") {
         /// Listeners now.
         listeners: IntGauge,
-        /// Listeners that began with a version they had seen before.
+        /// Listeners that resumed from a version that they had received before.
         resumed_total: IntCounter,
         /// Updates, each written once for all the listeners of its schedule.
         updates_total: IntCounter,
@@ -31,6 +33,6 @@ metrics! {
 impl StreamMetrics {
     /// Counts a stream that has ended.
     pub fn ended(&self, reason: StreamEnd) {
-        self.ended_total.with_label_values(&[reason.as_str()]).inc();
+        self.ended_total.with_label_values(&[reason]).inc();
     }
 }

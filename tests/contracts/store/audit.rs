@@ -189,7 +189,7 @@ const DAMAGE: &[(Invariant, &str, &[Invariant])] = &[
 async fn each_invariant_that_is_broken_is_found_and_named(stage: Stage) {
     for invariant in Invariant::ALL {
         let broken = DAMAGE.iter().any(|(named, ..)| named == invariant);
-        assert!(broken, "nothing breaks {}", invariant.as_str());
+        assert!(broken, "nothing breaks {}", invariant.as_ref());
     }
     for (invariant, damage, also) in DAMAGE {
         let stage = match stage.settings.target {
@@ -201,10 +201,10 @@ async fn each_invariant_that_is_broken_is_found_and_named(stage: Stage) {
         stage.database.execute(&damage.replace("{s}", &schedule.to_string())).await;
         let found = stage.database.violations(AuditScope::Everything).await;
         let named = |wanted: &Invariant| found.iter().any(|one| one.invariant == *wanted);
-        assert!(named(invariant), "{}: {damage}\n{found:#?}", invariant.as_str());
+        assert!(named(invariant), "{}: {damage}\n{found:#?}", invariant.as_ref());
         let others = found.iter().filter(|one| one.invariant != *invariant);
         let unexpected: Vec<_> = others.filter(|one| !also.contains(&one.invariant)).collect();
-        assert!(unexpected.is_empty(), "{}: {damage}\n{unexpected:#?}", invariant.as_str());
+        assert!(unexpected.is_empty(), "{}: {damage}\n{unexpected:#?}", invariant.as_ref());
     }
 }
 

@@ -16,7 +16,7 @@ on_both_databases![
 
 impl Stage {
     fn batches(&self, outcome: BatchOutcome) -> u64 {
-        self.metrics.batch.batches_total.with_label_values(&[outcome.as_str()]).get()
+        self.metrics.batch.batches_total.with_label_values(&[outcome]).get()
     }
 }
 

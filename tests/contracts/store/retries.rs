@@ -35,7 +35,7 @@ impl Stage {
     }
 
     fn retried(&self) -> u64 {
-        let retried = BatchOutcome::Retried.as_str();
+        let retried = BatchOutcome::Retried;
         self.metrics.batch.batches_total.with_label_values(&[retried]).get()
     }
 }

@@ -92,7 +92,7 @@ impl Stage {
     pub(crate) fn no_later_guard_stepped_in(&self) {
         for guard in [Guard::UniqueIndex, Guard::RowCount] {
             let saves = &self.metrics.batch.guard_saves_total;
-            assert_eq!(saves.with_label_values(&[guard.as_str()]).get(), 0, "{guard:?}");
+            assert_eq!(saves.with_label_values(&[guard]).get(), 0, "{guard:?}");
         }
     }
 

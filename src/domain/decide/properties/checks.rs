@@ -1,5 +1,4 @@
-//! What must hold of the tables, whatever was asked of them, and of a single command's effect on
-//! them.
+//! What must hold of the tables after any commands, and of a single command's effect on them.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +15,7 @@ use crate::domain::ids::{BlockId, BookingId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::rows::SeatKey;
 use crate::domain::seat::SeatState;
 
-/// Seats, bookings, their seats, holds and blocks tell one story.
+/// Seats, bookings, their seats, holds and blocks agree.
 pub(crate) fn tables_agree(database: &ModelDatabase) -> TestCaseResult {
     for ((schedule, number), row) in &database.seats {
         let (schedule, key) = (*schedule, (*schedule, *number));
@@ -66,8 +65,7 @@ fn claims_agree(database: &ModelDatabase) -> TestCaseResult {
     Ok(())
 }
 
-/// An effect writes exactly the seats it is about, all of them; anything else writes nothing at
-/// all.
+/// An effect writes exactly the seats it is about; any other outcome writes nothing.
 pub(super) fn all_or_nothing(single: &Single<'_>) -> TestCaseResult {
     let Outcome::Done(_) = single.outcome else {
         prop_assert_eq!(single.before, single.after, "{:?} left a trace", single.outcome);
@@ -132,8 +130,7 @@ fn seats_to_write(single: &Single<'_>) -> BTreeMap<SeatKey, SeatState> {
     }
 }
 
-/// Whoever holds seats keeps them until the hold ends or its owner ends it, and can confirm until
-/// then.
+/// A hold keeps its seats, and can be confirmed, until it expires or its owner ends it.
 pub(super) fn living_holds_keep_their_seats(single: &Single<'_>) -> TestCaseResult {
     let (before, after) = (single.before, single.after);
     for hold in before.holds.values().filter(|hold| before.is_alive(hold, single.now)) {
@@ -165,7 +162,7 @@ pub(super) fn living_holds_keep_their_seats(single: &Single<'_>) -> TestCaseResu
     Ok(())
 }
 
-/// What a caller is told is what the tables say after it.
+/// An answer agrees with the tables after it.
 pub(super) fn answers_are_true(single: &Single<'_>) -> TestCaseResult {
     let (Outcome::Done(effect), after) = (single.outcome, single.after) else { return Ok(()) };
     match effect {

@@ -1,5 +1,5 @@
-//! The tables in memory. They hand a batch the rows it names and no others, and refuse what the
-//! real tables refuse, so that a decision which only the database would stop is noticed.
+//! The tables in memory. They return exactly the rows that a batch names, and refuse what the real tables refuse, so
+//! that a decision that only the database would prevent is found.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -34,14 +34,14 @@ pub(crate) struct ModelDatabase {
     pub(crate) holds: BTreeMap<HoldId, HoldRow>,
     pub(crate) bookings: BTreeMap<BookingId, BookingRow>,
     pub(crate) blocks: BTreeMap<BlockId, BlockRow>,
-    /// When each seat of each booking was given back; absent while it is the booking's own.
+    /// When each seat of each booking was given back; absent while the booking owns it.
     pub(crate) booked_seats: BTreeMap<(SeatKey, Uuid), Option<EpochMs>>,
     pub(crate) answers: BTreeMap<RequestKey, StoredAnswer>,
     pub(crate) journal: BTreeMap<(ScheduleId, i64), Vec<(SeatNumber, SeatState)>>,
     pub(crate) outages: Vec<Outage>,
 }
 
-/// What a shop would be sent for an effect.
+/// The recorded answer of an effect.
 pub(crate) fn render(effect: &Effect) -> RecordedAnswer {
     RecordedAnswer { status: 200, body: format!("{effect:?}"), resource: None }
 }
@@ -50,9 +50,9 @@ fn render_answer(answer: &Answer) -> RecordedAnswer {
     match answer {
         Answer::Effect(effect) => render(effect),
         Answer::Recorded(answer) => answer.clone(),
-        Answer::Rejection(refusal) => RecordedAnswer {
+        Answer::Rejection(rejection) => RecordedAnswer {
             status: 409,
-            body: format!("{refusal:?}"),
+            body: format!("{rejection:?}"),
             resource: Some(Resource::Nothing),
         },
     }
@@ -90,14 +90,14 @@ impl ModelDatabase {
         hold.status == HoldStatus::Held && now < end
     }
 
-    /// The seats that are a booking's own, ascending.
+    /// The seats that a booking owns, ascending.
     pub(crate) fn live_seats(&self, booking: BookingId) -> Vec<SeatNumber> {
         let rows = self.booked_seats.iter();
         let own = rows.filter(|((_, id), released)| *id == booking.uuid && released.is_none());
         own.map(|(((_, number), _), _)| *number).collect()
     }
 
-    /// Decides a batch and writes what it changed.
+    /// Decides a batch and writes its changes.
     pub(crate) fn run(
         &mut self,
         now: EpochMs,
@@ -108,7 +108,7 @@ impl ModelDatabase {
         Ok(decision)
     }
 
-    /// The rows that the commands name, and not one more.
+    /// Exactly the rows that the commands name.
     pub(crate) fn rows(&self, now: EpochMs, commands: &[Command]) -> Rows {
         let mut rows = Rows { outages: self.outages.clone(), ..Rows::default() };
         for command in commands {
@@ -131,7 +131,7 @@ impl ModelDatabase {
         rows
     }
 
-    /// Whose the holds are that have seats of the batch, but for those that are loaded whole.
+    /// The customers of the holds that have seats of the batch, without the holds that are loaded.
     fn load_owners(&self, rows: &mut Rows) {
         for ((schedule, _), row) in &rows.seats {
             let SeatState::Held { hold, .. } = row.state else { continue };

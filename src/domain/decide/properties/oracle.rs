@@ -1,5 +1,5 @@
-//! What a command deserves, told from the claims alone and as simply as it can be said: seats'
-//! states, which `decide` works on, are not looked at.
+//! The oracle: the expected outcome of a command, computed from the claims alone. It does not read the states of
+//! seats, which `decide` works on.
 
 use super::database::ModelDatabase;
 use crate::domain::claims::{HoldRow, HoldStatus};
@@ -9,8 +9,8 @@ use crate::domain::ids::{BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::rejection::{Conflict, ConflictReason, Rejection};
 use crate::domain::rows::SeatKey;
 
-/// The refusal of a command that is alone in its batch and whose key has no answer yet.
-pub(super) fn deserved(
+/// The rejection of a command that is alone in its batch and whose key has no answer yet.
+pub(super) fn expected_outcome(
     database: &ModelDatabase,
     now: EpochMs,
     command: &Command,
@@ -103,7 +103,7 @@ impl Oracle<'_> {
         self.database.seats[&seat].label.clone()
     }
 
-    /// The schedule's rules on a sale, in the order in which they are named.
+    /// The schedule's rules for a sale, in the order in which they are checked.
     fn sale(
         &self,
         schedule: ScheduleId,
@@ -116,13 +116,13 @@ impl Oracle<'_> {
         if !opened || closed {
             return Err(Rejection::SalesClosed);
         }
-        let wanted = u32::try_from(seats.len()).unwrap();
-        if wanted > rules.max_seats_per_booking {
+        let count = u32::try_from(seats.len()).unwrap();
+        if count > rules.max_seats_per_booking {
             return Err(Rejection::TooManySeats { max: rules.max_seats_per_booking });
         }
         let owned = owned(self.database, self.now, schedule, customer);
         match rules.max_seats_per_customer {
-            Some(max) if owned + wanted > max => Err(Rejection::SeatLimitReached { max, owned }),
+            Some(max) if owned + count > max => Err(Rejection::SeatLimitReached { max, owned }),
             _ => Ok(()),
         }
     }
@@ -143,7 +143,7 @@ impl Oracle<'_> {
         if taken.is_empty() { Ok(()) } else { Err(taken) }
     }
 
-    /// Who has a seat: why it is not free, and the hold if it is one.
+    /// The claim that has a seat: the reason of the conflict, and the hold if it is one.
     fn claim_on(&self, seat: SeatKey) -> Option<(ConflictReason, Option<&HoldRow>)> {
         let database = self.database;
         let mut sales = database.booked_seats.iter();
@@ -162,7 +162,7 @@ impl Oracle<'_> {
     }
 }
 
-/// How many seats of a schedule are a customer's at `now`.
+/// How many seats of a schedule a customer owns at `now`.
 pub(super) fn owned(
     database: &ModelDatabase,
     now: EpochMs,

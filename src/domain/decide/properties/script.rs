@@ -1,5 +1,4 @@
-//! Random lives of a box office: rounds of drafts, written out as commands once it is known what
-//! exists.
+//! Random scripts: rounds of drafts, which become commands when the existing claims are known.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,10 +13,10 @@ use crate::domain::claims::{BookingStatus, HoldStatus};
 use crate::domain::command::{Action, Command, Keyed, RequestKey};
 use crate::domain::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
 
-/// Seats of each schedule: few, so that customers meet.
+/// Seats of each schedule: few, so that customers want the same ones.
 pub(super) const SEATS: u32 = 4;
 
-/// Where a draft is about nothing that exists.
+/// From here on a draft names a claim that does not exist.
 const BACK_MAX: usize = 8;
 
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +41,7 @@ pub(super) struct ScriptDraft {
     seats: Vec<SeatNumber>,
     customer: CustomerId,
     seconds: Option<u64>,
-    /// Which known claim it is about, counted from the last and round again; none from the most on.
+    /// Which claim it names, counted back from the last, modulo their number; none from `BACK_MAX` on.
     back: usize,
     key: Option<u8>,
     /// Whether it repeats the first request of its key, if there was one.
@@ -57,7 +56,7 @@ pub(super) struct ScriptDraft {
 pub(super) struct Round {
     /// Seconds since the round before.
     pub(super) seconds: u64,
-    /// Whether nobody could write in those seconds.
+    /// Whether the database was read-only in those seconds.
     pub(super) outage: bool,
     pub(super) drafts: Vec<ScriptDraft>,
 }
@@ -110,7 +109,7 @@ fn draft() -> impl Strategy<Value = ScriptDraft> {
     })
 }
 
-/// Writes drafts out as commands, with fresh identifiers in ascending order.
+/// Turns drafts into commands, with new identifiers in ascending order.
 #[derive(Default)]
 pub(super) struct Author {
     issued: u64,
@@ -118,8 +117,7 @@ pub(super) struct Author {
     requests: BTreeMap<RequestKey, (Action, String)>,
 }
 
-/// The claims that a draft may be about, oldest first, but those that are over before all others:
-/// they would be most of what is asked for.
+/// The claims that a draft may name: those that have ended first, then the others, oldest first.
 struct Known {
     holds: Vec<HoldId>,
     bookings: Vec<BookingId>,
@@ -143,8 +141,8 @@ impl Known {
 }
 
 impl Author {
-    /// The commands of one batch. A draft may be about what is in the tables or what a command
-    /// before it in this batch would create.
+    /// The commands of one batch. A draft may name a claim of the tables, or one that an earlier command of this
+    /// batch would create.
     pub(super) fn batch(
         &mut self,
         database: &ModelDatabase,
@@ -189,7 +187,7 @@ impl Author {
     }
 }
 
-/// The same request once more: whatever it would create gets an identifier of its own.
+/// The same request again, with a new identifier for the claim that it would create.
 fn again(action: &Action, uuid: Uuid) -> Action {
     let mut action = action.clone();
     match &mut action {
@@ -205,13 +203,13 @@ fn again(action: &Action, uuid: Uuid) -> Action {
 impl ScriptDraft {
     fn action(&self, database: &ModelDatabase, known: &Known, uuid: Uuid) -> Action {
         let schedule = ScheduleId(self.schedule);
-        let nobody = Uuid::max();
+        let unknown = Uuid::max();
         let hold = self.pick(known.holds.iter().filter(|id| id.schedule == schedule));
-        let hold = hold.unwrap_or(HoldId { schedule, uuid: nobody });
+        let hold = hold.unwrap_or(HoldId { schedule, uuid: unknown });
         let booking = self.pick(known.bookings.iter().filter(|id| id.schedule == schedule));
-        let booking = booking.unwrap_or(BookingId { schedule, uuid: nobody });
+        let booking = booking.unwrap_or(BookingId { schedule, uuid: unknown });
         let block = self.pick(known.blocks.iter().filter(|id| id.schedule == schedule));
-        let block = block.unwrap_or(BlockId { schedule, uuid: nobody });
+        let block = block.unwrap_or(BlockId { schedule, uuid: unknown });
         let (seats, customer) = (self.seats.clone(), self.customer.clone());
         let ttl = self.seconds.map(Duration::from_secs);
         match self.kind {
@@ -237,15 +235,14 @@ impl ScriptDraft {
         }
     }
 
-    /// One of the known claims; none if there are none, or if the draft reaches back too far.
+    /// One of the claims; none if there is none, or if the draft counts back too far.
     fn pick<'a, T: Copy + 'a>(&self, known: impl Iterator<Item = &'a T>) -> Option<T> {
         let known: Vec<_> = known.copied().collect();
         let is_possible = self.back < BACK_MAX && !known.is_empty();
         is_possible.then(|| known[known.len() - 1 - self.back % known.len()])
     }
 
-    /// Those of the draft's seats that the booking was sold; all of them, right or wrong, if none
-    /// was.
+    /// Those of the draft's seats that belong to the booking; all of the draft's seats if none does.
     fn some_seats(&self, database: &ModelDatabase, booking: BookingId) -> Vec<SeatNumber> {
         let sold = database.bookings.get(&booking).map_or(&[] as &[SeatNumber], |row| &row.seats);
         let both: Vec<_> = self.seats.iter().filter(|seat| sold.contains(seat)).copied().collect();

@@ -30,7 +30,7 @@ pub(super) struct Single<'a> {
     pub(super) outcome: &'a Outcome,
 }
 
-/// The commands of a batch, one by one: what became of each and the database before and after each.
+/// The commands of a batch, one by one: the outcome of each, and the database before and after it.
 pub(super) struct OneByOne {
     pub(super) outcomes: Vec<Outcome>,
     pub(super) databases: Vec<ModelDatabase>,
@@ -63,7 +63,7 @@ fn database() -> ModelDatabase {
     ModelDatabase::new(policy, vec![strict, open], SEATS)
 }
 
-/// Plays a script from an empty house and shows every step to `check`.
+/// Plays a script on empty tables and calls `check` with every step.
 pub(super) fn play(
     script: &[Round],
     mut check: impl FnMut(&ScriptStep<'_>) -> TestCaseResult,
@@ -72,7 +72,7 @@ pub(super) fn play(
     let mut after = database();
     let mut now = START;
     for round in script {
-        // No batch has run since an outage began, or else it would not have been one.
+        // No batch has run since the outage began.
         let began = EpochMs(now.0 + 1);
         now = now.plus(Duration::from_secs(round.seconds));
         if round.outage && began < now {
@@ -93,7 +93,7 @@ pub(super) fn play(
     Ok(())
 }
 
-/// Like [`play`], showing every command of every step on its own.
+/// Like [`play`], with every command of every step by itself.
 pub(super) fn play_singly(
     script: &[Round],
     mut check: impl FnMut(&Single<'_>) -> TestCaseResult,
@@ -126,7 +126,7 @@ impl ScriptStep<'_> {
     }
 }
 
-/// What the caller sees: an answer given again reads the same, whichever batch it came from.
+/// The outcome for the caller: a repeated answer is the same, whichever batch it came from.
 pub(super) fn as_sent(outcome: &Outcome) -> Outcome {
     match outcome {
         Outcome::Repeated(effect) => Outcome::Replayed(render(effect)),

@@ -1,4 +1,4 @@
-//! Counts what happens while scripts are played, so that a property cannot hold for want of events.
+//! Coverage: counts the events of scripts, so that no property holds for lack of events.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::domain::effect::{Effect, Outcome};
 use crate::domain::rejection::{ConflictReason, Rejection};
 use crate::domain::seat::SeatState;
 
-/// Everything that must happen often enough.
+/// The events that must happen often enough.
 pub(super) const KINDS: &[&str] = &[
     "blocked",
     "booked",
@@ -63,7 +63,7 @@ impl ScriptTally {
         *self.0.entry(kind).or_default() += 1;
     }
 
-    /// What only a batch can show.
+    /// Counts the events of whole batches.
     pub(super) fn count_batch(&mut self, step: &ScriptStep<'_>) {
         if step.decision.row_lock_saves > 0 {
             self.add("locked commands met");
@@ -85,14 +85,14 @@ impl ScriptTally {
                     self.add("ended hold taken over");
                 }
             }
-            Outcome::Refused(refusal) => self.count_refusal(refusal),
+            Outcome::Refused(rejection) => self.count_rejection(rejection),
             Outcome::NotRecorded => self.add("key not recorded"),
             Outcome::Repeated(_) | Outcome::Replayed(_) => {}
         }
     }
 
-    fn count_refusal(&mut self, refusal: &Rejection) {
-        match refusal {
+    fn count_rejection(&mut self, rejection: &Rejection) {
+        match rejection {
             Rejection::SeatsUnavailable(conflicts) => {
                 for conflict in conflicts {
                     match conflict.reason {
@@ -153,7 +153,7 @@ fn effect_kind(single: &Single<'_>, effect: &Effect) -> &'static str {
     }
 }
 
-/// Whether a seat went from an ended hold to somebody else.
+/// Whether a seat went from an expired hold to another customer.
 fn takes_over(single: &Single<'_>) -> bool {
     let before = single.before;
     let own = match &single.command.action {

@@ -36,7 +36,7 @@ fn a_version_counts_batches_that_wrote_a_seat() {
 }
 
 #[test]
-fn a_batch_that_only_refuses_changes_nothing() {
+fn a_batch_of_refused_commands_changes_nothing() {
     let mut world = World::new();
     world.done(book(1, "ada", &[0]));
     let decision = world.batch(&[
@@ -53,7 +53,7 @@ fn a_batch_that_only_refuses_changes_nothing() {
 }
 
 #[test]
-fn a_refused_command_does_not_touch_its_neighbours() {
+fn a_refused_command_does_not_affect_the_others_of_its_batch() {
     let mut world = World::new();
     let decision =
         world.batch(&[book(1, "ada", &[0, 1]), book(2, "ben", &[1, 2]), book(3, "cleo", &[2, 3])]);
@@ -62,7 +62,7 @@ fn a_refused_command_does_not_touch_its_neighbours() {
 }
 
 #[test]
-fn a_schedule_that_is_not_there_is_not_found() {
+fn an_unknown_schedule_is_not_found() {
     let mut world = World::new();
     let nowhere = |mut command: Command| {
         command.schedule = ScheduleId(9);
@@ -110,7 +110,7 @@ fn a_repeated_key_is_no_failed_lock() {
 }
 
 #[test]
-fn what_was_given_back_is_told_with_a_version_at_which_it_is_free() {
+fn seats_that_were_given_back_are_reported_with_a_version_at_which_they_are_free() {
     let mut world = World::new();
     world.batch(&[book(1, "ada", &[0, 1]), hold(2, "ben", &[2]), block(3, &[3])]);
     for (command, version) in [(cancel_seats(1, &[0]), 2), (release(2), 3), (unblock(3), 4)] {

@@ -9,7 +9,7 @@ fn two_buyers_of_one_seat_in_one_batch_get_one_booking() {
     let mut world = World::new();
     let decision = world.batch(&[book(1, "ada", &[4]), book(2, "ben", &[4])]);
     assert!(matches!(&decision.outcomes[0], Outcome::Done(Effect::Booked(_))));
-    assert_eq!(*refusal(&decision.outcomes[1]), unavailable(&[("A-1-5", Booked)]));
+    assert_eq!(*rejection(&decision.outcomes[1]), unavailable(&[("A-1-5", Booked)]));
     assert_eq!(world.state(4), booked(1));
     assert_eq!(world.database.bookings.len(), 1);
 }
@@ -48,7 +48,7 @@ fn seats_are_sold_all_or_none_and_every_lost_one_is_listed() {
 }
 
 #[test]
-fn a_seat_without_a_row_is_nobodys_to_sell() {
+fn a_seat_without_a_row_cannot_be_sold() {
     let mut world = World::new();
     assert_eq!(world.refused(book(1, "ada", &[0, 99])), unavailable(&[("#99", Blocked)]));
 }
@@ -87,7 +87,7 @@ fn a_booking_cancelled_in_part_keeps_the_rest() {
 }
 
 #[test]
-fn cancelling_again_changes_nothing_and_says_the_same() {
+fn cancelling_again_changes_nothing_and_has_the_same_answer() {
     let mut world = World::new();
     world.done(book(1, "ada", &[0, 1]));
     for command in [cancel_seats(1, &[0]), cancel(1)] {
@@ -155,7 +155,7 @@ fn blocked_seats_are_out_of_sale_until_the_block_is_lifted() {
 }
 
 #[test]
-fn lifting_a_block_again_touches_nobodys_seats() {
+fn lifting_a_block_again_changes_no_seat() {
     let mut world = World::new();
     world.done(block(1, &[0, 1]));
     world.done(unblock(1));
@@ -167,7 +167,7 @@ fn lifting_a_block_again_touches_nobodys_seats() {
 }
 
 #[test]
-fn a_block_takes_seats_of_an_ended_hold_and_asks_no_sales_rules() {
+fn a_block_takes_seats_of_an_expired_hold_and_ignores_sales_rules() {
     let mut world = World::new();
     world.done(hold(1, "ada", &[0]));
     world.rules().sales_close_at = Some(at(100));

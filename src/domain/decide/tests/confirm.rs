@@ -117,7 +117,7 @@ fn a_cancellation_counts_for_the_confirms_behind_it_in_the_same_batch() {
     world.done(hold(1, "ada", &[0]));
     let decision = world.batch(&[confirm(1, 2), confirm(1, 3), cancel(2), confirm(1, 4)]);
     assert_eq!(decision.outcomes[0], decision.outcomes[1]);
-    assert_eq!(*refusal(&decision.outcomes[3]), Rejection::BookingCancelled(booking_id(2)));
+    assert_eq!(*rejection(&decision.outcomes[3]), Rejection::BookingCancelled(booking_id(2)));
 }
 
 #[test]

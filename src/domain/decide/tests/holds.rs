@@ -34,7 +34,7 @@ fn a_hold_may_ask_for_its_own_life_but_not_for_more_than_the_longest() {
 }
 
 #[test]
-fn a_held_seat_is_refused_to_everybody_until_the_hold_ends() {
+fn a_held_seat_is_refused_to_all_customers_until_the_hold_expires() {
     let mut world = World::new();
     world.done(hold(1, "ada", &[0]));
     world.clock(599);
@@ -56,7 +56,7 @@ fn own(holds: &[(&str, u128)]) -> Rejection {
 }
 
 #[test]
-fn a_conflict_names_the_own_hold_that_is_in_the_way() {
+fn a_conflict_names_a_hold_of_the_same_customer() {
     let mut world = World::new();
     world.batch(&[hold(1, "ada", &[0]), hold(2, "ada", &[1]), hold(3, "ben", &[2])]);
     let both = own(&[("A-1-1", 1), ("A-1-2", 2)]);
@@ -71,12 +71,12 @@ fn a_conflict_names_the_own_hold_that_is_in_the_way() {
         unavailable(&[("A-1-1", Held), ("A-1-2", Held)])
     );
     let decision = world.batch(&[hold(5, "ada", &[4]), book(6, "ada", &[4]), book(7, "ben", &[4])]);
-    assert_eq!(*refusal(&decision.outcomes[1]), own(&[("A-1-5", 5)]), "in the same batch");
-    assert_eq!(*refusal(&decision.outcomes[2]), unavailable(&[("A-1-5", Held)]));
+    assert_eq!(*rejection(&decision.outcomes[1]), own(&[("A-1-5", 5)]), "in the same batch");
+    assert_eq!(*rejection(&decision.outcomes[2]), unavailable(&[("A-1-5", Held)]));
 }
 
 #[test]
-fn a_late_confirmation_is_told_of_the_newer_hold_of_the_same_customer() {
+fn a_late_confirm_gets_the_newer_hold_of_the_same_customer() {
     let mut world = World::new();
     world.done(hold(1, "ada", &[0]));
     world.clock(600);
@@ -92,7 +92,7 @@ fn an_ended_hold_is_free_to_the_next_taker_before_it_is_swept() {
     world.clock(600);
     let decision = world.batch(&[book(2, "ben", &[1]), extend(1, 60)]);
     assert!(matches!(decision.outcomes[0], Outcome::Done(Effect::Booked(_))));
-    assert_eq!(*refusal(&decision.outcomes[1]), hold_expired(&[]));
+    assert_eq!(*rejection(&decision.outcomes[1]), hold_expired(&[]));
     assert!(decision.changes.holds.is_empty(), "the loser's row comes too late for the lock order");
     assert_eq!(world.hold(1).status, HoldStatus::Held);
     assert_eq!((world.state(0), world.state(1)), (held(1, 600), booked(2)));
@@ -138,7 +138,7 @@ fn no_extension_outlives_the_longest_life_from_the_grant() {
 }
 
 #[test]
-fn a_hold_that_is_over_cannot_be_extended_and_the_refusal_says_how_it_ended() {
+fn an_ended_hold_cannot_be_extended_and_the_refusal_has_the_reason() {
     let mut world = World::new();
     for (id, seat) in [(1, 0), (2, 1), (3, 2), (4, 3)] {
         world.done(hold(id, "ada", &[seat]));
@@ -150,12 +150,12 @@ fn a_hold_that_is_over_cannot_be_extended_and_the_refusal_says_how_it_ended() {
     assert_eq!(world.refused(extend(1, 60)), Rejection::HoldConfirmed);
     assert_eq!(world.refused(extend(2, 60)), Rejection::HoldReleased);
     assert_eq!(world.refused(extend(3, 60)), hold_expired(&[]));
-    assert_eq!(world.refused(extend(4, 60)), hold_expired(&[]), "nobody has swept it yet");
+    assert_eq!(world.refused(extend(4, 60)), hold_expired(&[]), "not swept yet");
     assert_eq!(world.refused(extend(5, 60)), Rejection::NotFound("hold"));
 }
 
 #[test]
-fn a_released_hold_frees_its_seats_and_releasing_again_says_the_same() {
+fn a_released_hold_frees_its_seats_and_releasing_again_has_the_same_answer() {
     let mut world = World::new();
     world.done(hold(1, "ada", &[0, 1]));
     let first = world.done(release(1));
@@ -204,7 +204,7 @@ fn the_sweeper_frees_only_seats_that_still_name_the_hold() {
 }
 
 #[test]
-fn the_sweeper_leaves_alone_what_is_alive_or_over() {
+fn the_sweeper_does_not_change_active_or_ended_holds() {
     let mut world = World::new();
     world.batch(&[hold(1, "ada", &[0]), hold(2, "ben", &[1]), hold(3, "cleo", &[2])]);
     world.batch(&[confirm(2, 12), release(3)]);
@@ -241,7 +241,7 @@ fn the_grace_after_an_outage_ends_too() {
 }
 
 #[test]
-fn a_hold_that_an_outage_stretched_can_be_extended() {
+fn a_hold_that_an_outage_extended_can_be_extended_again() {
     let mut world = World::new();
     world.done(hold(1, "ada", &[0]));
     world.outage(590, 700);

@@ -1,4 +1,4 @@
-//! Idempotency-Keys: one effect, the same answer each time; refusals are not remembered.
+//! Idempotency-Keys: one effect, the same answer each time; refusals are not recorded.
 
 use super::*;
 use crate::domain::decide::properties::database::render;
@@ -41,7 +41,7 @@ fn a_key_of_another_request_is_refused() {
     let mut world = World::new();
     let decision = world
         .batch(&[keyed("k", "f", book(1, "ada", &[0])), keyed("k", "g", book(2, "ada", &[1]))]);
-    assert_eq!(*refusal(&decision.outcomes[1]), Rejection::KeyReused, "in the same batch");
+    assert_eq!(*rejection(&decision.outcomes[1]), Rejection::KeyReused, "in the same batch");
     for command in [book(2, "ada", &[1]), cancel(1), lookup()] {
         assert_eq!(world.refused(keyed("k", "g", command)), Rejection::KeyReused);
     }
@@ -58,7 +58,7 @@ fn a_refusal_is_not_recorded_and_its_key_is_decided_anew() {
         keyed("k", "g", book(4, "ben", &[0])),
     ]);
     for outcome in &decision.outcomes[..2] {
-        assert_eq!(*refusal(outcome), unavailable(&[("A-1-1", Booked)]));
+        assert_eq!(*rejection(outcome), unavailable(&[("A-1-1", Booked)]));
     }
     assert!(matches!(decision.outcomes[3], Outcome::Done(_)), "not even the request is remembered");
     assert_eq!(world.state(0), booked(4));
@@ -121,7 +121,7 @@ fn an_effect_that_changed_nothing_is_recorded_without_a_new_version() {
 }
 
 #[test]
-fn keys_of_different_callers_never_meet() {
+fn callers_do_not_share_keys() {
     let mut world = World::new();
     world.done(keyed("k", "f", book(1, "ada", &[0])));
     let mut other = keyed("k", "f", book(2, "ben", &[1]));
@@ -143,7 +143,7 @@ fn a_lookup_finds_an_answer_and_does_nothing() {
 }
 
 #[test]
-fn a_key_is_answered_even_if_its_schedule_is_not_there() {
+fn a_key_is_answered_even_if_its_schedule_does_not_exist() {
     let mut world = World::new();
     let effect = world.done(keyed("k", "f", book(1, "ada", &[0])));
     world.database.schedules.clear();

@@ -1,4 +1,4 @@
-//! What becomes of each command, sentence by sentence. Here: a small world to ask in.
+//! The outcome of each command, one rule a test; and a small database to run commands in.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ impl World {
         let before = self.database.clone();
         let outcome = self.ask(command);
         assert_eq!(before, self.database);
-        refusal(&outcome).clone()
+        rejection(&outcome).clone()
     }
 
     /// The rules of schedule 1.
@@ -223,9 +223,9 @@ fn elsewhere(mut command: Command) -> Command {
     command
 }
 
-fn refusal(outcome: &Outcome) -> &Rejection {
+fn rejection(outcome: &Outcome) -> &Rejection {
     match outcome {
-        Outcome::Refused(refusal) => refusal,
+        Outcome::Refused(rejection) => rejection,
         other => panic!("not refused: {other:?}"),
     }
 }

@@ -5,11 +5,11 @@ use crate::domain::decide::properties::database::render;
 use ConflictReason::Booked;
 
 #[test]
-fn a_request_delivered_again_is_given_its_outcome() {
+fn a_request_delivered_again_gets_its_outcome() {
     let mut world = World::new();
     let sold = world.done(queued(1, 60, book(1, "ada", &[0])));
     let lost = world.ask(queued(2, 60, book(2, "ben", &[0])));
-    assert_eq!(*refusal(&lost), unavailable(&[("A-1-1", Booked)]));
+    assert_eq!(*rejection(&lost), unavailable(&[("A-1-1", Booked)]));
     world.done(cancel(1));
     let again = world.batch(&[
         queued(1, 60, book(3, "ada", &[0])),
@@ -24,7 +24,7 @@ fn a_request_delivered_again_is_given_its_outcome() {
 }
 
 #[test]
-fn a_request_delivered_twice_at_once_has_one_outcome() {
+fn a_request_delivered_twice_in_one_batch_has_one_outcome() {
     let mut world = World::new();
     let decision = world.batch(&[
         queued(1, 60, book(1, "ada", &[0])),
@@ -43,7 +43,7 @@ fn a_queued_confirm_of_a_cancelled_booking_is_refused_and_keeps_that_outcome() {
     let mut world = World::new();
     world.batch(&[hold(1, "ada", &[0]), confirm(1, 2), cancel(2)]);
     let late = world.ask(queued(1, 60, confirm(1, 3)));
-    assert_eq!(*refusal(&late), Rejection::BookingCancelled(booking_id(2)));
+    assert_eq!(*rejection(&late), Rejection::BookingCancelled(booking_id(2)));
     let again = world.ask(queued(1, 60, confirm(1, 4)));
     assert!(matches!(&again, Outcome::Replayed(answer) if answer.status == 409), "{again:?}");
 }
@@ -53,7 +53,7 @@ fn a_request_is_not_executed_after_its_time() {
     let mut world = World::new();
     world.clock(60);
     let outcome = world.ask(queued(1, 60, book(1, "ada", &[0])));
-    assert_eq!(*refusal(&outcome), Rejection::TooLate);
+    assert_eq!(*rejection(&outcome), Rejection::TooLate);
     assert_eq!(world.state(0), SeatState::Available);
     world.clock(59);
     let again = world.ask(queued(1, 60, book(1, "ada", &[0])));
@@ -77,7 +77,7 @@ fn the_direct_way_and_the_queue_share_a_key() {
     let again = world.ask(queued(1, -1, keyed("k", "f", book(3, "ada", &[0]))));
     assert_eq!(again, late);
     let other = world.ask(queued(2, 60, keyed("k", "g", book(4, "ada", &[1]))));
-    assert_eq!(*refusal(&other), Rejection::KeyReused);
+    assert_eq!(*rejection(&other), Rejection::KeyReused);
     let first = world.done(queued(3, 60, keyed("l", "f", book(5, "ada", &[1]))));
     let direct = world.ask(keyed("l", "f", book(6, "ada", &[1])));
     assert_eq!(direct, Outcome::Replayed(render(&first)));
@@ -88,7 +88,7 @@ fn a_key_that_was_refused_through_the_queue_is_decided_anew_directly() {
     let mut world = World::new();
     world.done(book(1, "ada", &[0]));
     let lost = world.ask(queued(1, 60, keyed("k", "f", book(2, "ben", &[0]))));
-    assert_eq!(*refusal(&lost), unavailable(&[("A-1-1", Booked)]));
+    assert_eq!(*rejection(&lost), unavailable(&[("A-1-1", Booked)]));
     world.done(cancel(1));
     world.done(keyed("k", "f", book(3, "ben", &[0])));
 }

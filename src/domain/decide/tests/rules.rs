@@ -1,4 +1,4 @@
-//! What a schedule allows: when, how many at once, how many for one customer.
+//! The rules of a schedule: the sales window, seats in one booking, seats of one customer.
 
 use super::*;
 
@@ -69,9 +69,9 @@ fn a_customers_holds_and_bookings_of_one_batch_count_together() {
         hold(6, "ben", &[6]),
     ]);
     let outcomes = &decision.outcomes;
-    assert_eq!(*refusal(&outcomes[2]), Rejection::SeatLimitReached { max: 3, owned: 2 });
+    assert_eq!(*rejection(&outcomes[2]), Rejection::SeatLimitReached { max: 3, owned: 2 });
     assert!(matches!(outcomes[3], Outcome::Done(_)), "one more still fits");
-    assert_eq!(*refusal(&outcomes[4]), Rejection::SeatLimitReached { max: 3, owned: 3 });
+    assert_eq!(*rejection(&outcomes[4]), Rejection::SeatLimitReached { max: 3, owned: 3 });
     assert!(matches!(outcomes[5], Outcome::Done(_)), "other customers count alone");
     let refused = world.refused(book(7, "ada", &[7]));
     assert_eq!(refused, Rejection::SeatLimitReached { max: 3, owned: 3 }, "nor in the next batch");
@@ -93,7 +93,7 @@ fn what_is_given_back_or_has_ended_does_not_count() {
 }
 
 #[test]
-fn a_hold_that_an_outage_stretched_still_counts() {
+fn a_hold_that_an_outage_extended_still_counts() {
     let mut world = World::new();
     world.rules().max_seats_per_customer = Some(1);
     world.done(hold(1, "ada", &[0]));
@@ -112,11 +112,11 @@ fn a_hold_confirmed_in_time_is_within_the_limit_it_was_granted_under() {
     let decision = world.batch(&[hold(1, "ada", &[0, 1]), confirm(1, 2), hold(3, "ada", &[2])]);
     assert!(matches!(decision.outcomes[1], Outcome::Done(_)));
     let full = Rejection::SeatLimitReached { max: 2, owned: 2 };
-    assert_eq!(*refusal(&decision.outcomes[2]), full, "counted once, as a booking");
+    assert_eq!(*rejection(&decision.outcomes[2]), full, "counted once, as a booking");
 }
 
 #[test]
-fn a_late_confirm_is_judged_by_the_limit_like_a_fresh_booking() {
+fn the_limit_applies_to_a_late_confirm_as_to_a_new_booking() {
     let mut world = World::new();
     world.rules().max_seats_per_customer = Some(2);
     world.done(hold(1, "ada", &[0, 1]));

@@ -4,7 +4,7 @@ use crate::formats::csv::tests::*;
 
 /// The small documents of the reports, each with the plan that it means.
 #[test]
-fn documents_as_spreadsheets_write_them_are_understood() {
+fn documents_as_spreadsheets_write_them_are_read() {
     let one = ["A|1|1|A-1-1|5|-|None|None"];
     for document in [
         "Section,Row,Number\nA,1,1\n",
@@ -24,7 +24,7 @@ fn documents_as_spreadsheets_write_them_are_understood() {
 }
 
 #[test]
-fn what_was_understood_in_another_way_is_noted() {
+fn what_was_read_in_another_way_is_noted() {
     let notes = |document: &str| parse(document.as_bytes(), &prices(&["5"])).map(|read| read.notes);
     assert_eq!(notes("Section, ROW ,number\nA,1,1\n"), Ok(Vec::new()));
     assert_eq!(

@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
+use strum::{AsRefStr, VariantNames};
 use tokio::sync::watch;
-
-use crate::telemetry::metrics::health::{HealthCheck, HealthMetrics};
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +15,32 @@ const STALE_AFTER: Duration = Duration::from_secs(10);
 
 /// How long the service stays degraded after it has dropped a request of the queue.
 pub const DROPPED_COUNTS: Duration = Duration::from_secs(600);
+
+/// What the health monitor checks each second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
+pub enum HealthCheck {
+    /// The heartbeat is written.
+    WriteDatabase,
+    /// Reads are answered, by a database that does not lag.
+    ReadDatabase,
+    /// The seat locks are not bypassed.
+    SeatLocks,
+    /// Every actor runs.
+    Actors,
+    /// The schema has every step that this program needs.
+    Schema,
+    /// In the last ten minutes no request of the queue was dropped because it could not become a dead letter.
+    DeadLetters,
+}
+
+impl HealthCheck {
+    /// Its name with blanks between the words, for readiness.
+    #[must_use]
+    pub fn words(self) -> String {
+        self.as_ref().replace('_', " ")
+    }
+}
 
 /// The state of one dependency.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,16 +84,6 @@ impl Health {
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
         self.report.read().as_ref().map_or_else(Vec::new, |(_, checks)| checks.clone())
-    }
-
-    /// Sets the gauges to the current values.
-    pub fn set_gauges(&self, metrics: &HealthMetrics) {
-        let ready = matches!(self.readiness(), Readiness::Ready(_));
-        metrics.ready.set(i64::from(ready));
-        metrics.read_only.set(i64::from(!self.writable()));
-        for check in self.checks() {
-            metrics.set_check(check.name, check.problem.is_none());
-        }
     }
 
     /// Whether the primary executed the last heartbeats or batches. If not, a write would only wait for its time-out.
