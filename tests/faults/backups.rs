@@ -10,7 +10,7 @@ use test_support::Postgres;
 use crate::client::{Answer, Client};
 use crate::crowd::Crowd;
 use crate::database::Database;
-use crate::harness::{LONG, Scene, Setup, calmly, until};
+use crate::harness::{LONG, Scene, Setup, blocking, until};
 use crate::rolling::verify;
 
 /// What there was at the time of a backup and shortly afterwards, when everything was lost.
@@ -28,11 +28,11 @@ async fn back_up<T>(name: &'static str, backup: impl FnOnce(&Scene) -> T) -> (Sc
     let scene = Setup::of(name).own_postgres(&[]).set("OUTAGE_GRACE", "1s").start().await;
     let schedule = scene.schedule(1, 80).await;
     let crowd = Crowd::of(&scene, 12, &schedule, 80);
-    until("selling", LONG, async || scene.ledger.told("200") > 40).await;
+    until("selling", LONG, async || scene.ledger.count("200") > 40).await;
     let before = scene.ledger.bookings();
-    let backup = calmly(|| backup(&scene));
-    let told = scene.ledger.told("200");
-    until("selling on", LONG, async || scene.ledger.told("200") > told + 40).await;
+    let backup = blocking(|| backup(&scene));
+    let told = scene.ledger.count("200");
+    until("selling on", LONG, async || scene.ledger.count("200") > told + 40).await;
     crowd.stop().await;
     let client = scene.client(0);
     let map = client.map(&schedule, "seats").await;
@@ -49,9 +49,9 @@ fn version_of(map: &Answer) -> i64 {
 async fn serve(scene: &mut Scene, postgres: &Postgres, url: String) {
     scene.services[0].process.kill();
     scene.url = url;
-    scene.database_line.lead_to(postgres.port());
-    scene.database_line.cut();
-    scene.database_line.heal();
+    scene.database_relay.lead_to(postgres.port());
+    scene.database_relay.cut();
+    scene.database_relay.heal();
     scene.relaunch(0, &[]).await;
 }
 
@@ -111,16 +111,16 @@ pub(crate) mod smoke {
     async fn a_dump_restored_elsewhere_has_what_was_acknowledged_before_it() {
         let dump = |scene: &Scene| scene.primary.dump(&scene.url);
         let (mut scene, dump, mut lost) = back_up("pg_dump, restored twice", dump).await;
-        calmly(|| scene.primary.kill());
-        let server = calmly(|| Postgres::start(&[]));
-        let url = calmly(|| server.restore(&dump));
+        blocking(|| scene.primary.kill());
+        let server = blocking(|| Postgres::start(&[]));
+        let url = blocking(|| server.restore(&dump));
         serve(&mut scene, &server, url).await;
         check(&scene, &lost).await;
         // The restored database is lost, too, or it was the wrong one: the same dump on another server.
         let map = scene.client(0).map(&lost.schedule, "seats").await;
         (lost.tag, lost.version) = (map.header("etag").unwrap().to_owned(), version_of(&map));
-        let another = calmly(|| Postgres::start(&[]));
-        let url = calmly(|| another.restore(&dump));
+        let another = blocking(|| Postgres::start(&[]));
+        let url = blocking(|| another.restore(&dump));
         serve(&mut scene, &another, url).await;
         let tag =
             remembers_nothing(&scene.client(0), &Database::postgres(&scene.url).await, &lost).await;
@@ -134,11 +134,11 @@ pub(crate) mod smoke {
     async fn a_dump_restored_on_the_same_server_is_another_history() {
         let dump = |scene: &Scene| scene.primary.dump(&scene.url);
         let (mut scene, dump, lost) = back_up("pg_dump, restored in place", dump).await;
-        let url = calmly(|| scene.primary.restore(&dump));
+        let url = blocking(|| scene.primary.restore(&dump));
         let port = scene.primary.port();
         scene.services[0].process.kill();
         scene.url = url;
-        scene.database_line.lead_to(port);
+        scene.database_relay.lead_to(port);
         scene.relaunch(0, &[]).await;
         check(&scene, &lost).await;
         scene.inject("a dump under load, restored into another database of the server");
@@ -149,8 +149,8 @@ pub(crate) mod smoke {
     async fn a_base_backup_recovered_has_what_was_acknowledged_before_it() {
         let copy = |scene: &Scene| scene.primary.base_backup();
         let (mut scene, backup, lost) = back_up("pg_basebackup", copy).await;
-        calmly(|| scene.primary.kill());
-        let server = calmly(|| Postgres::recover(backup));
+        blocking(|| scene.primary.kill());
+        let server = blocking(|| Postgres::recover(backup));
         let url = server.address_of(&scene.url);
         serve(&mut scene, &server, url).await;
         check(&scene, &lost).await;

@@ -50,8 +50,8 @@ async fn answer_to(scene: &Scene, request: &str, filler: &str, times: usize) -> 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t33_slow_and_huge_clients_are_cut_off() {
-    let setup = Setup::of("T33 slow and huge clients").set("HEADER_TIMEOUT", "2s");
+async fn slow_and_huge_requests_are_cut_off() {
+    let setup = Setup::of("slow and huge clients").set("HEADER_TIMEOUT", "2s");
     let scene = setup.set("BODY_TIMEOUT", "2s").start().await;
     let schedule = scene.schedule(1, 40).await;
     let head =

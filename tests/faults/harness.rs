@@ -21,7 +21,7 @@ pub(crate) const LONG: Duration = Duration::from_secs(90);
 pub(crate) const SLACK: Duration = Duration::from_secs(2);
 
 /// Does what blocks, such as waiting for a server.
-pub(crate) fn calmly<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     tokio::task::block_in_place(work)
 }
 
@@ -40,8 +40,8 @@ pub(crate) struct Scene {
     pub(crate) variables: Vec<(String, String)>,
     /// The database, past its line.
     pub(crate) url: String,
-    pub(crate) database_line: Relay,
-    pub(crate) redis_line: Relay,
+    pub(crate) database_relay: Relay,
+    pub(crate) redis_relay: Relay,
     pub(crate) primary: Primary,
     pub(crate) redis: Arc<Redis>,
     pub(crate) ledger: Arc<Ledger>,
@@ -102,8 +102,8 @@ impl Scene {
     pub(crate) fn spawn_as(&self, arguments: &[&str], port: u16, more: &[(&str, &str)]) -> Process {
         let (host, name) = self.url.rsplit_once('/').unwrap();
         let (host, _) = host.rsplit_once(':').unwrap();
-        let line = format!("{host}:{}/{name}", self.database_line.port());
-        let (redis, bind) = (self.redis_line.port().to_string(), format!("127.0.0.1:{port}"));
+        let line = format!("{host}:{}/{name}", self.database_relay.port());
+        let (redis, bind) = (self.redis_relay.port().to_string(), format!("127.0.0.1:{port}"));
         let usual = [
             ("WRITE_DB_URL", line.as_str()),
             ("REDIS_HOST", "127.0.0.1"),
@@ -149,7 +149,7 @@ impl Scene {
     pub(crate) async fn until_no_locks(&self, limit: Duration) {
         let end = Instant::now() + limit;
         loop {
-            let keys = calmly(|| self.redis.cli(&["--scan", "--pattern", "*:seat:*"]));
+            let keys = blocking(|| self.redis.cli(&["--scan", "--pattern", "*:seat:*"]));
             if keys.is_empty() {
                 return;
             }
@@ -235,7 +235,7 @@ impl Service {
 
     /// Waits until the process has ended, and gives its exit code.
     pub(crate) fn ended(&self, limit: Duration) -> i32 {
-        calmly(|| self.process.wait_exit(limit))
+        blocking(|| self.process.wait_exit(limit))
     }
 }
 

@@ -162,7 +162,7 @@ impl Ledger {
     }
 
     /// How often customers were told this: a status of success, a problem's code, `unknown`, `no answer`.
-    pub(crate) fn told(&self, what: &str) -> u64 {
+    pub(crate) fn count(&self, what: &str) -> u64 {
         self.told.lock().unwrap().get(what).copied().unwrap_or_default()
     }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::crowd::Crowd;
-use crate::harness::{LONG, SLACK, Scene, Setup, calmly, until};
+use crate::harness::{LONG, SLACK, Scene, Setup, blocking, until};
 
 /// The promises: so soon writes are refused at once, and so soon they are taken again.
 const REFUSED: Duration = Duration::from_secs(3);
@@ -40,11 +40,11 @@ impl Outage {
             client.map(&probes, "seats").await.expect(200);
         }
         let crowd = Crowd::of(&scene, 12, &schedule, 39);
-        until("selling", LONG, async || scene.ledger.told("200") > 10).await;
+        until("selling", LONG, async || scene.ledger.count("200") > 10).await;
         let hold = scene.ledger.hold(&clients[0], &schedule, &["A-1-40"], HOLD_S).await;
         let (hold, held) = (hold.unwrap().id(201), Instant::now());
 
-        calmly(|| hurt(&scene));
+        blocking(|| hurt(&scene));
         let hurt = Instant::now();
         for client in &clients {
             until("writes are refused at once", LONG, async || {
@@ -55,7 +55,7 @@ impl Outage {
         // A batch may have been the first to meet it; the mode is the health probes' word.
         for service in &scene.services {
             let says = |line: &str| line.contains("read-only until it does");
-            calmly(|| service.process.wait_for_line(says, LONG));
+            blocking(|| service.process.wait_for_line(says, LONG));
         }
         let refused_after = hurt.elapsed();
         assert!(refused_after < REFUSED + SLACK, "refused at once after {refused_after:?}");
@@ -65,7 +65,7 @@ impl Outage {
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        calmly(|| heal(&scene));
+        blocking(|| heal(&scene));
         let healed = Instant::now();
         for client in &clients {
             let again = async || {
@@ -114,27 +114,27 @@ pub(crate) mod smoke {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn t17_the_primary_is_killed() {
+    async fn the_primary_is_killed() {
         let outage = Outage {
-            name: "T17",
+            name: "killed",
             injected: "kill -9 of all its processes, 6 s, restart",
             length: Duration::from_secs(6),
             readable: false,
         };
-        let setup = Setup::of("T17 primary killed");
+        let setup = Setup::of("primary killed");
         outage.passes(setup, |scene| scene.primary.kill(), |scene| scene.primary.restart()).await;
     }
 }
 
 /// A batch hangs with the primary; whoever waits behind it is told as soon as anybody is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t18_nobody_waits_behind_a_batch_that_hangs() {
-    let scene = Setup::of("T18 behind a batch that hangs").own_postgres(&[]).start().await;
+async fn no_request_waits_behind_a_batch_that_hangs() {
+    let scene = Setup::of("behind a batch that hangs").own_postgres(&[]).start().await;
     let schedule = scene.schedule(1, 40).await;
     let client = scene.client(0);
     // From now on the lane has its connection.
     scene.ledger.book(&client, &schedule, &["A-1-40"]).await.unwrap().expect(200);
-    calmly(|| scene.primary.pause());
+    blocking(|| scene.primary.pause());
     let hurt = Instant::now();
     let order = async |seat: u32| {
         tokio::time::sleep(Duration::from_millis(if seat == 1 { 0 } else { 300 })).await;
@@ -146,7 +146,7 @@ async fn t18_nobody_waits_behind_a_batch_that_hangs() {
     let first = waited.remove(0);
     let longest = waited.into_iter().max().unwrap();
     assert!(longest < REFUSED + SLACK, "somebody waited for {longest:?}");
-    calmly(|| scene.primary.resume());
+    blocking(|| scene.primary.resume());
     scene.inject(&format!(
         "SIGSTOP; the batch ended after {first:.1?}, those behind it {longest:.1?}"
     ));
@@ -154,47 +154,47 @@ async fn t18_nobody_waits_behind_a_batch_that_hangs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t18_the_primary_is_stopped() {
+async fn the_primary_is_stopped() {
     let outage = Outage {
-        name: "T18",
+        name: "stopped",
         injected: "SIGSTOP of postmaster and backends for 20 s",
         length: Duration::from_secs(20),
         readable: false,
     };
-    let setup = Setup::of("T18 primary SIGSTOP");
+    let setup = Setup::of("primary SIGSTOP");
     outage.passes(setup, |scene| scene.primary.pause(), |scene| scene.primary.resume()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t19_the_primary_is_cut_off() {
+async fn the_primary_is_cut_off() {
     let outage = Outage {
-        name: "T19 cut",
+        name: "cut",
         injected: "connections reset and refused for 8 s",
         length: Duration::from_secs(8),
         readable: false,
     };
-    let setup = Setup::of("T19 primary cut off");
-    let hurt = |scene: &Scene| scene.database_line.cut();
-    outage.passes(setup, hurt, |scene| scene.database_line.heal()).await;
+    let setup = Setup::of("primary cut off");
+    let hurt = |scene: &Scene| scene.database_relay.cut();
+    outage.passes(setup, hurt, |scene| scene.database_relay.heal()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t19_the_primary_is_behind_a_black_hole() {
+async fn the_primary_is_behind_a_black_hole() {
     let outage = Outage {
-        name: "T19 black hole",
+        name: "black hole",
         injected: "black hole for 15 s, then all of it delivered",
         length: Duration::from_secs(15),
         readable: false,
     };
-    let setup = Setup::of("T19 primary black hole");
-    let hurt = |scene: &Scene| scene.database_line.black_hole();
-    outage.passes(setup, hurt, |scene| scene.database_line.heal()).await;
+    let setup = Setup::of("primary black hole");
+    let hurt = |scene: &Scene| scene.database_relay.black_hole();
+    outage.passes(setup, hurt, |scene| scene.database_relay.heal()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t20_the_primary_is_demoted() {
+async fn the_primary_is_demoted() {
     let outage = Outage {
-        name: "T20 demoted",
+        name: "demoted",
         injected: "default_transaction_read_only for 6 s (25006)",
         length: Duration::from_secs(6),
         readable: true,
@@ -205,5 +205,5 @@ async fn t20_the_primary_is_demoted() {
     };
     let hurt = |scene: &Scene| set(scene, "ALTER SYSTEM SET default_transaction_read_only = on");
     let heal = |scene: &Scene| set(scene, "ALTER SYSTEM RESET default_transaction_read_only");
-    outage.passes(Setup::of("T20 primary read-only"), hurt, heal).await;
+    outage.passes(Setup::of("primary read-only"), hurt, heal).await;
 }

@@ -7,15 +7,15 @@ mod orders;
 mod workers;
 
 use line::{
-    t38_more_is_offered_than_can_be_sold_in_time, t38_nobody_overtakes_whoever_dies,
-    t38_what_waits_longer_than_its_deadline_is_never_sold,
-    t38_whoever_comes_while_the_primary_hangs_is_told_so,
+    a_request_is_answered_in_time_while_the_primary_hangs,
+    more_is_offered_than_can_be_sold_in_time, requests_keep_their_order_when_workers_die,
+    what_waits_longer_than_its_deadline_is_never_sold,
 };
 use on_sale::{Backend, seats};
 use orders::Order;
 use workers::{
-    t38_a_worker_dies_between_commit_and_settlement, t38_a_worker_stalls_for_longer_than_its_turn,
-    t38_a_worker_that_is_told_to_end_settles_what_it_has_begun, t38_workers_die_again_and_again,
+    a_terminated_worker_settles_what_it_has_begun, a_worker_dies_between_commit_and_settlement,
+    a_worker_stalls_for_longer_than_its_turn, workers_die_again_and_again,
 };
 
 /// Each scenario on each queue; those named first are part of the smoke.
@@ -42,14 +42,14 @@ macro_rules! on_every_queue {
 }
 
 on_every_queue![
-    smoke: t38_a_worker_dies_between_commit_and_settlement;
-    t38_workers_die_again_and_again,
-    t38_nobody_overtakes_whoever_dies,
-    t38_what_waits_longer_than_its_deadline_is_never_sold,
-    t38_whoever_comes_while_the_primary_hangs_is_told_so,
-    t38_more_is_offered_than_can_be_sold_in_time,
-    t38_a_worker_stalls_for_longer_than_its_turn,
-    t38_a_worker_that_is_told_to_end_settles_what_it_has_begun,
+    smoke: a_worker_dies_between_commit_and_settlement;
+    workers_die_again_and_again,
+    requests_keep_their_order_when_workers_die,
+    what_waits_longer_than_its_deadline_is_never_sold,
+    a_request_is_answered_in_time_while_the_primary_hangs,
+    more_is_offered_than_can_be_sold_in_time,
+    a_worker_stalls_for_longer_than_its_turn,
+    a_terminated_worker_settles_what_it_has_begun,
 ];
 
 /// Slows a worker down, so that there is a line: so long for each batch.

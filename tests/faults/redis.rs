@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use crate::crowd::Crowd;
-use crate::harness::{LONG, SLACK, Scene, Setup, calmly, until};
+use crate::harness::{LONG, SLACK, Scene, Setup, blocking, until};
 
 const ACQUIRED: &str = "seatlock_seat_lock_requests_total{outcome=\"acquired\"}";
 
@@ -45,7 +45,7 @@ impl Trial {
     /// Waits until ten more orders have been decided, one way or the other.
     async fn sells(&self, limit: Duration) {
         let decided =
-            || self.scene.ledger.told("200") + self.scene.ledger.told("seats_unavailable");
+            || self.scene.ledger.count("200") + self.scene.ledger.count("seats_unavailable");
         let before = decided();
         until("selling goes on", limit, async || decided() >= before + 10).await;
     }
@@ -54,7 +54,7 @@ impl Trial {
     async fn while_hurt(&self, time: Duration, pause: Duration, mut hurt: impl FnMut()) {
         let end = Instant::now() + time;
         while Instant::now() < end {
-            calmly(&mut hurt);
+            blocking(&mut hurt);
             tokio::time::sleep(pause).await;
             self.sells(SLACK * 2).await;
         }
@@ -72,7 +72,7 @@ impl Trial {
         ));
         for failure in ["dependency_unavailable", "overloaded", "unknown", "no answer", "read_only"]
         {
-            assert_eq!(self.scene.ledger.told(failure), 0, "{failure}");
+            assert_eq!(self.scene.ledger.count(failure), 0, "{failure}");
         }
         // Losing Redis loses no hold.
         let client = self.scene.client(1);
@@ -85,18 +85,18 @@ pub(crate) mod smoke {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn t03_redis_is_killed_and_comes_back_empty() {
-        let trial = Trial::begin(Setup::of("T03 Redis killed")).await;
-        calmly(|| trial.scene.redis.kill());
+    async fn redis_is_killed_and_comes_back_empty() {
+        let trial = Trial::begin(Setup::of("Redis killed")).await;
+        blocking(|| trial.scene.redis.kill());
         trial.while_hurt(Duration::from_secs(4), Duration::from_millis(500), || {}).await;
         assert!(helpless(&trial.scene).await > 0.0);
-        calmly(|| trial.scene.redis.restart());
+        blocking(|| trial.scene.redis.restart());
         trial.end("kill -9, 4 s, restarted empty").await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn t07_redis_lies() {
-        let trial = Trial::begin(Setup::of("T07 Redis lies")).await;
+    async fn redis_lies() {
+        let trial = Trial::begin(Setup::of("Redis lies")).await;
         let redis = &trial.scene.redis;
         let mut turn = 0;
         trial
@@ -118,29 +118,29 @@ pub(crate) mod smoke {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t04_redis_is_stopped() {
-    let trial = Trial::begin(Setup::of("T04 Redis SIGSTOP")).await;
-    calmly(|| trial.scene.redis.pause());
+async fn redis_is_stopped() {
+    let trial = Trial::begin(Setup::of("Redis SIGSTOP")).await;
+    blocking(|| trial.scene.redis.pause());
     trial.while_hurt(Duration::from_secs(15), Duration::from_millis(500), || {}).await;
     assert!(helpless(&trial.scene).await > 0.0);
-    calmly(|| trial.scene.redis.resume());
+    blocking(|| trial.scene.redis.resume());
     trial.end("SIGSTOP for 15 s").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t05_redis_is_behind_a_black_hole() {
-    let trial = Trial::begin(Setup::of("T05 Redis black hole")).await;
-    trial.scene.redis_line.black_hole();
+async fn redis_is_behind_a_black_hole() {
+    let trial = Trial::begin(Setup::of("Redis black hole")).await;
+    trial.scene.redis_relay.black_hole();
     trial.while_hurt(Duration::from_secs(8), Duration::from_millis(500), || {}).await;
     assert!(helpless(&trial.scene).await > 0.0);
-    trial.scene.redis_line.heal();
+    trial.scene.redis_relay.heal();
     trial.end("black hole for 8 s, then all of it delivered").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t06_redis_resets_connections_and_answers_slowly() {
-    let trial = Trial::begin(Setup::of("T06 Redis resets, then slow")).await;
-    let line = &trial.scene.redis_line;
+async fn redis_resets_connections_and_answers_slowly() {
+    let trial = Trial::begin(Setup::of("Redis resets, then slow")).await;
+    let line = &trial.scene.redis_relay;
     trial
         .while_hurt(Duration::from_secs(5), Duration::from_millis(100), || {
             line.cut();
@@ -155,14 +155,14 @@ async fn t06_redis_resets_connections_and_answers_slowly() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t09_redis_is_full() {
-    let trial = Trial::begin(Setup::of("T09 Redis full")).await;
+async fn redis_is_full() {
+    let trial = Trial::begin(Setup::of("Redis full")).await;
     let redis = &trial.scene.redis;
-    calmly(|| redis.cli(&["config", "set", "maxmemory", "1"]));
+    blocking(|| redis.cli(&["config", "set", "maxmemory", "1"]));
     trial.while_hurt(Duration::from_secs(4), Duration::from_millis(500), || {}).await;
     assert!(helpless(&trial.scene).await > 0.0, "nothing met OOM");
-    calmly(|| redis.cli(&["config", "set", "maxmemory-policy", "allkeys-random"]));
-    calmly(|| redis.cli(&["config", "set", "maxmemory", "2mb"]));
+    blocking(|| redis.cli(&["config", "set", "maxmemory-policy", "allkeys-random"]));
+    blocking(|| redis.cli(&["config", "set", "maxmemory", "2mb"]));
     let filler = "x".repeat(2_000);
     let mut number = 0;
     trial
@@ -173,8 +173,8 @@ async fn t09_redis_is_full() {
             }
         })
         .await;
-    calmly(|| redis.cli(&["config", "set", "maxmemory", "0"]));
-    let evicted = calmly(|| redis.cli(&["info", "stats"]));
+    blocking(|| redis.cli(&["config", "set", "maxmemory", "0"]));
+    let evicted = blocking(|| redis.cli(&["info", "stats"]));
     let evicted = evicted.lines().find(|line| line.starts_with("evicted_keys")).unwrap();
     assert_ne!(evicted.trim(), "evicted_keys:0");
     trial.end(&format!("OOM for 4 s, eviction for 4 s ({})", evicted.trim())).await;
@@ -189,10 +189,10 @@ async fn redis_loads_its_data() {
     ]);
     let trial = Trial::begin(setup).await;
     let redis = Arc::clone(&trial.scene.redis);
-    calmly(|| redis.cli(&["debug", "populate", "4000"]));
+    blocking(|| redis.cli(&["debug", "populate", "4000"]));
     let reload = tokio::task::spawn_blocking(move || redis.cli(&["debug", "reload"]));
     let is_loading =
-        async || calmly(|| trial.scene.redis.cli(&["get", "key:1"])).contains("LOADING");
+        async || blocking(|| trial.scene.redis.cli(&["get", "key:1"])).contains("LOADING");
     until("Redis is loading", LONG, is_loading).await;
     trial.sells(SLACK).await;
     assert_eq!(reload.await.unwrap(), "OK");
@@ -203,10 +203,10 @@ async fn redis_loads_its_data() {
 /// A lock under a stranger's value refuses its seat and is never deleted by anybody but the stranger.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_strangers_lock_is_left_alone() {
-    let scene = Setup::of("T07 a stranger's lock").start().await;
+    let scene = Setup::of("a stranger's lock").start().await;
     let schedule = scene.schedule(1, 4).await;
     let key = format!("{{sch:{schedule}}}:seat:2");
-    calmly(|| scene.redis.cli(&["set", &key, "somebody else"]));
+    blocking(|| scene.redis.cli(&["set", &key, "somebody else"]));
     let client = scene.client(0);
     let orders =
         (0..40).map(async |_| scene.ledger.book(&client, &schedule, &["A-1-2", "A-1-3"]).await);
@@ -215,8 +215,8 @@ async fn a_strangers_lock_is_left_alone() {
         assert_eq!(problem["conflicts"][0]["reason"], "contended");
         assert_eq!(problem["retryable"], true);
     }
-    assert_eq!(calmly(|| scene.redis.cli(&["get", &key])), "somebody else");
-    calmly(|| scene.redis.cli(&["del", &key]));
+    assert_eq!(blocking(|| scene.redis.cli(&["get", &key])), "somebody else");
+    blocking(|| scene.redis.cli(&["del", &key]));
     scene.inject("a key of somebody else's");
     scene.finish().await;
 }

@@ -14,7 +14,7 @@ use test_support::{Folder, Haproxy, Process};
 
 use crate::client::{Answer, Client};
 use crate::database::Database;
-use crate::harness::{LONG, Scene, Setup, calmly, until};
+use crate::harness::{LONG, Scene, Setup, blocking, until};
 use crate::ledger::Ledger;
 
 /// The release after this one, with a step of the schema that adds something.
@@ -37,7 +37,7 @@ fn balancer(scene: &Scene) -> Haproxy {
     let places: Vec<(&str, &str)> =
         places.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let configuration = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/haproxy.cfg");
-    calmly(|| Haproxy::start(&configuration, "SEATLOCK_FRONT", &places))
+    blocking(|| Haproxy::start(&configuration, "SEATLOCK_FRONT", &places))
 }
 
 /// What shoppers were answered, besides what is in the ledger.
@@ -149,9 +149,9 @@ impl Load {
         assert!(failures.is_empty(), "{} failures: {:#?}", failures.len(), failures.first());
         let ledger = &scene.ledger;
         let honest: u64 =
-            ["200", "201", "seats_unavailable"].map(|told| ledger.told(told)).iter().sum();
+            ["200", "201", "seats_unavailable"].map(|told| ledger.count(told)).iter().sum();
         assert_eq!(ledger.operations(), honest, "failed requests: {}", ledger.summary());
-        assert!(ledger.told("200") > 100, "hardly a load: {}", ledger.summary());
+        assert!(ledger.count("200") > 100, "hardly a load: {}", ledger.summary());
         format!("{} requests, 0 failed", ledger.operations() + reads + cancelled)
     }
 }
@@ -180,7 +180,7 @@ pub(crate) fn verify(scene: &Scene, more: &[(&str, &str)]) -> String {
 
 /// Whether the schema has been changed by a later release, and how often.
 fn later_steps(scene: &Scene) -> String {
-    calmly(|| scene.primary.psql(&scene.url, LATER_STEPS))
+    blocking(|| scene.primary.psql(&scene.url, LATER_STEPS))
 }
 
 pub(crate) mod smoke {

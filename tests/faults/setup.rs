@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use test_support::{Postgres, Redis, Relay};
 
-use crate::harness::{Scene, calmly};
+use crate::harness::{Scene, blocking};
 
 /// Scenarios run one at a time: each needs the machine for itself.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -86,7 +86,7 @@ impl Setup {
     pub(crate) async fn start(mut self) -> Scene {
         let turn = TURN.lock().await;
         let began = Instant::now();
-        let (primary, redis) = calmly(|| {
+        let (primary, redis) = blocking(|| {
             let own = self.postgres.take();
             let primary = match (own, &self.own_postgres) {
                 (Some(postgres), _) => Primary::Own(Box::new(postgres)),
@@ -95,17 +95,17 @@ impl Setup {
             };
             (primary, Redis::start(&self.redis))
         });
-        let url = calmly(|| primary.create_database());
-        let database_line = Relay::to(primary.port());
-        let redis_line = Relay::to(redis.port());
+        let url = blocking(|| primary.create_database());
+        let database_relay = Relay::to(primary.port());
+        let redis_relay = Relay::to(redis.port());
         let mut scene = Scene {
             name: self.name,
             began,
             services: Vec::new(),
             variables: self.variables,
             url,
-            database_line,
-            redis_line,
+            database_relay,
+            redis_relay,
             primary,
             redis: Arc::new(redis),
             ledger: Arc::default(),

@@ -1,4 +1,4 @@
-//! Reads what the database, Redis and the processes say when all is over.
+//! Reads the evidence at the end of a run from the database, Redis and the processes.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::database::Database;
 use crate::history::{BookingRow, Entry, Evidence, HoldRow, Sale, ScheduleRow};
 use crate::world::{CUSTOMER_LIMIT, World};
 
-/// Reads it all. What is read from memory is read first, so that the rows are the newest.
+/// Reads the locks in Redis first and the tables afterwards.
 pub(crate) async fn evidence(world: &World) -> Evidence {
     let keys =
         tokio::task::block_in_place(|| world.redis.cli(&["--raw", "keys", "{sch:*}:seat:*"]));
@@ -59,7 +59,7 @@ pub(crate) async fn evidence(world: &World) -> Evidence {
     evidence
 }
 
-/// Adds what the processes have counted.
+/// Adds the counters of the processes.
 pub(crate) fn count(world: &World, evidence: &mut Evidence) {
     let saves =
         |guard: &str| world.counter(&format!("seatlock_guard_saves_total{{guard=\"{guard}\"}}"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use test_support::{Postgres, Process, Redis, Relay};
 
 use crate::history::Pod;
 
-/// For whatever happens soon on a machine that is not busy.
+/// More than anything takes here on a machine that is not busy.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// Processes.
@@ -37,7 +37,7 @@ pub(crate) struct World {
     pub(crate) redis: Redis,
     places: Vec<Place>,
     database: String,
-    mutant: String,
+    program: PathBuf,
     pub(crate) http: reqwest::Client,
     /// The first has a limit per customer.
     pub(crate) schedules: Vec<i64>,
@@ -45,8 +45,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Starts it all, with these guards switched off.
-    pub(crate) async fn start(mutant: &str) -> Self {
+    /// Starts it all; `program` is the service.
+    pub(crate) async fn start(program: &Path) -> Self {
         let (postgres, redis) = tokio::task::block_in_place(|| {
             (Postgres::start(&[("max_connections", "100")]), Redis::start(&[]))
         });
@@ -65,7 +65,7 @@ impl World {
             redis,
             places,
             database,
-            mutant: mutant.to_owned(),
+            program: program.to_owned(),
             http: http.unwrap(),
             schedules: Vec::new(),
             counters: Mutex::default(),
@@ -114,7 +114,7 @@ impl World {
             ("BIND", "127.0.0.1:0"),
             ("LOG_FORMAT", "text"),
             ("REPLICAS", "2"),
-            // A ladder for runs of a minute.
+            // Time-outs for runs of a minute.
             ("DB_LOCK_TIMEOUT", "800ms"),
             ("DB_STATEMENT_TIMEOUT", "1500ms"),
             ("DB_TRANSACTION_TIMEOUT", "3s"),
@@ -123,12 +123,10 @@ impl World {
             ("SWEEP_INTERVAL", "200ms"),
             ("OUTAGE_GRACE", "1s"),
             ("AUDIT_INTERVAL", "3s"),
-            ("SEATLOCK_MUTANT", &self.mutant),
         ];
-        let program = Path::new(env!("CARGO_BIN_EXE_seatlock"));
         let said = "listening on http://";
         let (process, line) = tokio::task::block_in_place(|| {
-            let process = Process::spawn(program, &variables);
+            let process = Process::spawn(&self.program, &variables);
             let line = process.wait_for_line(|line| line.contains(said), SOON);
             (process, line)
         });
@@ -193,7 +191,7 @@ impl World {
         self.counters.lock().unwrap().get(series).copied().unwrap_or(0)
     }
 
-    /// What the processes have said, for a verdict.
+    /// What a process has printed.
     pub(crate) fn output(&self, place: usize) -> String {
         let process = self.places[place].process.lock().unwrap();
         process.as_ref().map(Process::output).unwrap_or_default()

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use crate::harness::{LONG, SLACK, Service, Setup, calmly, until};
+use crate::harness::{LONG, SLACK, Service, Setup, blocking, until};
 
 use super::on_sale::{Backend, OnSale, seats};
 use super::orders::{Order, first_come_first_served};
@@ -30,8 +30,8 @@ async fn lines(sale: &OnSale, schedules: &[String], of: (&str, u32), seconds: u6
     join_all(lines).await;
 }
 
-pub(super) async fn t38_nobody_overtakes_whoever_dies(backend: Backend) {
-    let setup = Setup::of("T38 the order of a line").quick().own_postgres(&[]);
+pub(super) async fn requests_keep_their_order_when_workers_die(backend: Backend) {
+    let setup = Setup::of("the order of a line").quick().own_postgres(&[]);
     let setup = setup.set("BATCH_MAX", "4");
     let mut sale = OnSale::start(backend, setup.set("QUEUE_DEADLINE", "300s")).await;
     let mut schedules = Vec::new();
@@ -66,7 +66,7 @@ pub(super) async fn t38_nobody_overtakes_whoever_dies(backend: Backend) {
     assert!(ended.iter().all(|one| !one.was_told("expired")));
     let contested = first_come_first_served(&ended);
     assert!(contested >= 60, "only {contested} contested seats");
-    let refused = sale.scene.ledger.told("dependency_unavailable");
+    let refused = sale.scene.ledger.count("dependency_unavailable");
     assert!(sale.backend.is_apart || refused > 0, "the queue took requests without its database");
     sale.scene.inject(&format!(
         "{} deaths after COMMIT and before settlements, {failed} batches failed alone, kill -9 of the \
@@ -81,9 +81,8 @@ fn failed_batches(worker: &Service) -> usize {
     worker.process.output().matches("it took too long").count()
 }
 
-pub(super) async fn t38_what_waits_longer_than_its_deadline_is_never_sold(backend: Backend) {
-    let setup =
-        Setup::of("T38 the primary is away for longer than QUEUE_DEADLINE").own_postgres(&[]);
+pub(super) async fn what_waits_longer_than_its_deadline_is_never_sold(backend: Backend) {
+    let setup = Setup::of("the primary is away for longer than QUEUE_DEADLINE").own_postgres(&[]);
     let setup = setup.set("QUEUE_DEADLINE", "4s").set("BATCH_MAX", "4");
     let mut sale = OnSale::start(backend, setup).await;
     let schedule = sale.scene.schedule(1, 200).await;
@@ -133,13 +132,13 @@ pub(super) async fn t38_what_waits_longer_than_its_deadline_is_never_sold(backen
     sale.finish().await;
 }
 
-pub(super) async fn t38_whoever_comes_while_the_primary_hangs_is_told_so(backend: Backend) {
-    let setup = Setup::of("T38 the primary hangs under the queue").own_postgres(&[]);
+pub(super) async fn a_request_is_answered_in_time_while_the_primary_hangs(backend: Backend) {
+    let setup = Setup::of("the primary hangs under the queue").own_postgres(&[]);
     let mut sale = OnSale::start(backend, setup).await;
     let schedule = sale.scene.schedule(1, 60).await;
     sale.add_worker(&[]).await;
     sale.crowd(customers((&schedule, 60), "h", 0..20, 1), 20, 1).await;
-    calmly(|| sale.scene.primary.pause());
+    blocking(|| sale.scene.primary.pause());
     let orders: Vec<Order> =
         (1..=40).map(|n| Order::of(&format!("i-{n}"), &schedule, &seats(n, 1), true)).collect();
     let clients = sale.clients();
@@ -155,7 +154,7 @@ pub(super) async fn t38_whoever_comes_while_the_primary_hangs_is_told_so(backend
     join_all(sent).await;
     let longest = sale.scene.ledger.longest();
     assert!(longest < Duration::from_secs(3) + SLACK, "somebody waited for {longest:?}");
-    calmly(|| sale.scene.primary.resume());
+    blocking(|| sale.scene.primary.resume());
     // Who was told `unknown` asks again under the same key.
     for order in &orders {
         let taken = async || {
@@ -170,8 +169,8 @@ pub(super) async fn t38_whoever_comes_while_the_primary_hangs_is_told_so(backend
     sale.finish().await;
 }
 
-pub(super) async fn t38_more_is_offered_than_can_be_sold_in_time(backend: Backend) {
-    let setup = Setup::of("T38 backlog with deadlines").set("QUEUE_DEADLINE", "2s");
+pub(super) async fn more_is_offered_than_can_be_sold_in_time(backend: Backend) {
+    let setup = Setup::of("backlog with deadlines").set("QUEUE_DEADLINE", "2s");
     let setup = setup.set("QUEUE_MAX", "100").set("BATCH_MAX", "4");
     let mut sale = OnSale::start(backend, setup).await;
     let schedule = sale.scene.schedule(1, 1_000).await;
@@ -190,7 +189,7 @@ pub(super) async fn t38_more_is_offered_than_can_be_sold_in_time(backend: Backen
     let ended = sale.end().await;
     let count = |what: &str| ended.iter().filter(|one| one.was_told(what)).count();
     let (sold, expired) = (count("succeeded"), count("expired"));
-    let full = sale.scene.ledger.told("overloaded");
+    let full = sale.scene.ledger.count("overloaded");
     assert!(sold > 20, "only {sold} were sold in time");
     assert!(expired > 20, "only {expired} came too late");
     assert!(full > 20, "only {full} were told that the queue is full");

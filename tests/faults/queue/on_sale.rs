@@ -10,7 +10,7 @@ use test_support::free_port;
 
 use crate::client::Client;
 use crate::database::Database;
-use crate::harness::{LONG, Scene, Service, Setup, calmly, until};
+use crate::harness::{LONG, Scene, Service, Setup, blocking, until};
 
 use super::orders::{Ended, Order, Orders};
 
@@ -147,11 +147,11 @@ impl OnSale {
 
     /// The primary dies (kill -9) and is started again after a time.
     pub(crate) async fn primary_dies_for(&self, time: Duration, meanwhile: impl AsyncFnOnce()) {
-        calmly(|| self.scene.primary.kill());
+        blocking(|| self.scene.primary.kill());
         let dead = std::time::Instant::now();
         meanwhile().await;
         tokio::time::sleep(time.saturating_sub(dead.elapsed())).await;
-        calmly(|| self.scene.primary.restart());
+        blocking(|| self.scene.primary.restart());
     }
 }
 

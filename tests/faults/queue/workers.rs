@@ -3,15 +3,15 @@
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::harness::{LONG, Setup, calmly, until};
+use crate::harness::{LONG, Setup, blocking, until};
 
 use super::on_sale::{Backend, OnSale, seats};
 use super::orders::{Order, first_come_first_served};
 use super::{customers, slowly};
 
 /// The short one.
-pub(super) async fn t38_a_worker_dies_between_commit_and_settlement(backend: Backend) {
-    let setup = Setup::of("T38 a worker dies before it settles").set("BATCH_MAX", "8");
+pub(super) async fn a_worker_dies_between_commit_and_settlement(backend: Backend) {
+    let setup = Setup::of("a worker dies before it settles").set("BATCH_MAX", "8");
     let mut sale = OnSale::start(backend, setup).await;
     let schedule = sale.scene.schedule(1, 60).await;
     sale.add_worker(&[("SEATLOCK_FAULTS", "before_settle=kill@2")]).await;
@@ -29,8 +29,8 @@ pub(super) async fn t38_a_worker_dies_between_commit_and_settlement(backend: Bac
     sale.finish().await;
 }
 
-pub(super) async fn t38_workers_die_again_and_again(backend: Backend) {
-    let setup = Setup::of("T38 workers die again and again").set("BATCH_MAX", "8");
+pub(super) async fn workers_die_again_and_again(backend: Backend) {
+    let setup = Setup::of("workers die again and again").set("BATCH_MAX", "8");
     let mut sale = OnSale::start(backend, setup.set("QUEUE_DEADLINE", "300s")).await;
     let mut schedules = Vec::new();
     for _ in 0..3 {
@@ -72,8 +72,8 @@ pub(super) async fn t38_workers_die_again_and_again(backend: Backend) {
     sale.finish().await;
 }
 
-pub(super) async fn t38_a_worker_stalls_for_longer_than_its_turn(backend: Backend) {
-    let setup = Setup::of("T38 a worker is stopped past its turn").set("BATCH_MAX", "8");
+pub(super) async fn a_worker_stalls_for_longer_than_its_turn(backend: Backend) {
+    let setup = Setup::of("a worker is stopped past its turn").set("BATCH_MAX", "8");
     let mut sale = OnSale::start(backend, setup.set("QUEUE_DEADLINE", "300s")).await;
     let schedule = sale.scene.schedule(1, 400).await;
     for _ in 0..2 {
@@ -83,7 +83,7 @@ pub(super) async fn t38_a_worker_stalls_for_longer_than_its_turn(backend: Backen
     let done = async || sale.executed("done").await > 20.0;
     until("the line moves", LONG, done).await;
     let active = usize::from(executed(&sale.workers[0].client).await == 0.0);
-    calmly(|| sale.workers[active].process.pause());
+    blocking(|| sale.workers[active].process.pause());
     let stopped = Instant::now();
     let successor = sale.workers[1 - active].client.clone();
     let taken_over =
@@ -92,7 +92,7 @@ pub(super) async fn t38_a_worker_stalls_for_longer_than_its_turn(backend: Backen
     tokio::time::sleep(Duration::from_secs(13).saturating_sub(stopped.elapsed())).await;
     // It goes on with what it had, while the other is at work.
     sale.crowd(customers((&schedule, 400), "f", 0..200, 2), 80, 2).await;
-    calmly(|| sale.workers[active].process.resume());
+    blocking(|| sale.workers[active].process.resume());
     let ended = sale.end().await;
     let repeated = sale.executed("repeated").await;
     assert!(ended.iter().filter(|one| one.was_told("succeeded")).count() > 50);
@@ -108,8 +108,8 @@ async fn executed(worker: &Client) -> f64 {
     worker.metric("seatlock_queue_executed_total{result=\"done\"}").await
 }
 
-pub(super) async fn t38_a_worker_that_is_told_to_end_settles_what_it_has_begun(backend: Backend) {
-    let setup = Setup::of("T38 SIGTERM of a worker under load").set("BATCH_MAX", "8");
+pub(super) async fn a_terminated_worker_settles_what_it_has_begun(backend: Backend) {
+    let setup = Setup::of("SIGTERM of a worker under load").set("BATCH_MAX", "8");
     let mut sale = OnSale::start(backend, setup.set("QUEUE_DEADLINE", "300s")).await;
     let schedule = sale.scene.schedule(1, 600).await;
     for _ in 0..2 {
