@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::folder::Folder;
-use crate::server::{Recipe, Server};
+use crate::server::{Recipe, Server, server};
 use crate::tool::command;
 
 /// A fresh HAProxy on 127.0.0.1.
@@ -13,6 +13,8 @@ use crate::tool::command;
 pub struct Haproxy {
     server: Server,
 }
+
+server!(Haproxy);
 
 impl Haproxy {
     /// Starts HAProxy with the configuration file given, in which these environment variables stand for
@@ -34,17 +36,5 @@ impl Haproxy {
             fs::write(&address, format!("127.0.0.1:{port}")).expect("the folder is ours to write");
         });
         Self { server }
-    }
-
-    /// The port on 127.0.0.1.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port()
-    }
-
-    /// What it has logged: the health of the servers behind it.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.server.process().output()
     }
 }

@@ -59,5 +59,6 @@ pub use redis::{Access, Redis};
 pub use redis_cluster::RedisCluster;
 pub use relay::{Relay, Strike};
 pub use sentinels::Sentinels;
+pub use server::Server;
 pub use standby::Standby;
 pub use tansu::Tansu;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::folder::Folder;
-use crate::server::{Recipe, Server};
+use crate::server::{Recipe, Server, server};
 use crate::tool::{command, run};
 
 /// A fresh Prometheus on 127.0.0.1.
@@ -13,6 +13,8 @@ use crate::tool::{command, run};
 pub struct Prometheus {
     server: Server,
 }
+
+server!(Prometheus);
 
 impl Prometheus {
     /// Starts a server with these files in its folder, each by its relative path and with its text. Its
@@ -32,12 +34,6 @@ impl Prometheus {
         write(self.server.folder(), files);
         self.server.process().signal("HUP");
     }
-
-    /// The port on 127.0.0.1.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port()
-    }
 }
 
 /// A fresh Alertmanager on 127.0.0.1, alone in its cluster.
@@ -46,6 +42,8 @@ impl Prometheus {
 pub struct Alertmanager {
     server: Server,
 }
+
+server!(Alertmanager);
 
 impl Alertmanager {
     /// Starts a server with this text as its configuration.
@@ -59,12 +57,6 @@ impl Alertmanager {
              --config.file=alertmanager.yml --storage.path=data --cluster.listen-address=";
         let files = [("alertmanager.yml", configuration)];
         Self { server: serve(arguments, "msg=\"Listening on\"", &files) }
-    }
-
-    /// The port on 127.0.0.1.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port()
     }
 }
 

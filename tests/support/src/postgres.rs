@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::cluster::{self, as_server_user, program};
 use crate::disk::SmallDisk;
 use crate::folder::Folder;
-use crate::server::{Recipe, Server};
+use crate::server::{Recipe, Server, server};
 use crate::standby::Standby;
 use crate::tool::{command, run};
 
@@ -29,13 +29,15 @@ const REMOVE_SHARED_MEMORY: &str = "ipcrm -m $(awk 'NR == 7 { print $2 }' data/p
 /// A fresh PostgreSQL server on 127.0.0.1, in a folder of its own.
 ///
 /// Anybody may log in; the superuser is `app`. `pg_stat_statements` and `auto_explain` are loaded.
-/// Whatever is committed survives [`Postgres::kill`] and [`Postgres::restart`]: `fsync` is on, as the
+/// Whatever is committed survives [`Server::kill`] and [`Server::restart`]: `fsync` is on, as the
 /// service insists. Server and folder are gone on drop and when the test process ends.
 pub struct Postgres {
     server: Server,
     databases: AtomicU32,
     standbys: AtomicU32,
 }
+
+server!(Postgres);
 
 impl Postgres {
     /// Starts a server with the given settings on top (`("synchronous_standby_names", "*")`, …).
@@ -105,12 +107,6 @@ impl Postgres {
         SHARED.get_or_init(|| Self::start(&[]))
     }
 
-    /// The port on 127.0.0.1. It stays the same over a restart.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port()
-    }
-
     /// Creates an empty database with a name of its own and gives its address:
     /// `postgres://app@127.0.0.1:PORT/NAME`.
     #[must_use]
@@ -150,51 +146,12 @@ impl Postgres {
         run(Path::new("/"), &psql)
     }
 
-    /// What the server has logged since it was last started, as far as it has been read: a statement
-    /// is answered before its log line is here.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.server.process().output()
-    }
-
-    /// The first log line since the server was last started that `wanted` accepts. Signals of other
-    /// threads wait meanwhile.
-    ///
-    /// # Panics
-    /// When there is none within `timeout`, or when the server ends without one.
-    pub fn wait_for_log_line(&self, wanted: impl FnMut(&str) -> bool, timeout: Duration) -> String {
-        self.server.process().wait_for_line(wanted, timeout)
-    }
-
-    /// Kills all processes of the server (SIGKILL), as a power cut would.
-    pub fn kill(&self) {
-        self.server.process().kill();
-    }
-
     /// Stops the server as an operator would ("fast shutdown"): sessions are told and closed, and
     /// its standbys receive the rest first (a paused one holds this up for a minute).
     pub fn stop(&self) {
         let process = self.server.process();
         process.signal("INT");
         process.wait_exit(STOP_TIMEOUT);
-    }
-
-    /// Freezes all processes of the server: connections stay open, nothing answers.
-    pub fn pause(&self) {
-        self.server.process().pause();
-    }
-
-    /// Lets a paused server go on.
-    pub fn resume(&self) {
-        self.server.process().resume();
-    }
-
-    /// Starts the server again, on its port and with its data; kills it first if it still runs.
-    ///
-    /// # Panics
-    /// When it does not start; shows what it said.
-    pub fn restart(&self) {
-        self.server.restart();
     }
 
     /// The address of a database of this server.

@@ -10,7 +10,7 @@ use crate::certificates::Certificates;
 use crate::cluster::{as_user, is_root};
 use crate::folder::Folder;
 use crate::port::free_port;
-use crate::server::{Recipe, Server};
+use crate::server::{Recipe, Server, server};
 use crate::tool::{command, run};
 
 /// Bash code that runs the broker and its tools in their folder.
@@ -21,14 +21,16 @@ const END_EPMD: &str = "grep -qs epmd /proc/$(cat log/epmd.pid)/comm && kill $(c
 
 /// A fresh RabbitMQ broker on 127.0.0.1: one node with its own epmd, in a folder of its own.
 ///
-/// Starting takes about ten seconds. What queues have confirmed survives [`RabbitMq::kill`] and
-/// [`RabbitMq::restart`], if the queue is two seconds old: that there is one at all, RabbitMQ 3.10 writes down
+/// Starting takes about ten seconds. What queues have confirmed survives [`Server::kill`] and
+/// [`Server::restart`], if the queue is two seconds old: that there is one at all, RabbitMQ 3.10 writes down
 /// later than it says so. Broker, epmd and folder are gone on drop and when the test process ends.
 pub struct RabbitMq {
     server: Server,
     scheme: &'static str,
     names: AtomicU32,
 }
+
+server!(RabbitMq);
 
 impl RabbitMq {
     /// Starts a broker without plugins.
@@ -101,12 +103,6 @@ impl RabbitMq {
         format!("{}://127.0.0.1:{}", self.scheme, self.port())
     }
 
-    /// The port on 127.0.0.1. It stays the same over a restart.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port()
-    }
-
     /// A name that nobody has been given yet, for what queues are called.
     #[must_use]
     pub fn fresh_name(&self) -> String {
@@ -120,35 +116,6 @@ impl RabbitMq {
     /// When the broker cannot be reached or does not answer within a minute.
     pub fn control(&self, arguments: &[&str]) -> String {
         run(self.server.folder(), &as_broker(&[&["rabbitmqctl", "-q"], arguments].concat()))
-    }
-
-    /// What the broker has logged since it was last started.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.server.process().output()
-    }
-
-    /// Kills the broker (SIGKILL).
-    pub fn kill(&self) {
-        self.server.process().kill();
-    }
-
-    /// Freezes the broker: connections stay open, nothing answers.
-    pub fn pause(&self) {
-        self.server.process().pause();
-    }
-
-    /// Lets a paused broker go on.
-    pub fn resume(&self) {
-        self.server.process().resume();
-    }
-
-    /// Starts the broker again, on its port and with its queues; kills it first if it still runs.
-    ///
-    /// # Panics
-    /// When it does not start; shows what it said.
-    pub fn restart(&self) {
-        self.server.restart();
     }
 }
 

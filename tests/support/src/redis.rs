@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::certificates::Certificates;
 use crate::folder::Folder;
-use crate::server::{Recipe, Server};
+use crate::server::{Recipe, Server, server};
 use crate::tool::{command, try_run};
 
 /// How many numbered databases a server has; each test takes one.
@@ -77,6 +77,8 @@ pub struct Redis {
     databases: AtomicU32,
 }
 
+server!(Redis);
+
 impl Redis {
     /// Starts a server with the given lines of redis.conf on top (`("maxmemory", "2mb")`, …).
     ///
@@ -128,12 +130,6 @@ impl Redis {
         SHARED.get_or_init(|| Self::start(&[]))
     }
 
-    /// The port on 127.0.0.1. It stays the same over a restart.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port()
-    }
-
     /// The number of a database that nobody has been given yet.
     ///
     /// # Panics
@@ -163,35 +159,6 @@ impl Redis {
         cli.extend(self.access.arguments());
         cli.extend(arguments.iter().map(OsString::from));
         try_run(Path::new("/"), &cli)
-    }
-
-    /// What the server has logged since it was last started.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.server.process().output()
-    }
-
-    /// Kills the server (SIGKILL).
-    pub fn kill(&self) {
-        self.server.process().kill();
-    }
-
-    /// Freezes the server: connections stay open, nothing answers.
-    pub fn pause(&self) {
-        self.server.process().pause();
-    }
-
-    /// Lets a paused server go on.
-    pub fn resume(&self) {
-        self.server.process().resume();
-    }
-
-    /// Starts the server again, on its port and empty; kills it first if it still runs.
-    ///
-    /// # Panics
-    /// When it does not start; shows what it said.
-    pub fn restart(&self) {
-        self.server.restart();
     }
 }
 

@@ -26,8 +26,8 @@ pub(crate) struct Recipe {
     pub(crate) tidy_up: &'static str,
 }
 
-/// A server program on a port of its own.
-pub(crate) struct Server {
+/// A server program on a port of its own, which can be killed, frozen and started again.
+pub struct Server {
     // Dropped in this order: the folder outlives whoever writes there.
     process: Mutex<Process>,
     folder: Folder,
@@ -55,8 +55,41 @@ impl Server {
         panic!("{:?} does not start: {problem}", recipe.command);
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// The port on 127.0.0.1. It stays the same over a restart.
+    #[must_use]
+    pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// What the server has printed since it was last started, as far as it has been read: PostgreSQL answers a
+    /// statement before its log line is here.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process().output()
+    }
+
+    /// The first log line since the server was last started that `wanted` accepts. Signals of other
+    /// threads wait meanwhile.
+    ///
+    /// # Panics
+    /// When there is none within `timeout`, or when the server ends without one.
+    pub fn wait_for_log_line(&self, wanted: impl FnMut(&str) -> bool, timeout: Duration) -> String {
+        self.process().wait_for_line(wanted, timeout)
+    }
+
+    /// Kills all processes of the server (SIGKILL), as a power cut would.
+    pub fn kill(&self) {
+        self.process().kill();
+    }
+
+    /// Freezes all processes of the server: connections stay open, nothing answers.
+    pub fn pause(&self) {
+        self.process().pause();
+    }
+
+    /// Resumes a paused server.
+    pub fn resume(&self) {
+        self.process().resume();
     }
 
     /// Where it runs.
@@ -64,11 +97,11 @@ impl Server {
         self.folder.path()
     }
 
-    /// Kills what still runs, and starts the server again on its port and in its folder.
+    /// Kills what still runs, and starts the server again, on its port and with what it keeps on disk.
     ///
     /// # Panics
-    /// When it does not start; shows what it said.
-    pub(crate) fn restart(&self) {
+    /// When it does not start; shows what it printed.
+    pub fn restart(&self) {
         let mut process = self.process();
         process.kill();
         *process = launch(self.folder.path(), &self.recipe)
@@ -80,6 +113,20 @@ impl Server {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Lets a type with a field `server` be used as a [`Server`].
+macro_rules! server {
+    ($name:ty) => {
+        impl std::ops::Deref for $name {
+            type Target = Server;
+
+            fn deref(&self) -> &Server {
+                &self.server
+            }
+        }
+    };
+}
+pub(crate) use server;
 
 fn launch(folder: &Path, recipe: &Recipe) -> Result<Process, String> {
     let process = Process::spawn_tidied(folder, &recipe.command, &[], recipe.tidy_up);

@@ -1,5 +1,6 @@
 //! A streaming standby of a PostgreSQL server: reads there, and takes its place when promoted.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use crate::cluster;
@@ -29,6 +30,14 @@ pub struct Standby {
     primary: String,
 }
 
+impl Deref for Standby {
+    type Target = Postgres;
+
+    fn deref(&self) -> &Postgres {
+        &self.server
+    }
+}
+
 impl Standby {
     /// Copies `primary` and follows it by the replication slot named `slot`, which is new.
     pub(crate) fn start(primary: &Postgres, slot: &str) -> Self {
@@ -39,12 +48,6 @@ impl Standby {
         let standby = Self { server, primary: primary.address("postgres") };
         standby.wait_until_caught_up(TIMEOUT);
         standby
-    }
-
-    /// The port on 127.0.0.1. It stays the same over a restart.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port()
     }
 
     /// The address here of the database that `primary_url` (of [`Postgres::create_database`]) names
@@ -70,7 +73,7 @@ impl Standby {
 
     /// Stops showing what arrives: reads stay as they are, while the standby goes on receiving (and
     /// acknowledging, for a synchronous primary). Ends with [`Standby::resume_replay`],
-    /// [`Standby::promote`] and [`Standby::restart`].
+    /// [`Standby::promote`] and a restart.
     ///
     /// # Panics
     /// When the standby does not answer, or has been promoted.
@@ -115,30 +118,5 @@ impl Standby {
         // `t` when recovery has ended, `f` when it has not within these seconds.
         let promoted = self.psql("postgres", "SELECT pg_promote(true, 50)");
         assert_eq!(promoted, "t", "the standby does not become a primary");
-    }
-
-    /// Kills all processes of the standby (SIGKILL), as a power cut would.
-    pub fn kill(&self) {
-        self.server.kill();
-    }
-
-    /// Freezes all processes of the standby: connections stay open, nothing answers, nothing is
-    /// received.
-    pub fn pause(&self) {
-        self.server.pause();
-    }
-
-    /// Lets a paused standby go on.
-    pub fn resume(&self) {
-        self.server.resume();
-    }
-
-    /// Starts it again, on its port and with its data; kills it first if it still runs. It follows
-    /// the primary again, or is one if it has been promoted.
-    ///
-    /// # Panics
-    /// When it does not start; shows what it said.
-    pub fn restart(&self) {
-        self.server.restart();
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::folder::Folder;
-use crate::server::{Recipe, Server};
+use crate::server::{Recipe, Server, server};
 use crate::tool::command;
 
 /// A fresh tansu on 127.0.0.1, with what it keeps in a folder of its own.
@@ -13,6 +13,8 @@ use crate::tool::command;
 pub struct Tansu {
     server: Server,
 }
+
+server!(Tansu);
 
 impl Tansu {
     /// Starts a broker. `program` is the tansu to run (`make test-kafka` builds it).
@@ -32,31 +34,6 @@ impl Tansu {
             fs::write(&script, start_script(program, port)).expect("the folder is ours to write");
         });
         Self { server }
-    }
-
-    /// The port on 127.0.0.1. It stays the same over a restart.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port()
-    }
-
-    /// What the broker has said since it was last started.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.server.process().output()
-    }
-
-    /// Kills the broker (SIGKILL).
-    pub fn kill(&self) {
-        self.server.process().kill();
-    }
-
-    /// Starts the broker again, on its port and with what it has kept; kills it first if it still runs.
-    ///
-    /// # Panics
-    /// When it does not start; shows what it said.
-    pub fn restart(&self) {
-        self.server.restart();
     }
 }
 

@@ -40,7 +40,7 @@ mod full {
         let replica = format!("port={},state=online", old.port());
         let follows = || new.cli(&["info", "replication"]).contains(&replica);
         let logs = || {
-            let sentinels: Vec<_> = all.sentinels().iter().map(Redis::log).collect();
+            let sentinels: Vec<_> = all.sentinels().iter().map(|sentinel| sentinel.log()).collect();
             format!("{}\n{}", old.log(), sentinels.join("\n"))
         };
         assert!(eventually(follows), "the old master goes on as one: {}", logs());
