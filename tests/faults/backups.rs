@@ -28,11 +28,10 @@ async fn back_up<T>(name: &'static str, backup: impl FnOnce(&Scene) -> T) -> (Sc
     let scene = Setup::of(name).own_postgres(&[]).set("OUTAGE_GRACE", "1s").start().await;
     let schedule = scene.schedule(1, 80).await;
     let crowd = Crowd::of(&scene, 12, &schedule, 80);
-    until("selling", LONG, async || scene.ledger.count("200") > 40).await;
+    scene.sells(40).await;
     let before = scene.ledger.bookings();
     let backup = blocking(|| backup(&scene));
-    let told = scene.ledger.count("200");
-    until("selling on", LONG, async || scene.ledger.count("200") > told + 40).await;
+    scene.sells(40).await;
     crowd.stop().await;
     let client = scene.client(0);
     let map = client.map(&schedule, "seats").await;
@@ -49,9 +48,9 @@ fn version_of(map: &Answer) -> i64 {
 async fn serve(scene: &mut Scene, postgres: &Postgres, url: String) {
     scene.services[0].process.kill();
     scene.url = url;
-    scene.database_relay.lead_to(postgres.port());
-    scene.database_relay.cut();
-    scene.database_relay.heal();
+    scene.network.postgres.lead_to(postgres.port());
+    scene.network.postgres.cut();
+    scene.network.postgres.heal();
     scene.relaunch(0, &[]).await;
 }
 
@@ -138,7 +137,7 @@ pub(crate) mod smoke {
         let port = scene.primary.port();
         scene.services[0].process.kill();
         scene.url = url;
-        scene.database_relay.lead_to(port);
+        scene.network.postgres.lead_to(port);
         scene.relaunch(0, &[]).await;
         check(&scene, &lost).await;
         scene.inject("a dump under load, restored into another database of the server");

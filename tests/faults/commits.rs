@@ -1,7 +1,6 @@
 //! A COMMIT whose answer is lost, that was never sent, or that hangs: never two bookings, and never a refusal
 //! to the owner.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use test_support::Strike;
@@ -21,11 +20,11 @@ async fn struck(name: &'static str, strike: Strike) {
     let scene = Setup::of(name).processes(2).start().await;
     let schedule = scene.schedule(1, 40).await;
     let crowd = Crowd::of(&scene, 16, &schedule, 40);
-    until("selling", LONG, async || scene.ledger.count("200") > 10).await;
+    scene.sells(10).await;
     let (mut strikes, end) = (0, Instant::now() + Duration::from_secs(6));
     while Instant::now() < end {
-        scene.database_relay.strike_commit(strike);
-        until("a COMMIT comes", LONG, async || scene.database_relay.has_struck()).await;
+        scene.network.postgres.strike_commit(strike);
+        until("a COMMIT comes", LONG, async || scene.network.postgres.has_struck()).await;
         strikes += 1;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -64,9 +63,9 @@ async fn a_commit_that_cannot_be_looked_up_is_unknown_until_its_key_is_repeated(
         assert!(rounds < 8, "the heartbeat's COMMIT was struck each time");
         rounds += 1;
         let seat = format!("A-1-{rounds}");
-        scene.database_relay.strike_commit(Strike::LineLost);
+        scene.network.postgres.strike_commit(Strike::LineLost);
         scene.ledger.book(&client, &schedule, &[&seat]).await;
-        scene.database_relay.heal();
+        scene.network.postgres.heal();
         client.wait_until("/readyz", |ready| ready.body.contains("\"ok\"")).await;
         // The same key on the other process, which knows nothing of it.
         scene.ledger.resolve(&scene.client(1), LONG).await;
@@ -92,12 +91,9 @@ async fn a_commit_that_waits_for_a_missing_standby_is_unknown() {
     };
     let reload = async || database.execute("SELECT pg_reload_conf()").await;
     let crowd = Crowd::of(&scene, 12, &schedule, 40);
-    until("selling", LONG, async || scene.ledger.count("200") > 10).await;
+    scene.sells(10).await;
     wait_for("nosuch").await;
-    let order = {
-        let (ledger, client) = (Arc::clone(&scene.ledger), held.client.clone());
-        tokio::spawn(async move { ledger.book(&client, &other, &["A-1-1"]).await })
-    };
+    let order = scene.order(held.client.clone(), &other, "A-1-1");
     blocking(|| held.process.wait_for_line(|line| line.contains("a fault: Pause"), LONG));
     reload().await;
     let hung = Instant::now();
@@ -110,10 +106,7 @@ async fn a_commit_that_waits_for_a_missing_standby_is_unknown() {
     assert_eq!(order.await.unwrap(), None, "the outcome of the held batch is known");
     wait_for("").await;
     reload().await;
-    let healed = Instant::now();
-    let before = scene.ledger.count("200");
-    until("selling again", LONG, async || scene.ledger.count("200") > before).await;
-    let again = healed.elapsed();
+    let again = scene.sells(0).await;
     assert!(again < Duration::from_secs(5) + SLACK, "selling again after {again:?}");
     crowd.stop().await;
     drop(held);

@@ -20,7 +20,7 @@ async fn the_disk_of_the_log_is_full() {
     let client = scene.client(0);
     client.map(&schedule, "seats").await.expect(200);
     let crowd = Crowd::of(&scene, 12, &schedule, 40);
-    until("selling", LONG, async || scene.ledger.count("200") > 20).await;
+    scene.sells(20).await;
     blocking(|| disk.fill());
     let full = Instant::now();
     // Each switch needs a new segment; the one that finds no room is the end of the server.
@@ -45,10 +45,7 @@ async fn the_disk_of_the_log_is_full() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     blocking(|| disk.free());
     blocking(|| scene.primary.restart());
-    let freed = Instant::now();
-    let before = scene.ledger.count("200");
-    until("selling again", LONG, async || scene.ledger.count("200") > before).await;
-    let again = freed.elapsed();
+    let again = scene.sells(0).await;
     assert!(again < Duration::from_secs(5) + SLACK, "selling again after {again:?}");
     crowd.stop().await;
     scene.inject(&format!(
@@ -66,7 +63,7 @@ async fn the_disk_of_the_tables_is_full() {
     let schedule = scene.schedule(1, 40).await;
     let client = scene.client(0);
     let crowd = Crowd::of(&scene, 12, &schedule, 40);
-    until("selling", LONG, async || scene.ledger.count("200") > 20).await;
+    scene.sells(20).await;
     blocking(|| disk.fill());
     // What pages have free is used up first.
     until("there is no room", LONG, async || scene.ledger.count("dependency_unavailable") > 50)
@@ -80,10 +77,7 @@ async fn the_disk_of_the_tables_is_full() {
     let refused = scene.ledger.longest();
     assert!(refused < SLACK, "somebody waited for {refused:?}");
     blocking(|| disk.free());
-    let freed = Instant::now();
-    let before = scene.ledger.count("200") + 10;
-    until("selling again", LONG, async || scene.ledger.count("200") > before).await;
-    let again = freed.elapsed();
+    let again = scene.sells(10).await;
     assert!(again < Duration::from_secs(5) + SLACK, "selling again after {again:?}");
     crowd.stop().await;
     scene.inject(&format!("base/ on a full tmpfs (53100), back {again:.1?} after there was room"));

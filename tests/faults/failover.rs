@@ -15,7 +15,7 @@ async fn with_standby(name: &'static str) -> (Scene, Standby, String) {
     let standby = blocking(|| scene.primary.standby());
     let schedule = scene.schedule(1, 40).await;
     let crowd = Crowd::of(&scene, 12, &schedule, 40);
-    until("selling", LONG, async || scene.ledger.count("200") > 20).await;
+    scene.sells(20).await;
     crowd.stop().await;
     blocking(|| standby.wait_until_caught_up(LONG));
     (scene, standby, schedule)
@@ -39,9 +39,9 @@ async fn both_sell(scene: &Scene, schedule: &str) -> Duration {
 
 /// Sends both processes to another server, over new connections.
 fn send_to(scene: &Scene, port: u16) {
-    scene.database_relay.lead_to(port);
-    scene.database_relay.cut();
-    scene.database_relay.heal();
+    scene.network.postgres.lead_to(port);
+    scene.network.postgres.cut();
+    scene.network.postgres.heal();
 }
 
 fn sold(standby: &Standby, scene: &Scene) -> String {
@@ -59,9 +59,7 @@ async fn a_standby_is_promoted_and_the_old_primary_returns() {
     let failed_over = both_sell(&scene, &schedule).await;
     assert!(failed_over < TAKEN + SLACK, "selling again after {failed_over:?}");
     let crowd = Crowd::of(&scene, 12, &schedule, 40);
-    let before = scene.ledger.count("200");
-    until("selling on the new primary", LONG, async || scene.ledger.count("200") > before + 20)
-        .await;
+    scene.sells(20).await;
     crowd.stop().await;
 
     // The old primary: first it only reads, then somebody lets it write again.
@@ -116,7 +114,7 @@ async fn connections_to_a_demoted_primary_are_given_up() {
     }
     blocking(|| standby.wait_until_caught_up(LONG));
     blocking(|| standby.promote());
-    scene.database_relay.lead_to(standby.port());
+    scene.network.postgres.lead_to(standby.port());
     let switched = both_sell(&scene, &schedule).await;
     assert!(switched < TAKEN + SLACK, "selling again after {switched:?}");
     crowd.stop().await;

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::Value;
-use test_support::{Process, Redis, Relay, free_port};
+pub(crate) use test_support::until;
+use test_support::{Network, Process, Redis, free_port};
+use tokio::task::JoinHandle;
 
-use crate::client::Client;
+use crate::client::{Answer, Client};
 use crate::database::Database;
 use crate::ledger::Ledger;
 pub(crate) use crate::setup::{Primary, Setup};
@@ -19,6 +21,10 @@ pub(crate) const LONG: Duration = Duration::from_secs(90);
 
 /// What a busy machine adds to a time that was promised.
 pub(crate) const SLACK: Duration = Duration::from_secs(2);
+
+/// Answers that no customer gets while the database works.
+pub(crate) const FAILURES: [&str; 5] =
+    ["dependency_unavailable", "overloaded", "unknown", "no answer", "read_only"];
 
 /// Does what blocks, such as waiting for a server.
 pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
@@ -40,8 +46,7 @@ pub(crate) struct Scene {
     pub(crate) variables: Vec<(String, String)>,
     /// The database, past its line.
     pub(crate) url: String,
-    pub(crate) database_relay: Relay,
-    pub(crate) redis_relay: Relay,
+    pub(crate) network: Network,
     pub(crate) primary: Primary,
     pub(crate) redis: Arc<Redis>,
     pub(crate) ledger: Arc<Ledger>,
@@ -100,22 +105,18 @@ impl Scene {
 
     /// Starts the program with these arguments, on this port.
     pub(crate) fn spawn_as(&self, arguments: &[&str], port: u16, more: &[(&str, &str)]) -> Process {
-        let (host, name) = self.url.rsplit_once('/').unwrap();
-        let (host, _) = host.rsplit_once(':').unwrap();
-        let line = format!("{host}:{}/{name}", self.database_relay.port());
-        let (redis, bind) = (self.redis_relay.port().to_string(), format!("127.0.0.1:{port}"));
+        let (network, bind) = (self.network.variables(&self.url), format!("127.0.0.1:{port}"));
+        let network = network.iter().map(|(name, value)| (*name, value.as_str()));
         let usual = [
-            ("WRITE_DB_URL", line.as_str()),
-            ("REDIS_HOST", "127.0.0.1"),
-            ("REDIS_PORT", &redis),
-            ("BIND", &bind),
+            ("BIND", bind.as_str()),
             ("LOG_FORMAT", "text"),
             ("HTTP_WORKERS", "2"),
             ("OUTAGE_GRACE", "10s"),
         ];
         let ours = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         // The last of a name counts.
-        let variables: Vec<_> = usual.into_iter().chain(ours).chain(more.iter().copied()).collect();
+        let usual = network.chain(usual);
+        let variables: Vec<_> = usual.chain(ours).chain(more.iter().copied()).collect();
         let program = std::iter::once(env!("CARGO_BIN_EXE_seatlock"));
         let command: Vec<_> = program.chain(arguments.iter().copied()).map(Into::into).collect();
         Process::spawn_command(&command, &variables)
@@ -147,15 +148,32 @@ impl Scene {
 
     /// Waits until no seat lock stands in Redis.
     pub(crate) async fn until_no_locks(&self, limit: Duration) {
-        let end = Instant::now() + limit;
-        loop {
-            let keys = blocking(|| self.redis.cli(&["--scan", "--pattern", "*:seat:*"]));
-            if keys.is_empty() {
-                return;
-            }
-            assert!(Instant::now() < end, "{}: locks without an owner: {keys}", self.name);
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        let scan = || blocking(|| self.redis.cli(&["--scan", "--pattern", "*:seat:*"]));
+        until("no seat lock is left", limit, async || scan().is_empty()).await;
+    }
+
+    /// Waits until more than so many further seats have been sold; returns how long that took.
+    pub(crate) async fn sells(&self, more: u64) -> Duration {
+        let before = self.ledger.count("200");
+        until("selling", LONG, async || self.ledger.count("200") > before + more).await
+    }
+
+    /// Checks that no customer got any of these answers.
+    pub(crate) fn never(&self, answers: &[&str]) {
+        for answer in answers {
+            assert_eq!(self.ledger.count(answer), 0, "{answer}");
         }
+    }
+
+    /// Starts a booking of one seat under a key of its own.
+    pub(crate) fn order(
+        &self,
+        client: Client,
+        schedule: &str,
+        seat: &'static str,
+    ) -> JoinHandle<Option<Answer>> {
+        let (ledger, schedule) = (Arc::clone(&self.ledger), schedule.to_owned());
+        tokio::spawn(async move { ledger.book(&client, &schedule, &[seat]).await })
     }
 
     /// Ends the scenario: every fate is found out, the tables are audited, and every free seat is sold once.
@@ -237,18 +255,4 @@ impl Service {
     pub(crate) fn ended(&self, limit: Duration) -> i32 {
         blocking(|| self.process.wait_exit(limit))
     }
-}
-
-/// Waits until something is so; gives how long it took.
-pub(crate) async fn until(
-    what: &str,
-    limit: Duration,
-    mut question: impl AsyncFnMut() -> bool,
-) -> Duration {
-    let began = Instant::now();
-    while !question().await {
-        assert!(began.elapsed() < limit, "not within {limit:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    began.elapsed()
 }

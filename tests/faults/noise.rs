@@ -45,8 +45,7 @@ async fn twenty_sessions_lock_the_seats() {
     });
     assert!(slowest < PROMPT, "reads took {slowest:?}");
     let released = Instant::now();
-    let before = scene.ledger.count("200");
-    until("selling again", LONG, async || scene.ledger.count("200") > before).await;
+    scene.sells(0).await;
     assert!(released.elapsed() < SLACK, "selling again after {:?}", released.elapsed());
     crowd.stop().await;
     assert!(scene.ledger.count("dependency_unavailable") > 0, "nobody met the locks");
@@ -67,7 +66,7 @@ async fn rows_are_locked_in_another_order() {
     let scene = setup.processes(2).start().await;
     let schedule = scene.schedule(1, 12).await;
     let crowd = Crowd::of(&scene, 12, &schedule, 12);
-    until("selling", LONG, async || scene.ledger.count("200") > 10).await;
+    scene.sells(10).await;
     let sql = format!(
         "DO $$ BEGIN SET deadlock_timeout = '60s'; FOR turn IN 1..80 LOOP
              PERFORM 1 FROM seat WHERE schedule_id = {schedule} AND number = 11 FOR UPDATE;

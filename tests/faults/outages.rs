@@ -40,7 +40,7 @@ impl Outage {
             client.map(&probes, "seats").await.expect(200);
         }
         let crowd = Crowd::of(&scene, 12, &schedule, 39);
-        until("selling", LONG, async || scene.ledger.count("200") > 10).await;
+        scene.sells(10).await;
         let hold = scene.ledger.hold(&clients[0], &schedule, &["A-1-40"], HOLD_S).await;
         let (hold, held) = (hold.unwrap().id(201), Instant::now());
 
@@ -174,8 +174,8 @@ async fn the_primary_is_cut_off() {
         readable: false,
     };
     let setup = Setup::of("primary cut off");
-    let hurt = |scene: &Scene| scene.database_relay.cut();
-    outage.passes(setup, hurt, |scene| scene.database_relay.heal()).await;
+    let hurt = |scene: &Scene| scene.network.postgres.cut();
+    outage.passes(setup, hurt, |scene| scene.network.postgres.heal()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,8 +187,8 @@ async fn the_primary_is_behind_a_black_hole() {
         readable: false,
     };
     let setup = Setup::of("primary black hole");
-    let hurt = |scene: &Scene| scene.database_relay.black_hole();
-    outage.passes(setup, hurt, |scene| scene.database_relay.heal()).await;
+    let hurt = |scene: &Scene| scene.network.postgres.black_hole();
+    outage.passes(setup, hurt, |scene| scene.network.postgres.heal()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

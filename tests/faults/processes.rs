@@ -138,10 +138,7 @@ async fn the_process_is_stopped_past_every_timeout() {
     scene.add(&[("SEATLOCK_FAULTS", "before_commit=pause:2s@1")]).await;
     let schedule = scene.schedule(1, 4).await;
     let (healthy, stopped) = (scene.client(0), scene.client(1));
-    let order = {
-        let (ledger, schedule) = (Arc::clone(&scene.ledger), schedule.clone());
-        tokio::spawn(async move { ledger.book(&stopped, &schedule, &["A-1-1"]).await })
-    };
+    let order = scene.order(stopped, &schedule, "A-1-1");
     let in_transaction = async || idle_in_transaction(&scene) == "1";
     until("it is about to commit", LONG, in_transaction).await;
     blocking(|| scene.services[1].process.pause());
@@ -168,10 +165,7 @@ async fn a_late_release_leaves_the_next_lock_alone() {
     scene.add(&[("SEATLOCK_FAULTS", "before_unlock=pause:7s@1")]).await;
     let schedule = scene.schedule(1, 4).await;
     let (healthy, late) = (scene.client(0), scene.client(1));
-    let order = {
-        let (ledger, schedule) = (Arc::clone(&scene.ledger), schedule.clone());
-        tokio::spawn(async move { ledger.book(&late, &schedule, &["A-1-1"]).await })
-    };
+    let order = scene.order(late, &schedule, "A-1-1");
     // Once it is sold, the shop gives it back, and holds it for somebody else when the lock has ended.
     let sold = "SELECT schedule_id || '-' || replace(id::text, '-', '') FROM booking";
     let booking = || blocking(|| scene.primary.psql(&scene.url, sold));
@@ -272,9 +266,7 @@ async fn two_processes_are_replaced_in_turn_under_load() {
     for ended in join_all(customers).await {
         ended.unwrap();
     }
-    for never in ["no answer", "unknown", "draining", "dependency_unavailable"] {
-        assert_eq!(scene.ledger.count(never), 0, "{never}");
-    }
+    scene.never(&["no answer", "unknown", "draining", "dependency_unavailable"]);
     scene.until_no_locks(SLACK).await;
     scene.inject(&format!("SIGTERM to each of two in turn, ended within {drained:.1?}"));
     scene.finish().await;
@@ -288,8 +280,7 @@ async fn a_sigterm_under_load_loses_nothing() {
     let schedule = scene.schedule(1, 40).await;
     for _ in 0..3 {
         let crowd = Crowd::of(&scene, 32, &schedule, 40);
-        let before = scene.ledger.count("200");
-        until("selling", LONG, async || scene.ledger.count("200") > before + 20).await;
+        scene.sells(20).await;
         scene.services[0].process.terminate();
         let asked = Instant::now();
         assert_eq!(scene.services[0].ended(Duration::from_secs(30)), 0);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use crate::crowd::Crowd;
-use crate::harness::{LONG, SLACK, Scene, Setup, blocking, until};
+use crate::harness::{FAILURES, LONG, SLACK, Scene, Setup, blocking, until};
 
 const ACQUIRED: &str = "seatlock_seat_lock_requests_total{outcome=\"acquired\"}";
 
@@ -70,10 +70,7 @@ impl Trial {
         self.scene.inject(&format!(
             "{injected}; {helpless} requests without locks, used again after {took:.1?}"
         ));
-        for failure in ["dependency_unavailable", "overloaded", "unknown", "no answer", "read_only"]
-        {
-            assert_eq!(self.scene.ledger.count(failure), 0, "{failure}");
-        }
+        self.scene.never(&FAILURES);
         // Losing Redis loses no hold.
         let client = self.scene.client(1);
         assert_eq!(self.scene.ledger.confirm(&client, &self.hold).await.unwrap().status, 200);
@@ -130,17 +127,17 @@ async fn redis_is_stopped() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_is_behind_a_black_hole() {
     let trial = Trial::begin(Setup::of("Redis black hole")).await;
-    trial.scene.redis_relay.black_hole();
+    trial.scene.network.redis.black_hole();
     trial.while_hurt(Duration::from_secs(8), Duration::from_millis(500), || {}).await;
     assert!(helpless(&trial.scene).await > 0.0);
-    trial.scene.redis_relay.heal();
+    trial.scene.network.redis.heal();
     trial.end("black hole for 8 s, then all of it delivered").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_resets_connections_and_answers_slowly() {
     let trial = Trial::begin(Setup::of("Redis resets, then slow")).await;
-    let line = &trial.scene.redis_relay;
+    let line = &trial.scene.network.redis;
     trial
         .while_hurt(Duration::from_secs(5), Duration::from_millis(100), || {
             line.cut();

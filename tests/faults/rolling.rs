@@ -4,18 +4,15 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use reqwest::Method;
 use serde_json::json;
 use test_support::{Folder, Haproxy, Process};
 
 use crate::client::{Answer, Client};
+use crate::crowd::Crowd;
 use crate::database::Database;
 use crate::harness::{LONG, Scene, Setup, blocking, until};
-use crate::ledger::Ledger;
 
 /// The release after this one, with a step of the schema that adds something.
 const NEXT: &[(&str, &str)] = &[("SEATLOCK_RELEASE", "next")];
@@ -38,122 +35,6 @@ fn balancer(scene: &Scene) -> Haproxy {
         places.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let configuration = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/haproxy.cfg");
     blocking(|| Haproxy::start(&configuration, "SEATLOCK_FRONT", &places))
-}
-
-/// What shoppers were answered, besides what is in the ledger.
-#[derive(Default)]
-struct Tally {
-    reads: AtomicU64,
-    cancelled: AtomicU64,
-    failures: std::sync::Mutex<Vec<String>>,
-}
-
-impl Tally {
-    fn check(&self, what: &str, answer: Option<Answer>, counter: &AtomicU64) {
-        match answer {
-            Some(answer) if answer.status == 200 => {
-                counter.fetch_add(1, Ordering::Relaxed);
-            }
-            other => self.failures.lock().unwrap().push(format!("{what}: {other:?}")),
-        }
-    }
-}
-
-/// Somebody who shops through one address, whatever is behind it.
-#[derive(Clone)]
-struct Shopper {
-    client: Client,
-    schedule: String,
-    seats: u32,
-    ledger: Arc<Ledger>,
-    tally: Arc<Tally>,
-}
-
-impl Shopper {
-    /// Looks at the map, takes two neighbouring seats, by a hold one time in three, and gives some back.
-    async fn shop(&self) {
-        let tally = &self.tally;
-        let path = format!("/api/v1/schedules/{}/availability", self.schedule);
-        let map = self.client.try_send(self.client.request(Method::GET, &path)).await;
-        tally.check("map", map, &tally.reads);
-        let seat = fastrand::u32(1..self.seats);
-        let seats = [format!("A-1-{seat}"), format!("A-1-{}", seat + 1)];
-        let seats = [seats[0].as_str(), seats[1].as_str()];
-        let Some(booking) = self.take(&seats).await else { return };
-        let path = format!("/api/v1/bookings/{booking}");
-        let read = self.client.try_send(self.client.request(Method::GET, &path)).await;
-        tally.check("booking", read, &tally.reads);
-        // Most are given back, so that there is something to sell for as long as it takes.
-        if fastrand::u32(..8) > 0 {
-            let cancel = self.client.request(Method::POST, &format!("{path}/cancel"));
-            let cancelled = self.client.try_send(cancel.json(&json!({}))).await;
-            tally.check("cancel", cancelled, &tally.cancelled);
-        }
-    }
-
-    async fn take(&self, seats: &[&str]) -> Option<String> {
-        let (ledger, client) = (&self.ledger, &self.client);
-        let answer = if fastrand::u32(..3) == 0 {
-            let hold = ledger.hold(client, &self.schedule, seats, 60).await?;
-            if hold.status != 201 {
-                return None;
-            }
-            ledger.confirm(client, &hold.id(201)).await?
-        } else {
-            ledger.book(client, &self.schedule, seats).await?
-        };
-        (answer.status == 200).then(|| answer.id(200))
-    }
-}
-
-/// Shoppers at work until they are told to stop.
-struct Load {
-    stop: Arc<AtomicBool>,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
-    tally: Arc<Tally>,
-}
-
-impl Load {
-    fn through(scene: &Scene, port: u16, schedule: &str, seats: u32) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let tally = Arc::new(Tally::default());
-        let shopper = Shopper {
-            client: Client::of(([127, 0, 0, 1], port).into()),
-            schedule: schedule.to_owned(),
-            seats,
-            ledger: Arc::clone(&scene.ledger),
-            tally: Arc::clone(&tally),
-        };
-        let tasks = (0..16).map(|_| {
-            let (shopper, stop) = (shopper.clone(), Arc::clone(&stop));
-            tokio::spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    shopper.shop().await;
-                    tokio::time::sleep(Duration::from_millis(fastrand::u64(5..25))).await;
-                }
-            })
-        });
-        let tasks = tasks.collect();
-        Self { stop, tasks, tally }
-    }
-
-    /// Lets everybody finish; nobody may have been told anything but a success or an honest 409.
-    async fn stop(self, scene: &Scene) -> String {
-        self.stop.store(true, Ordering::Relaxed);
-        for task in self.tasks {
-            task.await.unwrap();
-        }
-        let (reads, cancelled) = (&self.tally.reads, &self.tally.cancelled);
-        let (reads, cancelled) = (reads.load(Ordering::Relaxed), cancelled.load(Ordering::Relaxed));
-        let failures = self.tally.failures.lock().unwrap().clone();
-        assert!(failures.is_empty(), "{} failures: {:#?}", failures.len(), failures.first());
-        let ledger = &scene.ledger;
-        let honest: u64 =
-            ["200", "201", "seats_unavailable"].map(|told| ledger.count(told)).iter().sum();
-        assert_eq!(ledger.operations(), honest, "failed requests: {}", ledger.summary());
-        assert!(ledger.count("200") > 100, "hardly a load: {}", ledger.summary());
-        format!("{} requests, 0 failed", ledger.operations() + reads + cancelled)
-    }
 }
 
 /// Replaces a process as a platform does: asks it to end, starts another in its place, and goes on when the
@@ -194,7 +75,7 @@ pub(crate) mod smoke {
         let balancer = balancer(&scene);
         let through = Client::of(([127, 0, 0, 1], balancer.port()).into());
         through.wait_until("/problems/internal", |answer| answer.status == 200).await;
-        let load = Load::through(&scene, balancer.port(), &schedule, 200);
+        let load = Crowd::through(&scene, balancer.port(), &schedule, 200);
         assert_eq!(later_steps(&scene), "0");
         let mut slowest = Duration::ZERO;
         for number in 0..3 {
@@ -203,10 +84,10 @@ pub(crate) mod smoke {
         }
         // Something is wrong with it, and it is taken back: the schema stays.
         slowest = slowest.max(replace(&mut scene, 0, &[]).await);
-        let told = load.stop(&scene).await;
+        let requests = load.stop_without_failures(&scene.ledger).await;
         assert!(balancer.log().contains("Layer7 wrong status, code: 503"), "{}", balancer.log());
         scene.inject(&format!(
-            "3 replicas replaced under load, 1 taken back, ended within {slowest:.1?}; {told}"
+            "3 replicas replaced under load, 1 taken back, ended within {slowest:.1?}; {requests}"
         ));
         assert!(verify(&scene, &[]).contains(" 0 violations"));
         scene.finish().await;
@@ -279,7 +160,7 @@ pub(crate) mod smoke {
         let schedule = scene.schedule(1, 200).await;
         let port = scene.services[0].port;
         let database = Database::postgres(&scene.url).await;
-        let load = Load::through(&scene, port, &schedule, 200);
+        let load = Crowd::through(&scene, port, &schedule, 200);
         let began = Instant::now();
         let backup = tokio::spawn(async move {
             let read =
@@ -291,10 +172,10 @@ pub(crate) mod smoke {
         until("the schema has been changed", LONG, async || later_steps(&scene) == "1").await;
         let took = began.elapsed();
         backup.await.unwrap();
-        let told = load.stop(&scene).await;
+        let requests = load.stop_without_failures(&scene.ledger).await;
         assert!(took > Duration::from_secs(6), "the reader kept no step waiting: {took:?}");
         scene.inject(&format!(
-            "a reader of all tables for 6 s, the step done after {took:.1?}; {told}"
+            "a reader of all tables for 6 s, the step done after {took:.1?}; {requests}"
         ));
         scene.finish().await;
     }

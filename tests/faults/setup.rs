@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use test_support::{Postgres, Redis, Relay};
+use test_support::{Network, Postgres, Redis};
 
 use crate::harness::{Scene, blocking};
 
@@ -96,16 +96,14 @@ impl Setup {
             (primary, Redis::start(&self.redis))
         });
         let url = blocking(|| primary.create_database());
-        let database_relay = Relay::to(primary.port());
-        let redis_relay = Relay::to(redis.port());
+        let network = Network::to(&primary, &redis);
         let mut scene = Scene {
             name: self.name,
             began,
             services: Vec::new(),
             variables: self.variables,
             url,
-            database_relay,
-            redis_relay,
+            network,
             primary,
             redis: Arc::new(redis),
             ledger: Arc::default(),

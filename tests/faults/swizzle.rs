@@ -6,7 +6,7 @@ use fastrand::Rng;
 use test_support::Strike;
 
 use crate::crowd::Crowd;
-use crate::harness::{LONG, SLACK, Scene, Setup, blocking, until};
+use crate::harness::{LONG, SLACK, Scene, Setup, blocking};
 
 /// How long it goes on unless `SWIZZLE_SECONDS` says otherwise.
 const USUAL_S: u64 = 45;
@@ -48,13 +48,13 @@ impl Fault {
         match self {
             Self::RedisKilled => scene.redis.kill(),
             Self::RedisStopped => scene.redis.pause(),
-            Self::RedisBlackHole => scene.redis_relay.black_hole(),
+            Self::RedisBlackHole => scene.network.redis.black_hole(),
             Self::DatabaseKilled => scene.primary.kill(),
             Self::DatabaseStopped => scene.primary.pause(),
-            Self::DatabaseCut => scene.database_relay.cut(),
-            Self::DatabaseBlackHole => scene.database_relay.black_hole(),
-            Self::CommitNeverSent => scene.database_relay.strike_commit(Strike::NeverSent),
-            Self::CommitAnswerLost => scene.database_relay.strike_commit(Strike::AnswerLost),
+            Self::DatabaseCut => scene.network.postgres.cut(),
+            Self::DatabaseBlackHole => scene.network.postgres.black_hole(),
+            Self::CommitNeverSent => scene.network.postgres.strike_commit(Strike::NeverSent),
+            Self::CommitAnswerLost => scene.network.postgres.strike_commit(Strike::AnswerLost),
             Self::ProcessKilled(number) => scene.services[number].process.kill(),
             Self::ProcessStopped(number) => scene.services[number].process.pause(),
         }
@@ -64,10 +64,10 @@ impl Fault {
         match self {
             Self::RedisKilled => blocking(|| scene.redis.restart()),
             Self::RedisStopped => blocking(|| scene.redis.resume()),
-            Self::RedisBlackHole => scene.redis_relay.heal(),
+            Self::RedisBlackHole => scene.network.redis.heal(),
             Self::DatabaseKilled => blocking(|| scene.primary.restart()),
             Self::DatabaseStopped => blocking(|| scene.primary.resume()),
-            Self::DatabaseCut | Self::DatabaseBlackHole => scene.database_relay.heal(),
+            Self::DatabaseCut | Self::DatabaseBlackHole => scene.network.postgres.heal(),
             Self::CommitNeverSent | Self::CommitAnswerLost => {}
             Self::ProcessKilled(number) => scene.start_again(number),
             Self::ProcessStopped(number) => blocking(|| scene.services[number].process.resume()),
@@ -111,8 +111,7 @@ async fn random_faults_together() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         up = up.max(healed.elapsed());
-        let before = scene.ledger.count("200");
-        let again = until("selling again", LONG, async || scene.ledger.count("200") > before).await;
+        let again = scene.sells(0).await;
         worst = worst.max(again);
         assert!(again < Duration::from_secs(10) + SLACK, "seed {seed}: {faults:?}: {again:?}");
     }

@@ -41,7 +41,7 @@ async fn inflict(fixture: &Fixture, fault: &str, rng: &mut Rng) {
     let world = &fixture.world;
     let while_ = Duration::from_millis(rng.u64(800..2_000));
     let place = rng.usize(..PODS);
-    let (to_postgres, to_redis) = world.relays(place);
+    let network = world.network(place);
     match fault {
         "redis_kill" => {
             block_in_place(|| world.redis.kill());
@@ -61,9 +61,9 @@ async fn inflict(fixture: &Fixture, fault: &str, rng: &mut Rng) {
         }
         "redis_lies" => lie(fixture, rng).await,
         "redis_relay_cut" => {
-            block_in_place(|| to_redis.cut());
+            block_in_place(|| network.redis.cut());
             sleep(while_).await;
-            to_redis.heal();
+            network.redis.heal();
         }
         "postgres_terminate" => {
             for _ in 0..8 {
@@ -72,15 +72,15 @@ async fn inflict(fixture: &Fixture, fault: &str, rng: &mut Rng) {
             }
         }
         "postgres_relay_cut" => {
-            block_in_place(|| to_postgres.cut());
+            block_in_place(|| network.postgres.cut());
             sleep(while_).await;
-            to_postgres.heal();
+            network.postgres.heal();
         }
         "postgres_black_hole" => {
-            to_postgres.black_hole();
+            network.postgres.black_hole();
             sleep(while_ * 2).await;
-            block_in_place(|| to_postgres.cut());
-            to_postgres.heal();
+            block_in_place(|| network.postgres.cut());
+            network.postgres.heal();
         }
         "pod_kill" => {
             world.kill_pod(place).await;

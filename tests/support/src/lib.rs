@@ -5,7 +5,8 @@
 //! [`Postgres`] and can take its place; [`Dump`] and [`BaseBackup`] are its backups. [`Sentinels`] and
 //! [`RedisCluster`] are several Redis servers each, encrypted or not; [`RabbitMq`] is a broker. [`Process`] is any
 //! other program, above all the service itself. All of
-//! them can be killed, paused and resumed. [`Relay`] is a network that fails between two of them.
+//! them can be killed, paused and resumed. [`Relay`] is a network that fails between two of them, [`Network`] that between the
+//! service and its servers.
 //! [`Prometheus`] and [`Alertmanager`] watch. [`Haproxy`] balances. [`Tansu`] speaks Kafka.
 //!
 //! Nothing outlives the test process, even one that is killed with SIGKILL: every server and folder
@@ -29,6 +30,7 @@ mod disk;
 mod folder;
 mod haproxy;
 mod monitoring;
+mod network;
 mod port;
 mod postgres;
 mod process;
@@ -51,6 +53,7 @@ pub use disk::SmallDisk;
 pub use folder::Folder;
 pub use haproxy::Haproxy;
 pub use monitoring::{Alertmanager, Prometheus, monitoring_tool};
+pub use network::Network;
 pub use port::free_port;
 pub use postgres::Postgres;
 pub use process::Process;
@@ -62,3 +65,4 @@ pub use sentinels::Sentinels;
 pub use server::Server;
 pub use standby::Standby;
 pub use tansu::Tansu;
+pub use wait::{holds_within, until};

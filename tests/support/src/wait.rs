@@ -1,17 +1,17 @@
-//! Waiting for what a server does in its own time.
+//! Waiting for a condition: in a thread, and in a task.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Between two questions.
+/// Between two checks.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Asks until the answer is yes or the time is over.
+/// Checks a condition until it holds; false if it does not within `timeout`. Blocks the thread.
 #[expect(clippy::disallowed_methods, reason = "no runtime here: everything blocks its thread")]
-pub(crate) fn holds_within(timeout: Duration, mut question: impl FnMut() -> bool) -> bool {
+pub fn holds_within(timeout: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     loop {
-        if question() {
+        if condition() {
             return true;
         }
         if start.elapsed() >= timeout {
@@ -19,4 +19,21 @@ pub(crate) fn holds_within(timeout: Duration, mut question: impl FnMut() -> bool
         }
         thread::sleep(INTERVAL);
     }
+}
+
+/// Waits until a condition holds; returns how long that took.
+///
+/// # Panics
+/// When it does not hold within `limit`; the message says `what`.
+pub async fn until(
+    what: &str,
+    limit: Duration,
+    mut condition: impl AsyncFnMut() -> bool,
+) -> Duration {
+    let start = Instant::now();
+    while !condition().await {
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        tokio::time::sleep(INTERVAL).await;
+    }
+    start.elapsed()
 }

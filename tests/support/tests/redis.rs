@@ -6,7 +6,11 @@
     reason = "helpers of tests fail as tests do"
 )]
 
-use test_support::{Access, Redis, RedisCluster, Sentinels};
+use std::time::Duration;
+
+use test_support::{Access, Redis, RedisCluster, Sentinels, holds_within};
+
+const LONG: Duration = Duration::from_secs(60);
 
 mod full {
     use super::*;
@@ -43,8 +47,8 @@ mod full {
             let sentinels: Vec<_> = all.sentinels().iter().map(|sentinel| sentinel.log()).collect();
             format!("{}\n{}", old.log(), sentinels.join("\n"))
         };
-        assert!(eventually(follows), "the old master goes on as one: {}", logs());
-        assert!(eventually(|| old.cli(&["get", "seat"]) == "booked"));
+        assert!(holds_within(LONG, follows), "the old master goes on as one: {}", logs());
+        assert!(holds_within(LONG, || old.cli(&["get", "seat"]) == "booked"));
         assert_eq!(all.master().port(), new.port());
     }
 
@@ -57,7 +61,7 @@ mod full {
     }
 
     fn named_by_majority(all: &Sentinels, old: u16) -> u16 {
-        assert!(eventually(|| all.master().port() != old));
+        assert!(holds_within(LONG, || all.master().port() != old));
         all.master().port()
     }
 
@@ -71,7 +75,7 @@ mod full {
         let [first, second, _] = cluster.nodes() else { panic!("not three") };
         first.kill();
         let gone = || second.cli(&["cluster", "nodes"]).contains("fail");
-        assert!(eventually(gone));
+        assert!(holds_within(LONG, gone));
         let key = (0..).map(|n: u32| n.to_string());
         let mut key = key.filter(|key| cluster.first_owner(cluster_slot(&cluster, key)) == 1);
         assert_eq!(second.cli(&["set", &key.next().unwrap(), "1"]), "OK");
@@ -107,13 +111,5 @@ mod full {
         cluster.end_move(slot, from, to);
         assert!(old.cli(&["get", "seat"]).starts_with("MOVED "));
         assert_eq!(new.cli(&["get", "seat"]), "held");
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "no runtime here: each test has its own thread")]
-    fn eventually(mut holds: impl FnMut() -> bool) -> bool {
-        (0..800).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(50));
-            holds()
-        })
     }
 }
