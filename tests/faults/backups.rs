@@ -1,5 +1,5 @@
 //! Backups of the database: made while seats are being sold, and restored when it is lost. What was acknowledged
-//! before the backup began is there, selling goes on, and whoever remembers the lost history is told the new one.
+//! before the backup is stored, seats are sold, and clients that remember the lost history get the new one.
 
 use std::collections::BTreeSet;
 
@@ -68,14 +68,15 @@ async fn check(scene: &Scene, lost: &Lost) {
     // Ids of the lost history are not given again.
     let next = client.schedule(&[("B", 1, 2)], Value::Null).await;
     assert!(next.parse::<i64>().unwrap() > schedule.parse::<i64>().unwrap() + 1_000, "{next}");
-    // Selling goes on: every free seat once.
+    // Every free seat can be sold once.
     let over = "SELECT count(*) FROM hold WHERE status = 0";
     until("all holds have ended", LONG, async || database.number(over).await == 0).await;
     assert!(scene.sell_the_rest(&database).await > 0);
     assert!(verify(scene, &[]).contains(" 0 violations"));
 }
 
-/// Somebody who comes back with what the lost history has told gets the map as it is now. Gives its tag.
+/// Checks that a client that asks with tags and versions of the lost history gets the map of the new one.
+/// Returns its tag.
 async fn remembers_nothing(client: &Client, database: &Database, lost: &Lost) -> String {
     let path = format!("/api/v1/schedules/{}/seats", lost.schedule);
     let again = client.request(Method::GET, &path).header("if-none-match", &lost.tag);

@@ -1,5 +1,5 @@
-//! A COMMIT whose answer is lost, that was never sent, or that hangs: never two bookings, and never a refusal
-//! to the owner.
+//! A COMMIT whose answer is lost, that is never sent, or that hangs: never two bookings, and the owner is never
+//! refused.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ fn noticed(scene: &Scene) -> usize {
     lines.map(|output| output.matches("the answer to a COMMIT was lost").count()).sum()
 }
 
-/// Strikes COMMIT after COMMIT while a crowd buys: everybody gets a plain answer all the same.
+/// Cuts the connection at one COMMIT after another while a crowd buys: every customer gets a definite answer.
 async fn struck(name: &'static str, strike: Strike) {
     let scene = Setup::of(name).processes(2).start().await;
     let schedule = scene.schedule(1, 40).await;
@@ -31,7 +31,7 @@ async fn struck(name: &'static str, strike: Strike) {
     crowd.stop().await;
     let noticed = noticed(&scene);
     assert!(noticed >= 20, "only {noticed} batches were hit");
-    // The batch's identifier has told what became of it.
+    // The batches were looked up by their identifiers.
     assert_eq!(scene.ledger.count("unknown"), 0);
     scene.inject(&format!("{strikes} connections cut at their COMMIT, {noticed} of batches"));
     scene.finish().await;
@@ -51,11 +51,11 @@ pub(crate) mod smoke {
     }
 }
 
-/// With the database gone after the COMMIT nobody can say what became of it: `unknown`, until the same key
+/// Without the database after the COMMIT its outcome cannot be looked up: `unknown`, until the same key
 /// asks again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_that_cannot_be_looked_up_is_unknown_until_its_key_is_repeated() {
-    let scene = Setup::of("COMMIT, then nobody to ask").quick().processes(2).start().await;
+    let scene = Setup::of("COMMIT that cannot be looked up").quick().processes(2).start().await;
     let schedule = scene.schedule(1, 8).await;
     let client = scene.client(0);
     let mut rounds = 0;

@@ -1,4 +1,4 @@
-//! Many customers at once: one seat, overlapping seats, one key on two processes.
+//! Many simultaneous customers: one seat, overlapping seats, one key on two processes.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::client::{Answer, taking};
 use crate::crowd::Crowd;
 use crate::harness::{FAILURES, Scene, Setup, blocking};
 
-/// Five hundred customers of both processes ask for the same seats at once; one gets them.
+/// Five hundred customers of both processes ask for the same seats at the same time; one gets them.
 async fn rush(scene: &Scene, schedule: &str, label: &str) {
     let clients: Vec<_> = (0..500).map(|number| scene.client(number % 2)).collect();
     let orders = clients
@@ -60,7 +60,7 @@ pub(crate) mod smoke {
         tokio::time::sleep(Duration::from_secs(6)).await;
         crowd.stop().await;
         scene.inject("60 customers in 12 seats for 6 s");
-        assert!(scene.ledger.count("seats_unavailable") > 100, "nobody met");
+        assert!(scene.ledger.count("seats_unavailable") > 100, "no conflict");
         assert!(scene.ledger.count("200") > 12, "nothing was given back and sold again");
         scene.never(&FAILURES);
         let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
@@ -81,7 +81,7 @@ pub(crate) mod smoke {
         rush_without_keys(&scene, &schedule, "A-1-2").await;
         let without = scene.metric(refused).await - with_locks;
         // Answered by their batches, until the map knows the winner.
-        assert!(without > with_locks, "the locks kept nobody from the database");
+        assert!(without > with_locks, "the locks kept no request from the database");
         blocking(|| scene.redis.restart());
         scene.inject(&format!(
             "two rushes of 500; {with_locks} losers in the database with Redis, {without} without"

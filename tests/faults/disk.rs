@@ -55,7 +55,7 @@ async fn the_disk_of_the_log_is_full() {
     scene.finish().await;
 }
 
-/// Without room for its tables PostgreSQL goes on, and refuses what needs more of it (53100).
+/// Without room for its tables PostgreSQL still runs, and refuses what needs more of it (53100).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_disk_of_the_tables_is_full() {
     let (postgres, disk) = blocking(|| Postgres::start_on_small_disk("base", 100, &[]));
@@ -75,7 +75,7 @@ async fn the_disk_of_the_tables_is_full() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(scene.ledger.count("unknown"), 0);
     let refused = scene.ledger.longest();
-    assert!(refused < SLACK, "somebody waited for {refused:?}");
+    assert!(refused < SLACK, "a request took {refused:?}");
     blocking(|| disk.free());
     let again = scene.sells(10).await;
     assert!(again < Duration::from_secs(5) + SLACK, "selling again after {again:?}");

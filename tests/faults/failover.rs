@@ -62,7 +62,7 @@ async fn a_standby_is_promoted_and_the_old_primary_returns() {
     scene.sells(20).await;
     crowd.stop().await;
 
-    // The old primary: first it only reads, then somebody lets it write again.
+    // The old primary: first it is read-only, then it accepts writes again.
     blocking(|| scene.primary.restart());
     let there = "SELECT count(*) FROM booking";
     let stays = blocking(|| scene.primary.psql(&scene.url, there));
@@ -98,8 +98,8 @@ async fn a_standby_is_promoted_and_the_old_primary_returns() {
     scene.finish().await;
 }
 
-/// A planned switch: the old primary is fenced by making it read-only, and goes on answering. Nobody closes a
-/// connection; the service must leave by itself.
+/// A planned switch: the old primary is made read-only and still answers. No connection is closed; the service must
+/// leave it without help.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_to_a_demoted_primary_are_given_up() {
     let (mut scene, standby, schedule) = with_standby("switchover without a cut").await;

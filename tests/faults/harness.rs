@@ -1,4 +1,4 @@
-//! One scenario: its servers and the lines to them, processes of the service, and the audit at the end.
+//! One scenario: its servers and the network to them, processes of the service, and the audit at the end.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -16,17 +16,17 @@ use crate::database::Database;
 use crate::ledger::Ledger;
 pub(crate) use crate::setup::{Primary, Setup};
 
-/// Longer than anything here takes on a loaded machine.
+/// More than anything takes here on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(90);
 
-/// What a busy machine adds to a time that was promised.
+/// Added to a promised time for a busy machine.
 pub(crate) const SLACK: Duration = Duration::from_secs(2);
 
 /// Answers that no customer gets while the database works.
 pub(crate) const FAILURES: [&str; 5] =
     ["dependency_unavailable", "overloaded", "unknown", "no answer", "read_only"];
 
-/// Does what blocks, such as waiting for a server.
+/// Runs what blocks, such as waiting for a server.
 pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     tokio::task::block_in_place(work)
 }
@@ -44,7 +44,7 @@ pub(crate) struct Scene {
     pub(crate) began: Instant,
     pub(crate) services: Vec<Service>,
     pub(crate) variables: Vec<(String, String)>,
-    /// The database, past its line.
+    /// The database, without the relay.
     pub(crate) url: String,
     pub(crate) network: Network,
     pub(crate) primary: Primary,
@@ -132,7 +132,7 @@ impl Scene {
         self.client(0).schedule(&[("A", rows, seats)], Value::Null).await
     }
 
-    /// Says what is being done to the system.
+    /// Notes an injected fault for the report.
     pub(crate) fn inject(&self, what: &str) {
         self.injected.lock().unwrap().push(what.to_owned());
     }
@@ -176,7 +176,7 @@ impl Scene {
         tokio::spawn(async move { ledger.book(&client, &schedule, &[seat]).await })
     }
 
-    /// Ends the scenario: every fate is found out, the tables are audited, and every free seat is sold once.
+    /// Ends the scenario: every outcome is found out, the tables are audited, and every free seat is sold once.
     pub(crate) async fn finish(self) {
         let client = self.client(0);
         client.wait_until("/readyz", |answer| answer.body.contains("\"ok\"")).await;
@@ -193,15 +193,15 @@ impl Scene {
         self.report(&format!("held; {sold} free seats sold afterwards"));
     }
 
-    /// What was acknowledged is there, and nothing else is.
+    /// Checks that all acknowledged bookings are stored, and no others.
     pub(crate) async fn compare(&self, database: &Database) {
         let ids = "SELECT schedule_id || '-' || replace(id::text, '-', '') FROM booking";
         let stored: BTreeSet<String> = database.column(ids).await.into_iter().collect();
-        let told = self.ledger.bookings();
-        let lost: Vec<_> = told.difference(&stored).collect();
-        let phantoms: Vec<_> = stored.difference(&told).collect();
+        let acknowledged = self.ledger.bookings();
+        let lost: Vec<_> = acknowledged.difference(&stored).collect();
+        let phantoms: Vec<_> = stored.difference(&acknowledged).collect();
         assert!(lost.is_empty(), "{}: acknowledged and lost: {lost:?}", self.name);
-        assert!(phantoms.is_empty(), "{}: booked and never told: {phantoms:?}", self.name);
+        assert!(phantoms.is_empty(), "{}: booked and not acknowledged: {phantoms:?}", self.name);
     }
 
     /// Books every free seat once.
@@ -222,7 +222,7 @@ impl Scene {
         free.len()
     }
 
-    /// One line for whoever reads the output of a passing test, too.
+    /// Prints one line, also of a passing test.
     pub(crate) fn report(&self, verdict: &str) {
         use std::io::Write as _;
         let line = format!(

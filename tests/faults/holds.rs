@@ -10,7 +10,7 @@ use crate::harness::{Scene, Setup, blocking};
 /// The life of a hold at the boundary.
 const TTL: Duration = Duration::from_secs(1);
 
-/// How far from its end a hold is confirmed, and its seat asked for by somebody else, at most.
+/// How far from its end a hold is confirmed, and its seat asked for by another customer, at most.
 const AROUND_MS: u64 = 60;
 
 /// How one round at the boundary ended.
@@ -78,7 +78,7 @@ pub(crate) mod smoke {
     }
 }
 
-/// Keeps rows locked from outside for so long, in a session of somebody's hand.
+/// Locks rows for so long, in a session of its own.
 fn lock_rows(primary: &'static Postgres, url: &str, rows: &str, seconds: u32) {
     let sql = format!("BEGIN; SELECT 1 FROM {rows} FOR UPDATE; SELECT pg_sleep({seconds}); COMMIT");
     let url = url.to_owned();
@@ -97,7 +97,7 @@ async fn until_locked(scene: &Scene) {
 /// one, which succeeds while the seats are free, and names the seats that are not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_confirm_waits_past_the_end_of_its_hold() {
-    // The sweeper would wait for the hold's row, too, and everybody in its lane behind it.
+    // The sweeper would wait for the hold's row, too, and all requests in its lane behind it.
     let setup = Setup::of("confirm waits past the end").set("SWEEP_INTERVAL", "60s");
     let setup = setup.set("DB_LOCK_TIMEOUT", "6s").set("DB_STATEMENT_TIMEOUT", "7s");
     let scene = setup.processes(2).start().await;

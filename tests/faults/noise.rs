@@ -1,11 +1,11 @@
-//! Others at work in the same database: locks on whole tables, rows locked in another order.
+//! Other programs in the same database: locks on whole tables, rows locked in another order.
 
 use std::time::{Duration, Instant};
 
 use crate::crowd::Crowd;
 use crate::harness::{LONG, SLACK, Setup, blocking, until};
 
-/// So soon everybody has an answer for whom no row lock has to be waited for.
+/// The time of an answer that waits for no row lock.
 const PROMPT: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,11 +48,11 @@ async fn twenty_sessions_lock_the_seats() {
     scene.sells(0).await;
     assert!(released.elapsed() < SLACK, "selling again after {:?}", released.elapsed());
     crowd.stop().await;
-    assert!(scene.ledger.count("dependency_unavailable") > 0, "nobody met the locks");
+    assert!(scene.ledger.count("dependency_unavailable") > 0, "no request met the locks");
     assert_eq!(scene.ledger.count("unknown"), 0);
     // One batch waits for the lock's time-out, and the next one, which gathered meanwhile, for its own.
     let longest = scene.ledger.longest();
-    assert!(longest < PROMPT * 2 + SLACK, "somebody waited for {longest:?}");
+    assert!(longest < PROMPT * 2 + SLACK, "a request took {longest:?}");
     scene.inject(&format!(
         "LOCK TABLE seat by 20 sessions for 6 s; maps and probes within {slowest:.1?}"
     ));

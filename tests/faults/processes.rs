@@ -1,5 +1,5 @@
-//! The service itself dies, stalls, loses its clients, is replaced: nothing acknowledged is lost, nothing
-//! refused has happened.
+//! A process of the service is killed, stopped, left by its clients, replaced: nothing acknowledged is lost, and
+//! nothing refused has an effect.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,7 +72,7 @@ pub(crate) mod smoke {
         let idle = async || idle_in_transaction(&scene) == "0";
         until("no session is idle in a transaction", SLACK, idle).await;
         assert!(!scene.primary.log().contains("current transaction is aborted"));
-        assert!(scene.ledger.count("left") > 100, "nobody left");
+        assert!(scene.ledger.count("left") > 100, "no client left");
         // No place in a queue has leaked.
         for actor in ["booking", "seat_lock"] {
             let waiting = format!("seatlock_actor_pending{{actor=\"{actor}\"}}");
@@ -147,18 +147,18 @@ async fn the_process_is_stopped_past_every_timeout() {
         let booked = scene.ledger.book(&healthy, &schedule, &["A-1-1"]).await;
         booked.is_some_and(|answer| answer.status == 200)
     };
-    let sold_after = until("somebody else has the seat", LONG, free_again).await;
+    let sold_after = until("another customer has the seat", LONG, free_again).await;
     tokio::time::sleep(Duration::from_secs(9).saturating_sub(stopped_at.elapsed())).await;
     blocking(|| scene.services[1].process.resume());
-    let told = order.await.unwrap();
-    assert!(told.is_none_or(|answer| answer.status != 200), "it says that it sold the seat");
+    let answer = order.await.unwrap();
+    assert!(answer.is_none_or(|answer| answer.status != 200), "it acknowledged the seat");
     scene.inject(&format!(
         "SIGSTOP before COMMIT for 9 s; the seat was sold elsewhere after {sold_after:.1?}"
     ));
     scene.finish().await;
 }
 
-/// A lock that ends before its request gives it up is somebody else's by then, and stays so.
+/// A lock may end before its request releases it, and belong to another request by then. It stays.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_release_leaves_the_next_lock_alone() {
     let mut scene = Setup::of("lock ends before its release").quick().processes(1).start().await;
@@ -166,7 +166,7 @@ async fn a_late_release_leaves_the_next_lock_alone() {
     let schedule = scene.schedule(1, 4).await;
     let (healthy, late) = (scene.client(0), scene.client(1));
     let order = scene.order(late, &schedule, "A-1-1");
-    // Once it is sold, the shop gives it back, and holds it for somebody else when the lock has ended.
+    // Once it is sold, the shop gives it back, and holds it for another customer when the lock has ended.
     let sold = "SELECT schedule_id || '-' || replace(id::text, '-', '') FROM booking";
     let booking = || blocking(|| scene.primary.psql(&scene.url, sold));
     until("it is sold", LONG, async || !booking().is_empty()).await;
@@ -202,13 +202,13 @@ impl Balancer {
     fn of(scene: &Scene) -> Self {
         let ready = scene.services.iter().map(|service| {
             let ready = Arc::new(AtomicBool::new(true));
-            let (client, says) = (service.client.clone(), Arc::clone(&ready));
+            let (client, shared) = (service.client.clone(), Arc::clone(&ready));
             tokio::spawn(async move {
                 // Until the scenario ends.
-                while Arc::strong_count(&says) > 1 {
+                while Arc::strong_count(&shared) > 1 {
                     let answer = client.try_send(client.request(Method::GET, "/readyz")).await;
                     let is_ready = answer.is_some_and(|answer| answer.status == 200);
-                    says.store(is_ready, Ordering::SeqCst);
+                    shared.store(is_ready, Ordering::SeqCst);
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             });
@@ -272,7 +272,7 @@ async fn two_processes_are_replaced_in_turn_under_load() {
     scene.finish().await;
 }
 
-/// Without anybody to balance: what was acknowledged before the end is there, and no lock is left behind.
+/// Without a load balancer: what was acknowledged before the end is stored, and no lock is left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sigterm_under_load_loses_nothing() {
     let setup = Setup::of("SIGTERM under load").set("DRAIN_DELAY", "200ms");

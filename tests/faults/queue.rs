@@ -1,5 +1,5 @@
-//! The queue in front, with workers that die, stall and end, and a primary that is away: who was taken is
-//! executed once, in order, in time, or not at all, and is told so.
+//! The queue in front, with workers that are killed, stopped and terminated, and without the primary: an accepted
+//! request is executed once, in order and in time, or not at all, and its outcome says which.
 
 mod line;
 mod on_sale;
@@ -52,7 +52,7 @@ on_every_queue![
     a_terminated_worker_settles_what_it_has_begun,
 ];
 
-/// Slows a worker down, so that there is a line: so long for each batch.
+/// Slows a worker down by this time for each batch, so that requests wait.
 fn slowly(ms: u64) -> String {
     format!("before_commit=pause:{ms}ms")
 }

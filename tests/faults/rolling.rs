@@ -1,5 +1,5 @@
 //! A rolling update as an operator would do it: replicas behind a load balancer are replaced one by one by a
-//! release with a newer schema, under load, and nobody notices. And what either release does on the schema of
+//! release with a newer schema, under load, and no request fails. And what either release does on the schema of
 //! the other.
 
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ use crate::harness::{LONG, Scene, Setup, blocking, until};
 /// The release after this one, with a step of the schema that adds something.
 const NEXT: &[(&str, &str)] = &[("SEATLOCK_RELEASE", "next")];
 
-/// The release after that, with a step that takes away what only this one needs.
+/// The release after that, with a step that removes what only this one needs.
 const AFTER_NEXT: &[(&str, &str)] = &[("SEATLOCK_RELEASE", "after_next")];
 
 /// The steps that have been taken which this release does not know.
@@ -37,8 +37,8 @@ fn balancer(scene: &Scene) -> Haproxy {
     blocking(|| Haproxy::start(&configuration, "SEATLOCK_FRONT", &places))
 }
 
-/// Replaces a process as a platform does: asks it to end, starts another in its place, and goes on when the
-/// balancer has had time to notice. Gives how long the old one took to end.
+/// Replaces a process as a platform does: terminates it, starts another in its place, and waits until the balancer
+/// has noticed. Returns how long the old one took to end.
 async fn replace(scene: &mut Scene, number: usize, release: &[(&str, &str)]) -> Duration {
     let began = Instant::now();
     scene.services[number].process.terminate();
@@ -100,8 +100,8 @@ pub(crate) mod smoke {
         let first = scene.ledger.book(&scene.client(0), &schedule, &["A-1-1"]).await.unwrap();
         scene.add(NEXT).await;
         assert_eq!(later_steps(&scene), "1");
-        // It goes on, and it can start there: both ways it does all that it did.
-        for (start, seats) in [("goes on", ["A-1-2", "A-1-3"]), ("starts", ["A-1-4", "A-1-5"])] {
+        // It still runs, and it can start on this schema: in both cases all requests succeed.
+        for (start, seats) in [("still runs", ["A-1-2", "A-1-3"]), ("starts", ["A-1-4", "A-1-5"])] {
             let client = scene.client(0);
             // Long enough for a look at the schema.
             tokio::time::sleep(Duration::from_secs(6)).await;
@@ -143,17 +143,17 @@ pub(crate) mod smoke {
             scene.services[0].process =
                 scene.spawn(scene.services[0].port, &[("MIGRATE", migrate)]);
             assert_eq!(scene.services[0].ended(LONG), 1);
-            let said = scene.services[0].process.output();
-            assert!(said.contains("run a newer version"), "{said}");
+            let output = scene.services[0].process.output();
+            assert!(output.contains("run a newer version"), "{output}");
         }
         // The release between the two knows how to do without.
         scene.relaunch(0, NEXT).await;
-        scene.inject("a step took away what the release before the last one needs");
+        scene.inject("a step removed what the release before the last one needs");
         scene.report("refused by it alone");
     }
 
-    /// A backup reads every table for as long as it takes. What waits for a table makes everybody wait who
-    /// comes after it.
+    /// A backup reads every table for a long time. A step that waits for a table makes all later statements on it
+    /// wait.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_step_waits_for_a_backup_and_sales_do_not_wait_for_the_step() {
         let mut scene = Setup::of("migration during a backup").start().await;

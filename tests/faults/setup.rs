@@ -11,7 +11,7 @@ use crate::harness::{Scene, blocking};
 /// Scenarios run one at a time: each needs the machine for itself.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// PostgreSQL of all scenarios, or of this one, which may hurt it.
+/// PostgreSQL of all scenarios, or of this one, which may break it.
 pub(crate) enum Primary {
     Shared(&'static Postgres),
     Own(Box<Postgres>),

@@ -1,4 +1,4 @@
-//! Everything at once: random faults that begin and end at random, round after round.
+//! Random faults that overlap and begin and end at random, round after round.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use test_support::Strike;
 use crate::crowd::Crowd;
 use crate::harness::{LONG, SLACK, Scene, Setup, blocking};
 
-/// How long it goes on unless `SWIZZLE_SECONDS` says otherwise.
+/// How long it takes unless `SWIZZLE_SECONDS` is set.
 const USUAL_S: u64 = 45;
 
 /// What goes wrong, and what ends it.
@@ -81,7 +81,7 @@ async fn random_faults_together() {
     let seed = read("SWIZZLE_SEED").unwrap_or_else(|| fastrand::u64(..));
     let length = Duration::from_secs(read("SWIZZLE_SECONDS").unwrap_or(USUAL_S));
     let mut random = Rng::with_seed(seed);
-    let setup = Setup::of("everything at once").quick().set("OUTAGE_GRACE", "1s");
+    let setup = Setup::of("random faults together").quick().set("OUTAGE_GRACE", "1s");
     let setup = setup.own_postgres(&[]);
     let mut scene = setup.processes(2).start().await;
     let schedule = scene.schedule(1, 40).await;

@@ -15,7 +15,7 @@ pub(crate) const FAULTS: [&str; 10] = [
     "redis_kill",
     "redis_pause",
     "redis_flush",
-    "redis_lies",
+    "redis_lost_locks",
     "redis_relay_cut",
     "postgres_terminate",
     "postgres_relay_cut",
@@ -59,7 +59,7 @@ async fn inflict(fixture: &Fixture, fault: &str, rng: &mut Rng) {
                 sleep(Duration::from_millis(100)).await;
             }
         }
-        "redis_lies" => lie(fixture, rng).await,
+        "redis_lost_locks" => lose_locks(fixture, rng).await,
         "redis_relay_cut" => {
             block_in_place(|| network.redis.cut());
             sleep(while_).await;
@@ -97,7 +97,7 @@ async fn inflict(fixture: &Fixture, fault: &str, rng: &mut Rng) {
 }
 
 /// Deletes some of the locks, and ends others early.
-async fn lie(fixture: &Fixture, rng: &mut Rng) {
+async fn lose_locks(fixture: &Fixture, rng: &mut Rng) {
     let redis = &fixture.world.redis;
     for _ in 0..12 {
         let keys = block_in_place(|| redis.cli(&["--raw", "keys", "{sch:*"]));
@@ -105,8 +105,8 @@ async fn lie(fixture: &Fixture, rng: &mut Rng) {
             if rng.bool() {
                 continue;
             }
-            let lie: &[&str] = if rng.bool() { &["del", key] } else { &["pexpire", key, "1"] };
-            block_in_place(|| redis.cli(lie));
+            let loss: &[&str] = if rng.bool() { &["del", key] } else { &["pexpire", key, "1"] };
+            block_in_place(|| redis.cli(loss));
         }
         sleep(Duration::from_millis(100)).await;
     }

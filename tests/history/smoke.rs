@@ -25,7 +25,7 @@ pub(crate) fn expected(faults: &[&'static str]) -> Expected {
 async fn half_a_minute_of_chaos_breaks_no_promise() {
     let faults = vec![
         "redis_pause",
-        "redis_lies",
+        "redis_lost_locks",
         "redis_flush",
         "postgres_terminate",
         "postgres_relay_cut",

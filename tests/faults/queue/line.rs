@@ -1,4 +1,5 @@
-//! The line and its ends: nobody overtakes, nobody is sold to late, and at the door everybody hears at once.
+//! The order and the deadlines of waiting requests: none overtakes another, none is executed late, and each is
+//! accepted or refused immediately.
 
 use std::time::{Duration, Instant};
 
@@ -48,14 +49,14 @@ pub(super) async fn requests_keep_their_order_when_workers_die(backend: Backend)
     lines(&sale, &schedules, ("later", 51), 4).await;
     assert_eq!(sale.bury(|| later.clone()).await, 1);
     let outage = async {
-        // Somebody has taken over, and is in the middle of the line.
+        // The other worker has taken over and is at work.
         tokio::time::sleep(Duration::from_secs(9)).await;
         sale.primary_dies_for(Duration::from_secs(4), async || ()).await;
     };
     tokio::join!(lines(&sale, &schedules, ("last", 101), 16), outage);
     let (mut failed, end) = (0, Instant::now() + LONG);
     while sale.deaths < 2 {
-        assert!(Instant::now() < end, "nobody has died before a settlement");
+        assert!(Instant::now() < end, "no worker has died before a settlement");
         tokio::time::sleep(Duration::from_millis(200)).await;
         failed = failed.max(sale.workers.iter().map(failed_batches).sum());
         sale.bury(|| slowly(200)).await;
@@ -63,7 +64,7 @@ pub(super) async fn requests_keep_their_order_when_workers_die(backend: Backend)
     assert!(failed > 0, "no batch has failed alone");
     let ended = sale.end().await;
     sale.bury(String::new).await;
-    assert!(ended.iter().all(|one| !one.was_told("expired")));
+    assert!(ended.iter().all(|one| !one.ended_as("expired")));
     let contested = first_come_first_served(&ended);
     assert!(contested >= 60, "only {contested} contested seats");
     let refused = sale.scene.ledger.count("dependency_unavailable");
@@ -82,7 +83,7 @@ fn failed_batches(worker: &Service) -> usize {
 }
 
 pub(super) async fn what_waits_longer_than_its_deadline_is_never_sold(backend: Backend) {
-    let setup = Setup::of("the primary is away for longer than QUEUE_DEADLINE").own_postgres(&[]);
+    let setup = Setup::of("no primary for longer than QUEUE_DEADLINE").own_postgres(&[]);
     let setup = setup.set("QUEUE_DEADLINE", "4s").set("BATCH_MAX", "4");
     let mut sale = OnSale::start(backend, setup).await;
     let schedule = sale.scene.schedule(1, 200).await;
@@ -93,7 +94,7 @@ pub(super) async fn what_waits_longer_than_its_deadline_is_never_sold(backend: B
     sale.crowd(one_each.collect(), 80, 1).await;
     let taken = sale.orders.taken();
     assert_eq!(taken, 80);
-    until("the line moves", LONG, async || sale.executed("done").await > 0.0).await;
+    until("a request is executed", LONG, async || sale.executed("done").await > 0.0).await;
     sale.primary_dies_for(Duration::from_secs(7), async || {
         let end = Instant::now() + Duration::from_secs(5);
         let mut number = 100;
@@ -116,17 +117,17 @@ pub(super) async fn what_waits_longer_than_its_deadline_is_never_sold(backend: B
         let answer = sale.orders.send(&client, &sale.scene.ledger, &order).await;
         answer.is_some_and(|answer| answer.status == 202)
     };
-    until("requests are taken again", LONG, accepted).await;
+    until("requests are accepted again", LONG, accepted).await;
     let ended = sale.end().await;
     let moved_on = back.elapsed();
-    let count = |what: &str| ended.iter().filter(|one| one.was_told(what)).count();
+    let count = |what: &str| ended.iter().filter(|one| one.ended_as(what)).count();
     let (sold, expired) = (count("succeeded"), count("expired"));
     assert!(expired >= 20, "only {expired} of {taken} expired");
     assert!(sold > 1 && ended.iter().any(|one| one.order.customer == "the-next"), "{sold}");
     let next = ended.iter().find(|one| one.order.customer == "the-next").unwrap();
-    assert!(next.was_told("succeeded"), "the line does not move on: {next:?}");
+    assert!(next.ended_as("succeeded"), "waiting requests are not executed: {next:?}");
     sale.scene.inject(&format!(
-        "kill -9 of the primary for 7 s, deadline 4 s: {expired} expired, {sold} sold; all told {moved_on:.1?} \
+        "kill -9 of the primary for 7 s, deadline 4 s: {expired} expired, {sold} sold; all outcomes known {moved_on:.1?} \
          after its return"
     ));
     sale.finish().await;
@@ -145,7 +146,7 @@ pub(super) async fn a_request_is_answered_in_time_while_the_primary_hangs(backen
     let sent = orders.iter().enumerate().map(|(number, order)| {
         let (client, sale) = (&clients[number % 2], &sale);
         async move {
-            // Some come before anybody knows, most later.
+            // Some come before the outage is known, most later.
             tokio::time::sleep(Duration::from_millis(150) * u32::try_from(number).unwrap()).await;
             let answer = sale.orders.send(client, &sale.scene.ledger, order).await;
             assert_eq!(answer.unwrap().status, if sale.backend.is_apart { 202 } else { 503 });
@@ -153,18 +154,18 @@ pub(super) async fn a_request_is_answered_in_time_while_the_primary_hangs(backen
     });
     join_all(sent).await;
     let longest = sale.scene.ledger.longest();
-    assert!(longest < Duration::from_secs(3) + SLACK, "somebody waited for {longest:?}");
+    assert!(longest < Duration::from_secs(3) + SLACK, "a request took {longest:?}");
     blocking(|| sale.scene.primary.resume());
-    // Who was told `unknown` asks again under the same key.
+    // An unknown request is repeated under its key.
     for order in &orders {
         let taken = async || {
             let answer = sale.orders.send(&clients[0], &sale.scene.ledger, order).await;
             answer.is_some_and(|answer| answer.status == 202)
         };
-        until("requests are taken again", LONG, taken).await;
+        until("requests are accepted again", LONG, taken).await;
     }
     let ended = sale.end().await;
-    assert!(ended.iter().all(|one| !one.was_told("expired")));
+    assert!(ended.iter().all(|one| !one.ended_as("expired")));
     sale.scene.inject(&format!("SIGSTOP of the primary for 6 s, longest answer {longest:.1?}"));
     sale.finish().await;
 }
@@ -187,12 +188,12 @@ pub(super) async fn more_is_offered_than_can_be_sold_in_time(backend: Backend) {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let ended = sale.end().await;
-    let count = |what: &str| ended.iter().filter(|one| one.was_told(what)).count();
+    let count = |what: &str| ended.iter().filter(|one| one.ended_as(what)).count();
     let (sold, expired) = (count("succeeded"), count("expired"));
     let full = sale.scene.ledger.count("overloaded");
     assert!(sold > 20, "only {sold} were sold in time");
     assert!(expired > 20, "only {expired} came too late");
-    assert!(full > 20, "only {full} were told that the queue is full");
+    assert!(full > 20, "only {full} were refused because the queue is full");
     sale.scene.inject(&format!(
         "{number} requests in 8 s, executed four in 150 ms: {full} overloaded, {expired} expired, {sold} sold"
     ));

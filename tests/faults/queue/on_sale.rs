@@ -21,7 +21,7 @@ pub(crate) struct Backend {
     pub(crate) name: &'static str,
     /// `QUEUE_URL` and whatever else the queue needs.
     pub(crate) variables: Vec<(String, String)>,
-    /// Whether it takes requests while the primary is away.
+    /// Whether it accepts requests while the primary is unavailable.
     pub(crate) is_apart: bool,
 }
 
@@ -33,8 +33,8 @@ impl Backend {
     }
 }
 
-/// A worker's log says so when it begins to act on a fault.
-const STRUCK: &str = "a fault: Kill";
+/// A worker logs this when a fault kills it.
+const KILLED: &str = "a fault: Kill";
 
 /// Two processes that serve, and workers.
 pub(crate) struct OnSale {
@@ -81,7 +81,7 @@ impl OnSale {
         for number in 0..self.workers.len() {
             if !self.workers[number].process.is_running() {
                 let output = self.workers[number].process.output();
-                assert!(output.contains(STRUCK), "it died by itself: {output}");
+                assert!(output.contains(KILLED), "it died by itself: {output}");
                 self.restart_worker(number, &[("SEATLOCK_FAULTS", &next())]).await;
                 buried += 1;
             }
@@ -93,7 +93,7 @@ impl OnSale {
     /// The sum of a metric over the workers that run.
     pub(crate) async fn executed(&self, result: &str) -> f64 {
         let series = format!("seatlock_queue_executed_total{{result=\"{result}\"}}");
-        join_all(self.workers.iter().map(|worker| told(worker, &series))).await.iter().sum()
+        join_all(self.workers.iter().map(|worker| metric(worker, &series))).await.iter().sum()
     }
 
     /// The processes that serve.
@@ -101,8 +101,7 @@ impl OnSale {
         [self.scene.client(0), self.scene.client(1)]
     }
 
-    /// Lets many customers order at once, `together` at a time, each with either process; `times` says how
-    /// often each sends its order.
+    /// Sends orders, `together` at a time, each to either process, and each so many times.
     pub(crate) async fn crowd(&self, orders: Vec<Order>, together: usize, times: usize) {
         let clients = self.clients();
         for some in orders.chunks(together) {
@@ -119,15 +118,14 @@ impl OnSale {
         }
     }
 
-    /// Waits until the queue is empty and everybody was told, then until no worker believes that it has to
-    /// wait.
+    /// Waits until every request has an outcome, then until no worker has paused a partition.
     pub(crate) async fn end(&self) -> Vec<Ended> {
         let database = Database::postgres(&self.scene.url).await;
         let ended = self.orders.end(&self.clients(), &self.scene.ledger, &database).await;
         for worker in &self.workers {
-            let paused = || told(worker, "seatlock_queue_paused_partitions");
+            let paused = || metric(worker, "seatlock_queue_paused_partitions");
             until("no partition is paused", LONG, async || paused().await == 0.0).await;
-            let in_flight = || told(worker, "seatlock_queue_in_flight");
+            let in_flight = || metric(worker, "seatlock_queue_in_flight");
             until("nothing is in flight", LONG, async || in_flight().await == 0.0).await;
         }
         assert_eq!(self.executed("parked").await, 0.0, "a dead letter");
@@ -164,8 +162,8 @@ async fn begun(worker: &Service) {
     until("a worker is ready", LONG, ready).await;
 }
 
-/// What a worker tells of a metric; nothing is 0, such as of one that its fault has killed.
-async fn told(worker: &Service, series: &str) -> f64 {
+/// The value of a metric of a worker; 0 if it does not answer.
+async fn metric(worker: &Service, series: &str) -> f64 {
     let answer = worker.client.try_send(worker.client.request(Method::GET, "/metrics")).await;
     let text = answer.map(|answer| answer.body).unwrap_or_default();
     let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();

@@ -75,13 +75,13 @@ impl Postgres {
     /// timeline.
     ///
     /// # Panics
-    /// When the server does not start, or its recovery does not end; shows what it said.
+    /// When the server does not start, or its recovery does not end; shows its output.
     #[must_use]
     pub fn recover(backup: BaseBackup) -> Self {
         let BaseBackup { folder } = backup;
         let signal = folder.path().join("data/recovery.signal");
         std::fs::write(&signal, "").unwrap_or_else(|error| panic!("{}: {error}", signal.display()));
-        // There is no archive: what the log in the backup does not have, nobody has.
+        // There is no archive: the log in the backup is all there is.
         let settings = [("restore_command", "false"), ("recovery_target_timeline", "current")];
         let server = Self::run(folder, "postgresql.auto.conf", &settings, None);
         let over = || server.psql("postgres", "SELECT pg_is_in_recovery()") == "f";

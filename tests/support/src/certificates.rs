@@ -19,7 +19,7 @@ impl Certificates {
     /// Makes them with openssl(1).
     ///
     /// # Panics
-    /// When openssl is not installed or fails; shows what it said.
+    /// When openssl is not installed or fails; shows its output.
     #[must_use]
     pub fn new() -> Self {
         let folder = Folder::new();

@@ -22,7 +22,7 @@ const HOLD: &str = "set -e
     echo mounted
     exec sleep infinity";
 
-/// A folder with little room. Only programs started by [`SmallDisk::command`] see it; everybody else sees
+/// A folder with little room. Only programs started by [`SmallDisk::command`] see it; all others see
 /// the folder underneath. Needs root.
 pub struct SmallDisk {
     holder: Process,
@@ -33,7 +33,7 @@ impl SmallDisk {
     /// Puts a disk of so many mebibytes over `folder`, which keeps its contents.
     ///
     /// # Panics
-    /// When mounting is not permitted; shows what mount(8) said.
+    /// When mounting is not permitted; shows the output of mount(8).
     pub(crate) fn over(folder: &Path, mebibytes: u32) -> Self {
         let workplace = folder.parent().expect("a folder is in another");
         let unshare = command!["unshare", "--mount", "bash", "--norc", "-c", HOLD, "disk"];
@@ -64,7 +64,7 @@ impl SmallDisk {
         }
     }
 
-    /// Takes the ballast away.
+    /// Removes the ballast.
     ///
     /// # Panics
     /// When there is none.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::watchdog::Watchdog;
 
-/// An empty folder of its own in the system's temporary folder, readable by everybody.
+/// An empty folder of its own in the system's temporary folder, readable by all users.
 ///
 /// It is deleted with everything in it on drop, and when the test process ends for any reason.
 pub struct Folder {

@@ -17,16 +17,16 @@ pub struct Haproxy {
 server!(Haproxy);
 
 impl Haproxy {
-    /// Starts HAProxy with the configuration file given, in which these environment variables stand for
-    /// something; `front` is the one that stands for its own address.
+    /// Starts HAProxy with the configuration file given, which uses these environment variables; `front`
+    /// is the variable with its own address.
     ///
     /// # Panics
-    /// When HAProxy is not installed or does not start; shows what it said.
+    /// When HAProxy is not installed or does not start; shows its output.
     #[must_use]
     pub fn start(configuration: &Path, front: &str, variables: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
         let address = folder.path().join("address");
-        // A master process tells when its worker serves; a worker alone is silent.
+        // A master process logs when its worker serves; a worker alone logs nothing.
         let line = format!("{front}=$(cat address) exec haproxy -W -db -f \"$0\"");
         let mut command = command!["env"].to_vec();
         command.extend(variables.iter().map(|(name, value)| format!("{name}={value}").into()));

@@ -12,8 +12,8 @@
 //! Nothing outlives the test process, even one that is killed with SIGKILL: every server and folder
 //! has a watchdog that notices the end of its owner (see `watchdog`).
 //!
-//! Everything here blocks the calling thread and panics when it fails: a test without its server
-//! has nothing to say. Linux only; needs bash, coreutils, grep, util-linux, openssl, PostgreSQL,
+//! Everything here but [`until`] blocks the calling thread, and panics when it fails: a test without its server
+//! proves nothing. Linux only; needs bash, coreutils, grep, util-linux, openssl, PostgreSQL,
 //! Redis, RabbitMQ, Prometheus, Alertmanager and HAProxy (`scripts/install-test-servers`).
 
 #![expect(

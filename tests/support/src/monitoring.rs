@@ -21,15 +21,15 @@ impl Prometheus {
     /// configuration is the one called `prometheus.yml`.
     ///
     /// # Panics
-    /// When Prometheus is not installed or does not start; shows what it said.
+    /// When Prometheus is not installed or does not start; shows its output.
     #[must_use]
     pub fn start(files: &[(&str, &str)]) -> Self {
         let arguments = "prometheus --config.file=prometheus.yml --storage.tsdb.path=data";
         Self { server: serve(arguments, "Server is ready to receive web requests", files) }
     }
 
-    /// Adds files to its folder, or replaces them, and lets it read its configuration again. Returns
-    /// when it has been told; it takes a moment.
+    /// Adds files to its folder, or replaces them, and signals it to read its configuration again. Does not wait
+    /// until it has.
     pub fn reload(&self, files: &[(&str, &str)]) {
         write(self.server.folder(), files);
         self.server.process().signal("HUP");
@@ -49,7 +49,7 @@ impl Alertmanager {
     /// Starts a server with this text as its configuration.
     ///
     /// # Panics
-    /// When Alertmanager is not installed or does not start; shows what it said.
+    /// When Alertmanager is not installed or does not start; shows its output.
     #[must_use]
     pub fn start(configuration: &str) -> Self {
         // Debian gives it a name of its own.
@@ -63,7 +63,7 @@ impl Alertmanager {
 /// Runs `promtool` or `amtool` in `folder` and gives what it prints.
 ///
 /// # Panics
-/// When the tool finds something wrong; shows what it said.
+/// When the tool finds something wrong; shows its output.
 pub fn monitoring_tool(folder: &Path, tool: &str, arguments: &[&str]) -> String {
     let mut line = command![tool].to_vec();
     line.extend(arguments.iter().map(Into::into));

@@ -10,10 +10,10 @@ use std::ops::Range;
 /// sooner or later connects to itself, and the server can never come back to its port.
 const PORTS: Range<u16> = 20_000..30_000;
 
-/// A port of 127.0.0.1 that nobody listens on right now.
+/// A port of 127.0.0.1 on which no program listens now.
 ///
-/// Somebody may take it before the caller does: whoever starts a server on it tries again with
-/// another.
+/// Another program may take it before the caller does: a caller that starts a server on it tries again with
+/// another port.
 ///
 /// # Panics
 /// When all ports from 20000 to 29999 are taken.

@@ -18,7 +18,7 @@ use crate::tool::{command, run};
 /// `wal_sender_timeout` (60 seconds) is over.
 const STOP_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A primary goes on with "connections", a standby with "read-only connections".
+/// The line ends in "connections" on a primary, in "read-only connections" on a standby.
 const READY: &str = "database system is ready to accept";
 
 /// A killed server leaves a System V shared memory segment, of which a machine has only so many. Its
@@ -28,7 +28,7 @@ const REMOVE_SHARED_MEMORY: &str = "ipcrm -m $(awk 'NR == 7 { print $2 }' data/p
 
 /// A fresh PostgreSQL server on 127.0.0.1, in a folder of its own.
 ///
-/// Anybody may log in; the superuser is `app`. `pg_stat_statements` and `auto_explain` are loaded.
+/// All logins are accepted; the superuser is `app`. `pg_stat_statements` and `auto_explain` are loaded.
 /// Whatever is committed survives [`Server::kill`] and [`Server::restart`]: `fsync` is on, as the
 /// service insists. Server and folder are gone on drop and when the test process ends.
 pub struct Postgres {
@@ -43,7 +43,7 @@ impl Postgres {
     /// Starts a server with the given settings on top (`("synchronous_standby_names", "*")`, …).
     ///
     /// # Panics
-    /// When PostgreSQL is not installed or does not start; shows what it said.
+    /// When PostgreSQL is not installed or does not start; shows its output.
     #[must_use]
     pub fn start(options: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
@@ -70,8 +70,8 @@ impl Postgres {
     }
 
     /// Runs a server on the cluster in `folder`/data, on a port of its own. `settings` are added to
-    /// the configuration file called `file`, where the last one of a name counts. `disk` is where the server
-    /// has to look for its files, if not where everybody does.
+    /// the configuration file called `file`, where the last one of a name counts. `disk` is the
+    /// mount namespace in which the server runs, if it has one of its own.
     pub(crate) fn run(
         folder: Folder,
         file: &str,
@@ -99,7 +99,7 @@ impl Postgres {
         postgres
     }
 
-    /// The server that the tests of this process share, started by whoever asks first.
+    /// The server that the tests of this process share, started when it is first asked for.
     ///
     /// Not to be killed or paused: a test that does has a server of its own.
     pub fn shared() -> &'static Self {
@@ -122,7 +122,7 @@ impl Postgres {
     /// is killed or dropped: a test that writes much afterwards has a server of its own.
     ///
     /// # Panics
-    /// When this server does not run, or the standby does not start; shows what they said.
+    /// When this server does not run, or the standby does not start; shows their output.
     #[must_use]
     pub fn standby(&self) -> Standby {
         let slot = format!("standby_{}", self.standbys.fetch_add(1, Ordering::Relaxed));
@@ -146,7 +146,7 @@ impl Postgres {
         run(Path::new("/"), &psql)
     }
 
-    /// Stops the server as an operator would ("fast shutdown"): sessions are told and closed, and
+    /// Stops the server as an operator would ("fast shutdown"): sessions get an error and are closed, and
     /// its standbys receive the rest first (a paused one holds this up for a minute).
     pub fn stop(&self) {
         let process = self.server.process();

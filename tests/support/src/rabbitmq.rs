@@ -22,8 +22,8 @@ const END_EPMD: &str = "grep -qs epmd /proc/$(cat log/epmd.pid)/comm && kill $(c
 /// A fresh RabbitMQ broker on 127.0.0.1: one node with its own epmd, in a folder of its own.
 ///
 /// Starting takes about ten seconds. What queues have confirmed survives [`Server::kill`] and
-/// [`Server::restart`], if the queue is two seconds old: that there is one at all, RabbitMQ 3.10 writes down
-/// later than it says so. Broker, epmd and folder are gone on drop and when the test process ends.
+/// [`Server::restart`], if the queue is two seconds old: RabbitMQ 3.10 stores a new queue later
+/// than it confirms it. Broker, epmd and folder are gone on drop and when the test process ends.
 pub struct RabbitMq {
     server: Server,
     scheme: &'static str,
@@ -36,7 +36,7 @@ impl RabbitMq {
     /// Starts a broker without plugins.
     ///
     /// # Panics
-    /// When RabbitMQ is not installed or does not start; shows what it said.
+    /// When RabbitMQ is not installed or does not start; shows its output.
     #[must_use]
     pub fn start() -> Self {
         Self::run("amqp", Folder::new(), |port| format!("listeners.tcp.1 = 127.0.0.1:{port}\n"))
@@ -89,7 +89,7 @@ impl RabbitMq {
         Self { server, scheme, names: AtomicU32::new(0) }
     }
 
-    /// The broker that the tests of this process share, started by whoever asks first.
+    /// The broker that the tests of this process share, started when it is first asked for.
     ///
     /// Not to be killed or paused: a test that does has a broker of its own.
     pub fn shared() -> &'static Self {
@@ -103,7 +103,7 @@ impl RabbitMq {
         format!("{}://127.0.0.1:{}", self.scheme, self.port())
     }
 
-    /// A name that nobody has been given yet, for what queues are called.
+    /// A new name for a queue.
     #[must_use]
     pub fn fresh_name(&self) -> String {
         format!("test-{}", self.names.fetch_add(1, Ordering::Relaxed))

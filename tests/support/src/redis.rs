@@ -83,7 +83,7 @@ impl Redis {
     /// Starts a server with the given lines of redis.conf on top (`("maxmemory", "2mb")`, …).
     ///
     /// # Panics
-    /// When Redis is not installed or does not start; shows what it said.
+    /// When Redis is not installed or does not start; shows its output.
     #[must_use]
     pub fn start(options: &[(&str, &str)]) -> Self {
         Self::start_with(options, &Access::default())
@@ -122,7 +122,7 @@ impl Redis {
         Self { server, access: access.clone(), databases: AtomicU32::new(0) }
     }
 
-    /// The server that the tests of this process share, started by whoever asks first.
+    /// The server that the tests of this process share, started when it is first asked for.
     ///
     /// Not to be killed, paused or flushed: a test that does has a server of its own.
     pub fn shared() -> &'static Self {
@@ -130,10 +130,10 @@ impl Redis {
         SHARED.get_or_init(|| Self::start(&[]))
     }
 
-    /// The number of a database that nobody has been given yet.
+    /// The number of a database that no test uses yet.
     ///
     /// # Panics
-    /// When all 1,024 have been given away.
+    /// When all 1,024 are in use.
     #[must_use]
     pub fn fresh_db(&self) -> u32 {
         let database = self.databases.fetch_add(1, Ordering::Relaxed);

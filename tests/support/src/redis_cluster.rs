@@ -26,7 +26,7 @@ impl RedisCluster {
     /// How many masters there are at the start.
     pub const MASTERS: usize = 3;
 
-    /// Starts the nodes and waits until each says that the cluster is whole. With `replicas` each master
+    /// Starts the nodes and waits until the cluster is whole for each. With `replicas` each master
     /// has one.
     ///
     /// # Panics
@@ -89,10 +89,10 @@ impl RedisCluster {
             let nodes = node.cli(&["cluster", "nodes"]);
             is_whole(node, self.nodes.len()) && !nodes.contains("fail")
         };
-        assert!(holds_within(TIMEOUT, || self.nodes.iter().all(whole)), "a part stays away");
+        assert!(holds_within(TIMEOUT, || self.nodes.iter().all(whole)), "a part stays unavailable");
     }
 
-    /// Begins to give a slot away: keys that are not there any more are asked for at `to`.
+    /// Begins to move a slot: requests for keys that `from` does not have are redirected to `to`.
     ///
     /// # Panics
     /// When a node refuses.
@@ -125,7 +125,7 @@ impl RedisCluster {
             let answer = self.nodes[from].cli(&migrate);
             assert!(["OK", "NOKEY"].contains(&answer.as_str()), "{answer}");
         }
-        // The new owner first: else nobody would have the slot for a moment.
+        // The new owner first: otherwise no node would have the slot for a moment.
         for node in [to, from] {
             done(&self.nodes[node].cli(&["cluster", "setslot", &slot, "node", &target]));
         }
@@ -178,10 +178,10 @@ fn id(node: &Redis) -> String {
 
 fn is_whole(node: &Redis, count: usize) -> bool {
     let info = node.cli(&["cluster", "info"]);
-    let says = |wanted: &str| info.lines().any(|line| line.trim() == wanted);
-    says("cluster_state:ok")
-        && says("cluster_slots_ok:16384")
-        && says(&format!("cluster_known_nodes:{count}"))
+    let has = |wanted: &str| info.lines().any(|line| line.trim() == wanted);
+    has("cluster_state:ok")
+        && has("cluster_slots_ok:16384")
+        && has(&format!("cluster_known_nodes:{count}"))
 }
 
 fn done(answer: &str) {

@@ -15,7 +15,7 @@ use crate::port::free_port;
 /// How often another port is tried when the one that was free is not any more.
 const PORT_ATTEMPTS: usize = 5;
 
-/// How much is read at once, in bytes.
+/// The most that is read in one call, in bytes.
 const PIECE_SIZE: usize = 16 * 1024;
 
 /// How many pieces are under way in one direction before the sender has to wait.
@@ -41,12 +41,12 @@ const COMMIT: &[u8] = b"COMMIT\0";
 pub struct Relay {
     port: u16,
     line: Arc<Line>,
-    /// The thread that has the listening socket; nobody while the line is cut.
+    /// The thread that has the listening socket; none while the line is cut.
     acceptor: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Relay {
-    /// Relays to `port` on 127.0.0.1, where nobody needs to listen yet: a client whose server
+    /// Relays to `port` on 127.0.0.1, where no server needs to listen yet: a client whose server
     /// cannot be reached is disconnected.
     ///
     /// # Panics
@@ -90,7 +90,7 @@ impl Relay {
     /// included. Nothing is lost: [`Relay::heal`] delivers it, as TCP does after a short outage.
     ///
     /// # Panics
-    /// When the line was cut and somebody else has taken its port since.
+    /// When the line was cut and another program has taken its port since.
     pub fn black_hole(&self) {
         self.open(|condition| condition.mode = Mode::BlackHole);
     }
@@ -98,7 +98,7 @@ impl Relay {
     /// Ends a cut, a black hole and a delay.
     ///
     /// # Panics
-    /// When the line was cut and somebody else has taken its port since.
+    /// When the line was cut and another program has taken its port since.
     pub fn heal(&self) {
         self.open(|condition| {
             condition.mode = Mode::Open;
@@ -134,7 +134,8 @@ impl Relay {
         self.line.change(change);
         acceptor.get_or_insert_with(|| {
             let listener = listen(self.port);
-            self.line.accept_from(listener.expect("nobody has taken the port of a cut relay"))
+            self.line
+                .accept_from(listener.expect("no other program has taken the port of a cut relay"))
         });
     }
 }
@@ -159,7 +160,7 @@ struct Condition {
     mode: Mode,
     delay: Duration,
     strike: Option<Strike>,
-    /// Both sides of all connections; whoever uses one keeps it open.
+    /// Both sides of all connections; each user of one keeps it open.
     connections: Vec<Weak<TcpStream>>,
 }
 
@@ -302,7 +303,7 @@ struct Piece {
     bytes: Vec<u8>,
 }
 
-/// Reads until the end of `source`, or until nobody wants the pieces any more.
+/// Reads until the end of `source`, or until the pieces are no longer wanted.
 fn read_pieces(mut source: &TcpStream, pieces: SyncSender<Piece>) {
     let mut buffer = vec![0; PIECE_SIZE];
     loop {
@@ -324,7 +325,7 @@ fn listen(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))
 }
 
-/// Ends a connection for whoever reads or writes there; fails only where it has ended already.
+/// Ends a connection for its readers and writers; fails only where it has ended already.
 fn disconnect(stream: &TcpStream) {
     let _ = stream.shutdown(Shutdown::Both);
 }

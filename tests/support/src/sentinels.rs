@@ -103,7 +103,7 @@ impl Sentinels {
             self.sentinels.iter().any(|sentinel| named(sentinel) == port)
                 && other.try_cli(&["role"]).is_ok_and(|role| role.starts_with("master"))
         };
-        assert!(holds_within(TIMEOUT, promoted), "nobody is promoted: {}", other.log());
+        assert!(holds_within(TIMEOUT, promoted), "no replica is promoted: {}", other.log());
     }
 
     /// Has the Sentinels change master and replica, both alive, and waits until they have.
@@ -122,8 +122,8 @@ impl Sentinels {
         self.sentinels.iter().all(|sentinel| {
             let known = sentinel.cli(&["sentinel", "master", NAME]);
             let lines: Vec<&str> = known.lines().collect();
-            let says = |name, value| lines.windows(2).any(|pair| pair == [name, value]);
-            says("num-slaves", "1") && says("num-other-sentinels", "2")
+            let has = |name, value| lines.windows(2).any(|pair| pair == [name, value]);
+            has("num-slaves", "1") && has("num-other-sentinels", "2")
         })
     }
 }

@@ -19,7 +19,7 @@ const PORT_ATTEMPTS: usize = 5;
 pub(crate) struct Recipe {
     /// The program and its arguments.
     pub(crate) command: Vec<OsString>,
-    /// What the line contains that says that the server listens on its port.
+    /// Part of the line that the server prints when it listens on its port.
     pub(crate) ready: &'static str,
     /// Bash code that removes what the server leaves outside its folder when it is killed. Runs in
     /// that folder, each time the server has ended.
@@ -28,7 +28,7 @@ pub(crate) struct Recipe {
 
 /// A server program on a port of its own, which can be killed, frozen and started again.
 pub struct Server {
-    // Dropped in this order: the folder outlives whoever writes there.
+    // Dropped in this order: the folder outlives the program that writes there.
     process: Mutex<Process>,
     folder: Folder,
     recipe: Recipe,
@@ -39,7 +39,7 @@ impl Server {
     /// Starts a server in `folder`. `configure` writes the configuration for a port.
     ///
     /// # Panics
-    /// When the server does not start on any of five ports; shows what it said.
+    /// When the server does not start on any of five ports; shows its output.
     pub(crate) fn start(folder: Folder, recipe: Recipe, configure: impl Fn(u16)) -> Self {
         let mut problem = String::new();
         for _ in 0..PORT_ATTEMPTS {
@@ -100,7 +100,7 @@ impl Server {
     /// Kills what still runs, and starts the server again, on its port and with what it keeps on disk.
     ///
     /// # Panics
-    /// When it does not start; shows what it printed.
+    /// When it does not start; shows its output.
     pub fn restart(&self) {
         let mut process = self.process();
         process.kill();

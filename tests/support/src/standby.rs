@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const SETTINGS: [(&str, &str); 2] = [
     // Once promoted it has no standby of its own: it would never acknowledge anything.
     ("synchronous_standby_names", ""),
-    // When it comes back to a primary that was away; by default a test would wait for 5 seconds.
+    // Between two attempts to reach its primary; the default is 5 seconds.
     ("wal_retrieve_retry_interval", "100ms"),
 ];
 
@@ -71,7 +71,7 @@ impl Standby {
         self.server.psql(&self.url(database), sql)
     }
 
-    /// Stops showing what arrives: reads stay as they are, while the standby goes on receiving (and
+    /// Stops showing what arrives: reads stay as they are, while the standby still receives (and
     /// acknowledging, for a synchronous primary). Ends with [`Standby::resume_replay`],
     /// [`Standby::promote`] and a restart.
     ///
@@ -110,7 +110,7 @@ impl Standby {
     }
 
     /// Makes a primary of it and waits until it can be written. What it has received and not yet
-    /// replayed counts. The old primary is left alone: whoever fails over kills it first.
+    /// replayed counts. The old primary is not stopped: kill it first.
     ///
     /// # Panics
     /// When the standby does not answer within a minute, or has been promoted already.

@@ -20,7 +20,7 @@ impl Tansu {
     /// Starts a broker. `program` is the tansu to run (`make test-kafka` builds it).
     ///
     /// # Panics
-    /// When it does not start; shows what it said.
+    /// When it does not start; shows its output.
     #[must_use]
     pub fn start(program: &Path) -> Self {
         let folder = Folder::new();
@@ -37,7 +37,7 @@ impl Tansu {
     }
 }
 
-/// The port is in the command line, which is otherwise the same for every start.
+/// The script differs from start to start only in the port.
 fn start_script(program: &Path, port: u16) -> String {
     let program = program.display();
     let address = format!("tcp://127.0.0.1:{port}");

@@ -1,4 +1,4 @@
-//! The promises of the test support's Redis set-ups: they fail as told, and come back.
+//! The promises of the test support's Redis set-ups: they fail on demand, and come back.
 
 #![expect(
     clippy::unwrap_used,
@@ -25,8 +25,8 @@ mod full {
         let elsewhere = port.to_string();
         let plain = std::panic::catch_unwind(|| open.cli(&["-p", &elsewhere, "ping"]));
         assert_ne!(plain.ok().as_deref(), Some("PONG"), "without encryption");
-        let stranger = closed.cli(&["-a", "guess", "ping"]);
-        assert!(stranger.contains("NOAUTH") || stranger.contains("WRONGPASS"), "{stranger}");
+        let refused = closed.cli(&["-a", "guess", "ping"]);
+        assert!(refused.contains("NOAUTH") || refused.contains("WRONGPASS"), "{refused}");
         closed.restart();
         assert_eq!(closed.cli(&["ping"]), "PONG");
     }
@@ -47,7 +47,7 @@ mod full {
             let sentinels: Vec<_> = all.sentinels().iter().map(|sentinel| sentinel.log()).collect();
             format!("{}\n{}", old.log(), sentinels.join("\n"))
         };
-        assert!(holds_within(LONG, follows), "the old master goes on as one: {}", logs());
+        assert!(holds_within(LONG, follows), "the old master stays a master: {}", logs());
         assert!(holds_within(LONG, || old.cli(&["get", "seat"]) == "booked"));
         assert_eq!(all.master().port(), new.port());
     }
