@@ -85,9 +85,7 @@ impl Scene {
             if !self.services[number].process.is_running() {
                 self.start_again(number);
             }
-            let client = &self.services[number].client;
-            let answer = client.try_send(client.request(Method::GET, "/readyz")).await;
-            all &= answer.is_some_and(|answer| answer.status == 200);
+            all &= self.services[number].is_ready().await;
         }
         all
     }
@@ -242,13 +240,17 @@ impl Scene {
 impl Service {
     /// Waits until requests are welcome.
     pub(crate) async fn ready(&self) {
-        let end = Instant::now() + LONG;
-        let request = || self.client.request(Method::GET, "/readyz");
-        while self.client.try_send(request()).await.is_none_or(|answer| answer.status != 200) {
-            let output = || self.process.output();
-            assert!(self.process.is_running() && Instant::now() < end, "{}", output());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let ready = async || {
+            assert!(self.process.is_running(), "{}", self.process.output());
+            self.is_ready().await
+        };
+        until("the process is ready", LONG, ready).await;
+    }
+
+    /// Whether the process answers that it is ready.
+    pub(crate) async fn is_ready(&self) -> bool {
+        let answer = self.client.try_send(self.client.request(Method::GET, "/readyz")).await;
+        answer.is_some_and(|answer| answer.status == 200)
     }
 
     /// Waits until the process has ended, and gives its exit code.

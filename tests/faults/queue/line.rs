@@ -11,8 +11,8 @@ use super::on_sale::{Backend, OnSale, seats};
 use super::orders::{Order, first_come_first_served};
 use super::{customers, slowly};
 
-/// Customers who come one after another, each to either process, six of them for each seat; nobody begins
-/// before the one before was answered.
+/// Sends one order after another, each to either process, six for each seat; each waits for the answer to the one
+/// before.
 async fn in_a_row(sale: &OnSale, schedule: String, (name, shift): (&str, u32), until: Instant) {
     let clients = sale.clients();
     let mut number: usize = 0;

@@ -155,10 +155,7 @@ impl OnSale {
 
 /// Waits until a worker is ready, or its fault has killed it already.
 async fn begun(worker: &Service) {
-    let ready = async || {
-        let answer = worker.client.try_send(worker.client.request(Method::GET, "/readyz")).await;
-        !worker.process.is_running() || answer.is_some_and(|answer| answer.status == 200)
-    };
+    let ready = async || !worker.process.is_running() || worker.is_ready().await;
     until("a worker is ready", LONG, ready).await;
 }
 

@@ -31,9 +31,6 @@ pub struct SmallDisk {
 
 impl SmallDisk {
     /// Puts a disk of so many mebibytes over `folder`, which keeps its contents.
-    ///
-    /// # Panics
-    /// When mounting is not permitted; shows the output of mount(8).
     pub(crate) fn over(folder: &Path, mebibytes: u32) -> Self {
         let workplace = folder.parent().expect("a folder is in another");
         let unshare = command!["unshare", "--mount", "bash", "--norc", "-c", HOLD, "disk"];
@@ -53,9 +50,6 @@ impl SmallDisk {
     }
 
     /// Fills what is free with a ballast.
-    ///
-    /// # Panics
-    /// When the ballast cannot be made.
     pub fn fill(&self) {
         let mut ballast = File::create(self.ballast()).expect("root may write there");
         // Until nothing fits any more, not even a small piece.
@@ -65,9 +59,6 @@ impl SmallDisk {
     }
 
     /// Removes the ballast.
-    ///
-    /// # Panics
-    /// When there is none.
     pub fn free(&self) {
         fs::remove_file(self.ballast()).expect("the disk was filled");
     }

@@ -17,9 +17,6 @@ pub struct Folder {
 
 impl Folder {
     /// Makes the folder.
-    ///
-    /// # Panics
-    /// When the system's temporary folder (`TMPDIR`, else `/tmp`) cannot be written.
     #[must_use]
     pub fn new() -> Self {
         let parent = env::temp_dir();
@@ -36,7 +33,6 @@ impl Folder {
     }
 
     /// The absolute path.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -19,9 +19,6 @@ server!(Haproxy);
 impl Haproxy {
     /// Starts HAProxy with the configuration file given, which uses these environment variables; `front`
     /// is the variable with its own address.
-    ///
-    /// # Panics
-    /// When HAProxy is not installed or does not start; shows its output.
     #[must_use]
     pub fn start(configuration: &Path, front: &str, variables: &[(&str, &str)]) -> Self {
         let folder = Folder::new();

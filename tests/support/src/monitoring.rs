@@ -19,9 +19,6 @@ server!(Prometheus);
 impl Prometheus {
     /// Starts a server with these files in its folder, each by its relative path and with its text. Its
     /// configuration is the one called `prometheus.yml`.
-    ///
-    /// # Panics
-    /// When Prometheus is not installed or does not start; shows its output.
     #[must_use]
     pub fn start(files: &[(&str, &str)]) -> Self {
         let arguments = "prometheus --config.file=prometheus.yml --storage.tsdb.path=data";
@@ -47,9 +44,6 @@ server!(Alertmanager);
 
 impl Alertmanager {
     /// Starts a server with this text as its configuration.
-    ///
-    /// # Panics
-    /// When Alertmanager is not installed or does not start; shows its output.
     #[must_use]
     pub fn start(configuration: &str) -> Self {
         // Debian gives it a name of its own.
@@ -61,9 +55,6 @@ impl Alertmanager {
 }
 
 /// Runs `promtool` or `amtool` in `folder` and gives what it prints.
-///
-/// # Panics
-/// When the tool finds something wrong; shows its output.
 pub fn monitoring_tool(folder: &Path, tool: &str, arguments: &[&str]) -> String {
     let mut line = command![tool].to_vec();
     line.extend(arguments.iter().map(Into::into));

@@ -20,10 +20,6 @@ impl Network {
     }
 
     /// The variables with which a process uses the relays; `database` is the address of its database.
-    ///
-    /// # Panics
-    /// When `database` is not an address of [`Postgres::create_database`].
-    #[must_use]
     pub fn variables(&self, database: &str) -> [(&'static str, String); 3] {
         let (server, name) = database.rsplit_once('/').expect("an address ends in a name");
         let (host, _) = server.rsplit_once(':').expect("an address has a port");

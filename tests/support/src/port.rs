@@ -14,10 +14,6 @@ const PORTS: Range<u16> = 20_000..30_000;
 ///
 /// Another program may take it before the caller does: a caller that starts a server on it tries again with
 /// another port.
-///
-/// # Panics
-/// When all ports from 20000 to 29999 are taken.
-#[must_use]
 pub fn free_port() -> u16 {
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     // A random start keeps test processes that run side by side out of each other's way.

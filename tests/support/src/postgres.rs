@@ -41,9 +41,6 @@ server!(Postgres);
 
 impl Postgres {
     /// Starts a server with the given settings on top (`("synchronous_standby_names", "*")`, …).
-    ///
-    /// # Panics
-    /// When PostgreSQL is not installed or does not start; shows its output.
     #[must_use]
     pub fn start(options: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
@@ -53,10 +50,6 @@ impl Postgres {
 
     /// As [`Postgres::start`], with a folder of its data (`pg_wal`, `base`) on a disk of its own of so
     /// many mebibytes.
-    ///
-    /// # Panics
-    /// As [`Postgres::start`], and where mounting is not permitted: that needs root.
-    #[must_use]
     pub fn start_on_small_disk(
         part: &str,
         mebibytes: u32,
@@ -109,7 +102,6 @@ impl Postgres {
 
     /// Creates an empty database with a name of its own and gives its address:
     /// `postgres://app@127.0.0.1:PORT/NAME`.
-    #[must_use]
     pub fn create_database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.psql("postgres", &format!("CREATE DATABASE {name}"));
@@ -120,9 +112,6 @@ impl Postgres {
     ///
     /// From then on this server keeps whatever the standby has not received, even when the standby
     /// is killed or dropped: a test that writes much afterwards has a server of its own.
-    ///
-    /// # Panics
-    /// When this server does not run, or the standby does not start; shows their output.
     #[must_use]
     pub fn standby(&self) -> Standby {
         let slot = format!("standby_{}", self.standbys.fetch_add(1, Ordering::Relaxed));
@@ -131,9 +120,6 @@ impl Postgres {
 
     /// Runs SQL in `database` (a name or an address of [`Postgres::create_database`]) and gives the
     /// rows, one a line, columns separated by `|`.
-    ///
-    /// # Panics
-    /// When a statement fails, or none answers within a minute.
     pub fn psql(&self, database: &str, sql: &str) -> String {
         let address = match database.contains("://") {
             true => database.to_owned(),

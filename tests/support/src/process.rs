@@ -73,10 +73,6 @@ impl Process {
     }
 
     /// The process id, for a look into `/proc`.
-    ///
-    /// # Panics
-    /// When the program cannot be started within 30 seconds.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.watched
             .wait_for(SIGNAL_TIMEOUT, |progress| progress.pid)
@@ -84,15 +80,11 @@ impl Process {
     }
 
     /// All lines printed up to now, on either stream.
-    #[must_use]
     pub fn output(&self) -> String {
         self.watched.look(|progress| progress.lines.join("\n"))
     }
 
     /// The first line, from the start of the program on, that `wanted` accepts.
-    ///
-    /// # Panics
-    /// When there is none within `timeout`, or when the program ends without one.
     pub fn wait_for_line(&self, wanted: impl FnMut(&str) -> bool, timeout: Duration) -> String {
         self.find_line(wanted, timeout).unwrap_or_else(|problem| panic!("{problem}"))
     }
@@ -120,9 +112,6 @@ impl Process {
     /// Waits until the program has ended and all its output is there.
     ///
     /// The exit code is the one a shell gives: 128 + the signal's number after a signal.
-    ///
-    /// # Panics
-    /// When the program still runs after `timeout`.
     pub fn wait_exit(&self, timeout: Duration) -> i32 {
         self.watched
             .wait_for(timeout, |progress| progress.exit_code.filter(|_| progress.output_ended))
@@ -130,7 +119,6 @@ impl Process {
     }
 
     /// Whether the program has not ended yet. A paused one has not.
-    #[must_use]
     pub fn is_running(&self) -> bool {
         self.watched.look(|progress| progress.exit_code.is_none())
     }
@@ -158,9 +146,6 @@ impl Process {
 
     /// Sends the signal called `name` (`HUP`, `INT`, …) and returns when it has been sent. `KILL`,
     /// `STOP` and `CONT` go to the children too. Does nothing to a program that has ended.
-    ///
-    /// # Panics
-    /// When the signal cannot be sent within 30 seconds.
     pub fn signal(&self, name: &str) {
         // One at a time, so that the next report is about this signal.
         let _turn = self.signalling.lock().unwrap_or_else(PoisonError::into_inner);

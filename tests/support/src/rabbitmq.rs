@@ -34,18 +34,12 @@ server!(RabbitMq);
 
 impl RabbitMq {
     /// Starts a broker without plugins.
-    ///
-    /// # Panics
-    /// When RabbitMQ is not installed or does not start; shows its output.
     #[must_use]
     pub fn start() -> Self {
         Self::run("amqp", Folder::new(), |port| format!("listeners.tcp.1 = 127.0.0.1:{port}\n"))
     }
 
     /// Starts a broker that takes encrypted connections only.
-    ///
-    /// # Panics
-    /// As [`RabbitMq::start`].
     #[must_use]
     pub fn start_encrypted(certificates: &Certificates) -> Self {
         let folder = Folder::new();
@@ -98,22 +92,17 @@ impl RabbitMq {
     }
 
     /// Where clients connect: `amqp://127.0.0.1:PORT`, or `amqps://` if it is encrypted.
-    #[must_use]
     pub fn url(&self) -> String {
         format!("{}://127.0.0.1:{}", self.scheme, self.port())
     }
 
     /// A new name for a queue.
-    #[must_use]
     pub fn fresh_name(&self) -> String {
         format!("test-{}", self.names.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Runs `rabbitmqctl` with these arguments (`["list_queues", "name", "messages"]`) and gives what it
     /// prints. Takes seconds.
-    ///
-    /// # Panics
-    /// When the broker cannot be reached or does not answer within a minute.
     pub fn control(&self, arguments: &[&str]) -> String {
         run(self.server.folder(), &as_broker(&[&["rabbitmqctl", "-q"], arguments].concat()))
     }

@@ -81,18 +81,12 @@ server!(Redis);
 
 impl Redis {
     /// Starts a server with the given lines of redis.conf on top (`("maxmemory", "2mb")`, …).
-    ///
-    /// # Panics
-    /// When Redis is not installed or does not start; shows its output.
     #[must_use]
     pub fn start(options: &[(&str, &str)]) -> Self {
         Self::start_with(options, &Access::default())
     }
 
     /// As [`Redis::start`], for those who have access only.
-    ///
-    /// # Panics
-    /// As [`Redis::start`].
     #[must_use]
     pub fn start_with(options: &[(&str, &str)], access: &Access) -> Self {
         let configuration = |port| configuration(port, options, access);
@@ -131,10 +125,6 @@ impl Redis {
     }
 
     /// The number of a database that no test uses yet.
-    ///
-    /// # Panics
-    /// When all 1,024 are in use.
-    #[must_use]
     pub fn fresh_db(&self) -> u32 {
         let database = self.databases.fetch_add(1, Ordering::Relaxed);
         assert!(database < DATABASES, "no database left: start another server for these tests");
@@ -144,9 +134,6 @@ impl Redis {
     /// Runs `redis-cli` with these arguments (`["-n", "3", "get", "key"]`) and gives what it prints.
     ///
     /// An error reply is printed like any other.
-    ///
-    /// # Panics
-    /// When the server cannot be reached or does not answer within a minute.
     pub fn cli(&self, arguments: &[&str]) -> String {
         self.try_cli(arguments).unwrap_or_else(|problem| panic!("{problem}"))
     }

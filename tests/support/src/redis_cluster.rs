@@ -28,9 +28,6 @@ impl RedisCluster {
 
     /// Starts the nodes and waits until the cluster is whole for each. With `replicas` each master
     /// has one.
-    ///
-    /// # Panics
-    /// When they do not start, or do not agree within a minute.
     #[must_use]
     pub fn start(access: &Access, replicas: bool) -> Self {
         let count = if replicas { 2 * Self::MASTERS } else { Self::MASTERS };
@@ -48,31 +45,22 @@ impl RedisCluster {
     }
 
     /// The nodes: the three masters of the start, then their replicas in the same order.
-    #[must_use]
     pub fn nodes(&self) -> &[Redis] {
         &self.nodes
     }
 
     /// The slot of a key.
-    ///
-    /// # Panics
-    /// When the first node does not answer.
-    #[must_use]
     pub fn slot_of(&self, key: &str) -> u16 {
         let slot = self.nodes[0].cli(&["cluster", "keyslot", key]);
         slot.parse().unwrap_or_else(|_| panic!("no slot: {slot}"))
     }
 
     /// Which of the three masters has had a slot from the start.
-    #[must_use]
     pub fn first_owner(&self, slot: u16) -> usize {
         usize::from(slot) * Self::MASTERS / SLOTS
     }
 
     /// Waits until the replica of a killed master has its place.
-    ///
-    /// # Panics
-    /// When it has not within a minute, or there is none.
     pub fn wait_until_replaced(&self, master: usize) {
         let replica = &self.nodes[Self::MASTERS + master];
         let promoted =
@@ -81,9 +69,6 @@ impl RedisCluster {
     }
 
     /// Waits until every node sees all slots served.
-    ///
-    /// # Panics
-    /// When they do not within a minute.
     pub fn wait_until_whole(&self) {
         let whole = |node: &Redis| {
             let nodes = node.cli(&["cluster", "nodes"]);
@@ -93,9 +78,6 @@ impl RedisCluster {
     }
 
     /// Begins to move a slot: requests for keys that `from` does not have are redirected to `to`.
-    ///
-    /// # Panics
-    /// When a node refuses.
     pub fn begin_move(&self, slot: u16, from: usize, to: usize) {
         let (from, to, slot) = (&self.nodes[from], &self.nodes[to], slot.to_string());
         done(&to.cli(&["cluster", "setslot", &slot, "importing", &id(from)]));
@@ -103,9 +85,6 @@ impl RedisCluster {
     }
 
     /// Moves the slot's keys and ends the move.
-    ///
-    /// # Panics
-    /// When a node refuses.
     pub fn end_move(&self, slot: u16, from: usize, to: usize) {
         let (slot, target) = (slot.to_string(), id(&self.nodes[to]));
         let port = self.nodes[to].port().to_string();

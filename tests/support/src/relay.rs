@@ -48,9 +48,6 @@ pub struct Relay {
 impl Relay {
     /// Relays to `port` on 127.0.0.1, where no server needs to listen yet: a client whose server
     /// cannot be reached is disconnected.
-    ///
-    /// # Panics
-    /// When no port is free.
     #[must_use]
     pub fn to(port: u16) -> Self {
         let listener = (0..PORT_ATTEMPTS).find_map(|_| listen(free_port()).ok());
@@ -70,7 +67,6 @@ impl Relay {
     }
 
     /// The port on 127.0.0.1 for clients. It stays the same whatever happens to the line.
-    #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -88,17 +84,11 @@ impl Relay {
 
     /// Keeps connections open and accepts new ones, but passes nothing on, the end of a connection
     /// included. Nothing is lost: [`Relay::heal`] delivers it, as TCP does after a short outage.
-    ///
-    /// # Panics
-    /// When the line was cut and another program has taken its port since.
     pub fn black_hole(&self) {
         self.open(|condition| condition.mode = Mode::BlackHole);
     }
 
     /// Ends a cut, a black hole and a delay.
-    ///
-    /// # Panics
-    /// When the line was cut and another program has taken its port since.
     pub fn heal(&self) {
         self.open(|condition| {
             condition.mode = Mode::Open;
@@ -124,7 +114,6 @@ impl Relay {
     }
 
     /// Whether the COMMIT to be struck has come.
-    #[must_use]
     pub fn has_struck(&self) -> bool {
         lock(&self.line.condition).strike.is_none()
     }

@@ -37,9 +37,6 @@ pub struct Server {
 
 impl Server {
     /// Starts a server in `folder`. `configure` writes the configuration for a port.
-    ///
-    /// # Panics
-    /// When the server does not start on any of five ports; shows its output.
     pub(crate) fn start(folder: Folder, recipe: Recipe, configure: impl Fn(u16)) -> Self {
         let mut problem = String::new();
         for _ in 0..PORT_ATTEMPTS {
@@ -56,23 +53,18 @@ impl Server {
     }
 
     /// The port on 127.0.0.1. It stays the same over a restart.
-    #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
     /// What the server has printed since it was last started, as far as it has been read: PostgreSQL answers a
     /// statement before its log line is here.
-    #[must_use]
     pub fn log(&self) -> String {
         self.process().output()
     }
 
     /// The first log line since the server was last started that `wanted` accepts. Signals of other
     /// threads wait meanwhile.
-    ///
-    /// # Panics
-    /// When there is none within `timeout`, or when the server ends without one.
     pub fn wait_for_log_line(&self, wanted: impl FnMut(&str) -> bool, timeout: Duration) -> String {
         self.process().wait_for_line(wanted, timeout)
     }
@@ -98,9 +90,6 @@ impl Server {
     }
 
     /// Kills what still runs, and starts the server again, on its port and with what it keeps on disk.
-    ///
-    /// # Panics
-    /// When it does not start; shows its output.
     pub fn restart(&self) {
         let mut process = self.process();
         process.kill();

@@ -52,7 +52,6 @@ impl Standby {
 
     /// The address here of the database that `primary_url` (of [`Postgres::create_database`]) names
     /// on the primary. It is here once the standby has caught up.
-    #[must_use]
     pub fn url(&self, primary_url: &str) -> String {
         let database = match primary_url.split_once("://") {
             Some((_, place)) => place.split_once('/').map_or("", |(_, database)| database),
@@ -63,10 +62,6 @@ impl Standby {
 
     /// Runs SQL here in `database`, as [`Postgres::psql`] does; the database's name and its address
     /// on the primary will do, too.
-    ///
-    /// # Panics
-    /// When a statement fails (before [`Standby::promote`] one that writes does), or none answers
-    /// within a minute.
     pub fn psql(&self, database: &str, sql: &str) -> String {
         self.server.psql(&self.url(database), sql)
     }
@@ -74,9 +69,6 @@ impl Standby {
     /// Stops showing what arrives: reads stay as they are, while the standby still receives (and
     /// acknowledging, for a synchronous primary). Ends with [`Standby::resume_replay`],
     /// [`Standby::promote`] and a restart.
-    ///
-    /// # Panics
-    /// When the standby does not answer, or has been promoted.
     pub fn pause_replay(&self) {
         self.psql("postgres", "SELECT pg_wal_replay_pause()");
         // The function only asks for it, and something may still be replayed meanwhile.
@@ -85,18 +77,12 @@ impl Standby {
     }
 
     /// Shows again what has arrived and what arrives.
-    ///
-    /// # Panics
-    /// When the standby does not answer, or has been promoted.
     pub fn resume_replay(&self) {
         self.psql("postgres", "SELECT pg_wal_replay_resume()");
     }
 
     /// Waits until reads here see all that the primary has flushed by now, that is everything that
     /// it has acknowledged.
-    ///
-    /// # Panics
-    /// When they do not within `timeout`, or when one of the servers does not answer.
     pub fn wait_until_caught_up(&self, timeout: Duration) {
         let wanted = self.server.psql(&self.primary, "SELECT pg_current_wal_flush_lsn()");
         // Empty, and not `t`, before anything has been replayed.
@@ -111,9 +97,6 @@ impl Standby {
 
     /// Makes a primary of it and waits until it can be written. What it has received and not yet
     /// replayed counts. The old primary is not stopped: kill it first.
-    ///
-    /// # Panics
-    /// When the standby does not answer within a minute, or has been promoted already.
     pub fn promote(&self) {
         // `t` when recovery has ended, `f` when it has not within these seconds.
         let promoted = self.psql("postgres", "SELECT pg_promote(true, 50)");

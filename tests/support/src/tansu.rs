@@ -18,9 +18,6 @@ server!(Tansu);
 
 impl Tansu {
     /// Starts a broker. `program` is the tansu to run (`make test-kafka` builds it).
-    ///
-    /// # Panics
-    /// When it does not start; shows its output.
     #[must_use]
     pub fn start(program: &Path) -> Self {
         let folder = Folder::new();

@@ -14,9 +14,6 @@ const TIMEOUT_SECONDS: &str = "60";
 ///
 /// Nothing of the caller's environment but `PATH` gets through: a developer's `PGHOST` must not lead
 /// a test to another server.
-///
-/// # Panics
-/// When the program fails or runs for more than a minute; shows its output.
 pub(crate) fn run(folder: &Path, command: &[OsString]) -> String {
     try_run(folder, command).unwrap_or_else(|problem| panic!("{problem}"))
 }

@@ -22,9 +22,6 @@ pub fn holds_within(timeout: Duration, mut condition: impl FnMut() -> bool) -> b
 }
 
 /// Waits until a condition holds; returns how long that took.
-///
-/// # Panics
-/// When it does not hold within `limit`; the message says `what`.
 pub async fn until(
     what: &str,
     limit: Duration,
