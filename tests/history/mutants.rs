@@ -20,21 +20,18 @@ async fn is_caught(
     by: &[&str],
     guard: Option<&str>,
 ) {
-    let name = patches.join("+");
+    let name = patches.join("_and_");
     let plan = Plan {
         seed: seed(),
         program: block_in_place(|| program(patches)),
-        name: name.clone(),
+        test: format!("mutants::{name}"),
         buyers: 16,
         warm: Duration::from_secs(6),
         expected: expected(faults),
         faults: faults.to_vec(),
         rounds: if faults.contains(&"redis_kill") { 4 } else { 1 },
     };
-    let test = name.replace('+', "_and_");
-    let replay =
-        format!("cargo test --features faults --test history -- mutants::{test} --nocapture");
-    let finished = run(&plan, &replay).await;
+    let finished = run(&plan).await;
     let mut caught: Vec<&str> = finished.violations.iter().map(|found| found.checker).collect();
     caught.sort_unstable();
     caught.dedup();

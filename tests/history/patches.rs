@@ -26,12 +26,14 @@ pub(crate) fn program(patches: &[&str]) -> PathBuf {
         .args(["build", "--locked", "--offline", "--bin", "seatlock", "--target-dir"])
         .arg(&target)
         .args(["--features", "faults,rabbitmq,kafka"])
+        // Three times smaller, and linked faster.
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
         .current_dir(&tree)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&build.stderr);
     assert!(build.status.success(), "{patches:?} does not compile, {REMEDY}:\n{said}");
-    let program = programs.join(patches.join("+"));
+    let program = programs.join(patches.join("_and_"));
     fs::copy(target.join("debug/seatlock"), &program).unwrap();
     program
 }

@@ -25,9 +25,9 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_seatlock");
 /// What to run.
 pub(crate) struct Plan {
     pub(crate) seed: u64,
-    /// The program, and a name for it in the record.
+    /// The test, for the command that repeats the run.
+    pub(crate) test: String,
     pub(crate) program: PathBuf,
-    pub(crate) name: String,
     pub(crate) buyers: usize,
     pub(crate) warm: Duration,
     /// Each once a round.
@@ -52,10 +52,10 @@ pub(crate) fn seed() -> u64 {
     asked.and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..1_000_000))
 }
 
-/// Runs it. `replay` is the command that runs it again.
-pub(crate) async fn run(plan: &Plan, replay: &str) -> Finished {
-    let name = &plan.name;
-    let file = format!("history-{}-{name}.jsonl", plan.seed);
+/// Runs it.
+pub(crate) async fn run(plan: &Plan) -> Finished {
+    let (seed, test) = (plan.seed, &plan.test);
+    let file = format!("history-{seed}-{}.jsonl", test.replace("::", "-"));
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(file);
     let world = World::start(&plan.program).await;
     let fixture = Arc::new(Fixture {
@@ -75,15 +75,14 @@ pub(crate) async fn run(plan: &Plan, replay: &str) -> Finished {
     let history = History::of(&fixture.recorder.events());
     let mut violations = checks::check(&history, &evidence);
     violations.extend(checks::coverage(&history, &evidence, &plan.expected));
-    let replay = format!("HISTORY_SEED={} {replay}", plan.seed);
-    let verdict = verdict(&fixture, &history, &violations, &replay);
-    eprintln!(
-        "{name}, seed {}: {} operations, {} audits, guards {:?}",
-        plan.seed,
-        history.ops.len(),
-        history.audits.len(),
-        evidence.guard_saves
+    let features = "faults,rabbitmq,kafka";
+    let replay = format!(
+        "HISTORY_SEED={seed} cargo test --features {features} --test history -- {test} --nocapture"
     );
+    let verdict = verdict(&fixture, &history, &violations, &replay);
+    let (ops, audits) = (history.ops.len(), history.audits.len());
+    let guards = &evidence.guard_saves;
+    eprintln!("{test}, seed {seed}: {ops} operations, {audits} audits, guards {guards:?}");
     Finished { evidence, violations, verdict }
 }
 

@@ -35,15 +35,14 @@ async fn half_a_minute_of_chaos_breaks_no_promise() {
     let plan = Plan {
         seed: seed(),
         program: PROGRAM.into(),
-        name: "unchanged".to_owned(),
+        test: "half_a_minute".to_owned(),
         buyers: 16,
         warm: Duration::from_secs(4),
         expected: expected(&faults),
         faults,
         rounds: 1,
     };
-    let replay = "cargo test --features faults --test history -- half_a_minute --nocapture";
-    let finished = run(&plan, replay).await;
+    let finished = run(&plan).await;
     assert!(finished.violations.is_empty(), "{}", finished.verdict);
     for (guard, saves) in &finished.evidence.guard_saves {
         let expected = guard == "row_lock" || *saves == 0;

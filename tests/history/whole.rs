@@ -12,14 +12,13 @@ async fn minutes_of_chaos_break_no_promise() {
     let plan = Plan {
         seed: seed(),
         program: PROGRAM.into(),
-        name: "unchanged".to_owned(),
+        test: "minutes_of_chaos".to_owned(),
         buyers: 20,
         warm: Duration::from_secs(5),
         expected: expected(&FAULTS),
         faults: FAULTS.to_vec(),
         rounds: rounds.unwrap_or(5),
     };
-    let replay = "cargo test --features faults --test history -- minutes_of_chaos --nocapture";
-    let finished = run(&plan, replay).await;
+    let finished = run(&plan).await;
     assert!(finished.violations.is_empty(), "{}", finished.verdict);
 }

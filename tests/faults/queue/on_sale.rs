@@ -1,5 +1,5 @@
 //! An on-sale through the queue: processes that serve and do not execute, workers that execute, and the
-//! queue between them, whichever it is.
+//! queue between them, which is the database's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,25 +14,6 @@ use crate::harness::{LONG, Scene, Service, Setup, blocking, until};
 
 use super::orders::{Ended, Order, Orders};
 
-/// Which queue a scenario runs on.
-#[derive(Clone)]
-pub(crate) struct Backend {
-    /// For the report.
-    pub(crate) name: &'static str,
-    /// `QUEUE_URL` and whatever else the queue needs.
-    pub(crate) variables: Vec<(String, String)>,
-    /// Whether it accepts requests while the primary is unavailable.
-    pub(crate) is_apart: bool,
-}
-
-impl Backend {
-    /// The service's own database.
-    pub(crate) fn database() -> Self {
-        let variables = vec![("QUEUE_URL".to_owned(), "db://".to_owned())];
-        Self { name: "db", variables, is_apart: false }
-    }
-}
-
 /// A worker logs this when a fault kills it.
 const KILLED: &str = "a fault: Kill";
 
@@ -41,21 +22,17 @@ pub(crate) struct OnSale {
     // Processes end before the servers they talk to.
     pub(crate) workers: Vec<Service>,
     pub(crate) scene: Scene,
-    pub(crate) backend: Backend,
     pub(crate) orders: Arc<Orders>,
     pub(crate) deaths: usize,
 }
 
 impl OnSale {
     /// Starts two processes that take requests and leave them to others; no workers yet.
-    pub(crate) async fn start(backend: Backend, setup: Setup) -> Self {
+    pub(crate) async fn start(setup: Setup) -> Self {
         let setup = setup.set("QUEUE_MODE", "prefer").set("QUEUE_CONSUME", "off");
         let setup = setup.set("DRAIN_DELAY", "200ms");
-        let variables = backend.variables.iter();
-        let setup = variables.fold(setup, |setup, (name, value)| setup.set(name, value));
-        let scene = setup.processes(2).start().await;
-        scene.inject(backend.name);
-        Self { workers: Vec::new(), scene, backend, orders: Arc::default(), deaths: 0 }
+        let scene = setup.set("QUEUE_URL", "db://").processes(2).start().await;
+        Self { workers: Vec::new(), scene, orders: Arc::default(), deaths: 0 }
     }
 
     /// Starts one more worker.

@@ -5,33 +5,39 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::harness::{LONG, Setup, blocking, until};
 
-use super::on_sale::{Backend, OnSale, seats};
+use super::on_sale::{OnSale, seats};
 use super::orders::{Order, first_come_first_served};
 use super::{customers, slowly};
 
-/// The short one.
-pub(super) async fn a_worker_dies_between_commit_and_settlement(backend: Backend) {
-    let setup = Setup::of("a worker dies before it settles").set("BATCH_MAX", "8");
-    let mut sale = OnSale::start(backend, setup).await;
-    let schedule = sale.scene.schedule(1, 60).await;
-    sale.add_worker(&[("SEATLOCK_FAULTS", "before_settle=kill@2")]).await;
-    sale.add_worker(&[]).await;
-    sale.crowd(customers((&schedule, 60), "a", 0..120, 3), 60, 2).await;
-    let died = async || !sale.workers[0].process.is_running();
-    until("a worker has died", LONG, died).await;
-    let ended = sale.end().await;
-    let repeated = sale.executed("repeated").await;
-    assert!(ended.iter().filter(|one| one.ended_as("succeeded")).count() > 10);
-    assert!(ended.iter().all(|one| !one.ended_as("expired")), "a request was lost");
-    let buried = sale.bury(String::new).await;
-    assert_eq!(buried, 1);
-    sale.scene.inject(&format!("death before the settlement, {repeated} of its deliveries again"));
-    sale.finish().await;
+pub(crate) mod smoke {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_worker_dies_between_commit_and_settlement() {
+        let setup = Setup::of("a worker dies before it settles").set("BATCH_MAX", "8");
+        let mut sale = OnSale::start(setup).await;
+        let schedule = sale.scene.schedule(1, 60).await;
+        sale.add_worker(&[("SEATLOCK_FAULTS", "before_settle=kill@2")]).await;
+        sale.add_worker(&[]).await;
+        sale.crowd(customers((&schedule, 60), "a", 0..120, 3), 60, 2).await;
+        let died = async || !sale.workers[0].process.is_running();
+        until("a worker has died", LONG, died).await;
+        let ended = sale.end().await;
+        let repeated = sale.executed("repeated").await;
+        assert!(ended.iter().filter(|one| one.ended_as("succeeded")).count() > 10);
+        assert!(ended.iter().all(|one| !one.ended_as("expired")), "a request was lost");
+        let buried = sale.bury(String::new).await;
+        assert_eq!(buried, 1);
+        sale.scene
+            .inject(&format!("death before the settlement, {repeated} of its deliveries again"));
+        sale.finish().await;
+    }
 }
 
-pub(super) async fn workers_die_again_and_again(backend: Backend) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_die_again_and_again() {
     let setup = Setup::of("workers die again and again").set("BATCH_MAX", "8");
-    let mut sale = OnSale::start(backend, setup.set("QUEUE_DEADLINE", "300s")).await;
+    let mut sale = OnSale::start(setup.set("QUEUE_DEADLINE", "300s")).await;
     let mut schedules = Vec::new();
     for _ in 0..3 {
         schedules.push(sale.scene.schedule(1, 60).await);
@@ -72,9 +78,10 @@ pub(super) async fn workers_die_again_and_again(backend: Backend) {
     sale.finish().await;
 }
 
-pub(super) async fn a_worker_stalls_for_longer_than_its_turn(backend: Backend) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_stalls_for_longer_than_its_turn() {
     let setup = Setup::of("a worker is stopped past its turn").set("BATCH_MAX", "8");
-    let mut sale = OnSale::start(backend, setup.set("QUEUE_DEADLINE", "300s")).await;
+    let mut sale = OnSale::start(setup.set("QUEUE_DEADLINE", "300s")).await;
     let schedule = sale.scene.schedule(1, 400).await;
     for _ in 0..2 {
         sale.add_worker(&[("SEATLOCK_FAULTS", &slowly(50))]).await;
@@ -108,9 +115,10 @@ async fn executed(worker: &Client) -> f64 {
     worker.metric("seatlock_queue_executed_total{result=\"done\"}").await
 }
 
-pub(super) async fn a_terminated_worker_settles_what_it_has_begun(backend: Backend) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminated_worker_settles_what_it_has_begun() {
     let setup = Setup::of("SIGTERM of a worker under load").set("BATCH_MAX", "8");
-    let mut sale = OnSale::start(backend, setup.set("QUEUE_DEADLINE", "300s")).await;
+    let mut sale = OnSale::start(setup.set("QUEUE_DEADLINE", "300s")).await;
     let schedule = sale.scene.schedule(1, 600).await;
     for _ in 0..2 {
         sale.add_worker(&[("SEATLOCK_FAULTS", &slowly(250))]).await;
