@@ -1,11 +1,12 @@
 //! Every guard switched off once, by a patch of `tests/mutants/`: the checker that is named here must fail. Where
 //! another guard stands behind the one that is off, the test reads the count of that one.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::task::block_in_place;
 
-use crate::checks::{C1, C2, C4, C5, C6, C7, C8, C10};
+use crate::checks::{C1, C2, C4, C5, C6, C7, C8, C10, C12};
 use crate::patches::program;
 use crate::run::{Plan, run, seed};
 use crate::smoke::expected;
@@ -13,7 +14,10 @@ use crate::smoke::expected;
 /// Faults of Redis alone: seat locks hide what is behind them, and without Redis they do not.
 const NO_REDIS: [&str; 2] = ["redis_kill", "redis_pause"];
 
-/// Runs with guards off, and checks that one of the checkers has failed, or that the guard behind has acted.
+/// How often a run that is too short is repeated, at most.
+const ATTEMPTS: u32 = 3;
+
+/// Runs with guards off, and checks that the guard behind has acted, or that one of the checkers has failed.
 async fn is_caught(
     patches: &'static [&'static str],
     faults: &[&'static str],
@@ -21,7 +25,7 @@ async fn is_caught(
     guard: Option<&str>,
 ) {
     let name = patches.join("_and_");
-    let plan = Plan {
+    let mut plan = Plan {
         seed: seed(),
         program: block_in_place(|| program(patches)),
         test: format!("mutants::{name}"),
@@ -31,19 +35,27 @@ async fn is_caught(
         faults: faults.to_vec(),
         rounds: if faults.contains(&"redis_kill") { 4 } else { 1 },
     };
-    let finished = run(&plan).await;
-    let mut caught: Vec<&str> = finished.violations.iter().map(|found| found.checker).collect();
-    caught.sort_unstable();
-    caught.dedup();
-    eprintln!("{name} is caught by {caught:?}, guards {:?}", finished.evidence.guard_saves);
-    let saved = guard.is_some_and(|guard| finished.evidence.guard_saves[guard] > 0);
-    let noticed = by.iter().any(|checker| caught.contains(checker));
-    assert!(saved || noticed, "{name} is not caught by {by:?} or {guard:?}\n{}", finished.verdict);
-    assert!(
-        guard.is_none() || saved,
-        "{guard:?} is behind the guard that is off, and has never acted\n{}",
-        finished.verdict
-    );
+    for attempt in 1.. {
+        plan.seed += 1;
+        let finished = run(&plan).await;
+        let caught: BTreeSet<&str> =
+            finished.violations.iter().map(|found| found.checker).collect();
+        let saves = &finished.evidence.guard_saves;
+        eprintln!("{name} is caught by {caught:?}, guards {saves:?}");
+        let is_caught = match guard {
+            Some(guard) => saves[guard] > 0,
+            None => by.iter().any(|checker| caught.contains(checker)),
+        };
+        if is_caught {
+            return;
+        }
+        // On a busy machine a run may be too short to show anything.
+        assert!(
+            attempt < ATTEMPTS && caught.contains(C12),
+            "{name} is not caught by {by:?} or {guard:?}\n{}",
+            finished.verdict
+        );
+    }
 }
 
 /// One test for each mutant.
