@@ -42,7 +42,7 @@ test: ## every test, against real servers (installs the servers it needs where t
 test-deploy: ## manifests, compose.yaml, Dockerfile and systemd unit: built, validated, and judged by the program
 	scripts/test-deploy
 
-test-history: ## chaos for minutes, and every mutant (about ten minutes; HISTORY_SEED and HISTORY_ROUNDS choose)
+test-history: ## chaos for minutes, and every mutant (half an hour; HISTORY_SEED and HISTORY_ROUNDS choose)
 	scripts/install-test-servers
 	$(CARGO) test --locked --features faults,$(QUEUES) --test history -- --test-threads 2 --nocapture
 

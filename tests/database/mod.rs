@@ -1,4 +1,4 @@
-//! A separate connection to the database under test: plain SQL, a dump, and the audit.
+//! The database without the service: plain SQL, a dump, and the audit.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,14 +13,14 @@ use seatlock::store::{AuditPace, AuditScope, Store};
 use seatlock::telemetry::metrics::Metrics;
 use tokio::sync::mpsc;
 
-/// Tables that a running service changes without a request.
-const RESTLESS: [&str; 3] = ["heartbeat", "outage", "queue_worker"];
+/// Tables whose rows change while an idle service runs.
+const VOLATILE_TABLES: [&str; 3] = ["heartbeat", "outage", "queue_worker"];
 
 /// A separate connection to the database under test.
 pub(crate) struct Database {
     connection: DatabaseConnection,
     postgres: bool,
-    /// The variable of the service that names it.
+    /// The variable that names it to the service.
     variable: (String, String),
 }
 
@@ -87,7 +87,7 @@ impl Database {
         };
         let mut dump = String::new();
         for table in self.column::<String>(tables).await {
-            if RESTLESS.contains(&table.as_str()) {
+            if VOLATILE_TABLES.contains(&table.as_str()) {
                 continue;
             }
             let mut rows = self.column::<String>(&self.rows_as_text(&table).await).await;
@@ -119,7 +119,7 @@ impl Database {
         self.try_violations(scope).await.unwrap()
     }
 
-    /// The violations that an audit finds, in order; an error if the database becomes unavailable meanwhile.
+    /// What an audit finds, in order; an error if the database becomes unavailable.
     pub(crate) async fn try_violations(
         &self,
         scope: AuditScope,

@@ -1,5 +1,5 @@
 //! Backups of the database: made while seats are being sold, and restored when it is lost. What was acknowledged
-//! before the backup began is there, selling goes on, and whoever remembers the lost history is told the new one.
+//! before the backup is stored, seats are sold, and clients that remember the lost history get the new one.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use test_support::Postgres;
 use crate::client::{Answer, Client};
 use crate::crowd::Crowd;
 use crate::database::Database;
-use crate::harness::{LONG, Scene, Setup, calmly, until};
+use crate::harness::{LONG, Scene, Setup, blocking, until};
 use crate::rolling::verify;
 
 /// What there was at the time of a backup and shortly afterwards, when everything was lost.
@@ -28,11 +28,10 @@ async fn back_up<T>(name: &'static str, backup: impl FnOnce(&Scene) -> T) -> (Sc
     let scene = Setup::of(name).own_postgres(&[]).set("OUTAGE_GRACE", "1s").start().await;
     let schedule = scene.schedule(1, 80).await;
     let crowd = Crowd::of(&scene, 12, &schedule, 80);
-    until("selling", LONG, async || scene.ledger.told("200") > 40).await;
+    scene.sells(40).await;
     let before = scene.ledger.bookings();
-    let backup = calmly(|| backup(&scene));
-    let told = scene.ledger.told("200");
-    until("selling on", LONG, async || scene.ledger.told("200") > told + 40).await;
+    let backup = blocking(|| backup(&scene));
+    scene.sells(40).await;
     crowd.stop().await;
     let client = scene.client(0);
     let map = client.map(&schedule, "seats").await;
@@ -49,9 +48,9 @@ fn version_of(map: &Answer) -> i64 {
 async fn serve(scene: &mut Scene, postgres: &Postgres, url: String) {
     scene.services[0].process.kill();
     scene.url = url;
-    scene.database_line.lead_to(postgres.port());
-    scene.database_line.cut();
-    scene.database_line.heal();
+    scene.network.postgres.lead_to(postgres.port());
+    scene.network.postgres.cut();
+    scene.network.postgres.heal();
     scene.relaunch(0, &[]).await;
 }
 
@@ -69,14 +68,15 @@ async fn check(scene: &Scene, lost: &Lost) {
     // Ids of the lost history are not given again.
     let next = client.schedule(&[("B", 1, 2)], Value::Null).await;
     assert!(next.parse::<i64>().unwrap() > schedule.parse::<i64>().unwrap() + 1_000, "{next}");
-    // Selling goes on: every free seat once.
+    // Every free seat can be sold once.
     let over = "SELECT count(*) FROM hold WHERE status = 0";
     until("all holds have ended", LONG, async || database.number(over).await == 0).await;
     assert!(scene.sell_the_rest(&database).await > 0);
     assert!(verify(scene, &[]).contains(" 0 violations"));
 }
 
-/// Somebody who comes back with what the lost history has told gets the map as it is now. Gives its tag.
+/// Checks that a client that asks with tags and versions of the lost history gets the map of the new one.
+/// Returns its tag.
 async fn remembers_nothing(client: &Client, database: &Database, lost: &Lost) -> String {
     let path = format!("/api/v1/schedules/{}/seats", lost.schedule);
     let again = client.request(Method::GET, &path).header("if-none-match", &lost.tag);
@@ -111,16 +111,16 @@ pub(crate) mod smoke {
     async fn a_dump_restored_elsewhere_has_what_was_acknowledged_before_it() {
         let dump = |scene: &Scene| scene.primary.dump(&scene.url);
         let (mut scene, dump, mut lost) = back_up("pg_dump, restored twice", dump).await;
-        calmly(|| scene.primary.kill());
-        let server = calmly(|| Postgres::start(&[]));
-        let url = calmly(|| server.restore(&dump));
+        blocking(|| scene.primary.kill());
+        let server = blocking(|| Postgres::start(&[]));
+        let url = blocking(|| server.restore(&dump));
         serve(&mut scene, &server, url).await;
         check(&scene, &lost).await;
         // The restored database is lost, too, or it was the wrong one: the same dump on another server.
         let map = scene.client(0).map(&lost.schedule, "seats").await;
         (lost.tag, lost.version) = (map.header("etag").unwrap().to_owned(), version_of(&map));
-        let another = calmly(|| Postgres::start(&[]));
-        let url = calmly(|| another.restore(&dump));
+        let another = blocking(|| Postgres::start(&[]));
+        let url = blocking(|| another.restore(&dump));
         serve(&mut scene, &another, url).await;
         let tag =
             remembers_nothing(&scene.client(0), &Database::postgres(&scene.url).await, &lost).await;
@@ -134,11 +134,11 @@ pub(crate) mod smoke {
     async fn a_dump_restored_on_the_same_server_is_another_history() {
         let dump = |scene: &Scene| scene.primary.dump(&scene.url);
         let (mut scene, dump, lost) = back_up("pg_dump, restored in place", dump).await;
-        let url = calmly(|| scene.primary.restore(&dump));
+        let url = blocking(|| scene.primary.restore(&dump));
         let port = scene.primary.port();
         scene.services[0].process.kill();
         scene.url = url;
-        scene.database_line.lead_to(port);
+        scene.network.postgres.lead_to(port);
         scene.relaunch(0, &[]).await;
         check(&scene, &lost).await;
         scene.inject("a dump under load, restored into another database of the server");
@@ -149,8 +149,8 @@ pub(crate) mod smoke {
     async fn a_base_backup_recovered_has_what_was_acknowledged_before_it() {
         let copy = |scene: &Scene| scene.primary.base_backup();
         let (mut scene, backup, lost) = back_up("pg_basebackup", copy).await;
-        calmly(|| scene.primary.kill());
-        let server = calmly(|| Postgres::recover(backup));
+        blocking(|| scene.primary.kill());
+        let server = blocking(|| Postgres::recover(backup));
         let url = server.address_of(&scene.url);
         serve(&mut scene, &server, url).await;
         check(&scene, &lost).await;

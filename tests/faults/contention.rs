@@ -1,4 +1,4 @@
-//! Many customers at once: one seat, overlapping seats, one key on two processes.
+//! Many simultaneous customers: one seat, overlapping seats, one key on two processes.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::client::{Answer, taking};
 use crate::crowd::Crowd;
-use crate::harness::{Scene, Setup, calmly};
+use crate::harness::{FAILURES, Scene, Setup, blocking};
 
-/// Five hundred customers of both processes ask for the same seats at once; one gets them.
+/// Five hundred customers of both processes ask for the same seats at the same time; one gets them.
 async fn rush(scene: &Scene, schedule: &str, label: &str) {
     let clients: Vec<_> = (0..500).map(|number| scene.client(number % 2)).collect();
     let orders = clients
@@ -38,8 +38,8 @@ pub(crate) mod smoke {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn t01_five_hundred_customers_of_one_seat() {
-        let scene = Setup::of("T01 500 customers, one seat").processes(2).start().await;
+    async fn five_hundred_customers_of_one_seat() {
+        let scene = Setup::of("500 customers, one seat").processes(2).start().await;
         let schedule = scene.schedule(1, 4).await;
         for seat in 1..=3 {
             rush(&scene, &schedule, &format!("A-1-{seat}")).await;
@@ -53,40 +53,36 @@ pub(crate) mod smoke {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn t02_overlapping_seats_in_any_order() {
-        let scene = Setup::of("T02 overlapping seats").processes(2).start().await;
+    async fn overlapping_seats_in_any_order() {
+        let scene = Setup::of("overlapping seats").processes(2).start().await;
         let schedule = scene.schedule(1, 12).await;
         let crowd = Crowd::of(&scene, 60, &schedule, 12);
         tokio::time::sleep(Duration::from_secs(6)).await;
         crowd.stop().await;
         scene.inject("60 customers in 12 seats for 6 s");
-        assert!(scene.ledger.told("seats_unavailable") > 100, "nobody met");
-        assert!(scene.ledger.told("200") > 12, "nothing was given back and sold again");
-        let failures =
-            ["dependency_unavailable", "overloaded", "unknown", "no answer", "read_only"];
-        for failure in failures {
-            assert_eq!(scene.ledger.told(failure), 0, "{failure}");
-        }
+        assert!(scene.ledger.count("seats_unavailable") > 100, "no conflict");
+        assert!(scene.ledger.count("200") > 12, "nothing was given back and sold again");
+        scene.never(&FAILURES);
         let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
-        let deadlocks = calmly(|| scene.primary.psql(&scene.url, sql));
+        let deadlocks = blocking(|| scene.primary.psql(&scene.url, sql));
         assert_eq!(deadlocks, "0");
         scene.finish().await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn t03_losers_of_a_hot_seat_reach_the_database_only_without_redis() {
-        let scene = Setup::of("T03 losers of a hot seat").processes(2).start().await;
+    async fn losers_of_a_hot_seat_reach_the_database_only_without_redis() {
+        let scene = Setup::of("losers of a hot seat").processes(2).start().await;
         let schedule = scene.schedule(1, 4).await;
         let refused = "seatlock_commands_total{kind=\"book\",outcome=\"refused\"}";
         rush_without_keys(&scene, &schedule, "A-1-1").await;
         let with_locks = scene.metric(refused).await;
         assert!(with_locks < 250.0, "{with_locks} losers reached the database");
-        calmly(|| scene.redis.kill());
+        blocking(|| scene.redis.kill());
         rush_without_keys(&scene, &schedule, "A-1-2").await;
         let without = scene.metric(refused).await - with_locks;
         // Answered by their batches, until the map knows the winner.
-        assert!(without > with_locks, "the locks kept nobody from the database");
-        calmly(|| scene.redis.restart());
+        assert!(without > with_locks, "the locks kept no request from the database");
+        blocking(|| scene.redis.restart());
         scene.inject(&format!(
             "two rushes of 500; {with_locks} losers in the database with Redis, {without} without"
         ));
@@ -94,8 +90,8 @@ pub(crate) mod smoke {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn t29_one_key_fifty_times_on_two_processes() {
-        let scene = Setup::of("T29 one key x50").processes(2).start().await;
+    async fn one_key_fifty_times_on_two_processes() {
+        let scene = Setup::of("one key x50").processes(2).start().await;
         let schedule = scene.schedule(1, 6).await;
         let clients: Vec<_> = (0..50).map(|number| scene.client(number % 2)).collect();
         for round in 1..=5 {

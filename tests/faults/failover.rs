@@ -5,19 +5,19 @@ use std::time::Duration;
 use test_support::Standby;
 
 use crate::crowd::Crowd;
-use crate::harness::{LONG, SLACK, Scene, Setup, calmly, until};
+use crate::harness::{LONG, SLACK, Scene, Setup, blocking, until};
 
 const TAKEN: Duration = Duration::from_secs(5);
 
 /// A primary with a standby that has everything, and processes that have sold something.
 async fn with_standby(name: &'static str) -> (Scene, Standby, String) {
     let scene = Setup::of(name).own_postgres(&[]).processes(2).start().await;
-    let standby = calmly(|| scene.primary.standby());
+    let standby = blocking(|| scene.primary.standby());
     let schedule = scene.schedule(1, 40).await;
     let crowd = Crowd::of(&scene, 12, &schedule, 40);
-    until("selling", LONG, async || scene.ledger.told("200") > 20).await;
+    scene.sells(20).await;
     crowd.stop().await;
-    calmly(|| standby.wait_until_caught_up(LONG));
+    blocking(|| standby.wait_until_caught_up(LONG));
     (scene, standby, schedule)
 }
 
@@ -39,39 +39,37 @@ async fn both_sell(scene: &Scene, schedule: &str) -> Duration {
 
 /// Sends both processes to another server, over new connections.
 fn send_to(scene: &Scene, port: u16) {
-    scene.database_line.lead_to(port);
-    scene.database_line.cut();
-    scene.database_line.heal();
+    scene.network.postgres.lead_to(port);
+    scene.network.postgres.cut();
+    scene.network.postgres.heal();
 }
 
 fn sold(standby: &Standby, scene: &Scene) -> String {
-    calmly(|| standby.psql(&scene.url, "SELECT count(*) FROM booking"))
+    blocking(|| standby.psql(&scene.url, "SELECT count(*) FROM booking"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t20_a_standby_is_promoted_and_the_old_primary_returns() {
-    let (mut scene, standby, schedule) = with_standby("T20 failover, old primary returns").await;
+async fn a_standby_is_promoted_and_the_old_primary_returns() {
+    let (mut scene, standby, schedule) = with_standby("failover, old primary returns").await;
     let read_only = "ALTER SYSTEM SET default_transaction_read_only = on";
-    calmly(|| scene.primary.psql("postgres", read_only));
-    calmly(|| scene.primary.kill());
-    calmly(|| standby.promote());
+    blocking(|| scene.primary.psql("postgres", read_only));
+    blocking(|| scene.primary.kill());
+    blocking(|| standby.promote());
     send_to(&scene, standby.port());
     let failed_over = both_sell(&scene, &schedule).await;
     assert!(failed_over < TAKEN + SLACK, "selling again after {failed_over:?}");
     let crowd = Crowd::of(&scene, 12, &schedule, 40);
-    let before = scene.ledger.told("200");
-    until("selling on the new primary", LONG, async || scene.ledger.told("200") > before + 20)
-        .await;
+    scene.sells(20).await;
     crowd.stop().await;
 
-    // The old primary: first it only reads, then somebody lets it write again.
-    calmly(|| scene.primary.restart());
+    // The old primary: first it is read-only, then it accepts writes again.
+    blocking(|| scene.primary.restart());
     let there = "SELECT count(*) FROM booking";
-    let stays = calmly(|| scene.primary.psql(&scene.url, there));
+    let stays = blocking(|| scene.primary.psql(&scene.url, there));
     let on_new = sold(&standby, &scene);
     for sql in ["SELECT 1", "ALTER SYSTEM RESET default_transaction_read_only"] {
-        calmly(|| scene.primary.psql("postgres", sql));
-        calmly(|| scene.primary.psql("postgres", "SELECT pg_reload_conf()"));
+        blocking(|| scene.primary.psql("postgres", sql));
+        blocking(|| scene.primary.psql("postgres", "SELECT pg_reload_conf()"));
         send_to(&scene, scene.primary.port());
         for number in 0..2 {
             let client = scene.client(number);
@@ -83,7 +81,7 @@ async fn t20_a_standby_is_promoted_and_the_old_primary_returns() {
             }
         }
         assert_eq!(
-            calmly(|| scene.primary.psql(&scene.url, there)),
+            blocking(|| scene.primary.psql(&scene.url, there)),
             stays,
             "sold on a lost history"
         );
@@ -100,23 +98,23 @@ async fn t20_a_standby_is_promoted_and_the_old_primary_returns() {
     scene.finish().await;
 }
 
-/// A planned switch: the old primary is fenced by making it read-only, and goes on answering. Nobody closes a
-/// connection; the service must leave by itself.
+/// A planned switch: the old primary is made read-only and still answers. No connection is closed; the service must
+/// leave it without help.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t20_connections_to_a_demoted_primary_are_given_up() {
-    let (mut scene, standby, schedule) = with_standby("T20 switchover without a cut").await;
+async fn connections_to_a_demoted_primary_are_given_up() {
+    let (mut scene, standby, schedule) = with_standby("switchover without a cut").await;
     let crowd = Crowd::of(&scene, 6, &schedule, 40);
-    calmly(|| {
+    blocking(|| {
         scene.primary.psql("postgres", "ALTER SYSTEM SET default_transaction_read_only = on")
     });
-    calmly(|| scene.primary.psql("postgres", "SELECT pg_reload_conf()"));
+    blocking(|| scene.primary.psql("postgres", "SELECT pg_reload_conf()"));
     for number in 0..2 {
         let refused = |ready: &crate::client::Answer| ready.body.contains("write database");
         scene.client(number).wait_until("/readyz", refused).await;
     }
-    calmly(|| standby.wait_until_caught_up(LONG));
-    calmly(|| standby.promote());
-    scene.database_line.lead_to(standby.port());
+    blocking(|| standby.wait_until_caught_up(LONG));
+    blocking(|| standby.promote());
+    scene.network.postgres.lead_to(standby.port());
     let switched = both_sell(&scene, &schedule).await;
     assert!(switched < TAKEN + SLACK, "selling again after {switched:?}");
     crowd.stop().await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::database::Database;
-use crate::harness::{Setup, calmly};
+use crate::harness::{Setup, blocking};
 
 /// How many requests are sent.
 const REQUESTS: usize = 3_000;
@@ -90,8 +90,8 @@ async fn refused(client: &Client, schedule: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t34_nonsense_leaves_no_trace() {
-    let scene = Setup::of("T34 nonsense").start().await;
+async fn nonsense_leaves_no_trace() {
+    let scene = Setup::of("nonsense").start().await;
     let client = scene.client(0);
     let schedule = scene.schedule(1, 1).await;
     assert!(scene.ledger.book(&client, &schedule, &["A-1-1"]).await.is_some());
@@ -103,7 +103,7 @@ async fn t34_nonsense_leaves_no_trace() {
     }
     assert_eq!(database.dump().await, before, "nonsense has left a trace");
     scene.until_no_locks(crate::harness::SLACK).await;
-    assert_eq!(calmly(|| scene.redis.cli(&["dbsize"])), "0");
+    assert_eq!(blocking(|| scene.redis.cli(&["dbsize"])), "0");
     let output = scene.services[0].process.output();
     assert!(!output.contains("panicked"), "{output}");
     scene.inject(&format!(

@@ -1,4 +1,4 @@
-//! One scenario: its servers and the lines to them, processes of the service, and the audit at the end.
+//! One scenario: its servers and the network to them, processes of the service, and the audit at the end.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -7,21 +7,27 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::Value;
-use test_support::{Process, Redis, Relay, free_port};
+pub(crate) use test_support::until;
+use test_support::{Network, Process, Redis, free_port};
+use tokio::task::JoinHandle;
 
-use crate::client::Client;
+use crate::client::{Answer, Client};
 use crate::database::Database;
 use crate::ledger::Ledger;
 pub(crate) use crate::setup::{Primary, Setup};
 
-/// Longer than anything here takes on a loaded machine.
+/// More than anything takes here on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(90);
 
-/// What a busy machine adds to a time that was promised.
+/// Added to a promised time for a busy machine.
 pub(crate) const SLACK: Duration = Duration::from_secs(2);
 
-/// Does what blocks, such as waiting for a server.
-pub(crate) fn calmly<T>(work: impl FnOnce() -> T) -> T {
+/// Answers that no customer gets while the database works.
+pub(crate) const FAILURES: [&str; 5] =
+    ["dependency_unavailable", "overloaded", "unknown", "no answer", "read_only"];
+
+/// Runs what blocks, such as waiting for a server.
+pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     tokio::task::block_in_place(work)
 }
 
@@ -38,10 +44,9 @@ pub(crate) struct Scene {
     pub(crate) began: Instant,
     pub(crate) services: Vec<Service>,
     pub(crate) variables: Vec<(String, String)>,
-    /// The database, past its line.
+    /// The database, without the relay.
     pub(crate) url: String,
-    pub(crate) database_line: Relay,
-    pub(crate) redis_line: Relay,
+    pub(crate) network: Network,
     pub(crate) primary: Primary,
     pub(crate) redis: Arc<Redis>,
     pub(crate) ledger: Arc<Ledger>,
@@ -80,9 +85,7 @@ impl Scene {
             if !self.services[number].process.is_running() {
                 self.start_again(number);
             }
-            let client = &self.services[number].client;
-            let answer = client.try_send(client.request(Method::GET, "/readyz")).await;
-            all &= answer.is_some_and(|answer| answer.status == 200);
+            all &= self.services[number].is_ready().await;
         }
         all
     }
@@ -100,22 +103,18 @@ impl Scene {
 
     /// Starts the program with these arguments, on this port.
     pub(crate) fn spawn_as(&self, arguments: &[&str], port: u16, more: &[(&str, &str)]) -> Process {
-        let (host, name) = self.url.rsplit_once('/').unwrap();
-        let (host, _) = host.rsplit_once(':').unwrap();
-        let line = format!("{host}:{}/{name}", self.database_line.port());
-        let (redis, bind) = (self.redis_line.port().to_string(), format!("127.0.0.1:{port}"));
+        let (network, bind) = (self.network.variables(&self.url), format!("127.0.0.1:{port}"));
+        let network = network.iter().map(|(name, value)| (*name, value.as_str()));
         let usual = [
-            ("WRITE_DB_URL", line.as_str()),
-            ("REDIS_HOST", "127.0.0.1"),
-            ("REDIS_PORT", &redis),
-            ("BIND", &bind),
+            ("BIND", bind.as_str()),
             ("LOG_FORMAT", "text"),
             ("HTTP_WORKERS", "2"),
             ("OUTAGE_GRACE", "10s"),
         ];
         let ours = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         // The last of a name counts.
-        let variables: Vec<_> = usual.into_iter().chain(ours).chain(more.iter().copied()).collect();
+        let usual = network.chain(usual);
+        let variables: Vec<_> = usual.chain(ours).chain(more.iter().copied()).collect();
         let program = std::iter::once(env!("CARGO_BIN_EXE_seatlock"));
         let command: Vec<_> = program.chain(arguments.iter().copied()).map(Into::into).collect();
         Process::spawn_command(&command, &variables)
@@ -131,7 +130,7 @@ impl Scene {
         self.client(0).schedule(&[("A", rows, seats)], Value::Null).await
     }
 
-    /// Says what is being done to the system.
+    /// Notes an injected fault for the report.
     pub(crate) fn inject(&self, what: &str) {
         self.injected.lock().unwrap().push(what.to_owned());
     }
@@ -147,18 +146,35 @@ impl Scene {
 
     /// Waits until no seat lock stands in Redis.
     pub(crate) async fn until_no_locks(&self, limit: Duration) {
-        let end = Instant::now() + limit;
-        loop {
-            let keys = calmly(|| self.redis.cli(&["--scan", "--pattern", "*:seat:*"]));
-            if keys.is_empty() {
-                return;
-            }
-            assert!(Instant::now() < end, "{}: locks without an owner: {keys}", self.name);
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        let scan = || blocking(|| self.redis.cli(&["--scan", "--pattern", "*:seat:*"]));
+        until("no seat lock is left", limit, async || scan().is_empty()).await;
+    }
+
+    /// Waits until more than so many further seats have been sold; returns how long that took.
+    pub(crate) async fn sells(&self, more: u64) -> Duration {
+        let before = self.ledger.count("200");
+        until("selling", LONG, async || self.ledger.count("200") > before + more).await
+    }
+
+    /// Checks that no customer got any of these answers.
+    pub(crate) fn never(&self, answers: &[&str]) {
+        for answer in answers {
+            assert_eq!(self.ledger.count(answer), 0, "{answer}");
         }
     }
 
-    /// Ends the scenario: every fate is found out, the tables are audited, and every free seat is sold once.
+    /// Starts a booking of one seat under a key of its own.
+    pub(crate) fn order(
+        &self,
+        client: Client,
+        schedule: &str,
+        seat: &'static str,
+    ) -> JoinHandle<Option<Answer>> {
+        let (ledger, schedule) = (Arc::clone(&self.ledger), schedule.to_owned());
+        tokio::spawn(async move { ledger.book(&client, &schedule, &[seat]).await })
+    }
+
+    /// Ends the scenario: every outcome is found out, the tables are audited, and every free seat is sold once.
     pub(crate) async fn finish(self) {
         let client = self.client(0);
         client.wait_until("/readyz", |answer| answer.body.contains("\"ok\"")).await;
@@ -175,15 +191,15 @@ impl Scene {
         self.report(&format!("held; {sold} free seats sold afterwards"));
     }
 
-    /// What was acknowledged is there, and nothing else is.
+    /// Checks that all acknowledged bookings are stored, and no others.
     pub(crate) async fn compare(&self, database: &Database) {
         let ids = "SELECT schedule_id || '-' || replace(id::text, '-', '') FROM booking";
         let stored: BTreeSet<String> = database.column(ids).await.into_iter().collect();
-        let told = self.ledger.bookings();
-        let lost: Vec<_> = told.difference(&stored).collect();
-        let phantoms: Vec<_> = stored.difference(&told).collect();
+        let acknowledged = self.ledger.bookings();
+        let lost: Vec<_> = acknowledged.difference(&stored).collect();
+        let phantoms: Vec<_> = stored.difference(&acknowledged).collect();
         assert!(lost.is_empty(), "{}: acknowledged and lost: {lost:?}", self.name);
-        assert!(phantoms.is_empty(), "{}: booked and never told: {phantoms:?}", self.name);
+        assert!(phantoms.is_empty(), "{}: booked and not acknowledged: {phantoms:?}", self.name);
     }
 
     /// Books every free seat once.
@@ -204,7 +220,7 @@ impl Scene {
         free.len()
     }
 
-    /// One line for whoever reads the output of a passing test, too.
+    /// Prints one line, also of a passing test.
     pub(crate) fn report(&self, verdict: &str) {
         use std::io::Write as _;
         let line = format!(
@@ -224,31 +240,21 @@ impl Scene {
 impl Service {
     /// Waits until requests are welcome.
     pub(crate) async fn ready(&self) {
-        let end = Instant::now() + LONG;
-        let request = || self.client.request(Method::GET, "/readyz");
-        while self.client.try_send(request()).await.is_none_or(|answer| answer.status != 200) {
-            let output = || self.process.output();
-            assert!(self.process.is_running() && Instant::now() < end, "{}", output());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let ready = async || {
+            assert!(self.process.is_running(), "{}", self.process.output());
+            self.is_ready().await
+        };
+        until("the process is ready", LONG, ready).await;
+    }
+
+    /// Whether the process answers that it is ready.
+    pub(crate) async fn is_ready(&self) -> bool {
+        let answer = self.client.try_send(self.client.request(Method::GET, "/readyz")).await;
+        answer.is_some_and(|answer| answer.status == 200)
     }
 
     /// Waits until the process has ended, and gives its exit code.
     pub(crate) fn ended(&self, limit: Duration) -> i32 {
-        calmly(|| self.process.wait_exit(limit))
+        blocking(|| self.process.wait_exit(limit))
     }
-}
-
-/// Waits until something is so; gives how long it took.
-pub(crate) async fn until(
-    what: &str,
-    limit: Duration,
-    mut question: impl AsyncFnMut() -> bool,
-) -> Duration {
-    let began = Instant::now();
-    while !question().await {
-        assert!(began.elapsed() < limit, "not within {limit:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    began.elapsed()
 }

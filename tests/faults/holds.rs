@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use test_support::Postgres;
 
-use crate::harness::{Scene, Setup, calmly};
+use crate::harness::{Scene, Setup, blocking};
 
 /// The life of a hold at the boundary.
 const TTL: Duration = Duration::from_secs(1);
 
-/// How far from its end a hold is confirmed, and its seat asked for by somebody else, at most.
+/// How far from its end a hold is confirmed, and its seat asked for by another customer, at most.
 const AROUND_MS: u64 = 60;
 
 /// How one round at the boundary ended.
@@ -55,8 +55,8 @@ pub(crate) mod smoke {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn t27_a_hold_is_confirmed_at_its_very_end() {
-        let setup = Setup::of("T27 confirm at the boundary").set("SWEEP_INTERVAL", "10ms");
+    async fn a_hold_is_confirmed_at_its_very_end() {
+        let setup = Setup::of("confirm at the boundary").set("SWEEP_INTERVAL", "10ms");
         let scene = setup.processes(2).start().await;
         let schedule = scene.schedule(10, 50).await;
         let mut ends = Boundary::default();
@@ -78,7 +78,7 @@ pub(crate) mod smoke {
     }
 }
 
-/// Keeps rows locked from outside for so long, in a session of somebody's hand.
+/// Locks rows for so long, in a session of its own.
 fn lock_rows(primary: &'static Postgres, url: &str, rows: &str, seconds: u32) {
     let sql = format!("BEGIN; SELECT 1 FROM {rows} FOR UPDATE; SELECT pg_sleep({seconds}); COMMIT");
     let url = url.to_owned();
@@ -88,7 +88,7 @@ fn lock_rows(primary: &'static Postgres, url: &str, rows: &str, seconds: u32) {
 async fn until_locked(scene: &Scene) {
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND wait_event = 'PgSleep'";
     crate::harness::until("rows are locked", crate::harness::LONG, async || {
-        calmly(|| scene.primary.psql(&scene.url, sql)) == "1"
+        blocking(|| scene.primary.psql(&scene.url, sql)) == "1"
     })
     .await;
 }
@@ -96,9 +96,9 @@ async fn until_locked(scene: &Scene) {
 /// A confirm that waits for a row lock past the hold's end is judged by the clock behind the lock: as a late
 /// one, which succeeds while the seats are free, and names the seats that are not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t28_a_confirm_waits_past_the_end_of_its_hold() {
-    // The sweeper would wait for the hold's row, too, and everybody in its lane behind it.
-    let setup = Setup::of("T28 confirm waits past the end").set("SWEEP_INTERVAL", "60s");
+async fn a_confirm_waits_past_the_end_of_its_hold() {
+    // The sweeper would wait for the hold's row, too, and all requests in its lane behind it.
+    let setup = Setup::of("confirm waits past the end").set("SWEEP_INTERVAL", "60s");
     let setup = setup.set("DB_LOCK_TIMEOUT", "6s").set("DB_STATEMENT_TIMEOUT", "7s");
     let scene = setup.processes(2).start().await;
     let schedule = scene.schedule(1, 4).await;

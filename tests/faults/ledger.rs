@@ -1,4 +1,5 @@
-//! What the customers of a scenario were told: every order under a key of its own, until its fate is known.
+//! The answers to the customers of a scenario: each order has a key of its own, and is repeated until its outcome
+//! is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -11,25 +12,25 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, Client, taking};
 
-/// A request whose fate its customer does not know; repeating it tells.
+/// A request whose outcome is unknown until it is repeated.
 pub(crate) struct Open {
     key: String,
     path: &'static str,
     body: Value,
 }
 
-/// The accounts of a scenario.
+/// The requests of a scenario and their answers.
 #[derive(Default)]
 pub(crate) struct Ledger {
     operations: AtomicU64,
     longest: Mutex<Duration>,
     bookings: Mutex<BTreeSet<String>>,
-    told: Mutex<BTreeMap<String, u64>>,
+    counts: Mutex<BTreeMap<String, u64>>,
     open: Mutex<Vec<Open>>,
 }
 
 impl Ledger {
-    /// Books seats for a customer under a new key. `None` if the customer does not know what became of it.
+    /// Books seats for a customer under a new key. `None` if the outcome is unknown.
     pub(crate) async fn book(
         &self,
         client: &Client,
@@ -88,7 +89,7 @@ impl Ledger {
         )
     }
 
-    /// Sends a request under its key and takes down what it was told.
+    /// Sends a request under its key and records the answer.
     pub(crate) async fn send(
         &self,
         client: &Client,
@@ -103,10 +104,10 @@ impl Ledger {
         let mut longest = self.longest.lock().unwrap();
         *longest = began.elapsed().max(*longest);
         drop(longest);
-        self.judge(Open { key: key.to_owned(), path, body }, answer)
+        self.record(Open { key: key.to_owned(), path, body }, answer)
     }
 
-    /// Takes down the bookings that others were told of.
+    /// Records answers to requests that were not sent through the ledger.
     pub(crate) fn adopt(&self, answers: &[Answer]) {
         self.operations.fetch_add(answers.len() as u64, Ordering::Relaxed);
         for answer in answers {
@@ -117,21 +118,21 @@ impl Ledger {
         }
     }
 
-    /// Takes down a booking that a customer was told of later.
+    /// Records a booking that was acknowledged later.
     pub(crate) fn add(&self, booking: &str) {
         self.bookings.lock().unwrap().insert(booking.to_owned());
     }
 
-    /// Takes down a request to the queue, and how long its customer waited to hear that it was taken.
-    pub(crate) fn asked(&self, told: &str, waited: Duration) {
+    /// Records the answer to a request to the queue, and the time until it.
+    pub(crate) fn queued(&self, answer: &str, waited: Duration) {
         self.operations.fetch_add(1, Ordering::Relaxed);
         let mut longest = self.longest.lock().unwrap();
         *longest = waited.max(*longest);
         drop(longest);
-        self.note(told);
+        self.note(answer);
     }
 
-    fn judge(&self, order: Open, answer: Option<Answer>) -> Option<Answer> {
+    fn record(&self, order: Open, answer: Option<Answer>) -> Option<Answer> {
         let Some(answer) = answer else {
             self.note("no answer");
             self.open.lock().unwrap().push(order);
@@ -158,12 +159,12 @@ impl Ledger {
     }
 
     pub(crate) fn note(&self, what: &str) {
-        *self.told.lock().unwrap().entry(what.to_owned()).or_default() += 1;
+        *self.counts.lock().unwrap().entry(what.to_owned()).or_default() += 1;
     }
 
-    /// How often customers were told this: a status of success, a problem's code, `unknown`, `no answer`.
-    pub(crate) fn told(&self, what: &str) -> u64 {
-        self.told.lock().unwrap().get(what).copied().unwrap_or_default()
+    /// How often there was this answer: a status of success, a problem's code, `unknown`, `no answer`.
+    pub(crate) fn count(&self, what: &str) -> u64 {
+        self.counts.lock().unwrap().get(what).copied().unwrap_or_default()
     }
 
     /// How many requests have been sent.
@@ -171,7 +172,7 @@ impl Ledger {
         self.operations.load(Ordering::Relaxed)
     }
 
-    /// The longest that anybody has waited for an answer.
+    /// The longest time until an answer.
     pub(crate) fn longest(&self) -> Duration {
         *self.longest.lock().unwrap()
     }
@@ -181,20 +182,19 @@ impl Ledger {
         self.bookings.lock().unwrap().clone()
     }
 
-    /// How many fates are not known.
+    /// How many outcomes are unknown.
     pub(crate) fn open(&self) -> usize {
         self.open.lock().unwrap().len()
     }
 
-    /// What customers were told, and how often.
+    /// The answers, and how often there was each.
     pub(crate) fn summary(&self) -> String {
-        let told = self.told.lock().unwrap();
-        told.iter().map(|(what, times)| format!("{what} {times}")).collect::<Vec<_>>().join(", ")
+        let counts = self.counts.lock().unwrap();
+        counts.iter().map(|(what, times)| format!("{what} {times}")).collect::<Vec<_>>().join(", ")
     }
 
-    /// Repeats every request whose fate is not known until it is: the booking, or a plain no. The owner of a
-    /// booking is never told that its seats are somebody else's; [`super::harness`] finds it out by the
-    /// bookings that nobody was told of.
+    /// Repeats every request whose outcome is unknown until there is a booking or a refusal. If the owner of a
+    /// booking is refused, [`super::harness`] finds a booking that was not acknowledged.
     pub(crate) async fn resolve(&self, client: &Client, limit: Duration) {
         let end = Instant::now() + limit;
         loop {
@@ -205,15 +205,15 @@ impl Ledger {
             for some in open.chunks(16) {
                 join_all(some.iter().map(|order| self.repeat(client, order))).await;
             }
-            assert!(Instant::now() < end, "{} requests never learn their fate", self.open());
+            assert!(Instant::now() < end, "{} requests still have no outcome", self.open());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
     /// Asks again under the same key; what is still undecided stays open.
     async fn repeat(&self, client: &Client, Open { key, path, body }: &Open) {
-        let Some(told) = self.send(client, key, path, body.clone()).await else { return };
-        if told.status == 503 || told.body.contains("request_in_progress") {
+        let Some(answer) = self.send(client, key, path, body.clone()).await else { return };
+        if answer.status == 503 || answer.body.contains("request_in_progress") {
             let order = Open { key: key.clone(), path, body: body.clone() };
             self.open.lock().unwrap().push(order);
         }

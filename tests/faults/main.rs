@@ -1,6 +1,6 @@
-//! The real program on real servers that are killed, stopped, cut off, filled and lied to. Each scenario is
-//! one test that says in one line what was done and what became of it; those in a module `smoke` are the
-//! short choice that every change has to pass.
+//! The real program on real servers that are killed, stopped, disconnected, filled or given false data. Each
+//! scenario is one test that prints one line with its faults and its result. Every change has to pass those in a
+//! module `smoke`.
 //!
 //! `make test-faults`, or `cargo test --features faults --test faults -- smoke`.
 

@@ -1,16 +1,16 @@
-//! Others at work in the same database: locks on whole tables, rows locked in another order.
+//! Other programs in the same database: locks on whole tables, rows locked in another order.
 
 use std::time::{Duration, Instant};
 
 use crate::crowd::Crowd;
-use crate::harness::{LONG, SLACK, Setup, calmly, until};
+use crate::harness::{LONG, SLACK, Setup, blocking, until};
 
-/// So soon everybody has an answer for whom no row lock has to be waited for.
+/// The time of an answer that waits for no row lock.
 const PROMPT: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t22_twenty_sessions_lock_the_seats() {
-    let scene = Setup::of("T22 20 x LOCK TABLE").own_postgres(&[]).processes(2).start().await;
+async fn twenty_sessions_lock_the_seats() {
+    let scene = Setup::of("20 x LOCK TABLE").own_postgres(&[]).processes(2).start().await;
     let schedule = scene.schedule(1, 40).await;
     let client = scene.client(0);
     client.map(&schedule, "seats").await.expect(200);
@@ -18,7 +18,7 @@ async fn t22_twenty_sessions_lock_the_seats() {
     let url = scene.url.clone();
     let crowd = Crowd::of(&scene, 12, &schedule, 40);
     let locked = Instant::now();
-    let slowest = calmly(|| {
+    let slowest = blocking(|| {
         std::thread::scope(|threads| {
             let sql = "BEGIN; LOCK TABLE seat; SELECT pg_sleep(0.3); COMMIT";
             for _ in 0..20 {
@@ -45,15 +45,14 @@ async fn t22_twenty_sessions_lock_the_seats() {
     });
     assert!(slowest < PROMPT, "reads took {slowest:?}");
     let released = Instant::now();
-    let before = scene.ledger.told("200");
-    until("selling again", LONG, async || scene.ledger.told("200") > before).await;
+    scene.sells(0).await;
     assert!(released.elapsed() < SLACK, "selling again after {:?}", released.elapsed());
     crowd.stop().await;
-    assert!(scene.ledger.told("dependency_unavailable") > 0, "nobody met the locks");
-    assert_eq!(scene.ledger.told("unknown"), 0);
+    assert!(scene.ledger.count("dependency_unavailable") > 0, "no request met the locks");
+    assert_eq!(scene.ledger.count("unknown"), 0);
     // One batch waits for the lock's time-out, and the next one, which gathered meanwhile, for its own.
     let longest = scene.ledger.longest();
-    assert!(longest < PROMPT * 2 + SLACK, "somebody waited for {longest:?}");
+    assert!(longest < PROMPT * 2 + SLACK, "a request took {longest:?}");
     scene.inject(&format!(
         "LOCK TABLE seat by 20 sessions for 6 s; maps and probes within {slowest:.1?}"
     ));
@@ -61,13 +60,13 @@ async fn t22_twenty_sessions_lock_the_seats() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t23_rows_are_locked_in_another_order() {
+async fn rows_are_locked_in_another_order() {
     // The rogue never notices a deadlock itself, so it is always a batch that has to give way.
-    let setup = Setup::of("T23 deadlocks").own_postgres(&[("deadlock_timeout", "50ms")]);
+    let setup = Setup::of("deadlocks").own_postgres(&[("deadlock_timeout", "50ms")]);
     let scene = setup.processes(2).start().await;
     let schedule = scene.schedule(1, 12).await;
     let crowd = Crowd::of(&scene, 12, &schedule, 12);
-    until("selling", LONG, async || scene.ledger.told("200") > 10).await;
+    scene.sells(10).await;
     let sql = format!(
         "DO $$ BEGIN SET deadlock_timeout = '60s'; FOR turn IN 1..80 LOOP
              PERFORM 1 FROM seat WHERE schedule_id = {schedule} AND number = 11 FOR UPDATE;
@@ -78,14 +77,14 @@ async fn t23_rows_are_locked_in_another_order() {
              PERFORM pg_sleep(0.03);
          END LOOP; END $$"
     );
-    calmly(|| scene.primary.psql(&scene.url, &sql));
+    blocking(|| scene.primary.psql(&scene.url, &sql));
     crowd.stop().await;
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
-    let counted = async || calmly(|| scene.primary.psql(&scene.url, deadlocks)) != "0";
+    let counted = async || blocking(|| scene.primary.psql(&scene.url, deadlocks)) != "0";
     until("deadlocks are counted", LONG, counted).await;
-    let deadlocks = calmly(|| scene.primary.psql(&scene.url, deadlocks));
+    let deadlocks = blocking(|| scene.primary.psql(&scene.url, deadlocks));
     let retried = scene.metric("seatlock_batches_total{outcome=\"retried\"}").await;
-    let failed = scene.ledger.told("dependency_unavailable");
+    let failed = scene.ledger.count("dependency_unavailable");
     assert!(retried > 0.0);
     assert!(failed * 50 <= scene.ledger.operations(), "{failed} failed");
     scene.inject(&format!(

@@ -1,5 +1,5 @@
-//! PostgreSQL dies, stalls, is cut off or demoted: writes are refused at once, reads go on, and selling comes
-//! back by itself.
+//! PostgreSQL is killed, stopped, disconnected or demoted: writes are refused immediately, maps can be read, and
+//! selling resumes without help.
 
 use std::time::{Duration, Instant};
 
@@ -8,19 +8,19 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::crowd::Crowd;
-use crate::harness::{LONG, SLACK, Scene, Setup, calmly, until};
+use crate::harness::{LONG, SLACK, Scene, Setup, blocking, until};
 
-/// The promises: so soon writes are refused at once, and so soon they are taken again.
+/// The promises: the time until writes are refused immediately, and the time until they are accepted again.
 const REFUSED: Duration = Duration::from_secs(3);
 const TAKEN: Duration = Duration::from_secs(5);
 
-/// What "at once" is at most.
-const AT_ONCE: Duration = Duration::from_millis(500);
+/// The longest time of an immediate refusal.
+const IMMEDIATE: Duration = Duration::from_millis(500);
 
 /// The life of a hold that ends during the outage.
 const HOLD_S: u64 = 4;
 
-/// How an outage looks from outside.
+/// An outage, and what clients may expect of it.
 struct Outage {
     name: &'static str,
     injected: &'static str,
@@ -30,7 +30,7 @@ struct Outage {
 }
 
 impl Outage {
-    async fn passes(&self, setup: Setup, hurt: impl Fn(&Scene), heal: impl Fn(&Scene)) {
+    async fn passes(&self, setup: Setup, inject: impl Fn(&Scene), heal: impl Fn(&Scene)) {
         let scene = setup.own_postgres(&[]).processes(2).start().await;
         let schedule = scene.schedule(1, 40).await;
         let probes = scene.schedule(1, 4).await;
@@ -40,39 +40,39 @@ impl Outage {
             client.map(&probes, "seats").await.expect(200);
         }
         let crowd = Crowd::of(&scene, 12, &schedule, 39);
-        until("selling", LONG, async || scene.ledger.told("200") > 10).await;
+        scene.sells(10).await;
         let hold = scene.ledger.hold(&clients[0], &schedule, &["A-1-40"], HOLD_S).await;
         let (hold, held) = (hold.unwrap().id(201), Instant::now());
 
-        calmly(|| hurt(&scene));
-        let hurt = Instant::now();
+        blocking(|| inject(&scene));
+        let began = Instant::now();
         for client in &clients {
-            until("writes are refused at once", LONG, async || {
-                refused_at_once(&scene, client, &schedule).await
+            until("writes are refused immediately", LONG, async || {
+                refused_immediately(&scene, client, &schedule).await
             })
             .await;
         }
-        // A batch may have been the first to meet it; the mode is the health probes' word.
+        // A batch may have noticed it first; the health probes decide on the mode.
         for service in &scene.services {
-            let says = |line: &str| line.contains("read-only until it does");
-            calmly(|| service.process.wait_for_line(says, LONG));
+            let is_read_only = |line: &str| line.contains("read-only until it does");
+            blocking(|| service.process.wait_for_line(is_read_only, LONG));
         }
-        let refused_after = hurt.elapsed();
-        assert!(refused_after < REFUSED + SLACK, "refused at once after {refused_after:?}");
-        while hurt.elapsed() < self.length {
+        let refused_after = began.elapsed();
+        assert!(refused_after < REFUSED + SLACK, "refused immediately after {refused_after:?}");
+        while began.elapsed() < self.length {
             for client in &clients {
                 self.reads_and_refuses(client, &schedule).await;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        calmly(|| heal(&scene));
+        blocking(|| heal(&scene));
         let healed = Instant::now();
         for client in &clients {
             let again = async || {
-                let booked = scene.ledger.book_or_leave(client, &probes, &["A-1-1"], AT_ONCE * 2);
+                let booked = scene.ledger.book_or_leave(client, &probes, &["A-1-1"], IMMEDIATE * 2);
                 booked.await.is_some_and(|answer| answer.status == 200 || answer.status == 409)
             };
-            until("writes are taken again", LONG, again).await;
+            until("writes are accepted again", LONG, again).await;
         }
         let taken_after = healed.elapsed();
         assert!(taken_after < TAKEN + SLACK, "taken again after {taken_after:?}");
@@ -85,11 +85,11 @@ impl Outage {
             self.injected
         ));
         let longest = scene.ledger.longest();
-        assert!(longest < Duration::from_secs(12) + SLACK, "somebody waited for {longest:?}");
+        assert!(longest < Duration::from_secs(12) + SLACK, "a request took {longest:?}");
         scene.finish().await;
     }
 
-    /// What a customer meets in the middle of it.
+    /// Checks the answers during the outage.
     async fn reads_and_refuses(&self, client: &Client, schedule: &str) {
         let began = Instant::now();
         let map = client.get(&format!("/api/v1/schedules/{schedule}/seats")).await;
@@ -105,8 +105,8 @@ impl Outage {
     }
 }
 
-async fn refused_at_once(scene: &Scene, client: &Client, schedule: &str) -> bool {
-    let booked = scene.ledger.book_or_leave(client, schedule, &["A-1-40"], AT_ONCE).await;
+async fn refused_immediately(scene: &Scene, client: &Client, schedule: &str) -> bool {
+    let booked = scene.ledger.book_or_leave(client, schedule, &["A-1-40"], IMMEDIATE).await;
     booked.is_some_and(|answer| answer.json()["code"] == "read_only")
 }
 
@@ -114,39 +114,39 @@ pub(crate) mod smoke {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn t17_the_primary_is_killed() {
+    async fn the_primary_is_killed() {
         let outage = Outage {
-            name: "T17",
+            name: "killed",
             injected: "kill -9 of all its processes, 6 s, restart",
             length: Duration::from_secs(6),
             readable: false,
         };
-        let setup = Setup::of("T17 primary killed");
+        let setup = Setup::of("primary killed");
         outage.passes(setup, |scene| scene.primary.kill(), |scene| scene.primary.restart()).await;
     }
 }
 
-/// A batch hangs with the primary; whoever waits behind it is told as soon as anybody is.
+/// A batch hangs with the primary; the requests behind it are answered as soon as the primary is known to hang.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t18_nobody_waits_behind_a_batch_that_hangs() {
-    let scene = Setup::of("T18 behind a batch that hangs").own_postgres(&[]).start().await;
+async fn no_request_waits_behind_a_batch_that_hangs() {
+    let scene = Setup::of("behind a batch that hangs").own_postgres(&[]).start().await;
     let schedule = scene.schedule(1, 40).await;
     let client = scene.client(0);
     // From now on the lane has its connection.
     scene.ledger.book(&client, &schedule, &["A-1-40"]).await.unwrap().expect(200);
-    calmly(|| scene.primary.pause());
-    let hurt = Instant::now();
+    blocking(|| scene.primary.pause());
+    let began = Instant::now();
     let order = async |seat: u32| {
         tokio::time::sleep(Duration::from_millis(if seat == 1 { 0 } else { 300 })).await;
         let label = format!("A-1-{seat}");
         drop(scene.ledger.book(&client, &schedule, &[&label]).await);
-        hurt.elapsed()
+        began.elapsed()
     };
     let mut waited = join_all((1..=30).map(order)).await;
     let first = waited.remove(0);
     let longest = waited.into_iter().max().unwrap();
-    assert!(longest < REFUSED + SLACK, "somebody waited for {longest:?}");
-    calmly(|| scene.primary.resume());
+    assert!(longest < REFUSED + SLACK, "a request took {longest:?}");
+    blocking(|| scene.primary.resume());
     scene.inject(&format!(
         "SIGSTOP; the batch ended after {first:.1?}, those behind it {longest:.1?}"
     ));
@@ -154,47 +154,47 @@ async fn t18_nobody_waits_behind_a_batch_that_hangs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t18_the_primary_is_stopped() {
+async fn the_primary_is_stopped() {
     let outage = Outage {
-        name: "T18",
+        name: "stopped",
         injected: "SIGSTOP of postmaster and backends for 20 s",
         length: Duration::from_secs(20),
         readable: false,
     };
-    let setup = Setup::of("T18 primary SIGSTOP");
+    let setup = Setup::of("primary SIGSTOP");
     outage.passes(setup, |scene| scene.primary.pause(), |scene| scene.primary.resume()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t19_the_primary_is_cut_off() {
+async fn the_primary_is_cut_off() {
     let outage = Outage {
-        name: "T19 cut",
+        name: "cut",
         injected: "connections reset and refused for 8 s",
         length: Duration::from_secs(8),
         readable: false,
     };
-    let setup = Setup::of("T19 primary cut off");
-    let hurt = |scene: &Scene| scene.database_line.cut();
-    outage.passes(setup, hurt, |scene| scene.database_line.heal()).await;
+    let setup = Setup::of("primary cut off");
+    let inject = |scene: &Scene| scene.network.postgres.cut();
+    outage.passes(setup, inject, |scene| scene.network.postgres.heal()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t19_the_primary_is_behind_a_black_hole() {
+async fn the_primary_is_behind_a_black_hole() {
     let outage = Outage {
-        name: "T19 black hole",
+        name: "black hole",
         injected: "black hole for 15 s, then all of it delivered",
         length: Duration::from_secs(15),
         readable: false,
     };
-    let setup = Setup::of("T19 primary black hole");
-    let hurt = |scene: &Scene| scene.database_line.black_hole();
-    outage.passes(setup, hurt, |scene| scene.database_line.heal()).await;
+    let setup = Setup::of("primary black hole");
+    let inject = |scene: &Scene| scene.network.postgres.black_hole();
+    outage.passes(setup, inject, |scene| scene.network.postgres.heal()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t20_the_primary_is_demoted() {
+async fn the_primary_is_demoted() {
     let outage = Outage {
-        name: "T20 demoted",
+        name: "demoted",
         injected: "default_transaction_read_only for 6 s (25006)",
         length: Duration::from_secs(6),
         readable: true,
@@ -203,7 +203,7 @@ async fn t20_the_primary_is_demoted() {
         scene.primary.psql("postgres", sql);
         scene.primary.psql("postgres", "SELECT pg_reload_conf()");
     };
-    let hurt = |scene: &Scene| set(scene, "ALTER SYSTEM SET default_transaction_read_only = on");
+    let inject = |scene: &Scene| set(scene, "ALTER SYSTEM SET default_transaction_read_only = on");
     let heal = |scene: &Scene| set(scene, "ALTER SYSTEM RESET default_transaction_read_only");
-    outage.passes(Setup::of("T20 primary read-only"), hurt, heal).await;
+    outage.passes(Setup::of("primary read-only"), inject, heal).await;
 }

@@ -1,5 +1,5 @@
-//! The service itself dies, stalls, loses its clients, is replaced: nothing acknowledged is lost, nothing
-//! refused has happened.
+//! A process of the service is killed, stopped, left by its clients, replaced: nothing acknowledged is lost, and
+//! nothing refused has an effect.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use reqwest::Method;
 
 use crate::client::Client;
 use crate::crowd::Crowd;
-use crate::harness::{LONG, SLACK, Scene, Setup, calmly, until};
+use crate::harness::{LONG, SLACK, Scene, Setup, blocking, until};
 use crate::ledger::Ledger;
 
 /// The fail points, in the order in which a booking reaches them.
@@ -30,7 +30,7 @@ const POINTS: [&str; 9] = [
 fn idle_in_transaction(scene: &Scene) -> String {
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                AND state LIKE 'idle in transaction%'";
-    calmly(|| scene.primary.psql(&scene.url, sql))
+    blocking(|| scene.primary.psql(&scene.url, sql))
 }
 
 /// Buys, and does not wait for the answer for longer than a moment; reads, too.
@@ -52,8 +52,8 @@ pub(crate) mod smoke {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn t16_clients_leave_at_any_moment() {
-        let setup = Setup::of("T16 clients leave").set("WRITE_DB_POOL", "2");
+    async fn clients_leave_at_any_moment() {
+        let setup = Setup::of("clients leave").set("WRITE_DB_POOL", "2");
         let scene = setup.set("READ_DB_POOL", "2").start().await;
         let schedule = scene.schedule(20, 50).await;
         let stop = Arc::new(AtomicBool::new(false));
@@ -72,7 +72,7 @@ pub(crate) mod smoke {
         let idle = async || idle_in_transaction(&scene) == "0";
         until("no session is idle in a transaction", SLACK, idle).await;
         assert!(!scene.primary.log().contains("current transaction is aborted"));
-        assert!(scene.ledger.told("left") > 100, "nobody left");
+        assert!(scene.ledger.count("left") > 100, "no client left");
         // No place in a queue has leaked.
         for actor in ["booking", "seat_lock"] {
             let waiting = format!("seatlock_actor_pending{{actor=\"{actor}\"}}");
@@ -84,8 +84,8 @@ pub(crate) mod smoke {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t11_the_process_is_killed_at_every_point() {
-    let mut scene = Setup::of("T11 kill -9 at each point").quick().processes(0).start().await;
+async fn the_process_is_killed_at_every_point() {
+    let mut scene = Setup::of("kill -9 at each point").quick().processes(0).start().await;
     scene.add(&[]).await;
     let schedule = scene.schedule(1, 20).await;
     for (number, point) in POINTS.into_iter().enumerate() {
@@ -102,14 +102,14 @@ async fn t11_the_process_is_killed_at_every_point() {
         scene.ledger.resolve(&scene.client(0), LONG).await;
         assert_eq!(scene.ledger.bookings().len(), 2 * number + 2, "{point}");
     }
-    assert_eq!(scene.ledger.told("seats_unavailable"), 0, "an owner was refused");
+    assert_eq!(scene.ledger.count("seats_unavailable"), 0, "an owner was refused");
     scene.inject("one death at each of 9 points, between two bookings");
     scene.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t11_a_step_fails_at_every_point() {
-    let mut scene = Setup::of("T11 error at each point").quick().processes(0).start().await;
+async fn a_step_fails_at_every_point() {
+    let mut scene = Setup::of("error at each point").quick().processes(0).start().await;
     scene.add(&[]).await;
     let schedule = scene.schedule(1, 20).await;
     for (number, point) in POINTS.into_iter().enumerate() {
@@ -125,7 +125,7 @@ async fn t11_a_step_fails_at_every_point() {
         scene.ledger.resolve(&client, LONG).await;
         assert_eq!(scene.ledger.bookings().len(), 2 * number + 2, "{point}");
     }
-    assert_eq!(scene.ledger.told("seats_unavailable"), 0, "an owner was refused");
+    assert_eq!(scene.ledger.count("seats_unavailable"), 0, "an owner was refused");
     scene.inject("one failed or panicking step at each of 9 points");
     scene.finish().await;
 }
@@ -133,49 +133,42 @@ async fn t11_a_step_fails_at_every_point() {
 /// Stopped in the middle of its transaction for longer than every time-out, a process neither keeps the seat
 /// from others nor says afterwards that it was sold.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t12_the_process_is_stopped_past_every_timeout() {
-    let mut scene = Setup::of("T12 SIGSTOP in a transaction").quick().processes(1).start().await;
+async fn the_process_is_stopped_past_every_timeout() {
+    let mut scene = Setup::of("SIGSTOP in a transaction").quick().processes(1).start().await;
     scene.add(&[("SEATLOCK_FAULTS", "before_commit=pause:2s@1")]).await;
     let schedule = scene.schedule(1, 4).await;
     let (healthy, stopped) = (scene.client(0), scene.client(1));
-    let order = {
-        let (ledger, schedule) = (Arc::clone(&scene.ledger), schedule.clone());
-        tokio::spawn(async move { ledger.book(&stopped, &schedule, &["A-1-1"]).await })
-    };
+    let order = scene.order(stopped, &schedule, "A-1-1");
     let in_transaction = async || idle_in_transaction(&scene) == "1";
     until("it is about to commit", LONG, in_transaction).await;
-    calmly(|| scene.services[1].process.pause());
+    blocking(|| scene.services[1].process.pause());
     let stopped_at = Instant::now();
     let free_again = async || {
         let booked = scene.ledger.book(&healthy, &schedule, &["A-1-1"]).await;
         booked.is_some_and(|answer| answer.status == 200)
     };
-    let sold_after = until("somebody else has the seat", LONG, free_again).await;
+    let sold_after = until("another customer has the seat", LONG, free_again).await;
     tokio::time::sleep(Duration::from_secs(9).saturating_sub(stopped_at.elapsed())).await;
-    calmly(|| scene.services[1].process.resume());
-    let told = order.await.unwrap();
-    assert!(told.is_none_or(|answer| answer.status != 200), "it says that it sold the seat");
+    blocking(|| scene.services[1].process.resume());
+    let answer = order.await.unwrap();
+    assert!(answer.is_none_or(|answer| answer.status != 200), "it acknowledged the seat");
     scene.inject(&format!(
         "SIGSTOP before COMMIT for 9 s; the seat was sold elsewhere after {sold_after:.1?}"
     ));
     scene.finish().await;
 }
 
-/// A lock that ends before its request gives it up is somebody else's by then, and stays so.
+/// A lock may end before its request releases it, and belong to another request by then. It stays.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t10_a_late_release_leaves_the_next_ones_lock_alone() {
-    let mut scene =
-        Setup::of("T10 lock ends before its release").quick().processes(1).start().await;
+async fn a_late_release_leaves_the_next_lock_alone() {
+    let mut scene = Setup::of("lock ends before its release").quick().processes(1).start().await;
     scene.add(&[("SEATLOCK_FAULTS", "before_unlock=pause:7s@1")]).await;
     let schedule = scene.schedule(1, 4).await;
     let (healthy, late) = (scene.client(0), scene.client(1));
-    let order = {
-        let (ledger, schedule) = (Arc::clone(&scene.ledger), schedule.clone());
-        tokio::spawn(async move { ledger.book(&late, &schedule, &["A-1-1"]).await })
-    };
-    // Once it is sold, the shop gives it back, and holds it for somebody else when the lock has ended.
+    let order = scene.order(late, &schedule, "A-1-1");
+    // Once it is sold, the shop gives it back, and holds it for another customer when the lock has ended.
     let sold = "SELECT schedule_id || '-' || replace(id::text, '-', '') FROM booking";
-    let booking = || calmly(|| scene.primary.psql(&scene.url, sold));
+    let booking = || blocking(|| scene.primary.psql(&scene.url, sold));
     until("it is sold", LONG, async || !booking().is_empty()).await;
     healthy.cancel(&booking(), None).await.expect(200);
     let mut hold = String::new();
@@ -191,7 +184,10 @@ async fn t10_a_late_release_leaves_the_next_ones_lock_alone() {
     let key = format!("{{sch:{schedule}}}:seat:0");
     let lost = async || scene.metric("seatlock_seat_lock_lost_total").await == 1.0;
     until("the release found the lock gone", SLACK, lost).await;
-    assert!(!calmly(|| scene.redis.cli(&["get", &key])).is_empty(), "the next one's lock is gone");
+    assert!(
+        !blocking(|| scene.redis.cli(&["get", &key])).is_empty(),
+        "the next one's lock is gone"
+    );
     scene.ledger.confirm(&healthy, &hold).await.unwrap().expect(200);
     scene.inject("a release 7 s after its lock of 5 s was taken");
     scene.finish().await;
@@ -206,13 +202,13 @@ impl Balancer {
     fn of(scene: &Scene) -> Self {
         let ready = scene.services.iter().map(|service| {
             let ready = Arc::new(AtomicBool::new(true));
-            let (client, says) = (service.client.clone(), Arc::clone(&ready));
+            let (client, shared) = (service.client.clone(), Arc::clone(&ready));
             tokio::spawn(async move {
                 // Until the scenario ends.
-                while Arc::strong_count(&says) > 1 {
+                while Arc::strong_count(&shared) > 1 {
                     let answer = client.try_send(client.request(Method::GET, "/readyz")).await;
                     let is_ready = answer.is_some_and(|answer| answer.status == 200);
-                    says.store(is_ready, Ordering::SeqCst);
+                    shared.store(is_ready, Ordering::SeqCst);
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             });
@@ -229,8 +225,8 @@ impl Balancer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t37_two_processes_are_replaced_in_turn_under_load() {
-    let setup = Setup::of("T37 rolling restart").set("DRAIN_DELAY", "2s");
+async fn two_processes_are_replaced_in_turn_under_load() {
+    let setup = Setup::of("rolling restart").set("DRAIN_DELAY", "2s");
     let mut scene = setup.processes(2).start().await;
     let schedule = scene.schedule(40, 50).await;
     let balancer = Arc::new(Balancer::of(&scene));
@@ -270,15 +266,13 @@ async fn t37_two_processes_are_replaced_in_turn_under_load() {
     for ended in join_all(customers).await {
         ended.unwrap();
     }
-    for never in ["no answer", "unknown", "draining", "dependency_unavailable"] {
-        assert_eq!(scene.ledger.told(never), 0, "{never}");
-    }
+    scene.never(&["no answer", "unknown", "draining", "dependency_unavailable"]);
     scene.until_no_locks(SLACK).await;
     scene.inject(&format!("SIGTERM to each of two in turn, ended within {drained:.1?}"));
     scene.finish().await;
 }
 
-/// Without anybody to balance: what was acknowledged before the end is there, and no lock is left behind.
+/// Without a load balancer: what was acknowledged before the end is stored, and no lock is left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sigterm_under_load_loses_nothing() {
     let setup = Setup::of("SIGTERM under load").set("DRAIN_DELAY", "200ms");
@@ -286,8 +280,7 @@ async fn a_sigterm_under_load_loses_nothing() {
     let schedule = scene.schedule(1, 40).await;
     for _ in 0..3 {
         let crowd = Crowd::of(&scene, 32, &schedule, 40);
-        let before = scene.ledger.told("200");
-        until("selling", LONG, async || scene.ledger.told("200") > before + 20).await;
+        scene.sells(20).await;
         scene.services[0].process.terminate();
         let asked = Instant::now();
         assert_eq!(scene.services[0].ended(Duration::from_secs(30)), 0);
@@ -296,7 +289,7 @@ async fn a_sigterm_under_load_loses_nothing() {
         scene.until_no_locks(SLACK).await;
         scene.relaunch(0, &[]).await;
     }
-    assert_eq!(scene.ledger.told("unknown"), 0);
+    assert_eq!(scene.ledger.count("unknown"), 0);
     scene.inject("three times SIGTERM");
     scene.finish().await;
 }

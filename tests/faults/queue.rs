@@ -1,58 +1,15 @@
-//! The queue in front, with workers that die, stall and end, and a primary that is away: who was taken is
-//! executed once, in order, in time, or not at all, and is told so.
+//! The queue in front, with workers that are killed, stopped and terminated, and without the primary: an accepted
+//! request is executed once, in order and in time, or not at all, and its outcome says which.
 
 mod line;
 mod on_sale;
 mod orders;
 mod workers;
 
-use line::{
-    t38_more_is_offered_than_can_be_sold_in_time, t38_nobody_overtakes_whoever_dies,
-    t38_what_waits_longer_than_its_deadline_is_never_sold,
-    t38_whoever_comes_while_the_primary_hangs_is_told_so,
-};
-use on_sale::{Backend, seats};
+use on_sale::seats;
 use orders::Order;
-use workers::{
-    t38_a_worker_dies_between_commit_and_settlement, t38_a_worker_stalls_for_longer_than_its_turn,
-    t38_a_worker_that_is_told_to_end_settles_what_it_has_begun, t38_workers_die_again_and_again,
-};
 
-/// Each scenario on each queue; those named first are part of the smoke.
-macro_rules! on_every_queue {
-    (smoke: $($quick:ident),+; $($name:ident),+ $(,)?) => {
-        pub(crate) mod smoke {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $quick() {
-                    super::$quick(super::Backend::database()).await;
-                }
-            )+
-        }
-
-        mod database {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $name() {
-                    super::$name(super::Backend::database()).await;
-                }
-            )+
-        }
-    };
-}
-
-on_every_queue![
-    smoke: t38_a_worker_dies_between_commit_and_settlement;
-    t38_workers_die_again_and_again,
-    t38_nobody_overtakes_whoever_dies,
-    t38_what_waits_longer_than_its_deadline_is_never_sold,
-    t38_whoever_comes_while_the_primary_hangs_is_told_so,
-    t38_more_is_offered_than_can_be_sold_in_time,
-    t38_a_worker_stalls_for_longer_than_its_turn,
-    t38_a_worker_that_is_told_to_end_settles_what_it_has_begun,
-];
-
-/// Slows a worker down, so that there is a line: so long for each batch.
+/// Slows a worker down by this time for each batch, so that requests wait.
 fn slowly(ms: u64) -> String {
     format!("before_commit=pause:{ms}ms")
 }

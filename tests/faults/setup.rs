@@ -4,14 +4,14 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use test_support::{Postgres, Redis, Relay};
+use test_support::{Network, Postgres, Redis};
 
-use crate::harness::{Scene, calmly};
+use crate::harness::{Scene, blocking};
 
 /// Scenarios run one at a time: each needs the machine for itself.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// PostgreSQL of all scenarios, or of this one, which may hurt it.
+/// PostgreSQL of all scenarios, or of this one, which may break it.
 pub(crate) enum Primary {
     Shared(&'static Postgres),
     Own(Box<Postgres>),
@@ -86,7 +86,7 @@ impl Setup {
     pub(crate) async fn start(mut self) -> Scene {
         let turn = TURN.lock().await;
         let began = Instant::now();
-        let (primary, redis) = calmly(|| {
+        let (primary, redis) = blocking(|| {
             let own = self.postgres.take();
             let primary = match (own, &self.own_postgres) {
                 (Some(postgres), _) => Primary::Own(Box::new(postgres)),
@@ -95,17 +95,15 @@ impl Setup {
             };
             (primary, Redis::start(&self.redis))
         });
-        let url = calmly(|| primary.create_database());
-        let database_line = Relay::to(primary.port());
-        let redis_line = Relay::to(redis.port());
+        let url = blocking(|| primary.create_database());
+        let network = Network::to(&primary, &redis);
         let mut scene = Scene {
             name: self.name,
             began,
             services: Vec::new(),
             variables: self.variables,
             url,
-            database_line,
-            redis_line,
+            network,
             primary,
             redis: Arc::new(redis),
             ledger: Arc::default(),

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::history::{Action, End, Told};
+use crate::history::{Action, Answer, End};
 
-/// Longer than the service lets anybody wait.
+/// Longer than any time-out of the service.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(12);
 
 /// The label of a seat.
@@ -77,7 +77,7 @@ pub(crate) async fn perform(
     let unknown = |why: String| (End::Info { why }, None);
     let response = match request(http, address, key, action).timeout(patience).send().await {
         Ok(response) => response,
-        // Nobody listens there: nothing can have been received.
+        // Nothing listens at the address: the request was not received.
         Err(error) if error.is_connect() => {
             let code = "no_connection".to_owned();
             return (End::Fail { status: 0, code }, None);
@@ -103,17 +103,17 @@ fn end(action: &Action, status: u16, body: String) -> End {
             _ => End::Info { why: format!("{status} {code}") },
         };
     }
-    let told = match action {
+    let answer = match action {
         Action::Map { .. } => map(&json),
-        Action::Release { .. } => Told::Nothing,
+        Action::Release { .. } => Answer::Nothing,
         _ => claim(&json),
     };
-    // A map is told by its states; its text would be most of the record.
-    let body = if matches!(told, Told::Map { .. }) { String::new() } else { body };
-    End::Ok { told, body }
+    // The states are enough of a map; its text would be most of the record.
+    let body = if matches!(answer, Answer::Map { .. }) { String::new() } else { body };
+    End::Ok { answer, body }
 }
 
-fn claim(json: &Value) -> Told {
+fn claim(json: &Value) -> Answer {
     let text = |field: &str| json[field].as_str().map(str::to_owned);
     let id = text("id").expect("claims have ids");
     let listed = |field: &str| json[field].as_array().cloned().unwrap_or_default();
@@ -123,13 +123,13 @@ fn claim(json: &Value) -> Told {
         Some(at) => {
             let at = OffsetDateTime::parse(&at, &Rfc3339).expect("times are RFC 3339");
             let until_ms = (at.unix_timestamp_nanos() / 1_000_000).try_into().unwrap();
-            Told::Hold { id, seats, until_ms }
+            Answer::Hold { id, seats, until_ms }
         }
-        None => Told::Booking { id, seats, hold: text("hold_id") },
+        None => Answer::Booking { id, seats, hold: text("hold_id") },
     }
 }
 
-fn map(json: &Value) -> Told {
+fn map(json: &Value) -> Answer {
     let code = |seat: &Value| match seat["status"].as_str() {
         Some("available") => 0,
         Some("held") => 1,
@@ -138,5 +138,5 @@ fn map(json: &Value) -> Told {
     };
     let states: Vec<u8> = json["seats"].as_array().expect("a map").iter().map(code).collect();
     let counts = [0, 1, 2, 3].map(|code| states.iter().filter(|state| **state == code).count());
-    Told::Map { version: json["version"].as_i64().expect("a version"), states, counts }
+    Answer::Map { version: json["version"].as_i64().expect("a version"), states, counts }
 }

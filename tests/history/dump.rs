@@ -1,65 +1,77 @@
-//! Reads what the database, Redis and the processes say when all is over.
+//! Reads the evidence at the end of a run from the database, Redis and the processes.
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use crate::database::Database;
-use crate::history::{BookingRow, Entry, Evidence, HoldRow, Sale, ScheduleRow};
+use crate::history::Evidence;
 use crate::world::{CUSTOMER_LIMIT, World};
 
-/// Reads it all. What is read from memory is read first, so that the rows are the newest.
+/// Transactions that are open and have done nothing for longer than any time-out.
+const IDLE: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'seatlock'
+    AND state LIKE 'idle in transaction%' AND state_change < now() - interval '4 seconds'";
+
+const JOURNAL: &str = "SELECT json_build_array(json_build_array(schedule_id, version),
+        json_build_object('at', at, 'changes', (
+            SELECT json_agg(json_build_array(c -> 0, c -> 1, c -> 2))
+              FROM json_array_elements(changes::json) c)))::text
+    FROM journal";
+
+const ANSWERS: &str = "SELECT json_build_array(key, body)::text FROM idempotency";
+
+/// The grace of the runs is one second; one more does not hurt.
+const OUTAGES: &str = "SELECT json_build_array(began_at, ended_at + 2000)::text FROM outage
+    WHERE ended_at IS NOT NULL";
+
+/// Reads the locks in Redis first and the tables afterwards.
 pub(crate) async fn evidence(world: &World) -> Evidence {
     let keys =
         tokio::task::block_in_place(|| world.redis.cli(&["--raw", "keys", "{sch:*}:seat:*"]));
-    let locks = keys.lines().filter(|key| !key.is_empty()).map(str::to_owned).collect();
     let database = Database::postgres(world.database()).await;
-    let rows = async |table: &str| -> Vec<Value> {
-        let texts: Vec<String> =
-            database.column(&format!("SELECT row_to_json(t)::text FROM {table} t")).await;
-        texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
-    };
-    let idle = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'seatlock'
-         AND state LIKE 'idle in transaction%' AND state_change < now() - interval '4 seconds'";
-    let mut evidence =
-        Evidence { locks, idle_in_transaction: database.number(idle).await, ..Evidence::default() };
-    for row in rows("schedule_version").await {
-        let version = row["version"].as_i64().unwrap();
-        let schedule = row["schedule_id"].as_i64().unwrap();
-        let customer_limit = (world.schedules[0] == schedule).then_some(CUSTOMER_LIMIT);
-        let row = ScheduleRow { version, seats: Vec::new(), customer_limit };
-        evidence.schedules.insert(schedule, row);
+    // Ids as the API writes them.
+    let id = |column: &str| format!("schedule_id || '-' || replace({column}::text, '-', '')");
+    let (own, hold, booking) = (id("id"), id("hold_id"), id("booking_id"));
+    let limited = world.schedules[0];
+    let schedules = format!(
+        "SELECT json_build_array(schedule_id, json_build_object('version', version,
+                'customer_limit', CASE schedule_id WHEN {limited} THEN {CUSTOMER_LIMIT} END,
+                'seats', (SELECT json_agg(json_build_array(state, held_until) ORDER BY number)
+                            FROM seat s WHERE s.schedule_id = v.schedule_id)))::text
+           FROM schedule_version v"
+    );
+    let holds = format!(
+        "SELECT json_build_array({own}, json_build_object('schedule', schedule_id,
+                'customer', customer_id, 'seats', seats::json, 'status', status,
+                'created', created_at, 'until', held_until, 'booking', {booking}))::text
+           FROM hold"
+    );
+    let bookings = format!(
+        "SELECT json_build_array({own}, json_build_object('schedule', schedule_id,
+                'customer', customer_id, 'seats', seats::json, 'hold', {hold},
+                'created', created_at))::text
+           FROM booking"
+    );
+    let sales = format!(
+        "SELECT json_build_object('schedule', schedule_id, 'number', number,
+                'booking', {booking}, 'released', released_at)::text
+           FROM booking_seat"
+    );
+    Evidence {
+        locks: keys.lines().filter(|key| !key.is_empty()).map(str::to_owned).collect(),
+        idle_in_transaction: database.number(IDLE).await,
+        schedules: read(&database, &schedules).await,
+        journal: read(&database, JOURNAL).await,
+        holds: read(&database, &holds).await,
+        bookings: read(&database, &bookings).await,
+        sales: read(&database, &sales).await,
+        answers: read(&database, ANSWERS).await,
+        outages: read(&database, OUTAGES).await,
+        ..Evidence::default()
     }
-    let mut seats = rows("seat").await;
-    seats.sort_by_key(|row| (row["schedule_id"].as_i64(), row["number"].as_i64()));
-    for row in seats {
-        let schedule = evidence.schedules.get_mut(&row["schedule_id"].as_i64().unwrap()).unwrap();
-        schedule.seats.push((small(&row["state"]), row["held_until"].as_i64()));
-    }
-    for row in rows("journal").await {
-        let key = (row["schedule_id"].as_i64().unwrap(), row["version"].as_i64().unwrap());
-        let changes: Vec<Vec<i64>> =
-            serde_json::from_str(row["changes"].as_str().unwrap()).unwrap();
-        let one = |change: &Vec<i64>| {
-            (change[0].try_into().unwrap(), change[1].try_into().unwrap(), change.get(2).copied())
-        };
-        let changes = changes.iter().map(one).collect();
-        evidence.journal.insert(key, Entry { at: row["at"].as_i64().unwrap(), changes });
-    }
-    evidence.holds = rows("hold").await.iter().map(hold).collect();
-    evidence.bookings = rows("booking").await.iter().map(booking).collect();
-    evidence.sales = rows("booking_seat").await.iter().map(sale).collect();
-    let answers = rows("idempotency").await;
-    let answer = |row: &Value| (text(&row["key"]), text(&row["body"]));
-    evidence.answers = answers.iter().map(answer).collect();
-    let outages = rows("outage").await;
-    // The grace of the runs is one second; some more does not hurt.
-    let outage = |row: &Value| Some((row["began_at"].as_i64()?, row["ended_at"].as_i64()? + 2_000));
-    evidence.outages = outages.iter().filter_map(outage).collect();
-    evidence
 }
 
-/// Adds what the processes have counted.
+/// Adds the counters of the processes.
 pub(crate) fn count(world: &World, evidence: &mut Evidence) {
     let saves =
         |guard: &str| world.counter(&format!("seatlock_guard_saves_total{{guard=\"{guard}\"}}"));
@@ -69,53 +81,11 @@ pub(crate) fn count(world: &World, evidence: &mut Evidence) {
         world.counter("seatlock_seat_lock_breaker_transitions_total{to=\"open\"}");
 }
 
-fn text(value: &Value) -> String {
-    value.as_str().unwrap().to_owned()
-}
-
-fn small(value: &Value) -> u8 {
-    value.as_u64().unwrap().try_into().unwrap()
-}
-
-/// An id as the API writes it.
-fn id(row: &Value, column: &str) -> Option<String> {
-    let uuid = row[column].as_str()?.replace('-', "");
-    Some(format!("{}-{uuid}", row["schedule_id"]))
-}
-
-fn seats(row: &Value) -> Vec<u32> {
-    serde_json::from_str(row["seats"].as_str().unwrap()).unwrap()
-}
-
-fn hold(row: &Value) -> (String, HoldRow) {
-    let hold = HoldRow {
-        schedule: row["schedule_id"].as_i64().unwrap(),
-        customer: text(&row["customer_id"]),
-        seats: seats(row),
-        status: i16::from(small(&row["status"])),
-        created: row["created_at"].as_i64().unwrap(),
-        until: row["held_until"].as_i64().unwrap(),
-        booking: id(row, "booking_id"),
+/// The rows of a query, of which each is a JSON document.
+async fn read<T: DeserializeOwned, C: FromIterator<T>>(database: &Database, sql: &str) -> C {
+    let rows: Vec<String> = database.column(sql).await;
+    let row = |text: &String| {
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
     };
-    (id(row, "id").unwrap(), hold)
-}
-
-fn booking(row: &Value) -> (String, BookingRow) {
-    let booking = BookingRow {
-        schedule: row["schedule_id"].as_i64().unwrap(),
-        customer: text(&row["customer_id"]),
-        seats: seats(row),
-        hold: id(row, "hold_id"),
-        created: row["created_at"].as_i64().unwrap(),
-    };
-    (id(row, "id").unwrap(), booking)
-}
-
-fn sale(row: &Value) -> Sale {
-    Sale {
-        schedule: row["schedule_id"].as_i64().unwrap(),
-        number: row["number"].as_u64().unwrap().try_into().unwrap(),
-        booking: id(row, "booking_id").unwrap(),
-        released: row["released_at"].as_i64(),
-    }
+    rows.iter().map(row).collect()
 }

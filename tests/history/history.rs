@@ -22,7 +22,7 @@ pub(crate) enum Action {
 
 /// What an answer with a 2xx said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Told {
+pub(crate) enum Answer {
     Hold { id: String, seats: Vec<u32>, until_ms: i64 },
     Booking { id: String, seats: Vec<u32>, hold: Option<String> },
     Map { version: i64, states: Vec<u8>, counts: [usize; 4] },
@@ -33,10 +33,10 @@ pub(crate) enum Told {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum End {
     /// It had its effect.
-    Ok { told: Told, body: String },
+    Ok { answer: Answer, body: String },
     /// The server says that it had none.
     Fail { status: u16, code: String },
-    /// Nobody knows.
+    /// Unknown.
     Info { why: String },
 }
 
@@ -77,7 +77,7 @@ pub(crate) enum What {
         name: String,
         begins: bool,
     },
-    /// A lock of nobody's that the nemesis put where a request's was, and whether it was left alone.
+    /// The nemesis replaced the lock of a request by one of its own. Whether the service left that one alone.
     Stranger {
         left_alone: bool,
     },
@@ -122,9 +122,9 @@ impl Op {
         !matches!(self.end, End::Fail { .. })
     }
 
-    pub(crate) fn told(&self) -> Option<&Told> {
+    pub(crate) fn answer(&self) -> Option<&Answer> {
         match &self.end {
-            End::Ok { told, .. } => Some(told),
+            End::Ok { answer, .. } => Some(answer),
             _ => None,
         }
     }
@@ -147,7 +147,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Pairs the events, which must be in order of time; what has no end is unknown for ever.
+    /// Pairs the events, which must be in order of time. The end of an operation without an end event is unknown.
     pub(crate) fn of(events: &[Event]) -> Self {
         let mut history = Self::default();
         let mut open: BTreeMap<u64, usize> = BTreeMap::new();

@@ -1,11 +1,11 @@
-//! One seat as a machine with three states, and whether what the rows tell of it is one of its runs.
+//! One seat as a machine with three states, and whether the claims in the rows are one of its runs.
 
 /// What happened to a seat, by the rows of its claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     /// A hold begins, to end at `until` unless something happens before.
     Hold { claim: String, until: i64 },
-    /// A hold ends by its owner's or the sweeper's word.
+    /// The owner or the sweeper ends a hold.
     End { claim: String },
     /// A sale begins, perhaps of what a hold has kept.
     Sell { claim: String, from: Option<String> },
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sold_seat_is_nobodys_until_it_is_given_back() {
+    fn a_sold_seat_cannot_be_taken_until_it_is_given_back() {
         assert_eq!(illegal_at(&[(1, sell("a", None)), (2, sell("b", None))]), Some(2));
         assert_eq!(illegal_at(&[(1, sell("a", None)), (2, hold("b", 9))]), Some(2));
         assert_eq!(illegal_at(&[(1, give_back("a"))]), Some(1));

@@ -1,4 +1,4 @@
-//! Breaks what is under the service, one thing after another, and mends it again.
+//! Injects faults into the servers and processes, one after another, and ends each.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use tokio::task::block_in_place;
 use tokio::time::sleep;
 
 use crate::history::What;
-use crate::workload::Stage;
+use crate::workload::Fixture;
 use crate::world::PODS;
 
-/// What can be broken, by the name that is recorded.
+/// The faults, by the names in the record.
 pub(crate) const FAULTS: [&str; 10] = [
     "redis_kill",
     "redis_pause",
     "redis_flush",
-    "redis_lies",
+    "redis_lost_locks",
     "redis_relay_cut",
     "postgres_terminate",
     "postgres_relay_cut",
@@ -24,24 +24,24 @@ pub(crate) const FAULTS: [&str; 10] = [
     "postgres_kill",
 ];
 
-/// Breaks everything that is listed once, in an order of the seed's.
-pub(crate) async fn strike(stage: &Stage, faults: &[&str], rng: &mut Rng) {
+/// Injects each of the faults once, in an order that the seed decides.
+pub(crate) async fn strike(fixture: &Fixture, faults: &[&str], rng: &mut Rng) {
     let mut order = faults.to_vec();
     rng.shuffle(&mut order);
     for fault in order {
         let name = fault.to_owned();
-        stage.recorder.note("nemesis", What::Fault { name: name.clone(), begins: true });
-        inflict(stage, fault, rng).await;
-        stage.recorder.note("nemesis", What::Fault { name, begins: false });
+        fixture.recorder.note("nemesis", What::Fault { name: name.clone(), begins: true });
+        inflict(fixture, fault, rng).await;
+        fixture.recorder.note("nemesis", What::Fault { name, begins: false });
         sleep(Duration::from_millis(rng.u64(500..1_500))).await;
     }
 }
 
-async fn inflict(stage: &Stage, fault: &str, rng: &mut Rng) {
-    let world = &stage.world;
+async fn inflict(fixture: &Fixture, fault: &str, rng: &mut Rng) {
+    let world = &fixture.world;
     let while_ = Duration::from_millis(rng.u64(800..2_000));
     let place = rng.usize(..PODS);
-    let (to_postgres, to_redis) = world.relays(place);
+    let network = world.network(place);
     match fault {
         "redis_kill" => {
             block_in_place(|| world.redis.kill());
@@ -59,28 +59,28 @@ async fn inflict(stage: &Stage, fault: &str, rng: &mut Rng) {
                 sleep(Duration::from_millis(100)).await;
             }
         }
-        "redis_lies" => lie(stage, rng).await,
+        "redis_lost_locks" => lose_locks(fixture, rng).await,
         "redis_relay_cut" => {
-            block_in_place(|| to_redis.cut());
+            block_in_place(|| network.redis.cut());
             sleep(while_).await;
-            to_redis.heal();
+            network.redis.heal();
         }
         "postgres_terminate" => {
             for _ in 0..8 {
-                terminate_some(stage);
+                terminate_some(fixture);
                 sleep(Duration::from_millis(rng.u64(50..300))).await;
             }
         }
         "postgres_relay_cut" => {
-            block_in_place(|| to_postgres.cut());
+            block_in_place(|| network.postgres.cut());
             sleep(while_).await;
-            to_postgres.heal();
+            network.postgres.heal();
         }
         "postgres_black_hole" => {
-            to_postgres.black_hole();
+            network.postgres.black_hole();
             sleep(while_ * 2).await;
-            block_in_place(|| to_postgres.cut());
-            to_postgres.heal();
+            block_in_place(|| network.postgres.cut());
+            network.postgres.heal();
         }
         "pod_kill" => {
             world.kill_pod(place).await;
@@ -96,24 +96,24 @@ async fn inflict(stage: &Stage, fault: &str, rng: &mut Rng) {
     }
 }
 
-/// Locks vanish, and end before their time.
-async fn lie(stage: &Stage, rng: &mut Rng) {
-    let redis = &stage.world.redis;
+/// Deletes some of the locks, and ends others early.
+async fn lose_locks(fixture: &Fixture, rng: &mut Rng) {
+    let redis = &fixture.world.redis;
     for _ in 0..12 {
         let keys = block_in_place(|| redis.cli(&["--raw", "keys", "{sch:*"]));
         for key in keys.lines() {
             if rng.bool() {
                 continue;
             }
-            let lie: &[&str] = if rng.bool() { &["del", key] } else { &["pexpire", key, "1"] };
-            block_in_place(|| redis.cli(lie));
+            let loss: &[&str] = if rng.bool() { &["del", key] } else { &["pexpire", key, "1"] };
+            block_in_place(|| redis.cli(loss));
         }
         sleep(Duration::from_millis(100)).await;
     }
 }
 
-fn terminate_some(stage: &Stage) {
+fn terminate_some(fixture: &Fixture) {
     let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
          WHERE application_name = 'seatlock' AND pid <> pg_backend_pid() AND random() < 0.5";
-    block_in_place(|| stage.world.postgres.psql(stage.world.database(), sql));
+    block_in_place(|| fixture.world.postgres.psql(fixture.world.database(), sql));
 }

@@ -1,4 +1,4 @@
-//! Writes down what happens, in order of time, before and after it does.
+//! Records each operation before it starts and after it ends, in order of time.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};

@@ -1,4 +1,4 @@
-//! A run from its seed to what the checkers say: warm, chaos, heal, resolve, quiesce, final.
+//! A run from its seed to the result of the checkers: warm, chaos, heal, resolve, quiesce, final.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,37 +9,41 @@ use fastrand::Rng;
 use seatlock::store::AuditScope;
 use tokio::time::sleep;
 
-use crate::checks::{self, Wanted};
+use crate::checks::{self, Expected};
 use crate::client::PATIENCE;
 use crate::database::Database;
-use crate::history::{Action, End, Evidence, History, Phase, Told, Violation, What};
+use crate::history::{Action, Answer, End, Evidence, History, Phase, Violation, What};
 use crate::recorder::Recorder;
 use crate::verdict::verdict;
-use crate::workload::{Buyer, Stage};
+use crate::workload::{Buyer, Fixture};
 use crate::world::{PODS, SEATS, SOON, World};
 use crate::{dump, nemesis};
+
+/// The program with all its guards.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_seatlock");
 
 /// What to run.
 pub(crate) struct Plan {
     pub(crate) seed: u64,
-    /// Guards switched off, by name, separated by commas.
-    pub(crate) mutant: &'static str,
+    /// The test, for the command that repeats the run.
+    pub(crate) test: String,
+    pub(crate) program: PathBuf,
     pub(crate) buyers: usize,
     pub(crate) warm: Duration,
     /// Each once a round.
     pub(crate) faults: Vec<&'static str>,
     pub(crate) rounds: usize,
-    pub(crate) wanted: Wanted,
+    pub(crate) expected: Expected,
 }
 
-/// What came of it.
+/// The result of a run.
 pub(crate) struct Finished {
     pub(crate) evidence: Evidence,
     pub(crate) violations: Vec<Violation>,
     pub(crate) verdict: String,
 }
 
-/// How often a key of unknown end is repeated.
+/// How often a key whose outcome is unknown is repeated.
 const RESOLVE_TRIES: usize = 60;
 
 /// The seed that the environment asks for, or another one each time.
@@ -48,88 +52,87 @@ pub(crate) fn seed() -> u64 {
     asked.and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..1_000_000))
 }
 
-/// Runs it. `replay` is the command that runs it again.
-pub(crate) async fn run(plan: &Plan, replay: &str) -> Finished {
-    let name = if plan.mutant.is_empty() { "none" } else { plan.mutant };
-    let file = format!("history-{}-{name}.jsonl", plan.seed);
+/// Runs it.
+pub(crate) async fn run(plan: &Plan) -> Finished {
+    let (seed, test) = (plan.seed, &plan.test);
+    let file = format!("history-{seed}-{}.jsonl", test.replace("::", "-"));
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(file);
-    let world = World::start(plan.mutant).await;
-    let stage = Arc::new(Stage {
+    let world = World::start(&plan.program).await;
+    let fixture = Arc::new(Fixture {
         world,
         recorder: Recorder::create(&path),
         stop: AtomicBool::new(false),
         unknown: Mutex::default(),
     });
-    let auditing = tokio::spawn(audit_on(Arc::clone(&stage)));
-    act(&stage, plan).await;
-    resolve(&stage).await;
-    stage.phase(Phase::Quiesce);
-    disturb(&stage).await;
-    come_late(&stage).await;
-    let evidence = finish(&stage, auditing).await;
+    let auditing = tokio::spawn(audit_on(Arc::clone(&fixture)));
+    act(&fixture, plan).await;
+    resolve(&fixture).await;
+    fixture.phase(Phase::Quiesce);
+    disturb(&fixture).await;
+    come_late(&fixture).await;
+    let evidence = finish(&fixture, auditing).await;
 
-    let history = History::of(&stage.recorder.events());
+    let history = History::of(&fixture.recorder.events());
     let mut violations = checks::check(&history, &evidence);
-    violations.extend(checks::vacuity(&history, &evidence, &plan.wanted));
-    let replay = format!("HISTORY_SEED={} {replay}", plan.seed);
-    let verdict = verdict(&stage, &history, &violations, &replay);
-    eprintln!(
-        "{name}, seed {}: {} operations, {} audits, guards {:?}",
-        plan.seed,
-        history.ops.len(),
-        history.audits.len(),
-        evidence.guard_saves
+    violations.extend(checks::coverage(&history, &evidence, &plan.expected));
+    let features = "faults,rabbitmq,kafka";
+    let replay = format!(
+        "HISTORY_SEED={seed} cargo test --features {features} --test history -- {test} --nocapture"
     );
+    let verdict = verdict(&fixture, &history, &violations, &replay);
+    let (ops, audits) = (history.ops.len(), history.audits.len());
+    let guards = &evidence.guard_saves;
+    eprintln!("{test}, seed {seed}: {ops} operations, {audits} audits, guards {guards:?}");
     Finished { evidence, violations, verdict }
 }
 
 /// Warm, chaos and heal, with all buyers buying.
-async fn act(stage: &Arc<Stage>, plan: &Plan) {
-    stage.phase(Phase::Warm);
+async fn act(fixture: &Arc<Fixture>, plan: &Plan) {
+    fixture.phase(Phase::Warm);
     let buyers: Vec<_> = (0..plan.buyers)
-        .map(|number| tokio::spawn(Buyer::new(stage, number, plan.seed).run()))
+        .map(|number| tokio::spawn(Buyer::new(fixture, number, plan.seed).run()))
         .collect();
     sleep(plan.warm).await;
-    stage.phase(Phase::Chaos);
+    fixture.phase(Phase::Chaos);
     let mut rng = Rng::with_seed(plan.seed);
     for _ in 0..plan.rounds {
-        nemesis::strike(stage, &plan.faults, &mut rng).await;
+        nemesis::strike(fixture, &plan.faults, &mut rng).await;
     }
-    stage.phase(Phase::Heal);
+    fixture.phase(Phase::Heal);
     sleep(plan.warm).await;
-    stage.stop.store(true, Ordering::SeqCst);
+    fixture.stop.store(true, Ordering::SeqCst);
     for buyer in buyers {
         buyer.await.unwrap();
     }
 }
 
-/// One audit after another, about one a second, of whatever is there.
-async fn audit_on(stage: Arc<Stage>) {
+/// Audits the database about once a second.
+async fn audit_on(fixture: Arc<Fixture>) {
     let mut database = None;
     loop {
         sleep(Duration::from_secs(1)).await;
         let known = match &database {
             Some(known) => known,
-            None => database.insert(Database::postgres(stage.world.database()).await),
+            None => database.insert(Database::postgres(fixture.world.database()).await),
         };
-        // While the database is away there is nothing to be seen.
+        // While the database is unavailable an audit fails.
         if let Ok(found) = known.try_violations(AuditScope::Everything).await {
             let violations = found.iter().map(ToString::to_string).collect();
-            stage.recorder.note("auditor", What::Audit { violations });
+            fixture.recorder.note("auditor", What::Audit { violations });
         }
     }
 }
 
-/// Repeats every key of unknown end until its end is known.
-async fn resolve(stage: &Arc<Stage>) {
-    stage.phase(Phase::Resolve);
-    let mut unknown = std::mem::take(&mut *stage.unknown.lock().unwrap());
+/// Repeats every key whose outcome is unknown until it is known.
+async fn resolve(fixture: &Arc<Fixture>) {
+    fixture.phase(Phase::Resolve);
+    let mut unknown = std::mem::take(&mut *fixture.unknown.lock().unwrap());
     unknown.sort_by(|one, other| one.0.cmp(&other.0));
     unknown.dedup_by(|one, other| one.0 == other.0);
     for (key, action) in unknown {
         for attempt in 0..RESOLVE_TRIES {
             let asked = (Some(key.clone()), action.clone());
-            let (end, _) = stage.perform("resolver", attempt % PODS, asked, PATIENCE).await;
+            let (end, _) = fixture.perform("resolver", attempt % PODS, asked, PATIENCE).await;
             match end {
                 End::Ok { .. } => break,
                 End::Fail { status, code }
@@ -142,25 +145,26 @@ async fn resolve(stage: &Arc<Stage>) {
             sleep(Duration::from_millis(100)).await;
         }
     }
-    // What is unknown even now is in the record.
-    stage.unknown.lock().unwrap().clear();
+    // The record has the keys whose outcome is still unknown.
+    fixture.unknown.lock().unwrap().clear();
 }
 
-/// Puts a stranger's lock where a hold's is, and ends or extends the hold: the stranger's must stay.
-async fn disturb(stage: &Arc<Stage>) {
+/// Replaces the seat lock of a hold by a lock of another owner, and ends or extends the hold: the other lock
+/// must stay.
+async fn disturb(fixture: &Arc<Fixture>) {
     let redis =
-        |arguments: &[&str]| tokio::task::block_in_place(|| stage.world.redis.cli(arguments));
+        |arguments: &[&str]| tokio::task::block_in_place(|| fixture.world.redis.cli(arguments));
     for round in 0..20_u32 {
-        let schedule = stage.world.schedules[1];
+        let schedule = fixture.world.schedules[1];
         let seat = round % SEATS;
         let key = format!("disturbed-{round}");
         let hold = Action::Hold { schedule, seats: vec![seat], customer: key.clone(), ttl_s: 2 };
         let asked = (Some(key), hold);
-        let (end, _) = stage.perform("disturber", 0, asked, PATIENCE).await;
-        let End::Ok { told: Told::Hold { id, .. }, .. } = end else { continue };
+        let (end, _) = fixture.perform("disturber", 0, asked, PATIENCE).await;
+        let End::Ok { answer: Answer::Hold { id, .. }, .. } = end else { continue };
         let lock = format!("{{sch:{schedule}}}:seat:{seat}");
         let token = format!("{:032x}", 0xbad_0000 + round);
-        // Only where there is a lock: while the service goes without, there is nothing to disturb.
+        // Only if there is a lock: without Redis the service takes none.
         let planted = redis(&["set", &lock, &token, "xx", "px", "60000"]) == "OK";
         let (key, action) = match round % 2 {
             0 => (None, Action::Release { hold: id }),
@@ -169,28 +173,27 @@ async fn disturb(stage: &Arc<Stage>) {
                 (Some(key), Action::Extend { hold: id, ttl_s: 3 })
             }
         };
-        stage.perform("disturber", 0, (key, action), PATIENCE).await;
+        fixture.perform("disturber", 0, (key, action), PATIENCE).await;
         sleep(Duration::from_millis(200)).await;
         if planted {
             let left_alone = redis(&["get", &lock]) == token;
-            stage.recorder.note("nemesis", What::Stranger { left_alone });
+            fixture.recorder.note("nemesis", What::Stranger { left_alone });
             redis(&["del", &lock]);
         }
     }
 }
 
-/// Comes back to holds that have ended: one is extended, another confirmed when its seat is somebody
-/// else's.
-async fn come_late(stage: &Arc<Stage>) {
-    let schedule = stage.world.schedules[2];
+/// Extends some holds that have ended, and confirms others after another customer has taken their seat.
+async fn come_late(fixture: &Arc<Fixture>) {
+    let schedule = fixture.world.schedules[2];
     let ask = async |name: String, action: Action| {
-        stage.perform("latecomer", 0, (Some(name), action), PATIENCE).await.0
+        fixture.perform("latecomer", 0, (Some(name), action), PATIENCE).await.0
     };
     let hold = async |name: String, seat: u32, ttl_s: u64| {
         let customer = name.clone();
         let action = Action::Hold { schedule, seats: vec![seat], customer, ttl_s };
         match ask(name, action).await {
-            End::Ok { told: Told::Hold { id, .. }, .. } => Some(id),
+            End::Ok { answer: Answer::Hold { id, .. }, .. } => Some(id),
             _ => None,
         }
     };
@@ -211,19 +214,19 @@ async fn come_late(stage: &Arc<Stage>) {
     }
 }
 
-/// Waits until all is quiet, reads what there is, asks for every seat, and reads the rest.
-async fn finish(stage: &Arc<Stage>, auditing: tokio::task::JoinHandle<()>) -> Evidence {
+/// Waits until no hold or lock is left, reads the evidence, asks for every seat, and reads the evidence again.
+async fn finish(fixture: &Arc<Fixture>, auditing: tokio::task::JoinHandle<()>) -> Evidence {
     let quiet = |evidence: &Evidence| {
         let held = |row: &crate::history::ScheduleRow| row.seats.iter().any(|seat| seat.0 == 1);
         evidence.locks.is_empty() && !evidence.schedules.values().any(held)
     };
     let end = Instant::now() + SOON / 2;
-    let mut before = dump::evidence(&stage.world).await;
+    let mut before = dump::evidence(&fixture.world).await;
     while !quiet(&before) && Instant::now() < end {
         sleep(Duration::from_millis(300)).await;
-        before = dump::evidence(&stage.world).await;
+        before = dump::evidence(&fixture.world).await;
     }
-    stage.phase(Phase::Final);
+    fixture.phase(Phase::Final);
     for name in ["last", "too-late"] {
         for (schedule, row) in &before.schedules {
             for (seat, (state, _)) in row.seats.iter().enumerate() {
@@ -232,23 +235,23 @@ async fn finish(stage: &Arc<Stage>, auditing: tokio::task::JoinHandle<()>) -> Ev
                     let seats = vec![seat.try_into().unwrap()];
                     let action =
                         Action::Book { schedule: *schedule, seats, customer: customer.clone() };
-                    stage.perform("last", seat % PODS, (Some(customer), action), PATIENCE).await;
+                    fixture.perform("last", seat % PODS, (Some(customer), action), PATIENCE).await;
                 }
             }
         }
     }
     auditing.abort();
     drop(auditing.await);
-    let database = Database::postgres(stage.world.database()).await;
+    let database = Database::postgres(fixture.world.database()).await;
     let found = database.violations(AuditScope::Everything).await;
     let violations = found.iter().map(ToString::to_string).collect();
-    stage.recorder.note("auditor", What::Audit { violations });
+    fixture.recorder.note("auditor", What::Audit { violations });
     for place in 0..PODS {
-        stage.world.read_counters(place).await;
+        fixture.world.read_counters(place).await;
     }
-    let mut evidence = dump::evidence(&stage.world).await;
+    let mut evidence = dump::evidence(&fixture.world).await;
     evidence.locks = before.locks;
     evidence.idle_in_transaction = before.idle_in_transaction;
-    dump::count(&stage.world, &mut evidence);
+    dump::count(&fixture.world, &mut evidence);
     evidence
 }

@@ -1,10 +1,10 @@
-//! What a run says in the end: valid or not, the fewest operations that show it, and how to run it again.
+//! The text of a failed run: its violations, the fewest operations that show each, and how to repeat the run.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::history::{End, History, Op, Violation};
-use crate::workload::Stage;
+use crate::workload::Fixture;
 use crate::world::PODS;
 
 /// Violations of one checker that are shown.
@@ -15,13 +15,13 @@ const LINES: usize = 15;
 
 /// The verdict as a text.
 pub(crate) fn verdict(
-    stage: &Stage,
+    fixture: &Fixture,
     history: &History,
     violations: &[Violation],
     replay: &str,
 ) -> String {
     let mut text = format!("{} violations; run again: {replay}\n", violations.len());
-    let _ = writeln!(text, "record: {}", stage.recorder.path().display());
+    let _ = writeln!(text, "record: {}", fixture.recorder.path().display());
     let mut by_checker: BTreeMap<&str, Vec<&Violation>> = BTreeMap::new();
     for violation in violations {
         by_checker.entry(violation.checker).or_default().push(violation);
@@ -40,9 +40,9 @@ pub(crate) fn verdict(
         }
     }
     for place in 0..PODS {
-        let output = stage.world.output(place);
+        let output = fixture.world.output(place);
         let lines: Vec<&str> = output.lines().rev().take(LINES).collect();
-        let _ = writeln!(text, "process {place} said last:");
+        let _ = writeln!(text, "process {place} printed last:");
         for line in lines.into_iter().rev() {
             let _ = writeln!(text, "  {line}");
         }
@@ -54,7 +54,7 @@ fn line(history: &History, op: &Op) -> String {
     let first = history.ops.first().map_or(0, |op| op.invoked);
     let ms = |t: i64| (t.saturating_sub(first)) / 1_000;
     let end = match &op.end {
-        End::Ok { told, .. } => format!("ok {told:?}"),
+        End::Ok { answer, .. } => format!("ok {answer:?}"),
         other => format!("{other:?}"),
     };
     let during: Vec<&str> = history

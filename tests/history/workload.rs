@@ -7,12 +7,12 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::client::{PATIENCE, perform};
-use crate::history::{Action, End, Phase, Told, What};
+use crate::history::{Action, Answer, End, Phase, What};
 use crate::recorder::Recorder;
 use crate::world::{PODS, SEATS, World};
 
 /// Everything that takes part in a run.
-pub(crate) struct Stage {
+pub(crate) struct Fixture {
     pub(crate) world: World,
     pub(crate) recorder: Recorder,
     pub(crate) stop: AtomicBool,
@@ -23,9 +23,9 @@ pub(crate) struct Stage {
 /// Customers of the schedule with a limit; elsewhere every request has a customer of its own.
 const REGULARS: usize = 6;
 
-/// Somebody who books.
+/// A client that books.
 pub(crate) struct Buyer {
-    stage: Arc<Stage>,
+    fixture: Arc<Fixture>,
     number: usize,
     /// Another one after each unknown end.
     life: u32,
@@ -38,7 +38,7 @@ pub(crate) struct Buyer {
     seen: i64,
 }
 
-impl Stage {
+impl Fixture {
     pub(crate) fn phase(&self, name: Phase) {
         self.recorder.note("run", What::Phase { name });
     }
@@ -67,10 +67,10 @@ impl Stage {
 }
 
 impl Buyer {
-    pub(crate) fn new(stage: &Arc<Stage>, number: usize, seed: u64) -> Self {
+    pub(crate) fn new(fixture: &Arc<Fixture>, number: usize, seed: u64) -> Self {
         let rng = Rng::with_seed(seed.wrapping_mul(1_000_003).wrapping_add(number as u64));
         Self {
-            stage: Arc::clone(stage),
+            fixture: Arc::clone(fixture),
             number,
             life: 0,
             requests: 0,
@@ -84,7 +84,7 @@ impl Buyer {
 
     /// Buys until the run says stop.
     pub(crate) async fn run(mut self) {
-        while !self.stage.stop.load(Ordering::SeqCst) {
+        while !self.fixture.stop.load(Ordering::SeqCst) {
             let (key, action) = self.choose();
             self.ask(key, action).await;
             let pause = Duration::from_micros(self.rng.u64(1_000..25_000));
@@ -126,7 +126,7 @@ impl Buyer {
             61..76 => {
                 let min_version = if self.rng.bool() { 0 } else { self.seen };
                 let schedule =
-                    if min_version == 0 { schedule } else { self.stage.world.schedules[0] };
+                    if min_version == 0 { schedule } else { self.fixture.world.schedules[0] };
                 (None, Action::Map { schedule, min_version })
             }
             _ if !self.bookings.is_empty() => self.cancel(),
@@ -134,9 +134,9 @@ impl Buyer {
         }
     }
 
-    /// Few schedules are wanted by most.
+    /// Most requests are for few schedules.
     fn schedule(&mut self) -> i64 {
-        let schedules = &self.stage.world.schedules;
+        let schedules = &self.fixture.world.schedules;
         schedules[self.rng.usize(..schedules.len()).min(self.rng.usize(..schedules.len()))]
     }
 
@@ -153,7 +153,7 @@ impl Buyer {
     }
 
     fn customer(&mut self, schedule: i64, key: &str) -> String {
-        match schedule == self.stage.world.schedules[0] {
+        match schedule == self.fixture.world.schedules[0] {
             true => format!("regular-{}", self.rng.usize(..REGULARS)),
             false => key.to_owned(),
         }
@@ -190,7 +190,7 @@ impl Buyer {
         for _ in 0..3 {
             let process = format!("client-{}.{}", self.number, self.life);
             let asked = (key.clone(), action.clone());
-            let (end, version) = self.stage.perform(&process, place, asked, patience).await;
+            let (end, version) = self.fixture.perform(&process, place, asked, patience).await;
             self.learn(key.as_ref(), &action, &end, version);
             if let End::Info { .. } = end {
                 self.life += 1;
@@ -209,20 +209,20 @@ impl Buyer {
     }
 
     fn learn(&mut self, key: Option<&String>, action: &Action, end: &End, version: Option<i64>) {
-        let End::Ok { told, .. } = end else { return };
-        match (action, told) {
-            (Action::Hold { .. }, Told::Hold { id, .. }) => {
+        let End::Ok { answer, .. } = end else { return };
+        match (action, answer) {
+            (Action::Hold { .. }, Answer::Hold { id, .. }) => {
                 // Many leave their seats to time.
                 if self.rng.bool() && !self.holds.contains(id) {
                     self.holds.push(id.clone());
                 }
-                // The rest has ended long ago, and asking for it is what is wanted now and then.
+                // The others ended long ago; a few requests for such holds are part of the load.
                 if self.holds.len() > 4 {
                     self.holds.remove(0);
                 }
             }
-            (Action::Book { .. } | Action::Confirm { .. }, Told::Booking { id, seats, hold }) => {
-                // Now and then somebody confirms again, or releases what is sold.
+            (Action::Book { .. } | Action::Confirm { .. }, Answer::Booking { id, seats, hold }) => {
+                // Sometimes a client confirms again, or releases what is sold.
                 if self.rng.u32(..10) > 0 {
                     self.holds.retain(|known| Some(known) != hold.as_ref());
                 }
@@ -236,7 +236,7 @@ impl Buyer {
             (key, action)
         {
             self.answered = Some((key.clone(), action.clone()));
-            if *schedule == self.stage.world.schedules[0] {
+            if *schedule == self.fixture.world.schedules[0] {
                 self.seen = self.seen.max(version.unwrap_or(0));
             }
         }

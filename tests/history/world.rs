@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
-use test_support::{Postgres, Process, Redis, Relay};
+use test_support::{Network, Postgres, Process, Redis, until};
 
 use crate::history::Pod;
 
-/// For whatever happens soon on a machine that is not busy.
+/// More than anything takes here on a machine that is not busy.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// Processes.
@@ -27,8 +27,7 @@ pub(crate) const CUSTOMER_LIMIT: usize = 4;
 struct Place {
     process: Mutex<Option<Process>>,
     at: Mutex<(SocketAddr, u32)>,
-    postgres: Relay,
-    redis: Relay,
+    network: Network,
 }
 
 /// Everything that runs.
@@ -37,7 +36,7 @@ pub(crate) struct World {
     pub(crate) redis: Redis,
     places: Vec<Place>,
     database: String,
-    mutant: String,
+    program: PathBuf,
     pub(crate) http: reqwest::Client,
     /// The first has a limit per customer.
     pub(crate) schedules: Vec<i64>,
@@ -45,8 +44,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Starts it all, with these guards switched off.
-    pub(crate) async fn start(mutant: &str) -> Self {
+    /// Starts it all; `program` is the service.
+    pub(crate) async fn start(program: &Path) -> Self {
         let (postgres, redis) = tokio::task::block_in_place(|| {
             (Postgres::start(&[("max_connections", "100")]), Redis::start(&[]))
         });
@@ -55,8 +54,7 @@ impl World {
         let place = |_| Place {
             process: Mutex::new(None),
             at: Mutex::new((nowhere, 0)),
-            postgres: Relay::to(postgres.port()),
-            redis: Relay::to(redis.port()),
+            network: Network::to(&postgres, &redis),
         };
         let places = (0..PODS).map(place).collect();
         let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(64).build();
@@ -65,7 +63,7 @@ impl World {
             redis,
             places,
             database,
-            mutant: mutant.to_owned(),
+            program: program.to_owned(),
             http: http.unwrap(),
             schedules: Vec::new(),
             counters: Mutex::default(),
@@ -88,9 +86,9 @@ impl World {
         (Pod { place, start }, address)
     }
 
-    /// The network between a process and its database, and to Redis.
-    pub(crate) fn relays(&self, place: usize) -> (&Relay, &Relay) {
-        (&self.places[place].postgres, &self.places[place].redis)
+    /// The network of a process.
+    pub(crate) fn network(&self, place: usize) -> &Network {
+        &self.places[place].network
     }
 
     /// Kills a process (SIGKILL) after reading its counters.
@@ -103,14 +101,9 @@ impl World {
     /// Starts a process and waits until it is ready.
     pub(crate) async fn start_pod(&self, place: usize) {
         let here = &self.places[place];
-        let relayed =
-            |port: u16, via: u16| self.database.replace(&format!(":{port}/"), &format!(":{via}/"));
-        let url = relayed(self.postgres.port(), here.postgres.port());
-        let redis = here.redis.port().to_string();
-        let variables = [
-            ("WRITE_DB_URL", url.as_str()),
-            ("REDIS_HOST", "127.0.0.1"),
-            ("REDIS_PORT", &redis),
+        let network = here.network.variables(&self.database);
+        let network: Vec<_> = network.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let settings = [
             ("BIND", "127.0.0.1:0"),
             ("LOG_FORMAT", "text"),
             ("REPLICAS", "2"),
@@ -123,22 +116,16 @@ impl World {
             ("SWEEP_INTERVAL", "200ms"),
             ("OUTAGE_GRACE", "1s"),
             ("AUDIT_INTERVAL", "3s"),
-            ("SEATLOCK_MUTANT", &self.mutant),
         ];
-        let program = Path::new(env!("CARGO_BIN_EXE_seatlock"));
         let said = "listening on http://";
         let (process, line) = tokio::task::block_in_place(|| {
-            let process = Process::spawn(program, &variables);
+            let process = Process::spawn(&self.program, &[&network, &settings[..]].concat());
             let line = process.wait_for_line(|line| line.contains(said), SOON);
             (process, line)
         });
         let address = line.split_once(said).unwrap().1.trim().parse().unwrap();
         *here.process.lock().unwrap() = Some(process);
-        let end = Instant::now() + SOON;
-        while !self.is_ready(address).await {
-            assert!(Instant::now() < end, "the process at {address} does not become ready");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until("the process is ready", SOON, async || self.is_ready(address).await).await;
         let mut at = here.at.lock().unwrap();
         *at = (address, at.1 + 1);
     }
@@ -193,7 +180,7 @@ impl World {
         self.counters.lock().unwrap().get(series).copied().unwrap_or(0)
     }
 
-    /// What the processes have said, for a verdict.
+    /// What a process has printed.
     pub(crate) fn output(&self, place: usize) -> String {
         let process = self.places[place].process.lock().unwrap();
         process.as_ref().map(Process::output).unwrap_or_default()

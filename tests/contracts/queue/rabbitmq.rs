@@ -126,9 +126,9 @@ mod full {
         // was created just before a crash never gets a leader.
         tokio::time::sleep(Duration::from_secs(2)).await;
         a_broker_that_dies_loses_nothing(&queue, Partition(1), async || {
-            hurt(&broker, RabbitMq::kill).await;
+            hurt(&broker, |broker| broker.kill()).await;
             tokio::time::sleep(Duration::from_secs(1)).await;
-            hurt(&broker, RabbitMq::restart).await;
+            hurt(&broker, |broker| broker.restart()).await;
         })
         .await;
         queue.close().await;
@@ -143,7 +143,7 @@ mod full {
         assert_eq!(take(&mut consumer, 10).await, numbers(0..10));
         consumer.settle(5).await.unwrap();
 
-        hurt(&broker, RabbitMq::pause).await;
+        hurt(&broker, |broker| broker.pause()).await;
         let begin = Instant::now();
         let publishing = (10..20).map(|number| queue.publish(Partition(0), message(number)));
         let outcomes = join_all(publishing).await;
@@ -156,7 +156,7 @@ mod full {
         let outcome = queue.publish(Partition(0), message(20)).await;
         assert!(matches!(outcome, Err(PublishError::Unavailable(_))), "{outcome:?}");
         assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
-        hurt(&broker, RabbitMq::resume).await;
+        hurt(&broker, |broker| broker.resume()).await;
 
         until_published(&queue, Partition(0), message(30)).await;
         drop(consumer);

@@ -113,7 +113,7 @@ mod full {
         assert_eq!(ask(&locks, fresh(SHOW, 2)).await, Ok(LockReply::Acquired));
         let master = all.master();
         block_in_place(|| {
-            all.sentinels().iter().for_each(test_support::Redis::kill);
+            all.sentinels().iter().for_each(|sentinel| sentinel.kill());
             master.cli(&["client", "kill", "type", "normal"]);
         });
         let first = ask(&locks, fresh(SHOW, 2)).await;

@@ -1,5 +1,5 @@
 //! An on-sale through the queue: processes that serve and do not execute, workers that execute, and the
-//! queue between them, whichever it is.
+//! queue between them, which is the database's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,52 +10,29 @@ use test_support::free_port;
 
 use crate::client::Client;
 use crate::database::Database;
-use crate::harness::{LONG, Scene, Service, Setup, calmly, until};
+use crate::harness::{LONG, Scene, Service, Setup, blocking, until};
 
 use super::orders::{Ended, Order, Orders};
 
-/// Which queue a scenario runs on.
-#[derive(Clone)]
-pub(crate) struct Backend {
-    /// For the report.
-    pub(crate) name: &'static str,
-    /// `QUEUE_URL` and whatever else the queue needs.
-    pub(crate) variables: Vec<(String, String)>,
-    /// Whether it takes requests while the primary is away.
-    pub(crate) is_apart: bool,
-}
-
-impl Backend {
-    /// The service's own database.
-    pub(crate) fn database() -> Self {
-        let variables = vec![("QUEUE_URL".to_owned(), "db://".to_owned())];
-        Self { name: "db", variables, is_apart: false }
-    }
-}
-
-/// A worker's log says so when it begins to act on a fault.
-const STRUCK: &str = "a fault: Kill";
+/// A worker logs this when a fault kills it.
+const KILLED: &str = "a fault: Kill";
 
 /// Two processes that serve, and workers.
 pub(crate) struct OnSale {
     // Processes end before the servers they talk to.
     pub(crate) workers: Vec<Service>,
     pub(crate) scene: Scene,
-    pub(crate) backend: Backend,
     pub(crate) orders: Arc<Orders>,
     pub(crate) deaths: usize,
 }
 
 impl OnSale {
     /// Starts two processes that take requests and leave them to others; no workers yet.
-    pub(crate) async fn start(backend: Backend, setup: Setup) -> Self {
+    pub(crate) async fn start(setup: Setup) -> Self {
         let setup = setup.set("QUEUE_MODE", "prefer").set("QUEUE_CONSUME", "off");
         let setup = setup.set("DRAIN_DELAY", "200ms");
-        let variables = backend.variables.iter();
-        let setup = variables.fold(setup, |setup, (name, value)| setup.set(name, value));
-        let scene = setup.processes(2).start().await;
-        scene.inject(backend.name);
-        Self { workers: Vec::new(), scene, backend, orders: Arc::default(), deaths: 0 }
+        let scene = setup.set("QUEUE_URL", "db://").processes(2).start().await;
+        Self { workers: Vec::new(), scene, orders: Arc::default(), deaths: 0 }
     }
 
     /// Starts one more worker.
@@ -81,7 +58,7 @@ impl OnSale {
         for number in 0..self.workers.len() {
             if !self.workers[number].process.is_running() {
                 let output = self.workers[number].process.output();
-                assert!(output.contains(STRUCK), "it died by itself: {output}");
+                assert!(output.contains(KILLED), "it died by itself: {output}");
                 self.restart_worker(number, &[("SEATLOCK_FAULTS", &next())]).await;
                 buried += 1;
             }
@@ -93,7 +70,7 @@ impl OnSale {
     /// The sum of a metric over the workers that run.
     pub(crate) async fn executed(&self, result: &str) -> f64 {
         let series = format!("seatlock_queue_executed_total{{result=\"{result}\"}}");
-        join_all(self.workers.iter().map(|worker| told(worker, &series))).await.iter().sum()
+        join_all(self.workers.iter().map(|worker| metric(worker, &series))).await.iter().sum()
     }
 
     /// The processes that serve.
@@ -101,8 +78,7 @@ impl OnSale {
         [self.scene.client(0), self.scene.client(1)]
     }
 
-    /// Lets many customers order at once, `together` at a time, each with either process; `times` says how
-    /// often each sends its order.
+    /// Sends orders, `together` at a time, each to either process, and each so many times.
     pub(crate) async fn crowd(&self, orders: Vec<Order>, together: usize, times: usize) {
         let clients = self.clients();
         for some in orders.chunks(together) {
@@ -119,15 +95,14 @@ impl OnSale {
         }
     }
 
-    /// Waits until the queue is empty and everybody was told, then until no worker believes that it has to
-    /// wait.
+    /// Waits until every request has an outcome, then until no worker has paused a partition.
     pub(crate) async fn end(&self) -> Vec<Ended> {
         let database = Database::postgres(&self.scene.url).await;
         let ended = self.orders.end(&self.clients(), &self.scene.ledger, &database).await;
         for worker in &self.workers {
-            let paused = || told(worker, "seatlock_queue_paused_partitions");
+            let paused = || metric(worker, "seatlock_queue_paused_partitions");
             until("no partition is paused", LONG, async || paused().await == 0.0).await;
-            let in_flight = || told(worker, "seatlock_queue_in_flight");
+            let in_flight = || metric(worker, "seatlock_queue_in_flight");
             until("nothing is in flight", LONG, async || in_flight().await == 0.0).await;
         }
         assert_eq!(self.executed("parked").await, 0.0, "a dead letter");
@@ -147,25 +122,22 @@ impl OnSale {
 
     /// The primary dies (kill -9) and is started again after a time.
     pub(crate) async fn primary_dies_for(&self, time: Duration, meanwhile: impl AsyncFnOnce()) {
-        calmly(|| self.scene.primary.kill());
+        blocking(|| self.scene.primary.kill());
         let dead = std::time::Instant::now();
         meanwhile().await;
         tokio::time::sleep(time.saturating_sub(dead.elapsed())).await;
-        calmly(|| self.scene.primary.restart());
+        blocking(|| self.scene.primary.restart());
     }
 }
 
 /// Waits until a worker is ready, or its fault has killed it already.
 async fn begun(worker: &Service) {
-    let ready = async || {
-        let answer = worker.client.try_send(worker.client.request(Method::GET, "/readyz")).await;
-        !worker.process.is_running() || answer.is_some_and(|answer| answer.status == 200)
-    };
+    let ready = async || !worker.process.is_running() || worker.is_ready().await;
     until("a worker is ready", LONG, ready).await;
 }
 
-/// What a worker tells of a metric; nothing is 0, such as of one that its fault has killed.
-async fn told(worker: &Service, series: &str) -> f64 {
+/// The value of a metric of a worker; 0 if it does not answer.
+async fn metric(worker: &Service, series: &str) -> f64 {
     let answer = worker.client.try_send(worker.client.request(Method::GET, "/metrics")).await;
     let text = answer.map(|answer| answer.body).unwrap_or_default();
     let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();

@@ -1,7 +1,7 @@
-//! What customers of the queue were told, and whether it is what has happened.
+//! The orders of the queue's customers, and whether their outcomes are in the database.
 //!
 //! An order is one customer's wish, sent once, or several times under one key. Customers have one order
-//! each, so that a booking tells by its customer which order it came from.
+//! each, so that a booking's customer shows which order it came from.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -41,12 +41,12 @@ struct Taken {
     accepted: Instant,
 }
 
-/// An order with all that was told of it.
+/// An order and its answers.
 #[derive(Debug)]
 struct Account {
     order: Order,
     taken: Vec<Taken>,
-    /// Somebody was left without a word: it may be in the queue.
+    /// A request got no definite answer: it may be in the queue.
     open: bool,
 }
 
@@ -56,14 +56,14 @@ pub(crate) struct Ended {
     pub(crate) order: Order,
     sent: Instant,
     accepted: Instant,
-    /// What each of its requests was told: `succeeded`, `failed` or `expired`.
-    pub(crate) told: Vec<String>,
+    /// The outcome of each of its requests: `succeeded`, `failed` or `expired`.
+    pub(crate) outcomes: Vec<String>,
     booking: Option<String>,
 }
 
 impl Ended {
-    pub(crate) fn was_told(&self, what: &str) -> bool {
-        self.told.iter().any(|told| told == what)
+    pub(crate) fn ended_as(&self, what: &str) -> bool {
+        self.outcomes.iter().any(|outcome| outcome == what)
     }
 }
 
@@ -94,7 +94,7 @@ impl Orders {
         let mut accounts = self.accounts.lock().unwrap();
         let new = || Account { order: order.clone(), taken: Vec::new(), open: false };
         let account = accounts.entry(order.customer.clone()).or_insert_with(new);
-        let told = match &answer {
+        let answered = match &answer {
             None => "no answer".to_owned(),
             Some(answer) if answer.status == 202 => {
                 let path = answer.header("location").unwrap().to_owned();
@@ -112,8 +112,8 @@ impl Orders {
                 }
             }
         };
-        account.open |= ["no answer", "unknown"].contains(&told.as_str());
-        ledger.asked(&told, accepted - sent);
+        account.open |= ["no answer", "unknown"].contains(&answered.as_str());
+        ledger.queued(&answered, accepted - sent);
         answer
     }
 
@@ -136,8 +136,8 @@ impl Orders {
         taken.map(|taken| taken.path.clone()).collect()
     }
 
-    /// Waits until every request that was taken is over, and holds what was told, by either of two processes
-    /// and again later, against what is there: one outcome, one effect, nothing sold late, nobody forgotten.
+    /// Waits until every accepted request is over, and compares the outcomes, as either of two processes reports
+    /// them, with the bookings: each request has one outcome and one effect, and nothing is sold late.
     pub(crate) async fn end(
         &self,
         clients: &[Client; 2],
@@ -158,16 +158,16 @@ impl Orders {
                     );
                     ledger.note(outcome["status"].as_str().unwrap());
                 }
-                ended.extend(fate(account, &outcomes));
+                ended.extend(end_of(account, &outcomes));
             }
         }
         let mut bookings = stored(database).await;
         for account in &accounts {
             let bookings = bookings.remove(&account.order.customer).unwrap_or_default();
-            let told = ended.iter().find(|one| one.order.customer == account.order.customer);
-            let told = told.and_then(|one| one.booking.as_ref());
+            let known = ended.iter().find(|one| one.order.customer == account.order.customer);
+            let known = known.and_then(|one| one.booking.as_ref());
             let ids: Vec<&String> = bookings.iter().map(|(id, _)| id).collect();
-            match told {
+            match known {
                 Some(id) => assert_eq!(ids, [id], "{account:?}"),
                 None if account.open => assert!(ids.len() <= 1, "{account:?}: {ids:?}"),
                 None => assert!(ids.is_empty(), "{account:?}: {ids:?}"),
@@ -177,7 +177,7 @@ impl Orders {
                 ledger.add(id);
             }
         }
-        assert!(bookings.is_empty(), "nobody asked for these: {bookings:?}");
+        assert!(bookings.is_empty(), "bookings without an order: {bookings:?}");
         ended
     }
 }
@@ -199,16 +199,16 @@ pub(crate) async fn outcome_of(client: &Client, path: &str) -> Value {
                 return body;
             }
         }
-        assert!(Instant::now() < end, "somebody waits for ever: {path}");
+        assert!(Instant::now() < end, "{path} has no outcome");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// What became of an order, by what its requests were told; nothing if none of them was taken.
-fn fate(account: &Account, outcomes: &[Value]) -> Option<Ended> {
+/// The end of an order by the outcomes of its requests; `None` if none of them was accepted.
+fn end_of(account: &Account, outcomes: &[Value]) -> Option<Ended> {
     let order = account.order.clone();
     let mut booking: Option<String> = None;
-    let mut told = Vec::new();
+    let mut all = Vec::new();
     for outcome in outcomes {
         let status = outcome["status"].as_str().unwrap();
         match status {
@@ -226,11 +226,11 @@ fn fate(account: &Account, outcomes: &[Value]) -> Option<Ended> {
             "expired" => assert_eq!(outcome["error"]["code"], "request_expired", "{outcome}"),
             _ => panic!("not an end: {outcome}"),
         }
-        told.push(status.to_owned());
+        all.push(status.to_owned());
     }
     let sent = account.taken.iter().map(|taken| taken.sent).min()?;
     let accepted = account.taken.iter().map(|taken| taken.accepted).min()?;
-    Some(Ended { order, sent, accepted, told, booking })
+    Some(Ended { order, sent, accepted, outcomes: all, booking })
 }
 
 /// All bookings: customer, then id and seats of each.
@@ -250,14 +250,14 @@ async fn stored(database: &Database) -> BTreeMap<String, Vec<(String, Vec<String
     found
 }
 
-/// Of those who wanted one seat, nobody who was accepted before the winner had asked has lost it. Gives how
-/// many contested seats were looked at.
+/// Checks that no order that was accepted before the winner of its seat was sent has lost it. Returns the number
+/// of contested seats.
 pub(crate) fn first_come_first_served(ended: &[Ended]) -> usize {
     let mut contested = 0;
-    for winner in ended.iter().filter(|one| one.was_told("succeeded")) {
+    for winner in ended.iter().filter(|one| one.ended_as("succeeded")) {
         let rivals = ended.iter().filter(|one| {
             one.order.schedule == winner.order.schedule
-                && one.was_told("failed")
+                && one.ended_as("failed")
                 && one.order.seats == winner.order.seats
         });
         let mut rivalled = false;

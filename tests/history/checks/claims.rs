@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::history::{Action, Evidence, History, HoldRow, Micros, Op, Told, Violation};
+use crate::history::{Action, Answer, Evidence, History, HoldRow, Micros, Op, Violation};
 
 use super::{C1, C2, C4, C6, booked, gives_back, schedule_of};
 
@@ -12,7 +12,7 @@ const CLOCKS_MS: i64 = 20;
 /// What there is of each seat: schedule and number.
 type BySeat<T> = BTreeMap<(i64, u32), Vec<T>>;
 
-/// Sales of a seat never overlap, neither by the rows nor by what clients were told.
+/// Sales of a seat never overlap, neither by the rows nor by the answers.
 pub(super) fn no_double_sale(history: &History, evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut by_rows: BySeat<(i64, i64, &str)> = BTreeMap::new();
@@ -25,7 +25,7 @@ pub(super) fn no_double_sale(history: &History, evidence: &Evidence) -> Vec<Viol
     let mut witness: HashMap<&str, u64> = HashMap::new();
     for op in &history.ops {
         let Some((id, seats)) = booked(op) else { continue };
-        // A key's later answers tell of the first one's time.
+        // Later answers under a key have the time of the first.
         if witness.contains_key(id.as_str()) {
             continue;
         }
@@ -36,7 +36,7 @@ pub(super) fn no_double_sale(history: &History, evidence: &Evidence) -> Vec<Viol
             by_word.entry((schedule_of(id), *seat)).or_default().push((op.done, end, id));
         }
     }
-    for (kind, sales) in [("by the rows", by_rows), ("by what clients were told", by_word)] {
+    for (kind, sales) in [("by the rows", by_rows), ("by the answers", by_word)] {
         for ((schedule, seat), mut intervals) in sales {
             intervals.sort_unstable();
             for pair in intervals.windows(2) {
@@ -73,12 +73,12 @@ pub(super) fn no_lost_acknowledgement(history: &History, evidence: &Evidence) ->
             for seat in seats {
                 let undone = history.ops.iter().any(|other| gives_back(other, id, *seat));
                 if live.get(&(id.as_str(), *seat)) != Some(&true) && !undone {
-                    lost(format!("booking {id} has lost seat {seat}, which nobody gave back"));
+                    lost(format!("booking {id} has lost seat {seat}, which no request gave back"));
                 }
             }
         }
-        match (&op.action, op.told()) {
-            (Action::Hold { .. }, Some(Told::Hold { id, .. }))
+        match (&op.action, op.answer()) {
+            (Action::Hold { .. }, Some(Answer::Hold { id, .. }))
                 if !evidence.holds.contains_key(id) =>
             {
                 lost(format!("hold {id} was acknowledged and does not exist"));
@@ -128,15 +128,17 @@ pub(super) fn all_or_nothing(history: &History, evidence: &Evidence) -> Vec<Viol
         together.is_some_and(|all| all.iter().any(|one| seats.iter().all(|s| one.contains(s))))
     };
     for op in &history.ops {
-        let (asked, told) = match (&op.action, op.told()) {
-            (Action::Book { seats, .. }, Some(Told::Booking { seats: told, .. }))
-            | (Action::Hold { seats, .. }, Some(Told::Hold { seats: told, .. })) => (seats, told),
+        let (asked, answer) = match (&op.action, op.answer()) {
+            (Action::Book { seats, .. }, Some(Answer::Booking { seats: answer, .. }))
+            | (Action::Hold { seats, .. }, Some(Answer::Hold { seats: answer, .. })) => {
+                (seats, answer)
+            }
             _ => continue,
         };
         let mut asked = asked.clone();
         asked.sort_unstable();
-        if asked != *told {
-            let what = format!("seats {asked:?} were asked for, and {told:?} granted");
+        if asked != *answer {
+            let what = format!("seats {asked:?} were asked for, and {answer:?} granted");
             found.push(Violation::new(C4, what, vec![op.id]));
         }
     }
@@ -175,7 +177,7 @@ pub(super) fn kept_until(history: &History, evidence: &Evidence, id: &str, row: 
     row.until.min(released).min(confirmed)
 }
 
-/// From its grant to its end a hold's seats are nobody else's, and its owner is not turned away.
+/// From its grant to its end a hold's seats belong to no other customer, and its owner is not refused.
 pub(super) fn no_lost_hold(history: &History, evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut begun: BySeat<(i64, &str, Option<&str>)> = BTreeMap::new();
@@ -201,11 +203,11 @@ pub(super) fn no_lost_hold(history: &History, evidence: &Evidence) -> Vec<Violat
                 }
             }
         }
-        if let Some((told, op)) = promised(history, id)
-            && row.until < told
+        if let Some((answer, op)) = promised(history, id)
+            && row.until < answer
             && !forgiven(evidence, row.until)
         {
-            let what = format!("hold {id} was promised until {told}, and ends at {}", row.until);
+            let what = format!("hold {id} was promised until {answer}, and ends at {}", row.until);
             found.push(Violation::new(C6, what, vec![op]));
         }
         if row.status == 3
@@ -220,20 +222,20 @@ pub(super) fn no_lost_hold(history: &History, evidence: &Evidence) -> Vec<Violat
     found
 }
 
-/// The latest end that an answer told of, which nothing may make earlier.
+/// The latest end of a hold in an answer; nothing may make it earlier.
 fn promised(history: &History, id: &str) -> Option<(i64, u64)> {
-    let told = history.ops.iter().filter_map(|op| match op.told() {
-        Some(Told::Hold { id: of, until_ms, .. }) if of == id => Some((*until_ms, op.id)),
+    let answer = history.ops.iter().filter_map(|op| match op.answer() {
+        Some(Answer::Hold { id: of, until_ms, .. }) if of == id => Some((*until_ms, op.id)),
         _ => None,
     });
-    told.max()
+    answer.max()
 }
 
 fn granted(history: &History, id: &str) -> Vec<u64> {
     let grants = history
         .ops
         .iter()
-        .filter(|op| matches!(op.told(), Some(Told::Hold { id: told, .. }) if told == id));
+        .filter(|op| matches!(op.answer(), Some(Answer::Hold { id: answer, .. }) if answer == id));
     grants.map(|op| op.id).take(1).collect()
 }
 
@@ -246,7 +248,7 @@ fn freed(evidence: &Evidence, row: &HoldRow) -> Option<i64> {
     freeing.next().map(|entry| entry.at)
 }
 
-/// Owners who came in time and were told that they came late, and dead holds that were extended.
+/// Owners who came in time and were refused as late, and dead holds that were extended.
 fn turned_away(history: &History, evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut ends: HashMap<&str, (i64, u64)> = HashMap::new();
@@ -257,11 +259,11 @@ fn turned_away(history: &History, evidence: &Evidence) -> Vec<Violation> {
         else {
             continue;
         };
-        if let (Action::Extend { hold, .. }, Some(_)) = (&op.action, op.told())
+        if let (Action::Extend { hold, .. }, Some(_)) = (&op.action, op.answer())
             && let Some((until, grant)) = ends.get(hold.as_str())
             && op.invoked / 1_000 > until + CLOCKS_MS
             && !forgiven(evidence, *until)
-            // A repeated key tells of its first time, and an attempt of unknown end may have extended it.
+            // A repeated key has its first answer, and a request with an unknown end may have extended the hold.
             && !history.ops.iter().any(|other| other.id != op.id && other.invoked < op.invoked
                 && matches!(&other.action, Action::Extend { hold: same, .. } if same == hold))
         {
@@ -284,7 +286,7 @@ fn turned_away(history: &History, evidence: &Evidence) -> Vec<Violation> {
                 found.push(Violation::new(C6, what, vec![*grant, op.id]));
             }
         }
-        if let Some(Told::Hold { id, until_ms, .. }) = op.told() {
+        if let Some(Answer::Hold { id, until_ms, .. }) = op.answer() {
             let known = ends.entry(id).or_insert((*until_ms, op.id));
             known.0 = known.0.max(*until_ms);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::history::{Action, End, Evidence, History, Op, Told, Violation};
+use crate::history::{Action, Answer, End, Evidence, History, Op, Violation};
 
 use super::{C3, C5};
 
@@ -88,7 +88,7 @@ fn not_cancelled(history: &History, evidence: &Evidence) -> Vec<Violation> {
     found
 }
 
-/// Claims that ended although nobody who asked for that was told yes or nothing.
+/// Claims that ended without a request to end them that succeeded or has no known end.
 fn undone(history: &History, evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
     let acted = |wanted: &dyn Fn(&Action) -> bool| {
@@ -100,13 +100,16 @@ fn undone(history: &History, evidence: &Evidence) -> Vec<Violation> {
             if *booking == sale.booking && seats.as_ref().is_none_or(|s| s.contains(&sale.number)))
         };
         if !acted(&cancels) {
-            let what = format!("seat {} of {} was given back by nobody", sale.number, sale.booking);
+            let what = format!(
+                "seat {} of {} was given back without a request",
+                sale.number, sale.booking
+            );
             found.push(Violation::new(C3, what, Vec::new()));
         }
     }
     for (id, row) in evidence.holds.iter().filter(|(_, row)| row.status == 2) {
         if !acted(&|action| matches!(action, Action::Release { hold } if hold == id)) {
-            let what = format!("hold {id} of {} was released by nobody", row.customer);
+            let what = format!("hold {id} of {} was released without a request", row.customer);
             found.push(Violation::new(C3, what, Vec::new()));
         }
     }
@@ -158,12 +161,13 @@ pub(super) fn idempotency(history: &History, evidence: &Evidence) -> Vec<Violati
     found
 }
 
-/// A hold became one booking, whoever asked how often under which key.
+/// A hold became one booking, however many requests under however many keys asked for it.
 fn twice_confirmed(history: &History) -> Vec<Violation> {
     let mut became: HashMap<&str, (&str, u64)> = HashMap::new();
     let mut found = Vec::new();
     for op in &history.ops {
-        if let (Action::Confirm { hold }, Some(Told::Booking { id, .. })) = (&op.action, op.told())
+        if let (Action::Confirm { hold }, Some(Answer::Booking { id, .. })) =
+            (&op.action, op.answer())
         {
             let (first, witness) = became.entry(hold).or_insert((id, op.id));
             if first != id {

@@ -1,17 +1,17 @@
 //! The checkers: pure functions over what was recorded and what is in the database at the end. The numbers
 //! are those of `docs/history.md`; C11 (payments) has nothing to check here, since Seatlock takes no money.
 
+mod accounting;
 mod claims;
-mod conservation;
+mod coverage;
 mod honesty;
 mod order;
 #[cfg(test)]
 mod tests;
-mod vacuity;
 
-use crate::history::{Action, Evidence, History, Op, Told, Violation};
+use crate::history::{Action, Answer, Evidence, History, Op, Violation};
 
-pub(crate) use vacuity::{Wanted, vacuity};
+pub(crate) use coverage::{Expected, coverage};
 
 /// A checker.
 type Check = fn(&History, &Evidence) -> Vec<Violation>;
@@ -22,11 +22,11 @@ pub(crate) const C3: &str = "C3 honest refusal";
 pub(crate) const C4: &str = "C4 all or nothing";
 pub(crate) const C5: &str = "C5 idempotency";
 pub(crate) const C6: &str = "C6 no lost hold";
-pub(crate) const C7: &str = "C7 conservation";
+pub(crate) const C7: &str = "C7 accounting";
 pub(crate) const C8: &str = "C8 liveness";
 pub(crate) const C9: &str = "C9 mode honesty";
 pub(crate) const C10: &str = "C10 linearizable";
-pub(crate) const C12: &str = "C12 vacuity";
+pub(crate) const C12: &str = "C12 coverage";
 
 const CHECKS: &[Check] = &[
     claims::no_double_sale,
@@ -35,21 +35,21 @@ const CHECKS: &[Check] = &[
     claims::all_or_nothing,
     honesty::idempotency,
     claims::no_lost_hold,
-    conservation::conservation,
-    conservation::liveness,
-    conservation::mode_honesty,
+    accounting::accounting,
+    accounting::liveness,
+    accounting::mode_honesty,
     order::linearizable,
 ];
 
-/// All that is wrong, but for what did not happen at all (see [`vacuity`]).
+/// All violations but those of [`coverage`].
 pub(crate) fn check(history: &History, evidence: &Evidence) -> Vec<Violation> {
     CHECKS.iter().flat_map(|check| check(history, evidence)).collect()
 }
 
-/// An acknowledged booking: its operation, and what it was told.
+/// An acknowledged booking: its operation, and its answer.
 fn booked(op: &Op) -> Option<(&String, &Vec<u32>)> {
-    match (&op.action, op.told()) {
-        (Action::Book { .. } | Action::Confirm { .. }, Some(Told::Booking { id, seats, .. })) => {
+    match (&op.action, op.answer()) {
+        (Action::Book { .. } | Action::Confirm { .. }, Some(Answer::Booking { id, seats, .. })) => {
             Some((id, seats))
         }
         _ => None,

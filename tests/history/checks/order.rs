@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::history::{Action, Evidence, History, Op, Pod, Told, Violation};
+use crate::history::{Action, Answer, Evidence, History, Op, Pod, Violation};
 use crate::model::{Step, illegal_at};
 
 use super::{C10, booked, schedule_of};
@@ -10,7 +10,7 @@ use super::{C10, booked, schedule_of};
 /// Added to a version when PostgreSQL begins a new history.
 const JUMP: i64 = 1_000_000;
 
-/// The journal is gapless and goes with time, each seat's claims are a run of the model, reads tell of one
+/// The journal is gapless and follows time, each seat's claims are a run of the model, reads show one
 /// version each and no process goes back, and what was acknowledged first was done first.
 pub(super) fn linearizable(history: &History, evidence: &Evidence) -> Vec<Violation> {
     let mut found = journal(evidence);
@@ -51,7 +51,7 @@ fn seats(history: &History, evidence: &Evidence) -> Vec<Violation> {
         if let Action::Release { hold } = &op.action
             && op.may_have_acted()
         {
-            // Not before it was asked for; a hold that is over blocks nobody.
+            // Not before its request; a hold that is over keeps no seat.
             let at = ended.entry(hold).or_insert(i64::MAX);
             *at = (*at).min(op.invoked / 1_000);
         }
@@ -103,8 +103,8 @@ fn reads(history: &History, evidence: &Evidence) -> Vec<Violation> {
         evidence.schedules.keys().map(|id| (*id, replay(evidence, *id))).collect();
     let mut by_pod: BTreeMap<(Pod, i64), Vec<(&Op, i64)>> = BTreeMap::new();
     for op in &history.ops {
-        let (Action::Map { schedule, min_version }, Some(Told::Map { version, states, .. })) =
-            (&op.action, op.told())
+        let (Action::Map { schedule, min_version }, Some(Answer::Map { version, states, .. })) =
+            (&op.action, op.answer())
         else {
             continue;
         };
@@ -146,8 +146,8 @@ fn real_time(history: &History, evidence: &Evidence) -> Vec<Violation> {
     let mut writes: BTreeMap<i64, Vec<(&Op, i64)>> = BTreeMap::new();
     let mut seen: std::collections::HashSet<&str> = std::collections::HashSet::new();
     for op in &history.ops {
-        let made = match (&op.action, op.told()) {
-            (Action::Hold { .. }, Some(Told::Hold { id, .. })) => {
+        let made = match (&op.action, op.answer()) {
+            (Action::Hold { .. }, Some(Answer::Hold { id, .. })) => {
                 evidence.holds.get(id).map(|row| (id, row.created))
             }
             _ => booked(op).and_then(|(id, _)| Some((id, evidence.bookings.get(id)?.created))),

@@ -30,10 +30,6 @@ impl Dump {
 
 impl Postgres {
     /// Dumps the database at this address, while others use it.
-    ///
-    /// # Panics
-    /// When `pg_dump` fails or takes longer than a minute.
-    #[must_use]
     pub fn dump(&self, address: &str) -> Dump {
         let dump = Dump { folder: Folder::new() };
         let line = command![program("pg_dump"), "--format=custom", "--file", dump.file(), address];
@@ -42,10 +38,6 @@ impl Postgres {
     }
 
     /// Restores a dump, of whatever server, into a new database here; gives its address.
-    ///
-    /// # Panics
-    /// When `pg_restore` fails or takes longer than a minute.
-    #[must_use]
     pub fn restore(&self, dump: &Dump) -> String {
         let address = self.create_database();
         let line = command![
@@ -61,10 +53,6 @@ impl Postgres {
     }
 
     /// Copies all files of the server, while others use it.
-    ///
-    /// # Panics
-    /// When `pg_basebackup` fails or takes longer than a minute.
-    #[must_use]
     pub fn base_backup(&self) -> BaseBackup {
         let backup = BaseBackup { folder: Folder::new() };
         cluster::copy(backup.folder.path(), self.port(), &[]);
@@ -73,15 +61,12 @@ impl Postgres {
 
     /// Starts a server on the files of a backup, as a recovery that ends with what is in it. That begins a new
     /// timeline.
-    ///
-    /// # Panics
-    /// When the server does not start, or its recovery does not end; shows what it said.
     #[must_use]
     pub fn recover(backup: BaseBackup) -> Self {
         let BaseBackup { folder } = backup;
         let signal = folder.path().join("data/recovery.signal");
         std::fs::write(&signal, "").unwrap_or_else(|error| panic!("{}: {error}", signal.display()));
-        // There is no archive: what the log in the backup does not have, nobody has.
+        // There is no archive: the log in the backup is all there is.
         let settings = [("restore_command", "false"), ("recovery_target_timeline", "current")];
         let server = Self::run(folder, "postgresql.auto.conf", &settings, None);
         let over = || server.psql("postgres", "SELECT pg_is_in_recovery()") == "f";
@@ -90,7 +75,6 @@ impl Postgres {
     }
 
     /// The address here of the database that an address on another server names.
-    #[must_use]
     pub fn address_of(&self, elsewhere: &str) -> String {
         self.address(elsewhere.rsplit('/').next().unwrap_or_default())
     }

@@ -17,9 +17,6 @@ const DAY: [&str; 2] = ["-days", "1"];
 
 impl Certificates {
     /// Makes them with openssl(1).
-    ///
-    /// # Panics
-    /// When openssl is not installed or fails; shows what it said.
     #[must_use]
     pub fn new() -> Self {
         let folder = Folder::new();
@@ -43,19 +40,16 @@ impl Certificates {
     }
 
     /// The authority's certificate, for clients.
-    #[must_use]
     pub fn ca(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
     /// The server's certificate.
-    #[must_use]
     pub fn certificate(&self) -> PathBuf {
         self.folder.path().join("server.pem")
     }
 
     /// The server's private key.
-    #[must_use]
     pub fn key(&self) -> PathBuf {
         self.folder.path().join("server.key")
     }

@@ -22,7 +22,7 @@ const HOLD: &str = "set -e
     echo mounted
     exec sleep infinity";
 
-/// A folder with little room. Only programs started by [`SmallDisk::command`] see it; everybody else sees
+/// A folder with little room. Only programs started by [`SmallDisk::command`] see it; all others see
 /// the folder underneath. Needs root.
 pub struct SmallDisk {
     holder: Process,
@@ -31,9 +31,6 @@ pub struct SmallDisk {
 
 impl SmallDisk {
     /// Puts a disk of so many mebibytes over `folder`, which keeps its contents.
-    ///
-    /// # Panics
-    /// When mounting is not permitted; shows what mount(8) said.
     pub(crate) fn over(folder: &Path, mebibytes: u32) -> Self {
         let workplace = folder.parent().expect("a folder is in another");
         let unshare = command!["unshare", "--mount", "bash", "--norc", "-c", HOLD, "disk"];
@@ -53,9 +50,6 @@ impl SmallDisk {
     }
 
     /// Fills what is free with a ballast.
-    ///
-    /// # Panics
-    /// When the ballast cannot be made.
     pub fn fill(&self) {
         let mut ballast = File::create(self.ballast()).expect("root may write there");
         // Until nothing fits any more, not even a small piece.
@@ -64,10 +58,7 @@ impl SmallDisk {
         }
     }
 
-    /// Takes the ballast away.
-    ///
-    /// # Panics
-    /// When there is none.
+    /// Removes the ballast.
     pub fn free(&self) {
         fs::remove_file(self.ballast()).expect("the disk was filled");
     }

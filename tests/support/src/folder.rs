@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::watchdog::Watchdog;
 
-/// An empty folder of its own in the system's temporary folder, readable by everybody.
+/// An empty folder of its own in the system's temporary folder, readable by all users.
 ///
 /// It is deleted with everything in it on drop, and when the test process ends for any reason.
 pub struct Folder {
@@ -17,9 +17,6 @@ pub struct Folder {
 
 impl Folder {
     /// Makes the folder.
-    ///
-    /// # Panics
-    /// When the system's temporary folder (`TMPDIR`, else `/tmp`) cannot be written.
     #[must_use]
     pub fn new() -> Self {
         let parent = env::temp_dir();
@@ -36,7 +33,6 @@ impl Folder {
     }
 
     /// The absolute path.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }

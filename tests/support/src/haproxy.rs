@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::folder::Folder;
-use crate::server::{Recipe, Server};
+use crate::server::{Recipe, Server, server};
 use crate::tool::command;
 
 /// A fresh HAProxy on 127.0.0.1.
@@ -14,17 +14,16 @@ pub struct Haproxy {
     server: Server,
 }
 
+server!(Haproxy);
+
 impl Haproxy {
-    /// Starts HAProxy with the configuration file given, in which these environment variables stand for
-    /// something; `front` is the one that stands for its own address.
-    ///
-    /// # Panics
-    /// When HAProxy is not installed or does not start; shows what it said.
+    /// Starts HAProxy with the configuration file given, which uses these environment variables; `front`
+    /// is the variable with its own address.
     #[must_use]
     pub fn start(configuration: &Path, front: &str, variables: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
         let address = folder.path().join("address");
-        // A master process tells when its worker serves; a worker alone is silent.
+        // A master process logs when its worker serves; a worker alone logs nothing.
         let line = format!("{front}=$(cat address) exec haproxy -W -db -f \"$0\"");
         let mut command = command!["env"].to_vec();
         command.extend(variables.iter().map(|(name, value)| format!("{name}={value}").into()));
@@ -34,17 +33,5 @@ impl Haproxy {
             fs::write(&address, format!("127.0.0.1:{port}")).expect("the folder is ours to write");
         });
         Self { server }
-    }
-
-    /// The port on 127.0.0.1.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port()
-    }
-
-    /// What it has logged: the health of the servers behind it.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.server.process().output()
     }
 }

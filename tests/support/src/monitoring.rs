@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::folder::Folder;
-use crate::server::{Recipe, Server};
+use crate::server::{Recipe, Server, server};
 use crate::tool::{command, run};
 
 /// A fresh Prometheus on 127.0.0.1.
@@ -14,29 +14,22 @@ pub struct Prometheus {
     server: Server,
 }
 
+server!(Prometheus);
+
 impl Prometheus {
     /// Starts a server with these files in its folder, each by its relative path and with its text. Its
     /// configuration is the one called `prometheus.yml`.
-    ///
-    /// # Panics
-    /// When Prometheus is not installed or does not start; shows what it said.
     #[must_use]
     pub fn start(files: &[(&str, &str)]) -> Self {
         let arguments = "prometheus --config.file=prometheus.yml --storage.tsdb.path=data";
         Self { server: serve(arguments, "Server is ready to receive web requests", files) }
     }
 
-    /// Adds files to its folder, or replaces them, and lets it read its configuration again. Returns
-    /// when it has been told; it takes a moment.
+    /// Adds files to its folder, or replaces them, and signals it to read its configuration again. Does not wait
+    /// until it has.
     pub fn reload(&self, files: &[(&str, &str)]) {
         write(self.server.folder(), files);
         self.server.process().signal("HUP");
-    }
-
-    /// The port on 127.0.0.1.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port()
     }
 }
 
@@ -47,11 +40,10 @@ pub struct Alertmanager {
     server: Server,
 }
 
+server!(Alertmanager);
+
 impl Alertmanager {
     /// Starts a server with this text as its configuration.
-    ///
-    /// # Panics
-    /// When Alertmanager is not installed or does not start; shows what it said.
     #[must_use]
     pub fn start(configuration: &str) -> Self {
         // Debian gives it a name of its own.
@@ -60,18 +52,9 @@ impl Alertmanager {
         let files = [("alertmanager.yml", configuration)];
         Self { server: serve(arguments, "msg=\"Listening on\"", &files) }
     }
-
-    /// The port on 127.0.0.1.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port()
-    }
 }
 
 /// Runs `promtool` or `amtool` in `folder` and gives what it prints.
-///
-/// # Panics
-/// When the tool finds something wrong; shows what it said.
 pub fn monitoring_tool(folder: &Path, tool: &str, arguments: &[&str]) -> String {
     let mut line = command![tool].to_vec();
     line.extend(arguments.iter().map(Into::into));

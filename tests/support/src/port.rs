@@ -10,14 +10,10 @@ use std::ops::Range;
 /// sooner or later connects to itself, and the server can never come back to its port.
 const PORTS: Range<u16> = 20_000..30_000;
 
-/// A port of 127.0.0.1 that nobody listens on right now.
+/// A port of 127.0.0.1 on which no program listens now.
 ///
-/// Somebody may take it before the caller does: whoever starts a server on it tries again with
-/// another.
-///
-/// # Panics
-/// When all ports from 20000 to 29999 are taken.
-#[must_use]
+/// Another program may take it before the caller does: a caller that starts a server on it tries again with
+/// another port.
 pub fn free_port() -> u16 {
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     // A random start keeps test processes that run side by side out of each other's way.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::cluster::{self, as_server_user, program};
 use crate::disk::SmallDisk;
 use crate::folder::Folder;
-use crate::server::{Recipe, Server};
+use crate::server::{Recipe, Server, server};
 use crate::standby::Standby;
 use crate::tool::{command, run};
 
@@ -18,7 +18,7 @@ use crate::tool::{command, run};
 /// `wal_sender_timeout` (60 seconds) is over.
 const STOP_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A primary goes on with "connections", a standby with "read-only connections".
+/// The line ends in "connections" on a primary, in "read-only connections" on a standby.
 const READY: &str = "database system is ready to accept";
 
 /// A killed server leaves a System V shared memory segment, of which a machine has only so many. Its
@@ -28,8 +28,8 @@ const REMOVE_SHARED_MEMORY: &str = "ipcrm -m $(awk 'NR == 7 { print $2 }' data/p
 
 /// A fresh PostgreSQL server on 127.0.0.1, in a folder of its own.
 ///
-/// Anybody may log in; the superuser is `app`. `pg_stat_statements` and `auto_explain` are loaded.
-/// Whatever is committed survives [`Postgres::kill`] and [`Postgres::restart`]: `fsync` is on, as the
+/// All logins are accepted; the superuser is `app`. `pg_stat_statements` and `auto_explain` are loaded.
+/// Whatever is committed survives [`Server::kill`] and [`Server::restart`]: `fsync` is on, as the
 /// service insists. Server and folder are gone on drop and when the test process ends.
 pub struct Postgres {
     server: Server,
@@ -37,11 +37,10 @@ pub struct Postgres {
     standbys: AtomicU32,
 }
 
+server!(Postgres);
+
 impl Postgres {
     /// Starts a server with the given settings on top (`("synchronous_standby_names", "*")`, …).
-    ///
-    /// # Panics
-    /// When PostgreSQL is not installed or does not start; shows what it said.
     #[must_use]
     pub fn start(options: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
@@ -51,10 +50,6 @@ impl Postgres {
 
     /// As [`Postgres::start`], with a folder of its data (`pg_wal`, `base`) on a disk of its own of so
     /// many mebibytes.
-    ///
-    /// # Panics
-    /// As [`Postgres::start`], and where mounting is not permitted: that needs root.
-    #[must_use]
     pub fn start_on_small_disk(
         part: &str,
         mebibytes: u32,
@@ -68,8 +63,8 @@ impl Postgres {
     }
 
     /// Runs a server on the cluster in `folder`/data, on a port of its own. `settings` are added to
-    /// the configuration file called `file`, where the last one of a name counts. `disk` is where the server
-    /// has to look for its files, if not where everybody does.
+    /// the configuration file called `file`, where the last one of a name counts. `disk` is the
+    /// mount namespace in which the server runs, if it has one of its own.
     pub(crate) fn run(
         folder: Folder,
         file: &str,
@@ -97,7 +92,7 @@ impl Postgres {
         postgres
     }
 
-    /// The server that the tests of this process share, started by whoever asks first.
+    /// The server that the tests of this process share, started when it is first asked for.
     ///
     /// Not to be killed or paused: a test that does has a server of its own.
     pub fn shared() -> &'static Self {
@@ -105,15 +100,8 @@ impl Postgres {
         SHARED.get_or_init(|| Self::start(&[]))
     }
 
-    /// The port on 127.0.0.1. It stays the same over a restart.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port()
-    }
-
     /// Creates an empty database with a name of its own and gives its address:
     /// `postgres://app@127.0.0.1:PORT/NAME`.
-    #[must_use]
     pub fn create_database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.psql("postgres", &format!("CREATE DATABASE {name}"));
@@ -124,9 +112,6 @@ impl Postgres {
     ///
     /// From then on this server keeps whatever the standby has not received, even when the standby
     /// is killed or dropped: a test that writes much afterwards has a server of its own.
-    ///
-    /// # Panics
-    /// When this server does not run, or the standby does not start; shows what they said.
     #[must_use]
     pub fn standby(&self) -> Standby {
         let slot = format!("standby_{}", self.standbys.fetch_add(1, Ordering::Relaxed));
@@ -135,9 +120,6 @@ impl Postgres {
 
     /// Runs SQL in `database` (a name or an address of [`Postgres::create_database`]) and gives the
     /// rows, one a line, columns separated by `|`.
-    ///
-    /// # Panics
-    /// When a statement fails, or none answers within a minute.
     pub fn psql(&self, database: &str, sql: &str) -> String {
         let address = match database.contains("://") {
             true => database.to_owned(),
@@ -150,51 +132,12 @@ impl Postgres {
         run(Path::new("/"), &psql)
     }
 
-    /// What the server has logged since it was last started, as far as it has been read: a statement
-    /// is answered before its log line is here.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.server.process().output()
-    }
-
-    /// The first log line since the server was last started that `wanted` accepts. Signals of other
-    /// threads wait meanwhile.
-    ///
-    /// # Panics
-    /// When there is none within `timeout`, or when the server ends without one.
-    pub fn wait_for_log_line(&self, wanted: impl FnMut(&str) -> bool, timeout: Duration) -> String {
-        self.server.process().wait_for_line(wanted, timeout)
-    }
-
-    /// Kills all processes of the server (SIGKILL), as a power cut would.
-    pub fn kill(&self) {
-        self.server.process().kill();
-    }
-
-    /// Stops the server as an operator would ("fast shutdown"): sessions are told and closed, and
+    /// Stops the server as an operator would ("fast shutdown"): sessions get an error and are closed, and
     /// its standbys receive the rest first (a paused one holds this up for a minute).
     pub fn stop(&self) {
         let process = self.server.process();
         process.signal("INT");
         process.wait_exit(STOP_TIMEOUT);
-    }
-
-    /// Freezes all processes of the server: connections stay open, nothing answers.
-    pub fn pause(&self) {
-        self.server.process().pause();
-    }
-
-    /// Lets a paused server go on.
-    pub fn resume(&self) {
-        self.server.process().resume();
-    }
-
-    /// Starts the server again, on its port and with its data; kills it first if it still runs.
-    ///
-    /// # Panics
-    /// When it does not start; shows what it said.
-    pub fn restart(&self) {
-        self.server.restart();
     }
 
     /// The address of a database of this server.

@@ -17,7 +17,7 @@ const LINES_SHOWN: usize = 40;
 
 /// A running program. It is killed, with its children, on drop and when the test process ends.
 pub struct Process {
-    // Dropped in this order: the folder outlives whoever writes there.
+    // Dropped in this order: the folder outlives the program that writes there.
     watchdog: Watchdog,
     watched: Watched,
     signalling: Mutex<()>,
@@ -28,7 +28,7 @@ impl Process {
     /// Starts `program` without arguments in an empty folder of its own, with nothing in its
     /// environment but `environment` and `PATH`.
     ///
-    /// Returns at once; a program that cannot be run ends with exit code 126 or 127.
+    /// Does not wait; a program that cannot be run ends with exit code 126 or 127.
     #[must_use]
     pub fn spawn(program: &Path, environment: &[(&str, &str)]) -> Self {
         Self::spawn_command(&[program.into()], environment)
@@ -57,7 +57,7 @@ impl Process {
         environment: &[(&str, &str)],
         tidy_up: &str,
     ) -> Self {
-        // Bash exports variables of its own; env(1) takes them away again and becomes the program.
+        // Bash exports variables of its own; env(1) removes them and becomes the program.
         let mut arguments: Vec<OsString> =
             vec![tidy_up.into(), "env".into(), "-i".into(), "--".into()];
         arguments.push(variable("PATH", &search_path()));
@@ -73,10 +73,6 @@ impl Process {
     }
 
     /// The process id, for a look into `/proc`.
-    ///
-    /// # Panics
-    /// When the program cannot be started within 30 seconds.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.watched
             .wait_for(SIGNAL_TIMEOUT, |progress| progress.pid)
@@ -84,15 +80,11 @@ impl Process {
     }
 
     /// All lines printed up to now, on either stream.
-    #[must_use]
     pub fn output(&self) -> String {
         self.watched.look(|progress| progress.lines.join("\n"))
     }
 
     /// The first line, from the start of the program on, that `wanted` accepts.
-    ///
-    /// # Panics
-    /// When there is none within `timeout`, or when the program ends without one.
     pub fn wait_for_line(&self, wanted: impl FnMut(&str) -> bool, timeout: Duration) -> String {
         self.find_line(wanted, timeout).unwrap_or_else(|problem| panic!("{problem}"))
     }
@@ -107,7 +99,7 @@ impl Process {
         let found = self.watched.wait_for(timeout, |progress| {
             let line = progress.lines.iter().skip(seen).find(|line| wanted(line)).cloned();
             seen = progress.lines.len();
-            // The inner value says whether the line was there when the output ended.
+            // The inner value: whether the line was there when the output ended.
             line.map(Some).or(progress.output_ended.then_some(None))
         });
         match found {
@@ -120,9 +112,6 @@ impl Process {
     /// Waits until the program has ended and all its output is there.
     ///
     /// The exit code is the one a shell gives: 128 + the signal's number after a signal.
-    ///
-    /// # Panics
-    /// When the program still runs after `timeout`.
     pub fn wait_exit(&self, timeout: Duration) -> i32 {
         self.watched
             .wait_for(timeout, |progress| progress.exit_code.filter(|_| progress.output_ended))
@@ -130,7 +119,6 @@ impl Process {
     }
 
     /// Whether the program has not ended yet. A paused one has not.
-    #[must_use]
     pub fn is_running(&self) -> bool {
         self.watched.look(|progress| progress.exit_code.is_none())
     }
@@ -151,16 +139,13 @@ impl Process {
         self.signal("STOP");
     }
 
-    /// Lets a paused program go on (SIGCONT).
+    /// Resumes a paused program (SIGCONT).
     pub fn resume(&self) {
         self.signal("CONT");
     }
 
     /// Sends the signal called `name` (`HUP`, `INT`, …) and returns when it has been sent. `KILL`,
-    /// `STOP` and `CONT` go to the children too. A program that has ended is left in peace.
-    ///
-    /// # Panics
-    /// When the signal cannot be sent within 30 seconds.
+    /// `STOP` and `CONT` go to the children too. Does nothing to a program that has ended.
     pub fn signal(&self, name: &str) {
         // One at a time, so that the next report is about this signal.
         let _turn = self.signalling.lock().unwrap_or_else(PoisonError::into_inner);
@@ -177,7 +162,10 @@ impl Process {
             let lines: Vec<_> = progress.lines.iter().skip(skipped).map(String::as_str).collect();
             let pid = progress.pid.unwrap_or_default();
             let exit = progress.exit_code;
-            format!("process {pid} (exit code {exit:?}) {problem}; it said:\n{}", lines.join("\n"))
+            format!(
+                "process {pid} (exit code {exit:?}) {problem}; its output:\n{}",
+                lines.join("\n")
+            )
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::certificates::Certificates;
 use crate::cluster::{as_user, is_root};
 use crate::folder::Folder;
 use crate::port::free_port;
-use crate::server::{Recipe, Server};
+use crate::server::{Recipe, Server, server};
 use crate::tool::{command, run};
 
 /// Bash code that runs the broker and its tools in their folder.
@@ -21,29 +21,25 @@ const END_EPMD: &str = "grep -qs epmd /proc/$(cat log/epmd.pid)/comm && kill $(c
 
 /// A fresh RabbitMQ broker on 127.0.0.1: one node with its own epmd, in a folder of its own.
 ///
-/// Starting takes about ten seconds. What queues have confirmed survives [`RabbitMq::kill`] and
-/// [`RabbitMq::restart`], if the queue is two seconds old: that there is one at all, RabbitMQ 3.10 writes down
-/// later than it says so. Broker, epmd and folder are gone on drop and when the test process ends.
+/// Starting takes about ten seconds. What queues have confirmed survives [`Server::kill`] and
+/// [`Server::restart`], if the queue is two seconds old: RabbitMQ 3.10 stores a new queue later
+/// than it confirms it. Broker, epmd and folder are gone on drop and when the test process ends.
 pub struct RabbitMq {
     server: Server,
     scheme: &'static str,
     names: AtomicU32,
 }
 
+server!(RabbitMq);
+
 impl RabbitMq {
     /// Starts a broker without plugins.
-    ///
-    /// # Panics
-    /// When RabbitMQ is not installed or does not start; shows what it said.
     #[must_use]
     pub fn start() -> Self {
         Self::run("amqp", Folder::new(), |port| format!("listeners.tcp.1 = 127.0.0.1:{port}\n"))
     }
 
     /// Starts a broker that takes encrypted connections only.
-    ///
-    /// # Panics
-    /// As [`RabbitMq::start`].
     #[must_use]
     pub fn start_encrypted(certificates: &Certificates) -> Self {
         let folder = Folder::new();
@@ -87,7 +83,7 @@ impl RabbitMq {
         Self { server, scheme, names: AtomicU32::new(0) }
     }
 
-    /// The broker that the tests of this process share, started by whoever asks first.
+    /// The broker that the tests of this process share, started when it is first asked for.
     ///
     /// Not to be killed or paused: a test that does has a broker of its own.
     pub fn shared() -> &'static Self {
@@ -96,59 +92,19 @@ impl RabbitMq {
     }
 
     /// Where clients connect: `amqp://127.0.0.1:PORT`, or `amqps://` if it is encrypted.
-    #[must_use]
     pub fn url(&self) -> String {
         format!("{}://127.0.0.1:{}", self.scheme, self.port())
     }
 
-    /// The port on 127.0.0.1. It stays the same over a restart.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port()
-    }
-
-    /// A name that nobody has been given yet, for what queues are called.
-    #[must_use]
+    /// A new name for a queue.
     pub fn fresh_name(&self) -> String {
         format!("test-{}", self.names.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Runs `rabbitmqctl` with these arguments (`["list_queues", "name", "messages"]`) and gives what it
     /// prints. Takes seconds.
-    ///
-    /// # Panics
-    /// When the broker cannot be reached or does not answer within a minute.
     pub fn control(&self, arguments: &[&str]) -> String {
         run(self.server.folder(), &as_broker(&[&["rabbitmqctl", "-q"], arguments].concat()))
-    }
-
-    /// What the broker has logged since it was last started.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.server.process().output()
-    }
-
-    /// Kills the broker (SIGKILL).
-    pub fn kill(&self) {
-        self.server.process().kill();
-    }
-
-    /// Freezes the broker: connections stay open, nothing answers.
-    pub fn pause(&self) {
-        self.server.process().pause();
-    }
-
-    /// Lets a paused broker go on.
-    pub fn resume(&self) {
-        self.server.process().resume();
-    }
-
-    /// Starts the broker again, on its port and with its queues; kills it first if it still runs.
-    ///
-    /// # Panics
-    /// When it does not start; shows what it said.
-    pub fn restart(&self) {
-        self.server.restart();
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::certificates::Certificates;
 use crate::folder::Folder;
-use crate::server::{Recipe, Server};
+use crate::server::{Recipe, Server, server};
 use crate::tool::{command, try_run};
 
 /// How many numbered databases a server has; each test takes one.
@@ -77,20 +77,16 @@ pub struct Redis {
     databases: AtomicU32,
 }
 
+server!(Redis);
+
 impl Redis {
     /// Starts a server with the given lines of redis.conf on top (`("maxmemory", "2mb")`, …).
-    ///
-    /// # Panics
-    /// When Redis is not installed or does not start; shows what it said.
     #[must_use]
     pub fn start(options: &[(&str, &str)]) -> Self {
         Self::start_with(options, &Access::default())
     }
 
     /// As [`Redis::start`], for those who have access only.
-    ///
-    /// # Panics
-    /// As [`Redis::start`].
     #[must_use]
     pub fn start_with(options: &[(&str, &str)], access: &Access) -> Self {
         let configuration = |port| configuration(port, options, access);
@@ -120,7 +116,7 @@ impl Redis {
         Self { server, access: access.clone(), databases: AtomicU32::new(0) }
     }
 
-    /// The server that the tests of this process share, started by whoever asks first.
+    /// The server that the tests of this process share, started when it is first asked for.
     ///
     /// Not to be killed, paused or flushed: a test that does has a server of its own.
     pub fn shared() -> &'static Self {
@@ -128,17 +124,7 @@ impl Redis {
         SHARED.get_or_init(|| Self::start(&[]))
     }
 
-    /// The port on 127.0.0.1. It stays the same over a restart.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port()
-    }
-
-    /// The number of a database that nobody has been given yet.
-    ///
-    /// # Panics
-    /// When all 1,024 have been given away.
-    #[must_use]
+    /// The number of a database that no test uses yet.
     pub fn fresh_db(&self) -> u32 {
         let database = self.databases.fetch_add(1, Ordering::Relaxed);
         assert!(database < DATABASES, "no database left: start another server for these tests");
@@ -148,9 +134,6 @@ impl Redis {
     /// Runs `redis-cli` with these arguments (`["-n", "3", "get", "key"]`) and gives what it prints.
     ///
     /// An error reply is printed like any other.
-    ///
-    /// # Panics
-    /// When the server cannot be reached or does not answer within a minute.
     pub fn cli(&self, arguments: &[&str]) -> String {
         self.try_cli(arguments).unwrap_or_else(|problem| panic!("{problem}"))
     }
@@ -163,35 +146,6 @@ impl Redis {
         cli.extend(self.access.arguments());
         cli.extend(arguments.iter().map(OsString::from));
         try_run(Path::new("/"), &cli)
-    }
-
-    /// What the server has logged since it was last started.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.server.process().output()
-    }
-
-    /// Kills the server (SIGKILL).
-    pub fn kill(&self) {
-        self.server.process().kill();
-    }
-
-    /// Freezes the server: connections stay open, nothing answers.
-    pub fn pause(&self) {
-        self.server.process().pause();
-    }
-
-    /// Lets a paused server go on.
-    pub fn resume(&self) {
-        self.server.process().resume();
-    }
-
-    /// Starts the server again, on its port and empty; kills it first if it still runs.
-    ///
-    /// # Panics
-    /// When it does not start; shows what it said.
-    pub fn restart(&self) {
-        self.server.restart();
     }
 }
 

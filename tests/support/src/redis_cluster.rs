@@ -26,11 +26,8 @@ impl RedisCluster {
     /// How many masters there are at the start.
     pub const MASTERS: usize = 3;
 
-    /// Starts the nodes and waits until each says that the cluster is whole. With `replicas` each master
+    /// Starts the nodes and waits until the cluster is whole for each. With `replicas` each master
     /// has one.
-    ///
-    /// # Panics
-    /// When they do not start, or do not agree within a minute.
     #[must_use]
     pub fn start(access: &Access, replicas: bool) -> Self {
         let count = if replicas { 2 * Self::MASTERS } else { Self::MASTERS };
@@ -48,31 +45,22 @@ impl RedisCluster {
     }
 
     /// The nodes: the three masters of the start, then their replicas in the same order.
-    #[must_use]
     pub fn nodes(&self) -> &[Redis] {
         &self.nodes
     }
 
     /// The slot of a key.
-    ///
-    /// # Panics
-    /// When the first node does not answer.
-    #[must_use]
     pub fn slot_of(&self, key: &str) -> u16 {
         let slot = self.nodes[0].cli(&["cluster", "keyslot", key]);
         slot.parse().unwrap_or_else(|_| panic!("no slot: {slot}"))
     }
 
     /// Which of the three masters has had a slot from the start.
-    #[must_use]
     pub fn first_owner(&self, slot: u16) -> usize {
         usize::from(slot) * Self::MASTERS / SLOTS
     }
 
     /// Waits until the replica of a killed master has its place.
-    ///
-    /// # Panics
-    /// When it has not within a minute, or there is none.
     pub fn wait_until_replaced(&self, master: usize) {
         let replica = &self.nodes[Self::MASTERS + master];
         let promoted =
@@ -81,21 +69,15 @@ impl RedisCluster {
     }
 
     /// Waits until every node sees all slots served.
-    ///
-    /// # Panics
-    /// When they do not within a minute.
     pub fn wait_until_whole(&self) {
         let whole = |node: &Redis| {
             let nodes = node.cli(&["cluster", "nodes"]);
             is_whole(node, self.nodes.len()) && !nodes.contains("fail")
         };
-        assert!(holds_within(TIMEOUT, || self.nodes.iter().all(whole)), "a part stays away");
+        assert!(holds_within(TIMEOUT, || self.nodes.iter().all(whole)), "a part stays unavailable");
     }
 
-    /// Begins to give a slot away: keys that are not there any more are asked for at `to`.
-    ///
-    /// # Panics
-    /// When a node refuses.
+    /// Begins to move a slot: requests for keys that `from` does not have are redirected to `to`.
     pub fn begin_move(&self, slot: u16, from: usize, to: usize) {
         let (from, to, slot) = (&self.nodes[from], &self.nodes[to], slot.to_string());
         done(&to.cli(&["cluster", "setslot", &slot, "importing", &id(from)]));
@@ -103,9 +85,6 @@ impl RedisCluster {
     }
 
     /// Moves the slot's keys and ends the move.
-    ///
-    /// # Panics
-    /// When a node refuses.
     pub fn end_move(&self, slot: u16, from: usize, to: usize) {
         let (slot, target) = (slot.to_string(), id(&self.nodes[to]));
         let port = self.nodes[to].port().to_string();
@@ -125,7 +104,7 @@ impl RedisCluster {
             let answer = self.nodes[from].cli(&migrate);
             assert!(["OK", "NOKEY"].contains(&answer.as_str()), "{answer}");
         }
-        // The new owner first: else nobody would have the slot for a moment.
+        // The new owner first: otherwise no node would have the slot for a moment.
         for node in [to, from] {
             done(&self.nodes[node].cli(&["cluster", "setslot", &slot, "node", &target]));
         }
@@ -178,10 +157,10 @@ fn id(node: &Redis) -> String {
 
 fn is_whole(node: &Redis, count: usize) -> bool {
     let info = node.cli(&["cluster", "info"]);
-    let says = |wanted: &str| info.lines().any(|line| line.trim() == wanted);
-    says("cluster_state:ok")
-        && says("cluster_slots_ok:16384")
-        && says(&format!("cluster_known_nodes:{count}"))
+    let has = |wanted: &str| info.lines().any(|line| line.trim() == wanted);
+    has("cluster_state:ok")
+        && has("cluster_slots_ok:16384")
+        && has(&format!("cluster_known_nodes:{count}"))
 }
 
 fn done(answer: &str) {

@@ -15,7 +15,7 @@ use crate::port::free_port;
 /// How often another port is tried when the one that was free is not any more.
 const PORT_ATTEMPTS: usize = 5;
 
-/// How much is read at once, in bytes.
+/// The most that is read in one call, in bytes.
 const PIECE_SIZE: usize = 16 * 1024;
 
 /// How many pieces are under way in one direction before the sender has to wait.
@@ -41,16 +41,13 @@ const COMMIT: &[u8] = b"COMMIT\0";
 pub struct Relay {
     port: u16,
     line: Arc<Line>,
-    /// The thread that has the listening socket; nobody while the line is cut.
+    /// The thread that has the listening socket; none while the line is cut.
     acceptor: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Relay {
-    /// Relays to `port` on 127.0.0.1, where nobody needs to listen yet: a client whose server
+    /// Relays to `port` on 127.0.0.1, where no server needs to listen yet: a client whose server
     /// cannot be reached is disconnected.
-    ///
-    /// # Panics
-    /// When no port is free.
     #[must_use]
     pub fn to(port: u16) -> Self {
         let listener = (0..PORT_ATTEMPTS).find_map(|_| listen(free_port()).ok());
@@ -70,7 +67,6 @@ impl Relay {
     }
 
     /// The port on 127.0.0.1 for clients. It stays the same whatever happens to the line.
-    #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -88,17 +84,11 @@ impl Relay {
 
     /// Keeps connections open and accepts new ones, but passes nothing on, the end of a connection
     /// included. Nothing is lost: [`Relay::heal`] delivers it, as TCP does after a short outage.
-    ///
-    /// # Panics
-    /// When the line was cut and somebody else has taken its port since.
     pub fn black_hole(&self) {
         self.open(|condition| condition.mode = Mode::BlackHole);
     }
 
     /// Ends a cut, a black hole and a delay.
-    ///
-    /// # Panics
-    /// When the line was cut and somebody else has taken its port since.
     pub fn heal(&self) {
         self.open(|condition| {
             condition.mode = Mode::Open;
@@ -124,7 +114,6 @@ impl Relay {
     }
 
     /// Whether the COMMIT to be struck has come.
-    #[must_use]
     pub fn has_struck(&self) -> bool {
         lock(&self.line.condition).strike.is_none()
     }
@@ -134,7 +123,8 @@ impl Relay {
         self.line.change(change);
         acceptor.get_or_insert_with(|| {
             let listener = listen(self.port);
-            self.line.accept_from(listener.expect("nobody has taken the port of a cut relay"))
+            self.line
+                .accept_from(listener.expect("no other program has taken the port of a cut relay"))
         });
     }
 }
@@ -159,7 +149,7 @@ struct Condition {
     mode: Mode,
     delay: Duration,
     strike: Option<Strike>,
-    /// Both sides of all connections; whoever uses one keeps it open.
+    /// Both sides of all connections; each user of one keeps it open.
     connections: Vec<Weak<TcpStream>>,
 }
 
@@ -302,7 +292,7 @@ struct Piece {
     bytes: Vec<u8>,
 }
 
-/// Reads until the end of `source`, or until nobody wants the pieces any more.
+/// Reads until the end of `source`, or until the pieces are no longer wanted.
 fn read_pieces(mut source: &TcpStream, pieces: SyncSender<Piece>) {
     let mut buffer = vec![0; PIECE_SIZE];
     loop {
@@ -324,7 +314,7 @@ fn listen(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))
 }
 
-/// Ends a connection for whoever reads or writes there; fails only where it has ended already.
+/// Ends a connection for its readers and writers; fails only where it has ended already.
 fn disconnect(stream: &TcpStream) {
     let _ = stream.shutdown(Shutdown::Both);
 }

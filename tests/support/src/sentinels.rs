@@ -26,9 +26,6 @@ impl Sentinels {
     /// Starts them and waits until they know each other and the replica has the master's data.
     ///
     /// `sentinel_password` is that of the Sentinels; encryption is for all.
-    ///
-    /// # Panics
-    /// When they do not start, or do not find each other within a minute.
     #[must_use]
     pub fn start(access: &Access, sentinel_password: Option<&str>) -> Self {
         let password = access.password.as_deref();
@@ -58,22 +55,16 @@ impl Sentinels {
     }
 
     /// The name under which the Sentinels know the master.
-    #[must_use]
     pub fn name(&self) -> &'static str {
         NAME
     }
 
     /// The Sentinels.
-    #[must_use]
     pub fn sentinels(&self) -> &[Redis] {
         &self.sentinels
     }
 
     /// The server that most of the Sentinels name now, whether it still lives or not.
-    ///
-    /// # Panics
-    /// When they name none of the two.
-    #[must_use]
     pub fn master(&self) -> &Redis {
         let named: Vec<String> = self.sentinels.iter().map(named).collect();
         let votes = |server: &Redis| {
@@ -85,16 +76,12 @@ impl Sentinels {
     }
 
     /// The other one.
-    #[must_use]
     pub fn replica(&self) -> &Redis {
         let [first, second] = &self.servers;
         if self.master().port() == first.port() { second } else { first }
     }
 
     /// Waits until one of the Sentinels names another master than `old` and that one can be written.
-    ///
-    /// # Panics
-    /// When there is none within a minute.
     pub fn wait_for_another_master(&self, old: u16) {
         let [first, second] = &self.servers;
         let other = if first.port() == old { second } else { first };
@@ -103,13 +90,10 @@ impl Sentinels {
             self.sentinels.iter().any(|sentinel| named(sentinel) == port)
                 && other.try_cli(&["role"]).is_ok_and(|role| role.starts_with("master"))
         };
-        assert!(holds_within(TIMEOUT, promoted), "nobody is promoted: {}", other.log());
+        assert!(holds_within(TIMEOUT, promoted), "no replica is promoted: {}", other.log());
     }
 
     /// Has the Sentinels change master and replica, both alive, and waits until they have.
-    ///
-    /// # Panics
-    /// When they refuse, or have not within a minute.
     pub fn fail_over(&self) {
         let old = self.master().port();
         let leader = self.sentinels.first().expect("there are three");
@@ -122,8 +106,8 @@ impl Sentinels {
         self.sentinels.iter().all(|sentinel| {
             let known = sentinel.cli(&["sentinel", "master", NAME]);
             let lines: Vec<&str> = known.lines().collect();
-            let says = |name, value| lines.windows(2).any(|pair| pair == [name, value]);
-            says("num-slaves", "1") && says("num-other-sentinels", "2")
+            let has = |name, value| lines.windows(2).any(|pair| pair == [name, value]);
+            has("num-slaves", "1") && has("num-other-sentinels", "2")
         })
     }
 }

@@ -19,16 +19,16 @@ const PORT_ATTEMPTS: usize = 5;
 pub(crate) struct Recipe {
     /// The program and its arguments.
     pub(crate) command: Vec<OsString>,
-    /// What the line contains that says that the server listens on its port.
+    /// Part of the line that the server prints when it listens on its port.
     pub(crate) ready: &'static str,
     /// Bash code that removes what the server leaves outside its folder when it is killed. Runs in
     /// that folder, each time the server has ended.
     pub(crate) tidy_up: &'static str,
 }
 
-/// A server program on a port of its own.
-pub(crate) struct Server {
-    // Dropped in this order: the folder outlives whoever writes there.
+/// A server program on a port of its own, which can be killed, frozen and started again.
+pub struct Server {
+    // Dropped in this order: the folder outlives the program that writes there.
     process: Mutex<Process>,
     folder: Folder,
     recipe: Recipe,
@@ -37,9 +37,6 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a server in `folder`. `configure` writes the configuration for a port.
-    ///
-    /// # Panics
-    /// When the server does not start on any of five ports; shows what it said.
     pub(crate) fn start(folder: Folder, recipe: Recipe, configure: impl Fn(u16)) -> Self {
         let mut problem = String::new();
         for _ in 0..PORT_ATTEMPTS {
@@ -55,8 +52,36 @@ impl Server {
         panic!("{:?} does not start: {problem}", recipe.command);
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// The port on 127.0.0.1. It stays the same over a restart.
+    pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// What the server has printed since it was last started, as far as it has been read: PostgreSQL answers a
+    /// statement before its log line is here.
+    pub fn log(&self) -> String {
+        self.process().output()
+    }
+
+    /// The first log line since the server was last started that `wanted` accepts. Signals of other
+    /// threads wait meanwhile.
+    pub fn wait_for_log_line(&self, wanted: impl FnMut(&str) -> bool, timeout: Duration) -> String {
+        self.process().wait_for_line(wanted, timeout)
+    }
+
+    /// Kills all processes of the server (SIGKILL), as a power cut would.
+    pub fn kill(&self) {
+        self.process().kill();
+    }
+
+    /// Freezes all processes of the server: connections stay open, nothing answers.
+    pub fn pause(&self) {
+        self.process().pause();
+    }
+
+    /// Resumes a paused server.
+    pub fn resume(&self) {
+        self.process().resume();
     }
 
     /// Where it runs.
@@ -64,11 +89,8 @@ impl Server {
         self.folder.path()
     }
 
-    /// Kills what still runs, and starts the server again on its port and in its folder.
-    ///
-    /// # Panics
-    /// When it does not start; shows what it said.
-    pub(crate) fn restart(&self) {
+    /// Kills what still runs, and starts the server again, on its port and with what it keeps on disk.
+    pub fn restart(&self) {
         let mut process = self.process();
         process.kill();
         *process = launch(self.folder.path(), &self.recipe)
@@ -80,6 +102,20 @@ impl Server {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Lets a type with a field `server` be used as a [`Server`].
+macro_rules! server {
+    ($name:ty) => {
+        impl std::ops::Deref for $name {
+            type Target = Server;
+
+            fn deref(&self) -> &Server {
+                &self.server
+            }
+        }
+    };
+}
+pub(crate) use server;
 
 fn launch(folder: &Path, recipe: &Recipe) -> Result<Process, String> {
     let process = Process::spawn_tidied(folder, &recipe.command, &[], recipe.tidy_up);

@@ -1,5 +1,6 @@
 //! A streaming standby of a PostgreSQL server: reads there, and takes its place when promoted.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use crate::cluster;
@@ -14,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const SETTINGS: [(&str, &str); 2] = [
     // Once promoted it has no standby of its own: it would never acknowledge anything.
     ("synchronous_standby_names", ""),
-    // When it comes back to a primary that was away; by default a test would wait for 5 seconds.
+    // Between two attempts to reach its primary; the default is 5 seconds.
     ("wal_retrieve_retry_interval", "100ms"),
 ];
 
@@ -29,6 +30,14 @@ pub struct Standby {
     primary: String,
 }
 
+impl Deref for Standby {
+    type Target = Postgres;
+
+    fn deref(&self) -> &Postgres {
+        &self.server
+    }
+}
+
 impl Standby {
     /// Copies `primary` and follows it by the replication slot named `slot`, which is new.
     pub(crate) fn start(primary: &Postgres, slot: &str) -> Self {
@@ -41,15 +50,8 @@ impl Standby {
         standby
     }
 
-    /// The port on 127.0.0.1. It stays the same over a restart.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port()
-    }
-
     /// The address here of the database that `primary_url` (of [`Postgres::create_database`]) names
     /// on the primary. It is here once the standby has caught up.
-    #[must_use]
     pub fn url(&self, primary_url: &str) -> String {
         let database = match primary_url.split_once("://") {
             Some((_, place)) => place.split_once('/').map_or("", |(_, database)| database),
@@ -60,20 +62,13 @@ impl Standby {
 
     /// Runs SQL here in `database`, as [`Postgres::psql`] does; the database's name and its address
     /// on the primary will do, too.
-    ///
-    /// # Panics
-    /// When a statement fails (before [`Standby::promote`] one that writes does), or none answers
-    /// within a minute.
     pub fn psql(&self, database: &str, sql: &str) -> String {
         self.server.psql(&self.url(database), sql)
     }
 
-    /// Stops showing what arrives: reads stay as they are, while the standby goes on receiving (and
+    /// Stops showing what arrives: reads stay as they are, while the standby still receives (and
     /// acknowledging, for a synchronous primary). Ends with [`Standby::resume_replay`],
-    /// [`Standby::promote`] and [`Standby::restart`].
-    ///
-    /// # Panics
-    /// When the standby does not answer, or has been promoted.
+    /// [`Standby::promote`] and a restart.
     pub fn pause_replay(&self) {
         self.psql("postgres", "SELECT pg_wal_replay_pause()");
         // The function only asks for it, and something may still be replayed meanwhile.
@@ -82,18 +77,12 @@ impl Standby {
     }
 
     /// Shows again what has arrived and what arrives.
-    ///
-    /// # Panics
-    /// When the standby does not answer, or has been promoted.
     pub fn resume_replay(&self) {
         self.psql("postgres", "SELECT pg_wal_replay_resume()");
     }
 
     /// Waits until reads here see all that the primary has flushed by now, that is everything that
     /// it has acknowledged.
-    ///
-    /// # Panics
-    /// When they do not within `timeout`, or when one of the servers does not answer.
     pub fn wait_until_caught_up(&self, timeout: Duration) {
         let wanted = self.server.psql(&self.primary, "SELECT pg_current_wal_flush_lsn()");
         // Empty, and not `t`, before anything has been replayed.
@@ -107,38 +96,10 @@ impl Standby {
     }
 
     /// Makes a primary of it and waits until it can be written. What it has received and not yet
-    /// replayed counts. The old primary is left alone: whoever fails over kills it first.
-    ///
-    /// # Panics
-    /// When the standby does not answer within a minute, or has been promoted already.
+    /// replayed counts. The old primary is not stopped: kill it first.
     pub fn promote(&self) {
         // `t` when recovery has ended, `f` when it has not within these seconds.
         let promoted = self.psql("postgres", "SELECT pg_promote(true, 50)");
         assert_eq!(promoted, "t", "the standby does not become a primary");
-    }
-
-    /// Kills all processes of the standby (SIGKILL), as a power cut would.
-    pub fn kill(&self) {
-        self.server.kill();
-    }
-
-    /// Freezes all processes of the standby: connections stay open, nothing answers, nothing is
-    /// received.
-    pub fn pause(&self) {
-        self.server.pause();
-    }
-
-    /// Lets a paused standby go on.
-    pub fn resume(&self) {
-        self.server.resume();
-    }
-
-    /// Starts it again, on its port and with its data; kills it first if it still runs. It follows
-    /// the primary again, or is one if it has been promoted.
-    ///
-    /// # Panics
-    /// When it does not start; shows what it said.
-    pub fn restart(&self) {
-        self.server.restart();
     }
 }

@@ -14,9 +14,6 @@ const TIMEOUT_SECONDS: &str = "60";
 ///
 /// Nothing of the caller's environment but `PATH` gets through: a developer's `PGHOST` must not lead
 /// a test to another server.
-///
-/// # Panics
-/// When the program fails or runs for more than a minute; shows what it said.
 pub(crate) fn run(folder: &Path, command: &[OsString]) -> String {
     try_run(folder, command).unwrap_or_else(|problem| panic!("{problem}"))
 }
@@ -32,12 +29,12 @@ pub(crate) fn try_run(folder: &Path, command: &[OsString]) -> Result<String, Str
         .stdin(Stdio::null())
         .output()
         .expect("timeout(1) of coreutils is needed");
-    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let printed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let complaint = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        return Err(format!("{command:?} failed with {}:\n{said}\n{complaint}", output.status));
+        return Err(format!("{command:?} failed with {}:\n{printed}\n{complaint}", output.status));
     }
-    Ok(said)
+    Ok(printed)
 }
 
 /// A command line from texts and paths.

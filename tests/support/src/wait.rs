@@ -1,4 +1,4 @@
-//! Waiting for a condition that a server fulfils in its own time.
+//! Waiting for a condition: in a thread, and in a task.
 
 use std::fmt::Debug;
 use std::thread;
@@ -25,12 +25,12 @@ pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(
     }
 }
 
-/// Repeats `question` until it is answered with yes; returns false after the timeout.
+/// Checks a condition until it holds; false if it does not within `timeout`. Blocks the thread.
 #[expect(clippy::disallowed_methods, reason = "no runtime here: everything blocks its thread")]
-pub(crate) fn holds_within(timeout: Duration, mut question: impl FnMut() -> bool) -> bool {
+pub fn holds_within(timeout: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     loop {
-        if question() {
+        if condition() {
             return true;
         }
         if start.elapsed() >= timeout {
@@ -38,4 +38,18 @@ pub(crate) fn holds_within(timeout: Duration, mut question: impl FnMut() -> bool
         }
         thread::sleep(INTERVAL);
     }
+}
+
+/// Waits until a condition holds; returns how long that took.
+pub async fn until(
+    what: &str,
+    limit: Duration,
+    mut condition: impl AsyncFnMut() -> bool,
+) -> Duration {
+    let start = Instant::now();
+    while !condition().await {
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        tokio::time::sleep(INTERVAL).await;
+    }
+    start.elapsed()
 }

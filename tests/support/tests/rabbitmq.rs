@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use test_support::{Folder, RabbitMq};
+use test_support::{Folder, RabbitMq, holds_within};
 
 /// Everything in /proc that works in this folder, be it deleted, without its watchdog: the broker, its helpers
 /// and its epmd.
@@ -31,13 +31,9 @@ fn folder(broker: &RabbitMq) -> PathBuf {
     data.ancestors().nth(2).unwrap().to_owned()
 }
 
-#[expect(clippy::disallowed_methods, reason = "no runtime here: each test has its own thread")]
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < end, "never: {what}");
-        thread::sleep(Duration::from_millis(50));
-    }
+/// Waits for a condition of the broker, whose helpers end by themselves.
+fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(holds_within(Duration::from_secs(60), condition), "never: {what}");
 }
 
 mod full {

@@ -1,4 +1,4 @@
-//! The promises of the test support's Redis set-ups: they fail as told, and come back.
+//! The promises of the test support's Redis set-ups: they fail on demand, and come back.
 
 #![expect(
     clippy::unwrap_used,
@@ -6,7 +6,11 @@
     reason = "helpers of tests fail as tests do"
 )]
 
-use test_support::{Access, Redis, RedisCluster, Sentinels};
+use std::time::Duration;
+
+use test_support::{Access, Redis, RedisCluster, Sentinels, holds_within};
+
+const LONG: Duration = Duration::from_secs(60);
 
 mod full {
     use super::*;
@@ -21,8 +25,8 @@ mod full {
         let elsewhere = port.to_string();
         let plain = std::panic::catch_unwind(|| open.cli(&["-p", &elsewhere, "ping"]));
         assert_ne!(plain.ok().as_deref(), Some("PONG"), "without encryption");
-        let stranger = closed.cli(&["-a", "guess", "ping"]);
-        assert!(stranger.contains("NOAUTH") || stranger.contains("WRONGPASS"), "{stranger}");
+        let refused = closed.cli(&["-a", "guess", "ping"]);
+        assert!(refused.contains("NOAUTH") || refused.contains("WRONGPASS"), "{refused}");
         closed.restart();
         assert_eq!(closed.cli(&["ping"]), "PONG");
     }
@@ -40,11 +44,11 @@ mod full {
         let replica = format!("port={},state=online", old.port());
         let follows = || new.cli(&["info", "replication"]).contains(&replica);
         let logs = || {
-            let sentinels: Vec<_> = all.sentinels().iter().map(Redis::log).collect();
+            let sentinels: Vec<_> = all.sentinels().iter().map(|sentinel| sentinel.log()).collect();
             format!("{}\n{}", old.log(), sentinels.join("\n"))
         };
-        assert!(eventually(follows), "the old master goes on as one: {}", logs());
-        assert!(eventually(|| old.cli(&["get", "seat"]) == "booked"));
+        assert!(holds_within(LONG, follows), "the old master stays a master: {}", logs());
+        assert!(holds_within(LONG, || old.cli(&["get", "seat"]) == "booked"));
         assert_eq!(all.master().port(), new.port());
     }
 
@@ -57,7 +61,7 @@ mod full {
     }
 
     fn named_by_majority(all: &Sentinels, old: u16) -> u16 {
-        assert!(eventually(|| all.master().port() != old));
+        assert!(holds_within(LONG, || all.master().port() != old));
         all.master().port()
     }
 
@@ -71,7 +75,7 @@ mod full {
         let [first, second, _] = cluster.nodes() else { panic!("not three") };
         first.kill();
         let gone = || second.cli(&["cluster", "nodes"]).contains("fail");
-        assert!(eventually(gone));
+        assert!(holds_within(LONG, gone));
         let key = (0..).map(|n: u32| n.to_string());
         let mut key = key.filter(|key| cluster.first_owner(cluster_slot(&cluster, key)) == 1);
         assert_eq!(second.cli(&["set", &key.next().unwrap(), "1"]), "OK");
@@ -107,13 +111,5 @@ mod full {
         cluster.end_move(slot, from, to);
         assert!(old.cli(&["get", "seat"]).starts_with("MOVED "));
         assert_eq!(new.cli(&["get", "seat"]), "held");
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "no runtime here: each test has its own thread")]
-    fn eventually(mut holds: impl FnMut() -> bool) -> bool {
-        (0..800).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(50));
-            holds()
-        })
     }
 }

@@ -1,4 +1,4 @@
-//! What the tests may expect of a relay: a network that works, breaks and heals as told.
+//! What the tests may expect of a relay: a network that works, breaks and heals on demand.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 

@@ -4,11 +4,12 @@
 
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use test_support::{Folder, Postgres, Process, Redis, free_port};
+use test_support::{Folder, Postgres, Process, Redis, free_port, holds_within};
 
 const SOON: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(60);
 
 /// Runs `script` with bash, as some program under test.
 fn bash(folder: &Folder, script: &str) -> Process {
@@ -182,14 +183,15 @@ mod full {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        wait_until("the victim has started its servers", || report.exists());
+        assert!(holds_within(LONG, || report.exists()), "the victim does not start its servers");
         let everything = std::fs::read_to_string(report).unwrap();
         let everything: Vec<_> = everything.lines().map(Path::new).collect();
         assert!(everything.len() >= 13, "{everything:?}");
         assert!(everything.iter().all(|one| remains(one)), "{everything:?}");
         victim.kill().unwrap();
         victim.wait().unwrap();
-        wait_until("everything is gone", || !everything.iter().any(|one| remains(one)));
+        let gone = || !everything.iter().any(|one| remains(one));
+        assert!(holds_within(LONG, gone), "something is left");
     }
 
     /// Starts one of everything, reports all folders and processes, and waits for its end.
@@ -222,14 +224,6 @@ mod full {
         std::fs::rename(draft, report).unwrap();
         loop {
             thread::park();
-        }
-    }
-
-    fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-        let end = Instant::now() + Duration::from_secs(60);
-        while !holds() {
-            assert!(Instant::now() < end, "never: {what}");
-            rest(Duration::from_millis(50));
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the tests may expect of a standby: that it follows, falls behind and takes over as told.
+//! What the tests may expect of a standby: that it follows, falls behind and takes over on demand.
 
 use std::time::Duration;
 

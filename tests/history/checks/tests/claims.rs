@@ -6,9 +6,9 @@ use super::*;
 fn a_booking_is_clean_and_so_is_one_after_it_was_given_back() {
     one_booking().clean();
     let mut story = one_booking();
-    story.op((20, 30), None, cancel("a"), told("a", &[]));
+    story.op((20, 30), None, cancel("a"), granted("a", &[]));
     story.given_back(25, "a");
-    story.book((40, 50), "k2", &[0], told("b", &[0]));
+    story.book((40, 50), "k2", &[0], granted("b", &[0]));
     story.sold(45, "b", "k2", &[0], None);
     story.clean();
 }
@@ -21,10 +21,10 @@ fn c1_two_sales_of_a_seat_are_found_in_the_rows() {
 }
 
 #[test]
-fn c1_two_sales_of_a_seat_are_found_in_what_clients_were_told() {
+fn c1_two_sales_of_a_seat_are_found_in_the_answers() {
     let mut story = one_booking();
-    story.book((20, 30), "k2", &[1], told("b", &[1]));
-    story.caught_by(C1, "by what clients were told");
+    story.book((20, 30), "k2", &[1], granted("b", &[1]));
+    story.caught_by(C1, "by the answers");
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn c1_a_sale_while_another_is_perhaps_being_given_back_is_none_of_two() {
     let mut story = one_booking();
     story.op((20, 60), None, cancel("a"), unknown());
     story.given_back(22, "a");
-    story.book((21, 30), "k2", &[1], told("b", &[1]));
+    story.book((21, 30), "k2", &[1], granted("b", &[1]));
     story.sold(25, "b", "k2", &[1], None);
     story.clean();
 }
@@ -40,19 +40,19 @@ fn c1_a_sale_while_another_is_perhaps_being_given_back_is_none_of_two() {
 #[test]
 fn c2_an_acknowledged_booking_that_is_not_there_is_lost() {
     let mut story = Story::new();
-    story.book((0, 10), "k1", &[0], told("a", &[0]));
+    story.book((0, 10), "k1", &[0], granted("a", &[0]));
     story.caught_by(C2, "does not exist");
 }
 
 #[test]
-fn c2_a_seat_that_nobody_gave_back_is_lost() {
+fn c2_a_seat_that_no_request_gave_back_is_lost() {
     let mut story = one_booking();
     story.given_back(20, "a");
-    story.caught_by(C2, "nobody gave back");
+    story.caught_by(C2, "no request gave back");
     let mut refused = one_booking();
     refused.op((15, 18), None, cancel("a"), fail("not_found"));
     refused.given_back(20, "a");
-    refused.caught_by(C2, "nobody gave back");
+    refused.caught_by(C2, "no request gave back");
 }
 
 #[test]
@@ -68,18 +68,18 @@ fn c2_an_acknowledged_booking_is_found_from_then_on() {
 #[test]
 fn c2_what_was_acknowledged_to_be_over_is_over() {
     let mut story = one_booking();
-    story.op((20, 30), None, cancel("a"), told("a", &[]));
+    story.op((20, 30), None, cancel("a"), granted("a", &[]));
     story.caught_by(C2, "still sold");
     let mut story = Story::new();
     story.held(5, "h", &[0], 1_000);
-    story.op((20, 30), None, Action::Release { hold: booking_id("h") }, ok(Told::Nothing));
+    story.op((20, 30), None, Action::Release { hold: booking_id("h") }, ok(Answer::Nothing));
     story.caught_by(C2, "was released and has ended");
 }
 
 #[test]
 fn c4_a_booking_has_all_the_seats_that_were_asked_for() {
     let mut story = Story::new();
-    story.book((0, 10), "k1", &[2, 0], told("a", &[0]));
+    story.book((0, 10), "k1", &[2, 0], granted("a", &[0]));
     story.sold(5, "a", "k1", &[0], None);
     story.caught_by(C4, "were asked for");
 }
@@ -102,7 +102,7 @@ fn c6_a_hold_keeps_its_seats_until_it_ends() {
     let mut story = Story::new();
     story.held(5, "h", &[0], 1_000);
     story.clean();
-    story.book((490, 510), "k2", &[0], told("b", &[0]));
+    story.book((490, 510), "k2", &[0], granted("b", &[0]));
     story.sold(500, "b", "k2", &[0], None);
     story.caught_by(C6, "was 1-h's until 1000");
 }
@@ -111,7 +111,7 @@ fn c6_a_hold_keeps_its_seats_until_it_ends() {
 fn c6_a_hold_that_is_over_keeps_nothing() {
     let mut story = Story::new();
     story.held(5, "h", &[0], 1_000);
-    story.book((1_000, 1_010), "k2", &[0], told("b", &[0]));
+    story.book((1_000, 1_010), "k2", &[0], granted("b", &[0]));
     story.sold(1_005, "b", "k2", &[0], None);
     story.clean();
     let mut released = Story::new();
@@ -119,7 +119,7 @@ fn c6_a_hold_that_is_over_keeps_nothing() {
     released.op((99, 120), None, Action::Release { hold: booking_id("h") }, unknown());
     released.hold_row("h").status = 2;
     released.entry(105, &[(0, 0, None)]);
-    released.book((100, 115), "k2", &[0], told("b", &[0]));
+    released.book((100, 115), "k2", &[0], granted("b", &[0]));
     released.sold(110, "b", "k2", &[0], None);
     released.clean();
 }
@@ -152,7 +152,7 @@ fn c3_a_confirmation_is_refused_as_cancelled_only_if_every_seat_was_given_back()
     story.sold(20, "a", "h", &[0], Some("h"));
     story.op((40, 45), Some("c"), confirm, fail("booking_cancelled"));
     story.caught_by(C3, "was refused as cancelled");
-    story.op((25, 35), Some("d"), cancel("a"), told("a", &[]));
+    story.op((25, 35), Some("d"), cancel("a"), granted("a", &[]));
     story.given_back(30, "a");
     assert!(!story.found().iter().any(|found| found.what.contains("refused as cancelled")));
 }
@@ -172,7 +172,7 @@ fn c6_an_owner_in_time_is_not_turned_away() {
 fn c6_a_dead_hold_is_not_extended_unless_an_outage_took_its_end() {
     let extend = |story: &mut Story| {
         let id = booking_id("h");
-        let extended = ok(Told::Hold { id: id.clone(), seats: vec![0], until_ms: 3_000 });
+        let extended = ok(Answer::Hold { id: id.clone(), seats: vec![0], until_ms: 3_000 });
         story.op((2_000, 2_010), None, Action::Extend { hold: id, ttl_s: 1 }, extended);
     };
     let mut story = Story::new();

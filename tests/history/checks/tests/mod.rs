@@ -4,8 +4,8 @@ mod claims;
 mod order;
 
 use crate::history::{
-    Action, BookingRow, End, Entry, Event, Evidence, History, HoldRow, Phase, Pod, Sale,
-    ScheduleRow, Told, What,
+    Action, Answer, BookingRow, End, Entry, Event, Evidence, History, HoldRow, Phase, Pod, Sale,
+    ScheduleRow, What,
 };
 
 use super::*;
@@ -23,9 +23,9 @@ fn booking_id(name: &str) -> String {
     format!("1-{name}")
 }
 
-fn ok(told: Told) -> End {
-    let body = format!("{told:?}");
-    End::Ok { told, body }
+fn ok(answer: Answer) -> End {
+    let body = format!("{answer:?}");
+    End::Ok { answer, body }
 }
 
 fn fail(code: &str) -> End {
@@ -36,8 +36,8 @@ fn unknown() -> End {
     End::Info { why: "lost".to_owned() }
 }
 
-fn told(name: &str, seats: &[u32]) -> End {
-    ok(Told::Booking { id: booking_id(name), seats: seats.to_vec(), hold: None })
+fn granted(name: &str, seats: &[u32]) -> End {
+    ok(Answer::Booking { id: booking_id(name), seats: seats.to_vec(), hold: None })
 }
 
 impl Story {
@@ -106,7 +106,8 @@ impl Story {
 
     /// A hold asked for, granted and written.
     fn held(&mut self, at: i64, name: &str, seats: &[u32], until: i64) -> u64 {
-        let held = ok(Told::Hold { id: booking_id(name), seats: seats.to_vec(), until_ms: until });
+        let held =
+            ok(Answer::Hold { id: booking_id(name), seats: seats.to_vec(), until_ms: until });
         let customer = name.to_owned();
         if let End::Ok { body, .. } = &held {
             self.evidence.answers.insert(name.to_owned(), body.clone());
@@ -128,8 +129,8 @@ impl Story {
 
     fn map(&mut self, at: i64, version: i64, states: [u8; 4]) -> u64 {
         let counts = [0, 1, 2, 3].map(|code| states.iter().filter(|s| **s == code).count());
-        let told = Told::Map { version, states: states.to_vec(), counts };
-        self.op((at, at + 1), None, Action::Map { schedule: 1, min_version: 0 }, ok(told))
+        let answer = Answer::Map { version, states: states.to_vec(), counts };
+        self.op((at, at + 1), None, Action::Map { schedule: 1, min_version: 0 }, ok(answer))
     }
 
     fn hold_row(&mut self, name: &str) -> &mut HoldRow {
@@ -158,7 +159,7 @@ impl Story {
 /// One booking, acknowledged and there.
 fn one_booking() -> Story {
     let mut story = Story::new();
-    story.book((0, 10), "k1", &[0, 1], told("a", &[0, 1]));
+    story.book((0, 10), "k1", &[0, 1], granted("a", &[0, 1]));
     story.sold(5, "a", "k1", &[0, 1], None);
     story
 }

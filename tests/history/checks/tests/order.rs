@@ -24,15 +24,15 @@ fn c3_what_is_unknown_may_have_an_effect_or_none() {
 #[test]
 fn c3_every_effect_was_asked_for() {
     let mut story = Story::new();
-    story.sold(5, "a", "nobody", &[0], None);
+    story.sold(5, "a", "k9", &[0], None);
     story.caught_by(C3, "never asked");
     let mut story = one_booking();
     story.given_back(20, "a");
-    story.caught_by(C3, "given back by nobody");
+    story.caught_by(C3, "given back without a request");
     let mut story = Story::new();
     story.held(5, "h", &[0], 1_000);
     story.hold_row("h").status = 2;
-    story.caught_by(C3, "released by nobody");
+    story.caught_by(C3, "released without a request");
 }
 
 #[test]
@@ -45,9 +45,9 @@ fn c5_a_key_has_one_effect() {
 #[test]
 fn c5_a_key_has_one_answer_and_it_is_recorded() {
     let mut story = one_booking();
-    story.book((20, 30), "k1", &[0, 1], told("a", &[0, 1]));
+    story.book((20, 30), "k1", &[0, 1], granted("a", &[0, 1]));
     story.clean();
-    story.op((40, 50), Some("k1"), cancel("a"), told("a", &[0]));
+    story.op((40, 50), Some("k1"), cancel("a"), granted("a", &[0]));
     story.caught_by(C5, "two answers");
     let mut story = one_booking();
     story.evidence.answers.clear();
@@ -68,7 +68,7 @@ fn c5_a_hold_becomes_one_booking() {
     let mut story = Story::new();
     for (at, name) in [(10, "a"), (20, "b")] {
         let confirm = Action::Confirm { hold: booking_id("h") };
-        story.op((at, at + 5), None, confirm, told(name, &[0]));
+        story.op((at, at + 5), None, confirm, granted(name, &[0]));
     }
     story.caught_by(C5, "became 1-a and 1-b");
 }
@@ -78,8 +78,8 @@ fn c7_a_map_has_all_seats_in_one_state_each() {
     let mut story = one_booking();
     story.map(20, 2, [2, 2, 0, 0]);
     story.clean();
-    let told = Told::Map { version: 2, states: vec![2, 2, 0, 0], counts: [1, 0, 2, 0] };
-    story.op((30, 31), None, Action::Map { schedule: 1, min_version: 0 }, ok(told));
+    let answer = Answer::Map { version: 2, states: vec![2, 2, 0, 0], counts: [1, 0, 2, 0] };
+    story.op((30, 31), None, Action::Map { schedule: 1, min_version: 0 }, ok(answer));
     story.caught_by(C7, "of 4 seats");
 }
 
@@ -93,11 +93,11 @@ fn c7_an_audit_is_clean() {
 }
 
 #[test]
-fn c7_nobody_owns_more_than_the_limit_at_any_time() {
+fn c7_no_customer_owns_more_than_the_limit_at_any_time() {
     let mut story = one_booking();
     story.evidence.schedules.get_mut(&1).unwrap().customer_limit = Some(2);
     story.clean();
-    story.op((20, 30), None, cancel("a"), told("a", &[]));
+    story.op((20, 30), None, cancel("a"), granted("a", &[]));
     story.sold(22, "b", "k1", &[2], None);
     story.given_back(25, "a");
     story.caught_by(C7, "owned 3 seats at 22");
@@ -135,7 +135,7 @@ fn c8_every_unknown_end_becomes_known() {
 fn c8_in_the_end_free_seats_are_had_and_sold_ones_are_not() {
     let mut story = one_booking();
     story.note(90, What::Phase { name: Phase::Final });
-    story.book((100, 110), "last-1", &[2], told("b", &[2]));
+    story.book((100, 110), "last-1", &[2], granted("b", &[2]));
     story.sold(105, "b", "last-1", &[2], None);
     story.book((120, 130), "too-late-1", &[2], fail("seats_unavailable"));
     story.clean();
@@ -144,7 +144,7 @@ fn c8_in_the_end_free_seats_are_had_and_sold_ones_are_not() {
 }
 
 #[test]
-fn c8_a_strangers_lock_is_left_alone() {
+fn c8_a_lock_of_another_owner_is_left_alone() {
     let mut story = one_booking();
     story.note(50, What::Stranger { left_alone: true });
     story.clean();
@@ -202,15 +202,15 @@ fn c10_a_process_never_goes_back() {
 #[test]
 fn c10_a_read_is_not_older_than_it_was_asked_to_be() {
     let mut story = one_booking();
-    let told = Told::Map { version: 1, states: vec![0; 4], counts: [4, 0, 0, 0] };
-    story.op((20, 21), None, Action::Map { schedule: 1, min_version: 2 }, ok(told));
+    let answer = Answer::Map { version: 1, states: vec![0; 4], counts: [4, 0, 0, 0] };
+    story.op((20, 21), None, Action::Map { schedule: 1, min_version: 2 }, ok(answer));
     story.caught_by(C10, "at least 2 asked for");
 }
 
 #[test]
 fn c10_what_was_acknowledged_first_was_done_first() {
     let mut story = one_booking();
-    story.book((20, 30), "k2", &[2], told("b", &[2]));
+    story.book((20, 30), "k2", &[2], granted("b", &[2]));
     story.sold(4, "b", "k2", &[2], None);
     story.caught_by(C10, "done at 4");
 }
@@ -219,7 +219,7 @@ fn c10_what_was_acknowledged_first_was_done_first() {
 fn c12_a_run_without_anything_interesting_proves_nothing() {
     let mut story = one_booking();
     let history = History::of(&story.events);
-    let nothing = Wanted {
+    let nothing = Expected {
         ops: 1,
         conflicts: 0,
         multi_seat_conflicts: 0,
@@ -230,9 +230,9 @@ fn c12_a_run_without_anything_interesting_proves_nothing() {
         faults: Vec::new(),
         breaker_opened: 0,
     };
-    assert_eq!(vacuity(&history, &story.evidence, &nothing).len(), 1, "no seat was asked for");
-    let wanted = Wanted { conflicts: 1, unknowns: 1, faults: vec!["pod_kill"], ..nothing };
-    let found = vacuity(&history, &story.evidence, &wanted);
+    assert_eq!(coverage(&history, &story.evidence, &nothing).len(), 1, "no seat was asked for");
+    let expected = Expected { conflicts: 1, unknowns: 1, faults: vec!["pod_kill"], ..nothing };
+    let found = coverage(&history, &story.evidence, &expected);
     assert_eq!(found.iter().filter(|violation| violation.checker == C12).count(), 4);
     story.clean();
 }

@@ -1,12 +1,12 @@
-//! C12: a run in which nothing interesting happened proves nothing, and fails.
+//! C12: a run without enough conflicts, faults and retries proves nothing, and fails.
 
 use crate::history::{Action, End, Evidence, History, Op, Phase, Violation};
 
 use super::C12;
 
-/// What has to happen at least.
+/// The least that a run must contain.
 #[derive(Debug, Clone)]
-pub(crate) struct Wanted {
+pub(crate) struct Expected {
     pub(crate) ops: usize,
     pub(crate) conflicts: usize,
     pub(crate) multi_seat_conflicts: usize,
@@ -19,8 +19,12 @@ pub(crate) struct Wanted {
     pub(crate) breaker_opened: u64,
 }
 
-/// What did not happen often enough.
-pub(crate) fn vacuity(history: &History, evidence: &Evidence, wanted: &Wanted) -> Vec<Violation> {
+/// Reports what happened less often than expected.
+pub(crate) fn coverage(
+    history: &History,
+    evidence: &Evidence,
+    expected: &Expected,
+) -> Vec<Violation> {
     let ran = || history.ops.iter().filter(|op| op.phase <= Phase::Heal);
     let count = |what: &dyn Fn(&Op) -> bool| ran().filter(|op| what(op)).count();
     let conflict = |op: &Op| op.refused_as(&["seats_unavailable"]);
@@ -33,30 +37,30 @@ pub(crate) fn vacuity(history: &History, evidence: &Evidence, wanted: &Wanted) -
     let mut found = Vec::new();
     let mut at_least = |what: &str, found_count: usize, least: usize| {
         if found_count < least {
-            let text = format!("{what}: {found_count}, and {least} are wanted");
+            let text = format!("{what}: {found_count}, and {least} are expected");
             found.push(Violation::new(C12, text, Vec::new()));
         }
     };
-    at_least("operations", ran().count(), wanted.ops);
+    at_least("operations", ran().count(), expected.ops);
     at_least("operations with an effect, of 100", ok * 100 / ran().count().max(1), 30);
-    at_least("conflicts", count(&conflict), wanted.conflicts);
+    at_least("conflicts", count(&conflict), expected.conflicts);
     at_least(
         "conflicts of several seats",
         count(&|op| conflict(op) && many(op)),
-        wanted.multi_seat_conflicts,
+        expected.multi_seat_conflicts,
     );
-    at_least("unknown ends", count(&|op| matches!(op.end, End::Info { .. })), wanted.unknowns);
-    at_least("keys answered again", replays(history), wanted.replays);
-    at_least("expired holds", expiries, wanted.expiries);
-    at_least("audits", history.audits.len(), wanted.audits);
+    at_least("unknown ends", count(&|op| matches!(op.end, End::Info { .. })), expected.unknowns);
+    at_least("keys answered again", replays(history), expected.replays);
+    at_least("expired holds", expiries, expected.expiries);
+    at_least("audits", history.audits.len(), expected.audits);
     at_least("seats asked for in the end", final_probes(history), 1);
-    for fault in &wanted.faults {
+    for fault in &expected.faults {
         let times = history.faults.iter().filter(|(name, ..)| name == fault).count();
         at_least(fault, times, 1);
     }
     let opened = usize::try_from(evidence.breaker_opened).unwrap_or(usize::MAX);
-    let wanted_open = usize::try_from(wanted.breaker_opened).unwrap_or(usize::MAX);
-    at_least("openings of the circuit breaker", opened, wanted_open);
+    let least_opened = usize::try_from(expected.breaker_opened).unwrap_or(usize::MAX);
+    at_least("openings of the circuit breaker", opened, least_opened);
     found
 }
 

@@ -1,18 +1,18 @@
-//! C7, C8 and C9: nothing appears or vanishes, everything comes back, and reads go on.
+//! C7, C8 and C9: states add up, everything is free in the end, and maps can be read in an outage.
 
 use std::collections::BTreeMap;
 
-use crate::history::{Action, End, Evidence, History, Op, Phase, Told, Violation};
+use crate::history::{Action, Answer, End, Evidence, History, Op, Phase, Violation};
 
 use super::claims::kept_until;
 use super::{C7, C8, C9, schedule_of};
 
 /// Seats in each state add up in every map, every audit was clean, and no customer had too much.
-pub(super) fn conservation(history: &History, evidence: &Evidence) -> Vec<Violation> {
+pub(super) fn accounting(history: &History, evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
     for op in &history.ops {
-        let (Action::Map { schedule, .. }, Some(Told::Map { states, counts, .. })) =
-            (&op.action, op.told())
+        let (Action::Map { schedule, .. }, Some(Answer::Map { states, counts, .. })) =
+            (&op.action, op.answer())
         else {
             continue;
         };
@@ -79,7 +79,7 @@ fn above_limit(
     found
 }
 
-/// When all is quiet nothing is left lying about, every free seat can be had, and no other.
+/// In the end no lock, hold or open transaction is left; every free seat can be booked, and no other.
 pub(super) fn liveness(history: &History, evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut leak = |what: String, ops: Vec<u64>| found.push(Violation::new(C8, what, ops));
@@ -99,7 +99,7 @@ pub(super) fn liveness(history: &History, evidence: &Evidence) -> Vec<Violation>
     for op in history.ops.iter().filter(|op| matches!(op.end, End::Info { .. })) {
         let resolves = |other: &&Op| other.key == op.key && is_definite(other);
         if op.key.is_some() && history.ops.iter().find(resolves).is_none() {
-            let what = "what became of it could not be found out when all was well again";
+            let what = "its outcome is still unknown after all faults have ended";
             leak(what.to_owned(), vec![op.id]);
         }
     }
@@ -109,17 +109,17 @@ pub(super) fn liveness(history: &History, evidence: &Evidence) -> Vec<Violation>
             false => op.refused_as(&["seats_unavailable"]),
         };
         if !as_expected {
-            let wanted = if expected { "granted" } else { "refused as unavailable" };
-            leak(format!("in the end this must be {wanted}: {:?}", op.end), vec![op.id]);
+            let due = if expected { "granted" } else { "refused as unavailable" };
+            leak(format!("in the end this must be {due}: {:?}", op.end), vec![op.id]);
         }
     }
     if history.strangers.contains(&false) {
-        leak("a lock of a stranger's was released or rewritten".to_owned(), Vec::new());
+        leak("a lock of a stranger was released or rewritten".to_owned(), Vec::new());
     }
     found
 }
 
-/// Whether an answer says what became of a key, now and for ever.
+/// Whether an answer is the final outcome of a key.
 fn is_definite(op: &Op) -> bool {
     match &op.end {
         End::Ok { .. } => true,
@@ -128,7 +128,7 @@ fn is_definite(op: &Op) -> bool {
     }
 }
 
-/// In the last phase each free seat is asked for once, then each again by somebody else.
+/// In the last phase each free seat is asked for once, then each again by another customer.
 fn expected_in_the_end(op: &Op) -> Option<bool> {
     match (&op.action, op.phase) {
         (Action::Book { customer, .. }, Phase::Final) => Some(!customer.starts_with("too-late")),
@@ -136,7 +136,7 @@ fn expected_in_the_end(op: &Op) -> Option<bool> {
     }
 }
 
-/// Faults that take the database away, and leave the processes.
+/// Faults of the database, not of a process.
 fn is_of_the_database(fault: &str) -> bool {
     fault.starts_with("postgres")
 }
@@ -148,8 +148,8 @@ fn may_refuse(history: &History, evidence: &Evidence, read: &Op) -> bool {
     let entries = evidence.journal.range((*schedule, 0)..=(*schedule, i64::MAX));
     let made = entries.filter(|(_, entry)| entry.at <= read.done / 1_000).map(|((_, v), _)| *v);
     let before = history.ops.iter().filter(|op| op.pod == read.pod && op.done < read.done);
-    let answered = before.filter_map(|op| match (&op.action, op.told()) {
-        (Action::Map { schedule: of, .. }, Some(Told::Map { version, .. })) if of == schedule => {
+    let answered = before.filter_map(|op| match (&op.action, op.answer()) {
+        (Action::Map { schedule: of, .. }, Some(Answer::Map { version, .. })) if of == schedule => {
             Some(*version)
         }
         _ => None,
@@ -157,7 +157,7 @@ fn may_refuse(history: &History, evidence: &Evidence, read: &Op) -> bool {
     made.max() > answered.max()
 }
 
-/// While the database is away, maps are read on.
+/// While the database is unavailable, maps can still be read.
 pub(super) fn mode_honesty(history: &History, evidence: &Evidence) -> Vec<Violation> {
     let mut found = Vec::new();
     for (fault, began, ended) in history.faults.iter().filter(|fault| is_of_the_database(&fault.0))
@@ -179,7 +179,7 @@ pub(super) fn mode_honesty(history: &History, evidence: &Evidence) -> Vec<Violat
             found.push(Violation::new(C9, what, failed.into_iter().take(6).collect()));
         }
     }
-    // A refusal that says "read only" promises, as every other, that nothing was done; C3 holds it to that.
+    // `read_only` promises that nothing was done, as every refusal does; C3 checks it.
     for op in history.ops.iter().filter(|op| op.refused_as(&["read_only"])) {
         if let Action::Map { schedule, .. } = &op.action {
             let what = format!("reading a map of {schedule} was refused as a write");

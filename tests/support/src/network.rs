@@ -1,0 +1,32 @@
+//! The network between a process of the service and its servers.
+
+use crate::postgres::Postgres;
+use crate::redis::Redis;
+use crate::relay::Relay;
+
+/// A relay to PostgreSQL and one to Redis.
+pub struct Network {
+    /// The way to the database.
+    pub postgres: Relay,
+    /// The way to Redis.
+    pub redis: Relay,
+}
+
+impl Network {
+    /// Relays to these servers.
+    #[must_use]
+    pub fn to(postgres: &Postgres, redis: &Redis) -> Self {
+        Self { postgres: Relay::to(postgres.port()), redis: Relay::to(redis.port()) }
+    }
+
+    /// The variables with which a process uses the relays; `database` is the address of its database.
+    pub fn variables(&self, database: &str) -> [(&'static str, String); 3] {
+        let (server, name) = database.rsplit_once('/').expect("an address ends in a name");
+        let (host, _) = server.rsplit_once(':').expect("an address has a port");
+        [
+            ("WRITE_DB_URL", format!("{host}:{}/{name}", self.postgres.port())),
+            ("REDIS_HOST", "127.0.0.1".to_owned()),
+            ("REDIS_PORT", self.redis.port().to_string()),
+        ]
+    }
+}
