@@ -190,7 +190,10 @@ impl Lanes {
             let (metrics, arbiter) = (Arc::clone(metrics), arbiter.clone());
             ActorHandle::start(ActorName::Booking, metrics, arbiter, limits, handler)
         };
-        Self { lanes: store.take_lanes().into_iter().map(start).collect(), health: Arc::clone(health) }
+        Self {
+            lanes: store.take_lanes().into_iter().map(start).collect(),
+            health: Arc::clone(health),
+        }
     }
 
     /// Executes a command in the lane of its schedule, and waits for its outcome until `deadline`, or until the

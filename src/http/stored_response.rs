@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::domain::answer_codec::AnswerCodec;
-use crate::domain::audit::answer::{RecordedPrices, RecordedEffect};
+use crate::domain::audit::answer::{RecordedEffect, RecordedPrices};
 use crate::domain::catalogue::PlanVersion;
 use crate::domain::command::RequestKey;
 use crate::domain::effect::{Answer, RecordedAnswer, Resource};
@@ -161,7 +161,11 @@ mod tests {
     }
 
     fn bill() -> RecordedPrices {
-        RecordedPrices { seats: vec![("A-1-1".to_owned(), 900)], amount: 900, currency: "EUR".to_owned() }
+        RecordedPrices {
+            seats: vec![("A-1-1".to_owned(), 900)],
+            amount: 900,
+            currency: "EUR".to_owned(),
+        }
     }
 
     #[test]

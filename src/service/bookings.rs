@@ -161,7 +161,9 @@ impl BookingService {
             }
             None => {
                 let outcome = self.execute(command, taken, deadline).await;
-                outcome.map(|executed| Submitted::Executed(Box::new(executed))).map_err(|error| self.counted(error))
+                outcome
+                    .map(|executed| Submitted::Executed(Box::new(executed)))
+                    .map_err(|error| self.counted(error))
             }
         }
     }

@@ -94,7 +94,7 @@ mod full {
         let looked = slow.maps.find(&hall).await.unwrap();
         let read = (5, seats(0));
         booker.maps.announce(&[(hall.id, 6)]).await;
-        assert!(!slow.maps.share(&hall, found_before.epoch, at(read.0), &read.1).await);
+        assert!(!slow.maps.share(&hall, looked.epoch, at(read.0), &read.1).await);
         assert_eq!(slow.maps.find(&hall).await.unwrap().map, None);
         assert!(booker.maps.share(&hall, 0, at(6), &seats(2)).await);
         assert!(!slow.maps.share(&hall, looked.epoch, at(read.0), &read.1).await);

@@ -6,9 +6,9 @@ use prometheus::IntGauge;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::telemetry::health::Health;
 use crate::backoff::Backoff;
 use crate::queue::Partition;
+use crate::telemetry::health::Health;
 
 use super::assignment::WorkerAssignment;
 

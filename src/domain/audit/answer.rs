@@ -62,8 +62,12 @@ pub fn check(
     if is_priced && sum == bill.amount && bill.currency == stored.currency {
         return None;
     }
-    let expected =
-        format!("the prices of {}: {:?} {}", name(&recorded.resource), stored.prices, stored.currency);
+    let expected = format!(
+        "the prices of {}: {:?} {}",
+        name(&recorded.resource),
+        stored.prices,
+        stored.currency
+    );
     let found = format!("{:?}, {} {} together", bill.seats, bill.amount, bill.currency);
     violation(Invariant::AnswerAddsUp, expected, found)
 }

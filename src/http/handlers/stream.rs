@@ -18,7 +18,7 @@ use crate::http::responses::CountsBody;
 use crate::http::sse::{self, sse_event};
 use crate::http::version::MinVersion;
 use crate::http::{json, reply};
-use crate::seat_map::{LastSeen, Listener, ListenerSlot, ListenError, SeatStates, StreamEvent};
+use crate::seat_map::{LastSeen, ListenError, Listener, ListenerSlot, SeatStates, StreamEvent};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::stream::StreamEnd;
 

@@ -35,7 +35,11 @@ fn storable(text: &str) -> String {
 
 impl Store {
     /// Stores a message as a dead letter. One with the same id is replaced.
-    pub async fn queue_add_dead_letter(&self, message: StoredMessage, reason: String) -> StoreResult<()> {
+    pub async fn queue_add_dead_letter(
+        &self,
+        message: StoredMessage,
+        reason: String,
+    ) -> StoreResult<()> {
         self.on_primary(move |db| async move {
             let sql = format!(
                 "INSERT INTO queue_letter (id, part, body, reason, parked_at)
@@ -67,7 +71,11 @@ impl Store {
             let found = db.fetch::<(i16, String, String, String, i64)>(sql, values).await?;
             let letter =
                 |(part, id, body, reason, dead_lettered_at): (i16, String, String, String, i64)| {
-                    Ok(StoredDeadLetter { message: message(part, id, &body)?, reason, dead_lettered_at })
+                    Ok(StoredDeadLetter {
+                        message: message(part, id, &body)?,
+                        reason,
+                        dead_lettered_at,
+                    })
                 };
             found.into_iter().map(letter).collect::<DbResult<_>>()
         })

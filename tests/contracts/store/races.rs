@@ -9,7 +9,7 @@ use seatlock::domain::ids::ScheduleId;
 
 use super::commands::{block, book, booked, cancel, hold, is_done, keyed};
 use super::on_both_databases;
-use super::stage::{CommandResult, SharedLane, Stage, run, default_rules};
+use super::stage::{CommandResult, SharedLane, Stage, default_rules, run};
 
 on_both_databases![
     two_stores_that_race_for_the_same_seats_sell_each_once,
@@ -102,8 +102,10 @@ async fn two_stores_that_cross_each_others_schedules_never_deadlock(stage: Stage
 
 async fn two_stores_never_exceed_a_customers_limit_together(stage: Stage) {
     let other = stage.another_lane().await;
-    let rules =
-        seatlock::domain::rules::ScheduleRules { max_seats_per_customer: Some(3), ..default_rules() };
+    let rules = seatlock::domain::rules::ScheduleRules {
+        max_seats_per_customer: Some(3),
+        ..default_rules()
+    };
     for _ in 0..20 {
         let schedule = stage.schedule_with(8, rules.clone()).await.id;
         let batch = |from: u32| (from..from + 4).map(|n| book(schedule, &[n], "anna")).collect();
