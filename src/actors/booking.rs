@@ -114,14 +114,14 @@ pub enum SubmitError {
 }
 
 /// A submitted command, whose outcome can be waited for.
-pub struct Submitted {
+pub struct SubmittedCommand {
     cancellation: Arc<CancellationState>,
     deadline: Instant,
     answer: oneshot::Receiver<CommandResult>,
     health: Arc<Health>,
 }
 
-impl Submitted {
+impl SubmittedCommand {
     /// Waits for the outcome until the deadline, or until the database is read-only.
     pub async fn outcome(self) -> Result<Outcome, SubmitError> {
         Ok(self.executed().await?.outcome)
@@ -213,7 +213,7 @@ impl Lanes {
         command: Command,
         deadline: Instant,
         group: Option<&OrderedGroup>,
-    ) -> Result<Submitted, SubmitError> {
+    ) -> Result<SubmittedCommand, SubmitError> {
         let lane = self.lane_of(command.schedule).ok_or(SubmitError::Draining)?;
         let cancellation = Arc::new(CancellationState::new(deadline, group.cloned()));
         let (reply, answer) = oneshot::channel();
@@ -228,7 +228,7 @@ impl Lanes {
             AdmissionError::Full => SubmitError::Overloaded,
             AdmissionError::Closed => SubmitError::Draining,
         })?;
-        Ok(Submitted { cancellation, deadline, answer, health: Arc::clone(&self.health) })
+        Ok(SubmittedCommand { cancellation, deadline, answer, health: Arc::clone(&self.health) })
     }
 
     /// Whether every lane's actor was alive; a dead one is replaced by this call.

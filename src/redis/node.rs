@@ -43,10 +43,10 @@ impl Node {
 
     /// One checkout, one round trip. Returns the answer or error of each command: the error of one command of a
     /// pipeline does not affect the others.
-    pub(super) async fn send(&self, pipeline: &mut Pipeline) -> RedisResult<CommandResults> {
+    pub(super) async fn send(&self, pipeline: &mut Pipeline) -> RedisResult<RedisReplies> {
         let mut closing = CloseIdleOnDrop { pool: &self.pool, armed: true };
         let mut connection = self.pool.get().await.map_err(pool_error)?;
-        let answers: CommandResults = pipeline.ignore_errors().query_async(&mut connection).await?;
+        let answers: RedisReplies = pipeline.ignore_errors().query_async(&mut connection).await?;
         closing.armed = answers.iter().any(|answer| answer.as_ref().is_err_and(is_failover_error));
         Ok(answers)
     }
@@ -66,10 +66,10 @@ pub struct PoolStatus {
 }
 
 /// The answer or error of a command.
-pub(super) type CommandResult = RedisResult<Value>;
+pub(super) type RedisReply = RedisResult<Value>;
 
 /// One answer for each command, in the order of the commands.
-pub(super) type CommandResults = Vec<CommandResult>;
+pub(super) type RedisReplies = Vec<RedisReply>;
 
 /// Closes all idle connections of the pool on drop, unless it is disarmed. A call that failed or was dropped
 /// often means that all connections to the server are dead; each of them would cost a later call a time-out.

@@ -16,7 +16,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::failure::{is_topology_error, other_error};
-use super::node::{CommandResult, CommandResults};
+use super::node::{RedisReplies, RedisReply};
 use super::script::Script;
 use super::servers::Servers;
 use super::settings::Address;
@@ -33,7 +33,7 @@ pub(super) async fn execute(
     servers: &Arc<Servers>,
     commands: &[Cmd],
     scripts: &[&Script],
-) -> Result<CommandResults, RedisError> {
+) -> Result<RedisReplies, RedisError> {
     let mut invalidation = InvalidateOnDrop { servers, armed: true };
     let deadline = Instant::now() + servers.connector().round_trip;
     let mut execution = Execution::new(servers, commands, scripts);
@@ -81,7 +81,7 @@ struct Execution<'a> {
     servers: &'a Arc<Servers>,
     scripts: &'a [&'a Script],
     /// By the place of the command in the list.
-    answers: Vec<Option<CommandResult>>,
+    answers: Vec<Option<RedisReply>>,
     /// What the next round sends, in the order of the list.
     pending: Vec<PendingCommand<'a>>,
     /// Whether any server has answered.
@@ -137,14 +137,14 @@ impl<'a> Execution<'a> {
         try_again_later
     }
 
-    fn keep_answer(&mut self, place: usize, answer: CommandResult) {
+    fn keep_answer(&mut self, place: usize, answer: RedisReply) {
         if let Some(kept) = self.answers.get_mut(place) {
             *kept = Some(answer);
         }
     }
 
     /// Keeps the answers, and makes refused commands pending again. Returns whether one of them was TRYAGAIN.
-    fn take_answers(&mut self, pipeline: NodePipeline<'a>, answers: CommandResults) -> bool {
+    fn take_answers(&mut self, pipeline: NodePipeline<'a>, answers: RedisReplies) -> bool {
         let mut try_again_later = false;
         let host = pipeline.address.map(|address| address.host).unwrap_or_default();
         for (mut command, answer) in pipeline.commands.into_iter().zip(answers) {
@@ -177,12 +177,11 @@ impl<'a> Execution<'a> {
 
     /// Whether a command failed in a way that suggests other masters than those known.
     fn topology_may_have_changed(&self) -> bool {
-        let is_topology_error =
-            |answer: &CommandResult| answer.as_ref().is_err_and(is_topology_error);
+        let is_topology_error = |answer: &RedisReply| answer.as_ref().is_err_and(is_topology_error);
         self.failure.is_some() || self.answers.iter().flatten().any(is_topology_error)
     }
 
-    fn into_answers(self) -> Result<CommandResults, RedisError> {
+    fn into_answers(self) -> Result<RedisReplies, RedisError> {
         if let Some(error) = self.failure.filter(|_| !self.answered) {
             return Err(error);
         }
@@ -227,7 +226,7 @@ impl<'a> NodePipeline<'a> {
         &self,
         servers: &Servers,
         scripts: &[&Script],
-    ) -> Result<CommandResults, RedisError> {
+    ) -> Result<RedisReplies, RedisError> {
         let no_master = || other_error("no server has the slot; check the cluster".to_owned());
         let node = servers.node(self.address.as_ref().ok_or_else(no_master)?)?;
         let loads =

@@ -5,9 +5,6 @@ use std::io;
 
 use crate::{SourceFile, project};
 
-/// Names that two types still share. Take a name out when its types have names of their own; add none.
-const SHARED: [&str; 3] = ["Answer", "Backoff", "CommandResult"];
-
 /// What declares a type.
 const KINDS: [&str; 5] = ["struct", "enum", "union", "trait", "type"];
 
@@ -49,20 +46,13 @@ fn declarations(files: &[SourceFile]) -> BTreeMap<String, Vec<String>> {
 fn a_public_type_has_a_name_of_its_own() -> io::Result<()> {
     let declared = declarations(&project()?);
     assert!(declared.len() > 200, "only {} public types were found", declared.len());
-    let shared: BTreeMap<_, _> = declared.iter().filter(|(_, places)| places.len() > 1).collect();
-    let found: Vec<_> = shared
+    let found: Vec<_> = declared
         .iter()
-        .filter(|(name, _)| !SHARED.contains(&name.as_str()))
+        .filter(|(_, places)| places.len() > 1)
         .map(|(name, places)| format!("`{name}`: {}", places.join(", ")))
         .collect();
     let remedy = "give each of these types a name of its own, which says what it is";
     assert!(found.is_empty(), "{remedy}:\n{}", found.join("\n"));
-    for name in SHARED {
-        assert!(
-            shared.keys().any(|shared| *shared == name),
-            "`{name}` names one type: take it out of SHARED in tests/tidy/names.rs"
-        );
-    }
     Ok(())
 }
 
