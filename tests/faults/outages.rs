@@ -54,7 +54,7 @@ impl Outage {
         }
         // A batch may have noticed it first; the health probes decide on the mode.
         for service in &scene.services {
-            let is_read_only = |line: &str| line.contains("read-only until it does");
+            let is_read_only = |line: &str| line.contains("the primary is read-only");
             blocking(|| service.process.wait_for_line(is_read_only, LONG));
         }
         let refused_after = began.elapsed();
