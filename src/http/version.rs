@@ -1,4 +1,5 @@
-//! The version of a schedule's seats that a caller has seen: no answer may be older, and no older map may refuse.
+//! The version of a schedule's seats that a caller has seen. No answer may be older, and no older map may be the reason
+//! for a refusal.
 
 use actix_web::http::header::HeaderName;
 

@@ -1,4 +1,5 @@
-//! The handlers, a file per resource: read and check, call one service, write the answer.
+//! The handlers, a file per resource. A handler reads and checks the request, calls one service, and writes the
+//! response.
 
 pub mod blocks;
 pub mod bookings;
@@ -28,7 +29,7 @@ use super::request::{ApiRequest, HttpResult};
 use super::version::MinVersion;
 
 impl ApiRequest<MinVersion> {
-    /// Submits a command and writes the answer.
+    /// Submits a command and builds the response.
     async fn submit(
         &self,
         schedule: ScheduleId,

@@ -24,7 +24,7 @@ pub async fn live() -> HttpResponse {
 pub struct ReadyBody {
     /// `ok`, `degraded` or `unready`.
     pub status: &'static str,
-    /// What is wrong.
+    /// The problems, if there are any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
     /// With `?verbose`: every check, with its problem or null.
@@ -70,7 +70,7 @@ pub async fn ready(api: ApiRequest<ReadyQuery>) -> HttpResult {
     Ok(reply::json(&ReadyBody { status, reasons, checks: verbose(&checks) }))
 }
 
-/// Metrics, unless they have a port of their own.
+/// Metrics, unless they are served on a separate port.
 #[utoipa::path(get, path = "/metrics", tag = "operations",
     responses((status = 200, content_type = "text/plain", description = "Prometheus text format")))]
 pub async fn metrics(services: Data<Services>) -> HttpResult {
@@ -80,7 +80,7 @@ pub async fn metrics(services: Data<Services>) -> HttpResult {
     Err(Problem::new(Code::NotFound, "metrics are served at METRICS_BIND"))
 }
 
-/// Metrics, at a port of their own.
+/// Metrics on their separate port.
 pub async fn own_port_metrics(services: Data<Services>) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")

@@ -36,14 +36,15 @@ pub struct SectionBody {
     pub price: i64,
 }
 
-/// What a dry run found.
+/// The result of a dry run.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DryRunBody {
     /// Always true.
     pub dry_run: bool,
-    /// How many seats the plan has.
+    /// The number of seats of the plan.
     pub seats: usize,
-    /// What was understood although the document said it in another way; absent if nothing was.
+    /// Columns or values that were understood although they differ from the documented format; absent if there are
+    /// none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
@@ -68,9 +69,9 @@ impl Parameters for PutQuery {
 
 /// Stores a seat plan, as CSV or as a pretix seating plan in JSON, as the next version of a plan.
 ///
-/// CSV has a header with the columns `section`, `row`, `number` and, optionally, `label`, `x`, `y`,
-/// `category` and `price` (minor units); some other names of columns are understood, which `notes` tell. The
-/// `pointer` of an error in CSV is like `line 7, column 3`.
+/// CSV has a header with the columns `section`, `row`, `number` and, optionally, `label`, `x`, `y`, `category` and
+/// `price` (minor units). Some other names of columns are understood and reported in `notes`. The `pointer` of an error
+/// in CSV is like `line 7, column 3`.
 #[utoipa::path(put, path = "/api/v1/seat-plans/{id}", tag = "box office",
     params(("id" = String, Path), ("dry_run" = Option<bool>, Query),
         ("id_from" = Option<String>, Query, description = "guid, uuid or position; not with CSV"),
@@ -130,7 +131,7 @@ struct LayoutBody<'a> {
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn read(api: ApiRequest<NoParameters>) -> HttpResult {
     let id = percent::path_parameter(&api.request, "id")?.into_owned();
-    // No plan has such an id, and PostgreSQL cannot store it.
+    // No plan has an id with control characters, and PostgreSQL cannot store all of them.
     if id.chars().any(char::is_control) {
         return Err(Problem::not_found("seat plan"));
     }

@@ -1,6 +1,6 @@
-//! The only error table: every `code` of the API with its status, title, remedy and what to do with a payment.
+//! The only error table: every `code` of the API with its status, title, remedy and the treatment of a payment.
 
-/// What a shop does with a payment that it took before the request was refused.
+/// How a shop treats a payment that it took before the request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payment {
     /// Nothing was sold, and repeating the request sells nothing.
@@ -30,7 +30,7 @@ impl Payment {
 
 macro_rules! problem_codes {
     ($($(#[doc = $about:literal])+ $name:ident = $code:literal, $status:literal, $title:literal, $payment:ident,)+) => {
-        /// The stable name of an error. The doc comment of each is its remedy.
+        /// The stable name of an error. The doc comment of a variant is its remedy.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Code {
             $($(#[doc = $about])+ $name,)+
@@ -58,7 +58,7 @@ macro_rules! problem_codes {
                 match self { $(Self::$name => $title,)+ }
             }
 
-            /// What to do with a payment that was taken before the request was refused so.
+            /// How to treat a payment that was taken before the request was refused with this code.
             #[must_use]
             pub fn payment(self) -> Payment {
                 match self { $(Self::$name => Payment::$payment,)+ }
