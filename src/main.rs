@@ -51,7 +51,7 @@ enum Command {
     Openapi,
     /// Print the catalogue of metrics, as Markdown
     Metrics,
-    /// Ask a running service whether it is alive: exit code 0 or 1
+    /// Check whether a running service is alive: exit code 0 or 1
     Healthcheck(healthcheck::HealthcheckArguments),
 }
 
