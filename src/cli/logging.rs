@@ -55,7 +55,8 @@ fn timestamp() -> String {
     time::write(EpochMs::from(SystemTime::now()))
 }
 
-/// One JSON object without line breaks: `ts`, `level`, `target`, `msg`, then the request ids and the record's own pairs.
+/// One JSON object without line breaks: `ts`, `level`, `target`, `msg`, then the request ids and the record's own
+/// pairs.
 fn json_line(timestamp: &str, record: &Record<'_>) -> String {
     #[derive(serde::Serialize)]
     struct Line<'a> {

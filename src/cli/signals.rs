@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A signal that follows another one within this time counts as the same signal: timeout(1) and other programs send a
 /// signal to the process and to its group.
-const SAME_SIGNAL: Duration = Duration::from_millis(100);
+const SAME_SIGNAL_WINDOW: Duration = Duration::from_millis(100);
 
 /// The signal with which a platform stops a process.
 const TERMINATE: &str = "SIGTERM";
@@ -43,7 +43,7 @@ impl Signals {
         let began = Instant::now();
         actix_web::rt::spawn(async move {
             let mut second = self.next().await;
-            while began.elapsed() < SAME_SIGNAL {
+            while began.elapsed() < SAME_SIGNAL_WINDOW {
                 second = self.next().await;
             }
             log::warn!("{second}: ending immediately");

@@ -180,8 +180,8 @@ impl Config {
     }
 }
 
-/// Every variable with its default and help, in order of declaration: the documentation table. The `*_FILE` variables of
-/// secrets are not listed.
+/// Every variable with its default and help, in order of declaration: the documentation table. The `*_FILE` variables
+/// of secrets are not listed.
 #[must_use]
 pub fn variables() -> Vec<Variable> {
     let vars = BTreeMap::new();

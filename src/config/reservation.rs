@@ -9,7 +9,7 @@ variables! {
     pub struct ReservationConfig {
         /// lifetime of a hold whose request sets none
         hold_ttl: Duration = HOLD_TTL.duration(Duration::from_secs(600)),
-        /// longest lifetime that a request may set for a hold or extend it to
+        /// longest lifetime that a request may set for a new or an extended hold
         hold_ttl_max: Duration = HOLD_TTL_MAX.duration(Duration::from_secs(3_600)),
         /// how long a hold stays valid after an outage during which it would have ended
         outage_grace: Duration = OUTAGE_GRACE.duration(Duration::from_secs(60)),

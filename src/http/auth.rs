@@ -1,4 +1,5 @@
-//! Authentication of callers. With `ADMIN_API_KEY` set, every request of the API carries it as a bearer token (RFC 6750).
+//! Authentication of callers. If `ADMIN_API_KEY` is set, every request to the API must carry it as a bearer token (RFC
+//! 6750).
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};

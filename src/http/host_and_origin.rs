@@ -1,4 +1,4 @@
-//! The checks of every request before its resource is looked up, and the security headers of every answer.
+//! The checks of every request before routing, and the security headers of every response.
 //!
 //! Any page that a browser shows can make the browser send requests to this service. Such a request has no API key, so
 //! it fails if a key is required. If no key is required, the service listens on a loopback address, and three checks
@@ -16,7 +16,7 @@ use super::{Services, rate_limit};
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Headers that must not be repeated: a proxy and this service could use different values.
-const SINGLE: [HeaderName; 6] = [
+const SINGLE_VALUED: [HeaderName; 6] = [
     header::HOST,
     header::AUTHORIZATION,
     header::CONTENT_TYPE,
@@ -58,7 +58,7 @@ pub(super) fn check(services: &Services, request: &ServiceRequest) -> Result<(),
 }
 
 fn refuse_repeated(headers: &HeaderMap) -> Result<(), Problem> {
-    match SINGLE.iter().find(|name| headers.get_all(*name).nth(1).is_some()) {
+    match SINGLE_VALUED.iter().find(|name| headers.get_all(*name).nth(1).is_some()) {
         Some(name) => Err(Problem::parameter(name.as_str(), "must be sent once")),
         None => Ok(()),
     }

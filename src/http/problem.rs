@@ -45,7 +45,7 @@ impl FieldError {
     }
 }
 
-/// One seat that could not be taken, as answers show it.
+/// A seat that could not be taken, in the form of the API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ConflictBody {
     /// The seat's public name.

@@ -38,7 +38,7 @@ pub(super) enum CachePolicy {
 }
 
 impl CachePolicy {
-    /// The value of `Cache-Control`; shared caches may keep only what is `public`, which needs no key.
+    /// The value of `Cache-Control`. Shared caches may store only a `public` response, which no key protects.
     pub(super) fn header(self, public: bool) -> &'static str {
         match (self, public) {
             (Self::Brief, true) => "public, max-age=1, stale-while-revalidate=5",

@@ -62,7 +62,7 @@ impl<Q> ApiRequest<Q> {
         found.ok_or_else(|| Problem::not_found("schedule"))
     }
 
-    /// Waits for a read, at most as long as a request may take.
+    /// Waits for a read, at most for the request timeout.
     pub(super) fn in_time<'a, T: 'a>(
         &self,
         read: impl Future<Output = Result<T, StoreError>> + 'a,

@@ -11,8 +11,8 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The response header with the span of the request. Its last two digits mean that no span was recorded.
 pub(super) const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
-/// A new span in the caller's trace; `None` without a valid `traceparent` (section 4.3 of the recommendation: an invalid
-/// one is ignored).
+/// A new span in the caller's trace; `None` without a valid `traceparent` (section 4.3 of the recommendation: an
+/// invalid one is ignored).
 pub(super) fn of(headers: &HeaderMap, span: u64) -> Option<Trace> {
     let mut given = headers.get_all(TRACEPARENT);
     let (first, second) = (given.next()?, given.next());

@@ -1,7 +1,7 @@
 //! `BookingService::submit()`: the processing of every command, from the request to its outcome.
 //!
-//! 1. Seats that are taken in the map in memory are refused without a query of the database; the map never grants seats.
-//!    A request with a key that this process is executing already is refused as in progress.
+//! 1. Seats that are taken in the map in memory are refused without a database query; the map never grants seats. A
+//!    request with a key that this process is executing already is refused as in progress.
 //! 2. A command that is to be queued is sent to the queue, and executed later.
 //! 3. The seats of a command are locked outside the database, all or none, so that most requests for a popular seat do
 //!    not reach the database. If the locks do not answer, the command is executed without them: the rows decide.

@@ -169,8 +169,8 @@ fn event(text: &str) -> Result<EventChoice, String> {
         let wrong = |_| "an event's id has no leading zero and is at least 1".to_owned();
         return text.parse().map(EventChoice::Existing).map_err(wrong);
     }
-    let good = name::check(text, EVENT_NAME_MAX);
-    good.map(|()| EventChoice::New(text.to_owned())).map_err(|fault| format!("the name {fault}"))
+    let checked = name::check(text, EVENT_NAME_MAX);
+    checked.map(|()| EventChoice::New(text.to_owned())).map_err(|fault| format!("the name {fault}"))
 }
 
 fn time(text: &str) -> Result<EpochMs, String> {

@@ -1,5 +1,5 @@
-//! Notifications to the service manager that started the process, by sd_notify(3): ready, stopping, alive. Without such a
-//! manager nothing is sent.
+//! Notifications to the service manager that started the process, by sd_notify(3): ready, stopping, alive. Nothing is
+//! sent if there is no such manager.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -26,13 +26,13 @@ const WAIT_MAX: Duration = Duration::from_millis(250);
 
 /// How long a holder is cached. A later hold of the same seat ends at another millisecond, or begins at least a second
 /// later, because the lifetimes of holds are whole seconds.
-const CACHED: Duration = Duration::from_millis(900);
+const CACHE_TTL: Duration = Duration::from_millis(900);
 
 /// The most cached holders.
 const CACHE_MAX: usize = 8_192;
 
 /// The holders of some seats; a seat without a hold has no entry.
-type Found = Arc<HashMap<SeatKey, Holder>>;
+type HoldersBySeat = Arc<HashMap<SeatKey, Holder>>;
 
 /// Holders, and the times at which they were read.
 type Cache = Mutex<HashMap<SeatKey, (Holder, Instant)>>;
@@ -40,7 +40,7 @@ type Cache = Mutex<HashMap<SeatKey, (Holder, Instant)>>;
 /// A request that waits for the query.
 struct Lookup {
     seats: Vec<SeatKey>,
-    reply: oneshot::Sender<Found>,
+    reply: oneshot::Sender<HoldersBySeat>,
 }
 
 /// Looks up the holders of seats.
@@ -97,7 +97,7 @@ impl Holders {
 
 /// Whether a cached holder is current, if the hold in the map ends at `until`.
 fn is_current(holder: &Holder, age: Duration, until: EpochMs) -> bool {
-    age < CACHED && holder.until == until
+    age < CACHE_TTL && holder.until == until
 }
 
 async fn look_up(store: Arc<Store>, cache: Arc<Cache>, batch: Vec<Lookup>) {
@@ -134,7 +134,7 @@ mod tests {
         let holder = Holder { hold, customer, until: EpochMs(7_000) };
         assert!(is_current(&holder, Duration::ZERO, EpochMs(7_000)));
         assert!(!is_current(&holder, Duration::ZERO, EpochMs(7_001)), "extended, or another hold");
-        assert!(!is_current(&holder, CACHED, EpochMs(7_000)));
-        assert!(CACHED < Duration::from_secs(1));
+        assert!(!is_current(&holder, CACHE_TTL, EpochMs(7_000)));
+        assert!(CACHE_TTL < Duration::from_secs(1));
     }
 }

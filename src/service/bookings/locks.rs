@@ -12,7 +12,7 @@ use super::BookingService;
 use super::tokens::{hold_token, reason_of, request_token};
 
 /// How much earlier than its hold a lock ends, so that the lock never refuses a seat that is free again.
-const LOCK_ENDS_EARLIER: Duration = Duration::from_millis(100);
+const LOCK_TTL_MARGIN: Duration = Duration::from_millis(100);
 
 /// The result of locking the seats of a command.
 pub(super) enum Locking {
@@ -95,7 +95,7 @@ impl BookingService {
     async fn retoken_for_hold(&self, hold: &HoldView, from: Option<LockToken>) {
         let (schedule, seats) = (hold.row.id.schedule, hold.row.seats.clone());
         let to = hold_token(hold.row.id);
-        let ttl = hold.ends_at.since(hold.now).saturating_sub(LOCK_ENDS_EARLIER);
+        let ttl = hold.ends_at.since(hold.now).saturating_sub(LOCK_TTL_MARGIN);
         let from_token = from.unwrap_or(to);
         let request = LockRequest::Retoken { schedule, seats, from: from_token, to, ttl };
         if let Err(error) = self.deps.locker.execute(request).await {
