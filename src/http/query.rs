@@ -19,37 +19,37 @@ const NAME_SHOWN_MAX: usize = 64;
 
 /// The parameters of a route.
 pub trait Parameters: Sized {
-    /// Reads the parameters of the route and removes them from `given`. The remaining parameters are unknown.
-    fn read(given: &mut Given<'_>) -> Result<Self, Problem>;
+    /// Reads the parameters of the route and removes them from `raw`. The remaining parameters are unknown.
+    fn read(raw: &mut RawQuery<'_>) -> Result<Self, Problem>;
 }
 
 /// Reads a query; some parameters may be in a header instead.
 pub(super) fn read<T: Parameters>(query: &str, headers: &HeaderMap) -> Result<T, Problem> {
     let pieces = query.split('&').filter(|piece| !piece.is_empty());
     let pairs = pieces.map(pair).collect::<Result<_, _>>()?;
-    let mut given = Given { pairs, known: Vec::new(), headers };
-    let parameters = T::read(&mut given)?;
-    given.finish()?;
+    let mut raw = RawQuery { pairs, known: Vec::new(), headers };
+    let parameters = T::read(&mut raw)?;
+    raw.finish()?;
     Ok(parameters)
 }
 
 /// The parameters of a request that have not been read yet.
 #[derive(Debug)]
-pub struct Given<'a> {
+pub struct RawQuery<'a> {
     pairs: Vec<(String, String)>,
     /// The names read so far, for the error about an unknown parameter; empty if the query is empty.
     known: Vec<&'static str>,
     pub(super) headers: &'a HeaderMap,
 }
 
-impl Given<'_> {
+impl RawQuery<'_> {
     /// All values of a parameter that may be repeated, in their order.
     pub fn every(&mut self, name: &'static str) -> Vec<String> {
         if self.pairs.is_empty() && self.known.is_empty() {
             return Vec::new();
         }
         self.known.push(name);
-        self.pairs.extract_if(.., |(given, _)| given == name).map(|(_, value)| value).collect()
+        self.pairs.extract_if(.., |(other, _)| other == name).map(|(_, value)| value).collect()
     }
 
     /// The value of a parameter.
@@ -124,7 +124,7 @@ fn pair(piece: &str) -> Result<(String, String), Problem> {
 pub struct NoParameters;
 
 impl Parameters for NoParameters {
-    fn read(_: &mut Given<'_>) -> Result<Self, Problem> {
+    fn read(_: &mut RawQuery<'_>) -> Result<Self, Problem> {
         Ok(Self)
     }
 }
@@ -139,9 +139,9 @@ pub struct PageQuery<T> {
 }
 
 impl<T: FromStr> Parameters for PageQuery<T> {
-    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
-        let limit = given.limit(PAGE_MAX)?.unwrap_or(PAGE_DEFAULT);
-        Ok(Self { after: given.cursor()?, limit })
+    fn read(raw: &mut RawQuery<'_>) -> Result<Self, Problem> {
+        let limit = raw.limit(PAGE_MAX)?.unwrap_or(PAGE_DEFAULT);
+        Ok(Self { after: raw.cursor()?, limit })
     }
 }
 

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::domain::command::Action;
 use crate::domain::ids::{BlockId, InHistory, ScheduleId};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{Given, PageQuery, Parameters};
+use crate::http::query::{PageQuery, Parameters, RawQuery};
 use crate::http::reply::{self, LocationHeader};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{BlockBody, PageBody};
@@ -34,8 +34,8 @@ pub struct NewBlock {
 pub struct BlocksQuery(PageQuery<InHistory<BlockId>>, MinVersion);
 
 impl Parameters for BlocksQuery {
-    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
-        Ok(Self(PageQuery::read(given)?, MinVersion::read(given)?))
+    fn read(raw: &mut RawQuery<'_>) -> Result<Self, Problem> {
+        Ok(Self(PageQuery::read(raw)?, MinVersion::read(raw)?))
     }
 }
 

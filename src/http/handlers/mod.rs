@@ -23,7 +23,7 @@ use crate::service::bookings::Submitted;
 use super::middleware::Deadline;
 use super::prefer_header::Prefer;
 use super::problem::Problem;
-use super::query::{Given, PageQuery, Parameters};
+use super::query::{PageQuery, Parameters, RawQuery};
 use super::reply::{self, LocationHeader};
 use super::request::{ApiRequest, HttpResult};
 use super::version::MinVersion;
@@ -63,10 +63,10 @@ impl<T> Parameters for ClaimsQuery<T>
 where
     InHistory<T>: FromStr,
 {
-    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
-        let customer = given.parsed("customer_id", "a customer's id")?;
-        let schedule = given.parsed("schedule_id", "a schedule's id")?;
-        let (page, MinVersion(min_version)) = (PageQuery::read(given)?, MinVersion::read(given)?);
+    fn read(raw: &mut RawQuery<'_>) -> Result<Self, Problem> {
+        let customer = raw.parsed("customer_id", "a customer's id")?;
+        let schedule = raw.parsed("schedule_id", "a schedule's id")?;
+        let (page, MinVersion(min_version)) = (PageQuery::read(raw)?, MinVersion::read(raw)?);
         Ok(Self { customer, schedule, page, min_version })
     }
 }

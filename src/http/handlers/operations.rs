@@ -8,7 +8,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::http::problem::{Code, Problem, ProblemBody};
-use crate::http::query::{Given, Parameters};
+use crate::http::query::{Parameters, RawQuery};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::{Services, percent, reply};
 use crate::telemetry::health::{Check, Readiness};
@@ -39,8 +39,8 @@ pub struct ReadyQuery {
 }
 
 impl Parameters for ReadyQuery {
-    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
-        Ok(Self { verbose: given.one("verbose")?.is_some() })
+    fn read(raw: &mut RawQuery<'_>) -> Result<Self, Problem> {
+        Ok(Self { verbose: raw.one("verbose")?.is_some() })
     }
 }
 

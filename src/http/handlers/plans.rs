@@ -13,7 +13,7 @@ use crate::formats::prices::Prices;
 use crate::http::idempotency_key::KeyHeader;
 use crate::http::media::{CSV, PlanMedia};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{Given, NoParameters, Parameters};
+use crate::http::query::{NoParameters, Parameters, RawQuery};
 use crate::http::reply::{self, CachePolicy, LocationHeader};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{EnteredPlanBody, render_plan};
@@ -58,11 +58,11 @@ pub struct PutQuery {
 }
 
 impl Parameters for PutQuery {
-    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
-        let dry_run = given.parsed("dry_run", "true or false")?.unwrap_or(false);
-        let id_from = given.parsed("id_from", "guid, uuid or position")?;
+    fn read(raw: &mut RawQuery<'_>) -> Result<Self, Problem> {
+        let dry_run = raw.parsed("dry_run", "true or false")?.unwrap_or(false);
+        let id_from = raw.parsed("id_from", "guid, uuid or position")?;
         let wrong = |errors: Vec<String>| Problem::parameter("price", errors.join("; "));
-        let prices = Prices::parse(&given.every("price")).map_err(wrong)?;
+        let prices = Prices::parse(&raw.every("price")).map_err(wrong)?;
         Ok(Self { dry_run, id_from, prices })
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::ids::{InHistory, ScheduleId};
 use crate::domain::seat::status_name;
 use crate::http::error_mapping::other_history;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{Given, Parameters};
+use crate::http::query::{Parameters, RawQuery};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::CountsBody;
 use crate::http::version::MinVersion;
@@ -75,11 +75,11 @@ pub struct SeatsQuery {
 }
 
 impl Parameters for SeatsQuery {
-    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
-        let MinVersion(min_version) = MinVersion::read(given)?;
-        let status = given.one("status")?.map(|name| status_code(&name)).transpose()?;
-        let (section, limit) = (given.one("section")?, given.limit(SEATS_PAGE_MAX)?);
-        Ok(Self { section, status, limit, cursor: given.cursor()?, min_version })
+    fn read(raw: &mut RawQuery<'_>) -> Result<Self, Problem> {
+        let MinVersion(min_version) = MinVersion::read(raw)?;
+        let status = raw.one("status")?.map(|name| status_code(&name)).transpose()?;
+        let (section, limit) = (raw.one("section")?, raw.limit(SEATS_PAGE_MAX)?);
+        Ok(Self { section, status, limit, cursor: raw.cursor()?, min_version })
     }
 }
 
