@@ -1,4 +1,5 @@
-//! The composition root: configuration becomes stores, actors and a server. Only this module names concrete backends.
+//! The composition root: it builds stores, actors and a server from the configuration. Only this module names concrete
+//! backends.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -44,7 +45,7 @@ mod queue;
 mod redis;
 mod server;
 
-/// The time in which the engine stops if the requests have used up the drain timeout.
+/// The time in which the engine must stop if the requests have used up the drain timeout.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
 /// Why the service could not start.
@@ -79,13 +80,13 @@ pub enum AppError {
 /// The role of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// It answers requests of the API.
+    /// The process answers requests of the API.
     Serve,
-    /// It executes queued requests, and answers operators only.
+    /// The process executes queued requests, and answers operators only.
     Work,
 }
 
-/// A service, built and bound, not yet serving.
+/// A service that is built and bound, and does not serve yet.
 pub struct App {
     server: Server,
     metrics_server: Option<Server>,
@@ -95,7 +96,7 @@ pub struct App {
     drain_timeout: Duration,
 }
 
-/// What runs behind the server.
+/// The parts behind the server.
 struct Engine {
     services: Arc<Services>,
     store: Arc<Store>,
@@ -107,7 +108,7 @@ struct Engine {
 }
 
 impl App {
-    /// Connects, migrates, starts the actors and binds. Must be called inside an actix system.
+    /// Opens the database, migrates it, starts the actors and binds the server. Must be called inside an actix system.
     pub async fn build(config: &Config, role: Role) -> Result<Self, AppError> {
         let metrics = Arc::new(Metrics::new()?);
         let store = open_store(config, &metrics).await?;
@@ -127,13 +128,13 @@ impl App {
         Ok(Self { server, metrics_server, address, metrics_address, engine, drain_timeout })
     }
 
-    /// Where the API listens, with the port that was bound if 0 was configured.
+    /// The address of the API, with the port that was bound if 0 was configured.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where metrics listen, if they have a port of their own.
+    /// The address of the metrics, if they have a separate port.
     #[must_use]
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_address
@@ -145,8 +146,9 @@ impl App {
         &self.engine.services
     }
 
-    /// Serves until `stop` is done, then drains: readiness is withdrawn; after the delay that `stop` returns, in which
-    /// clients and load balancers can notice it, requests are finished, then the lanes, then the connections.
+    /// Serves until `stop` completes, then drains. Readiness is withdrawn. The process then waits for the delay that
+    /// `stop` returns, in which clients and load balancers can notice that. After the delay the requests are finished,
+    /// then the lanes, then the connections.
     pub async fn run_until_stopped(
         self,
         stop: impl Future<Output = Duration>,
@@ -175,7 +177,7 @@ impl App {
                 server.await.map_err(std::io::Error::other)??;
             }
         }
-        // The rest of the time, or a second for the commands that the handlers have begun.
+        // The rest of the drain timeout, but at least a second for commands that are being executed.
         self.engine.stop(deadline.max(Instant::now() + SHUTDOWN_GRACE)).await;
         if let (Some(handle), Some(server)) = (metrics_handle, metrics_server) {
             handle.stop(false).await;
@@ -192,7 +194,7 @@ impl Engine {
         store: Arc<Store>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, AppError> {
-        // Timers run on a thread of their own: a full mailbox would delay them.
+        // Timers run on a separate thread, because a full mailbox would delay them.
         let engine = Arbiter::new();
         let timers = Arbiter::new();
         let Coordination { locks, shared_maps, waiting, breaker, lock_maintenance } =
@@ -256,7 +258,7 @@ impl Engine {
         Ok(Self { services, store, lanes, health, arbiters, lock_maintenance, queue })
     }
 
-    /// Sets the gauges of values that other objects own, whenever the metrics are read.
+    /// Registers the gauges of values that other objects own. They are set whenever the metrics are read.
     fn register_gauges(&self) {
         let metrics = &self.services.metrics;
         metrics.reservation.expect_codes(Code::ALL.iter().map(|code| (code.name(), code.status())));

@@ -3,18 +3,19 @@
 //!
 //! ```text
 //! HTTP handler ──► service::bookings
-//!    1  seat_map          taken seats are refused from memory; a grant never comes from it
-//!    2  seat_lock actor   all seats or none, outside the database; without an answer the request goes on
+//!    1  seat_map          refuses taken seats from memory; it never grants seats
+//!    2  seat_lock actor   locks all seats or none, outside the database; without an answer the database decides
 //!    3  booking actor     the schedule's lane: batch → BEGIN, row locks, decide(), bulk writes, COMMIT
-//!    4  seat_lock actor   unlock; the locks of a granted hold live as long as the hold
+//!    4  seat_lock actor   unlocks the seats; the locks of a granted hold live as long as the hold
 //! ```
 //!
 //! The folders are the layers, in reading order: [`app`] composes the service from its [`config`]; [`http`] reads and
 //! answers requests and calls [`service`], the use cases; [`actors`] are the mailboxes that batch commands and lock
-//! requests; [`background`] runs on timers and on the queue; [`seat_map`], [`lock`], [`queue`] and [`redis`] are the
-//! parts around [`store`], the database; [`formats`] reads plans of other programs; [`domain`] decides.
-//! [`telemetry`] is what operators see. [`breaker`], [`backoff`] and `batcher` are small general mechanisms, and
-//! [`faults`] is for tests alone. Each module names only those below it, which `tests/tidy.rs` checks.
+//! requests; [`background`] has the tasks that timers and the queue start; [`seat_map`], [`lock`], [`queue`] and
+//! [`redis`] are the parts around [`store`], the database; [`formats`] reads plans of other programs; [`domain`]
+//! decides commands. [`telemetry`] has metrics, health and log context. [`breaker`], [`backoff`] and `batcher` are
+//! small general mechanisms, and [`faults`] is for tests alone. A module names only modules below it, which
+//! `tests/tidy.rs` checks.
 
 pub mod actors;
 pub mod app;

@@ -16,10 +16,10 @@ use cli::{
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// Sells assigned seats: exactly one buyer gets each, and no acknowledged booking is lost.
+/// Sells assigned seats: exactly one buyer gets each seat, and no acknowledged booking is lost.
 ///
-/// Without a command it serves. It is configured by environment variables, over a .env file in the
-/// working directory; `seatlock config list` lists them.
+/// Without a command the program serves. Environment variables configure it; they override a .env file
+/// in the working directory. `seatlock config list` lists them.
 #[derive(Debug, Parser)]
 #[command(version, after_help = "Exit codes: 0 done, 1 failed, 2 usage, 78 configuration.")]
 struct Arguments {
@@ -31,9 +31,9 @@ struct Arguments {
 enum Command {
     /// Serve the API (the default command)
     Serve,
-    /// Execute the waiting requests of the queue in a process of its own
+    /// Execute the queued requests, in a separate process
     Worker,
-    /// List the dead letters of the queue, send them back or drop them
+    /// List the dead letters of the queue, put them back into the queue, or delete them
     Queue(queue::QueueArguments),
     /// Bring the database's schema up to date
     Migrate,
@@ -41,7 +41,7 @@ enum Command {
     Import(Box<import::ImportArguments>),
     /// Check the configuration, or list its variables
     Config(config::ConfigArguments),
-    /// Audit the database for every invariant; changes nothing, exits with 1 if one is violated
+    /// Check every invariant of the database without changing it; exits with 1 if one is violated
     Verify(verify::VerifyArguments),
     /// Copy the SQLite database to a file while the service runs (PostgreSQL has its own tools)
     Backup(backup::BackupArguments),
@@ -51,7 +51,7 @@ enum Command {
     Openapi,
     /// Print the catalogue of metrics, as Markdown
     Metrics,
-    /// Ask a running service whether it is alive: exit code 0 or 1
+    /// Check whether a running service is alive: exit code 0 or 1
     Healthcheck(healthcheck::HealthcheckArguments),
 }
 

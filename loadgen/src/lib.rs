@@ -1,9 +1,9 @@
-//! The load generator of `seatlock bench`: confirmed bookings per second of a running service, with seats for every
-//! request that no other request asks for.
+//! The load generator of `seatlock bench`. It measures the confirmed bookings per second of a running service. Each
+//! request books seats that no other request books.
 //!
-//! By default a closed loop of connections, each with one request at a time: the result is the throughput of that many
-//! connections. With `--phases` requests arrive at given rates ([`open_loop`]). The reference implementation
-//! (`--target reference`) is measured by the same client.
+//! By default it runs a closed loop of connections, each with one request at a time: the result is the throughput of
+//! that many connections. With `--phases`, requests are sent at given rates ([`open_loop`]). The reference
+//! implementation (`--target reference`) is measured by the same client.
 
 mod http;
 mod open_loop;
@@ -21,22 +21,22 @@ use tokio::task::{JoinSet, LocalSet};
 
 use http::{Api, Connection};
 
-/// The measurement.
+/// The command line of the measurement.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Where the service listens.
+    /// The address of the service.
     #[arg(long, default_value = "127.0.0.1:8080")]
     address: String,
-    /// Connections, each with one request at a time; with `--phases` the most there may be.
+    /// The number of connections, each with one request at a time; with `--phases`, the largest number.
     #[arg(long, default_value_t = 256)]
     connections: usize,
-    /// How long to measure.
+    /// The duration of the measurement, in seconds.
     #[arg(long, default_value_t = 8)]
     seconds: u64,
-    /// Seats of one booking.
+    /// The number of seats of one booking.
     #[arg(long, default_value_t = 2)]
     seats: usize,
-    /// Schedules to spread the bookings over, each with 50,000 seats; made for the run.
+    /// The number of schedules over which the bookings are spread, each with 50,000 seats; created for the run.
     #[arg(long, default_value_t = 20)]
     schedules: usize,
     /// Send an Idempotency-Key with every request.
@@ -48,7 +48,7 @@ pub struct Arguments {
     /// Bookings to skip in each schedule, for another run on the same seats.
     #[arg(long, default_value_t = 0)]
     offset: usize,
-    /// Instead of a closed loop: requests per second and how long, one after the other, such as
+    /// Instead of a closed loop, phases of requests per second and seconds, one after the other, such as
     /// `3000x10,15000x20,3000x10`.
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["keyed", "queued", "seconds"])]
     phases: Vec<open_loop::Phase>,
@@ -69,11 +69,11 @@ const SEATS_PER_SCHEDULE: usize = ROWS * SEATS_PER_ROW;
 
 const BOOKINGS: &str = "/api/v1/bookings";
 
-/// How long the queue may take for the requests that are left in it.
-const QUEUE_PATIENCE: Duration = Duration::from_secs(120);
+/// How long to wait until the requests that remain in the queue are confirmed.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The time between two looks whether all requests of the queue are confirmed.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// The time between two checks whether all requests of the queue are confirmed.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Runs the measurement. The result is one JSON document.
 ///
@@ -127,7 +127,7 @@ fn id_of((status, body): (u16, Bytes)) -> io::Result<String> {
     id.ok_or_else(|| io::Error::other(format!("status {status}: {body}")))
 }
 
-/// A measurement that is under way.
+/// The state of a measurement.
 struct Run {
     arguments: Arguments,
     api: Api,
@@ -148,7 +148,7 @@ impl Run {
         self.booking(self.next.replace(self.next.get() + 1))
     }
 
-    /// The body of a booking by its number: seats that no other booking of the run asks for.
+    /// The body of a booking by its number, for seats that no other booking of the run has.
     fn booking(&self, number: usize) -> Option<Value> {
         let Arguments { seats, offset, target, .. } = &self.arguments;
         let count = self.schedules.len().max(1);
@@ -157,20 +157,20 @@ impl Run {
         if first + seats > SEATS_PER_SCHEDULE {
             return None;
         }
-        let places = first..first + seats;
+        let positions = first..first + seats;
         Some(match target {
             Target::Seatlock => {
                 let label =
                     |at: usize| format!("A-{}-{}", at / SEATS_PER_ROW + 1, at % SEATS_PER_ROW + 1);
-                let seats: Vec<String> = places.map(label).collect();
-                // A customer of its own: the queue limits the waiting requests of one customer.
+                let seats: Vec<String> = positions.map(label).collect();
+                // A separate customer for each booking, because the queue limits the waiting requests of one customer.
                 let customer = format!("bench-{number}");
                 json!({"schedule_id": schedule, "seats": seats, "customer_id": customer})
             }
             Target::Reference => {
                 let id: usize = schedule.parse().unwrap_or(1);
                 let seats: Vec<usize> =
-                    places.map(|at| (id - 1) * SEATS_PER_SCHEDULE + at + 1).collect();
+                    positions.map(|at| (id - 1) * SEATS_PER_SCHEDULE + at + 1).collect();
                 json!({"schedule_id": id, "seat_ids": seats, "customer_id": "bench"})
             }
         })
@@ -199,7 +199,8 @@ impl Run {
         Ok(())
     }
 
-    /// Waits until so many queued bookings are confirmed, or for [`QUEUE_PATIENCE`]; returns how many are.
+    /// Waits until `accepted` queued bookings are confirmed, at most for [`QUEUE_TIMEOUT`]; returns how many are
+    /// confirmed.
     async fn confirmed_in_queue(&self, accepted: u64) -> io::Result<u64> {
         let mut connection = Connection::open(&self.api.address).await?;
         let began = Instant::now();
@@ -212,10 +213,10 @@ impl Run {
                 seats += body.pointer("/counts/booked").and_then(Value::as_u64).unwrap_or(0);
             }
             let confirmed = seats / (self.arguments.seats as u64).max(1);
-            if confirmed >= accepted || began.elapsed() > QUEUE_PATIENCE {
+            if confirmed >= accepted || began.elapsed() > QUEUE_TIMEOUT {
                 return Ok(confirmed);
             }
-            tokio::time::sleep(LOOK_INTERVAL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }

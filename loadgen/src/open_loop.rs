@@ -1,7 +1,8 @@
-//! Bookings that arrive at a given rate whether or not earlier ones are answered, as customers do. A closed loop cannot
-//! show overload, since it slows down with the service.
+//! Bookings that are sent at a given rate, whether or not earlier ones are answered, as customers send them. A closed
+//! loop cannot show overload, because it slows down with the service.
 //!
-//! A rate is kept for some seconds, then the next one. Latency counts from the time at which a request was due.
+//! Each rate is kept for some seconds; then the next rate follows. Latency counts from the time at which a request was
+//! due.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,13 +16,13 @@ use tokio::task::JoinSet;
 use super::http::{ApiRequest, Connection};
 use super::{BOOKINGS, Run, Tally};
 
-/// The time between two looks for requests that are due.
+/// The time between two checks for requests that are due.
 const TICK: Duration = Duration::from_millis(2);
 
 /// How long to wait for the last answers; later ones count as not answered.
-const LAST_ANSWERS: Duration = Duration::from_secs(20);
+const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A rate and how long to keep it: `5000x20` is 5,000 requests a second for 20 seconds.
+/// A rate and its duration: `5000x20` is 5,000 requests per second for 20 seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Phase {
     per_second: u32,
@@ -81,7 +82,7 @@ struct Pool {
     open: usize,
 }
 
-/// Runs the phases one after the other; one JSON object for each.
+/// Runs the phases one after the other; returns one JSON object for each.
 pub(crate) async fn measure(run: &Rc<Run>) -> io::Result<Value> {
     let pool = Rc::new(RefCell::new(Pool::default()));
     let mut requests = JoinSet::new();
@@ -110,11 +111,11 @@ pub(crate) async fn measure(run: &Rc<Run>) -> io::Result<Value> {
         }
     }
     let last = async { while requests.join_next().await.is_some() {} };
-    drop(tokio::time::timeout(LAST_ANSWERS, last).await);
+    drop(tokio::time::timeout(LAST_ANSWERS_TIMEOUT, last).await);
     Ok(report(run, &outcomes))
 }
 
-/// Books on an idle connection, or on a new one if there may be more; returns the status.
+/// Books on an idle connection, or on a new one if the limit of connections permits; returns the status.
 async fn book(run: &Run, pool: &RefCell<Pool>, request: ApiRequest) -> Result<u16, Failure> {
     let idle = pool.borrow_mut().idle.pop();
     if idle.is_none() {

@@ -1,4 +1,4 @@
-//! The coordination of replicas: Redis, or the memory of a single replica.
+//! The backends that coordinate replicas: Redis, or the memory of a single replica.
 
 use std::sync::Arc;
 
@@ -22,11 +22,11 @@ use super::redis;
 pub(super) struct Coordination {
     pub(super) locks: Arc<dyn SeatLocks>,
     pub(super) shared_maps: Option<Arc<SharedMaps>>,
-    /// The requests that wait for the queue.
+    /// The waiting list of queued requests.
     pub(super) waiting: WaitingList,
-    /// The locks' breaker; absent for locks in this process.
+    /// The circuit breaker of the locks; absent for locks in this process.
     pub(super) breaker: Option<watch::Receiver<BreakerState>>,
-    /// Maintains the locks until it is aborted.
+    /// The task that maintains the locks until it is aborted.
     pub(super) lock_maintenance: Option<JoinHandle<()>>,
 }
 

@@ -1,4 +1,4 @@
-//! The configuration of the database as an open store.
+//! Opens the store that the configuration describes.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::telemetry::metrics::Metrics;
 
 use super::AppError;
 
-/// The store's settings as the configuration has them.
+/// The settings of the store, from the configuration.
 #[must_use]
 pub fn store_settings(config: &Config) -> Settings {
     let database = &config.database;
@@ -40,7 +40,7 @@ pub fn store_settings(config: &Config) -> Settings {
     Settings { target, limits, policy, codec: &JsonAnswers }
 }
 
-/// Opens the store, after the migrations if they are on; an error if the schema lacks steps.
+/// Opens the store, after the migrations if they are on. A schema that lacks steps is an error.
 pub async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<Store>, AppError> {
     let settings = store_settings(config);
     if config.database.migrate {
@@ -63,8 +63,8 @@ pub async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<S
             Ok(store)
         }
         Schema::Behind(steps) => Err(AppError::SchemaBehind(steps)),
-        lost @ Schema::Incompatible(_) => {
-            Err(StoreError::Unfit(lost.problem().unwrap_or_default()).into())
+        schema @ Schema::Incompatible(_) => {
+            Err(StoreError::Unfit(schema.problem().unwrap_or_default()).into())
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The queue as it is configured.
+//! Opens and starts the queue that the configuration describes.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,7 +23,7 @@ use crate::telemetry::metrics::Metrics;
 
 use super::{AppError, Role};
 
-/// The queue of a process, and its consumers, if it executes requests.
+/// The queue of a process, and its consumers if the process executes requests.
 pub(super) struct AdmissionQueue {
     pub(super) queue: Arc<dyn Queue>,
     pub(super) requests: Arc<QueuedRequests>,
@@ -31,21 +31,23 @@ pub(super) struct AdmissionQueue {
 }
 
 impl AdmissionQueue {
-    /// Stops the consumers after the requests that they are executing, and closes the queue.
+    /// Stops the consumers when their current requests are executed, and closes the queue.
     pub(super) async fn stop_by(self, deadline: Instant) {
         if let Some(consuming) = self.consuming
             && !consuming.stop_by(deadline).await
         {
-            log::warn!("requests of the queue were still being executed when time was up");
+            log::warn!(
+                "requests of the queue were still being executed at the end of the drain timeout"
+            );
         }
         let closed = tokio::time::timeout_at(deadline.into(), self.queue.close()).await;
         if closed.is_err() {
-            log::warn!("the queue was still being closed when time was up");
+            log::warn!("the queue was not closed before the end of the drain timeout");
         }
     }
 }
 
-/// Opens the queue that is configured, whether it is in use or not. Must be called inside a tokio runtime.
+/// Opens the configured queue, whether it is in use or not. Must be called inside a tokio runtime.
 pub fn open_queue(config: &QueueConfig, store: &Arc<Store>) -> Result<Arc<dyn Queue>, AppError> {
     Ok(match &config.url {
         QueueUrl::Database => Arc::new(DatabaseQueue::start(Arc::clone(store), config.max)),

@@ -1,12 +1,12 @@
-//! The settings of the Redis client as they are configured.
+//! The settings of the Redis client, from the configuration.
 
 use std::time::Duration;
 
 use crate::config::{HostPort, RedisConfig, RedisMode, Secret};
 use crate::redis::{Address, RedisSettings, Tls, Topology};
 
-/// The settings of the client. `budget` is the caller's time for a list of commands. A round trip gets four fifths of it:
-/// if a part of a cluster does not answer, the other answers then arrive within the budget.
+/// The settings of the client. `budget` is the caller's time for a list of commands. A round trip gets four fifths of
+/// it: if a part of a cluster does not answer, the answers of the other parts then arrive within the budget.
 pub(super) fn settings(config: &RedisConfig, budget: Duration) -> RedisSettings {
     let address = |at: &HostPort| Address { host: at.host.clone(), port: at.port };
     let text = |secret: &Secret| secret.expose().to_owned();

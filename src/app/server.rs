@@ -1,4 +1,4 @@
-//! The HTTP server as it is configured.
+//! The HTTP server, from the configuration.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::http::{Services, middleware};
 
 use super::AppError;
 
-/// Binds a server with these routes; it serves once it is polled.
+/// Binds a server with these routes. It serves when it is polled.
 pub(super) fn serve(
     config: &Config,
     bind: &HostPort,

@@ -17,7 +17,7 @@ enum Command {
     Check,
     /// List every variable with its default and meaning
     List {
-        /// As a Markdown table
+        /// Print a Markdown table
         #[arg(long)]
         markdown: bool,
     },

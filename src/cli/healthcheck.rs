@@ -1,4 +1,4 @@
-//! `seatlock healthcheck`: asks a running service whether it is alive, for containers without a shell.
+//! `seatlock healthcheck`: checks whether a running service is alive, for containers without a shell.
 
 use std::time::Duration;
 
@@ -8,15 +8,16 @@ use ureq::http::{StatusCode, Uri};
 
 use super::{Failed, reachable, read_config};
 
-/// For the whole request; shorter than the timeout of any container runtime, so that the result is ours.
+/// The time limit of the whole request. It is shorter than the timeout of any container runtime, so that this command
+/// reports the result.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 const PATH: &str = "/livez";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct HealthcheckArguments {
-    /// Where the service is, like http://127.0.0.1:8080; a path of its own is asked instead of
-    /// /livez [default: the address that BIND configures]
+    /// The URL of the service, like http://127.0.0.1:8080; a path in the URL replaces /livez
+    /// [default: the address that BIND configures]
     url: Option<String>,
 }
 
@@ -26,7 +27,7 @@ pub(crate) fn run(arguments: &HealthcheckArguments) -> Result<(), Failed> {
         None => of_bind(&read_config()?.http.bind),
     };
     let url = url.map_err(Failed::Usage)?;
-    match ask(&url) {
+    match request_status(&url) {
         Ok(status) if status.is_success() => Ok(()),
         Ok(status) => Err(Failed::Work(format!("{url} answers {status}"))),
         Err(error) => Err(Failed::Work(format!("{url}: {error}"))),
@@ -35,7 +36,7 @@ pub(crate) fn run(arguments: &HealthcheckArguments) -> Result<(), Failed> {
 
 /// Reads a URL of plain HTTP.
 fn parse(text: &str) -> Result<Uri, String> {
-    // The text is not shown: it may hold a password.
+    // The text is not shown, because it may contain a password.
     let wrong = || "the URL is not like http://127.0.0.1:8080".to_owned();
     let url: Uri = text.parse().map_err(|_| wrong())?;
     match (url.scheme_str(), url.authority(), url.path_and_query()) {
@@ -47,7 +48,7 @@ fn parse(text: &str) -> Result<Uri, String> {
     }
 }
 
-/// The service on this machine that listens at `bind`.
+/// The URL of the service on this machine that listens on `bind`.
 fn of_bind(bind: &HostPort) -> Result<Uri, String> {
     if bind.port == 0 {
         return Err("BIND lets the system choose the port: give the service's URL".to_owned());
@@ -59,7 +60,7 @@ fn of_bind(bind: &HostPort) -> Result<Uri, String> {
     parse(&format!("http://{}", HostPort { host, port: bind.port }))
 }
 
-fn ask(url: &Uri) -> Result<StatusCode, ureq::Error> {
+fn request_status(url: &Uri) -> Result<StatusCode, ureq::Error> {
     let config = Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
         .proxy(None)
@@ -119,12 +120,12 @@ mod tests {
         let url = parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         let succeeds = |line: &str| {
             std::thread::scope(|threads| {
-                let asked = threads.spawn(|| ask(&url));
+                let response = threads.spawn(|| request_status(&url));
                 let (mut connection, _) = listener.accept().unwrap();
                 assert!(connection.read(&mut [0; 1_024]).unwrap() > 0);
                 write!(connection, "{line}\r\nContent-Length: 0\r\n\r\n").unwrap();
                 drop(connection);
-                asked.join().unwrap().is_ok_and(|status| status.is_success())
+                response.join().unwrap().is_ok_and(|status| status.is_success())
             })
         };
         assert!(succeeds("HTTP/1.1 200 OK") && succeeds("HTTP/1.0 204 No Content"));

@@ -23,11 +23,11 @@ pub(crate) fn run(arguments: &ImportArguments) -> Result<(), Failed> {
     let began = Instant::now();
     let config = read_config()?;
     logging::init(&config.log);
-    let order = arguments.order(&config.reservation).map_err(Failed::Usage)?;
+    let request = arguments.request(&config.reservation).map_err(Failed::Usage)?;
     let format = arguments.format().map_err(Failed::Usage)?;
     let name = arguments.plan_name();
 
-    let progress = ImportProgress::start(if order.is_some() { 4 } else { 2 });
+    let progress = ImportProgress::start(if request.is_some() { 4 } else { 2 });
     progress.step(&format!("reading {name}"));
     let document = read(&arguments.plan, config.http.plan_body_limit)
         .map_err(|error| Failed::Work(format!("{name} cannot be read: {error}")))?;
@@ -41,20 +41,20 @@ pub(crate) fn run(arguments: &ImportArguments) -> Result<(), Failed> {
     let size = size(&plan.plan);
     let notes: String = plan.notes.iter().map(|note| format!("note: {note}\n")).collect();
 
-    let Some(order) = order else {
+    let Some(request) = request else {
         progress.finish();
         let took = seconds(began.elapsed());
         return print(&format!(
             "dry run: {size} can be sold; nothing was written ({took})\n{notes}"
         ));
     };
-    let entering = enter::enter(&config, order, plan, &progress);
+    let entering = enter::enter(&config, request, plan, &progress);
     let schedule = System::new().block_on(entering).map_err(Failed::Work)?;
     progress.finish();
     print(&(summary(&size, &schedule, began.elapsed()) + &notes))
 }
 
-/// The whole document, if it is no longer than the API accepts.
+/// Reads the whole document. A document that is longer than the API accepts is an error.
 fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let source: Box<dyn Read> = if path == Path::new(arguments::STANDARD_INPUT) {
         Box::new(io::stdin().lock())

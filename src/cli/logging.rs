@@ -15,7 +15,8 @@ use seatlock::telemetry::redaction::redact;
 use seatlock::telemetry::request_context::RequestContext;
 use serde_json::{Map, Value};
 
-/// Names that every JSON line has; a record's own pair of that name gets an underscore.
+/// Names that every JSON line has. If a record has a pair with one of these names, an underscore is appended to the
+/// name.
 const RESERVED: [&str; 4] = ["ts", "level", "target", "msg"];
 
 /// Starts the log of this process, and logs panics.
@@ -40,8 +41,8 @@ pub(crate) fn init(config: &LogConfig) {
     }));
 }
 
-/// A logger with this filter. Libraries that trace log the beginning of each span (`io_loop` of the RabbitMQ client);
-/// those lines appear only if the filter names `tracing::span`.
+/// A logger with this filter. Libraries that use `tracing` log the beginning of each span (`io_loop` of the RabbitMQ
+/// client); these lines are written only if the filter names `tracing::span`.
 fn filtered(filter: &str) -> Builder {
     let mut builder = Builder::new();
     builder.filter_module("tracing::span", LevelFilter::Off);
@@ -54,7 +55,8 @@ fn timestamp() -> String {
     time::write(EpochMs::from(SystemTime::now()))
 }
 
-/// One JSON object without line breaks: `ts`, `level`, `target`, `msg`, then the request ids and the record's own pairs.
+/// One JSON object without line breaks: `ts`, `level`, `target`, `msg`, then the request ids and the record's own
+/// pairs.
 fn json_line(timestamp: &str, record: &Record<'_>) -> String {
     #[derive(serde::Serialize)]
     struct Line<'a> {
@@ -75,7 +77,7 @@ fn json_line(timestamp: &str, record: &Record<'_>) -> String {
     serde_json::to_string(&line).unwrap_or_default()
 }
 
-/// `time LEVEL target: message name=value`, the level in its colour where colours are shown.
+/// `time LEVEL target: message name=value`; the level is coloured if the output shows colours.
 fn write_text(line: &mut Formatter, timestamp: &str, record: &Record<'_>) -> io::Result<()> {
     let (level, target) = (record.level(), record.target());
     let message = record.args().to_string();
@@ -99,7 +101,7 @@ fn pairs(record: &Record<'_>) -> impl Iterator<Item = (String, Value)> {
     pairs.0.into_iter().filter(|(_, value)| !value.is_null())
 }
 
-/// One request by its id and trace context, several by their ids.
+/// The ids of a context: one request by its id and trace context, several requests by their ids.
 fn requests(context: &RequestContext) -> Vec<(String, Value)> {
     let pair = |name: &str, value: &str| (name.to_owned(), Value::from(value));
     match context.requests() {

@@ -1,4 +1,4 @@
-//! `seatlock migrate`: brings the schema up to date, also with `MIGRATE=off`, which `serve` obeys.
+//! `seatlock migrate`: brings the schema up to date, even with `MIGRATE=off`, which affects `serve` only.
 
 use actix_web::rt::System;
 use seatlock::app::store_settings;
@@ -19,8 +19,8 @@ pub(crate) fn run() -> Result<(), Failed> {
 fn summary(steps: usize) -> String {
     match steps {
         0 => "the schema is up to date already\n".to_owned(),
-        1 => "the schema is up to date: 1 step was taken\n".to_owned(),
-        steps => format!("the schema is up to date: {steps} steps were taken\n"),
+        1 => "the schema is up to date: 1 step was applied\n".to_owned(),
+        steps => format!("the schema is up to date: {steps} steps were applied\n"),
     }
 }
 
@@ -32,7 +32,7 @@ mod tests {
     fn steps_are_counted_in_english() {
         let counted: Vec<String> = [0, 1, 2].map(summary).into();
         assert!(counted[0].ends_with("already\n"));
-        assert!(counted[1].ends_with(": 1 step was taken\n"));
-        assert!(counted[2].ends_with(": 2 steps were taken\n"));
+        assert!(counted[1].ends_with(": 1 step was applied\n"));
+        assert!(counted[2].ends_with(": 2 steps were applied\n"));
     }
 }

@@ -27,7 +27,7 @@ use seatlock::domain::execution_error::StoreError;
 use seatlock::domain::rejection::Rejection;
 use seatlock::telemetry::redaction::redact;
 
-/// `EX_USAGE` would be 64 (sysexits.h), but clap and most shells say 2.
+/// `EX_USAGE` is 64 (sysexits.h), but clap and most shells use 2.
 const USAGE: u8 = 2;
 
 /// `EX_CONFIG` of sysexits.h.
@@ -40,9 +40,9 @@ pub(crate) enum Failed {
     Usage(String),
     /// The configuration is wrong.
     Configuration(ConfigProblems),
-    /// The work failed; the reader is a person at the command line.
+    /// The work failed; the text is for a person at the command line.
     Work(String),
-    /// The work failed, and the log says why.
+    /// The work failed, and the reason is in the log.
     Logged,
 }
 
@@ -61,7 +61,7 @@ impl Failed {
             Self::Work(text) => (text, ExitCode::FAILURE),
             Self::Logged => return ExitCode::FAILURE,
         };
-        // If the standard error is closed, the exit code is all that is left.
+        // If the standard error is closed, the exit code is the only report.
         let _ = writeln!(io::stderr(), "seatlock: {}", redact(&text));
         code
     }
@@ -102,7 +102,7 @@ fn now() -> EpochMs {
     SystemTime::now().into()
 }
 
-/// An address to connect to: loopback in place of the unspecified address, on which a server listens.
+/// An address that a client can connect to: the loopback address if the server listens on the unspecified address.
 fn reachable(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -18,7 +18,7 @@ use seatlock::telemetry::metrics::Metrics;
 use super::signals::Signals;
 use super::{Failed, logging, print, read_config};
 
-/// Between two updates of the progress bar.
+/// The time between two updates of the progress bar.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The most problems that are printed.
@@ -32,27 +32,27 @@ pub(crate) struct QueueArguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List the dead letters, oldest first: when, partition, id, reason
+    /// List the dead letters, oldest first: time, partition, id, reason
     List {
-        /// At most so many
+        /// The most dead letters to list
         #[arg(long, default_value_t = 100)]
         limit: usize,
-        /// With their content
+        /// Also print their content
         #[arg(long)]
         body: bool,
     },
-    /// Put dead letters back into the queue; a request whose time is over will expire
+    /// Put dead letters back into the queue; a request whose deadline has passed will expire
     Retry(Selection),
-    /// Delete dead letters for good
+    /// Delete dead letters permanently
     Drop(Selection),
 }
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct Selection {
-    /// Their ids
+    /// The ids of dead letters
     ids: Vec<String>,
-    /// All there are
+    /// All dead letters
     #[arg(long)]
     all: bool,
 }
@@ -86,7 +86,7 @@ async fn execute(queue: &dyn Queue, command: &Command) -> Result<(), Failed> {
     }
 }
 
-/// Retries or deletes dead letters, and prints in any case how many; fails if some were not.
+/// Retries or deletes dead letters. Prints the counts even after an error; fails if a dead letter was not resolved.
 async fn resolve(
     queue: &dyn Queue,
     selection: &Selection,
@@ -111,17 +111,17 @@ async fn run_with_progress(
         true => DeadLetterSelection::All,
         false => DeadLetterSelection::Ids(selection.ids.iter().cloned().collect()),
     };
-    // Shows nothing where standard error is not a terminal.
+    // Shows nothing if standard error is not a terminal.
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} {msg}") {
         bar.set_style(style.tick_chars("|/-\\ "));
     }
-    bar.set_message(done(action));
+    bar.set_message(past_tense(action));
     let mut running = queue.resolve_dead_letters(selected, action, progress);
     let ended = loop {
         tokio::select! {
             ended = &mut running => break ended.map_err(|error| error.to_string()),
-            signal = signals.next() => break Err(format!("it was ended by {signal}")),
+            signal = signals.next() => break Err(format!("the command was ended by {signal}")),
             () = tokio::time::sleep(PROGRESS_INTERVAL) => {
                 bar.set_position(u64::try_from(progress.done()).unwrap_or(u64::MAX));
                 bar.tick();
@@ -136,11 +136,11 @@ async fn run_with_progress(
 #[derive(Debug, PartialEq, Eq)]
 struct Summary {
     counts: String,
-    /// Why not everything was done, and the remedies.
+    /// Why some dead letters were not resolved, and the remedies.
     problems: Option<String>,
 }
 
-fn done(action: DeadLetterAction) -> &'static str {
+fn past_tense(action: DeadLetterAction) -> &'static str {
     match action {
         DeadLetterAction::Retry => "put back",
         DeadLetterAction::Drop => "dropped",
@@ -148,16 +148,16 @@ fn done(action: DeadLetterAction) -> &'static str {
 }
 
 impl Summary {
-    /// After a complete run, ids that were not found do not exist; otherwise they may.
+    /// After a complete run, ids that were not found do not exist; after an error they may exist.
     fn new(
         action: DeadLetterAction,
         ids: &[String],
         progress: &DeadLetterProgress,
         ended: Result<(), String>,
     ) -> Self {
-        let unseen = || ids.iter().filter(|id| !progress.has_found(id));
+        let not_found = || ids.iter().filter(|id| !progress.has_found(id));
         let failed = progress.failed();
-        let mut counts = format!("{} {}", progress.done(), done(action));
+        let mut counts = format!("{} {}", progress.done(), past_tense(action));
         let mut problems = Vec::new();
         let mut add = |number: usize, result: &str| {
             if number > 0 {
@@ -168,18 +168,20 @@ impl Summary {
         add(failed.len(), "failed");
         match ended {
             Ok(()) => {
-                add(unseen().count(), "not found");
+                add(not_found().count(), "not found");
                 let missing =
                     |id| format!("there is no dead letter {id:?}; `seatlock queue list` shows all");
-                problems.extend(unseen().map(missing));
+                problems.extend(not_found().map(missing));
             }
             Err(problem) => {
-                add(unseen().count(), "not reached");
-                problems.push(format!("{problem}; the rest is still there; run the command again"));
+                add(not_found().count(), "not reached");
+                problems.push(format!(
+                    "{problem}; the other dead letters remain; run the command again"
+                ));
             }
         }
-        let still = |(id, reason)| format!("dead letter {id:?} is still there: {reason}");
-        problems.extend(failed.into_iter().map(still));
+        let unresolved = |(id, reason)| format!("dead letter {id:?} was not resolved: {reason}");
+        problems.extend(failed.into_iter().map(unresolved));
         let more = problems.len().saturating_sub(PROBLEMS_MAX);
         problems.truncate(PROBLEMS_MAX);
         if more > 0 {
@@ -230,13 +232,17 @@ mod tests {
         assert_eq!(counts, "1 put back, 1 failed, 2 not found");
         let problems = problems.unwrap();
         assert!(problems.contains("no dead letter \"4\""), "{problems}");
-        assert!(problems.contains("\"2\" is still there: the queue is full"), "{problems}");
+        assert!(problems.contains("\"2\" was not resolved: the queue is full"), "{problems}");
 
         let failed = Err("the queue is unavailable".to_owned());
         let Summary { counts, problems } =
             Summary::new(DeadLetterAction::Retry, &named, &progress, failed);
         assert_eq!(counts, "1 put back, 1 failed, 2 not reached");
-        assert!(problems.unwrap().starts_with("the queue is unavailable; the rest is still there"));
+        assert!(
+            problems
+                .unwrap()
+                .starts_with("the queue is unavailable; the other dead letters remain")
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `seatlock serve`: builds the service, prints where it listens, and runs it until a signal stops it.
+//! `seatlock serve`: builds the service, prints its address, and runs it until a signal stops it.
 
 mod banner;
 mod demo;
@@ -44,7 +44,7 @@ pub(crate) fn run_as(role: Role, config: &Config) -> Result<(), Failed> {
     System::new().block_on(serve(config, role))
 }
 
-/// Raises the limit of open files, which is usually far below what an on-sale needs.
+/// Raises the limit of open files, which is usually too low for the start of a sale.
 fn permit_connections(connections: usize) {
     let needed = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
     match rlimit::increase_nofile_limit(u64::MAX) {
@@ -58,13 +58,13 @@ fn permit_connections(connections: usize) {
 }
 
 async fn serve(config: &Config, role: Role) -> Result<(), Failed> {
-    // Before all else: the first process of a container has no default action for a signal.
+    // Before anything else: in the first process of a container, signals have no default action.
     let mut signals = Signals::listen()
         .map_err(|error| Failed::logged(format!("signals cannot be received: {error}")))?;
     let app = tokio::select! {
         app = App::build(config, role) => app.map_err(Failed::logged)?,
         signal = signals.next() => {
-            log::info!("{signal} came before the service was up: nothing to finish");
+            log::info!("{signal} was received before the service had started: nothing to finish");
             return Ok(());
         }
     };
@@ -92,7 +92,7 @@ async fn print_banner(config: &Config, app: &App) {
         log::warn!("{reason}");
     }
     let example = examples::find(services).await.unwrap_or_else(|error| {
-        log::warn!("no seats could be found to show: {error}");
+        log::warn!("the example seats of the banner could not be read: {error}");
         None
     });
     let text = banner::text(app.address(), example.as_ref(), services.api_key.is_some());

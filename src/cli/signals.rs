@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// A signal this soon after another is the same one: timeout(1) and others send it to the process and to its group.
-const SAME_SIGNAL: Duration = Duration::from_millis(100);
+/// A signal that follows another one within this time counts as the same signal: timeout(1) and other programs send a
+/// signal to the process and to its group.
+const SAME_SIGNAL_WINDOW: Duration = Duration::from_millis(100);
 
 /// The signal with which a platform stops a process.
 const TERMINATE: &str = "SIGTERM";
@@ -33,15 +34,16 @@ impl Signals {
         }
     }
 
-    /// Waits for a signal; from then on another one ends the process. Returns how long requests are still accepted:
-    /// `delay` after SIGTERM, since a platform sends requests until it has noticed; zero after SIGINT of a person.
+    /// Waits for a signal; afterwards another one ends the process. Returns how long requests are still accepted: for
+    /// `delay` after SIGTERM, because a platform sends requests until it has noticed that the service is not ready; for
+    /// no time after SIGINT, which a person sends.
     pub(crate) async fn drain(mut self, delay: Duration) -> Duration {
         let first = self.next().await;
         log::info!("{first}: draining; a second signal ends the process immediately");
         let began = Instant::now();
         actix_web::rt::spawn(async move {
             let mut second = self.next().await;
-            while began.elapsed() < SAME_SIGNAL {
+            while began.elapsed() < SAME_SIGNAL_WINDOW {
                 second = self.next().await;
             }
             log::warn!("{second}: ending immediately");

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{Failed, logging, print, read_config};
 
-/// Violations that were found and are not printed yet.
+/// The most violations that are found and not printed yet.
 const UNPRINTED_MAX: usize = 256;
 
 #[derive(Debug, clap::Args)]
@@ -25,14 +25,14 @@ pub(crate) struct VerifyArguments {
     /// The format of the output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Ask the primary (WRITE_DB_URL), even if READ_DB_URL names a replica
+    /// Read the primary (WRITE_DB_URL), even if READ_DB_URL names a replica
     #[arg(long)]
     primary: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A line for each violation, then a summary
+    /// One line for each violation, then a summary
     Text,
     /// One JSON document
     Json,
@@ -55,7 +55,7 @@ async fn verify(config: &Config, arguments: &VerifyArguments) -> Result<u64, Fai
         *read_url = None;
     }
     let failed = |error: StoreError| {
-        Failed::Work(format!("the database could not be audited to its end: {error}"))
+        Failed::Work(format!("the database could not be audited completely: {error}"))
     };
     let metrics = Metrics::new().map_err(|error| Failed::Work(error.to_string()))?;
     let store = Store::open_to_read(settings, metrics.into()).await.map_err(failed)?;

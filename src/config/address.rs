@@ -1,4 +1,4 @@
-//! A network address as it is configured: a host and a port.
+//! A network address of the configuration: a host and a port.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -16,7 +16,7 @@ impl HostPort {
     /// Reads `host:port` or `[ipv6]:port`; `None` if it is neither.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
-        // An IPv6 address needs its brackets here, or its last group would pass for the port.
+        // An IPv6 address must have brackets here; otherwise its last group would be read as the port.
         if host.contains(':') && !host.starts_with('[') {
             return None;
         }
@@ -27,7 +27,7 @@ impl HostPort {
         Some(Self { host: parse_host(host)?, port: port.parse().ok()? })
     }
 
-    /// Whether only this machine can reach it: 127.0.0.0/8, `::1` or `localhost`.
+    /// Whether only this machine can reach the address: 127.0.0.0/8, `::1` or `localhost`.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         is_loopback_host(&self.host)

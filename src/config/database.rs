@@ -1,4 +1,4 @@
-//! The database: which one, how many connections, and how long work may take there.
+//! The database: its kind, the number of its connections, and its timeouts.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,13 +12,13 @@ const URL: &str = "postgres://seatlock:password@localhost:5432/seatlock";
 variables! {
     /// Settings of the database.
     pub struct DatabaseConfig {
-        /// URL of the PostgreSQL primary; an SQLite file serves if not set
+        /// URL of the PostgreSQL primary; an SQLite file is used if not set
         write_url: Option<DatabaseUrl> =
             WRITE_DB_URL.secret(database_url::EXPECTED, URL, DatabaseUrl::parse),
         /// URL of a PostgreSQL replica to read from; the primary is read if not set
         read_url: Option<DatabaseUrl> =
             READ_DB_URL.secret(database_url::EXPECTED, URL, DatabaseUrl::parse),
-        /// file of the SQLite database that serves if WRITE_DB_URL is not set
+        /// file of the SQLite database that is used if WRITE_DB_URL is not set
         sqlite_path: PathBuf = SQLITE_PATH.setting(
             (PathBuf::from("./seatlock.db"), "./seatlock.db"),
             "the path of a file (no URL, and not :memory:, which is lost)",
@@ -41,7 +41,7 @@ variables! {
     }
 }
 
-/// Which database holds the bookings.
+/// The database that holds the bookings.
 #[derive(Debug, Clone, Copy)]
 pub enum Database<'a> {
     /// An SQLite file.

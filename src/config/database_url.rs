@@ -6,12 +6,12 @@ use sea_orm::sqlx::postgres::PgConnectOptions;
 
 use crate::telemetry::redaction::REDACTED;
 
-/// What a database URL must look like, for problems.
+/// The form of a database URL, for problems.
 pub(super) const EXPECTED: &str =
     "postgres://user:password@host:port/database, special characters percent-encoded";
 
-/// A `postgres://` or `postgresql://` URL. `Debug` and `Display` show it with the password replaced
-/// and without its query (which may hold one too); only [`DatabaseUrl::expose`] gives it whole.
+/// A `postgres://` or `postgresql://` URL. `Debug` and `Display` replace the password and the query (which may contain
+/// one too); only [`DatabaseUrl::expose`] returns the whole URL.
 #[derive(Clone)]
 pub struct DatabaseUrl {
     whole: String,
@@ -19,8 +19,8 @@ pub struct DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// Reads a URL. `None` for another scheme, and if a character of the password that is not percent-encoded makes its
-    /// end uncertain.
+    /// Reads a URL. `None` for another scheme, and if the end of the password is uncertain because a character is not
+    /// percent-encoded.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let whole = text.trim();
         let (scheme, rest) = whole.split_once("://")?;
@@ -42,11 +42,12 @@ impl DatabaseUrl {
             return None;
         }
         // Without an address the query must name a host, which may be the directory of a socket.
-        let elsewhere = address.is_empty() && query.is_some_and(|query| query.contains("host="));
-        if !elsewhere && !is_address(address) {
+        let host_is_in_query =
+            address.is_empty() && query.is_some_and(|query| query.contains("host="));
+        if !host_is_in_query && !is_address(address) {
             return None;
         }
-        // What the driver cannot read would fail when it connects.
+        // A URL that the driver cannot parse would fail only when it connects.
         whole.parse::<PgConnectOptions>().ok()?;
         let user = user.map_or_else(String::new, |user| match user.split_once(':') {
             Some((name, _)) => format!("{name}:{REDACTED}@"),

@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
-/// What a duration must look like, for problems.
+/// The form of a duration, for problems.
 pub(super) const EXPECTED: &str =
     "a whole number of seconds or of a unit (ms, s, m, h), from 1ms to 365 days";
 
 /// A year. A longer duration is a typing error, and would overflow clocks.
 const LONGEST_MS: u64 = 365 * 24 * 3_600_000;
 
-/// Units; one whose name ends like another's comes before it.
+/// The units and their milliseconds. `ms` comes before `s`, because a text that ends with `ms` also ends with `s`.
 const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 
 /// Reads a duration; `None` if it has another form, is zero or is longer than a year.
@@ -28,7 +28,8 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     (1..=LONGEST_MS).contains(&millis).then(|| Duration::from_millis(millis))
 }
 
-/// Writes a duration so that [`parse`] reads it again: in seconds, or in milliseconds if it is no whole number of seconds.
+/// Writes a duration so that [`parse`] reads it again: in seconds, or in milliseconds if it is not a whole number of
+/// seconds.
 pub(super) fn show(duration: Duration) -> String {
     match duration.subsec_millis() {
         0 => format!("{}s", duration.as_secs()),

@@ -1,4 +1,4 @@
-//! The HTTP server: where it listens, who may administer it, and what a request may cost.
+//! The HTTP server: its addresses, its API key, and the limits of requests.
 
 use std::time::Duration;
 
@@ -13,23 +13,23 @@ const KEY_LENGTH_MIN: usize = 16;
 variables! {
     /// Settings of the HTTP server.
     pub struct HttpConfig {
-        /// where the API listens; loopback only without ADMIN_API_KEY
+        /// address on which the API listens; loopback only without ADMIN_API_KEY
         bind: HostPort = BIND.setting(
             (HostPort { host: "127.0.0.1".to_owned(), port: 8080 }, "127.0.0.1:8080"),
             ADDRESS,
             HostPort::parse,
         ),
-        /// where /metrics listens instead of beside the API; loopback only without ADMIN_API_KEY
+        /// address of a separate port for /metrics; loopback only without ADMIN_API_KEY
         metrics_bind: Option<HostPort> =
             METRICS_BIND.optional(ADDRESS, "127.0.0.1:9090", HostPort::parse),
-        /// what an administrator's request must carry; at least 16 printable ASCII characters
+        /// key that requests to the API must send as a bearer token; at least 16 printable ASCII characters
         admin_api_key: Option<Secret> = ADMIN_API_KEY.secret(
             "at least 16 printable ASCII characters without spaces",
             "\"$(openssl rand -hex 24)\"",
             parse_key,
         ),
-        /// names beside loopback ones by which the service may be addressed without ADMIN_API_KEY, and whose pages
-        /// may write
+        /// host names, in addition to loopback ones, that requests may name without ADMIN_API_KEY, and whose pages may
+        /// send requests that write
         allowed_hosts: Vec<String> = ALLOWED_HOSTS.list(
             "host names or addresses without ports, separated by commas",
             "box-office.example",
@@ -61,19 +61,19 @@ variables! {
         drain_delay: Duration = DRAIN_DELAY.duration(Duration::from_secs(5)),
         /// how long shutdown waits for running requests
         drain_timeout: Duration = DRAIN_TIMEOUT.duration(Duration::from_secs(15)),
-        /// when the platform kills the process after asking it to stop
+        /// how long the platform waits after SIGTERM before it kills the process
         termination_grace: Duration = TERMINATION_GRACE.duration(Duration::from_secs(30)),
     }
 }
 
 impl HttpConfig {
-    /// How many worker threads to start on a machine with `cores` cores.
+    /// The number of worker threads on a machine with `cores` cores.
     #[must_use]
     pub fn workers(&self, cores: usize) -> usize {
         self.workers.unwrap_or(cores).max(1)
     }
 
-    /// How many live streams there may be at a time: some connections are left for buyers.
+    /// The most live streams at a time; the other connections are left for buyers.
     #[must_use]
     pub fn streams(&self) -> usize {
         self.streams_max.unwrap_or(self.max_connections / 5 * 4)
@@ -86,8 +86,8 @@ impl HttpConfig {
         if is_shared && !reader.is_refused("BIND") {
             reader.refuse("METRICS_BIND", "another address than BIND", example);
         }
-        // Without a key every client is an administrator, so only this machine may connect. A key that is set and wrong
-        // has its own problem.
+        // Without a key every client is an administrator, so only this machine may connect. A key that is set but not
+        // valid has a problem already.
         if self.admin_api_key.is_none() && !reader.is_refused("ADMIN_API_KEY") {
             let expected = "a loopback address, since ADMIN_API_KEY is not set";
             if !self.bind.is_loopback() {

@@ -1,16 +1,17 @@
-//! Log lines: which are written, and in what format.
+//! The log: which lines are written, and their format.
 
 use env_filter::Builder;
 
 use super::macros::variables;
 
-/// Everything worth a line, without what two libraries log at each start.
+/// The default filter. It omits the lines that the migration and the server log at each start, and all lines of the
+/// RabbitMQ client.
 const FILTER: &str = "info,sea_orm_migration=warn,actix_server=warn,lapin=off";
 
 variables! {
     /// Settings of the log.
     pub struct LogConfig {
-        /// form of a log line: text, json, or auto (text on a terminal, json elsewhere)
+        /// format of a log line: text, json, or auto (text on a terminal, json elsewhere)
         format: LogFormat = LOG_FORMAT.choice(
             LogFormat::Auto,
             &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)],
@@ -29,9 +30,9 @@ variables! {
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
     Auto,
-    /// For people.
+    /// Text, for people.
     Text,
-    /// An object a line, for machines.
+    /// One JSON object per line, for machines.
     Json,
 }
 

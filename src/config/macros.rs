@@ -1,4 +1,4 @@
-//! How variables are declared: each once, as a field of its section.
+//! The macro that declares variables: each once, as a field of its section.
 //!
 //! ```text
 //! variables! {
@@ -10,11 +10,11 @@
 //! }
 //! ```
 //!
-//! `BATCH_MAX` is the variable. Its doc comment is the help text: a sentence without a full stop. `number` is the method of
-//! [`Reader`](super::reader::Reader) that reads it, with the default and the range. `seatlock config list` and
-//! `docs/configuration.md` are made from these declarations.
+//! `BATCH_MAX` is the variable. Its doc comment is the help text, without a full stop. `number` is the method of
+//! [`Reader`](super::reader::Reader) that reads it; its arguments are the default and the range. `seatlock config list`
+//! and `docs/configuration.md` are generated from these declarations.
 
-/// Declares a section: a struct with its `read(reader)`; see the module.
+/// Declares a section: a struct with the method `read(reader)`; see the module.
 macro_rules! variables {
     (
         $(#[$about:meta])*

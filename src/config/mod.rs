@@ -1,8 +1,8 @@
-//! Configuration: environment variables, a `.env` file below them, and `*_FILE` for secrets.
+//! Configuration: environment variables, which override a `.env` file, and files of secrets (`*_FILE`).
 //!
-//! A file per section declares its variables once: name, default, range and help (`macros.rs`). [`Config::from_vars`] is
-//! pure and finds all problems together; `timeout_order` and `replicas` compare sections with each other.
-//! [`Config::read`] also reads the `.env` file and the files of secrets.
+//! Each section has a file, which declares the variables once: name, default, range and help (`macros.rs`).
+//! [`Config::from_vars`] is pure and finds all problems together; `timeout_order` and `replicas` compare sections with
+//! each other. [`Config::read`] also reads the `.env` file and the files of secrets.
 
 mod address;
 mod audit;
@@ -68,7 +68,7 @@ pub struct Config {
     pub reservation: ReservationConfig,
     /// The background audit.
     pub audit: AuditConfig,
-    /// The queue in front.
+    /// The admission queue.
     pub queue: QueueConfig,
     /// `REPLICAS`: how many replicas of this service run.
     pub replicas: u32,
@@ -101,8 +101,8 @@ impl Config {
     }
 
     /// Reads the configuration from the process environment, given as pairs, over a `.env` file (see
-    /// [`source::merge`]), and secrets from the files that `*_FILE` names. From then on [`redaction`] removes the secrets, also those of a
-    /// refused configuration.
+    /// [`source::merge`]), and secrets from the files that `*_FILE` names. Afterwards [`redaction`] removes the secrets
+    /// from all output, also those of a refused configuration.
     ///
     /// # Errors
     /// All problems of the `.env` file, the secrets' files and the variables.
@@ -123,7 +123,7 @@ impl Config {
         self.settings.iter().filter(|setting| self.is_in_effect(setting.name))
     }
 
-    /// One line for the start-up log: which backends, then every setting in effect. Holds no secret.
+    /// One line for the start-up log: the backends, then all settings in effect. It contains no secret.
     #[must_use]
     pub fn summary(&self) -> String {
         let database = match self.database.backend() {
@@ -180,8 +180,8 @@ impl Config {
     }
 }
 
-/// Every variable with its default and help, in order of declaration: the documentation table. The `*_FILE` variables of
-/// secrets are not listed.
+/// Every variable with its default and help, in order of declaration: the documentation table. The `*_FILE` variables
+/// of secrets are not listed.
 #[must_use]
 pub fn variables() -> Vec<Variable> {
     let vars = BTreeMap::new();
@@ -194,7 +194,7 @@ fn no_files(_: &Path) -> io::Result<String> {
     Err(io::Error::from(io::ErrorKind::Unsupported))
 }
 
-/// `NAME=value`, quoted if the value is not one word.
+/// `NAME=value`; the value is quoted if it contains white space or control characters.
 fn assignment(Setting { name, value }: &Setting) -> String {
     match value.chars().any(|c| c.is_whitespace() || c.is_control()) {
         true => format!("{name}={value:?}"),

@@ -1,26 +1,25 @@
-//! Problems of a configuration, each with what would be accepted.
+//! Problems of a configuration, each with a description and an example of what is valid.
 
 use thiserror::Error;
 
-/// Longer values are cut in problems.
+/// The most characters of a value that a problem shows.
 const SHOWN_CHARACTERS: usize = 80;
 
 /// One problem. Its text is one line and holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{variable}{}: expected {expected}; for example {example}", assigned(value.as_deref()))]
 pub struct ConfigProblem {
-    /// The variable's name; `.env` for a problem with that file, whose path is the value then.
+    /// The name of the variable; `.env` for a problem with that file, and then `value` is its path.
     pub variable: String,
-    /// Its value (the default where it has one and is not set), without credentials; `[redacted]`
-    /// for a secret.
+    /// Its value, or its default if it is not set, without credentials; `[redacted]` for a secret.
     pub value: Option<String>,
-    /// What would be accepted, beginning with a lowercase word.
+    /// A description of valid values, which begins with a lowercase word.
     pub expected: String,
-    /// Assignments that would be accepted, like `BIND=127.0.0.1:8080`.
+    /// Valid assignments, like `BIND=127.0.0.1:8080`.
     pub example: String,
 }
 
-/// `="value"`, cut and with control characters escaped, or `is not set`.
+/// `="value"`, shortened and with escaped control characters, or ` is not set`.
 fn assigned(value: Option<&str>) -> String {
     match value {
         None => " is not set".to_owned(),

@@ -1,4 +1,4 @@
-//! No configuration makes its readers panic, and what is shown of a value is read again.
+//! Property tests: no configuration makes the parsers panic, and a shown value is parsed as the same value.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::address::{HostPort, parse_host};
 use super::database_url::DatabaseUrl;
 use super::{Config, duration};
 
-/// Variables whose values have a form of their own.
+/// Variables with a format of their own.
 const VARIABLES: [&str; 12] = [
     "ADMIN_API_KEY",
     "BIND",
@@ -25,12 +25,12 @@ const VARIABLES: [&str; 12] = [
     "WRITE_DB_URL",
 ];
 
-/// Something like a URL, whose parts may be anything.
+/// A text like a URL with arbitrary parts.
 fn url() -> impl Strategy<Value = String> {
     "(postgres|postgresql|amqp|amqps|kafka|db|x)://?([a-z%:@]{0,8}@)?[a-z0-9.:\\[\\]%-]{0,12}(/[ -~]{0,8})?(\\?[ -~]{0,8})?"
 }
 
-/// Something that people write into a configuration, or do not.
+/// A text that resembles the value of a variable, or any text.
 fn value() -> impl Strategy<Value = String> {
     prop_oneof![
         url(),

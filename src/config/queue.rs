@@ -1,4 +1,4 @@
-//! The queue in front of the booking engine: which requests use it, where it is, and its limits.
+//! The admission queue in front of the booking engine: which requests use it, where it is, and its limits.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use super::reader::Reader;
 use super::secret::Secret;
 
 variables! {
-    /// Settings of the queue in front.
+    /// Settings of the admission queue.
     pub struct QueueConfig {
-        /// which requests for seats go through the queue: off (none), prefer (those that ask) or always
+        /// which requests for seats go through the queue: off (none), prefer (those whose client prefers it) or always
         mode: QueueMode = QUEUE_MODE.choice(
             QueueMode::Off,
             &[("off", QueueMode::Off), ("prefer", QueueMode::Prefer), ("always", QueueMode::Always)],
@@ -19,7 +19,7 @@ variables! {
         /// where the queue is; db:// if not set
         url: QueueUrl =
             QUEUE_URL.secret(URL, "db://", parse_url).unwrap_or(QueueUrl::Database),
-        /// what the names of queues and topics begin with
+        /// prefix of the names of queues and topics
         name: String = QUEUE_NAME.setting(
             ("seatlock".to_owned(), "seatlock"),
             "1 to 100 letters, digits, dots, dashes and underscores",
@@ -27,7 +27,7 @@ variables! {
         ),
         /// partitions of the queue, each with one consumer at a time; the same in every process
         partitions: u16 = QUEUE_PARTITIONS.number(4, 1..=1_024),
-        /// whether serving processes also execute queued requests; off where workers do
+        /// whether serving processes also execute queued requests; off if only workers execute them
         consume: bool = QUEUE_CONSUME.flag(true),
         /// how long a request may wait; later it is not executed
         deadline: Duration = QUEUE_DEADLINE.duration(Duration::from_secs(60)),
@@ -49,7 +49,7 @@ pub enum QueueMode {
     Always,
 }
 
-/// Which queue.
+/// The backend of the queue.
 #[derive(Debug, Clone)]
 pub enum QueueUrl {
     /// Tables of the service's own database.
@@ -60,7 +60,7 @@ pub enum QueueUrl {
     Kafka(String),
 }
 
-/// What `QUEUE_URL` must look like.
+/// The form of `QUEUE_URL`, for problems.
 const URL: &str = "db:// (the service's own database), amqp://user:password@host:port/vhost or \
                    kafka://host:port,host:port";
 
@@ -80,7 +80,7 @@ fn is_amqp(text: &str) -> bool {
     text.parse::<lapin::uri::AMQPUri>().is_ok()
 }
 
-/// A program without that client refuses the URL in [`check`].
+/// Without the client every URL is accepted here, and [`check`] refuses it.
 #[cfg(not(feature = "rabbitmq"))]
 fn is_amqp(_: &str) -> bool {
     true
@@ -117,12 +117,12 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     if queue.mode == QueueMode::Off {
         return;
     }
-    let lacks = match queue.url {
+    let missing_feature = match queue.url {
         QueueUrl::Rabbit(_) if !cfg!(feature = "rabbitmq") => Some("rabbitmq"),
         QueueUrl::Kafka(_) if !cfg!(feature = "kafka") => Some("kafka"),
         _ => None,
     };
-    if let Some(feature) = lacks {
+    if let Some(feature) = missing_feature {
         let expected = format!(
             "db://, since this program was built without the feature {feature} (build it with \
              --features {feature})"

@@ -1,7 +1,7 @@
 //! Typed reading of variables: records the declarations and the values in effect, and collects problems.
 //!
-//! The documentation table ([`super::variables`]) lists what a reader saw being declared. Reading never stops at a
-//! problem: it continues with the default, so that one run finds all problems.
+//! The documentation table ([`super::variables`]) lists the variables that were declared to a reader. Reading does not
+//! stop at a problem: it continues with the default, so that one run finds all problems.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -23,7 +23,7 @@ use crate::telemetry::redaction::REDACTED;
 pub struct Variable {
     /// Its name.
     pub name: &'static str,
-    /// The value if it is not set, as text; `None` if there is none.
+    /// The default as text; `None` if there is none.
     pub default: Option<String>,
     /// Its purpose, in one sentence without a full stop.
     pub help: &'static str,
@@ -60,7 +60,7 @@ pub(super) struct Reader<'a> {
     pub(super) settings: Vec<Setting>,
     /// The problems found so far.
     pub(super) problems: Vec<ConfigProblem>,
-    /// What is suspicious but does not prevent the start.
+    /// Suspicious settings that do not prevent the start.
     pub(super) warnings: Vec<String>,
     /// Every secret that was read, refused ones included.
     pub(super) secrets: Vec<Secret>,
@@ -134,8 +134,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A value with a default, which is given as value and as text. `expected` is what a value must look like and
-    /// begins with a lowercase word.
+    /// A value with a default, which is given as value and as text. `expected` describes valid values and begins with a
+    /// lowercase word.
     pub(super) fn setting<T>(
         &mut self,
         variable: Declaration,
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A value without a default; `example` is one that would be accepted.
+    /// A value without a default; `example` is a valid value.
     pub(super) fn optional<T>(
         &mut self,
         variable: Declaration,
@@ -188,8 +188,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A secret without a default, from `name` or from the file that `name_FILE` names, without the line ends at
-    /// its end. `T` must show itself without what is secret.
+    /// A secret without a default, from `name` or from the file that `name_FILE` names. Line ends at its end are
+    /// removed. The `Display` of `T` must not show the secret.
     pub(super) fn secret<T: Display>(
         &mut self,
         variable: Declaration,
@@ -209,13 +209,13 @@ impl<'a> Reader<'a> {
         value
     }
 
-    /// Whether a variable, or the one that names its file, has a value of its own.
+    /// Whether a variable, or the variable that names its file, is set.
     pub(super) fn is_set(&self, name: &str) -> bool {
         self.raw(name).is_some() || self.raw(&file_name(name)).is_some()
     }
 
-    /// Whether a problem with a variable, or with its file, was found. Checks across variables leave those out:
-    /// the value that they would compare was replaced by the default.
+    /// Whether a problem with a variable, or with its file, was found. Checks across variables skip such a variable,
+    /// because its value was replaced by the default.
     pub(super) fn is_refused(&self, name: &str) -> bool {
         let file = file_name(name);
         self.problems.iter().any(|p| p.variable == name || p.variable == file)
@@ -240,7 +240,7 @@ impl<'a> Reader<'a> {
         self.problems.push(ConfigProblem { variable, value, expected, example });
     }
 
-    /// The defaults of declared variables, as assignments: the example of a problem between them.
+    /// The defaults of declared variables as assignments, for the example of a problem between these variables.
     pub(super) fn defaults(&self, names: &[&str]) -> String {
         let declared = self.variables.iter().filter(|variable| names.contains(&variable.name));
         let defaults = declared.filter_map(|v| Some(format!("{}={}", v.name, v.default.as_ref()?)));
@@ -280,7 +280,7 @@ impl<'a> Reader<'a> {
             return self.vars.get(name).map(|text| without_line_end(text).to_owned());
         };
         let expected = if self.raw(name).is_some() {
-            format!("nothing where {name} is set too")
+            format!("no value, since {name} is set too")
         } else {
             match (self.read_file)(Path::new(path)) {
                 Ok(text) if !text.trim().is_empty() => {

@@ -1,4 +1,4 @@
-//! Redis: what kind it is, where it is, and how to log in.
+//! Redis: its kind, its addresses, and its credentials.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ const PASSWORD: &str = "\"$(openssl rand -hex 24)\"";
 /// are kept in this process.
 #[derive(Debug, Clone)]
 pub struct RedisConfig {
-    /// What kind of Redis it is, with its addresses.
+    /// The kind of Redis, with its addresses.
     pub mode: RedisMode,
-    /// How to log in and how many connections to open.
+    /// The credentials and the number of connections.
     pub client: RedisClientConfig,
 }
 
-/// What kind of Redis there is, with its addresses.
+/// The kind of Redis, with its addresses.
 #[derive(Debug, Clone)]
 pub enum RedisMode {
     /// One server.
@@ -29,7 +29,7 @@ pub enum RedisMode {
         /// Its address.
         address: HostPort,
     },
-    /// A primary found by asking Sentinels.
+    /// A primary whose address the Sentinels return.
     Sentinel {
         /// The Sentinels; at least one.
         sentinels: Vec<HostPort>,
@@ -40,7 +40,7 @@ pub enum RedisMode {
     },
     /// A Redis Cluster.
     Cluster {
-        /// Nodes to learn the others from; at least one.
+        /// The nodes from which the client learns the others; at least one.
         nodes: Vec<HostPort>,
     },
 }
@@ -55,7 +55,7 @@ enum ModeName {
 variables! {
     /// The addresses of every kind of Redis.
     struct RedisAddresses {
-        /// what kind of Redis it is: standalone, sentinel or cluster
+        /// kind of Redis: standalone, sentinel or cluster
         mode: ModeName = REDIS_MODE.choice(
             ModeName::Standalone,
             &[
@@ -64,7 +64,7 @@ variables! {
                 ("cluster", ModeName::Cluster),
             ],
         ),
-        /// host of a standalone Redis; seat locks live in this process if not set
+        /// host of a standalone Redis; seat locks are kept in this process if not set
         host: Option<String> = REDIS_HOST.optional(
             "a host name or address without scheme and port",
             "redis.example.com",
@@ -87,7 +87,7 @@ variables! {
 }
 
 variables! {
-    /// How to log in to Redis, and how many connections to open.
+    /// The credentials of Redis, and the number of connections.
     pub struct RedisClientConfig {
         /// number of the Redis database
         database: u16 = REDIS_DB.number(0, 0..=16_383),
@@ -111,7 +111,7 @@ variables! {
 }
 
 impl RedisConfig {
-    /// Reads all variables, also where there is no Redis, so that each is declared and checked.
+    /// Reads all variables, even if there is no Redis, so that each is declared and checked.
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let addresses = RedisAddresses::read(reader);
         let mode_name = addresses.mode;
@@ -121,7 +121,7 @@ impl RedisConfig {
             let warning = "REDIS_TLS_CA is set and REDIS_TLS is not: connections are not encrypted";
             reader.warnings.push(warning.to_owned());
         }
-        // A client would silently log in as the default user.
+        // Without a password the client would silently log in as the default user.
         if client.username.is_some() && !reader.is_set("REDIS_PASSWORD") {
             reader.refuse(
                 "REDIS_PASSWORD",
@@ -130,7 +130,7 @@ impl RedisConfig {
             );
         }
         if mode_name == ModeName::Cluster && client.database != 0 {
-            reader.refuse("REDIS_DB", "0, all that a cluster has", "REDIS_DB=0");
+            reader.refuse("REDIS_DB", "0, the only database of a cluster", "REDIS_DB=0");
         }
         Some(Self { mode: mode?, client })
     }
@@ -173,19 +173,19 @@ fn require(reader: &mut Reader<'_>, name: &'static str, what: &str, example: &st
     }
 }
 
-/// Warns about settings of Redis without `REDIS_HOST`, which have no effect.
+/// Warns about settings of Redis that have no effect without `REDIS_HOST`.
 fn warn_without_host(reader: &mut Reader<'_>) {
     let names = ["REDIS_PORT", "REDIS_NODES", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_DB"];
     if let Some(name) = names.into_iter().find(|name| reader.is_set(name))
         && !reader.is_set("REDIS_HOST")
     {
         reader.warnings.push(format!(
-            "{name} is set and REDIS_HOST is not: seat locks live in this process, not in Redis"
+            "{name} is set and REDIS_HOST is not: seat locks are kept in this process, not in Redis"
         ));
     }
 }
 
-/// Whether the Redis client can read the certificates, of which there must be one.
+/// Whether the Redis client can read the certificates; at least one is needed.
 fn are_certificates(pem: &str) -> bool {
     let (host, port, root_cert) = (String::new(), 0, Some(pem.as_bytes().to_vec()));
     let address = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };

@@ -1,18 +1,19 @@
-//! How many replicas run, and what several of them need.
+//! The number of replicas, and the settings that several replicas need.
 
 use super::Config;
 use super::macros::variables;
 use super::reader::Reader;
 
 variables! {
-    /// How many replicas there are.
+    /// The number of replicas.
     pub(super) struct Replicas {
         /// how many replicas of this service run; more than one need PostgreSQL and Redis
         count: u32 = REPLICAS.number(1, 1..=1_000),
     }
 }
 
-/// Replicas share neither the memory of a process nor an SQLite file.
+/// Adds problems if several replicas would not share their database and their locks: replicas share neither the memory
+/// of a process nor an SQLite file.
 pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     if config.replicas <= 1 {
         return;

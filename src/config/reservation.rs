@@ -1,17 +1,17 @@
-//! Reservations: how long holds and answers live, and how many commands may wait.
+//! Reservations: the lifetimes of holds and recorded answers, and the sizes of batches.
 
 use std::time::Duration;
 
 use super::macros::variables;
 
 variables! {
-    /// Settings of holds, batches and what accompanies them.
+    /// Settings of holds, recorded answers and batches.
     pub struct ReservationConfig {
-        /// lifetime of a hold that asks for no other
+        /// lifetime of a hold whose request sets none
         hold_ttl: Duration = HOLD_TTL.duration(Duration::from_secs(600)),
-        /// longest lifetime that a hold may ask for or be extended to
+        /// longest lifetime that a request may set for a new or an extended hold
         hold_ttl_max: Duration = HOLD_TTL_MAX.duration(Duration::from_secs(3_600)),
-        /// how long a hold lives on after an outage in which it would have ended
+        /// how long a hold stays valid after an outage during which it would have ended
         outage_grace: Duration = OUTAGE_GRACE.duration(Duration::from_secs(60)),
         /// how long the answer to an Idempotency-Key is kept
         idempotency_ttl: Duration = IDEMPOTENCY_TTL.duration(Duration::from_secs(24 * 3_600)),

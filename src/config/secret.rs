@@ -4,10 +4,9 @@ use std::fmt;
 
 use crate::telemetry::redaction::REDACTED;
 
-/// A password or key. `Debug` and `Display` show `[redacted]`; only [`Secret::expose`] gives the
-/// text.
+/// A password or key. `Debug` and `Display` show `[redacted]`; only [`Secret::expose`] returns the text.
 ///
-/// There is no `PartialEq`: the time that `==` takes would reveal how much of a key matched.
+/// `PartialEq` is not implemented: the time that `==` takes would reveal how much of a key matched.
 #[derive(Clone)]
 pub struct Secret(String);
 
@@ -37,8 +36,9 @@ impl fmt::Display for Secret {
     }
 }
 
-/// A value of a variable that is no secret, as it may be shown: all before an `@` and the query of a URL are replaced,
-/// since people paste URLs with passwords into variables that want a host name. The caller quotes control characters.
+/// A value of a variable that is not a secret, as it may be shown. Everything before an `@`, and the query of a URL, is
+/// replaced, because people paste URLs with passwords into variables for host names. The caller escapes control
+/// characters.
 pub(super) fn without_credentials(value: &str) -> String {
     let (scheme, rest) = match value.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),

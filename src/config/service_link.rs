@@ -1,6 +1,6 @@
-//! Variables that Kubernetes sets by itself.
+//! Variables that Kubernetes adds to the environment of every pod.
 
-/// Whether Kubernetes set this variable: beside a service called `redis` every pod finds
+/// Whether Kubernetes has set this variable. If there is a service called `redis`, every pod gets
 /// `REDIS_PORT=tcp://10.0.0.1:6379`, `REDIS_SERVICE_HOST`, `REDIS_PORT_6379_TCP_ADDR` and more
 /// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>).
 pub(super) fn is_service_link(name: &str, value: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Where variables come from: the process environment, and below it a `.env` file.
+//! The sources of variables: the process environment, which overrides a `.env` file.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,12 +10,12 @@ use super::file::{READABLE_FILE, read_bounded};
 use super::problem::ConfigProblem;
 use super::reader::{Variable, file_name};
 
-/// Merges the process environment over a `.env` file, and returns beside the problems all that could be read. The
-/// environment of the process is never changed.
+/// Merges the process environment over a `.env` file. Returns the variables that could be read, and the problems. The
+/// process environment is not changed.
 ///
-/// A `.env` file that does not exist counts as empty. If a name is in it twice, the last one counts. A secret has two
-/// names (`X` and `X_FILE`): if the process environment sets one of them, the file sets neither. `$NAME` in the file is
-/// replaced by that variable unless it is in single quotes, as passwords should be.
+/// A `.env` file that does not exist counts as empty. If the file has a name twice, the last value counts. A secret has
+/// two names (`X` and `X_FILE`): if the process environment has one of them, both are ignored in the file. `$NAME` in
+/// the file is replaced by the value of that variable, except in single quotes: passwords should be in single quotes.
 pub(super) fn merge(
     env: impl IntoIterator<Item = (String, String)>,
     dotenv: Option<&Path>,
@@ -61,13 +61,13 @@ fn read_file(path: &Path) -> (BTreeMap<String, String>, Vec<ConfigProblem>) {
     (vars, problems)
 }
 
-/// The problem of a line below the assignment to `last`. dotenvy's own message quotes the line, which may hold a
-/// secret, and has no line number.
+/// The problem of a line below the assignment to `last`. dotenvy's message is not used: it quotes the line, which may
+/// contain a secret, and has no line number.
 fn problem(path: &Path, error: &Error, last: Option<&str>) -> ConfigProblem {
-    let place = last.map_or_else(|| "at the start".to_owned(), |name| format!("below {name}"));
+    let position = last.map_or_else(|| "at the start".to_owned(), |name| format!("below {name}"));
     let expected = match error {
         Error::Io(error) => format!("{READABLE_FILE}, but: {}", error.kind()),
-        _ => format!("lines like NAME=value {place} (a value with spaces in single quotes)"),
+        _ => format!("lines like NAME=value {position} (a value with spaces in single quotes)"),
     };
     ConfigProblem {
         variable: ".env".to_owned(),
@@ -92,7 +92,7 @@ mod tests {
         if problems.is_empty() { Ok(vars) } else { Err(ConfigProblems(problems)) }
     }
 
-    /// A file that is gone when the test ends.
+    /// A file that is deleted when the test ends.
     struct File(PathBuf);
 
     impl File {

@@ -1,4 +1,4 @@
-//! Warnings about misspelt variables, with the right name where one is near.
+//! Warnings about misspelt variables, with a suggestion if a similar name exists.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use super::service_link::is_service_link;
 /// Prefixes that few other programs use; an unknown variable with one of them gets a warning.
 const PREFIXES: [&str; 5] = ["DB_", "HOLD_", "QUEUE_", "REDIS_", "SEAT_"];
 
-/// The most letters in which a suggested name may differ.
-const NEAR: usize = 3;
+/// The largest edit distance between an unknown name and the suggested one.
+const DISTANCE_MAX: usize = 3;
 
-/// A warning for each variable with such a prefix that the program does not have. Values are not shown: a misspelt
-/// password is still a password.
-pub(super) fn warnings(vars: &BTreeMap<String, String>, ours: &[Variable]) -> Vec<String> {
-    let files = ours.iter().filter(|variable| variable.secret).map(|v| file_name(v.name));
-    let known: Vec<String> = ours.iter().map(|v| v.name.to_owned()).chain(files).collect();
+/// A warning for each unknown variable with one of the prefixes. Values are not shown: a misspelt password is still a
+/// password.
+pub(super) fn warnings(vars: &BTreeMap<String, String>, declared: &[Variable]) -> Vec<String> {
+    let files = declared.iter().filter(|variable| variable.secret).map(|v| file_name(v.name));
+    let known: Vec<String> = declared.iter().map(|v| v.name.to_owned()).chain(files).collect();
     vars.iter()
         .filter(|(name, value)| {
             PREFIXES.iter().any(|prefix| name.starts_with(prefix))
@@ -23,10 +23,10 @@ pub(super) fn warnings(vars: &BTreeMap<String, String>, ours: &[Variable]) -> Ve
                 && !is_service_link(name, value)
         })
         .map(|(name, _)| {
-            let near = known.iter().map(|ours| (strsim::levenshtein(name, ours), ours)).min();
-            match near.filter(|(letters, _)| *letters <= NEAR) {
-                Some((_, ours)) => {
-                    format!("{name} is no variable of seatlock: did you mean {ours}?")
+            let nearest = known.iter().map(|other| (strsim::levenshtein(name, other), other)).min();
+            match nearest.filter(|(distance, _)| *distance <= DISTANCE_MAX) {
+                Some((_, suggested)) => {
+                    format!("{name} is no variable of seatlock: did you mean {suggested}?")
                 }
                 None => format!("{name} is no variable of seatlock and is ignored"),
             }

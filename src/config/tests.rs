@@ -1,4 +1,4 @@
-//! Tests of the configuration as a whole. None touches the process environment.
+//! Tests of the whole configuration. They do not use the process environment.
 
 use std::io;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) fn problems(pairs: &[(&str, &str)]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
 }
 
-/// What one section makes of these variables, and its problems.
+/// The value that `read` returns for these variables, and the problems that it finds.
 pub(super) fn with_reader<T>(
     pairs: &[(&str, &str)],
     read: impl FnOnce(&mut Reader<'_>) -> T,
@@ -153,7 +153,7 @@ fn a_secret_may_be_in_a_file() {
     assert!(found(&[("REDIS_PASSWORD_FILE", "/run/empty")]).contains("but it is empty"));
     assert!(
         found(&[("REDIS_PASSWORD_FILE", "/run/key"), ("REDIS_PASSWORD", "hunter2")])
-            .contains("expected nothing where REDIS_PASSWORD is set too")
+            .contains("expected no value, since REDIS_PASSWORD is set too")
     );
 }
 

@@ -1,7 +1,7 @@
 //! The order of the timeouts: a timeout is shorter than the one that contains it.
 //!
-//! A timeout that outlives the one around it replaces a clear answer by an unknown one: a seat lock that ends before its
-//! transaction, a request that is answered before its database has given up.
+//! If an inner timeout is longer than the outer one, a clear answer becomes an unknown one: for example, if a seat lock
+//! ends before its transaction, or if a request is answered before its database has given up.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::reader::Reader;
 /// A timeout: its variable and its value.
 type Timeout = (&'static str, fn(&Config) -> Duration);
 
-/// The first timeout ends before the second, and why.
+/// A rule: one timeout is shorter than another, for a reason.
 struct Rule {
     shorter: Timeout,
     longer: Timeout,
@@ -33,23 +33,27 @@ const DRAIN: Timeout = ("DRAIN_TIMEOUT", |c| c.http.drain_delay + c.http.drain_t
 const GRACE: Timeout = ("TERMINATION_GRACE", |c| c.http.termination_grace);
 
 const RULES: [Rule; 9] = [
-    below(LOCK_ROUND_TRIP, POOL_WAIT, "a slow Redis must not cost more than a busy database"),
-    below(POOL_WAIT, LOCK, "a request that got no connection must learn it first"),
+    below(
+        LOCK_ROUND_TRIP,
+        POOL_WAIT,
+        "a slow Redis must not delay a request more than a busy database",
+    ),
+    below(POOL_WAIT, LOCK, "waiting for a connection must fail before waiting for a row lock"),
     below(LOCK, STATEMENT, "waiting for a row lock is part of a statement"),
     below(STATEMENT, TRANSACTION, "a statement is part of a transaction"),
     below(TRANSACTION, REQUEST, "a request must learn how its transaction ended"),
     below(REQUEST, SEAT_LOCK, "a seat lock must outlive the request that holds it"),
-    below(SEAT_LOCK, HOLD, "a hold must outlive the lock it was taken under"),
+    below(SEAT_LOCK, HOLD, "a hold must outlive the seat lock of its request"),
     Rule {
         shorter: HOLD,
         longer: HOLD_MAX,
         may_be_equal: true,
-        reason: "the usual hold must be allowed",
+        reason: "the default lifetime of a hold must be allowed",
     },
     below(
         DRAIN,
         GRACE,
-        "with DRAIN_DELAY before it, it must be over before the platform kills the process",
+        "DRAIN_DELAY and DRAIN_TIMEOUT together must end before the platform kills the process",
     ),
 ];
 
@@ -62,7 +66,8 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     for Rule { shorter, longer, may_be_equal, reason } in RULES {
         let (low, high) = (shorter.1(config), longer.1(config));
         let in_order = low < high || (may_be_equal && low == high);
-        // Each timeout is the shorter one of at most one rule, and only that is refused: no rule hides another.
+        // Each timeout is the shorter one in at most one rule, and only the shorter one is refused, so no rule hides
+        // another.
         if in_order || reader.is_refused(shorter.0) || reader.is_refused(longer.0) {
             continue;
         }
@@ -82,8 +87,8 @@ mod tests {
     fn timeouts_out_of_order_name_both_variables_and_values() {
         assert_eq!(
             problems(&[("DB_POOL_WAIT", "1000ms")]),
-            ["DB_POOL_WAIT=\"1000ms\": expected less than DB_LOCK_TIMEOUT=1s (a request that got \
-                 no connection must learn it first); \
+            ["DB_POOL_WAIT=\"1000ms\": expected less than DB_LOCK_TIMEOUT=1s (waiting for \
+                 a connection must fail before waiting for a row lock); \
                  for example DB_POOL_WAIT=500ms DB_LOCK_TIMEOUT=1s"]
         );
     }

@@ -1,4 +1,5 @@
-//! Authentication of callers. With `ADMIN_API_KEY` set, every request of the API carries it as a bearer token (RFC 6750).
+//! Authentication of callers. If `ADMIN_API_KEY` is set, every request to the API must carry it as a bearer token (RFC
+//! 6750).
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -11,7 +12,7 @@ use subtle::ConstantTimeEq as _;
 use super::Services;
 use super::problem::{Code, Problem};
 
-/// The caller that keys belong to.
+/// The caller that an Idempotency-Key belongs to.
 #[derive(Debug, Clone)]
 pub struct Caller(pub String);
 
@@ -21,7 +22,7 @@ impl Default for Caller {
     }
 }
 
-/// The digest of the key of callers.
+/// The API key that callers must send, as a digest.
 #[derive(Clone)]
 pub struct ApiKey {
     digest: [u8; 32],
@@ -29,8 +30,8 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// Keeps a digest only. Digests are compared in constant time, so the time of an answer reveals neither content nor
-    /// length of the key.
+    /// Stores only a digest of the key. Digests are compared in constant time, so the response time reveals neither the
+    /// content nor the length of the key.
     #[must_use]
     pub fn new(key: &str) -> Self {
         let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
@@ -44,7 +45,7 @@ impl ApiKey {
     }
 }
 
-/// Refuses a request of the API without the key, and adds the caller to the others.
+/// Refuses an API request without the key. Adds the [`Caller`] to the extensions of a request with the key.
 pub async fn authenticate(
     services: web::Data<Services>,
     request: ServiceRequest,

@@ -30,7 +30,7 @@ pub async fn read(
     if !is_gzip || body.is_empty() {
         return Ok(body);
     }
-    // On another thread: a small body may become one as large as the limit.
+    // On another thread: a small body may decompress to as many bytes as the limit allows.
     let decompressed = actix_web::web::block(move || decompress(&body, limit)).await;
     decompressed.map_err(|error| {
         Problem::new(Code::Overloaded, "the body was not decompressed").because(error)

@@ -1,7 +1,7 @@
-//! The content encoding and the version that a reader asks for.
+//! Content negotiation: the content encoding that a client prefers, and the version in its entity tags.
 //!
-//! Not actix's `AcceptEncoding::negotiate`: it answers `br;q=0, *` without compression, where zstd is acceptable, and
-//! it drops an encoding whose weight is not valid, which here counts as acceptable.
+//! actix's `AcceptEncoding::negotiate` is not used: it answers `br;q=0, *` without compression, although zstd is
+//! acceptable, and it drops an encoding whose weight is not valid, which counts as acceptable here.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, Header as _, IfNoneMatch};
@@ -9,7 +9,7 @@ use actix_web::http::header::{self, Header as _, IfNoneMatch};
 use crate::domain::ids::InHistory;
 use crate::seat_map::ContentEncoding;
 
-/// The encodings, the smallest answer first.
+/// The encodings in order of the size of the answer, smallest first.
 const ENCODINGS: [ContentEncoding; 4] = [
     ContentEncoding::Brotli,
     ContentEncoding::Zstd,
@@ -17,7 +17,8 @@ const ENCODINGS: [ContentEncoding; 4] = [
     ContentEncoding::Identity,
 ];
 
-/// The encoding that the reader prefers; of equal weights the one with the smallest answer (RFC 9110 §12.5.3).
+/// The encoding that the client prefers (RFC 9110 §12.5.3); of several with equal weights, the one with the smallest
+/// answer.
 pub(super) fn negotiate(request: &HttpRequest) -> ContentEncoding {
     let header = request.headers().get(header::ACCEPT_ENCODING);
     let Some(text) = header.and_then(|value| value.to_str().ok()) else {
@@ -40,7 +41,7 @@ pub(super) fn negotiate(request: &HttpRequest) -> ContentEncoding {
     best.0
 }
 
-/// An encoding and its weight; 1 without a valid weight.
+/// Splits an item of the header into an encoding and its weight; the weight is 1 if it is absent or not valid.
 fn weighted(item: &str) -> (&str, f32) {
     let mut parts = item.split(';');
     let encoding = parts.next().unwrap_or_default().trim();
@@ -48,7 +49,8 @@ fn weighted(item: &str) -> (&str, f32) {
     (encoding, weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0))
 }
 
-/// The newest version in the entity tags that the reader has, of whatever history; it must not get an older one.
+/// The newest version in the entity tags that the client sends, of any history. The client must not get an older
+/// version.
 pub(super) fn tagged_version(request: &HttpRequest) -> i64 {
     let Ok(IfNoneMatch::Items(tags)) = IfNoneMatch::parse(request) else { return 0 };
     let version = |tag: &str| tag.split('-').next()?.parse::<InHistory<i64>>().ok();
@@ -112,14 +114,14 @@ mod tests {
 
     #[test]
     fn a_tag_contains_its_version() {
-        let asks = |tag: &str| {
+        let version = |tag: &str| {
             let request = TestRequest::default().insert_header((header::IF_NONE_MATCH, tag));
             tagged_version(&request.to_http_request())
         };
-        assert_eq!(asks("\"5ea71ock.17-seats-gzip\""), 17);
-        assert_eq!(asks("W/\"5ea71ock.3-seats-br\", \"00000000.9-availability-identity\""), 9);
-        assert_eq!(asks("\"17-seats-gzip\""), 0, "without a history");
-        assert_eq!(asks("*"), 0);
-        assert_eq!(asks("\"somebody else's\""), 0);
+        assert_eq!(version("\"5ea71ock.17-seats-gzip\""), 17);
+        assert_eq!(version("W/\"5ea71ock.3-seats-br\", \"00000000.9-availability-identity\""), 9);
+        assert_eq!(version("\"17-seats-gzip\""), 0, "without a history");
+        assert_eq!(version("*"), 0);
+        assert_eq!(version("\"somebody else's\""), 0);
     }
 }

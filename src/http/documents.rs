@@ -1,5 +1,5 @@
-//! The OpenAPI document and the page that shows it (swagger-ui, from this binary): compressed at the first request,
-//! and shared by all readers.
+//! The OpenAPI document and the page that shows it (swagger-ui, embedded in this program). Each is compressed at the
+//! first request, and all responses share the result.
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,7 +17,7 @@ use super::reply::CachePolicy;
 use super::request::HttpResult;
 use super::{Services, content_encoding, openapi, reply};
 
-/// The files of the page. The package has others, which nothing refers to.
+/// The files of the page. The package contains other files, which the page does not use.
 const FILES: [&str; 8] = [
     "index.html",
     "index.css",
@@ -29,13 +29,13 @@ const FILES: [&str; 8] = [
     "swagger-ui-standalone-preset.js",
 ];
 
-/// The policy of the page: everything is loaded from here. swagger-ui sets styles and has images in its style sheet,
-/// which are harmless.
+/// The Content-Security-Policy of the page: everything is loaded from this service. swagger-ui also needs inline
+/// styles, and images in its style sheet; both are harmless.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
                            img-src 'self' data:; connect-src 'self'; base-uri 'none'; \
                            form-action 'none'; frame-ancestors 'none'";
 
-/// The document and the files, as they are sent.
+/// The document and the files, ready to be sent.
 #[derive(Default)]
 pub struct Documents {
     document: OnceLock<Asset>,
@@ -54,7 +54,7 @@ impl Documents {
     }
 }
 
-/// A file of swagger-ui that shows our document.
+/// A file of swagger-ui, configured to show the document of this API.
 fn vendored(name: &str) -> Option<Asset> {
     let config = Arc::new(Config::from("/openapi.json"));
     let file = utoipa_swagger_ui::serve(name, config).ok().flatten()?;
@@ -65,12 +65,12 @@ fn vendored(name: &str) -> Option<Asset> {
     Some(Asset::new(&file.content_type, body))
 }
 
-/// A body that never changes while the process runs, in every encoding that was asked for.
+/// A body that does not change while the process runs, in every encoding that was requested.
 struct Asset {
     content_type: String,
     digest: String,
     body: Bytes,
-    /// One for each encoding other than identity.
+    /// The body in gzip, brotli and zstd.
     compressed: [OnceCell<Bytes>; 3],
 }
 
@@ -102,7 +102,7 @@ impl Asset {
     async fn answer(&self, request: &HttpRequest) -> HttpResult {
         let encoding = content_encoding::negotiate(request);
         let tag = format!("\"{}-{}\"", self.digest, encoding.name());
-        // Revalidated, so that no reader has files of two releases after an upgrade.
+        // Revalidated, so that no client mixes the files of two releases after an upgrade.
         let cache = CachePolicy::Revalidate.header(true);
         let body = self.encoded(encoding).await?;
         Ok(reply::encoded(request, &tag, cache, encoding, &self.content_type, body))

@@ -1,4 +1,4 @@
-//! Errors of the inner layers to rows of the problem table.
+//! Conversion of the errors of the inner layers into problems of the API.
 
 use crate::actors::booking::SubmitError;
 use crate::domain::execution_error::{ExecutionError, StoreError};
@@ -154,24 +154,25 @@ impl From<StoreError> for Problem {
     }
 }
 
-/// The detail of `read_only`.
+/// The detail of every `read_only` problem.
 const READ_ONLY: &str = "the database is read-only";
 
 impl Problem {
-    /// A dependency that did not answer, after which the effect of the request is not known.
+    /// The problem of a dependency that did not answer, so that the effect of the request is unknown.
     fn unknown_effect(detail: &str) -> Self {
         let effect = EffectKnown::Unknown;
         Self { effect, ..Self::new(Code::DependencyUnavailable, detail) }
     }
 }
 
-/// A cursor of another history of the database is not valid in this one.
+/// The problem of a cursor from another history of the database: it is not valid in this history.
 pub(super) fn other_history() -> Problem {
-    let message = "the database was replaced since the page before, by a failover or a restore; read the list from its beginning, without a cursor";
+    let message = "the database was replaced since the page before, by a failover or a restore; read \
+                   the list from its beginning, without a cursor";
     Problem::parameter("cursor", message)
 }
 
-/// The problems of a plan at `base` in a body (a JSON pointer, perhaps empty).
+/// The problem with all errors of a plan. `base` is the JSON pointer of the plan in the body; it may be empty.
 #[must_use]
 pub fn plan_problem(errors: Vec<PlanError>, base: &str) -> Problem {
     let field = |error: PlanError| {

@@ -1,9 +1,9 @@
-//! The checks of every request before its resource is looked up, and the security headers of every answer.
+//! The checks of every request before routing, and the security headers of every response.
 //!
-//! A browser sends requests for any page that it shows, but without the API key, so with a key such a request fails.
-//! Without a key the service listens on a loopback address, and three checks exclude foreign pages: the host name of
-//! the request (a foreign name that resolves to 127.0.0.1 is DNS rebinding), the origin of a request that writes, and
-//! the content type of its body (`src/http/body.rs`).
+//! Any page that a browser shows can make the browser send requests to this service. Such a request has no API key, so
+//! it fails if a key is required. If no key is required, the service listens on a loopback address, and three checks
+//! exclude foreign pages: the host name of the request (a foreign name that resolves to 127.0.0.1 is DNS rebinding),
+//! the origin of a request that writes, and the content type of its body (`src/http/body.rs`).
 
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -15,8 +15,8 @@ use super::{Services, rate_limit};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Headers that must not be repeated, since two readers could use different values.
-const SINGLE: [HeaderName; 6] = [
+/// Headers that must not be repeated: a proxy and this service could use different values.
+const SINGLE_VALUED: [HeaderName; 6] = [
     header::HOST,
     header::AUTHORIZATION,
     header::CONTENT_TYPE,
@@ -25,15 +25,15 @@ const SINGLE: [HeaderName; 6] = [
     SEC_FETCH_SITE,
 ];
 
-/// Paths without a rate limit: a supervisor of the process must always get an answer.
+/// Paths without a rate limit: health checks must always get an answer.
 const UNLIMITED: [&str; 2] = ["/livez", "/readyz"];
 
-/// The policy of answers other than pages: nothing may be loaded, and no page may frame them.
+/// The Content-Security-Policy of responses other than pages: nothing may be loaded, and no page may frame them.
 const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// The host names of the service.
+/// The host names that a request may name.
 pub struct AllowedHosts {
-    /// Whether any name is allowed, since callers need a key.
+    /// Whether every name is allowed, because callers need a key.
     pub any: bool,
     /// Whether a host is this machine itself.
     pub is_loopback: fn(&str) -> bool,
@@ -41,7 +41,7 @@ pub struct AllowedHosts {
     pub names: Vec<String>,
 }
 
-/// Marks a server without a rate limit, which is for operators alone.
+/// Marks a server without a rate limit: the one on the separate port for operators.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unlimited;
 
@@ -58,13 +58,13 @@ pub(super) fn check(services: &Services, request: &ServiceRequest) -> Result<(),
 }
 
 fn refuse_repeated(headers: &HeaderMap) -> Result<(), Problem> {
-    match SINGLE.iter().find(|name| headers.get_all(*name).nth(1).is_some()) {
+    match SINGLE_VALUED.iter().find(|name| headers.get_all(*name).nth(1).is_some()) {
         Some(name) => Err(Problem::parameter(name.as_str(), "must be sent once")),
         None => Ok(()),
     }
 }
 
-/// The host of the target, or else of `Host` (RFC 9112 §3.2). HTTP/1.0 may have neither.
+/// The host of the request target, or else of the header `Host` (RFC 9112 §3.2). An HTTP/1.0 request may have neither.
 fn requested_host(request: &ServiceRequest) -> Result<Option<Authority>, Problem> {
     if let Some(authority) = request.uri().authority() {
         return Ok(Some(authority.clone()));
@@ -99,7 +99,8 @@ impl AllowedHosts {
         self.names.iter().any(|name| name.eq_ignore_ascii_case(normalized(host)))
     }
 
-    /// A request without a host has no name that could have been rebound.
+    /// Refuses a host that is not allowed. A request without a host is accepted, because DNS rebinding needs a host
+    /// name.
     fn check_host(&self, host: Option<&Authority>) -> Result<(), Problem> {
         let Some(host) = host.map(Authority::host) else { return Ok(()) };
         if self.any || (self.is_loopback)(normalized(host)) || self.lists(host) {
@@ -112,9 +113,10 @@ impl AllowedHosts {
         Err(Problem::new(Code::HostNotAllowed, detail))
     }
 
-    /// A browser sends the origin of a request in `Sec-Fetch-Site`, older ones in `Origin` alone; pages can set neither.
-    /// `same-site` is refused too: it includes other ports of this machine and other hosts of the domain. Other
-    /// clients send neither header and are allowed.
+    /// Refuses a write that a page of another origin sends. A browser describes the origin in `Sec-Fetch-Site`, an
+    /// older one in `Origin` alone; a page can set neither header. `same-site` is refused too, because it includes
+    /// other ports of this machine and other hosts of the domain. Clients other than browsers send neither header and
+    /// are allowed.
     fn check_origin(
         &self,
         method: &Method,
@@ -138,13 +140,14 @@ impl AllowedHosts {
         Err(Problem::new(Code::OriginNotAllowed, detail))
     }
 
-    /// Whether an origin is the service itself: the host of the request, or one of `ALLOWED_HOSTS`.
+    /// Whether an origin is this service: host and port are those of the request, or the host is one of
+    /// `ALLOWED_HOSTS`.
     fn is_own(&self, origin: &HeaderValue, host: Option<&Authority>) -> bool {
         let origin = origin.to_str().ok().and_then(|text| text.split_once("://"));
         let Some((scheme, origin)) = origin else { return false };
         let Some(origin) = authority(origin) else { return false };
-        let usual = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
-        let port = |authority: &Authority| authority.port_u16().unwrap_or(usual);
+        let default_port = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
+        let port = |authority: &Authority| authority.port_u16().unwrap_or(default_port);
         let same = |host: &Authority| {
             normalized(host.host()).eq_ignore_ascii_case(normalized(origin.host()))
                 && port(host) == port(&origin)
@@ -153,7 +156,7 @@ impl AllowedHosts {
     }
 }
 
-/// Adds the security headers of every answer; a page has its own policy already.
+/// Adds the security headers of every response. A Content-Security-Policy that the handler has set is kept.
 pub(super) fn set_security_headers(headers: &mut HeaderMap) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -253,7 +256,7 @@ mod tests {
             assert!(from(&Method::POST, None, Some(own)), "{own}");
         }
         assert!(from(&Method::POST, None, None));
-        // The browser vouches for it; a proxy may have changed `Host`.
+        // The browser states that the origin is the same; a proxy may have changed `Host`.
         assert!(from(&Method::POST, Some("same-origin"), Some("https://shop.example")));
         assert!(from(&Method::POST, Some("none"), None));
         for method in [Method::GET, Method::HEAD, Method::OPTIONS] {

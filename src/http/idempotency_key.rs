@@ -1,4 +1,4 @@
-//! The Idempotency-Key of a request (draft-ietf-httpapi-idempotency-key-header-07): bare or quoted.
+//! The Idempotency-Key of a request (draft-ietf-httpapi-idempotency-key-header-07). The value may be bare or quoted.
 
 use actix_web::{HttpMessage as _, HttpRequest};
 use serde::Serialize;
@@ -12,7 +12,8 @@ use super::problem::{Code, Problem};
 
 const HEADER: &str = "Idempotency-Key";
 
-/// The key of a request, and the parts of its fingerprint other than the body; it can be sent to another thread.
+/// The key of a request, and the parts of its fingerprint other than the body. Unlike the request, this can be sent to
+/// another thread.
 pub(crate) struct KeyHeader {
     request: RequestKey,
     method: String,
@@ -44,14 +45,15 @@ impl KeyHeader {
     }
 
     /// The key with the fingerprint of the request: its method, its route, the parameters in its path, and `meaning`,
-    /// which is the parsed body, or the result of body and query. It must have one form for one meaning, and exclude
-    /// what has no effect: `min_version` and `Prefer` change when and how a request is answered, not what it does.
+    /// which is the parsed body, or the value made of body and query. Equal meanings must serialize equally. `meaning`
+    /// must not include parameters without an effect: `min_version` and `Prefer` change when and how a request is
+    /// answered, but not its effect.
     pub(super) fn keyed(self, meaning: &impl Serialize) -> Result<Keyed, Problem> {
-        let all = (&self.method, &self.route, &self.path, meaning);
-        let written = serde_json::to_vec(&all).map_err(|error| {
+        let parts = (&self.method, &self.route, &self.path, meaning);
+        let serialized = serde_json::to_vec(&parts).map_err(|error| {
             Problem::new(Code::Internal, "the request has no fingerprint").because(error)
         })?;
-        let digest = Sha256::digest(written);
+        let digest = Sha256::digest(serialized);
         let fingerprint = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Keyed { request: self.request, fingerprint })
     }
@@ -71,8 +73,9 @@ fn parse(value: &[u8]) -> Option<String> {
         Some(rest) => rest.strip_suffix('"')?,
         None => text,
     };
-    let good = (1..=255).contains(&bare.len()) && bare.bytes().all(|byte| byte.is_ascii_graphic());
-    good.then(|| bare.to_owned())
+    let is_valid =
+        (1..=255).contains(&bare.len()) && bare.bytes().all(|byte| byte.is_ascii_graphic());
+    is_valid.then(|| bare.to_owned())
 }
 
 #[cfg(test)]
@@ -83,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    fn print(method: Method, uri: &str, meaning: &impl Serialize) -> String {
+    fn fingerprint(method: Method, uri: &str, meaning: &impl Serialize) -> String {
         let request = TestRequest::with_uri(uri).method(method).to_http_request();
         let key = RequestKey { caller: String::new(), key: "k".to_owned() };
         KeyHeader::with_key(key, &request).unwrap().keyed(meaning).unwrap().fingerprint
@@ -91,11 +94,11 @@ mod tests {
 
     #[test]
     fn a_fingerprint_is_of_the_method_and_of_the_meaning() {
-        let post = print(Method::POST, "/", &("ada", Some(7)));
+        let post = fingerprint(Method::POST, "/", &("ada", Some(7)));
         assert_eq!(post.len(), 64);
-        assert_eq!(post, print(Method::POST, "/?min_version=7", &("ada", Some(7))));
-        assert_ne!(post, print(Method::PUT, "/", &("ada", Some(7))));
-        assert_ne!(post, print(Method::POST, "/", &("ada", None::<u8>)));
+        assert_eq!(post, fingerprint(Method::POST, "/?min_version=7", &("ada", Some(7))));
+        assert_ne!(post, fingerprint(Method::PUT, "/", &("ada", Some(7))));
+        assert_ne!(post, fingerprint(Method::POST, "/", &("ada", None::<u8>)));
     }
 
     proptest! {

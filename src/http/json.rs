@@ -1,4 +1,4 @@
-//! JSON documents: read with errors that have a pointer and a plain message.
+//! Reading and writing of JSON documents. An error has a pointer and a message in plain words.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub enum JsonError {
     Malformed(String),
     /// It is JSON of another shape.
     Shape {
-        /// JSON pointer (RFC 6901) to what is wrong.
+        /// JSON pointer (RFC 6901) to the wrong value.
         pointer: String,
         /// The error in plain words.
         message: String,
@@ -75,8 +75,8 @@ fn pointer<'a>(path: impl Iterator<Item = &'a Segment>) -> String {
     path.map(segment).collect()
 }
 
-/// serde's message without Rust's type names and without the position, since there is a pointer. The texts are those of
-/// `serde::de::Error` and `serde::de::Unexpected`.
+/// Rewrites serde's message without Rust's type names, and without the position, which the pointer replaces. The
+/// matched texts are those of `serde::de::Error` and `serde::de::Unexpected`.
 fn plain_message(message: &str) -> String {
     let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
     let of_other_kind = ["invalid type: ", "invalid value: "];

@@ -1,4 +1,4 @@
-//! The media types of a seat plan: that of a body, and the one that a reader prefers.
+//! The media types of a seat plan: the type of a request body, and the type that a client prefers.
 
 use actix_web::http::header::{self, Accept, Header as _, Quality};
 use actix_web::{HttpMessage as _, HttpRequest, mime};
@@ -36,7 +36,7 @@ impl PlanMedia {
         })
     }
 
-    /// The media type that the reader prefers: CSV if its weight is greater than that of JSON (RFC 9110 §12.5.1).
+    /// The media type that the client prefers: CSV if its weight is greater than that of JSON (RFC 9110 §12.5.1).
     pub(super) fn preferred(request: &HttpRequest) -> Self {
         let accept = Accept::parse(request).unwrap_or_else(|_| Accept::star());
         let json = quality(&accept, (mime::APPLICATION, mime::JSON));
@@ -50,16 +50,19 @@ fn is_csv(sent: &mime::Mime) -> bool {
     sent.essence_str() == "text/csv" && is_utf8
 }
 
-/// The weight of a media type: that of the most specific range that includes it.
+/// The weight of a media type: the weight of the most specific media range that includes it.
 fn quality(accept: &Accept, (kind, subtype): (mime::Name<'_>, mime::Name<'_>)) -> Quality {
-    let precision = |range: &mime::Mime| match (range.type_(), range.subtype()) {
+    let specificity = |range: &mime::Mime| match (range.type_(), range.subtype()) {
         (one, other) if (one, other) == (kind, subtype) => Some(2),
         (one, mime::STAR) if one == kind => Some(1),
         (mime::STAR, mime::STAR) => Some(0),
         _ => None,
     };
-    let matching = accept.iter().filter_map(|range| Some((precision(&range.item)?, range.quality)));
-    matching.max_by_key(|(precision, _)| *precision).map_or(Quality::ZERO, |(_, quality)| quality)
+    let matching =
+        accept.iter().filter_map(|range| Some((specificity(&range.item)?, range.quality)));
+    matching
+        .max_by_key(|(specificity, _)| *specificity)
+        .map_or(Quality::ZERO, |(_, quality)| quality)
 }
 
 #[cfg(test)]

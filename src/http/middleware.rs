@@ -1,5 +1,5 @@
-//! The outermost layer of every request: its id, trace and deadline before the handler; log, metrics and the format of
-//! errors after it. It also catches a panic of a handler.
+//! The outermost middleware of every request. Before the handler it sets the id, the trace and the deadline; after the
+//! handler it writes the log line, the metrics and the body of an error. It also catches a panic of a handler.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -27,13 +27,13 @@ use super::{Services, host_and_origin, trace};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The most unsent bytes that the system keeps of an answer: more would be memory for slow clients, and hide from the
-/// streams that they are slow.
+/// The most unsent bytes of a response that the kernel buffers. A larger buffer would use memory for slow clients, and
+/// hide from a stream that its client is slow.
 #[cfg(target_os = "linux")]
 const UNSENT_MAX: u32 = 64 * 1024;
 
-/// Makes the system close a connection whose client accepts nothing for `timeout`: such a client holds memory, for
-/// hours if it has disappeared (RFC 5482).
+/// Makes the kernel close a connection whose client accepts no data for `timeout` (RFC 5482). Otherwise such a client
+/// occupies memory, for hours if it has disappeared.
 #[cfg(target_os = "linux")]
 pub fn limit_sending(connection: &dyn Any, timeout: Duration) {
     let Some(connection) = connection.downcast_ref::<TcpStream>() else { return };
@@ -46,7 +46,7 @@ pub fn limit_sending(connection: &dyn Any, timeout: Duration) {
     }
 }
 
-/// Other systems have no such options; the service is made for Linux.
+/// Does nothing: other systems have no such options, and the service is made for Linux.
 #[cfg(not(target_os = "linux"))]
 pub fn limit_sending(_: &dyn Any, _: Duration) {}
 
@@ -55,14 +55,14 @@ pub fn limit_sending(_: &dyn Any, _: Duration) {}
 pub struct Deadline(pub Instant);
 
 impl Deadline {
-    /// The deadline of a request; now, if the request did not pass this middleware.
+    /// The deadline of a request; the current time if the request did not pass this middleware.
     #[must_use]
     pub fn of(request: &HttpRequest) -> Instant {
         request.extensions().get::<Self>().map_or_else(Instant::now, |deadline| deadline.0)
     }
 }
 
-/// Wraps a request.
+/// Handles a request in its own log context, from its arrival to its response.
 pub async fn request_log<B: MessageBody + 'static>(
     services: web::Data<Services>,
     request: ServiceRequest,
@@ -97,7 +97,7 @@ async fn answer<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<ResponseBody>, actix_web::Error> {
     request.extensions_mut().insert(Deadline(start.began + services.request_timeout));
     let in_flight = InFlight::begin(&services);
-    // actix lends the request mutably to the router, so no copy of it may exist here.
+    // actix gives the router mutable access to the request, so no clone of the request may exist here.
     let answered = match host_and_origin::check(&services, &request) {
         Err(problem) => request.error_response(problem),
         Ok(()) => match AssertUnwindSafe(next.call(request)).catch_unwind().await {
@@ -152,7 +152,7 @@ fn count(
     }
 }
 
-/// Adds the ids under which a request is in the log, and the security headers.
+/// Adds the ids that identify the request in the log, and the security headers.
 fn set_headers<B>(response: &mut HttpResponse<B>, ids: &RequestIds) {
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&ids.id) {
@@ -201,7 +201,7 @@ fn with_problem_body(response: ServiceResponse, id: &str) -> (ServiceResponse, O
     (response.into_response(problem_response(&problem, id)), Some(problem))
 }
 
-/// The response with its body in slices; a problem instead if the memory budget has no room for it.
+/// The response with its body in slices, or a problem if the memory budget is exhausted.
 fn with_counted_body(
     services: &Services,
     response: ServiceResponse,
@@ -235,8 +235,8 @@ fn by_status(status: u16, detail: &str) -> Problem {
     Problem::new(code, detail)
 }
 
-/// Logs an answer, with the cause of a failure that has not been logged yet. Intended refusals are counted, and logged
-/// at debug level only; the service logs separately that it has begun to refuse requests.
+/// Logs a response, with the cause of its problem unless the cause has been logged before. Deliberate refusals are
+/// counted, and logged at debug level only; the service logs separately that it has begun to refuse requests.
 fn log_answer<B>(response: &ServiceResponse<B>, problem: Option<&Problem>, took: Duration) {
     let status = response.status().as_u16();
     let level = match problem.map(|problem| problem.code) {

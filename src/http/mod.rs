@@ -1,6 +1,8 @@
-//! HTTP: requests to commands, outcomes to answers. It names no store and no lock.
+//! The HTTP interface: it turns requests into commands, and outcomes into responses. It names neither the store nor the
+//! locks.
 //!
-//! [`routes`] is the API on one page, [`problem`] the only error table, [`responses`] the form of every answer.
+//! [`routes`] lists all routes, [`problem`] has the only error table, and [`responses`] has the bodies of all
+//! responses.
 
 pub mod auth;
 pub mod body;
@@ -51,7 +53,7 @@ pub use work_permits::WorkPermits;
 
 use auth::ApiKey;
 
-/// What handlers work with.
+/// The services and settings that handlers use.
 pub struct Services {
     /// Commands, holds, bookings and blocks.
     pub bookings: Arc<BookingService>,
@@ -59,39 +61,39 @@ pub struct Services {
     pub queue: Option<Arc<QueuedRequests>>,
     /// Events, schedules, plans.
     pub catalogue: Arc<Catalogue>,
-    /// Layouts and states.
+    /// Layouts of seats and their states.
     pub seat_maps: Arc<SeatMaps>,
-    /// States as they change.
+    /// Streams of the changes of states.
     pub streams: Arc<Streams>,
     /// Readiness.
     pub health: Arc<Health>,
     /// Permits for large bodies and for work on other threads.
     pub work_permits: WorkPermits,
-    /// Counters.
+    /// Metrics.
     pub metrics: Arc<Metrics>,
-    /// The key of callers, if one is needed.
+    /// The API key that callers must send, if one is configured.
     pub api_key: Option<ApiKey>,
-    /// Requests per second and client address, if limited.
+    /// The limit of requests per second and client address, if there is one.
     pub rate_limit: Option<RateLimit>,
-    /// From the head of a request to its answer.
+    /// The time limit of a request, from its head to its response.
     pub request_timeout: Duration,
-    /// For the body of a request.
+    /// The time limit of a request body.
     pub body_timeout: Duration,
-    /// Bytes of a body.
+    /// The most bytes of a body.
     pub body_limit: usize,
-    /// Bytes of a body that has a plan.
+    /// The most bytes of a body that contains a plan.
     pub plan_body_limit: usize,
-    /// The life of a hold if neither the request nor the schedule has one.
+    /// The lifetime of a hold if neither the request nor the schedule sets one.
     pub hold_ttl: Duration,
-    /// The longest life of a hold.
+    /// The longest lifetime of a hold.
     pub hold_ttl_max: Duration,
-    /// Whether `/metrics` is served at the port of the API.
+    /// Whether `/metrics` is served on the port of the API.
     pub serve_metrics: bool,
-    /// The API's document and its page, unless they are switched off.
+    /// The OpenAPI document and its page, unless they are switched off.
     pub documents: Option<Documents>,
-    /// The host names of the service.
+    /// The host names that a request may name.
     pub allowed_hosts: AllowedHosts,
-    /// Memory for answers that are being sent.
+    /// The memory budget of responses that are being sent.
     pub response_budget: ResponseBudget,
 }
 

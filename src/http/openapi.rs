@@ -1,4 +1,4 @@
-//! The API as an OpenAPI 3.1 document, made from the handlers.
+//! The OpenAPI 3.1 document of the API, generated from the handlers.
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -13,7 +13,7 @@ use super::handlers::{
     info(
         title = "Seatlock",
         description = "Seat reservations: exactly one buyer gets each seat, and nothing acknowledged is lost. \
-                       Every GET can be asked as HEAD, and every path answers OPTIONS."
+                       Every path that answers GET also answers HEAD, and every path answers OPTIONS."
     ),
     paths(
         events::create, events::read, events::list,

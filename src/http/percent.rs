@@ -1,4 +1,4 @@
-//! Percent-encoding (RFC 3986 §2.1), decoded exactly once: segments of paths, and queries.
+//! Decoding of percent-encoded path segments and queries (RFC 3986 §2.1). Each text is decoded exactly once.
 
 use std::borrow::Cow;
 
@@ -27,8 +27,9 @@ pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
 
 /// A parameter in the path of a request, decoded.
 ///
-/// The router has decoded all but `%25`, `%2F` and `%2B`. If something is left, the segment is decoded from the request
-/// line: a second decoding would turn `%2541`, which means `%41`, into `A`.
+/// The router has decoded everything except `%25`, `%2F` and `%2B`, and has replaced bytes that are not UTF-8. If its
+/// result contains a `%` or a replacement, the segment of the request line is decoded instead: a second decoding would
+/// turn `%2541`, which means `%41`, into `A`.
 pub(super) fn path_parameter<'a>(
     request: &'a HttpRequest,
     name: &str,

@@ -7,7 +7,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
-/// Confirms that a request is answered later, as its client prefers.
+/// The response header that confirms `respond-async`: the request is answered later, as its client prefers.
 pub(super) const APPLIED: (HeaderName, HeaderValue) =
     (HeaderName::from_static("preference-applied"), HeaderValue::from_static("respond-async"));
 
@@ -21,7 +21,7 @@ pub(super) struct Prefer {
 }
 
 impl Prefer {
-    /// The preferences of a request; of a repeated preference the first counts.
+    /// The preferences of a request; if a preference is repeated, the first one counts.
     pub(super) fn of(request: &HttpRequest) -> Self {
         let values = request.headers().get_all(PREFER);
         Self::parse(values.filter_map(|value| value.to_str().ok()))

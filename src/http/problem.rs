@@ -1,4 +1,4 @@
-//! Errors as the API answers them (RFC 9457); their codes are in [`codes`].
+//! The errors of the API, as problem details (RFC 9457). Their codes are in [`codes`].
 
 mod codes;
 
@@ -19,21 +19,21 @@ pub use codes::{Code, Payment};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectKnown {
-    /// It had none.
+    /// The request had no effect.
     None,
-    /// Not known yet: repeat the request with the same Idempotency-Key to learn it.
+    /// The effect is not known yet: repeat the request with the same Idempotency-Key to learn it.
     Unknown,
 }
 
 /// One field or parameter that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldError {
-    /// JSON pointer into the body (RFC 6901), a place in a CSV body such as `line 7, column 3`, or the
-    /// name of a header or parameter.
+    /// JSON pointer into the body (RFC 6901), a position in a CSV body such as `line 7, column 3`, or the name of a
+    /// header or parameter.
     pub pointer: String,
-    /// What kind of wrong, stable.
+    /// The kind of error; a stable name.
     pub code: String,
-    /// What is wrong, and the remedy.
+    /// The error and its remedy.
     pub message: String,
 }
 
@@ -45,7 +45,7 @@ impl FieldError {
     }
 }
 
-/// One seat that could not be taken, as answers show it.
+/// A seat that could not be taken, in the form of the API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ConflictBody {
     /// The seat's public name.
@@ -54,7 +54,7 @@ pub struct ConflictBody {
     /// `booked`, `held`, `blocked` or `contended`.
     #[schema(example = "booked")]
     pub reason: String,
-    /// The hold that has the seat, if it is the asking customer's own.
+    /// The hold that has the seat, if it belongs to the customer who sent the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_id: Option<String>,
 }
@@ -62,34 +62,34 @@ pub struct ConflictBody {
 /// An error as a handler returns it. The middleware writes it as `application/problem+json` with the request's id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Which row of the table.
+    /// The row of the error table.
     pub code: Code,
-    /// What is special about this occurrence.
+    /// The details of this occurrence.
     pub detail: String,
-    /// Whether there was an effect.
+    /// Whether the request had an effect.
     pub effect: EffectKnown,
     /// Whether the same request may succeed later.
     pub retryable: bool,
-    /// Seconds to wait before that.
+    /// Seconds to wait before the request is repeated.
     pub retry_after: Option<u32>,
     /// Fields that are wrong.
     pub errors: Vec<FieldError>,
     /// Seats that could not be taken.
     pub conflicts: Box<[ConflictBody]>,
-    /// The booking that the refusal speaks of.
+    /// The booking that the refusal is about.
     pub booking_id: Option<Box<BookingId>>,
     /// What the resource supports: methods in `Allow` for 405, encodings in `Accept-Encoding` for a 415 about the
     /// encoding of a body (RFC 9110 §12.5.3).
     pub supported: Option<Box<(HeaderName, String)>>,
-    /// The cause: for the log, never for the caller.
+    /// The cause, for the log only; it is never sent to the caller.
     pub reason: Option<Box<str>>,
 }
 
-/// Fields wrong in one request; more are not listed.
+/// The most wrong fields that one answer lists.
 pub const ERRORS_MAX: usize = 20;
 
 impl Problem {
-    /// A problem by its row, without anything special.
+    /// A problem with the defaults of its code.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let waits = matches!(code.status(), 503) || code == Code::RequestInProgress;
@@ -108,7 +108,7 @@ impl Problem {
         }
     }
 
-    /// The same with its cause, which the middleware writes to the log.
+    /// Adds the cause, which the middleware writes to the log.
     #[must_use]
     pub fn because(self, reason: impl fmt::Display) -> Self {
         Self { reason: Some(reason.to_string().into()), ..self }
@@ -143,7 +143,8 @@ impl Problem {
         Self { errors: vec![error], ..Self::new(Code::InvalidParameter, message) }
     }
 
-    /// Seats that could not be taken. If only locks are in the way, nothing is decided: the request may be repeated.
+    /// The problem of seats that could not be taken. If only seat locks refuse the seats, nothing is decided: the
+    /// request may be repeated.
     #[must_use]
     pub fn conflicts(code: Code, conflicts: Vec<Conflict>, by_locks_alone: bool) -> Self {
         let mut detail = match conflicts.len() {
@@ -169,7 +170,7 @@ impl Problem {
         }
     }
 
-    /// The same if it is not known whether a hold in the way is the customer's own.
+    /// Adds where to find the own holds of the customer, if it is not known whether a conflicting hold is one of them.
     #[must_use]
     pub fn with_owners_unknown(mut self) -> Self {
         self.detail +=
@@ -183,7 +184,7 @@ impl Problem {
         Self::new(Code::NotFound, format!("there is no such {what}"))
     }
 
-    /// The answer's body.
+    /// The body of the response.
     #[must_use]
     pub fn body(&self, request_id: &str) -> ProblemBody {
         ProblemBody {
@@ -205,20 +206,20 @@ impl Problem {
 /// `application/problem+json` (RFC 9457) with the extensions of this API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ProblemBody {
-    /// A reference that this server answers with the remedy.
+    /// The path of a description of the code on this server, with the remedy.
     #[serde(rename = "type")]
     #[schema(example = "/problems/seats_unavailable")]
     pub kind: String,
-    /// The same for every occurrence of the code.
+    /// A text for people; the same for every occurrence of the code.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What a program should look at.
+    /// The stable name of the error, for programs.
     #[schema(example = "seats_unavailable")]
     pub code: String,
-    /// What is special about this occurrence.
+    /// The details of this occurrence.
     pub detail: String,
-    /// The id in the server's log.
+    /// The id of the request in the server's log.
     pub request_id: String,
     /// Whether the same request may succeed later.
     pub retryable: bool,
@@ -230,7 +231,7 @@ pub struct ProblemBody {
     /// Seats that could not be taken.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<ConflictBody>,
-    /// The booking that the refusal speaks of.
+    /// The booking that the refusal is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub booking_id: Option<String>,
 }
@@ -253,7 +254,7 @@ impl ResponseError for Problem {
     }
 }
 
-/// The whole answer to a problem.
+/// The complete response to a problem.
 #[must_use]
 pub fn problem_response(problem: &Problem, id: &str) -> HttpResponse {
     let mut response = HttpResponse::build(problem.status_code());

@@ -1,5 +1,5 @@
-//! Query parameters. A route has those that the type of its query reads; any other one, and one that is given twice,
-//! is refused before the handler runs.
+//! Query parameters. The parameters of a route are those that its query type reads. An unknown parameter, and one that
+//! is given twice, is refused before the handler runs.
 
 use std::str::FromStr;
 
@@ -8,8 +8,10 @@ use actix_web::http::header::HeaderMap;
 use super::percent;
 use super::problem::Problem;
 
-/// The most items of a page, and their number if the request has none.
+/// The most items of a page.
 const PAGE_MAX: usize = 200;
+
+/// The most items of a page if the request sets no limit.
 const PAGE_DEFAULT: usize = 50;
 
 /// The most characters of an unknown parameter's name that an answer repeats.
@@ -17,37 +19,37 @@ const NAME_SHOWN_MAX: usize = 64;
 
 /// The parameters of a route.
 pub trait Parameters: Sized {
-    /// Removes the parameters of the route from those given. Those left are unknown.
-    fn read(given: &mut Given<'_>) -> Result<Self, Problem>;
+    /// Reads the parameters of the route and removes them from `raw`. The remaining parameters are unknown.
+    fn read(raw: &mut RawQuery<'_>) -> Result<Self, Problem>;
 }
 
 /// Reads a query; some parameters may be in a header instead.
 pub(super) fn read<T: Parameters>(query: &str, headers: &HeaderMap) -> Result<T, Problem> {
     let pieces = query.split('&').filter(|piece| !piece.is_empty());
     let pairs = pieces.map(pair).collect::<Result<_, _>>()?;
-    let mut given = Given { pairs, known: Vec::new(), headers };
-    let parameters = T::read(&mut given)?;
-    given.finish()?;
+    let mut raw = RawQuery { pairs, known: Vec::new(), headers };
+    let parameters = T::read(&mut raw)?;
+    raw.finish()?;
     Ok(parameters)
 }
 
 /// The parameters of a request that have not been read yet.
 #[derive(Debug)]
-pub struct Given<'a> {
+pub struct RawQuery<'a> {
     pairs: Vec<(String, String)>,
-    /// The names read so far, if there is any pair that may turn out to be unknown.
+    /// The names read so far, for the error about an unknown parameter; empty if the query is empty.
     known: Vec<&'static str>,
     pub(super) headers: &'a HeaderMap,
 }
 
-impl Given<'_> {
+impl RawQuery<'_> {
     /// All values of a parameter that may be repeated, in their order.
     pub fn every(&mut self, name: &'static str) -> Vec<String> {
         if self.pairs.is_empty() && self.known.is_empty() {
             return Vec::new();
         }
         self.known.push(name);
-        self.pairs.extract_if(.., |(given, _)| given == name).map(|(_, value)| value).collect()
+        self.pairs.extract_if(.., |(other, _)| other == name).map(|(_, value)| value).collect()
     }
 
     /// The value of a parameter.
@@ -72,7 +74,7 @@ impl Given<'_> {
         text.parse().map(Some).map_err(wrong)
     }
 
-    /// The most items of a page, if the request has a limit.
+    /// The parameter `limit`, the most items of a page, if the request sets it.
     pub fn limit(&mut self, max: usize) -> Result<Option<usize>, Problem> {
         let expected = format!("a whole number from 1 to {max}");
         let limit: Option<usize> = self.parsed("limit", &expected)?;
@@ -94,16 +96,16 @@ impl Given<'_> {
         let Some((unknown, _)) = self.pairs.first() else { return Ok(()) };
         let shown: String =
             unknown.chars().filter(|c| !c.is_control()).take(NAME_SHOWN_MAX).collect();
-        let takes = match self.known.as_slice() {
+        let supported = match self.known.as_slice() {
             [] => "it takes no query parameters".to_owned(),
             names => format!("it takes {}", names.join(", ")),
         };
-        let message = format!("{shown} is not a query parameter of this request: {takes}");
+        let message = format!("{shown} is not a query parameter of this request: {supported}");
         Err(Problem::parameter(&shown, message))
     }
 }
 
-/// A `name=value` of a query in the encoding of forms: `+` is a blank.
+/// Decodes a `name=value` of a query in the encoding of HTML forms, where `+` is a space.
 fn pair(piece: &str) -> Result<(String, String), Problem> {
     let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
     let text = |encoded: &str| {
@@ -122,7 +124,7 @@ fn pair(piece: &str) -> Result<(String, String), Problem> {
 pub struct NoParameters;
 
 impl Parameters for NoParameters {
-    fn read(_: &mut Given<'_>) -> Result<Self, Problem> {
+    fn read(_: &mut RawQuery<'_>) -> Result<Self, Problem> {
         Ok(Self)
     }
 }
@@ -137,9 +139,9 @@ pub struct PageQuery<T> {
 }
 
 impl<T: FromStr> Parameters for PageQuery<T> {
-    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
-        let limit = given.limit(PAGE_MAX)?.unwrap_or(PAGE_DEFAULT);
-        Ok(Self { after: given.cursor()?, limit })
+    fn read(raw: &mut RawQuery<'_>) -> Result<Self, Problem> {
+        let limit = raw.limit(PAGE_MAX)?.unwrap_or(PAGE_DEFAULT);
+        Ok(Self { after: raw.cursor()?, limit })
     }
 }
 

@@ -11,8 +11,8 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use super::Services;
 use super::problem::{Code, Problem};
 
-/// Requests between two removals of the addresses whose quota is whole again. It bounds the memory: a request adds at
-/// most one address.
+/// The number of requests after which addresses with a full quota are removed. This bounds the memory: a request adds
+/// at most one address.
 const CHECKS_PER_SWEEP: u64 = 65_536;
 
 /// A limiter with one quota per client address.
@@ -22,12 +22,13 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// Allows this many requests each second, and as many in one burst.
+    /// Allows this many requests per second, and a burst of the same size.
     #[must_use]
     pub fn per_second(requests: NonZeroU32) -> Self {
         Self { limiter: RateLimiter::keyed(Quota::per_second(requests)), checks: AtomicU64::new(1) }
     }
 
+    /// Counts a request. If the quota is used up, the error is the time to wait, in seconds.
     fn check(&self, address: IpAddr) -> Result<(), u32> {
         let checks = self.checks.fetch_add(1, Ordering::Relaxed);
         if checks.is_multiple_of(CHECKS_PER_SWEEP) {

@@ -1,4 +1,4 @@
-//! HTTP responses: their headers, bodies, and conditional reads.
+//! Building of HTTP responses: headers, bodies, and answers to conditional requests.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use super::request::HttpResult;
 use super::responses::{PageBody, render};
 use super::stored_response::resource;
 
-/// Marks an answer that was given before under the same Idempotency-Key.
+/// Marks a response that repeats an earlier answer to the same Idempotency-Key.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// The version of the seats that an answer is at or after.
+/// The version of the schedule's seats: a read with this value in `?min_version=` is not older than the response.
 const VERSION: HeaderName = HeaderName::from_static("x-seatlock-version");
 
-/// The age of a map in seconds, while no newer one can be read.
+/// The age of a map in seconds, if no newer one can be read.
 const STALE: HeaderName = HeaderName::from_static("x-seatlock-stale");
 
 /// How long an answer may be cached (RFC 9111 §5.2.2).
@@ -38,7 +38,7 @@ pub(super) enum CachePolicy {
 }
 
 impl CachePolicy {
-    /// The value of `Cache-Control`; shared caches may keep only what is `public`, which needs no key.
+    /// The value of `Cache-Control`. Shared caches may store only a `public` response, which no key protects.
     pub(super) fn header(self, public: bool) -> &'static str {
         match (self, public) {
             (Self::Brief, true) => "public, max-age=1, stale-while-revalidate=5",
@@ -50,7 +50,8 @@ impl CachePolicy {
     }
 }
 
-/// The header with the path of the resource in an answer; its id completes the path.
+/// The header that has the path of the resource in a response. The id of the resource completes the path of the
+/// variant.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum LocationHeader {
     /// Created by this request: `Location` (RFC 9110 §10.2.2), status 201.
@@ -61,38 +62,38 @@ pub(super) enum LocationHeader {
     None,
 }
 
-/// The response to a command's outcome. A batch has rendered the answers that it recorded.
+/// The response to the outcome of a command. If the batch has recorded the answer, it is rendered already.
 pub(super) fn outcome(
     executed: ExecutedCommand,
-    place: LocationHeader,
+    location: LocationHeader,
 ) -> Result<HttpResponse, Problem> {
     let answer = |effect| executed.answer.unwrap_or_else(|| render(effect));
     match &executed.outcome {
-        Outcome::Done(effect) => Ok(recorded(answer(effect), place, false)),
-        Outcome::Repeated(effect) => Ok(recorded(answer(effect), place, true)),
-        Outcome::Replayed(answer) => Ok(recorded(answer.clone(), place, true)),
+        Outcome::Done(effect) => Ok(recorded(answer(effect), location, false)),
+        Outcome::Repeated(effect) => Ok(recorded(answer(effect), location, true)),
+        Outcome::Replayed(answer) => Ok(recorded(answer.clone(), location, true)),
         Outcome::Refused(refusal) => Err(refusal.clone().into()),
         Outcome::NotRecorded => Err(Problem::not_found("answer")),
     }
 }
 
-/// The response to work that is done once per key.
+/// The response to an operation that is executed once per key.
 pub(super) fn once<T>(
     once: Once<T>,
     render: fn(&T) -> RecordedAnswer,
-    place: LocationHeader,
+    location: LocationHeader,
 ) -> Result<HttpResponse, Problem> {
     match once {
-        Once::Done(done) => Ok(recorded(render(&done), place, false)),
-        Once::Replayed(answer) => Ok(recorded(answer, place, true)),
+        Once::Done(done) => Ok(recorded(render(&done), location, false)),
+        Once::Replayed(answer) => Ok(recorded(answer, location, true)),
         Once::Refused(refusal) => Err(refusal.into()),
     }
 }
 
-fn recorded(answer: RecordedAnswer, place: LocationHeader, replayed: bool) -> HttpResponse {
+fn recorded(answer: RecordedAnswer, location: LocationHeader, replayed: bool) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     let mut response = HttpResponse::build(status);
-    let (name, base) = match place {
+    let (name, base) = match location {
         LocationHeader::Location(base) => (Some(header::LOCATION), base),
         LocationHeader::ContentLocation(base) => (Some(header::CONTENT_LOCATION), base),
         LocationHeader::None => (None, ""),
@@ -111,7 +112,7 @@ fn recorded(answer: RecordedAnswer, place: LocationHeader, replayed: bool) -> Ht
     response.insert_header(header::ContentType::json()).body(answer.body)
 }
 
-/// Adds the version of the seats that the answer is at or after: a read with `?min_version=` sees it.
+/// Adds the version of the schedule's seats: a read with `?min_version=` sees at least the state of the response.
 pub(super) fn with_version(mut response: HttpResponse, version: Option<i64>) -> HttpResponse {
     if let Some(version) = version {
         response.headers_mut().insert(VERSION, HeaderValue::from(version));
@@ -119,7 +120,7 @@ pub(super) fn with_version(mut response: HttpResponse, version: Option<i64>) -> 
     response
 }
 
-/// Adds the age of the states, if no database could give newer ones.
+/// Adds the age of the states, if no newer ones could be read.
 pub(super) fn with_age(mut response: HttpResponse, stale: Option<Duration>) -> HttpResponse {
     if let Some(age) = stale {
         response.headers_mut().insert(STALE, HeaderValue::from(age.as_secs().max(1)));
@@ -127,7 +128,7 @@ pub(super) fn with_age(mut response: HttpResponse, stale: Option<Duration>) -> H
     response
 }
 
-/// A shared answer of a map: 304 if the client has it.
+/// The response with a map that all clients share; 304 if the client has it already.
 pub(super) fn map(
     request: &HttpRequest,
     answer: &MapAnswer,
@@ -140,7 +141,7 @@ pub(super) fn map(
     with_version(with_age(response, answer.stale), Some(answer.encoded.at.at))
 }
 
-/// A cacheable response in the encoding that the client prefers: 304 if the client has it.
+/// A cacheable response in one of the content encodings; 304 if the client has it already.
 pub(super) fn encoded(
     request: &HttpRequest,
     tag: &str,
@@ -161,7 +162,7 @@ pub(super) fn encoded(
     response
 }
 
-/// A cacheable response: 304 if the client has it, and the body otherwise.
+/// A cacheable response: 304 if the client has it already, and the body otherwise.
 pub(super) fn conditional(
     request: &HttpRequest,
     tag: &str,
@@ -189,7 +190,7 @@ fn is_known(request: &HttpRequest, tag: &str) -> bool {
     }
 }
 
-/// A JSON response for one client only.
+/// A JSON response that must not be cached.
 pub(super) fn json(body: &impl Serialize) -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body)
 }
@@ -222,13 +223,13 @@ mod tests {
 
     #[test]
     fn a_tag_matches_in_a_list_and_weakly() {
-        let asks = |value: &str| {
+        let request = |value: &str| {
             TestRequest::default().insert_header((header::IF_NONE_MATCH, value)).to_http_request()
         };
         for value in ["\"7\"", "W/\"7\"", "\"6\", \"7\"", "*"] {
-            assert!(is_known(&asks(value), "\"7\""), "{value}");
+            assert!(is_known(&request(value), "\"7\""), "{value}");
         }
-        assert!(!is_known(&asks("\"70\""), "\"7\""));
+        assert!(!is_known(&request("\"70\""), "\"7\""));
         assert!(!is_known(&TestRequest::default().to_http_request(), "\"7\""));
     }
 }

@@ -1,4 +1,4 @@
-//! A request of the API as its handler gets it: services, query, path and body.
+//! A request of the API as a handler receives it: services, query, path and body.
 
 use std::future::{Ready, ready};
 use std::str::FromStr;
@@ -20,10 +20,10 @@ use crate::domain::execution_error::StoreError;
 use crate::domain::ids::ScheduleId;
 use crate::seat_map::LoadedSchedule;
 
-/// What a handler returns.
+/// The result of a handler.
 pub type HttpResult = Result<HttpResponse, Problem>;
 
-/// A request whose query has been read and found valid.
+/// A request whose query is valid, with the services.
 pub struct ApiRequest<Q> {
     pub(super) services: Data<Services>,
     pub(super) request: HttpRequest,
@@ -47,7 +47,7 @@ impl<Q: Parameters> FromRequest for ApiRequest<Q> {
 }
 
 impl<Q> ApiRequest<Q> {
-    /// An id in the path; a text that cannot be an id is not found.
+    /// Parses an id in the path. A text that is not an id is answered as not found.
     pub(super) fn path_id<T: FromStr>(&self, name: &str, what: &str) -> Result<T, Problem> {
         let text = percent::path_parameter(&self.request, name)?;
         text.parse().map_err(|_| Problem::not_found(what))
@@ -62,12 +62,12 @@ impl<Q> ApiRequest<Q> {
         found.ok_or_else(|| Problem::not_found("schedule"))
     }
 
-    /// Waits for a read, at most as long as a request may take.
+    /// Waits for a read, at most for the request timeout.
     pub(super) fn in_time<'a, T: 'a>(
         &self,
         read: impl Future<Output = Result<T, StoreError>> + 'a,
     ) -> impl Future<Output = Result<T, Problem>> + 'a {
-        // In a box: a future that is seldom needed would otherwise enlarge that of every request.
+        // Boxed: this future is seldom needed, and would otherwise enlarge the future of every request.
         let read = tokio::time::timeout(self.services.request_timeout, Box::pin(read));
         async move {
             let detail = "the database did not answer in time";
@@ -90,13 +90,13 @@ impl<Q> ApiRequest<Q> {
         Ok((parsed, keyed))
     }
 
-    /// The same for a body that may be omitted.
+    /// Like [`Self::json`], for a body that may be omitted.
     pub(super) async fn optional_json<T: DeserializeOwned + Serialize + Default>(
         &mut self,
     ) -> Result<(T, Option<Keyed>), Problem> {
         let body = self.body(self.services.body_limit).await?;
-        // An empty body needs no type, but a wrong type is refused: a browser sends an empty form for any page,
-        // without a preflight request.
+        // An empty body needs no Content-Type, but a wrong one is refused: any page can make a browser send an empty
+        // form without a preflight request.
         if !body.is_empty() || self.request.headers().contains_key(header::CONTENT_TYPE) {
             body::expect_json(&self.request)?;
         }
@@ -105,7 +105,7 @@ impl<Q> ApiRequest<Q> {
         Ok((parsed, keyed))
     }
 
-    /// The same for a body that may name all seats of a hall: it is parsed and checked on another thread.
+    /// Like [`Self::json`], for a body that may name all seats of a hall: it is parsed and checked on another thread.
     pub(super) async fn large_json<T: DeserializeOwned + Serialize, U: Send + 'static>(
         &mut self,
         check: impl FnOnce(T) -> Result<U, Problem> + Send + 'static,

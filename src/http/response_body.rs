@@ -1,7 +1,7 @@
-//! Bodies of responses: sent in slices, so that a slow client makes the server hold one slice instead of a copy of the
-//! whole body, and within a memory budget for answers that are made for one client.
+//! Bodies of responses. A body is sent in slices, so that the server buffers one slice for a slow client instead of a
+//! copy of the whole body. Responses that are made for one client have a memory budget.
 //!
-//! actix copies a body into the connection's buffer until 32 kB are in it, but a chunk of the body is copied whole.
+//! actix fills the buffer of a connection up to 32 kB, but copies each chunk of a body whole.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -16,34 +16,34 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::{Code, Problem};
 
-/// The most bytes that a body gives to its connection at a time.
+/// The most bytes that a body passes to its connection at a time.
 pub(super) const SLICE: usize = 32 * 1024;
 
-/// Bytes of all answers of the API that are made for one client each.
+/// The budget in bytes of all responses of the API that are made for one client each.
 const API_BUDGET: usize = 64 * 1024 * 1024;
 
-/// The same for answers outside the API, which need no key.
+/// The budget in bytes of responses outside the API, which need no key.
 const OPEN_BUDGET: usize = 16 * 1024 * 1024;
 
-/// A body: in slices if it is complete, as it is produced otherwise.
+/// The body of a response: in slices if it is complete, as it is produced otherwise.
 pub struct ResponseBody(Inner);
 
 enum Inner {
     Complete { rest: Bytes, _counted: Option<Arc<CountedBody>> },
-    Produced(BoxBody),
+    Streamed(BoxBody),
 }
 
 impl ResponseBody {
-    /// A body that does not count: it is small, shared, or must not be refused.
+    /// A body outside the budget: it is small or shared, or must not be refused.
     pub(super) fn uncounted(body: BoxBody) -> Self {
         match complete(body) {
             Ok(rest) => Self(Inner::Complete { rest, _counted: None }),
-            Err(body) => Self(Inner::Produced(body)),
+            Err(body) => Self(Inner::Streamed(body)),
         }
     }
 }
 
-/// The bytes of a complete body; an absent body, unlike an empty one, has none.
+/// The bytes of a complete body. An absent body, unlike an empty one, has no bytes and is returned as it is.
 fn complete(body: BoxBody) -> Result<Bytes, BoxBody> {
     if matches!(body.size(), BodySize::None) { Err(body) } else { body.try_into_bytes() }
 }
@@ -54,7 +54,7 @@ impl MessageBody for ResponseBody {
     fn size(&self) -> BodySize {
         match &self.0 {
             Inner::Complete { rest, .. } => BodySize::Sized(rest.len() as u64),
-            Inner::Produced(body) => body.size(),
+            Inner::Streamed(body) => body.size(),
         }
     }
 
@@ -67,13 +67,13 @@ impl MessageBody for ResponseBody {
             Inner::Complete { rest, .. } => {
                 Poll::Ready(Some(Ok(rest.split_to(SLICE.min(rest.len())))))
             }
-            Inner::Produced(body) => Pin::new(body).poll_next(context),
+            Inner::Streamed(body) => Pin::new(body).poll_next(context),
         }
     }
 }
 
-/// Bounds the memory of answers that are being sent and were made for one client: pages of lists, filtered maps, plans.
-/// Equal ones share their memory.
+/// Bounds the memory of responses that are being sent and were made for one client: pages of lists, filtered maps,
+/// plans. Equal bodies share their memory.
 pub struct ResponseBudget {
     api: Pool,
     open: Pool,
@@ -86,7 +86,8 @@ impl Default for ResponseBudget {
 }
 
 impl ResponseBudget {
-    /// Counts a body that is to be sent. Only a read is refused: the effect of a write must be answered.
+    /// Counts a body against the budget until it has been sent. Only a read is refused: the effect of a write must be
+    /// answered.
     pub(super) fn body(
         &self,
         method: &Method,
@@ -95,9 +96,9 @@ impl ResponseBudget {
     ) -> Result<ResponseBody, Problem> {
         let bytes = match complete(body) {
             Ok(bytes) => bytes,
-            Err(body) => return Ok(ResponseBody(Inner::Produced(body))),
+            Err(body) => return Ok(ResponseBody(Inner::Streamed(body))),
         };
-        // A body that is not unique is shared already, or part of the program.
+        // Bytes that are not unique are shared already, or are part of the program.
         if bytes.len() <= SLICE || !bytes.is_unique() || !method.is_safe() {
             return Ok(ResponseBody(Inner::Complete { rest: bytes, _counted: None }));
         }
@@ -110,7 +111,7 @@ impl ResponseBudget {
     }
 }
 
-/// A body that counts until it has been sent to its last client.
+/// A body that counts against the budget until it has been sent to its last client.
 struct CountedBody {
     bytes: Bytes,
     _permit: OwnedSemaphorePermit,
@@ -138,7 +139,7 @@ impl Pool {
         if equal.is_some() {
             return equal;
         }
-        // A body larger than the budget may have all of it.
+        // A body larger than the whole budget takes the whole budget.
         let slices = bytes.len().div_ceil(SLICE).min(self.slices);
         let permit = Arc::clone(&self.permits).try_acquire_many_owned(u32::try_from(slices).ok()?);
         let new = Arc::new(CountedBody { bytes, _permit: permit.ok()? });
@@ -159,7 +160,7 @@ mod tests {
 
     const READ: (&Method, &str) = (&Method::GET, "/api/v1/bookings");
 
-    /// The sizes of what a body yields.
+    /// The sizes of the slices of a body.
     async fn slices(mut body: ResponseBody) -> Vec<usize> {
         let mut sizes = Vec::new();
         while let Some(slice) =
@@ -210,7 +211,7 @@ mod tests {
         let mut body = ResponseBody::uncounted(BoxBody::new(shared.clone()));
         let mut context = Context::from_waker(std::task::Waker::noop());
         let Poll::Ready(Some(Ok(slice))) = Pin::new(&mut body).poll_next(&mut context) else {
-            panic!("there is a slice");
+            panic!("the body has no slice");
         };
         assert_eq!(slice.as_ptr(), shared.as_ptr());
     }

@@ -1,4 +1,4 @@
-//! The bodies of answers: effects and rows as JSON, also those that are kept under an Idempotency-Key.
+//! The bodies of responses: effects and rows as JSON, including those that are recorded under an Idempotency-Key.
 
 mod plan;
 
@@ -44,21 +44,21 @@ pub struct HoldBody {
     pub id: String,
     /// Its schedule.
     pub schedule_id: String,
-    /// Whose it is.
+    /// The customer who has the hold.
     pub customer_id: String,
     /// `held`, `confirmed`, `released` or `expired`.
     pub status: &'static str,
-    /// What it holds, in plan order.
+    /// The seats, in plan order.
     pub seats: Vec<SeatBody>,
-    /// What its seats cost.
+    /// The sum of the prices of `seats`.
     pub total: MoneyBody,
     /// RFC 3339.
     pub created_at: String,
-    /// RFC 3339; when it ends if nothing is done.
+    /// RFC 3339; when the hold ends, unless it is extended, confirmed or released before.
     pub expires_at: String,
-    /// The same as a duration from this answer, for clients whose clock is wrong.
+    /// The seconds from this answer to `expires_at`, for clients whose clock is wrong.
     pub expires_in_s: u64,
-    /// The booking it became.
+    /// The booking that the hold became.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub booking_id: Option<String>,
 }
@@ -72,21 +72,21 @@ pub struct BookingBody {
     pub status: &'static str,
     /// Its schedule.
     pub schedule_id: String,
-    /// Whose it is.
+    /// The customer who has the booking.
     pub customer_id: String,
-    /// The hold it came from.
+    /// The hold that was confirmed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_id: Option<String>,
-    /// The seats that are still its own, in plan order.
+    /// The seats that are not cancelled, in plan order.
     pub seats: Vec<SeatBody>,
-    /// The seats that were given back, in plan order.
+    /// The seats that were cancelled, in plan order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cancelled_seats: Vec<SeatBody>,
-    /// What its seats cost.
+    /// The sum of the prices of `seats`.
     pub total: MoneyBody,
     /// RFC 3339.
     pub created_at: String,
-    /// RFC 3339; when the last seat was given back.
+    /// RFC 3339; when the last seat was cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancelled_at: Option<String>,
 }
@@ -100,7 +100,7 @@ pub struct BlockBody {
     pub schedule_id: String,
     /// Labels, in plan order.
     pub seats: Vec<String>,
-    /// Why.
+    /// The reason for the block.
     pub reason: String,
     /// RFC 3339.
     pub created_at: String,
@@ -121,17 +121,17 @@ pub struct EventBody {
 /// Seats by state.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CountsBody {
-    /// For sale.
+    /// Seats that can be sold.
     pub available: u32,
-    /// Claimed by holds.
+    /// Seats in holds.
     pub held: u32,
-    /// Sold.
+    /// Seats in bookings.
     pub booked: u32,
-    /// Out of sale.
+    /// Seats in blocks.
     pub blocked: u32,
 }
 
-/// Which layout a schedule has.
+/// The layout of a schedule.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PlanVersionBody {
     /// The plan.
@@ -146,7 +146,7 @@ pub struct ScheduleBody {
     /// Its identifier.
     #[schema(example = "1")]
     pub id: String,
-    /// The show.
+    /// Its event.
     pub event_id: String,
     /// RFC 3339.
     pub starts_at: String,
@@ -158,20 +158,20 @@ pub struct ScheduleBody {
     /// RFC 3339; never closes if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sales_close_at: Option<String>,
-    /// Seats in one hold or booking.
+    /// The most seats of one hold or booking.
     pub max_seats_per_booking: u32,
-    /// Live seats of one customer.
+    /// The most held and booked seats of one customer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_seats_per_customer: Option<u32>,
-    /// The life of a hold that does not ask for one, in seconds.
+    /// The lifetime of a hold whose request sets none, in seconds.
     pub hold_ttl_s: u64,
     /// Its layout.
     pub seat_plan: PlanVersionBody,
-    /// How many seats it has.
+    /// The number of its seats.
     pub seats: u32,
     /// RFC 3339.
     pub created_at: String,
-    /// The version its seats are at; not in lists.
+    /// The version of its seats; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
     /// Its seats by state; not in lists.
@@ -182,9 +182,9 @@ pub struct ScheduleBody {
 /// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PageBody<T> {
-    /// In the list's order.
+    /// The items, in the order of the list.
     pub items: Vec<T>,
-    /// Send it as `cursor` for the next page; null on the last.
+    /// The `cursor` of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
@@ -198,14 +198,15 @@ fn total(seats: &[PricedSeat], currency: String) -> MoneyBody {
 
 impl From<HoldView> for HoldBody {
     fn from(view: HoldView) -> Self {
-        let ended = view.ends_at <= view.now;
+        let has_ended = view.ends_at <= view.now;
         let status = match view.row.status {
             HoldStatus::Confirmed => "confirmed",
             HoldStatus::Released => "released",
-            HoldStatus::Held if !ended => "held",
+            HoldStatus::Held if !has_ended => "held",
             HoldStatus::Held | HoldStatus::Expired => "expired",
         };
-        let left = if status == "held" { view.ends_at.since(view.now).as_secs() } else { 0 };
+        let expires_in_s =
+            if status == "held" { view.ends_at.since(view.now).as_secs() } else { 0 };
         Self {
             id: view.row.id.to_string(),
             schedule_id: view.row.id.schedule.to_string(),
@@ -215,7 +216,7 @@ impl From<HoldView> for HoldBody {
             seats: seats(view.seats),
             created_at: time::write(view.row.created_at),
             expires_at: time::write(view.ends_at),
-            expires_in_s: left,
+            expires_in_s,
             booking_id: view.row.booking.map(|id| id.to_string()),
         }
     }
@@ -294,7 +295,7 @@ impl From<Schedule> for ScheduleBody {
     }
 }
 
-/// An answer with a body.
+/// A recorded answer with a body.
 fn answer(status: u16, resource: Resource, body: &impl Serialize) -> RecordedAnswer {
     RecordedAnswer { status, body: json::write(body), resource: Some(resource) }
 }

@@ -1,4 +1,4 @@
-//! The API on one page.
+//! The routes of the service.
 
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ use super::query::Parameters;
 use super::request::ApiRequest;
 use super::{auth, documents};
 
-/// Every route. `/api` needs the key, the rest does not. They are tried in this order, so the busiest come first.
+/// Registers every route. Routes below `/api` need the key, others do not. Routes are matched in this order, so the
+/// most frequent ones come first.
 pub fn routes(config: &mut ServiceConfig) {
     config.configure(api).configure(outside_the_api).default_service(web::to(not_found));
 }
@@ -52,7 +53,7 @@ fn api(config: &mut ServiceConfig) {
     );
 }
 
-/// What operators and integrators read.
+/// Routes outside the API, for operators and integrators.
 fn outside_the_api(config: &mut ServiceConfig) {
     config
         .service(at("/livez", [page(operations::live)]))
@@ -64,7 +65,7 @@ fn outside_the_api(config: &mut ServiceConfig) {
         .service(at("/docs/{file:.*}", [page(documents::file)]));
 }
 
-/// Only what operators scrape, for a port of its own.
+/// Routes for operators only, on a separate port.
 pub fn metrics_routes(config: &mut ServiceConfig) {
     config
         .app_data(Unlimited)
@@ -74,7 +75,7 @@ pub fn metrics_routes(config: &mut ServiceConfig) {
         .default_service(web::to(not_found));
 }
 
-/// A handler with the methods that it answers.
+/// A route with the methods that it answers.
 struct MethodRoute {
     methods: &'static str,
     route: Route,
@@ -83,7 +84,7 @@ struct MethodRoute {
 macro_rules! api_methods {
     ($($name:ident = $methods:expr, $route:expr;)+) => {
         $(
-            /// A handler of the API for these methods; it reads its query.
+            /// A route of the API for these methods; its query is parsed.
             fn $name<F, Q>(handler: F) -> MethodRoute
             where
                 F: Handler<(ApiRequest<Q>,)>,
@@ -110,7 +111,7 @@ fn reads() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-/// A read outside the API, whose query is ignored.
+/// A read route outside the API; its query is ignored.
 fn page<F, Args>(handler: F) -> MethodRoute
 where
     F: Handler<Args>,
@@ -120,9 +121,9 @@ where
     MethodRoute { methods: READS, route: reads().to(handler) }
 }
 
-/// A resource. It answers OPTIONS with its methods, and any other method with 405 and the same list (RFC 9110
-/// §15.5.6). A browser's preflight is such an OPTIONS request; no origin may call this API, so its answer has no CORS
-/// header.
+/// A resource. It answers OPTIONS with its methods, and any other method with 405 and the same list (RFC 9110 §15.5.6).
+/// A browser's preflight request is such an OPTIONS request: no other origin may call this API, so the answer has no
+/// CORS header.
 fn at<const N: usize>(path: &str, methods: [MethodRoute; N]) -> Resource {
     let allow: Vec<&str> = methods.iter().map(|route| route.methods).chain(["OPTIONS"]).collect();
     let allow: Arc<str> = allow.join(", ").into();

@@ -1,4 +1,4 @@
-//! Recorded answers: how they are rendered, and how the audit reads them again.
+//! Recorded answers: how they are rendered, and how the audit parses them.
 
 use serde::Deserialize;
 
@@ -44,21 +44,21 @@ impl AnswerCodec for JsonAnswers {
     }
 }
 
-/// A problem as it is recorded for a request that went through the queue, under the request's id.
+/// The recorded answer of a queued request that failed: a problem with the id of the request.
 #[must_use]
 pub fn render_problem(problem: &Problem, request: &str) -> RecordedAnswer {
     let body = json::write(&problem.body(request));
     RecordedAnswer { status: problem.code.status(), body, resource: Some(Resource::Nothing) }
 }
 
-/// What an answer describes, as it was recorded or else as its body shows it.
+/// The resource that an answer describes: the recorded one, or else the one that its body shows.
 pub(super) fn resource(answer: &RecordedAnswer) -> Option<Resource> {
     answer.resource.clone().or_else(|| resource_in_body(answer))
 }
 
-/// Reads from a body what it describes. Answers of releases before the migration
-/// `m20261128_000040_describe_answers` have nothing else that says it. Such answers are kept for `IDEMPOTENCY_TTL`
-/// (24 h), so remove this function once an update from those releases is no longer supported.
+/// Finds the resource that a body describes. Releases before the migration `m20261128_000040_describe_answers` did not
+/// record the resource of an answer. Their answers are kept for `IDEMPOTENCY_TTL` (24 h), so remove this function once
+/// an update from those releases is no longer supported.
 fn resource_in_body(answer: &RecordedAnswer) -> Option<Resource> {
     if answer.status == 204 || answer.status >= 400 {
         return Some(Resource::Nothing);
@@ -77,7 +77,7 @@ fn resource_in_body(answer: &RecordedAnswer) -> Option<Resource> {
     })
 }
 
-/// The fields by which the bodies differ.
+/// The fields that distinguish the bodies, and the prices.
 #[derive(Deserialize)]
 struct Body {
     id: String,
@@ -148,7 +148,7 @@ mod tests {
         vec![PricedSeat { number: SEAT, label: "A-1-1".to_owned(), price: 900 }]
     }
 
-    /// Reads an answer, which must state the same where an older release recorded it.
+    /// Reads an answer, and checks that the answer of an older release, which has no recorded resource, gives the same.
     fn read_answer(answer: &RecordedAnswer) -> Option<RecordedEffect> {
         let read = JsonAnswers.read(answer);
         let older = RecordedAnswer { resource: None, ..answer.clone() };
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_box_office_entered_is_read_as_it_was_written() {
+    fn plans_events_and_schedules_are_read_as_they_were_written() {
         let plan = PlanVersion { id: "hall".to_owned(), version: 3 };
         let entered = EnteredPlan { version: plan.clone(), notes: vec!["a note".to_owned()] };
         assert_eq!(
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_written_is_not_read() {
+    fn a_body_that_is_never_written_is_not_read() {
         for (status, body) in [(204, "x"), (200, ""), (200, "{}"), (200, r#"{"id":"x"}"#)] {
             let answer = RecordedAnswer { status, body: body.to_owned(), resource: None };
             assert_eq!(read_answer(&answer), None, "{status} {body}");

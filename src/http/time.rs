@@ -1,5 +1,5 @@
-//! Times in RFC 3339: read with any offset, and written in UTC with milliseconds in one width, so that they sort as
-//! texts.
+//! Reading and writing of times in RFC 3339. A time is read with any offset. It is written in UTC with milliseconds,
+//! always in the same width, so that times sort as texts.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -11,16 +11,16 @@ const LAST: EpochMs = EpochMs(253_402_300_799_999);
 
 /// Why a text is not a valid time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoTime {
-    /// It has another form, or names a day or an hour that does not exist.
+pub enum TimeError {
+    /// The text has another format, or names a day or an hour that does not exist.
     #[error("must be a time like 2026-11-22T20:00:00Z (RFC 3339)")]
     Representation,
-    /// It is a time that cannot be stored.
+    /// The time cannot be stored.
     #[error("must be from 1970-01-01T00:00:00Z to 9999-12-31T23:59:59.999Z in UTC")]
     Range,
 }
 
-impl NoTime {
+impl TimeError {
     /// Its code in a problem's `errors`.
     #[must_use]
     pub fn code(self) -> &'static str {
@@ -31,7 +31,8 @@ impl NoTime {
     }
 }
 
-/// Writes a time as `2026-11-22T12:34:56.789Z`; one that RFC 3339 cannot write as the nearest that it can.
+/// Writes a time as `2026-11-22T12:34:56.789Z`. A time outside the range of RFC 3339 is written as the nearest time in
+/// the range.
 #[must_use]
 pub fn write(time: EpochMs) -> String {
     let ms = time.0.clamp(0, LAST.0);
@@ -41,18 +42,18 @@ pub fn write(time: EpochMs) -> String {
     format!("{date}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
-/// Reads a time with any offset, cut to milliseconds. A leap second (`23:59:60`) is read as the last millisecond before
-/// it, since Unix time has none.
-pub fn read(text: &str) -> Result<EpochMs, NoTime> {
+/// Reads a time with any offset, truncated to milliseconds. A leap second (`23:59:60`) is read as the millisecond
+/// before it, since Unix time has no leap seconds.
+pub fn read(text: &str) -> Result<EpochMs, TimeError> {
     // RFC 3339 §5.6 has `T`, in either case, and allows a blank for it.
     if !matches!(text.as_bytes().get(10), Some(b'T' | b't' | b' ')) {
-        return Err(NoTime::Representation);
+        return Err(TimeError::Representation);
     }
-    let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| NoTime::Representation)?;
-    // A conversion to another offset could exceed the years of the type, and panic.
+    let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| TimeError::Representation)?;
+    // Converting the time to another offset could exceed the years of the type, and panic.
     let ms = time.unix_timestamp_nanos().div_euclid(1_000_000);
     let ms = i64::try_from(ms).ok().filter(|ms| (0..=LAST.0).contains(ms));
-    ms.map(EpochMs).ok_or(NoTime::Range)
+    ms.map(EpochMs).ok_or(TimeError::Range)
 }
 
 #[cfg(test)]
@@ -100,7 +101,7 @@ mod tests {
         assert_eq!(read("9999-12-31T23:59:60Z"), Ok(LAST));
         assert_eq!(
             read("2016-12-31T12:00:60Z"),
-            Err(NoTime::Representation),
+            Err(TimeError::Representation),
             "there is none at noon"
         );
     }
@@ -114,7 +115,7 @@ mod tests {
             "1969-12-31T23:59:59.9999999Z",
             "1970-01-01T00:00:00+00:01",
         ] {
-            assert_eq!(read(text), Err(NoTime::Range), "{text}");
+            assert_eq!(read(text), Err(TimeError::Range), "{text}");
         }
     }
 
@@ -133,7 +134,7 @@ mod tests {
             "+2026-11-22T20:00:00Z",
             "1763812496789",
         ] {
-            assert_eq!(read(text), Err(NoTime::Representation), "{text}");
+            assert_eq!(read(text), Err(TimeError::Representation), "{text}");
         }
     }
 

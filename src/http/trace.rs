@@ -8,11 +8,11 @@ use crate::telemetry::request_context::Trace;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The request's place in the trace; its last two digits mean that no span was recorded.
+/// The response header with the span of the request. Its last two digits mean that no span was recorded.
 pub(super) const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
-/// A new span in the caller's trace; `None` without a valid `traceparent` (section 4.3 of the recommendation: an invalid
-/// one is ignored).
+/// A new span in the caller's trace; `None` without a valid `traceparent` (section 4.3 of the recommendation: an
+/// invalid one is ignored).
 pub(super) fn of(headers: &HeaderMap, span: u64) -> Option<Trace> {
     let mut given = headers.get_all(TRACEPARENT);
     let (first, second) = (given.next()?, given.next());
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(answer, &format!("00-{ID}-00000000000000ab-00"));
         assert_eq!(of(&headers(&[&given]), 0).unwrap().span_id, "0000000000000001");
         assert!(of(&headers(&[]), 1).is_none());
-        assert!(of(&headers(&[&given, &given]), 1).is_none(), "two of them are none");
+        assert!(of(&headers(&[&given, &given]), 1).is_none(), "a repeated header is ignored");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::time;
 pub struct IdText(pub String);
 
 impl IdText {
-    /// Parses the identifier; a text that cannot be one is not found.
+    /// Parses the identifier. A text that is not one is answered as not found.
     pub fn parse<T: FromStr>(&self, what: &str) -> Result<T, Problem> {
         self.0.parse().map_err(|_| Problem::not_found(what))
     }
@@ -53,15 +53,15 @@ impl<'de> Deserialize<'de> for IdText {
     }
 }
 
-/// The labels of seats in a body, no more than a schedule can have. Their order has no meaning: two lists of the
-/// same labels are one request.
+/// The labels of seats in a body, at most as many as a schedule can have. The order of the labels has no meaning: it
+/// does not change the fingerprint of a request.
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = Vec<String>, example = json!(["A-1-1", "A-1-2"]))]
 pub struct Labels(pub AtMost<String, SEATS_MAX>);
 
 impl Serialize for Labels {
-    /// Writes one form for one meaning, for the fingerprint of the request.
+    /// Writes the labels sorted, so that equal requests have equal fingerprints.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut labels: Vec<&str> = self.0.0.iter().map(String::as_str).collect();
         labels.sort_unstable();
@@ -76,7 +76,7 @@ impl Serialize for Labels {
 pub struct TimeText(pub String);
 
 impl Serialize for TimeText {
-    /// Writes one form for one meaning, for the fingerprint of the request.
+    /// Writes the time in UTC, so that equal requests have equal fingerprints.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match time::read(&self.0) {
             Ok(moment) => time::write(moment).serialize(serializer),
@@ -92,7 +92,7 @@ pub struct Validator {
 }
 
 impl Validator {
-    /// Adds an error. One more than [`ERRORS_MAX`] is kept, which shows that there are more.
+    /// Adds an error. At most one more than [`ERRORS_MAX`] is stored; the extra one shows that errors are missing.
     pub fn error(&mut self, pointer: &str, code: &str, message: impl Into<String>) {
         if !self.is_full() {
             self.errors.push(FieldError::new(pointer, code, message));
@@ -108,7 +108,7 @@ impl Validator {
         if self.errors.is_empty() { Ok(()) } else { Err(self.into_problem()) }
     }
 
-    /// All errors as one problem, after a field that has no value.
+    /// All errors as one problem, for a body with a required field that has no valid value.
     #[must_use]
     pub fn into_problem(self) -> Problem {
         Problem::fields(self.errors)
@@ -124,12 +124,12 @@ impl Validator {
         parsed.map_err(|error| self.error(pointer, code, error.to_string())).ok()
     }
 
-    /// The customer of a new claim.
+    /// The customer of a new hold or booking.
     pub fn customer(&mut self, pointer: &str, text: &str) -> Option<CustomerId> {
         self.value(pointer, "invalid_customer", CustomerId::new(text))
     }
 
-    /// The customer of an existing claim, which may be older than the rule for names.
+    /// The customer of an existing hold or booking, whose name may be older than the rule for names.
     pub fn known_customer(&mut self, pointer: &str, text: &str) -> Option<CustomerId> {
         let customer = CustomerId::parse(text).map_err(|_| "is no customer's id");
         self.value(pointer, "invalid_customer", customer)
@@ -165,12 +165,12 @@ impl Validator {
         Some(Duration::from_secs(u64::from(seconds)))
     }
 
-    /// The life of a hold.
+    /// The lifetime of a hold.
     pub fn ttl(&mut self, seconds: Option<u64>, max: Duration) -> Option<Duration> {
         self.seconds("/ttl_s", seconds?, max)
     }
 
-    /// Seats by label, ascending: at least one, each in the layout, none twice.
+    /// The seats of these labels, ascending: at least one, each in the layout, none twice.
     pub fn seats(&mut self, Labels(AtMost(labels)): &Labels, layout: &Layout) -> Vec<SeatNumber> {
         if labels.is_empty() {
             self.error("/seats", "empty", "name at least one seat");

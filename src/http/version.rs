@@ -1,9 +1,10 @@
-//! The version of a schedule's seats that a caller has seen: no answer may be older, and no older map may refuse.
+//! The version of a schedule's seats that a caller has seen. No answer may be older, and no older map may be the reason
+//! for a refusal.
 
 use actix_web::http::header::HeaderName;
 
 use super::problem::Problem;
-use super::query::{Given, Parameters};
+use super::query::{Parameters, RawQuery};
 
 /// The header that can be sent instead of the parameter.
 const HEADER: HeaderName = HeaderName::from_static("x-seatlock-min-version");
@@ -13,10 +14,10 @@ const HEADER: HeaderName = HeaderName::from_static("x-seatlock-min-version");
 pub struct MinVersion(pub i64);
 
 impl Parameters for MinVersion {
-    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
+    fn read(raw: &mut RawQuery<'_>) -> Result<Self, Problem> {
         let expected = "a version, a whole number";
-        let in_query: i64 = given.parsed("min_version", expected)?.unwrap_or(0);
-        let Some(value) = given.headers.get(&HEADER) else { return Ok(Self(in_query)) };
+        let in_query: i64 = raw.parsed("min_version", expected)?.unwrap_or(0);
+        let Some(value) = raw.headers.get(&HEADER) else { return Ok(Self(in_query)) };
         let in_header = value.to_str().ok().and_then(|text| text.trim().parse().ok());
         let wrong = || Problem::parameter("X-Seatlock-Min-Version", format!("must be {expected}"));
         Ok(Self(in_query.max(in_header.ok_or_else(wrong)?)))

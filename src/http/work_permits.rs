@@ -1,5 +1,5 @@
-//! Permits for work that would block an event loop (parsing and checking a document of many seats) and for large bodies.
-//! The work is done on other threads, a few pieces at a time.
+//! Permits for work that would block an event loop (parsing and checking a document of many seats) and for large
+//! bodies. The work is done on other threads, a few tasks at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::{Code, Problem};
 
-/// How many pieces of work are done at a time.
+/// The most tasks that run at a time.
 const WORKERS: usize = 2;
 
-/// How many bodies larger than an ordinary one are in memory at a time.
+/// The most bodies above the ordinary limit that are in memory at a time.
 const LARGE_BODIES: usize = 4;
 
-/// How long a piece of work may wait for a permit.
+/// How long a task may wait for a permit.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The permits for work on other threads and for large bodies.
@@ -34,10 +34,10 @@ impl Default for WorkPermits {
 }
 
 impl WorkPermits {
-    /// Runs a piece of work on another thread. It keeps its permit until it is done, even if the caller has disconnected.
+    /// Runs a task on another thread. The task keeps its permit until it is done, even if the client has disconnected.
     ///
     /// # Errors
-    /// 503 `overloaded` if there is no permit in time, and the error of the work.
+    /// 503 `overloaded` if no permit is free in time; otherwise the error of the task.
     pub(crate) async fn run_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
@@ -54,8 +54,8 @@ impl WorkPermits {
         done.await.map_err(|error| Problem::new(Code::Internal, "").because(error))?
     }
 
-    /// The permit for a body that may be larger than `ordinary` bytes, to be kept as long as the body; `None` for a
-    /// body that is not larger by its headers.
+    /// The permit for a body that may be larger than `ordinary` bytes. The caller keeps the permit as long as the body.
+    /// `None` if the headers show that the body is not larger.
     ///
     /// # Errors
     /// 503 `overloaded` if all permits are in use.

@@ -1,14 +1,14 @@
-//! `BookingService::submit()`: the way of every command, from the request to its outcome.
+//! `BookingService::submit()`: the processing of every command, from the request to its outcome.
 //!
-//! 1. Seats that the map in memory has as taken are refused without the database; a grant never comes from the map.
-//!    A keyed request that this process is executing already is refused as in progress.
-//! 2. A command that is to be queued goes to the queue, and is executed later.
-//! 3. Seats to be taken are locked outside the database, all or none, so that the losers of a popular seat never
-//!    reach it. Without an answer from the locks the command goes on without them: the rows decide.
+//! 1. Seats that are taken in the map in memory are refused without a database query; the map never grants seats. A
+//!    request with a key that this process is executing already is refused as in progress.
+//! 2. A command that is to be queued is sent to the queue, and executed later.
+//! 3. The seats of a command are locked outside the database, all or none, so that most requests for a popular seat do
+//!    not reach the database. If the locks do not answer, the command is executed without them: the rows decide.
 //! 4. The lane of the schedule executes the command in a batch.
 //! 5. The locks are released; those of a granted hold get the hold's token and live as long as the hold.
 //!
-//! Steps 3 to 5 run in a task of their own: a client that disconnects does not interrupt them.
+//! Steps 3 to 5 run in a separate task, so that a client that disconnects does not interrupt them.
 
 mod holders;
 mod locks;
@@ -40,32 +40,32 @@ use holders::Holders;
 use locks::Locking;
 use running::{RunningKey, RunningKeys};
 
-/// What became of a command that was not refused early.
+/// The result of a command that was not refused early.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Submitted {
-    /// The outcome of its execution, which may be a rejection.
+    /// The command was executed; the outcome may be a rejection.
     Executed(Box<ExecutedCommand>),
-    /// The queue has it.
+    /// The command is in the queue.
     Queued(RequestStatus),
 }
 
-/// Why a command was not executed or queued, or is not known to be.
+/// Why a command was not executed or queued, or why that is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BookingError {
-    /// The map in memory or the seat locks refuse the seats; the database was not asked.
+    /// The map in memory or the seat locks refuse the seats; the database was not queried.
     SeatsUnavailable {
-        /// The seats in the way.
+        /// The refused seats.
         conflicts: Vec<Conflict>,
-        /// Whether only seat locks are in the way: nothing is decided yet.
+        /// Whether only seat locks refuse the seats: nothing is decided yet.
         by_locks_alone: bool,
-        /// Whether the customer's own holds among them were found in time.
+        /// Whether the customer's own holds of these seats were looked up in time.
         owners_known: bool,
     },
     /// A request with the same key is being executed.
     InProgress,
-    /// The booking engine did not execute it, or it is not known whether it did.
+    /// The booking engine did not execute the command, or it is not known whether it did.
     NotExecuted(SubmitError),
-    /// The queue did not accept it, or it is not known whether it did.
+    /// The queue did not accept the command, or it is not known whether it did.
     NotQueued(EnqueueError),
     /// There is no such schedule.
     NoSchedule,
@@ -79,7 +79,7 @@ impl From<SubmitError> for BookingError {
     }
 }
 
-/// What the service works with.
+/// The dependencies and settings of the service.
 pub struct BookingDeps {
     /// The booking engine.
     pub lanes: Arc<Lanes>,
@@ -87,7 +87,7 @@ pub struct BookingDeps {
     pub locker: Arc<SeatLocker>,
     /// Whether the primary is writable.
     pub health: Arc<Health>,
-    /// Layouts and states.
+    /// Layouts of seats and their states.
     pub seat_maps: Arc<SeatMaps>,
     /// Holds, bookings and blocks.
     pub store: Arc<Store>,
@@ -95,9 +95,9 @@ pub struct BookingDeps {
     pub queue: Option<Arc<QueuedRequests>>,
     /// Whether every command that can be queued is queued.
     pub always_queued: bool,
-    /// Counters.
+    /// Metrics.
     pub metrics: Arc<Metrics>,
-    /// How long a seat lock outlives a process that has died.
+    /// The lifetime of a seat lock that is not released, for example after the process has died.
     pub seat_lock_ttl: Duration,
 }
 
@@ -120,15 +120,15 @@ impl BookingService {
         &self.deps.store
     }
 
-    /// What the service works with.
+    /// The dependencies and settings of the service.
     #[must_use]
     pub fn deps(&self) -> &BookingDeps {
         &self.deps
     }
 
-    /// Executes a command before `deadline`. A command that takes seats is queued instead, if there is a queue, and it is
-    /// always used or the client prefers it (`respond_async`). No map older than `min_version`, a version that the
-    /// caller has seen, refuses the command.
+    /// Executes a command before `deadline`. A command that takes seats is queued instead if there is a queue, and
+    /// either every command is to be queued or the client prefers it (`respond_async`). A map older than `min_version`,
+    /// a version that the caller has seen, does not refuse the command.
     pub async fn submit(
         self: &Arc<Self>,
         command: Command,
@@ -151,7 +151,7 @@ impl BookingService {
             return Err(self.seats_unavailable(&command, &taken, false, deadline).await);
         }
         match queue {
-            // A key may have had its effect already, which its execution finds.
+            // A command with this key may have been executed before; the execution finds its recorded answer.
             Some(queue) => {
                 let accepted = queue.accept(command.schedule, command.action, command.keyed).await;
                 let label =
@@ -168,7 +168,7 @@ impl BookingService {
         }
     }
 
-    /// Executes a command in a task of its own, unless the map refuses the seats `taken`.
+    /// Executes a command in a separate task, unless the map refuses the seats `taken`.
     async fn execute(
         self: &Arc<Self>,
         command: Command,
@@ -214,18 +214,18 @@ impl BookingService {
         }
         command.locked = locked.is_some();
         let (schedule, seats) = (command.schedule, command.action.taken_seats().to_vec());
-        let gives_back = command.action.gives_back();
+        let frees_seats = command.action.gives_back();
         let result = self.deps.lanes.execute(command, deadline).await;
         faults::pass(FailPoint::BeforeUnlock).await;
         match &result {
             Ok(executed) => {
                 self.unlock_after(&executed.outcome, schedule, seats, locked).await;
-                if gives_back {
-                    // Releases of earlier requests for the same seats may not have been sent yet.
+                if frees_seats {
+                    // Releases of earlier requests for the same seats may still be unsent.
                     self.deps.locker.flush().await;
                 }
             }
-            // The seats may be taken: until that is known, no other request should try to take them.
+            // The seats may be taken. No other request should try to take them until that is known.
             Err(SubmitError::Failed(ExecutionError::Unknown)) => {}
             Err(_) => self.unlock(schedule, seats, locked),
         }
@@ -233,8 +233,8 @@ impl BookingService {
         Ok(result?)
     }
 
-    /// Returns the recorded answer of a key that has had its effect, even if its seats are taken by now, perhaps by
-    /// this very request; otherwise the refusal.
+    /// Returns the recorded answer if the key has one, even if its seats are taken by now, perhaps by this very
+    /// request; otherwise the refusal.
     async fn recorded_or_refused(
         &self,
         command: Command,
@@ -252,7 +252,7 @@ impl BookingService {
         Err(self.seats_unavailable(&command, taken, by_locks_alone, deadline).await)
     }
 
-    /// Builds and counts the refusal of seats: with their labels, and the customer's own holds among them.
+    /// Builds and counts the refusal of seats, with their labels and the holds of the same customer.
     async fn seats_unavailable(
         &self,
         command: &Command,
@@ -298,7 +298,7 @@ impl BookingService {
         BookingError::SeatsUnavailable { conflicts, by_locks_alone, owners_known }
     }
 
-    /// Counts a command that the booking engine did not execute; refused seats are counted where they are refused.
+    /// Counts a command that was not executed. Refused seats are counted where they are refused.
     fn counted(&self, error: BookingError) -> BookingError {
         let reason = match &error {
             BookingError::InProgress => Some(EarlyRejection::InProgress),
@@ -315,7 +315,7 @@ impl BookingService {
         error
     }
 
-    /// Blocks of a schedule that were not lifted, by creation, at `min_version` or later.
+    /// Blocks of a schedule that were not lifted, in the order of creation, at `min_version` or later.
     pub async fn blocks(
         &self,
         schedule: ScheduleId,
@@ -329,11 +329,11 @@ impl BookingService {
     store_methods! {
         /// One hold at `min_version` of its schedule or later.
         fn hold(id: HoldId, min_version: i64) -> Option<HoldView>;
-        /// Holds of a customer that are alive, by schedule and creation, at `min_version` or later.
+        /// The current holds of a customer, ordered by schedule and creation, at `min_version` or later.
         fn holds(filter: HoldFilter, min_version: i64, limit: usize) -> Page<HoldView>;
         /// One booking at `min_version` of its schedule or later.
         fn booking(id: BookingId, min_version: i64) -> Option<BookingView>;
-        /// Bookings by customer, schedule or both, by creation, at `min_version` or later.
+        /// The bookings of a customer, of a schedule or of both, in the order of creation, at `min_version` or later.
         fn bookings(filter: BookingFilter, min_version: i64, limit: usize) -> Page<BookingView>;
     }
 }

@@ -10,13 +10,14 @@ use crate::domain::ids::{EventId, InHistory, ScheduleId};
 use crate::domain::plan::ReadPlan;
 use crate::store::{Store, StoredPlan};
 
-/// Reads and writes the catalogue. What is created once per key has a function that renders the answer kept under it.
+/// Reads and writes the catalogue. The methods that create something once per key take a function that renders the
+/// answer to be recorded.
 pub struct Catalogue {
     store: Arc<Store>,
 }
 
 impl Catalogue {
-    /// Creates the catalogue of a store.
+    /// Creates the service on a store.
     #[must_use]
     pub fn new(store: Arc<Store>) -> Self {
         Self { store }
@@ -26,7 +27,7 @@ impl Catalogue {
         &self.store
     }
 
-    /// At most `limit` schedules of an event after `after`, by id; `None` if there is no such event.
+    /// At most `limit` schedules of an event that follow `after`, ordered by id; `None` if there is no such event.
     pub async fn schedules(
         &self,
         event: EventId,
@@ -44,7 +45,7 @@ impl Catalogue {
         fn create_event(name: String, keyed: Option<Keyed>, render: fn(&Event) -> RecordedAnswer) -> Once<Event>;
         /// One event.
         fn event(id: EventId) -> Option<Event>;
-        /// At most `limit` events after `after`, by id.
+        /// At most `limit` events that follow `after`, ordered by id.
         fn events(after: Option<InHistory<EventId>>, limit: usize) -> Page<Event>;
         /// Creates a schedule with all its seats, once per key.
         fn create_schedule(new: NewSchedule, source: PlanSource, keyed: Option<Keyed>,

@@ -1,6 +1,6 @@
-//! The use cases, a file per resource. A handler of HTTP calls one of them and nothing below.
+//! The use cases, a file per resource. An HTTP handler calls one of them, and no lower layer.
 
-/// Declares methods that call the method of the same name of the store.
+/// Declares methods that call the store method of the same name.
 macro_rules! store_methods {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) -> $output:ty;)+) => {
         $(

@@ -1,9 +1,9 @@
-//! Requests that go through the queue: accepted now, executed in their order, polled later.
+//! Requests that go through the queue: they are accepted first, executed in order later, and polled by the client.
 //!
 //! 1. The waiting list of the schedule admits the request, unless it is full.
 //! 2. The queue confirms the request; from then on it is executed, or expires.
 //! 3. The consumer ([`crate::background::queue_consumer`]) records the outcome with the effect, under the id of the
-//!    request. Until then the waiting list has the position of the request.
+//!    request. Until then the position of the request comes from the waiting list.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,13 +29,13 @@ use crate::telemetry::metrics::queue::Accepted;
 
 pub use crate::queue::estimate_s;
 
-/// How often an outcome is looked up that another process may have recorded.
+/// How often an outcome is looked up in the database, in case another process has recorded it.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Outcomes looked up in one query, and those that may wait for it.
+/// The most outcomes that one query looks up, and the most lookups that wait for a query.
 const LOOKUPS: BatcherLimits = BatcherLimits { batch_max: 512, pending_max: 16_384 };
 
-/// Requests that share a message, and those of one partition that may wait for it.
+/// The most requests in one message, and the most requests of one partition that wait for a message.
 const MESSAGES: BatcherLimits = BatcherLimits { batch_max: 128, pending_max: 8_192 };
 
 /// How much the clock of this machine may differ from that of the database.
@@ -44,9 +44,9 @@ const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// The progress of a queued request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RequestProgress {
-    /// It waits, or is being executed; with its position, if that is known.
+    /// The request waits, or is being executed; with its position, if that is known.
     Waiting(Option<QueuePosition>),
-    /// It has the outcome that a direct request would have been answered with, or it has expired.
+    /// The request has the outcome with which a direct request would have been answered, or it has expired.
     Decided(RecordedAnswer),
 }
 
@@ -57,7 +57,7 @@ pub struct RequestStatus {
     pub id: RequestId,
     /// Its progress.
     pub progress: RequestProgress,
-    /// It is not executed at this time or later.
+    /// From this time on the request is not executed.
     pub not_after: EpochMs,
 }
 
@@ -72,13 +72,13 @@ impl RequestStatus {
 /// Why a request was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EnqueueError {
-    /// The waiting list, or the queue, is full. No effect.
+    /// The waiting list or the queue is full. No effect.
     Full,
     /// The customer has as many waiting requests as allowed. No effect.
     CustomerFull,
     /// The queue is unavailable; the reason is for the log. No effect.
     Unavailable(String),
-    /// The queue did not confirm: the request may be executed.
+    /// The queue did not confirm the request: it may be executed.
     Unknown,
     /// The command cannot be queued: a fault of this program.
     NotQueueable,
@@ -100,14 +100,14 @@ impl EnqueueError {
 struct OutboundMessage {
     id: RequestId,
     line: Vec<u8>,
-    /// Whether it was sent, or given up before that; the first of the two sets it.
+    /// Set by the sender when it sends the message, or by the request when it times out; the first of the two decides.
     settled: Arc<AtomicBool>,
     confirm: oneshot::Sender<Result<(), PublishError>>,
 }
 
-/// Accepts queued requests, and finds their progress and outcome.
+/// Accepts requests for the queue, and looks up their progress and outcome.
 pub struct QueuedRequests {
-    /// One for each partition; requests that arrive while a message is being confirmed share the next one.
+    /// One sender for each partition. Requests that arrive while a message is being confirmed share the next message.
     senders: Vec<Batcher<OutboundMessage>>,
     waiting: Arc<WaitingList>,
     outcomes: Arc<Outcomes>,
@@ -118,10 +118,10 @@ pub struct QueuedRequests {
     limits: RequestLimits,
 }
 
-/// Times and sizes of the queue.
+/// The settings of queued requests.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestLimits {
-    /// Partitions of the queue, the same in every process.
+    /// The number of partitions of the queue, the same in every process.
     pub partitions: u16,
     /// How long a request may wait.
     pub deadline: Duration,
@@ -189,11 +189,11 @@ impl QueuedRequests {
         let error = match self.publish(&request).await {
             Ok(()) => {
                 let per_second = self.waiting.throughput(schedule);
-                let standing = QueuePosition { position, running: false, per_second };
-                let progress = RequestProgress::Waiting(Some(standing));
+                let queue_position = QueuePosition { position, running: false, per_second };
+                let progress = RequestProgress::Waiting(Some(queue_position));
                 return Ok(RequestStatus { id, progress, not_after });
             }
-            // The queue may have it, so it keeps its position.
+            // The queue may have the request, so the request keeps its position.
             Err(PublishError::Unknown) => return Err(EnqueueError::Unknown),
             Err(PublishError::Full) => EnqueueError::Full,
             Err(PublishError::Unavailable(reason) | PublishError::Rejected(reason)) => {
@@ -204,7 +204,7 @@ impl QueuedRequests {
         Err(error)
     }
 
-    /// Sends a request to the queue, together with those that arrive at the same time.
+    /// Sends a request to the queue, in one message with those that arrive at the same time.
     async fn publish(&self, request: &QueuedRequest) -> Result<(), PublishError> {
         let id = request.queued.id;
         let partition = Partition::of(id.schedule, self.limits.partitions);
@@ -247,7 +247,7 @@ impl QueuedRequests {
         }
     }
 
-    /// Wakes every [`Self::wait`]: the service is stopping.
+    /// Wakes every [`Self::wait`] when the service is stopping.
     pub fn wake_all(&self) {
         self.outcomes.notify_all();
     }
@@ -262,19 +262,19 @@ impl QueuedRequests {
         match decided {
             Ok(Some(answer)) => return status(RequestProgress::Decided(answer)),
             Ok(None) if self.is_out_of_range(id) => return Ok(None),
-            // It will not be executed, and whether it was is not known yet.
+            // The request will not be executed any more; it is not known yet whether it was executed before.
             Ok(None) if self.is_overdue(id) => return status(RequestProgress::Waiting(None)),
             _ => {}
         }
         let position = self.waiting.position(id).await;
         match decided {
             Err(error) if position.is_none() => Err(error),
-            // It waits, so the database has no outcome of it.
+            // The request waits, so the database has no outcome of it.
             _ => status(RequestProgress::Waiting(position)),
         }
     }
 
-    /// Whether the time in an id is in the future, or so long ago that its outcome is not kept.
+    /// Whether the time in an id is in the future, or so long ago that the outcome has been deleted.
     fn is_out_of_range(&self, id: RequestId) -> bool {
         let (now, made_at) = (self.store.clock(), id.made_at());
         made_at > now.plus(MAX_CLOCK_SKEW) || now > made_at.plus(self.limits.outcome_ttl)
@@ -285,17 +285,17 @@ impl QueuedRequests {
     }
 
     /// The outcome of a request. An overdue request without an outcome is recorded as expired, unless it is being
-    /// executed: the answer is "expired" only when that is certain.
+    /// executed: the answer is "expired" only if that is certain.
     async fn decided(&self, id: RequestId) -> Result<Option<RecordedAnswer>, StoreError> {
-        let found = ask(&self.lookups, id).await?;
+        let found = look_up_batched(&self.lookups, id).await?;
         if found.is_some() || !self.is_overdue(id) || self.is_out_of_range(id) {
             return Ok(found);
         }
-        // On an error the database is read-only, or the request is being executed: a later lookup decides.
-        Ok(ask(&self.expiries, id).await.unwrap_or_default())
+        // After an error the database is read-only, or the request is being executed: a later lookup decides.
+        Ok(look_up_batched(&self.expiries, id).await.unwrap_or_default())
     }
 
-    /// The ids of one process are in the order in which it accepted the requests.
+    /// A new UUID. The ids of one process are in the order in which it accepted the requests.
     fn new_uuid(&self, now: EpochMs) -> Uuid {
         let ms = u64::try_from(now.0).unwrap_or(0);
         let nanos = u32::try_from(ms % 1_000).unwrap_or(0) * 1_000_000;
@@ -304,7 +304,7 @@ impl QueuedRequests {
     }
 }
 
-/// Sends requests of one partition with one message, in their order.
+/// Sends requests of one partition in one message, in their order.
 async fn send(queue: Arc<dyn Queue>, partition: Partition, mut batch: Vec<OutboundMessage>) {
     batch.retain(|message| !message.settled.swap(true, Ordering::SeqCst));
     let Some(first) = batch.first() else { return };
@@ -316,8 +316,8 @@ async fn send(queue: Arc<dyn Queue>, partition: Partition, mut batch: Vec<Outbou
     }
 }
 
-/// Looks an outcome up, together with those that are looked up at the same time.
-async fn ask(
+/// Looks up an outcome, in one batch with the lookups of the same time.
+async fn look_up_batched(
     batcher: &Batcher<Lookup>,
     id: RequestId,
 ) -> Result<Option<RecordedAnswer>, StoreError> {
@@ -332,7 +332,7 @@ async fn look_up(store: Arc<Store>, batch: Vec<Lookup>) {
     answer(batch, &store.recorded_answers(&keys).await);
 }
 
-/// Records those requests as expired that have no outcome.
+/// Records the requests without an outcome as expired.
 async fn expire(store: Arc<Store>, limits: RequestLimits, batch: Vec<Lookup>) {
     let expired = |lookup: &Lookup| {
         let answer = (limits.render_expired)(lookup.id);

@@ -1,4 +1,4 @@
-//! The command line of `import`, and the checked order that it makes.
+//! The command line of `import`, and the checked import that it describes.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub(super) const STANDARD_INPUT: &str = "-";
 pub(crate) struct ImportArguments {
     /// The plan: a file, or - for the standard input
     pub(super) plan: PathBuf,
-    /// Its event: the id of an event (digits alone), or the name of a new event
+    /// The event: the id of an existing event (only digits), or the name of a new event
     #[arg(long, value_parser = event, required_unless_present = "dry_run")]
     event: Option<EventChoice>,
     /// When the performance begins, like 2027-05-01T20:00:00+02:00 (RFC 3339)
@@ -60,10 +60,10 @@ pub(crate) struct ImportArguments {
     /// The most seats in one hold or booking, at most 1000 [default: 10]
     #[arg(long, value_name = "SEATS", value_parser = clap::value_parser!(u32).range(1..=SEATS_PER_BOOKING_MAX.into()))]
     max_seats_per_booking: Option<u32>,
-    /// The most live seats of one customer [default: no limit]
+    /// The most held and booked seats of one customer [default: no limit]
     #[arg(long, value_name = "SEATS", value_parser = clap::value_parser!(u32).range(1..=SEATS_MAX as i64))]
     max_seats_per_customer: Option<u32>,
-    /// Lifetime of a hold that asks for no other [default: HOLD_TTL]
+    /// Lifetime of a hold whose request sets none [default: HOLD_TTL]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     hold_ttl_s: Option<u64>,
 }
@@ -71,24 +71,24 @@ pub(crate) struct ImportArguments {
 /// The formats of plans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum FormatName {
-    /// A line for each seat, below a header like section,row,number,price
+    /// One line for each seat, below a header like section,row,number,price
     Csv,
     /// A pretix seating plan in JSON
     Pretix,
 }
 
-/// Which event is meant.
+/// The event of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum EventChoice {
-    /// One that exists.
+    /// An existing event.
     Existing(EventId),
-    /// One to be created under this name.
+    /// A new event with this name.
     New(String),
 }
 
-/// The event, schedule and plan id to enter.
+/// What an import creates: the event, the schedule and the id of the plan.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Order {
+pub(super) struct ImportRequest {
     pub(super) event: EventChoice,
     pub(super) starts_at: EpochMs,
     pub(super) rules: ScheduleRules,
@@ -96,14 +96,17 @@ pub(super) struct Order {
 }
 
 impl ImportArguments {
-    /// The order; `None` for a dry run, whose arguments are checked too.
-    pub(super) fn order(&self, limits: &ReservationConfig) -> Result<Option<Order>, String> {
+    /// The import; `None` for a dry run, whose arguments are checked too.
+    pub(super) fn request(
+        &self,
+        limits: &ReservationConfig,
+    ) -> Result<Option<ImportRequest>, String> {
         let rules = self.rules(limits.hold_ttl, limits.hold_ttl_max)?;
         match (&self.event, self.starts_at) {
             (Some(event), Some(starts_at)) if !self.dry_run => {
                 let given = self.plan_id.clone();
                 let plan_id = given.unwrap_or_else(|| plan_id_of(&self.plan));
-                Ok(Some(Order { event: event.clone(), starts_at, rules, plan_id }))
+                Ok(Some(ImportRequest { event: event.clone(), starts_at, rules, plan_id }))
             }
             _ => Ok(None),
         }
@@ -136,15 +139,15 @@ impl ImportArguments {
         }
     }
 
-    fn rules(&self, hold_ttl: Duration, longest: Duration) -> Result<ScheduleRules, String> {
+    fn rules(&self, hold_ttl: Duration, hold_ttl_max: Duration) -> Result<ScheduleRules, String> {
         if let (Some(open), Some(close)) = (self.sales_open_at, self.sales_close_at)
             && open >= close
         {
             return Err("--sales-close-at must be later than --sales-open-at".to_owned());
         }
         let hold_ttl = self.hold_ttl_s.map_or(hold_ttl, Duration::from_secs);
-        if hold_ttl > longest {
-            let most = longest.as_secs();
+        if hold_ttl > hold_ttl_max {
+            let most = hold_ttl_max.as_secs();
             return Err(format!("--hold-ttl-s may be at most {most}, which is HOLD_TTL_MAX"));
         }
         let usual = ScheduleRules::usual(hold_ttl);
@@ -166,8 +169,8 @@ fn event(text: &str) -> Result<EventChoice, String> {
         let wrong = |_| "an event's id has no leading zero and is at least 1".to_owned();
         return text.parse().map(EventChoice::Existing).map_err(wrong);
     }
-    let good = name::check(text, EVENT_NAME_MAX);
-    good.map(|()| EventChoice::New(text.to_owned())).map_err(|fault| format!("the name {fault}"))
+    let checked = name::check(text, EVENT_NAME_MAX);
+    checked.map(|()| EventChoice::New(text.to_owned())).map_err(|fault| format!("the name {fault}"))
 }
 
 fn time(text: &str) -> Result<EpochMs, String> {

@@ -11,33 +11,34 @@ use seatlock::http::responses::{render_event, render_plan, render_schedule};
 use seatlock::service::catalogue::Catalogue;
 use seatlock::telemetry::metrics::Metrics;
 
-use super::arguments::{EventChoice, Order};
+use super::arguments::{EventChoice, ImportRequest};
 use super::progress::ImportProgress;
 use crate::cli::done;
 
-/// Opens the database, enters everything and closes it again.
+/// Opens the database, writes everything and closes it again.
 pub(super) async fn enter(
     config: &Config,
-    order: Order,
+    request: ImportRequest,
     plan: ReadPlan,
     progress: &ImportProgress,
 ) -> Result<Schedule, String> {
     let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
     let store = open_store(config, &metrics).await.map_err(|error| error.to_string())?;
     let catalogue = Catalogue::new(Arc::clone(&store));
-    let entered = enter_in(&catalogue, order, plan, progress).await;
+    let entered = enter_in(&catalogue, request, plan, progress).await;
     store.close().await;
     entered
 }
 
-/// The plan comes first: storing it again creates no second version, so the import can be repeated after a failure.
+/// Stores the plan first: storing the same plan again creates no second version, so the import can be repeated after a
+/// failure.
 async fn enter_in(
     catalogue: &Catalogue,
-    order: Order,
+    request: ImportRequest,
     plan: ReadPlan,
     progress: &ImportProgress,
 ) -> Result<Schedule, String> {
-    let Order { event, starts_at, rules, plan_id } = order;
+    let ImportRequest { event, starts_at, rules, plan_id } = request;
     if let EventChoice::Existing(id) = event {
         check_event(catalogue, id).await?;
     }

@@ -12,7 +12,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// The format of a plan, with its options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
-    /// A line for each seat.
+    /// CSV: one line for each seat.
     Csv,
     /// A pretix seating plan in JSON.
     Pretix(IdFrom),

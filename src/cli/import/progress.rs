@@ -9,8 +9,8 @@ use log::LevelFilter;
 pub(super) struct ImportProgress(ProgressBar);
 
 impl ImportProgress {
-    /// Starts an import of so many steps. On a terminal a bar replaces the log lines of level info; elsewhere the bar
-    /// is not drawn.
+    /// Starts the progress of an import of `steps` steps. On a terminal a bar replaces the log lines of level info;
+    /// elsewhere the bar is not drawn.
     pub(super) fn start(steps: u64) -> Self {
         if io::stderr().is_terminal() {
             log::set_max_level(log::max_level().min(LevelFilter::Warn));
@@ -37,7 +37,7 @@ impl ImportProgress {
 }
 
 impl Drop for ImportProgress {
-    /// A failure must not be written behind the bar.
+    /// Removes the bar, so that an error is not written on the same line.
     fn drop(&mut self) {
         self.finish();
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::examples::ExampleSchedule;
 use crate::cli::reachable;
 
-/// The whole banner. With `needs_key` the commands send `$ADMIN_API_KEY`, which the shell must have.
+/// The whole banner. With `needs_key` the commands send `$ADMIN_API_KEY`, which must be set in the shell.
 pub(super) fn text(
     address: SocketAddr,
     example: Option<&ExampleSchedule>,
@@ -15,7 +15,7 @@ pub(super) fn text(
 ) -> String {
     let base = format!("http://{}", SocketAddr::new(reachable(address.ip()), address.port()));
     let mut lines =
-        vec![format!("Seatlock listens on {base}"), format!("The API, to try out: {base}/docs/")];
+        vec![format!("Seatlock listens on {base}"), format!("Try the API: {base}/docs/")];
     if let Some(example) = example {
         lines.push(match &example.seats {
             Some(_) => "See free seats, hold one, buy another:".to_owned(),
@@ -26,7 +26,7 @@ pub(super) fn text(
     lines.join("\n") + "\n"
 }
 
-/// The commands, a line each, for a POSIX shell.
+/// The commands for a POSIX shell, one per line.
 fn commands(base: &str, example: &ExampleSchedule, needs_key: bool) -> Vec<String> {
     // In double quotes, so that the shell inserts the key.
     let key = if needs_key { " -H \"Authorization: Bearer $ADMIN_API_KEY\"" } else { "" };
@@ -35,7 +35,7 @@ fn commands(base: &str, example: &ExampleSchedule, needs_key: bool) -> Vec<Strin
     let mut lines = vec![format!("curl -sS{key} {}", quoted(&seats))];
     if let Some([held, bought]) = &example.seats {
         let post = |resource: &str, label: &str| {
-            // A customer for each seat, because a schedule may limit a customer's seats.
+            // One customer for each seat, because a schedule may limit the seats of a customer.
             let body = json!({
                 "schedule_id": id.to_string(),
                 "seats": [label],
@@ -77,7 +77,7 @@ mod tests {
             banner("127.0.0.1:8080", Some(["A-1-1", "A-1-2"]), false),
             [
                 "Seatlock listens on http://127.0.0.1:8080".to_owned(),
-                "The API, to try out: http://127.0.0.1:8080/docs/".to_owned(),
+                "Try the API: http://127.0.0.1:8080/docs/".to_owned(),
                 "See free seats, hold one, buy another:".to_owned(),
                 "curl -sS 'http://127.0.0.1:8080/api/v1/schedules/7/seats?status=available&limit=5'"
                     .to_owned(),

@@ -14,14 +14,14 @@ use crate::cli::{done, now};
 
 const NAME: &str = "Demo concert";
 
-/// How far ahead the demo event is, so that it is not over when somebody tries the service.
-const AHEAD: Duration = Duration::from_secs(365 * 24 * 3_600);
+/// The time until the demo event, long enough that the event is not over when the demo is used.
+const TIME_UNTIL_EVENT: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 const HOUR_MS: i64 = 3_600_000;
 
 /// Creates the demo event and its schedule, unless there is an event already.
 pub(super) async fn enter_if_empty(catalogue: &Catalogue, config: &Config) -> Result<(), String> {
-    let failed = |reason| format!("the demo event could not be entered: {reason}");
+    let failed = |reason| format!("the demo event could not be created: {reason}");
     let events = catalogue.events(None, 1).await.map_err(|error| failed(error.to_string()))?;
     if !events.items.is_empty() {
         return Ok(());
@@ -34,7 +34,7 @@ pub(super) async fn enter_if_empty(catalogue: &Catalogue, config: &Config) -> Re
     let schedule =
         catalogue.create_schedule(new, PlanSource::Inline(plan), None, render_schedule).await;
     let schedule = done(schedule).map_err(failed)?;
-    log::info!("the database was empty: \"{NAME}\" has {} seats for sale", schedule.seats);
+    log::info!("the database was empty: created \"{NAME}\" with {} seats for sale", schedule.seats);
     Ok(())
 }
 
@@ -52,8 +52,8 @@ fn plan() -> Result<SeatPlan, String> {
 
 /// A year from now, on the hour.
 fn starts_at(now: EpochMs) -> EpochMs {
-    let year = now.plus(AHEAD).0;
-    EpochMs(year - year.rem_euclid(HOUR_MS))
+    let time = now.plus(TIME_UNTIL_EVENT).0;
+    EpochMs(time - time.rem_euclid(HOUR_MS))
 }
 
 #[cfg(test)]

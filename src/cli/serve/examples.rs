@@ -7,10 +7,10 @@ use seatlock::http::Services;
 
 use crate::cli::now;
 
-/// How many schedules are looked at; each may have 100,000 seats to read.
+/// The most schedules that are read; each may have 100,000 seats.
 const SCHEDULES_MAX: usize = 20;
 
-/// A schedule to show.
+/// A schedule for the commands of the banner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ExampleSchedule {
     /// The schedule.
@@ -22,12 +22,12 @@ pub(super) struct ExampleSchedule {
 /// The first schedule that sells two seats now, or else the first schedule; `None` if there is no schedule.
 pub(super) async fn find(services: &Services) -> Result<Option<ExampleSchedule>, StoreError> {
     let catalogue = &services.catalogue;
-    let (mut first, mut left) = (None, SCHEDULES_MAX);
+    let (mut first, mut remaining) = (None, SCHEDULES_MAX);
     for event in catalogue.events(None, SCHEDULES_MAX).await?.items {
-        if left == 0 {
+        if remaining == 0 {
             break;
         }
-        let page = catalogue.schedules(event.id, None, left).await?;
+        let page = catalogue.schedules(event.id, None, remaining).await?;
         for schedule in page.map(|page| page.items).unwrap_or_default() {
             let is_on_sale = schedule.rules.on_sale(now());
             let seats = if is_on_sale { free_seats(services, schedule.id).await? } else { None };
@@ -36,7 +36,7 @@ pub(super) async fn find(services: &Services) -> Result<Option<ExampleSchedule>,
                 return Ok(Some(example));
             }
             first.get_or_insert(example);
-            left -= 1;
+            remaining -= 1;
         }
     }
     Ok(first)

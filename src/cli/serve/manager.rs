@@ -1,5 +1,5 @@
-//! Notifications to the service manager that started the process, by sd_notify(3): ready, stopping, alive. Without such a
-//! manager nothing is sent.
+//! Notifications to the service manager that started the process, by sd_notify(3): ready, stopping, alive. Nothing is
+//! sent if there is no such manager.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use actix_web::rt;
 use sd_notify::NotifyState;
 use seatlock::telemetry::health::Health;
 
-/// Watchdog notifications in one timeout of the manager (`sd_watchdog_enabled(3)` asks for two; of three, one may be late).
+/// Watchdog notifications in one timeout of the manager. `sd_watchdog_enabled(3)` recommends two; with three, one may
+/// be late.
 const NOTIFICATIONS_PER_TIMEOUT: u32 = 3;
 
 /// Notifies that requests are answered, and at which address.
@@ -44,7 +45,7 @@ fn watchdog_interval(timeout: Duration) -> Duration {
     (timeout / NOTIFICATIONS_PER_TIMEOUT).max(Duration::from_millis(1))
 }
 
-/// A manager that cannot be notified must not stop the service.
+/// Sends a notification. A failure is logged and does not stop the service.
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         log::warn!("the service manager could not be notified ({error}): look at NOTIFY_SOCKET");

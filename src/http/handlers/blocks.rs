@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::domain::command::Action;
 use crate::domain::ids::{BlockId, InHistory, ScheduleId};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{Given, PageQuery, Parameters};
+use crate::http::query::{PageQuery, Parameters, RawQuery};
 use crate::http::reply::{self, LocationHeader};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{BlockBody, PageBody};
@@ -22,7 +22,7 @@ const REASON_MAX: usize = 200;
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewBlock {
-    /// Labels; all or none are blocked.
+    /// Labels of seats; either all of them are blocked, or none.
     pub seats: Labels,
     /// 1 to 200 characters.
     #[schema(example = "camera position")]
@@ -34,8 +34,8 @@ pub struct NewBlock {
 pub struct BlocksQuery(PageQuery<InHistory<BlockId>>, MinVersion);
 
 impl Parameters for BlocksQuery {
-    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
-        Ok(Self(PageQuery::read(given)?, MinVersion::read(given)?))
+    fn read(raw: &mut RawQuery<'_>) -> Result<Self, Problem> {
+        Ok(Self(PageQuery::read(raw)?, MinVersion::read(raw)?))
     }
 }
 
@@ -63,7 +63,7 @@ pub async fn create(mut api: ApiRequest<MinVersion>) -> HttpResult {
     api.submit(id, Action::Block { id: block, seats, reason }, keyed, LocationHeader::None).await
 }
 
-/// The blocks of a schedule that were not lifted, by creation.
+/// The blocks of a schedule that were not lifted, in the order of their creation.
 #[utoipa::path(get, path = "/api/v1/schedules/{id}/blocks", tag = "box office",
     params(("id" = String, Path), ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 by default"),
         ("cursor" = Option<String>, Query),

@@ -21,30 +21,30 @@ use super::{ClaimsQuery, new_uuid};
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewBooking {
-    /// Which schedule; without a hold.
+    /// The schedule; only without `hold_id`.
     #[schema(value_type = Option<String>)]
     pub schedule_id: Option<IdText>,
-    /// Labels, without a hold; all or none are booked.
+    /// Labels of seats, only without `hold_id`; either all of them are booked, or none.
     pub seats: Option<Labels>,
-    /// The shop's name for the customer; with a hold it must be the hold's.
+    /// The shop's name for the customer; with `hold_id` it must be the customer of the hold.
     #[schema(example = "customer-1")]
     pub customer_id: Option<String>,
-    /// The hold to confirm, instead of schedule and seats.
+    /// The hold to confirm, instead of a schedule and seats.
     pub hold_id: Option<String>,
 }
 
-/// What to give back.
+/// The seats to cancel.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cancellation {
-    /// Labels; all seats if absent.
+    /// Labels of seats; all seats of the booking if absent.
     pub seats: Option<Labels>,
 }
 
 const LOCATION: LocationHeader = LocationHeader::ContentLocation("/api/v1/bookings/");
 
-/// Books seats, or confirms a hold. A confirmed booking is durable when this answers 200; 202 has the
-/// location of a request that was queued.
+/// Books seats, or confirms a hold. After 200 the booking is durable. After 202 the request is queued, and `Location`
+/// is where its outcome is found.
 #[utoipa::path(post, path = "/api/v1/bookings", tag = "customers", request_body = NewBooking,
     params(("min_version" = Option<i64>, Query),
         ("Idempotency-Key" = Option<String>, Header),
@@ -125,7 +125,7 @@ pub async fn read(api: ApiRequest<MinVersion>) -> HttpResult {
     reply::found::<_, BookingBody>(booking, "booking")
 }
 
-/// Bookings of a customer, of a schedule or of both, by creation.
+/// Bookings of a customer, of a schedule or of both, in the order of their creation.
 #[utoipa::path(get, path = "/api/v1/bookings", tag = "customers",
     params(("customer_id" = Option<String>, Query), ("schedule_id" = Option<String>, Query),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 by default"),
@@ -144,7 +144,7 @@ pub async fn list(api: ApiRequest<ClaimsQuery<BookingId>>) -> HttpResult {
     Ok(reply::page::<_, BookingBody>(page))
 }
 
-/// Gives a booking back, whole or in part. Repeating it changes nothing.
+/// Cancels a booking, whole or in part. Repeating the request changes nothing.
 #[utoipa::path(post, path = "/api/v1/bookings/{id}/cancel", tag = "customers", request_body = Cancellation,
     params(("id" = String, Path), ("min_version" = Option<i64>, Query), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = BookingBody),

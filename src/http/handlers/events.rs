@@ -21,7 +21,7 @@ pub struct NewEvent {
     pub name: String,
 }
 
-/// Enters an event.
+/// Creates an event.
 #[utoipa::path(post, path = "/api/v1/events", tag = "box office", request_body = NewEvent,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     responses((status = 201, body = EventBody, headers(("Location" = String))),
@@ -44,7 +44,7 @@ pub async fn read(api: ApiRequest<NoParameters>) -> HttpResult {
     reply::found::<_, EventBody>(event, "event")
 }
 
-/// Events by id.
+/// Events in the order of their ids.
 #[utoipa::path(get, path = "/api/v1/events", tag = "box office",
     params(("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 by default"), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = PageBody<EventBody>),

@@ -21,26 +21,26 @@ use super::{ClaimsQuery, new_uuid};
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewHold {
-    /// Which schedule.
+    /// The schedule.
     pub schedule_id: IdText,
-    /// Labels; all or none are held.
+    /// Labels of seats; either all of them are held, or none.
     pub seats: Labels,
     /// The shop's name for the customer.
     #[schema(example = "customer-1")]
     pub customer_id: String,
-    /// Seconds; the schedule's rule if absent.
+    /// The lifetime in seconds; the schedule's `hold_ttl_s` if absent.
     pub ttl_s: Option<u64>,
 }
 
-/// A longer life.
+/// A longer lifetime.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Extension {
-    /// Seconds from now; the schedule's rule if absent.
+    /// The lifetime in seconds from now; the schedule's `hold_ttl_s` if absent.
     pub ttl_s: Option<u64>,
 }
 
-/// Holds seats for a while.
+/// Holds seats for a limited time.
 #[utoipa::path(post, path = "/api/v1/holds", tag = "customers", request_body = NewHold,
     params(("min_version" = Option<i64>, Query),
         ("Idempotency-Key" = Option<String>, Header),
@@ -66,7 +66,7 @@ pub async fn create(mut api: ApiRequest<MinVersion>) -> HttpResult {
     api.submit(id, action, keyed, LocationHeader::Location("/api/v1/holds/")).await
 }
 
-/// Holds of a customer that are alive. A page may have fewer items than `limit`.
+/// The current holds of a customer. A page may have fewer items than `limit`.
 #[utoipa::path(get, path = "/api/v1/holds", tag = "customers",
     params(("customer_id" = String, Query), ("schedule_id" = Option<String>, Query),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 by default"),
@@ -92,7 +92,7 @@ pub async fn read(api: ApiRequest<MinVersion>) -> HttpResult {
     reply::found::<_, HoldBody>(api.services.bookings.hold(id, api.query.0).await?, "hold")
 }
 
-/// Lets a hold live longer; never shorter.
+/// Extends the lifetime of a hold; never shortens it.
 #[utoipa::path(post, path = "/api/v1/holds/{id}/extend", tag = "customers", request_body = Extension,
     params(("id" = String, Path), ("min_version" = Option<i64>, Query), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = HoldBody),
@@ -107,10 +107,10 @@ pub async fn extend(mut api: ApiRequest<MinVersion>) -> HttpResult {
     api.submit(hold.schedule, Action::Extend { hold, ttl }, keyed, LocationHeader::None).await
 }
 
-/// Gives a hold up.
+/// Releases a hold.
 #[utoipa::path(delete, path = "/api/v1/holds/{id}", tag = "customers",
     params(("id" = String, Path), ("min_version" = Option<i64>, Query)),
-    responses((status = 204, description = "released, or over before"),
+    responses((status = 204, description = "released, or ended before"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "hold_confirmed")))]
 pub async fn release(api: ApiRequest<MinVersion>) -> HttpResult {

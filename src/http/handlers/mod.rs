@@ -1,4 +1,5 @@
-//! The handlers, a file per resource: read and check, call one service, write the answer.
+//! The handlers, a file per resource. A handler reads and checks the request, calls one service, and writes the
+//! response.
 
 pub mod blocks;
 pub mod bookings;
@@ -22,13 +23,13 @@ use crate::service::bookings::Submitted;
 use super::middleware::Deadline;
 use super::prefer_header::Prefer;
 use super::problem::Problem;
-use super::query::{Given, PageQuery, Parameters};
+use super::query::{PageQuery, Parameters, RawQuery};
 use super::reply::{self, LocationHeader};
 use super::request::{ApiRequest, HttpResult};
 use super::version::MinVersion;
 
 impl ApiRequest<MinVersion> {
-    /// Submits a command and writes the answer.
+    /// Submits a command and builds the response.
     async fn submit(
         &self,
         schedule: ScheduleId,
@@ -62,10 +63,10 @@ impl<T> Parameters for ClaimsQuery<T>
 where
     InHistory<T>: FromStr,
 {
-    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
-        let customer = given.parsed("customer_id", "a customer's id")?;
-        let schedule = given.parsed("schedule_id", "a schedule's id")?;
-        let (page, MinVersion(min_version)) = (PageQuery::read(given)?, MinVersion::read(given)?);
+    fn read(raw: &mut RawQuery<'_>) -> Result<Self, Problem> {
+        let customer = raw.parsed("customer_id", "a customer's id")?;
+        let schedule = raw.parsed("schedule_id", "a schedule's id")?;
+        let (page, MinVersion(min_version)) = (PageQuery::read(raw)?, MinVersion::read(raw)?);
         Ok(Self { customer, schedule, page, min_version })
     }
 }

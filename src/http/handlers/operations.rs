@@ -8,7 +8,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::http::problem::{Code, Problem, ProblemBody};
-use crate::http::query::{Given, Parameters};
+use crate::http::query::{Parameters, RawQuery};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::{Services, percent, reply};
 use crate::telemetry::health::{Check, Readiness};
@@ -24,7 +24,7 @@ pub async fn live() -> HttpResponse {
 pub struct ReadyBody {
     /// `ok`, `degraded` or `unready`.
     pub status: &'static str,
-    /// What is wrong.
+    /// The problems, if there are any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
     /// With `?verbose`: every check, with its problem or null.
@@ -39,8 +39,8 @@ pub struct ReadyQuery {
 }
 
 impl Parameters for ReadyQuery {
-    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
-        Ok(Self { verbose: given.one("verbose")?.is_some() })
+    fn read(raw: &mut RawQuery<'_>) -> Result<Self, Problem> {
+        Ok(Self { verbose: raw.one("verbose")?.is_some() })
     }
 }
 
@@ -70,7 +70,7 @@ pub async fn ready(api: ApiRequest<ReadyQuery>) -> HttpResult {
     Ok(reply::json(&ReadyBody { status, reasons, checks: verbose(&checks) }))
 }
 
-/// Metrics, unless they have a port of their own.
+/// Metrics, unless they are served on a separate port.
 #[utoipa::path(get, path = "/metrics", tag = "operations",
     responses((status = 200, content_type = "text/plain", description = "Prometheus text format")))]
 pub async fn metrics(services: Data<Services>) -> HttpResult {
@@ -80,7 +80,7 @@ pub async fn metrics(services: Data<Services>) -> HttpResult {
     Err(Problem::new(Code::NotFound, "metrics are served at METRICS_BIND"))
 }
 
-/// Metrics, at a port of their own.
+/// Metrics on their separate port.
 pub async fn own_port_metrics(services: Data<Services>) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")

@@ -13,7 +13,7 @@ use crate::formats::prices::Prices;
 use crate::http::idempotency_key::KeyHeader;
 use crate::http::media::{CSV, PlanMedia};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{Given, NoParameters, Parameters};
+use crate::http::query::{NoParameters, Parameters, RawQuery};
 use crate::http::reply::{self, CachePolicy, LocationHeader};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{EnteredPlanBody, render_plan};
@@ -36,14 +36,15 @@ pub struct SectionBody {
     pub price: i64,
 }
 
-/// What a dry run found.
+/// The result of a dry run.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DryRunBody {
     /// Always true.
     pub dry_run: bool,
-    /// How many seats the plan has.
+    /// The number of seats of the plan.
     pub seats: usize,
-    /// What was understood although the document said it in another way; absent if nothing was.
+    /// Columns or values that were understood although they differ from the documented format; absent if there are
+    /// none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
@@ -57,20 +58,20 @@ pub struct PutQuery {
 }
 
 impl Parameters for PutQuery {
-    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
-        let dry_run = given.parsed("dry_run", "true or false")?.unwrap_or(false);
-        let id_from = given.parsed("id_from", "guid, uuid or position")?;
+    fn read(raw: &mut RawQuery<'_>) -> Result<Self, Problem> {
+        let dry_run = raw.parsed("dry_run", "true or false")?.unwrap_or(false);
+        let id_from = raw.parsed("id_from", "guid, uuid or position")?;
         let wrong = |errors: Vec<String>| Problem::parameter("price", errors.join("; "));
-        let prices = Prices::parse(&given.every("price")).map_err(wrong)?;
+        let prices = Prices::parse(&raw.every("price")).map_err(wrong)?;
         Ok(Self { dry_run, id_from, prices })
     }
 }
 
 /// Stores a seat plan, as CSV or as a pretix seating plan in JSON, as the next version of a plan.
 ///
-/// CSV has a header with the columns `section`, `row`, `number` and, optionally, `label`, `x`, `y`,
-/// `category` and `price` (minor units); some other names of columns are understood, which `notes` tell. The
-/// `pointer` of an error in CSV is like `line 7, column 3`.
+/// CSV has a header with the columns `section`, `row`, `number` and, optionally, `label`, `x`, `y`, `category` and
+/// `price` (minor units). Some other names of columns are understood and reported in `notes`. The `pointer` of an error
+/// in CSV is like `line 7, column 3`.
 #[utoipa::path(put, path = "/api/v1/seat-plans/{id}", tag = "box office",
     params(("id" = String, Path), ("dry_run" = Option<bool>, Query),
         ("id_from" = Option<String>, Query, description = "guid, uuid or position; not with CSV"),
@@ -130,7 +131,7 @@ struct LayoutBody<'a> {
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn read(api: ApiRequest<NoParameters>) -> HttpResult {
     let id = percent::path_parameter(&api.request, "id")?.into_owned();
-    // No plan has such an id, and PostgreSQL cannot store it.
+    // No plan has an id with control characters, and PostgreSQL cannot store all of them.
     if id.chars().any(char::is_control) {
         return Err(Problem::not_found("seat plan"));
     }

@@ -1,4 +1,4 @@
-//! Queued requests: accepted with 202, polled or listened to later.
+//! Queued requests: a request is accepted with 202; then its client polls its status or listens to a stream.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ const LOCATION: &str = "/api/v1/booking-requests/";
 const RETRY_AFTER: (header::HeaderName, header::HeaderValue) =
     (header::RETRY_AFTER, header::HeaderValue::from_static("1"));
 
-/// The part of a request's time that is left for writing its answer.
+/// The part of the request timeout that is left for writing the response.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// How often the stream of a request updates its position.
@@ -41,18 +41,18 @@ pub struct RequestBody {
     pub status: &'static str,
     /// RFC 3339; when it was accepted.
     pub accepted_at: String,
-    /// RFC 3339; from then on it is not executed any more.
+    /// RFC 3339; from this time on the request is not executed.
     pub expires_at: String,
-    /// Its place in the queue of its schedule, from 1, as far as known.
+    /// Its position in the queue of its schedule, from 1; absent if not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<u64>,
-    /// In how many seconds its turn should come, as far as known.
+    /// The estimated seconds until it is executed; absent if not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate_s: Option<u64>,
-    /// The booking or hold that it has become.
+    /// The booking or hold that the request created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<serde_json::Value>,
-    /// The problem that a direct request would have been answered with.
+    /// The problem with which the same request without a queue would have been answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<serde_json::Value>,
 }
@@ -90,7 +90,7 @@ impl From<RequestStatus> for RequestBody {
     }
 }
 
-/// The answer to a request that was queued.
+/// The response to a request that was queued.
 pub(super) fn accepted(status: RequestStatus, prefer: Prefer) -> HttpResponse {
     let body = RequestBody::from(status);
     let mut response = HttpResponse::Accepted();
@@ -111,8 +111,8 @@ impl ApiRequest<NoParameters> {
     }
 }
 
-/// A request that went through the queue. With `Prefer: wait=5` the answer comes as soon as it is decided,
-/// or after 5 seconds.
+/// A request that went through the queue. With `Prefer: wait=5` the response is sent as soon as the request has an
+/// outcome, or after 5 seconds.
 #[utoipa::path(get, path = "/api/v1/booking-requests/{id}", tag = "customers",
     params(("id" = String, Path),
         ("Prefer" = Option<String>, Header, description = "`wait=<seconds>` (RFC 7240)")),
@@ -168,7 +168,7 @@ struct Events {
 }
 
 impl Events {
-    /// The next event, made of `status` if that is known already; `None` after the last.
+    /// The next event, built from `status` if it is given; `None` after the last event.
     async fn next(&mut self, status: Option<RequestStatus>) -> Option<Bytes> {
         if self.is_over {
             return None;
@@ -185,7 +185,7 @@ impl Events {
             self.is_over = true;
             return Some(Bytes::from(sse_event("bye", None, b"{\"reason\":\"draining\"}")));
         }
-        // The database is unavailable for a moment: the next event follows when it is back.
+        // The database is unavailable at the moment: the next event is sent when it is available again.
         let Some(status) = status else { return Some(Bytes::from_static(sse::KEEP_ALIVE)) };
         self.is_over = is_decided;
         let data = json::write(&RequestBody::from(status)).into_bytes();

@@ -25,7 +25,7 @@ use crate::http::version::MinVersion;
 
 use super::plans::SectionBody;
 
-/// Where the seats come from: sections, or a stored plan by id.
+/// The source of the seats: sections, or a stored plan by id.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum SeatPlanField {
@@ -38,7 +38,7 @@ pub enum SeatPlanField {
 }
 
 impl<'de> Deserialize<'de> for SeatPlanField {
-    /// Not `#[serde(untagged)]`, which would lose the pointer of an error inside.
+    /// `#[serde(untagged)]` is not used: it would lose the pointer of an error inside the plan.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Plan;
         impl<'de> Visitor<'de> for Plan {
@@ -91,7 +91,7 @@ pub struct StoredPlanField {
     pub version: Option<i32>,
 }
 
-/// Writes a plan's id as the equal [`StoredPlanField`], for the fingerprint of the request.
+/// Writes the id of a plan like the equivalent [`StoredPlanField`], for the fingerprint of the request.
 fn newest<S: Serializer>(id: &str, serializer: S) -> Result<S::Ok, S::Error> {
     StoredPlanField { id: id.to_owned(), version: None }.serialize(serializer)
 }
@@ -116,17 +116,17 @@ pub struct NewScheduleBody {
     pub sales_open_at: Option<TimeText>,
     /// RFC 3339; never closes if absent.
     pub sales_close_at: Option<TimeText>,
-    /// Seats in one hold or booking, 1 to 1,000; 10 if absent.
+    /// The most seats of one hold or booking, 1 to 1,000; 10 if absent.
     pub max_seats_per_booking: Option<u64>,
-    /// Live seats of one customer; no limit if absent.
+    /// The most held and booked seats of one customer; no limit if absent.
     pub max_seats_per_customer: Option<u64>,
-    /// The life of a hold that does not ask for one; the installation's if absent.
+    /// The lifetime of a hold whose request sets none, in seconds; the default of the installation if absent.
     pub hold_ttl_s: Option<u64>,
     /// The seats.
     pub seat_plan: SeatPlanField,
 }
 
-/// Enters a schedule with all its seats.
+/// Creates a schedule with all its seats.
 #[utoipa::path(post, path = "/api/v1/events/{id}/schedules", tag = "box office",
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = NewScheduleBody,
     responses((status = 201, body = ScheduleBody, headers(("Location" = String))),
@@ -141,7 +141,7 @@ pub async fn create(mut api: ApiRequest<NoParameters>) -> HttpResult {
     reply::once(once, render_schedule, LocationHeader::Location("/api/v1/schedules/"))
 }
 
-/// Checks a new schedule. `hold_ttl` is the life of its holds if the body has none.
+/// Checks a new schedule. `hold_ttl` is the lifetime of its holds if the body sets none.
 fn check(
     event: EventId,
     new: NewScheduleBody,
@@ -161,8 +161,8 @@ fn check(
     }
     let currency = check.currency("/currency", new.currency.as_deref().unwrap_or(CURRENCY));
     let per_booking = new.max_seats_per_booking.unwrap_or(u64::from(SEATS_PER_BOOKING));
-    let most = u64::from(SEATS_PER_BOOKING_MAX);
-    let per_booking = check.in_range("/max_seats_per_booking", per_booking, most);
+    let per_booking_max = u64::from(SEATS_PER_BOOKING_MAX);
+    let per_booking = check.in_range("/max_seats_per_booking", per_booking, per_booking_max);
     let max_seats_per_customer = new
         .max_seats_per_customer
         .and_then(|max| check.in_range("/max_seats_per_customer", max, SEATS_MAX as u64));
@@ -205,7 +205,7 @@ fn plan_source(check: &mut Validator, plan: SeatPlanField) -> Result<PlanSource,
     }
 }
 
-/// One schedule with its version and its seats by state.
+/// One schedule, with the version of its seats and their number in each state.
 #[utoipa::path(get, path = "/api/v1/schedules/{id}", tag = "map",
     params(("id" = String, Path), ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = ScheduleBody),
@@ -222,7 +222,7 @@ pub async fn read(api: ApiRequest<MinVersion>) -> HttpResult {
     Ok(reply::with_version(reply::with_age(reply::json(&body), fresh.stale), Some(states.version)))
 }
 
-/// The schedules of an event by id.
+/// The schedules of an event in the order of their ids.
 #[utoipa::path(get, path = "/api/v1/events/{id}/schedules", tag = "box office",
     params(("id" = String, Path), ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 by default"), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = PageBody<ScheduleBody>),

@@ -1,4 +1,4 @@
-//! The seat map: readable, filtered or packed.
+//! The seat map: the list of seats, whole or filtered, and the packed states.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use crate::domain::ids::{InHistory, ScheduleId};
 use crate::domain::seat::status_name;
 use crate::http::error_mapping::other_history;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{Given, Parameters};
+use crate::http::query::{Parameters, RawQuery};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::CountsBody;
 use crate::http::version::MinVersion;
 use crate::http::{content_encoding, json, reply};
 use crate::seat_map::{Layout, LoadedSchedule, Representation, SeatStates};
 
-/// Seats of one page.
+/// The most seats of one page.
 const SEATS_PAGE_MAX: usize = 1_000;
 
 /// A seat of the map.
@@ -42,25 +42,25 @@ pub struct MapSeat<'a> {
 /// The map.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MapBody<'a> {
-    /// Whose it is.
+    /// Its schedule.
     pub schedule_id: String,
-    /// The version that all its states are at.
+    /// The version of all its states.
     pub version: i64,
-    /// In plan order.
+    /// The seats, in plan order.
     pub seats: Vec<MapSeat<'a>>,
-    /// Send it as `cursor` for the next page; null on the last, and without `limit`.
+    /// The `cursor` of the next page; null on the last page, and without `limit`.
     pub next_cursor: Option<String>,
 }
 
-/// The states alone.
+/// The states of all seats.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AvailabilityBody {
-    /// The version that the states are at.
+    /// The version of the states.
     pub version: i64,
     /// Seats by state.
     pub counts: CountsBody,
-    /// Base64 of two bits a seat in plan order: seat i in byte i/4, bits 2(i mod 4); 0 available, 1 held,
-    /// 2 booked, 3 blocked.
+    /// Base64 of two bits per seat in plan order: seat i in byte i/4, bits 2(i mod 4); 0 available, 1 held, 2 booked, 3
+    /// blocked.
     pub states: String,
 }
 
@@ -75,16 +75,16 @@ pub struct SeatsQuery {
 }
 
 impl Parameters for SeatsQuery {
-    fn read(given: &mut Given<'_>) -> Result<Self, Problem> {
-        let MinVersion(min_version) = MinVersion::read(given)?;
-        let status = given.one("status")?.map(|name| status_code(&name)).transpose()?;
-        let (section, limit) = (given.one("section")?, given.limit(SEATS_PAGE_MAX)?);
-        Ok(Self { section, status, limit, cursor: given.cursor()?, min_version })
+    fn read(raw: &mut RawQuery<'_>) -> Result<Self, Problem> {
+        let MinVersion(min_version) = MinVersion::read(raw)?;
+        let status = raw.one("status")?.map(|name| status_code(&name)).transpose()?;
+        let (section, limit) = (raw.one("section")?, raw.limit(SEATS_PAGE_MAX)?);
+        Ok(Self { section, status, limit, cursor: raw.cursor()?, min_version })
     }
 }
 
 impl SeatsQuery {
-    /// Whether all seats are asked for; all readers share that answer.
+    /// Whether the query selects all seats; all clients share that answer.
     fn is_whole(&self) -> bool {
         let is_filtered = self.section.is_some() || self.status.is_some();
         !is_filtered && self.limit.is_none() && self.cursor.is_none()
@@ -102,7 +102,7 @@ fn status_code(name: &str) -> Result<u8, Problem> {
     code.ok_or_else(|| Problem::parameter("status", message))
 }
 
-/// The seats of a schedule with their states; all of them unless asked for less.
+/// The seats of a schedule with their states: all of them, unless the query selects some.
 #[utoipa::path(get, path = "/api/v1/schedules/{id}/seats", tag = "map",
     params(("id" = String, Path), ("section" = Option<String>, Query), ("status" = Option<String>, Query),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "all by default"), ("cursor" = Option<String>, Query),
@@ -129,7 +129,7 @@ pub async fn list(api: ApiRequest<SeatsQuery>) -> HttpResult {
     Ok(reply::with_version(reply::with_age(reply::json(&body), fresh.stale), Some(version)))
 }
 
-/// The answer that all readers of a representation share, in the encoding that this reader prefers.
+/// The answer that all clients share in a representation, in the encoding that this client prefers.
 async fn shared_map<Q>(
     api: &ApiRequest<Q>,
     loaded: &Arc<LoadedSchedule>,
@@ -144,10 +144,10 @@ async fn shared_map<Q>(
             |_: &LoadedSchedule, states: &SeatStates| write_availability(states)
         }
     };
-    let (maps, form) = (&api.services.seat_maps, (representation, encoding));
-    let answer = match maps.cached_answer(loaded, form, min_version) {
+    let (maps, variant) = (&api.services.seat_maps, (representation, encoding));
+    let answer = match maps.cached_answer(loaded, variant, min_version) {
         Some(answer) => answer,
-        None => api.in_time(maps.answer(loaded, form, min_version, write)).await?,
+        None => api.in_time(maps.answer(loaded, variant, min_version, write)).await?,
     };
     Ok(reply::map(&api.request, &answer, encoding, api.services.is_public()))
 }
@@ -169,7 +169,7 @@ pub(super) fn write_availability(states: &SeatStates) -> Vec<u8> {
     json::write(&body).into_bytes()
 }
 
-/// The selected seats from `from` on, at most `page` of them, and the cursor of the next page.
+/// The selected seats from seat number `from` on, at most `page` of them, and the cursor of the next page.
 fn select<'a>(
     layout: &'a Layout,
     states: &SeatStates,

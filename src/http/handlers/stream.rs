@@ -27,17 +27,17 @@ use super::seats::write_availability;
 /// The last event that the client has seen; a browser sends it when it reconnects.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// When a client should reconnect, in milliseconds: spread, so that the listeners of a process that stopped do not all
-/// reconnect in the same moment.
+/// The milliseconds after which a client reconnects. The value is random, so that the listeners of a process that
+/// stopped do not all reconnect at the same time.
 const RETRY_MS: std::ops::Range<u32> = 500..3_000;
 
-/// The seats of a schedule as they change. `snapshot` has the states of all seats, `delta` those that have
-/// changed as `{"c":[[number,state],…]}`, `counts` how many seats are in each state, `bye` the reason why the
-/// stream ends. The id of an event is the version that the map is at with it,
-/// behind the name of the database's history: `5ea71ock.17`.
+/// The seats of a schedule as they change. `snapshot` has the states of all seats, `delta` those that have changed as
+/// `{"c":[[number,state],…]}`, `counts` the number of seats in each state, `bye` the reason why the stream ends. The id
+/// of an event is the version of the map after the event, preceded by the name of the history of the database:
+/// `5ea71ock.17`.
 #[utoipa::path(get, path = "/api/v1/schedules/{id}/stream", tag = "map",
     params(("id" = String, Path), ("min_version" = Option<i64>, Query),
-        ("Last-Event-ID" = Option<String>, Header, description = "go on after this event; of another history, it begins anew with a snapshot")),
+        ("Last-Event-ID" = Option<String>, Header, description = "resume after this event; an event of another history starts the stream again with a snapshot")),
     responses((status = 200, description = "events", content_type = "text/event-stream", body = String),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
@@ -59,7 +59,7 @@ pub async fn listen(api: ApiRequest<MinVersion>) -> HttpResult {
     Ok(reply::with_age(sse::response().streaming(events), stale))
 }
 
-/// The last event that the client has seen. Older clients have plain versions, without the history.
+/// The last event that the client has seen. Older clients send plain versions, without the history.
 fn last_event_id(request: &HttpRequest) -> Result<Option<LastSeen>, Problem> {
     let Some(value) = request.headers().get(LAST_EVENT_ID) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
@@ -163,7 +163,7 @@ fn delta(seats: &[SeatNumber], states: &SeatStates) -> Vec<u8> {
     data
 }
 
-/// The last event has no id: the client resumes after the last change it has seen.
+/// The last event of a stream. It has no id, so that the client resumes after the last change that it has seen.
 fn bye(end: StreamEnd) -> Vec<u8> {
     sse_event("bye", None, format!("{{\"reason\":\"{}\"}}", end.as_ref()).as_bytes())
 }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_goodbye_says_why_and_moves_no_id() {
+    fn the_last_event_has_a_reason_and_no_id() {
         assert_eq!(text(&StreamEvent::Closing), "event: bye\ndata: {\"reason\":\"draining\"}\n\n");
         assert_eq!(text(&StreamEvent::KeepAlive), ":\n\n");
     }

@@ -1,6 +1,6 @@
-//! The only error table: every `code` of the API with its status, title, remedy and what to do with a payment.
+//! The only error table: every `code` of the API with its status, title, remedy and the treatment of a payment.
 
-/// What a shop does with a payment that it took before the request was refused.
+/// How a shop treats a payment that it took before the request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payment {
     /// Nothing was sold, and repeating the request sells nothing.
@@ -30,7 +30,7 @@ impl Payment {
 
 macro_rules! problem_codes {
     ($($(#[doc = $about:literal])+ $name:ident = $code:literal, $status:literal, $title:literal, $payment:ident,)+) => {
-        /// The stable name of an error. The doc comment of each is its remedy.
+        /// The stable name of an error. The doc comment of a variant is its remedy.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Code {
             $($(#[doc = $about])+ $name,)+
@@ -58,7 +58,7 @@ macro_rules! problem_codes {
                 match self { $(Self::$name => $title,)+ }
             }
 
-            /// What to do with a payment that was taken before the request was refused so.
+            /// How to treat a payment that was taken before the request was refused with this code.
             #[must_use]
             pub fn payment(self) -> Payment {
                 match self { $(Self::$name => Payment::$payment,)+ }
@@ -82,7 +82,8 @@ problem_codes! {
     BadRequest = "bad_request", 400, "The request is not valid", Correct,
     /// Send `Authorization: Bearer` with the key of this installation.
     Unauthenticated = "unauthenticated", 401, "An API key is needed", Correct,
-    /// Send it from a backend or from a page of this service. If a proxy changes `Host`, add the public host to `ALLOWED_HOSTS`.
+    /// Send it from a backend or from a page of this service. If a proxy changes `Host`, add the public host to
+    /// `ALLOWED_HOSTS`.
     OriginNotAllowed = "origin_not_allowed", 403, "Pages of another origin may not write", Correct,
     /// Nothing there, or not yours to see. Check the id.
     NotFound = "not_found", 404, "Not found", Correct,
@@ -90,7 +91,8 @@ problem_codes! {
     MethodNotAllowed = "method_not_allowed", 405, "The resource does not take this method", Correct,
     /// Send the body faster.
     RequestTimeout = "request_timeout", 408, "The body did not arrive in time", Repeat,
-    /// Choose other seats; those in `conflicts` are gone for now. A `hold_id` there is a hold of the same customer: confirm it, or release it.
+    /// Choose other seats; those in `conflicts` are gone for now. A `hold_id` there is a hold of the same customer:
+    /// confirm it, or release it.
     SeatsUnavailable = "seats_unavailable", 409, "Some seats are not available", Refund,
     /// The hold has ended and cannot be used any more; the seats lost are in `conflicts`. Begin with a new one.
     HoldExpired = "hold_expired", 409, "The hold has expired", Refund,
@@ -98,9 +100,11 @@ problem_codes! {
     HoldReleased = "hold_released", 409, "The hold was released", Refund,
     /// The hold is a booking already. Cancel the booking instead.
     HoldConfirmed = "hold_confirmed", 409, "The hold is confirmed", Keep,
-    /// The hold became the booking in `booking_id`, and every seat of it was given back since. Refund the payment unless the cancellation did, or book anew.
+    /// The hold became the booking in `booking_id`, and every seat of it was given back since. Refund the payment
+    /// unless the cancellation did, or book anew.
     BookingCancelled = "booking_cancelled", 409, "The booking was cancelled", Refund,
-    /// The customer holds and owns as many seats of this schedule as one customer may have. Ask for fewer seats, or give some back first.
+    /// The customer holds and owns as many seats of this schedule as one customer may have. Ask for fewer seats, or
+    /// give some back first.
     SeatLimitReached = "seat_limit_reached", 409, "The customer's seats are at the limit", Refund,
     /// The same Idempotency-Key is being executed. Repeat it after `Retry-After`.
     RequestInProgress = "request_in_progress", 409, "The same request is still being executed", Repeat,
@@ -108,7 +112,8 @@ problem_codes! {
     RequestExpired = "request_expired", 410, "The request has expired", Refund,
     /// Send a smaller body.
     PayloadTooLarge = "payload_too_large", 413, "The body is too large", Correct,
-    /// Send `Content-Type: application/json`; a seat plan may be `text/csv`, too. A body may be in gzip, and in no other coding.
+    /// Send `Content-Type: application/json`; a seat plan may be `text/csv`, too. A body may be in gzip, and in no
+    /// other coding.
     UnsupportedMediaType = "unsupported_media_type", 415, "The body is of another type", Correct,
     /// Use `localhost` or a loopback address, add the name to `ALLOWED_HOSTS`, or set `ADMIN_API_KEY`.
     HostNotAllowed = "host_not_allowed", 421, "The service does not answer to this host name", Correct,

@@ -14,7 +14,8 @@ pub struct EnteredPlanBody {
     pub id: String,
     /// Its version.
     pub version: i32,
-    /// What was understood although the document said it in another way; absent if nothing was.
+    /// Columns or values that were understood although they differ from the documented format; absent if there are
+    /// none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(example = json!(["column 3, `Seat`, was read as `number`"]))]
     pub notes: Vec<String>,

@@ -1,7 +1,8 @@
-//! The holders of seats that the maps or the seat locks refuse: a customer learns of their own holds, and of no other.
+//! The holders of refused seats: a customer learns of their own holds, and of no other holds.
 //!
-//! Maps and seat locks have no holders. The primary is asked, one query at a time for all requests that wait. A holder
-//! is cached for a moment, as long as the map has the same hold, for the many losers of the seat.
+//! Maps and seat locks do not contain the holders. The primary is queried for them, with one query at a time for all
+//! waiting requests. A holder is cached for a moment, as long as the map has the same hold, because many requests for
+//! the seat are refused.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,29 +17,30 @@ use crate::domain::rows::SeatKey;
 use crate::seat_map::SeatMaps;
 use crate::store::{Holder, Store};
 
-/// Requests that share a query, and those that may wait for it; over that, a refusal does not name the own holds.
+/// The most requests that share a query, and the most that wait for one; above that, a refusal does not name the own
+/// holds.
 const LOOKUPS: BatcherLimits = BatcherLimits { batch_max: 4_096, pending_max: 8_192 };
 
 /// How long a refusal waits for the holders.
 const WAIT_MAX: Duration = Duration::from_millis(250);
 
-/// How long a holder is cached. A later hold of the same seat ends at another millisecond, or began at least a second
-/// later, as the lives of holds are whole seconds.
-const CACHED: Duration = Duration::from_millis(900);
+/// How long a holder is cached. A later hold of the same seat ends at another millisecond, or begins at least a second
+/// later, because the lifetimes of holds are whole seconds.
+const CACHE_TTL: Duration = Duration::from_millis(900);
 
 /// The most cached holders.
 const CACHE_MAX: usize = 8_192;
 
-/// The holders of some seats; a seat without a hold has none.
-type Found = Arc<HashMap<SeatKey, Holder>>;
+/// The holders of some seats; a seat without a hold has no entry.
+type HoldersBySeat = Arc<HashMap<SeatKey, Holder>>;
 
-/// Holders, and when they were read.
+/// Holders, and the times at which they were read.
 type Cache = Mutex<HashMap<SeatKey, (Holder, Instant)>>;
 
 /// A request that waits for the query.
 struct Lookup {
     seats: Vec<SeatKey>,
-    reply: oneshot::Sender<Found>,
+    reply: oneshot::Sender<HoldersBySeat>,
 }
 
 /// Looks up the holders of seats.
@@ -52,14 +54,14 @@ impl Holders {
     /// Must be called inside a tokio runtime.
     pub(crate) fn new(store: Arc<Store>, maps: Arc<SeatMaps>) -> Self {
         let cache = Arc::<Cache>::default();
-        let filled = Arc::clone(&cache);
+        let cache_to_fill = Arc::clone(&cache);
         let lookups = Batcher::start(LOOKUPS, move |batch| {
-            look_up(Arc::clone(&store), Arc::clone(&filled), batch)
+            look_up(Arc::clone(&store), Arc::clone(&cache_to_fill), batch)
         });
         Self { maps, cache, lookups }
     }
 
-    /// The holds of this customer among those that have the seats; `None` if the holders were not found in time.
+    /// The holds of this customer that have some of the seats; `None` if the holders were not found in time.
     pub(crate) async fn own_holds(
         &self,
         schedule: ScheduleId,
@@ -88,14 +90,14 @@ impl Holders {
     fn cached(&self, key: SeatKey) -> Option<Holder> {
         let until = self.maps.held_until(key.0, key.1)?;
         let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let (holder, since) = cache.get(&key)?;
-        is_current(holder, since.elapsed(), until).then(|| holder.clone())
+        let (holder, read_at) = cache.get(&key)?;
+        is_current(holder, read_at.elapsed(), until).then(|| holder.clone())
     }
 }
 
 /// Whether a cached holder is current, if the hold in the map ends at `until`.
 fn is_current(holder: &Holder, age: Duration, until: EpochMs) -> bool {
-    age < CACHED && holder.until == until
+    age < CACHE_TTL && holder.until == until
 }
 
 async fn look_up(store: Arc<Store>, cache: Arc<Cache>, batch: Vec<Lookup>) {
@@ -104,7 +106,7 @@ async fn look_up(store: Arc<Store>, cache: Arc<Cache>, batch: Vec<Lookup>) {
     let read_at = Instant::now();
     let found = match store.holders(seats.into_iter().collect()).await {
         Ok(found) => Arc::new(found),
-        // The refusals do not name the own holds.
+        // The refusals then do not name the own holds.
         Err(error) => return log::debug!("the holders of refused seats were not read: {error}"),
     };
     {
@@ -132,7 +134,7 @@ mod tests {
         let holder = Holder { hold, customer, until: EpochMs(7_000) };
         assert!(is_current(&holder, Duration::ZERO, EpochMs(7_000)));
         assert!(!is_current(&holder, Duration::ZERO, EpochMs(7_001)), "extended, or another hold");
-        assert!(!is_current(&holder, CACHED, EpochMs(7_000)));
-        assert!(CACHED < Duration::from_secs(1));
+        assert!(!is_current(&holder, CACHE_TTL, EpochMs(7_000)));
+        assert!(CACHE_TTL < Duration::from_secs(1));
     }
 }

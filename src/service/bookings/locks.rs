@@ -1,4 +1,4 @@
-//! The seat locks of a command: acquired before it is executed, released or given to its hold afterwards.
+//! The seat locks of a command: acquired before the command is executed; afterwards released, or passed to its hold.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::lock::{LockReply, LockRequest, LockToken};
 use super::BookingService;
 use super::tokens::{hold_token, reason_of, request_token};
 
-/// The lock of a hold ends this much before the hold, so that it never refuses a seat that is free again.
-const LOCK_ENDS_EARLIER: Duration = Duration::from_millis(100);
+/// How much earlier than its hold a lock ends, so that the lock never refuses a seat that is free again.
+const LOCK_TTL_MARGIN: Duration = Duration::from_millis(100);
 
-/// Whether the seats of a command are locked.
+/// The result of locking the seats of a command.
 pub(super) enum Locking {
-    /// They are, with this token.
+    /// The seats are locked with this token.
     Locked(LockToken),
-    /// There is nothing to lock, or the locks did not answer: the rows decide.
+    /// The command takes no seats, or the locks did not answer: the rows decide.
     Unlocked,
     /// Other requests or holds have the locks of these seats.
     Busy(Vec<(SeatNumber, ConflictReason)>),
@@ -39,7 +39,7 @@ impl BookingService {
         };
         match self.deps.locker.execute(request).await {
             Ok(LockReply::Acquired) => Locking::Locked(token),
-            // An earlier attempt of this very request, perhaps on another replica: its rows decide.
+            // An earlier attempt of this very request has the locks, perhaps on another replica: the rows decide.
             Ok(LockReply::Busy(holders))
                 if command.keyed.is_some()
                     && holders.iter().any(|(_, holder)| holder.prefix == token.prefix) =>
@@ -53,8 +53,8 @@ impl BookingService {
         }
     }
 
-    /// Whether the locks in the way belong to holds that have ended: a process that could not reach Redis may not
-    /// have released them.
+    /// Whether the conflicting locks belong to holds that have ended: a process that could not reach Redis may not have
+    /// released them.
     pub(super) async fn locks_are_stale(
         &self,
         command: &Command,
@@ -90,22 +90,23 @@ impl BookingService {
         self.unlock(schedule, seats, locked);
     }
 
-    /// Replaces the token of the locks by the hold's. Waits for the reply: a lock that got the token after its hold
-    /// was released would outlive it.
+    /// Replaces the token of the locks by the hold's token. Waits for the reply: if the hold were released first, a
+    /// lock with its token would outlive it.
     async fn retoken_for_hold(&self, hold: &HoldView, from: Option<LockToken>) {
         let (schedule, seats) = (hold.row.id.schedule, hold.row.seats.clone());
         let to = hold_token(hold.row.id);
-        let ttl = hold.ends_at.since(hold.now).saturating_sub(LOCK_ENDS_EARLIER);
+        let ttl = hold.ends_at.since(hold.now).saturating_sub(LOCK_TTL_MARGIN);
         let from_token = from.unwrap_or(to);
         let request = LockRequest::Retoken { schedule, seats, from: from_token, to, ttl };
         if let Err(error) = self.deps.locker.execute(request).await {
             log::debug!("a hold has no seat locks: {error}");
-            // The request's own token would outlive a hold that is released soon.
+            // Locks with the token of the request would outlive a hold that is released soon.
             self.unlock(schedule, hold.row.seats.clone(), from);
         }
     }
 
-    /// Waits for the reply: a request on another replica may want one of the seats next.
+    /// Releases the locks of a hold. Waits for the reply, because a request on another replica may try to take one of
+    /// the seats next.
     async fn unlock_hold(&self, hold: HoldId, seats: &[SeatNumber]) {
         let (schedule, token) = (hold.schedule, hold_token(hold));
         let request = LockRequest::Release { schedule, seats: seats.to_vec(), token };
@@ -114,7 +115,7 @@ impl BookingService {
         }
     }
 
-    /// Releases the locks after all requests sent before, without waiting for it.
+    /// Releases the locks after all requests that were sent before, without waiting for the reply.
     pub(super) fn unlock(
         &self,
         schedule: ScheduleId,

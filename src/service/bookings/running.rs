@@ -1,4 +1,4 @@
-//! The keys whose requests this process is executing: one request per key at a time.
+//! The keys of the requests that this process is executing: one request per key at a time.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

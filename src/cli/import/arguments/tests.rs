@@ -1,4 +1,4 @@
-//! Tests of the command line of `import`, from words to what they ask for.
+//! Tests of the command line of `import`.
 
 use clap::{Args as _, FromArgMatches as _};
 
@@ -68,7 +68,7 @@ fn digits_are_an_events_id_and_anything_else_is_a_name() {
 }
 
 #[test]
-fn what_is_out_of_bounds_is_refused_before_anything_is_read() {
+fn a_value_out_of_bounds_is_refused_before_anything_is_read() {
     for wrong in [
         "--starts-at=tomorrow",
         "--currency=eur",
