@@ -18,20 +18,20 @@ pub struct StoredMessage {
     pub partition: u16,
     /// The id that it was published with.
     pub id: String,
-    /// The body as it was published.
+    /// The published body.
     pub body: Vec<u8>,
 }
 
 /// The result of a fetch from a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fetched {
-    /// Messages with their numbers, ascending.
+    /// The consumer has the lease: messages with their numbers, ascending.
     Messages(Vec<(i64, StoredMessage)>),
     /// Another consumer has the lease.
     Leased,
 }
 
-/// The database form of a partition. The configuration bounds the number.
+/// The column value of a partition. The configuration bounds the number.
 #[expect(clippy::expect_used, reason = "another number would be another partition")]
 pub(crate) fn part(partition: u16) -> i16 {
     i16::try_from(partition).expect("the configuration bounds the number of partitions")
@@ -43,7 +43,7 @@ pub(crate) fn ms(life: Duration) -> i64 {
 
 pub(crate) fn message(partition: i16, id: String, body: &str) -> DbResult<StoredMessage> {
     let body = STANDARD.decode(body).map_err(|_| rows::corrupt("body"))?;
-    let partition = u16::try_from(partition).map_err(|_| rows::corrupt("part"))?;
+    let partition = u16::try_from(partition).map_err(|_| rows::corrupt("partition"))?;
     Ok(StoredMessage { partition, id, body })
 }
 
@@ -102,8 +102,8 @@ impl Store {
         .await
     }
 
-    /// Leases a partition to `owner` for `life` from now, if no other has it, and reads at most `limit` messages
-    /// after the number `after`.
+    /// Leases a partition to `owner` for `life` from now, if no other consumer has the lease. Then reads at most
+    /// `limit` messages after the number `after`.
     pub async fn queue_fetch(
         &self,
         (partition, owner): (u16, Uuid),
