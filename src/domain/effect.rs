@@ -37,9 +37,9 @@ pub struct HoldView {
 pub struct BookingView {
     /// Its row after the command.
     pub row: BookingRow,
-    /// The seats that are still its own, in plan order.
+    /// The seats that the booking still owns, in plan order.
     pub seats: Vec<PricedSeat>,
-    /// The seats that were given back, in plan order.
+    /// The seats that were cancelled, in plan order.
     pub cancelled_seats: Vec<PricedSeat>,
     /// ISO 4217 code.
     pub currency: String,
@@ -59,17 +59,17 @@ pub struct BlockView {
 pub enum Effect {
     /// Seats are held.
     Held(HoldView),
-    /// The hold lives longer, or as long as before.
+    /// The hold expires later, or at the same time as before.
     Extended(HoldView),
-    /// The hold is over and its seats are free; also if that was so before.
+    /// The hold is released and its seats are free; also if it was released before.
     Released(HoldRow),
     /// Seats are sold.
     Booked(BookingView),
     /// The hold is a booking; also if it was one before.
     Confirmed(BookingView),
-    /// The seats asked for do not belong to the booking any more; also if they did not before.
+    /// The given seats do not belong to the booking any more; also if they were cancelled before.
     Cancelled(BookingView),
-    /// The answer to the sweep: the hold was ended by time, or needed no ending.
+    /// The answer to the sweep: the hold was marked as expired, or did not have to be marked.
     Expired,
     /// Seats are out of sale.
     Blocked(BlockView),
@@ -131,7 +131,7 @@ pub struct RecordedAnswer {
     pub status: u16,
     /// The body as it was sent; empty for 204.
     pub body: String,
-    /// What it describes; `None` if an older release recorded it, which did not store this.
+    /// What the answer describes; `None` if an older release recorded the answer, which did not store this.
     pub resource: Option<Resource>,
 }
 
@@ -140,7 +140,8 @@ pub struct RecordedAnswer {
 pub enum Answer {
     /// What was done.
     Effect(Effect),
-    /// Why nothing was done; of requests that came through the queue, whose answer is asked for later.
+    /// Why nothing was done. Recorded only for requests that came through the queue, since their clients read the
+    /// answer later.
     Rejection(Rejection),
     /// What was recorded under another key of the same request.
     Recorded(RecordedAnswer),

@@ -1,5 +1,5 @@
-//! The audit of one schedule. Its seats, a hundred thousand at most, are kept in memory; its claims and its
-//! journal are read page by page.
+//! The audit of one schedule. Its seats, at most a hundred thousand, are in memory; its claims and its journal are
+//! read page by page.
 
 use uuid::Uuid;
 
@@ -45,7 +45,7 @@ pub struct ScheduleAudit {
     replay: Replay,
     found: Vec<Violation>,
     sales: u64,
-    /// Those of the sales that their bookings list.
+    /// How many of the sales their bookings list.
     sales_listed: u64,
 }
 
@@ -117,8 +117,8 @@ impl ScheduleAudit {
         }
     }
 
-    /// How many sales no booking lists, once all sales and bookings were added. Only if there are any does
-    /// the reader of the rows have to find them.
+    /// The number of sales that no booking lists. Call this when all sales and bookings were added. If there are such
+    /// sales, the reader of the rows has to search for them.
     #[must_use]
     pub fn unlisted_sales(&self) -> u64 {
         self.sales.saturating_sub(self.sales_listed)
@@ -128,7 +128,7 @@ impl ScheduleAudit {
         self.sales_listed += sales as u64;
     }
 
-    /// Adds a sale that its booking does not list; `exists` says whether there is such a booking.
+    /// Adds a sale that its booking does not list. `exists` is whether the booking exists.
     pub fn unlisted_sale(&mut self, (number, booking): (SeatNumber, Uuid), exists: bool) {
         let booking = BookingId { schedule: self.facts.id, uuid: booking };
         let expected = format!("booking {booking} to list it");
@@ -213,12 +213,12 @@ impl ScheduleAudit {
 
     pub(super) fn require(
         &mut self,
-        holds: bool,
+        is_met: bool,
         invariant: Invariant,
         subject: impl Fn() -> Subject,
         expected_and_found: impl FnOnce() -> (String, String),
     ) {
-        if !holds {
+        if !is_met {
             let (expected, found) = expected_and_found();
             self.report(invariant, subject(), expected, found);
         }
