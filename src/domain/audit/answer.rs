@@ -54,7 +54,7 @@ pub fn check(
         return violation(Invariant::RowIsReadable, expected.into(), found.into());
     };
     let Some(stored) = stored else {
-        let expected = format!("{} to exist, as the answer says", name(&recorded.resource));
+        let expected = format!("{} to exist, as stated in the answer", name(&recorded.resource));
         return violation(Invariant::AnswerHasItsEffect, expected, "nothing".into());
     };
     let bill = recorded.bill.as_ref()?;

@@ -40,7 +40,7 @@ pub enum Invariant {
     JournalIsGapless,
     /// The journal adds up to the seats.
     JournalAddsUp,
-    /// A journal entry's batch is on record while such records are kept.
+    /// A journal entry's batch has a record, until such records are purged.
     JournalHasItsBatch,
     /// No version is above the schedule's own.
     VersionIsTheNewest,
@@ -52,7 +52,7 @@ pub enum Invariant {
     AnswerHasItsEffect,
     /// The prices and the total of an answer are those of the seats.
     AnswerAddsUp,
-    /// Every row is one that a version of this program can have written.
+    /// Every row can have been written by a version of this program.
     RowIsReadable,
 }
 

@@ -31,7 +31,7 @@ pub struct ScheduleFacts {
 pub struct JournalFact {
     /// The version it leads to.
     pub version: i64,
-    /// Whether its batch is on record; `None` if the record may have been purged.
+    /// Whether its batch has a record; `None` if the record may have been purged.
     pub has_batch: Option<bool>,
     /// The seats written, with their states.
     pub changes: Vec<(SeatNumber, SeatState)>,
@@ -111,7 +111,7 @@ impl ScheduleAudit {
             self.report_seat(Invariant::SeatIsSoldOnce, number, "one live sale at most", found);
         }
         if !state.names_booking(sale.booking) {
-            let expected = format!("the seat sold to {booking}, as its sale says");
+            let expected = format!("the seat sold to {booking}, as in its sale");
             let found = self.describe(state);
             self.report_seat(Invariant::BookingHasItsSeats, number, expected, found);
         }
@@ -146,7 +146,7 @@ impl ScheduleAudit {
         });
         let has_batch = entry.has_batch != Some(false);
         self.require(has_batch, Invariant::JournalHasItsBatch, subject, || {
-            ("its batch on record".to_owned(), "no such batch".to_owned())
+            ("a record of its batch".to_owned(), "no such record".to_owned())
         });
     }
 
@@ -169,7 +169,7 @@ impl ScheduleAudit {
             }
             let own = journalled(state);
             if let Some(replayed) = self.replay.state(index).filter(|replayed| *replayed != own) {
-                let expected = format!("{}, as the journal says", shown(replayed));
+                let expected = format!("{}, as in the journal", shown(replayed));
                 self.report_seat(Invariant::JournalAddsUp, number, expected, shown(own));
             }
         }

@@ -1,4 +1,4 @@
-//! Random scripts: rounds of drafts, which become commands when the existing claims are known.
+//! Random scripts: rounds of command drafts. A draft becomes a command when the existing claims are known.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::domain::claims::{BookingStatus, HoldStatus};
 use crate::domain::command::{Action, Command, Keyed, RequestKey};
 use crate::domain::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
 
-/// Seats of each schedule: few, so that customers want the same ones.
+/// Seats of each schedule: few, so that customers often request the same seats.
 pub(super) const SEATS: u32 = 4;
 
-/// From here on a draft names a claim that does not exist.
+/// The smallest `back` with which a draft names a claim that does not exist.
 const BACK_MAX: usize = 8;
 
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +113,7 @@ fn draft() -> impl Strategy<Value = ScriptDraft> {
 #[derive(Default)]
 pub(super) struct Author {
     issued: u64,
-    /// The first request of each key: what it asked and its fingerprint.
+    /// The first request of each key: its action and its fingerprint.
     requests: BTreeMap<RequestKey, (Action, String)>,
 }
 
@@ -169,8 +169,7 @@ impl Author {
         let schedule = ScheduleId(draft.schedule);
         let uuid = Uuid::from_u128(u128::from(self.issued));
         let mut action = draft.action(database, known, uuid);
-        // Keys of one schedule: a request goes to the lane of its schedule, and so does its
-        // repetition.
+        // A key belongs to one schedule: a request and its repetition go to the lane of the same schedule.
         let keyed = draft.key.map(|key| {
             let key = format!("{schedule}-{key}");
             let request = RequestKey { caller: "shop".to_owned(), key };
@@ -235,7 +234,7 @@ impl ScriptDraft {
         }
     }
 
-    /// One of the claims; none if there is none, or if the draft counts back too far.
+    /// One of the claims; `None` if there are no claims, or if `back` is [`BACK_MAX`] or more.
     fn pick<'a, T: Copy + 'a>(&self, known: impl Iterator<Item = &'a T>) -> Option<T> {
         let known: Vec<_> = known.copied().collect();
         let is_possible = self.back < BACK_MAX && !known.is_empty();
