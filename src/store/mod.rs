@@ -40,7 +40,7 @@ pub use schema::compatibility::Schema;
 use connection::connect::Connections;
 use connection::dialect::Dialect;
 use connection::errors::{self, ErrorClass};
-use connection::routing::{Routing, life_ms};
+use connection::routing::{Routing, monotonic_ms};
 use connection::session::Db;
 
 impl From<DbErr> for StoreError {
@@ -86,7 +86,7 @@ pub struct Store {
     /// For the heartbeat alone: a full pool must not make the primary seem unavailable.
     heartbeat: Connections,
     routing: Routing,
-    /// When a batch was last committed, as of `life_ms`; 0 for never.
+    /// When a batch was last committed, as of `monotonic_ms`; 0 for never.
     committed_at: AtomicU64,
     /// One connection per lane of the booking engine.
     lanes: Vec<Arc<Connections>>,
@@ -173,11 +173,11 @@ impl Store {
     #[must_use]
     pub fn has_committed_within(&self, time: Duration) -> bool {
         let at = self.committed_at.load(Ordering::Relaxed);
-        at > 0 && Duration::from_millis(life_ms().saturating_sub(at)) < time
+        at > 0 && Duration::from_millis(monotonic_ms().saturating_sub(at)) < time
     }
 
     fn record_commit(&self) {
-        self.committed_at.store(life_ms().max(1), Ordering::Relaxed);
+        self.committed_at.store(monotonic_ms().max(1), Ordering::Relaxed);
     }
 
     /// Refuses a database that may lose acknowledged commits.

@@ -36,7 +36,7 @@ const PRIMARY_SHARE: usize = 2;
 
 /// The state of routing.
 pub(crate) struct Routing {
-    /// The replica is not used before this time, in milliseconds as of [`life_ms`].
+    /// The replica is not used before this time, in milliseconds as of [`monotonic_ms`].
     backoff_until: AtomicU64,
     primary_reads: Semaphore,
     /// The database's clock minus this machine's, in milliseconds, as of the last heartbeat.
@@ -51,7 +51,7 @@ impl Default for Routing {
 }
 
 /// Milliseconds since the first call in this process.
-pub(crate) fn life_ms() -> u64 {
+pub(crate) fn monotonic_ms() -> u64 {
     static BEGAN: OnceLock<Instant> = OnceLock::new();
     u64::try_from(BEGAN.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
 }
@@ -101,7 +101,7 @@ impl Store {
         if !self.has_replica() {
             return self.read_on(&self.read, &query).await;
         }
-        let usable = life_ms() >= self.routing.backoff_until.load(Ordering::Relaxed);
+        let usable = monotonic_ms() >= self.routing.backoff_until.load(Ordering::Relaxed);
         if from == ReadFrom::Anywhere && usable {
             match self.read_on(&self.read, &query).await {
                 Err(error @ StoreError::Unavailable(_)) => {
@@ -109,7 +109,7 @@ impl Store {
                         "the read replica does not answer, reads go to the primary: {error}"
                     );
                     let backoff = u64::try_from(REPLICA_BACKOFF.as_millis()).unwrap_or(0);
-                    self.routing.backoff_until.store(life_ms() + backoff, Ordering::Relaxed);
+                    self.routing.backoff_until.store(monotonic_ms() + backoff, Ordering::Relaxed);
                 }
                 answered => return answered,
             }

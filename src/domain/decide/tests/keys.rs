@@ -60,7 +60,10 @@ fn a_refusal_is_not_recorded_and_its_key_is_decided_anew() {
     for outcome in &decision.outcomes[..2] {
         assert_eq!(*rejection(outcome), unavailable(&[("A-1-1", Booked)]));
     }
-    assert!(matches!(decision.outcomes[3], Outcome::Done(_)), "the refused request is not recorded, either");
+    assert!(
+        matches!(decision.outcomes[3], Outcome::Done(_)),
+        "the refused request is not recorded, either"
+    );
     assert_eq!(world.state(0), booked(4));
 }
 
