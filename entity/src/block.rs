@@ -6,7 +6,7 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "block")]
 pub struct Model {
-    /// Which schedule.
+    /// The schedule.
     #[sea_orm(primary_key, auto_increment = false)]
     pub schedule_id: i64,
     /// The identifier within the schedule.
@@ -14,7 +14,7 @@ pub struct Model {
     pub id: Uuid,
     /// JSON array of seat numbers, ascending; written once.
     pub seats: String,
-    /// Why, as free text.
+    /// The reason, as free text.
     pub reason: String,
     /// Whether the seats are back on sale.
     pub lifted: bool,

@@ -6,13 +6,13 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "booking_seat")]
 pub struct Model {
-    /// Which schedule.
+    /// The schedule.
     #[sea_orm(primary_key, auto_increment = false)]
     pub schedule_id: i64,
-    /// Which seat.
+    /// The seat.
     #[sea_orm(primary_key, auto_increment = false)]
     pub number: i32,
-    /// To which booking.
+    /// The booking.
     #[sea_orm(primary_key, auto_increment = false)]
     pub booking_id: Uuid,
     /// When the seat was released; epoch milliseconds.

@@ -9,7 +9,7 @@ pub struct Model {
     /// The identifier.
     #[sea_orm(primary_key)]
     pub id: i64,
-    /// Which event.
+    /// The event.
     pub event_id: i64,
     /// Epoch milliseconds.
     pub starts_at: i64,

@@ -28,7 +28,7 @@ pub struct PlanVersion {
 /// A version of a plan as it was entered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnteredPlan {
-    /// Which version of which plan.
+    /// The plan and its version.
     pub version: PlanVersion,
     /// Sentences for the author: what was read differently from how it was written.
     pub notes: Vec<String>,
@@ -109,7 +109,7 @@ impl Counts {
 pub struct Page<T> {
     /// In the list's order.
     pub items: Vec<T>,
-    /// Where the next page begins; absent on the last.
+    /// The cursor at which the next page begins; absent on the last page.
     pub next_cursor: Option<String>,
 }
 
@@ -154,7 +154,7 @@ impl<T> Page<T> {
     }
 }
 
-/// Where the seats of a new schedule come from.
+/// The seat plan of a new schedule.
 #[derive(Debug, Clone)]
 pub enum PlanSource {
     /// This plan, stored under a generated name.
@@ -163,12 +163,12 @@ pub enum PlanSource {
     Stored {
         /// The plan.
         id: String,
-        /// Which version.
+        /// The version.
         version: Option<i32>,
     },
 }
 
-/// Which bookings to list. Without a customer or a schedule no index serves the read.
+/// The bookings to list. Without a customer or a schedule, no index can be used.
 #[derive(Debug, Clone, Default)]
 pub struct BookingFilter {
     /// Only of this customer.
@@ -179,7 +179,7 @@ pub struct BookingFilter {
     pub after: Option<InHistory<BookingId>>,
 }
 
-/// Which holds to list.
+/// The holds to list.
 #[derive(Debug, Clone)]
 pub struct HoldFilter {
     /// Only of this customer.

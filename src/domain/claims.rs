@@ -34,7 +34,7 @@ pub struct HoldRow {
     pub created_at: EpochMs,
     /// When it expires, as stored; outages may extend this ([`hold_end`](super::clock::hold_end)).
     pub until: EpochMs,
-    /// The booking it became, if it did.
+    /// The booking that the hold became, if it was confirmed.
     pub booking: Option<BookingId>,
 }
 
@@ -75,7 +75,7 @@ pub struct BlockRow {
     pub id: BlockId,
     /// All seats it took out of sale, ascending.
     pub seats: Vec<SeatNumber>,
-    /// Why, as free text.
+    /// The reason, as free text.
     pub reason: String,
     /// When it was created.
     pub created_at: EpochMs,

@@ -1,4 +1,4 @@
-//! Commands: what a request asks the booking engine to do.
+//! Commands: the actions of the booking engine that requests lead to.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ impl Queued {
 pub struct Command {
     /// The schedule it acts on, which decides its lane.
     pub schedule: ScheduleId,
-    /// What to do.
+    /// The action.
     pub action: Action,
     /// The Idempotency-Key it came with, if any.
     pub keyed: Option<Keyed>,
@@ -63,7 +63,7 @@ pub struct Command {
     pub queued: Option<Queued>,
 }
 
-/// What a command does. Its seats are ascending and without repeats; the caller chooses the identifiers.
+/// The action of a command. Its seats are ascending and without repeats; the caller chooses the identifiers.
 #[derive(Debug, Clone, PartialEq, Eq, EnumDiscriminants)]
 #[strum_discriminants(
     name(CommandKind),
@@ -72,27 +72,27 @@ pub struct Command {
     strum(serialize_all = "snake_case")
 )]
 pub enum Action {
-    /// Claim seats for a while.
+    /// Claim seats for a limited time.
     Hold {
         /// The new hold.
         id: HoldId,
         /// All or none of them.
         seats: Vec<SeatNumber>,
-        /// For whom.
+        /// The customer.
         customer: CustomerId,
         /// The life of the hold; the schedule's rule if absent.
         ttl: Option<Duration>,
     },
     /// Make a hold expire `ttl` from now, never earlier than it already would.
     Extend {
-        /// Which hold.
+        /// The hold.
         hold: HoldId,
         /// The time from now; the schedule's rule if absent.
         ttl: Option<Duration>,
     },
     /// End a hold for its owner.
     Release {
-        /// Which hold.
+        /// The hold.
         hold: HoldId,
     },
     /// Sell seats.
@@ -101,12 +101,12 @@ pub enum Action {
         id: BookingId,
         /// All or none of them.
         seats: Vec<SeatNumber>,
-        /// To whom.
+        /// The customer.
         customer: CustomerId,
     },
     /// Turn a hold into a booking.
     Confirm {
-        /// Which hold.
+        /// The hold.
         hold: HoldId,
         /// The new booking.
         booking: BookingId,
@@ -115,14 +115,14 @@ pub enum Action {
     },
     /// Cancel a booking, or some of its seats.
     Cancel {
-        /// Which booking.
+        /// The booking.
         booking: BookingId,
         /// Only these of its seats; all if absent.
         seats: Option<Vec<SeatNumber>>,
     },
     /// Record that a hold has expired.
     Expire {
-        /// Which hold.
+        /// The hold.
         hold: HoldId,
     },
     /// Take seats out of sale.
@@ -131,15 +131,15 @@ pub enum Action {
         id: BlockId,
         /// All or none of them.
         seats: Vec<SeatNumber>,
-        /// Why, as free text.
+        /// The reason, as free text.
         reason: String,
     },
     /// Put a block's seats back on sale.
     Unblock {
-        /// Which block.
+        /// The block.
         block: BlockId,
     },
-    /// Look up the recorded answer of the command's key, and do nothing else.
+    /// Only look up the recorded answer of the command's key.
     Lookup,
 }
 

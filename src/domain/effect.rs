@@ -1,4 +1,4 @@
-//! What a command did, in the terms of the API but not yet rendered.
+//! The effects of commands, in the terms of the API, before they are rendered.
 
 use super::catalogue::PlanVersion;
 use super::claims::{BlockRow, BookingRow, HoldRow};
@@ -54,7 +54,7 @@ pub struct BlockView {
     pub labels: Vec<String>,
 }
 
-/// What a command did.
+/// The effect of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Seats are held.
@@ -77,7 +77,7 @@ pub enum Effect {
     Unblocked,
 }
 
-/// What an answer describes.
+/// The resource that an answer describes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resource {
     /// A hold.
@@ -135,15 +135,15 @@ pub struct RecordedAnswer {
     pub resource: Option<Resource>,
 }
 
-/// What is recorded under a key, before it is rendered.
+/// The answer to record under a key, before it is rendered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// What was done.
+    /// The effect.
     Effect(Effect),
-    /// Why nothing was done. Recorded only for requests that came through the queue, since their clients read the
-    /// answer later.
+    /// The refusal. It is recorded only for requests that came through the queue, since their clients read the answer
+    /// later.
     Rejection(Rejection),
-    /// What was recorded under another key of the same request.
+    /// The answer that was recorded under another key of the same request.
     Recorded(RecordedAnswer),
 }
 
@@ -159,7 +159,7 @@ pub struct ExecutedCommand {
 /// The outcome of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its effect.
+    /// The effect of the command.
     Done(Effect),
     /// The effect that the same key had earlier in the same batch.
     Repeated(Effect),
@@ -167,7 +167,7 @@ pub enum Outcome {
     Replayed(RecordedAnswer),
     /// A lookup found nothing under the key.
     NotRecorded,
-    /// It was refused and had no effect.
+    /// The command was refused and had no effect.
     Refused(Rejection),
 }
 
@@ -182,10 +182,10 @@ impl Outcome {
 /// The result of work that is done once per key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Once<T> {
-    /// It was done now.
+    /// The work was done now.
     Done(T),
-    /// It was done before: the answer recorded then.
+    /// The work was done before: the answer that was recorded then.
     Replayed(RecordedAnswer),
-    /// It was refused.
+    /// The work was refused.
     Refused(Rejection),
 }

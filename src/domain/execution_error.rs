@@ -1,6 +1,7 @@
 //! Errors of the services that this one depends on, as opposed to refusals.
 
-/// Why a command has no outcome. All but [`Unknown`](Self::Unknown) had no effect.
+/// The reason why a command has no outcome. With every reason except [`Unknown`](Self::Unknown), the command had no
+/// effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExecutionError {
     /// The deadline passed, or the caller cancelled the command, before it was executed.
@@ -28,7 +29,7 @@ impl ExecutionError {
     }
 }
 
-/// Why a call of the store failed. A write that timed out may still have its effect.
+/// The reason why a call of the store failed. A write that timed out may still have its effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The database is unavailable, full or too slow.

@@ -181,7 +181,7 @@ impl FromStr for HistoryId {
 /// is `5ea71ock.17`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InHistory<T> {
-    /// Which history.
+    /// The history.
     pub history: HistoryId,
     /// The version or item.
     pub at: T,

@@ -20,9 +20,9 @@ pub enum NameFault {
     /// There are too many characters.
     #[error("has {length} characters: write at most {max}")]
     TooLong {
-        /// How many there are.
+        /// The number of characters.
         length: usize,
-        /// How many there may be.
+        /// The most characters.
         max: usize,
     },
     /// A control character, such as a tab or a line end (general category Cc).

@@ -34,7 +34,7 @@ pub const LABEL_MAX: usize = 64;
 /// stays below 2^53, so every total is exact in JSON readers that read numbers as doubles (RFC 8259 §6).
 pub const PRICE_MAX: i64 = 10_000_000_000;
 
-/// How far a coordinate may be from the origin, in the units of the plan's author.
+/// The greatest distance of a coordinate from the origin, in the units of the plan's author.
 pub const COORDINATE_MAX: f64 = 1e9;
 
 /// A seat plan: the immutable layout that schedules are sold from.
@@ -65,8 +65,7 @@ pub struct Row {
 /// One seat of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlanSeat {
-    /// What is written on the seat, such as `7` or `7a`; 1 to [`LABEL_MAX`] characters. Not its
-    /// [`SeatNumber`].
+    /// The text on the seat, such as `7` or `7a`; 1 to [`LABEL_MAX`] characters. It is not the [`SeatNumber`].
     pub number: String,
     /// The public name, unique in the plan; 1 to [`LABEL_MAX`] characters.
     pub label: String,
@@ -113,7 +112,7 @@ impl SeatPlan {
     }
 
     /// Like [`SeatPlan::new`], for a reader of another format. `names` are the names of the format's fields, `locate`
-    /// turns a pointer into a location in its document, and `problems` are those that the reader has found already.
+    /// converts a pointer to a location in its document, and `problems` are those that the reader has found already.
     pub(crate) fn checked(
         sections: Vec<Section>,
         names: &FieldNames,

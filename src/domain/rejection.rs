@@ -3,7 +3,7 @@
 
 use super::ids::{BookingId, HoldId};
 
-/// Why one seat could not be taken, as in `conflicts[].reason`.
+/// The reason why one seat could not be taken, as in `conflicts[].reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, strum::AsRefStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum ConflictReason {
@@ -22,7 +22,7 @@ pub enum ConflictReason {
 pub struct Conflict {
     /// The seat's public name.
     pub label: String,
-    /// Why.
+    /// The reason.
     pub reason: ConflictReason,
     /// The hold that has the seat, if it is the requesting customer's own; holds of others are never named.
     pub hold: Option<HoldId>,
@@ -57,7 +57,7 @@ pub enum Rejection {
     SeatLimitReached {
         /// The schedule's rule.
         max: u32,
-        /// What the customer owns now, holds included.
+        /// The seats that the customer owns now, holds included.
         owned: u32,
     },
     /// The Idempotency-Key belongs to another request.

@@ -42,7 +42,7 @@ pub enum KnownAnswer {
 pub struct CustomerSeats {
     /// Seats in bookings.
     pub booked: u32,
-    /// Holds in status `held`, expired or not: uuid, written end and number of seats.
+    /// Holds in status `held`, expired or not: uuid, stored end and number of seats.
     pub holds: Vec<(Uuid, EpochMs, u32)>,
 }
 
@@ -73,7 +73,7 @@ pub struct Rows {
 /// A row of `booking_seat` in its final form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BookedSeat {
-    /// Which seat.
+    /// The seat.
     pub seat: SeatKey,
     /// Its booking.
     pub booking: Uuid,
@@ -84,7 +84,7 @@ pub struct BookedSeat {
 /// The journal row of one schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalEntry {
-    /// Which schedule.
+    /// The schedule.
     pub schedule: ScheduleId,
     /// The version these changes lead to.
     pub version: i64,
@@ -95,7 +95,7 @@ pub struct JournalEntry {
 /// An answer to record under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewAnswer {
-    /// Under which key, for which request.
+    /// The key, and the fingerprint of the request.
     pub keyed: Keyed,
     /// The answer to render and record.
     pub answer: Answer,
@@ -103,7 +103,7 @@ pub struct NewAnswer {
     pub expires_at: EpochMs,
 }
 
-/// What a batch wrote, in the final form of each row.
+/// The rows that a batch writes, each in its final form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Seats written, with their final state.

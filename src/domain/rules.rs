@@ -32,7 +32,7 @@ pub fn is_plan_id_byte(byte: u8) -> bool {
 /// The most seats in one hold or booking, unless the schedule has its own rule.
 pub const SEATS_PER_BOOKING: u32 = 10;
 
-/// The most that a schedule may allow in one hold or booking. Schedules from before this bound keep their own.
+/// The greatest `max_seats_per_booking` of a schedule. Schedules that were created before this bound may exceed it.
 pub const SEATS_PER_BOOKING_MAX: u32 = 1_000;
 
 /// The currency of a schedule that names none.
@@ -84,7 +84,7 @@ pub struct Policy {
     pub hold_ttl_max: Duration,
     /// How long after an outage a hold expires that would have expired during it.
     pub outage_grace: Duration,
-    /// How long an answer is kept under its Idempotency-Key.
+    /// How long an answer is stored under its Idempotency-Key.
     pub idempotency_ttl: Duration,
 }
 

@@ -65,7 +65,7 @@ impl From<DbErr> for StoreError {
 /// The settings of a store.
 #[derive(Clone)]
 pub struct Settings {
-    /// Which database.
+    /// The database.
     pub target: Target,
     /// Times and sizes.
     pub limits: Limits,

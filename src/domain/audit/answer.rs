@@ -8,7 +8,7 @@ use crate::domain::effect::Resource;
 
 use super::{Invariant, Subject, Violation};
 
-/// What a recorded answer states. The HTTP layer, which wrote the answer, reads it.
+/// The content of a recorded answer, decoded by the HTTP layer, which wrote the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedEffect {
     /// What the answer describes.

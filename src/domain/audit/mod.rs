@@ -16,7 +16,7 @@ use strum::{AsRefStr, VariantArray, VariantNames};
 use super::command::RequestKey;
 use super::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
 
-/// What the audit checks. The names never change, since alerts use them.
+/// The invariants that the audit checks. Their names never change, since alerts use them.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, AsRefStr, VariantArray, VariantNames,
 )]
@@ -48,7 +48,7 @@ pub enum Invariant {
     SizeLimitIsKept,
     /// No customer has more seats than the schedule allows.
     CustomerLimitIsKept,
-    /// What an answer under a key names exists.
+    /// The resource that an answer describes exists.
     AnswerHasItsEffect,
     /// The prices and the total of an answer are those of the seats.
     AnswerAddsUp,
@@ -88,9 +88,9 @@ pub enum Subject {
 /// A broken invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Which invariant.
+    /// The invariant.
     pub invariant: Invariant,
-    /// In which schedule; `None` if it belongs to none.
+    /// The schedule; `None` if the subject belongs to none.
     pub schedule: Option<ScheduleId>,
     /// The subject.
     pub subject: Subject,

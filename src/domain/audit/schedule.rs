@@ -11,7 +11,7 @@ use crate::domain::seat::{SeatRow, SeatState, status_name};
 use super::replay::{JournalledState, Replay, journalled};
 use super::{Invariant, Subject, Violation};
 
-/// What is read of a schedule before its seats.
+/// The data of a schedule that is read before its seats.
 #[derive(Debug, Clone, Copy)]
 pub struct ScheduleFacts {
     /// Its identifier.

@@ -21,7 +21,7 @@ use state::DecisionState;
 pub struct Decision {
     /// One outcome per command, in order.
     pub outcomes: Vec<Outcome>,
-    /// What to write.
+    /// The rows to write.
     pub changes: Changes,
     /// One entry per schedule whose seats were written, ascending by schedule.
     pub journal: Vec<JournalEntry>,

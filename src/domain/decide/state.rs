@@ -16,6 +16,7 @@ use crate::domain::seat::SeatState;
 
 use super::Decision;
 
+/// The rows of a batch, its changes so far, and the clock and limits of its decisions.
 pub(super) struct DecisionState {
     pub(super) now: EpochMs,
     pub(super) policy: Policy,
@@ -81,7 +82,7 @@ impl DecisionState {
         row.map_or_else(|| format!("#{}", key.1.0), |row| row.label.clone())
     }
 
-    /// The conflict that keeps `customer` from taking a seat, if there is one.
+    /// The conflict that prevents `customer` from taking a seat, if there is one.
     pub(super) fn conflict(&self, key: SeatKey, customer: Option<&CustomerId>) -> Option<Conflict> {
         let reason = self.conflict_reason(key)?;
         let hold = match reason {

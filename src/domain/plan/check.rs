@@ -27,7 +27,7 @@ pub(crate) struct FieldNames {
     pub(crate) price: &'static str,
     /// A seat's coordinates.
     pub(crate) x: &'static str,
-    /// What to do about labels that repeat or are missing.
+    /// The remedy for labels that repeat or are missing.
     pub(crate) label_remedy: &'static str,
 }
 
@@ -103,7 +103,7 @@ struct Label<'p> {
     times: usize,
 }
 
-/// Adds every problem of the sections to `problems`, until there are too many. `locate` turns a pointer into a
+/// Adds every problem of the sections to `problems`, until there are too many. `locate` converts a pointer to a
 /// location in the document that was read.
 pub(crate) fn check(
     sections: &[Section],

@@ -12,7 +12,7 @@ const QUOTED_MAX: usize = super::LABEL_MAX;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{message}", before_message(.pointer))]
 pub struct PlanError {
-    /// Where: a JSON pointer (RFC 6901) into the document, or a place in a CSV document such as
+    /// The location: a JSON pointer (RFC 6901) into the document, or a place in a CSV document such as
     /// `line 7, column 3`; empty for the whole document.
     pub pointer: String,
     /// The kind of problem, for programs; never changes.
@@ -108,7 +108,7 @@ impl Problems {
         self.is_stopped || self.found >= PROBLEMS_MAX
     }
 
-    /// `Ok` if there is no problem, else the list, never longer than [`PROBLEMS_MAX`].
+    /// Returns `Ok` if there is no problem, otherwise the list, which has at most [`PROBLEMS_MAX`] entries.
     pub(crate) fn none_or_all(self) -> Result<(), Vec<PlanError>> {
         if self.is_empty() {
             return Ok(());

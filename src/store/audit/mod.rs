@@ -49,7 +49,7 @@ const INDEX_SCANS_ONLY: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable
 /// transaction that records an answer takes longer.
 const COMMIT_GRACE_MS: i64 = 120_000;
 
-/// What to audit.
+/// The scope of an audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditScope {
     /// Every schedule and every answer.

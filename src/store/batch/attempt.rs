@@ -36,7 +36,7 @@ pub(crate) enum Attempted {
 pub(crate) struct AttemptReport {
     pub(crate) result: Result<Attempted, AttemptError>,
     pub(crate) progress: Progress,
-    /// Whether it reached a time limit: its own, or the server's for a statement or lock.
+    /// Whether the run reached a time limit: its own, or the server's for a statement or lock.
     pub(crate) timed_out: bool,
 }
 

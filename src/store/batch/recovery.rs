@@ -8,7 +8,7 @@ use crate::domain::execution_error::ExecutionError;
 use crate::store::connection::errors::answered_by_server;
 use crate::store::connection::{ErrorClass, classify};
 
-/// Why a run failed. Only [`Uncertain`](Self::Uncertain) may have had an effect.
+/// The reason why a run failed. Only with [`Uncertain`](Self::Uncertain) the run may have had an effect.
 #[derive(Debug)]
 pub(crate) enum AttemptError {
     /// The database returned an error, and nothing was committed.
@@ -38,7 +38,7 @@ pub(crate) struct RecoveryAttempts {
     pub(crate) resolved: u32,
 }
 
-/// What to do after a failed run.
+/// The action after a failed run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RecoveryAction {
     /// Run the batch again after a random pause of at most this time.

@@ -30,7 +30,7 @@ struct Part {
     uncertain: bool,
 }
 
-/// What a run decided. It is durable as a whole or not at all.
+/// The decision of a run. It is durable as a whole or not at all.
 struct DecidedRun {
     indexes: Vec<usize>,
     decision: Decision,

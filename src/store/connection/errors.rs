@@ -2,7 +2,8 @@
 
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
-/// What a batch can do about a database error. Sources: PostgreSQL manual appendix A, SQLite result codes.
+/// The classes of database errors, by what a batch can do about them. Sources: PostgreSQL manual appendix A, SQLite
+/// result codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorClass {
     /// Another transaction was first (serialization failure, deadlock, busy file): run the batch again.
@@ -116,7 +117,7 @@ pub(crate) fn lost_connection(error: &DbErr) -> bool {
     }
 }
 
-/// Whether the server ended a statement because of a limit of time: `lock_timeout`, `statement_timeout` or
+/// Whether the server ended a statement because of a time limit: `lock_timeout`, `statement_timeout` or
 /// `idle_in_transaction_session_timeout`.
 pub(crate) fn timed_out(error: &DbErr) -> bool {
     let code = database_error(error).and_then(sqlx::error::DatabaseError::code);

@@ -19,7 +19,7 @@ use crate::store::connection::session::Db;
 /// A replica whose newest heartbeat is older than this is behind. Heartbeats are written each second.
 pub const REPLICA_BEHIND: Duration = Duration::from_millis(2_500);
 
-/// Which database to read from.
+/// The database to read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadFrom {
     /// The replica, if there is one and it works.

@@ -24,7 +24,7 @@ const GAP_MS: i64 = 3_000;
 /// even if the heartbeats themselves have to wait (SQLite's one write lock is not fair).
 const OVERDUE_MS: i64 = 1_500;
 
-/// What a batch reads besides its rows.
+/// The data that a batch reads in addition to its rows.
 pub(crate) struct BatchContext {
     pub(crate) now: EpochMs,
     pub(crate) committed_attempt: Option<i16>,

@@ -23,7 +23,7 @@ use crate::store::{ReadFrom, Store};
 /// The hold that has a seat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Which hold.
+    /// The hold.
     pub hold: HoldId,
     /// The customer of the hold.
     pub customer: CustomerId,

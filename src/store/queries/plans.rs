@@ -22,7 +22,7 @@ use crate::store::connection::{DbResult, HISTORY, Session, Transaction, lineage,
 /// A stored plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredPlan {
-    /// Which version of which plan.
+    /// The plan and its version.
     pub version: PlanVersion,
     /// The layout.
     pub plan: SeatPlan,

@@ -195,13 +195,13 @@ fn lookup() -> Command {
     command(Action::Lookup)
 }
 
-/// The same command with an Idempotency-Key, for the request that `fingerprint` stands for.
+/// The same command with an Idempotency-Key. `fingerprint` identifies its request.
 fn keyed(key: &str, fingerprint: &str, command: Command) -> Command {
     let request = RequestKey { caller: "shop".to_owned(), key: key.to_owned() };
     Command { keyed: Some(Keyed { request, fingerprint: fingerprint.to_owned() }), ..command }
 }
 
-/// The same command as it comes through the queue, to be executed before `seconds` of the world.
+/// The same command as a request of the queue, with its deadline in seconds of the world's time.
 fn queued(request: u128, seconds: i64, command: Command) -> Command {
     let id = RequestId { schedule: command.schedule, uuid: Uuid::from_u128(request) };
     Command { queued: Some(Queued { id, not_after: at(seconds) }), ..command }
