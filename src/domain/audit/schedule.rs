@@ -37,8 +37,8 @@ pub struct JournalFact {
     pub changes: Vec<(SeatNumber, SeatState)>,
 }
 
-/// The audit of one schedule in progress. Add the seats first, then everything else in any order, then
-/// call [`finish`](Self::finish).
+/// A running audit of one schedule. Add the seats first, then the other rows in any order, then call
+/// [`finish`](Self::finish).
 pub struct ScheduleAudit {
     pub(super) facts: ScheduleFacts,
     pub(super) seats: Vec<Seat>,

@@ -281,8 +281,9 @@ mod tests {
         let mut options = ConnectOptions::new("sqlite::memory:");
         options.max_connections(1);
         let db = connect(options).await.unwrap();
-        let places: Vec<String> = (1..=parameters).map(|number| format!("${number}")).collect();
-        let sql = format!("SELECT {}", places.join(", "));
+        let placeholders: Vec<String> =
+            (1..=parameters).map(|number| format!("${number}")).collect();
+        let sql = format!("SELECT {}", placeholders.join(", "));
         let values = vec![Value::from(1); parameters];
         db.query_one_raw(Dialect::Sqlite.statement(sql, values)).await.unwrap();
     }

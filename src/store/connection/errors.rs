@@ -8,7 +8,7 @@ use sea_orm::{DbErr, RuntimeErr, sqlx};
 pub(crate) enum ErrorClass {
     /// Another transaction was first (serialization failure, deadlock, busy file): run the batch again.
     Retry,
-    /// A unique index refused a row that another transaction has written meanwhile.
+    /// A unique index refused a row, since another transaction has written a row with the same key.
     Unique,
     /// A value cannot be stored: bisect the batch until its command is found.
     Data,

@@ -170,7 +170,7 @@ impl Store {
             let due = answers.into_iter().filter(|(_, (_, from))| *from <= now);
             let records = due.map(|(request, (answer, _))| record(request, answer, now.plus(ttl)));
             insert(&session, now, &records.collect::<Vec<_>>()).await?;
-            // A key that was not written has an answer that another transaction recorded meanwhile.
+            // A key that was not written has an answer that another transaction has recorded.
             let found = find(&session, now, &keys).await?;
             session.connection.commit().await?;
             let recorded = found.into_iter().filter_map(|(key, (_, answer))| match answer {

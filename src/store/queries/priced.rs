@@ -45,7 +45,7 @@ impl Priced {
         Ok(Self { seats, currencies: currencies.collect() })
     }
 
-    /// Splits the seats of a list and keeps their order. The first part has the seats for which `owned` is true,
+    /// Splits the seats of a list into two lists in the same order. The first has the seats for which `owned` is true,
     /// given the booking that the seat belongs to now.
     pub(crate) fn split(
         &self,

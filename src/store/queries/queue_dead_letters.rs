@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::store::Store;
 use crate::store::connection::{Commit, DbResult, RowSet};
-use crate::store::queries::queue::{StoredMessage, append, message, part};
+use crate::store::queries::queue::{StoredMessage, append, message, partition_column};
 
 /// A dead letter in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +49,12 @@ impl Store {
             );
             let body = STANDARD.encode(&message.body);
             let (id, reason) = (storable(&message.id), storable(&reason));
-            let values =
-                vec![id.into(), part(message.partition).into(), body.into(), reason.into()];
+            let values = vec![
+                id.into(),
+                partition_column(message.partition).into(),
+                body.into(),
+                reason.into(),
+            ];
             db.execute(sql, values).await.map(drop)
         })
         .await

@@ -41,10 +41,11 @@ pub(super) struct ScriptDraft {
     seats: Vec<SeatNumber>,
     customer: CustomerId,
     seconds: Option<u64>,
-    /// Which claim it names, counted back from the last, modulo their number; none from `BACK_MAX` on.
+    /// The claim that the draft names, counted back from the last claim, modulo their number. From [`BACK_MAX`] on, the
+    /// draft names a claim that does not exist.
     back: usize,
     key: Option<u8>,
-    /// Whether it repeats the first request of its key, if there was one.
+    /// Whether the draft repeats the first request of its key, if there was one.
     repeats: bool,
     /// Whether the optional part of the command is given.
     in_full: bool,
@@ -241,7 +242,7 @@ impl ScriptDraft {
         is_possible.then(|| known[known.len() - 1 - self.back % known.len()])
     }
 
-    /// Those of the draft's seats that belong to the booking; all of the draft's seats if none does.
+    /// The seats of the draft that belong to the booking, or all seats of the draft if none of them does.
     fn some_seats(&self, database: &ModelDatabase, booking: BookingId) -> Vec<SeatNumber> {
         let sold = database.bookings.get(&booking).map_or(&[] as &[SeatNumber], |row| &row.seats);
         let both: Vec<_> = self.seats.iter().filter(|seat| sold.contains(seat)).copied().collect();
