@@ -9,13 +9,13 @@ pub struct Model {
     /// The batch.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Which run of it.
+    /// The number of the run that was committed, from 0.
     pub attempt: i16,
     /// Epoch milliseconds.
     pub at: i64,
 }
 
-/// The batch and the queries join by key; no relation is walked.
+/// Empty: batches and queries join tables by their keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

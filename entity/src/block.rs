@@ -6,15 +6,15 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "block")]
 pub struct Model {
-    /// Which schedule.
+    /// The schedule.
     #[sea_orm(primary_key, auto_increment = false)]
     pub schedule_id: i64,
-    /// The identifier within it.
+    /// The identifier within the schedule.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     /// JSON array of seat numbers, ascending; written once.
     pub seats: String,
-    /// Why.
+    /// The reason, as free text.
     pub reason: String,
     /// Whether the seats are back on sale.
     pub lifted: bool,
@@ -22,7 +22,7 @@ pub struct Model {
     pub created_at: i64,
 }
 
-/// The batch and the queries join by key; no relation is walked.
+/// Empty: batches and queries join tables by their keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -6,29 +6,29 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "booking")]
 pub struct Model {
-    /// Which schedule.
+    /// The schedule.
     #[sea_orm(primary_key, auto_increment = false)]
     pub schedule_id: i64,
-    /// The identifier within it.
+    /// The identifier within the schedule.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Whose it is.
+    /// The customer.
     pub customer_id: String,
     /// JSON array of seat numbers, ascending; written once.
     pub seats: String,
-    /// How many are still its own.
+    /// How many seats the booking still owns.
     pub live_seats: i32,
     /// 0 confirmed, 1 cancelled.
     pub status: i16,
-    /// The hold it came from.
+    /// The hold that became this booking, if there was one.
     pub hold_id: Option<Uuid>,
     /// Epoch milliseconds.
     pub created_at: i64,
-    /// Epoch milliseconds.
+    /// When the last seat was cancelled; epoch milliseconds.
     pub cancelled_at: Option<i64>,
 }
 
-/// The batch and the queries join by key; no relation is walked.
+/// Empty: batches and queries join tables by their keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -1,25 +1,25 @@
-//! `booking_seat`: a seat's sale. At most one row of a seat is live: the last guard against selling it twice.
+//! `booking_seat`: the sale of a seat. At most one row of a seat is live: the last guard against a double sale.
 
 use sea_orm::entity::prelude::*;
 
-/// A seat's sale. At most one row of a seat is live: the last guard against selling it twice.
+/// The sale of a seat. At most one row of a seat is live: the last guard against a double sale.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "booking_seat")]
 pub struct Model {
-    /// Which schedule.
+    /// The schedule.
     #[sea_orm(primary_key, auto_increment = false)]
     pub schedule_id: i64,
-    /// Which seat.
+    /// The seat.
     #[sea_orm(primary_key, auto_increment = false)]
     pub number: i32,
-    /// To which booking.
+    /// The booking.
     #[sea_orm(primary_key, auto_increment = false)]
     pub booking_id: Uuid,
-    /// When it was given back; epoch milliseconds.
+    /// When the seat was released; epoch milliseconds.
     pub released_at: Option<i64>,
 }
 
-/// The batch and the queries join by key; no relation is walked.
+/// Empty: batches and queries join tables by their keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -15,7 +15,7 @@ pub struct Model {
     pub created_at: i64,
 }
 
-/// The batch and the queries join by key; no relation is walked.
+/// Empty: batches and queries join tables by their keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -6,29 +6,29 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "hold")]
 pub struct Model {
-    /// Which schedule.
+    /// The schedule.
     #[sea_orm(primary_key, auto_increment = false)]
     pub schedule_id: i64,
-    /// The identifier within it.
+    /// The identifier within the schedule.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Whose it is.
+    /// The customer.
     pub customer_id: String,
     /// JSON array of seat numbers, ascending; written once.
     pub seats: String,
-    /// How many.
+    /// The number of seats.
     pub seat_count: i32,
     /// 0 held, 1 confirmed, 2 released, 3 expired.
     pub status: i16,
     /// Epoch milliseconds.
     pub created_at: i64,
-    /// The written end; epoch milliseconds.
+    /// When the hold expires, without outages; epoch milliseconds.
     pub held_until: i64,
-    /// The booking it became.
+    /// The booking that the hold became, if it was confirmed.
     pub booking_id: Option<Uuid>,
 }
 
-/// The batch and the queries join by key; no relation is walked.
+/// Empty: batches and queries join tables by their keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

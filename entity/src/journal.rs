@@ -6,10 +6,10 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "journal")]
 pub struct Model {
-    /// Which schedule.
+    /// The schedule.
     #[sea_orm(primary_key, auto_increment = false)]
     pub schedule_id: i64,
-    /// The version these changes lead to.
+    /// The version that these changes lead to.
     #[sea_orm(primary_key, auto_increment = false)]
     pub version: i64,
     /// The batch that made them.
@@ -20,7 +20,7 @@ pub struct Model {
     pub changes: String,
 }
 
-/// The batch and the queries join by key; no relation is walked.
+/// Empty: batches and queries join tables by their keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -1,8 +1,8 @@
-//! `outage`: a stretch of time in which no replica could write.
+//! `outage`: a period in which no replica could write.
 
 use sea_orm::entity::prelude::*;
 
-/// A stretch of time in which no replica could write.
+/// A period in which no replica could write.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "outage")]
 pub struct Model {
@@ -13,7 +13,7 @@ pub struct Model {
     pub ended_at: i64,
 }
 
-/// The batch and the queries join by key; no relation is walked.
+/// Empty: batches and queries join tables by their keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

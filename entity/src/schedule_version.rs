@@ -6,14 +6,14 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "schedule_version")]
 pub struct Model {
-    /// Which schedule.
+    /// The schedule.
     #[sea_orm(primary_key, auto_increment = false)]
     pub schedule_id: i64,
     /// Grows by one with every batch that writes a seat.
     pub version: i64,
 }
 
-/// The batch and the queries join by key; no relation is walked.
+/// Empty: batches and queries join tables by their keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -6,7 +6,7 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "seat")]
 pub struct Model {
-    /// Which schedule.
+    /// The schedule.
     #[sea_orm(primary_key, auto_increment = false)]
     pub schedule_id: i64,
     /// Index in the plan, from 0.
@@ -18,17 +18,17 @@ pub struct Model {
     pub price: i64,
     /// 0 available, 1 held, 2 booked, 3 blocked.
     pub state: i16,
-    /// While held.
+    /// The hold, while the seat is held.
     pub hold_id: Option<Uuid>,
-    /// While held; epoch milliseconds.
+    /// When the hold expires, while the seat is held; epoch milliseconds.
     pub held_until: Option<i64>,
-    /// While booked.
+    /// The booking, while the seat is booked.
     pub booking_id: Option<Uuid>,
-    /// While blocked.
+    /// The block, while the seat is blocked.
     pub block_id: Option<Uuid>,
 }
 
-/// The batch and the queries join by key; no relation is walked.
+/// Empty: batches and queries join tables by their keys.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

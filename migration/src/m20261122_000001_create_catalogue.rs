@@ -1,4 +1,4 @@
-//! Events, seat plans and schedules: what a box office writes.
+//! Events, seat plans and schedules: the tables that the admin API writes.
 
 use crate::Step;
 

@@ -1,8 +1,8 @@
-//! Seats, claims and the journal: what the booking transaction writes.
+//! Seats, claims and the journal: the tables that the booking transaction writes.
 //!
-//! None of these tables has a foreign key. PostgreSQL checks one with a plan that it caches per connection;
-//! cached while the table was empty, that plan scans the growing table (48 ms per 86 rows, measured). The
-//! batch writes the rows of several tables together or not at all, which is what a key would check.
+//! None of these tables has a foreign key. PostgreSQL checks a foreign key with a query plan that it caches per
+//! connection. A plan that was cached while the table was empty scans the growing table (48 ms per 86 rows, measured).
+//! A foreign key is not needed: the batch writes the rows of all tables together or not at all.
 
 use crate::Step;
 
@@ -52,9 +52,9 @@ const UP: &[&str] = &[
         body TEXT NOT NULL, expires_at BIGINT NOT NULL, PRIMARY KEY (caller, key)) {keyed}",
     "CREATE INDEX idempotency_due ON idempotency (expires_at)",
     "CREATE TABLE heartbeat (id {small} NOT NULL PRIMARY KEY, beat_at BIGINT NOT NULL)",
-    // Zero: no heartbeat yet, so the time before the first one is no outage.
+    // Zero means that there was no heartbeat yet. So the time before the first heartbeat is not an outage.
     "INSERT INTO heartbeat (id, beat_at) VALUES (1, 0)",
-    // Which history of PostgreSQL the versions belong to; empty until the first writer.
+    // The cluster and timeline of PostgreSQL that the versions belong to; empty before the first writer connects.
     "CREATE TABLE lineage (
         id {small} NOT NULL PRIMARY KEY, system_id TEXT NOT NULL, timeline BIGINT NOT NULL)",
     "INSERT INTO lineage (id, system_id, timeline) VALUES (1, '', 0)",

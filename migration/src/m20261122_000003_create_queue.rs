@@ -5,8 +5,8 @@ use crate::Step;
 pub(crate) const STEP: Step = Step { name: "m20261122_000003_create_queue", up: UP, down: DOWN };
 
 const UP: &[&str] = &[
-    // Its row has the newest number. A publisher holds the row until COMMIT, so a smaller number never becomes
-    // visible after a greater one, as it would with a sequence.
+    // The one row has the newest number. A publisher locks the row until COMMIT. So a smaller number never becomes
+    // visible after a greater one, which could happen with a sequence.
     "CREATE TABLE queue_counter (
         id {small} NOT NULL PRIMARY KEY, last BIGINT NOT NULL, waiting BIGINT NOT NULL) {keyed,hottest}",
     "INSERT INTO queue_counter (id, last, waiting) VALUES (1, 0, 0)",

@@ -1,5 +1,5 @@
-//! Distinguishes a database that was restored on its own server from the one that was lost: by the identifier of a
-//! table, which PostgreSQL assigns anew.
+//! Adds the identifier of a table, by which a database that was restored on its own server is distinguished from the
+//! lost one: PostgreSQL assigns a new identifier to each table that is restored.
 
 use crate::Step;
 

@@ -1,11 +1,11 @@
 //! The indexes by which a batch counts the live seats of the customers that a schedule limits.
 //!
-//! Their keys are expressions, and the statements that count compare the same expressions. So no other
-//! index can answer those statements. With plain columns PostgreSQL may choose the primary key, by schedule
-//! alone, from what it knew about a table when that was small; the cached plan then reads all bookings of the
-//! schedule for each customer (135 × 1,795 rows, measured). SQLite chose so for holds on every table. The
-//! condition on a hold's status is an expression, too: PostgreSQL may read through all of an index whose own
-//! condition follows from the statement's, such as `hold_due`.
+//! Their keys are expressions, and the statements that count compare the same expressions. So the database cannot use
+//! another index for those statements. With plain columns PostgreSQL may choose the primary key, by schedule alone,
+//! from the statistics of the time when the table was small. The cached plan then reads all bookings of the schedule
+//! for each customer (135 × 1,795 rows, measured). SQLite chose the primary key for holds on every table. The condition
+//! on a hold's status is an expression, too: otherwise PostgreSQL may read the whole of an index whose condition
+//! follows from that of the statement, such as `hold_due`.
 
 use sea_orm_migration::prelude::*;
 
@@ -14,7 +14,7 @@ pub(crate) struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    /// PostgreSQL creates an index beside writers only outside of a transaction.
+    /// PostgreSQL can create an index without blocking writers only outside of a transaction.
     fn use_transaction(&self) -> Option<bool> {
         Some(false)
     }

@@ -1,4 +1,5 @@
-//! The short name of the history that the database is writing, random: tags, ids of events and cursors carry it.
+//! The short, random name of the history that the database is writing. Entity tags, ids of stream events and cursors
+//! contain it.
 
 use crate::Step;
 

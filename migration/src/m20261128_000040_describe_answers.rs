@@ -1,6 +1,6 @@
-//! What a recorded answer describes: the kind of the resource and its id, so that they need not be read from the
-//! body. Empty in rows of older releases. An older release that replaces an expired row changes `expires_at` only:
-//! `described_until` repeats it as it was when the description was written.
+//! The resource that a recorded answer describes: its kind and its id, so that they need not be read from the body. The
+//! columns are null in rows of older releases. An older release that replaces an expired answer does not change them:
+//! `described_until` is the `expires_at` of the answer that they describe.
 
 use crate::Step;
 

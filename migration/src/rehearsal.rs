@@ -1,4 +1,4 @@
-//! Steps of releases that do not exist, for the test of a rolling update; only in programs built for tests.
+//! Steps of fictitious later releases, for the test of a rolling update. Only programs built for tests have them.
 
 use sea_orm_migration::prelude::*;
 
@@ -10,7 +10,7 @@ pub fn steps() -> Vec<Box<dyn MigrationTrait>> {
     vec![Box::new(EXPAND), Box::new(CONTRACT)]
 }
 
-/// As a real step would: columns that may be empty or have a default, on tables that are being written, a
+/// Adds what a real step may add: columns that are nullable or have a default, to tables that are being written, a
 /// table and an index.
 const EXPAND: Step = Step {
     name: "m99990101_000001_add_gifts",
@@ -31,7 +31,7 @@ const EXPAND: Step = Step {
     ],
 };
 
-/// Removes what only programs without the step before need.
+/// Removes a column that only programs without the previous step need.
 const CONTRACT: Step = Step {
     name: "m99990102_000001_drop_cancelled_at_needs_99990101_000001",
     up: &["ALTER TABLE booking DROP COLUMN cancelled_at"],

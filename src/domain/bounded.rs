@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 
-/// A list of at most `MAX` items. Reading a longer one stops at the first item too many, which bounds the memory
-/// that a document takes.
+/// A list of at most `MAX` items. Deserialising a longer list fails at the first item above the limit, which bounds
+/// the memory for a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AtMost<T, const MAX: usize>(pub Vec<T>);
 
@@ -21,7 +21,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for AtMost<T, 
     }
 }
 
-/// Reads a list whose items weigh at most `max` together.
+/// Deserialises a list. The sum of the weights of its items is at most `max`.
 pub(crate) struct Weighed<T> {
     /// The weight of an item.
     pub(crate) weight: fn(&T) -> usize,

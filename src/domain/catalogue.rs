@@ -12,7 +12,7 @@ pub struct Event {
     pub id: EventId,
     /// Its name, 1 to 200 characters.
     pub name: String,
-    /// When it was entered.
+    /// When it was created.
     pub created_at: EpochMs,
 }
 
@@ -28,9 +28,9 @@ pub struct PlanVersion {
 /// A version of a plan as it was entered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnteredPlan {
-    /// Which version of which plan.
+    /// The plan and its version.
     pub version: PlanVersion,
-    /// What was read in another way than it was written.
+    /// Sentences for the author: what was read differently from how it was written.
     pub notes: Vec<String>,
 }
 
@@ -49,11 +49,11 @@ pub struct Schedule {
     pub plan: PlanVersion,
     /// How many seats it has.
     pub seats: u32,
-    /// When it was entered.
+    /// When it was created.
     pub created_at: EpochMs,
 }
 
-/// A schedule to be entered.
+/// A schedule to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSchedule {
     /// The show.
@@ -87,7 +87,7 @@ impl Counts {
         })
     }
 
-    /// Records that a seat has changed its state, given the codes.
+    /// Updates the counts after a seat has changed its state, given the codes of the states.
     pub fn moved(&mut self, from: u8, to: u8) {
         let from = self.of_code(from);
         *from = from.saturating_sub(1);
@@ -109,13 +109,13 @@ impl Counts {
 pub struct Page<T> {
     /// In the list's order.
     pub items: Vec<T>,
-    /// Where the next page begins; absent on the last.
+    /// The cursor at which the next page begins; absent on the last page.
     pub next_cursor: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// A page of at most `limit` rows. The caller has read `limit + 1`, to find out whether more follow. The
-    /// cursor is the `id` of the last item, in the history that it was read in.
+    /// A page of at most `limit` rows. The caller has read `limit + 1` rows, to find out whether more follow. The
+    /// cursor is the `id` of the last item, in the history that the rows were read in.
     #[must_use]
     pub fn of<I: std::fmt::Display>(
         history: HistoryId,
@@ -131,7 +131,7 @@ impl<T> Page<T> {
     }
 }
 
-/// The most seats in the claims of one page, unless the first claim alone has more.
+/// The most seats in the claims of one page. The first claim is on the page even if it alone has more.
 pub const PAGE_SEATS_MAX: usize = 50_000;
 
 impl<T> Page<T> {
@@ -154,7 +154,7 @@ impl<T> Page<T> {
     }
 }
 
-/// Where the seats of a new schedule come from.
+/// The seat plan of a new schedule.
 #[derive(Debug, Clone)]
 pub enum PlanSource {
     /// This plan, stored under a generated name.
@@ -163,12 +163,12 @@ pub enum PlanSource {
     Stored {
         /// The plan.
         id: String,
-        /// Which version.
+        /// The version.
         version: Option<i32>,
     },
 }
 
-/// Which bookings to list. Without a customer or a schedule no index serves the read.
+/// The bookings to list. Without a customer or a schedule, no index can be used.
 #[derive(Debug, Clone, Default)]
 pub struct BookingFilter {
     /// Only of this customer.
@@ -179,7 +179,7 @@ pub struct BookingFilter {
     pub after: Option<InHistory<BookingId>>,
 }
 
-/// Which holds to list.
+/// The holds to list.
 #[derive(Debug, Clone)]
 pub struct HoldFilter {
     /// Only of this customer.

@@ -1,12 +1,12 @@
 //! The rows of claims: holds, bookings and blocks.
 //!
-//! A claim's seat list is written once, at its creation. It still owns those seats that name it: a command locks
-//! the whole list and acts only on them.
+//! A claim's seat list is written once, when the claim is created. The claim still owns the seats whose state names
+//! it. A command locks the whole list and changes only the seats that the claim still owns.
 
 use super::clock::EpochMs;
 use super::ids::{BlockId, BookingId, CustomerId, HoldId, SeatNumber};
 
-/// The status of a hold. It ends once.
+/// The status of a hold. A hold ends once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldStatus {
     /// Active, or expired and not yet swept.
@@ -30,20 +30,20 @@ pub struct HoldRow {
     pub seats: Vec<SeatNumber>,
     /// Its status.
     pub status: HoldStatus,
-    /// When it was granted; its longest life is counted from here.
+    /// When it was granted; its longest life begins here.
     pub created_at: EpochMs,
-    /// When it expires, as written; outages may move this ([`hold_end`](super::clock::hold_end)).
+    /// When it expires, as stored; outages may extend this ([`hold_end`](super::clock::hold_end)).
     pub until: EpochMs,
-    /// The booking it became, if it did.
+    /// The booking that the hold became, if it was confirmed.
     pub booking: Option<BookingId>,
 }
 
 /// The status of a booking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BookingStatus {
-    /// At least one of its seats is still its own.
+    /// It still owns at least one seat.
     Confirmed,
-    /// Every seat was given back.
+    /// Every seat was cancelled.
     Cancelled,
 }
 
@@ -56,7 +56,7 @@ pub struct BookingRow {
     pub customer: CustomerId,
     /// All seats it was sold, ascending.
     pub seats: Vec<SeatNumber>,
-    /// How many of them are still its own.
+    /// How many seats it still owns.
     pub live_seats: u32,
     /// Its status.
     pub status: BookingStatus,
@@ -64,7 +64,7 @@ pub struct BookingRow {
     pub hold: Option<HoldId>,
     /// When it was sold.
     pub created_at: EpochMs,
-    /// When its last seat was given back.
+    /// When its last seat was cancelled.
     pub cancelled_at: Option<EpochMs>,
 }
 
@@ -75,9 +75,9 @@ pub struct BlockRow {
     pub id: BlockId,
     /// All seats it took out of sale, ascending.
     pub seats: Vec<SeatNumber>,
-    /// Why, as free text.
+    /// The reason, as free text.
     pub reason: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: EpochMs,
     /// Whether it was lifted.
     pub lifted: bool,

@@ -1,4 +1,4 @@
-//! Commands: what a request asks the booking engine to do.
+//! Commands: the actions of the booking engine that requests lead to.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use strum::{AsRefStr, EnumDiscriminants, VariantNames};
 use super::clock::EpochMs;
 use super::ids::{BlockId, BookingId, CustomerId, HoldId, RequestId, ScheduleId, SeatNumber};
 
-/// Who calls, and by which Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07).
+/// A caller and its Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestKey {
     /// The caller the key belongs to; callers do not share keys.
@@ -16,7 +16,7 @@ pub struct RequestKey {
     pub key: String,
 }
 
-/// A request that may be repeated: its key, and the fingerprint that repetitions must have.
+/// A request that may be repeated: its key, and the fingerprint that each repetition must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keyed {
     /// Caller and key.
@@ -25,12 +25,13 @@ pub struct Keyed {
     pub fingerprint: String,
 }
 
-/// The part of a command that came through the admission queue, which may deliver it again.
+/// The additional part of a command that came through the admission queue. The queue may deliver a request again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queued {
-    /// The request. Its outcome, effect or refusal, is recorded under this id, and a second delivery gets it.
+    /// The id of the request. The outcome, effect or refusal, is recorded under this id, and a second delivery gets
+    /// the recorded outcome.
     pub id: RequestId,
-    /// The deadline: from then on it is not executed.
+    /// The deadline: from this time on the request is not executed.
     pub not_after: EpochMs,
 }
 
@@ -51,18 +52,18 @@ impl Queued {
 pub struct Command {
     /// The schedule it acts on, which decides its lane.
     pub schedule: ScheduleId,
-    /// What to do.
+    /// The action.
     pub action: Action,
     /// The Idempotency-Key it came with, if any.
     pub keyed: Option<Keyed>,
-    /// Whether its seats are locked outside the database. If two locked commands of one batch want the same
-    /// seat, the locks have failed.
+    /// Whether its seats are locked outside the database. If two locked commands of one batch name the same seat, the
+    /// locks have failed.
     pub locked: bool,
-    /// Its request in the admission queue, if it came through that.
+    /// Its request in the admission queue, if it came through the queue.
     pub queued: Option<Queued>,
 }
 
-/// What a command does. Its seats are ascending and without repeats; the caller chooses the identifiers.
+/// The action of a command. Its seats are ascending and without repeats; the caller chooses the identifiers.
 #[derive(Debug, Clone, PartialEq, Eq, EnumDiscriminants)]
 #[strum_discriminants(
     name(CommandKind),
@@ -71,27 +72,27 @@ pub struct Command {
     strum(serialize_all = "snake_case")
 )]
 pub enum Action {
-    /// Claim seats for a while.
+    /// Claim seats for a limited time.
     Hold {
         /// The new hold.
         id: HoldId,
         /// All or none of them.
         seats: Vec<SeatNumber>,
-        /// For whom.
+        /// The customer.
         customer: CustomerId,
-        /// How long; the schedule's rule if absent.
+        /// The life of the hold; the schedule's rule if absent.
         ttl: Option<Duration>,
     },
     /// Make a hold expire `ttl` from now, never earlier than it already would.
     Extend {
-        /// Which hold.
+        /// The hold.
         hold: HoldId,
-        /// From now; the schedule's rule if absent.
+        /// The time from now; the schedule's rule if absent.
         ttl: Option<Duration>,
     },
     /// End a hold for its owner.
     Release {
-        /// Which hold.
+        /// The hold.
         hold: HoldId,
     },
     /// Sell seats.
@@ -100,28 +101,28 @@ pub enum Action {
         id: BookingId,
         /// All or none of them.
         seats: Vec<SeatNumber>,
-        /// To whom.
+        /// The customer.
         customer: CustomerId,
     },
     /// Turn a hold into a booking.
     Confirm {
-        /// Which hold.
+        /// The hold.
         hold: HoldId,
         /// The new booking.
         booking: BookingId,
         /// Must be the hold's own customer, if given.
         customer: Option<CustomerId>,
     },
-    /// Give a booking back.
+    /// Cancel a booking, or some of its seats.
     Cancel {
-        /// Which booking.
+        /// The booking.
         booking: BookingId,
         /// Only these of its seats; all if absent.
         seats: Option<Vec<SeatNumber>>,
     },
     /// Record that a hold has expired.
     Expire {
-        /// Which hold.
+        /// The hold.
         hold: HoldId,
     },
     /// Take seats out of sale.
@@ -130,15 +131,15 @@ pub enum Action {
         id: BlockId,
         /// All or none of them.
         seats: Vec<SeatNumber>,
-        /// Why, as free text.
+        /// The reason, as free text.
         reason: String,
     },
     /// Put a block's seats back on sale.
     Unblock {
-        /// Which block.
+        /// The block.
         block: BlockId,
     },
-    /// Look up the recorded answer of the command's key, and do nothing else.
+    /// Only look up the recorded answer of the command's key.
     Lookup,
 }
 
@@ -164,7 +165,7 @@ impl Action {
         }
     }
 
-    /// Whether its success frees seats that a caller gave back.
+    /// Whether the command frees seats at the request of a caller.
     #[must_use]
     pub fn gives_back(&self) -> bool {
         matches!(self, Self::Release { .. } | Self::Cancel { .. } | Self::Unblock { .. })

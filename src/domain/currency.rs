@@ -14,7 +14,7 @@ const CODES: &str = "\
     SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX \
     USD USN UYI UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG";
 
-/// The message for a text that is no such code.
+/// The message for a text that is not the code of a currency.
 pub const REMEDY: &str =
     "must be the code of a currency in ISO 4217: three capital letters like EUR";
 

@@ -1,4 +1,4 @@
-//! What a command did, in the terms of the API but not yet rendered.
+//! The effects of commands, in the terms of the API, before they are rendered.
 
 use super::catalogue::PlanVersion;
 use super::claims::{BlockRow, BookingRow, HoldRow};
@@ -37,9 +37,9 @@ pub struct HoldView {
 pub struct BookingView {
     /// Its row after the command.
     pub row: BookingRow,
-    /// The seats that are still its own, in plan order.
+    /// The seats that the booking still owns, in plan order.
     pub seats: Vec<PricedSeat>,
-    /// The seats that were given back, in plan order.
+    /// The seats that were cancelled, in plan order.
     pub cancelled_seats: Vec<PricedSeat>,
     /// ISO 4217 code.
     pub currency: String,
@@ -54,22 +54,22 @@ pub struct BlockView {
     pub labels: Vec<String>,
 }
 
-/// What a command did.
+/// The effect of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Seats are held.
     Held(HoldView),
-    /// The hold lives longer, or as long as before.
+    /// The hold expires later, or at the same time as before.
     Extended(HoldView),
-    /// The hold is over and its seats are free; also if that was so before.
+    /// The hold is released and its seats are free; also if it was released before.
     Released(HoldRow),
     /// Seats are sold.
     Booked(BookingView),
     /// The hold is a booking; also if it was one before.
     Confirmed(BookingView),
-    /// The seats asked for do not belong to the booking any more; also if they did not before.
+    /// The given seats do not belong to the booking any more; also if they were cancelled before.
     Cancelled(BookingView),
-    /// The answer to the sweep: the hold was ended by time, or needed no ending.
+    /// The answer to the sweep: the hold was marked as expired, or did not have to be marked.
     Expired,
     /// Seats are out of sale.
     Blocked(BlockView),
@@ -77,7 +77,7 @@ pub enum Effect {
     Unblocked,
 }
 
-/// What an answer describes.
+/// The resource that an answer describes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resource {
     /// A hold.
@@ -131,18 +131,19 @@ pub struct RecordedAnswer {
     pub status: u16,
     /// The body as it was sent; empty for 204.
     pub body: String,
-    /// What it describes; `None` if an older release recorded it, which did not store this.
+    /// What the answer describes; `None` if an older release recorded the answer, which did not store this.
     pub resource: Option<Resource>,
 }
 
-/// What is recorded under a key, before it is rendered.
+/// The answer to record under a key, before it is rendered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// What was done.
+    /// The effect.
     Effect(Effect),
-    /// Why nothing was done; of requests that came through the queue, whose answer is asked for later.
+    /// The refusal. It is recorded only for requests that came through the queue, since their clients read the answer
+    /// later.
     Rejection(Rejection),
-    /// What was recorded under another key of the same request.
+    /// The answer that was recorded under another key of the same request.
     Recorded(RecordedAnswer),
 }
 
@@ -158,7 +159,7 @@ pub struct ExecutedCommand {
 /// The outcome of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its effect.
+    /// The effect of the command.
     Done(Effect),
     /// The effect that the same key had earlier in the same batch.
     Repeated(Effect),
@@ -166,7 +167,7 @@ pub enum Outcome {
     Replayed(RecordedAnswer),
     /// A lookup found nothing under the key.
     NotRecorded,
-    /// It was refused and had no effect.
+    /// The command was refused and had no effect.
     Refused(Rejection),
 }
 
@@ -181,10 +182,10 @@ impl Outcome {
 /// The result of work that is done once per key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Once<T> {
-    /// It was done now.
+    /// The work was done now.
     Done(T),
-    /// It was done before: the answer recorded then.
+    /// The work was done before: the answer that was recorded then.
     Replayed(RecordedAnswer),
-    /// It was refused.
+    /// The work was refused.
     Refused(Rejection),
 }

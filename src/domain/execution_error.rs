@@ -1,9 +1,10 @@
 //! Errors of the services that this one depends on, as opposed to refusals.
 
-/// Why a command has no outcome. All but [`Unknown`](Self::Unknown) had no effect.
+/// The reason why a command has no outcome. With every reason except [`Unknown`](Self::Unknown), the command had no
+/// effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExecutionError {
-    /// Its deadline passed, or its caller cancelled it, before it was executed.
+    /// The deadline passed, or the caller cancelled the command, before it was executed.
     #[error("the command was withdrawn before it was run")]
     Withdrawn,
     /// The database is unavailable, full or too slow.
@@ -15,7 +16,7 @@ pub enum ExecutionError {
     /// The command itself cannot be stored.
     #[error("the command cannot be stored: {0}")]
     Impossible(String),
-    /// It was sent, and it could not be found out whether it had its effect.
+    /// The command was sent to the database, and its outcome could not be determined.
     #[error("it is not known whether the command had its effect")]
     Unknown,
 }
@@ -28,7 +29,7 @@ impl ExecutionError {
     }
 }
 
-/// Why a call of the store failed. A write that timed out may still have its effect.
+/// The reason why a call of the store failed. A write that timed out may still have its effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The database is unavailable, full or too slow.
@@ -40,7 +41,7 @@ pub enum StoreError {
     /// The database is read-only.
     #[error("the database is read-only")]
     ReadOnly,
-    /// The database must not be used as it is configured; the text says what to change.
+    /// The database must not be used with its configuration; the text names the remedy.
     #[error("the database is not fit for bookings: {0}")]
     Unfit(String),
     /// A row or a statement is wrong: a bug of this program, or the database was changed by hand.

@@ -99,7 +99,7 @@ scoped_id! {
 }
 
 impl RequestId {
-    /// When it was accepted, from its version 7 uuid; zero for any other uuid.
+    /// When the request was accepted, read from its version 7 uuid; zero for another version.
     #[must_use]
     pub fn made_at(self) -> EpochMs {
         let ms = self.uuid.get_timestamp().map(|time| {
@@ -157,7 +157,7 @@ impl FromStr for CustomerId {
 pub struct HistoryId([u8; 8]);
 
 impl HistoryId {
-    /// A history for tests of what carries one.
+    /// A history for tests.
     #[cfg(test)]
     pub(crate) const TEST: Self = Self(*b"5ea71ock");
 }
@@ -177,10 +177,11 @@ impl FromStr for HistoryId {
     }
 }
 
-/// A version, or an item of a list, in one history: in another it has no or another meaning. Written `5ea71ock.17`.
+/// A version, or an item of a list, in one history. In another history it has another meaning or none. Its text form
+/// is `5ea71ock.17`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InHistory<T> {
-    /// Which history.
+    /// The history.
     pub history: HistoryId,
     /// The version or item.
     pub at: T,
@@ -201,7 +202,7 @@ impl<T: FromStr> FromStr for InHistory<T> {
     }
 }
 
-/// One run of the booking transaction; an unknown COMMIT is looked up by it.
+/// A batch of the booking engine. All runs of a batch have the same id, and a lost COMMIT is resolved by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BatchId(pub Uuid);
 
@@ -257,10 +258,10 @@ mod tests {
     }
 
     #[test]
-    fn a_place_in_a_history_is_read_as_it_is_written() {
-        let place = InHistory { history: HistoryId::TEST, at: ScheduleId(17) };
-        assert_eq!(place.to_string(), "5ea71ock.17");
-        assert_eq!(place.to_string().parse(), Ok(place));
+    fn a_position_in_a_history_is_read_as_it_is_written() {
+        let position = InHistory { history: HistoryId::TEST, at: ScheduleId(17) };
+        assert_eq!(position.to_string(), "5ea71ock.17");
+        assert_eq!(position.to_string().parse(), Ok(position));
         for wrong in
             ["17", "5ea71ock", "5ea71ock.", ".17", "5ea71oc.17", "5ea71oc-.17", "5ea71ock.x"]
         {

@@ -2,8 +2,9 @@
 //!
 //! An **event** is a show, a **schedule** one performance of it, a **seat plan** its layout, a **seat** one place
 //! in one schedule. A **hold** is a customer's temporary claim, a **booking** a durable sale, a **block** house
-//! seats out of sale. A **command** is what a request asks for, a **batch** the commands of one transaction, a
-//! **rejection** (refusal) a business "no". The **journal** is the ordered record of seat changes.
+//! seats out of sale. A **command** is the action that a request leads to, a **batch** the commands of one transaction,
+//! a **rejection** (refusal) the business reason against a command. The **journal** is the ordered record of seat
+//! changes.
 //!
 //! Nothing here waits, reads a clock, draws a random number or uses a database: times, identifiers and rows are
 //! arguments.

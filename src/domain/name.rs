@@ -1,4 +1,4 @@
-//! The rule for names: of customers, seat plans and their parts, events, and for reasons.
+//! The rule for the names of customers, events, seat plans and their parts, and for reasons.
 //!
 //! Two names are the same if their folded forms are equal ([`folded`]): Unicode NFKC, each run of white space as
 //! one blank, none at either end, and without invisible characters. Upper and lower case are different. A name is
@@ -10,8 +10,8 @@ use std::borrow::Cow;
 use unicode_normalization::{UnicodeNormalization as _, is_nfc, is_nfkc};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
-/// Why a text is not accepted as a name, with the remedy. The text continues its subject: `the label is empty:
-/// write at least one character`.
+/// Why a text is not accepted as a name, with the remedy. The message follows the name of the field: `the label is
+/// empty: write at least one character`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameFault {
     /// There is no character.
@@ -20,15 +20,15 @@ pub enum NameFault {
     /// There are too many characters.
     #[error("has {length} characters: write at most {max}")]
     TooLong {
-        /// How many there are.
+        /// The number of characters.
         length: usize,
-        /// How many there may be.
+        /// The most characters.
         max: usize,
     },
     /// A control character, such as a tab or a line end (general category Cc).
     #[error("contains the control character {}: remove it", code_point(.0))]
     Control(char),
-    /// A format character (general category Cf), or another character that is drawn as nothing.
+    /// A format character (general category Cf), or another invisible character.
     #[error("contains the character {}, which cannot be seen: remove it", code_point(.0))]
     Invisible(char),
     /// A code point that is not assigned or is for private use (general categories Cn and Co).
@@ -112,7 +112,7 @@ pub fn check_id(text: &str, max: usize) -> Result<(), NameFault> {
     let plain = |c: &char| is_nfkc(c.encode_utf8(&mut [0; 4]));
     match text.chars().find(|c| !plain(c)) {
         Some(c) => Err(NameFault::Compatibility(c)),
-        // Composed differently by NFKC although each character is plain.
+        // Each character is plain, but NFKC composes them differently.
         None if !is_nfkc(text) => Err(NameFault::NotNfc),
         None => Ok(()),
     }
@@ -144,12 +144,12 @@ pub fn folded(text: &str) -> Cow<'_, str> {
     }
     let visible: String = text.nfkc().filter(|c| !is_invisible(*c)).collect();
     let blanks = visible.split_whitespace().collect::<Vec<_>>().join(" ");
-    // A removed character may have separated two that compose.
+    // A removed character may have separated two characters that compose.
     Cow::Owned(blanks.nfkc().collect())
 }
 
-/// At most `max` characters of a foreign text, printable anywhere: invisible characters, and white space other
-/// than blanks, as `<U+00A0>`; `…` marks a cut.
+/// At most `max` characters of any text, in a printable form. Invisible characters, and white space other than blanks,
+/// are written as `<U+00A0>`. `…` at the end means that the text was cut.
 #[must_use]
 pub fn shown(text: &str, max: usize) -> String {
     let mut characters = text.chars();
@@ -166,7 +166,7 @@ pub fn shown(text: &str, max: usize) -> String {
     shown
 }
 
-/// The fault of a character that is wrong everywhere.
+/// The fault of a character that no name may contain.
 fn fault_of(c: char) -> Option<NameFault> {
     if c == ' ' || c.is_ascii_graphic() {
         return None;

@@ -31,10 +31,10 @@ pub const SEATS_PER_ROW_MAX: usize = 1_000;
 pub const LABEL_MAX: usize = 64;
 
 /// The highest price of a seat in minor units: 100 million euros. The sum over [`SEATS_MAX`] seats
-/// stays below 2^53, so every total is exact in JSON readers that know only doubles (RFC 8259 §6).
+/// stays below 2^53, so every total is exact in JSON readers that read numbers as doubles (RFC 8259 §6).
 pub const PRICE_MAX: i64 = 10_000_000_000;
 
-/// How far a coordinate may be from the origin, in the units of the plan's author.
+/// The greatest distance of a coordinate from the origin, in the units of the plan's author.
 pub const COORDINATE_MAX: f64 = 1e9;
 
 /// A seat plan: the immutable layout that schedules are sold from.
@@ -65,8 +65,7 @@ pub struct Row {
 /// One seat of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlanSeat {
-    /// What is written on the seat, such as `7` or `7a`; 1 to [`LABEL_MAX`] characters. Not its
-    /// [`SeatNumber`].
+    /// The text on the seat, such as `7` or `7a`; 1 to [`LABEL_MAX`] characters. It is not the [`SeatNumber`].
     pub number: String,
     /// The public name, unique in the plan; 1 to [`LABEL_MAX`] characters.
     pub label: String,
@@ -88,7 +87,7 @@ pub struct PlanSeat {
 pub struct ReadPlan {
     /// The plan.
     pub plan: SeatPlan,
-    /// Sentences for the author: what was read in another way than it was written.
+    /// Sentences for the author: what was read differently from how it was written.
     pub notes: Vec<String>,
 }
 
@@ -112,8 +111,8 @@ impl SeatPlan {
         Self::checked(sections, &FieldNames::DOCUMENT, &|pointer| pointer, Problems::default())
     }
 
-    /// Like [`SeatPlan::new`], for a reader of another format, which `names` its fields and `locate`s pointers
-    /// in its documents; `problems` are those that the reader has found already.
+    /// Like [`SeatPlan::new`], for a reader of another format. `names` are the names of the format's fields, `locate`
+    /// converts a pointer to a location in its document, and `problems` are those that the reader has found already.
     pub(crate) fn checked(
         sections: Vec<Section>,
         names: &FieldNames,

@@ -42,14 +42,14 @@ pub enum KnownAnswer {
 pub struct CustomerSeats {
     /// Seats in bookings.
     pub booked: u32,
-    /// Holds in status `held`, expired or not: uuid, written end and number of seats.
+    /// Holds in status `held`, expired or not: uuid, stored end and number of seats.
     pub holds: Vec<(Uuid, EpochMs, u32)>,
 }
 
-/// Everything a batch reads, locked or read behind the locks.
+/// Everything that a batch reads: locked rows, and rows that are read after the locks are taken.
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
-    /// The batch's schedules; a command of an absent one is refused.
+    /// The batch's schedules; a command for an absent schedule is refused.
     pub schedules: BTreeMap<ScheduleId, ScheduleRow>,
     /// All seats that any command names, directly or through a hold, booking or block.
     pub seats: HashMap<SeatKey, SeatRow>,
@@ -62,7 +62,7 @@ pub struct Rows {
     pub bookings: HashMap<BookingId, BookingRow>,
     /// The blocks named.
     pub blocks: HashMap<BlockId, BlockRow>,
-    /// For customers of schedules with a limit.
+    /// The live seats of customers, in schedules with a limit.
     pub customers: HashMap<(ScheduleId, CustomerId), CustomerSeats>,
     /// The fingerprints and answers recorded under the batch's keys; without expired ones.
     pub answers: HashMap<RequestKey, (String, KnownAnswer)>,
@@ -73,18 +73,18 @@ pub struct Rows {
 /// A row of `booking_seat` in its final form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BookedSeat {
-    /// Which seat.
+    /// The seat.
     pub seat: SeatKey,
     /// Its booking.
     pub booking: Uuid,
-    /// When it was given back, if it was.
+    /// When the seat was released, if it was.
     pub released_at: Option<EpochMs>,
 }
 
 /// The journal row of one schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalEntry {
-    /// Which schedule.
+    /// The schedule.
     pub schedule: ScheduleId,
     /// The version these changes lead to.
     pub version: i64,
@@ -95,7 +95,7 @@ pub struct JournalEntry {
 /// An answer to record under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewAnswer {
-    /// Under which key, for which request.
+    /// The key, and the fingerprint of the request.
     pub keyed: Keyed,
     /// The answer to render and record.
     pub answer: Answer,
@@ -103,35 +103,35 @@ pub struct NewAnswer {
     pub expires_at: EpochMs,
 }
 
-/// What a batch wrote, in the final form of each row.
+/// The rows that a batch writes, each in its final form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Seats written, with their final state.
     pub seats: BTreeMap<SeatKey, SeatState>,
     /// Holds that did not exist before.
     pub new_holds: BTreeMap<HoldId, HoldRow>,
-    /// Holds that did.
+    /// Holds that existed before.
     pub holds: BTreeMap<HoldId, HoldRow>,
     /// Bookings that did not exist before.
     pub new_bookings: BTreeMap<BookingId, BookingRow>,
-    /// Bookings that did.
+    /// Bookings that existed before.
     pub bookings: BTreeMap<BookingId, BookingRow>,
     /// Blocks that did not exist before.
     pub new_blocks: BTreeMap<BlockId, BlockRow>,
-    /// Blocks that did.
+    /// Blocks that existed before.
     pub blocks: BTreeMap<BlockId, BlockRow>,
-    /// Claims of seats by bookings that end with this batch and began before it.
+    /// Sales of seats that began before this batch and end with it.
     pub released_seats: BTreeMap<SeatKey, BookedSeat>,
-    /// Claims that begin with this batch, some of them ended by it too.
+    /// Sales of seats that begin with this batch. Some of them may also end with it.
     pub new_booked_seats: BTreeMap<(SeatKey, Uuid), BookedSeat>,
     /// Answers to record, by key.
     pub answers: BTreeMap<RequestKey, NewAnswer>,
-    /// Seats taken by a locked command of this batch, to notice failed seat locks.
+    /// Seats taken by a locked command of this batch, to detect failed seat locks.
     pub taken_under_lock: BTreeSet<SeatKey>,
 }
 
 impl Changes {
-    /// Whether the batch leaves the database as it was.
+    /// Whether there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.seats.is_empty()
@@ -155,7 +155,7 @@ impl CustomerSeats {
         self.booked.saturating_add(held)
     }
 
-    /// Counts a hold again by its row; one that has ended no longer counts.
+    /// Counts a hold again by its new row. A hold that has ended no longer counts.
     pub fn recount_hold(&mut self, hold: &HoldRow) {
         self.holds.retain(|(uuid, _, _)| *uuid != hold.id.uuid);
         if hold.status == HoldStatus::Held {

@@ -29,10 +29,10 @@ pub fn is_plan_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
-/// Seats in one hold or booking, unless the schedule says otherwise.
+/// The most seats in one hold or booking, unless the schedule has its own rule.
 pub const SEATS_PER_BOOKING: u32 = 10;
 
-/// The most that a schedule may allow in one hold or booking. Schedules from before this bound keep their own.
+/// The greatest `max_seats_per_booking` of a schedule. Schedules that were created before this bound may exceed it.
 pub const SEATS_PER_BOOKING_MAX: u32 = 1_000;
 
 /// The currency of a schedule that names none.
@@ -41,13 +41,13 @@ pub const CURRENCY: &str = "EUR";
 /// The rules of one schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScheduleRules {
-    /// No sale before; sales are open immediately if absent.
+    /// When sales open; they are open immediately if absent.
     pub sales_open_at: Option<EpochMs>,
-    /// No sale from then on; never closes if absent.
+    /// When sales close; they never close if absent.
     pub sales_close_at: Option<EpochMs>,
-    /// Seats in one hold or booking.
+    /// The most seats in one hold or booking.
     pub max_seats_per_booking: u32,
-    /// Seats of one customer in live holds and bookings together; no limit if absent.
+    /// The most seats of one customer in live holds and bookings together; no limit if absent.
     pub max_seats_per_customer: Option<u32>,
     /// The life of a hold, unless its request names one.
     pub hold_ttl: Duration,
@@ -82,9 +82,9 @@ impl ScheduleRules {
 pub struct Policy {
     /// The longest a hold may live, extensions included.
     pub hold_ttl_max: Duration,
-    /// How long a hold lives on after an outage.
+    /// How long after an outage a hold expires that would have expired during it.
     pub outage_grace: Duration,
-    /// How long an answer is kept under its Idempotency-Key.
+    /// How long an answer is stored under its Idempotency-Key.
     pub idempotency_ttl: Duration,
 }
 
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_id_of_a_plan_is_a_name_that_stands_in_a_path_as_it_is() {
+    fn the_id_of_a_plan_needs_no_escape_in_a_path() {
         let longest = "x".repeat(PLAN_ID_MAX);
         for id in ["hall", "Hall-2.v1_~", ".hall", "..a", "1", &longest] {
             assert!(is_plan_id(id), "{id}");

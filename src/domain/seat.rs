@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::clock::{EpochMs, Outage, hold_end};
 use super::rejection::ConflictReason;
 
-/// The state of a seat, with the claim that put it there. `available → held → booked → available`, and
+/// The state of a seat, with the claim that caused it. `available → held → booked → available`, and
 /// `available ⇄ blocked`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeatState {
@@ -17,7 +17,7 @@ pub enum SeatState {
     Held {
         /// The hold's uuid.
         hold: Uuid,
-        /// When the hold expires, as written; outages may move this ([`hold_end`]).
+        /// When the hold expires, as stored; outages may extend this ([`hold_end`]).
         until: EpochMs,
     },
     /// Sold.
@@ -80,7 +80,7 @@ impl SeatState {
     }
 }
 
-/// The name in the API of a state's code; `None` for anything but 0 to 3.
+/// The name in the API of a state's code; `None` for any other number than 0 to 3.
 #[must_use]
 pub fn status_name(code: u8) -> Option<&'static str> {
     ["available", "held", "booked", "blocked"].get(usize::from(code)).copied()

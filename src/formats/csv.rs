@@ -38,13 +38,13 @@ const FIELD_NAMES: FieldNames = FieldNames {
     label_remedy: "give every seat a label of its own in the column `label`",
 };
 
-/// Reads a plan. Sections, rows and seats keep the order in which they first appear. A seat without a label gets
-/// `section-row-number`. A seat's own price, in whole minor units, takes precedence over those of `prices`.
+/// Reads a plan. Sections, rows and seats have the order in which they first appear. A seat without a label gets the
+/// label `section-row-number`. A seat's own price, in whole minor units, takes precedence over `prices`.
 ///
 /// # Errors
 /// All problems, at most [`PROBLEMS_MAX`](crate::domain::plan::PROBLEMS_MAX). Their pointers are the line and,
 /// where it is known, the column, both counted from 1: `line 7, column 3`. Reading stops after that many problems,
-/// at the first seat too many, and at a line with far too many fields or bytes.
+/// at the first seat above the limit, and at a line with far too many fields or bytes.
 pub fn parse(document: &[u8], prices: &Prices) -> Result<ReadPlan, Vec<PlanError>> {
     let alone = |error| vec![error];
     let mut records = Records::of(document).map_err(alone)?;
@@ -52,7 +52,7 @@ pub fn parse(document: &[u8], prices: &Prices) -> Result<ReadPlan, Vec<PlanError
     let (columns, notes) = Columns::of(header.as_ref())?;
     let mut reading = Reading::new(columns, prices, records.separator());
     while let Some(record) = records.read().map_err(alone)? {
-        reading.take(&record);
+        reading.add(&record);
         if reading.problems.is_full() {
             break;
         }
@@ -105,14 +105,14 @@ impl<'a> Reading<'a> {
     }
 
     /// Adds the seat of a line, or the problem of the line.
-    fn take(&mut self, record: &CsvRecord) {
-        // No text of a plan has several lines: a quote is not closed.
+    fn add(&mut self, record: &CsvRecord) {
+        // No text of a plan has several lines, so a quote is not closed.
         if let Some(column) = record.broken_field() {
             let at = records::place(record.line, Some(column));
             return self.problems.add(at, "line_break", LINE_BREAK);
         }
         if let Some(column) = self.columns.unnamed(record) {
-            return self.stray_text(record, column);
+            return self.report_unnamed(record, column);
         }
         let (fields, columns) = (record.fields.len(), self.columns.count());
         if fields < self.columns.count_needed() {
@@ -133,8 +133,8 @@ impl<'a> Reading<'a> {
         self.draft.add(text(CsvColumn::Section), text(CsvColumn::Row), seat, record.line);
     }
 
-    /// Reports text in no column of the plan: behind the last, or below an empty header.
-    fn stray_text(&mut self, record: &CsvRecord, column: usize) {
+    /// Reports a text that is in no column with a name: after the last column, or in one with an empty header.
+    fn report_unnamed(&mut self, record: &CsvRecord, column: usize) {
         let columns = self.columns.count();
         if column > columns {
             let message = format!(
@@ -165,10 +165,11 @@ impl<'a> Reading<'a> {
             self.categories.insert(category.clone());
         }
         let price = self.price(record, category.as_deref());
-        let place =
+        let position =
             self.coordinate(record, CsvColumn::X).zip(self.coordinate(record, CsvColumn::Y));
-        // A coordinate that is no number is reported already; the other one must not seem to lack it.
-        let (x, y) = place.unwrap_or_default();
+        // A coordinate that is not a number is reported already. The other coordinate is dropped, so that a missing
+        // coordinate is not reported in addition.
+        let (x, y) = position.unwrap_or_default();
         PlanSeat { number, label, price, category, x, y }
     }
 
@@ -196,7 +197,7 @@ impl<'a> Reading<'a> {
         })
     }
 
-    /// A coordinate, `Some(None)` if there is none; `None` if it is no number.
+    /// A coordinate; `Some(None)` if the field is empty, `None` if it is not a number, which is reported here.
     fn coordinate(&mut self, record: &CsvRecord, column: CsvColumn) -> Option<Option<f64>> {
         let text = self.columns.text(record, column).trim();
         if text.is_empty() {
@@ -213,7 +214,7 @@ impl<'a> Reading<'a> {
     }
 
     fn finish(mut self) -> Result<SeatPlan, Vec<PlanError>> {
-        // The checks of the whole plan would mislead if lines were not read.
+        // If some lines were not read, the checks of the whole plan would report false problems.
         if self.problems.is_full() || self.draft.count() == 0 {
             std::mem::take(&mut self.problems).none_or_all()?;
         } else {
@@ -226,7 +227,7 @@ impl<'a> Reading<'a> {
 
     /// Checks that every seat has a price, and that every category with a price exists.
     fn check_prices(&mut self) {
-        // A line with a problem may be the one that has the category.
+        // A line with a problem was not added, and may be the one that has the category.
         if self.problems.is_empty() {
             let known = self.categories.iter().map(String::as_str).collect();
             if let Some(message) = self.prices.without_category(&known) {

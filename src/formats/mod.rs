@@ -1,4 +1,4 @@
-//! Formats of seat plans and prices outside Seatlock: CSV, pretix' JSON, prices in a query.
+//! Formats in which seat plans and prices are imported: CSV, pretix's JSON, prices in a query.
 
 pub mod csv;
 pub mod pretix;

@@ -66,8 +66,8 @@ impl IdFrom {
     }
 }
 
-/// Converts a pretix plan: zones become sections, and a missing or empty name becomes the ordinal. Coordinates are
-/// absolute and rounded to hundredths. The prices come from `prices`, since pretix plans have none.
+/// Converts a pretix plan: zones become sections, and a missing or empty name becomes the ordinal. Coordinates become
+/// absolute and are rounded to hundredths. The prices are those of `prices`, since pretix plans have none.
 ///
 /// # Errors
 /// All problems, at most [`PROBLEMS_MAX`](crate::domain::plan::PROBLEMS_MAX), with pointers into the pretix
@@ -86,11 +86,11 @@ pub fn to_plan(
 }
 
 fn section(zone_ordinal: usize, zone: &PretixZone, id_from: IdFrom, prices: &Prices) -> Section {
-    let zone_at = zone.position.unwrap_or_default();
+    let zone_position = zone.position.unwrap_or_default();
     let rows = (1usize..).zip(&zone.rows).map(|(row_ordinal, row)| {
-        let row_at = zone_at + row.position.unwrap_or_default();
+        let row_position = zone_position + row.position.unwrap_or_default();
         let seats = (1usize..).zip(&row.seats).map(|(ordinal, seat)| {
-            let position = seat.position.map(|position| (row_at + position).rounded());
+            let position = seat.position.map(|position| (row_position + position).rounded());
             PlanSeat {
                 number: Text::or_ordinal(seat.seat_number.as_ref(), ordinal),
                 label: match id_from {
@@ -98,7 +98,7 @@ fn section(zone_ordinal: usize, zone: &PretixZone, id_from: IdFrom, prices: &Pri
                     IdFrom::Uuid => Text::or_empty(seat.uuid.as_ref()),
                     IdFrom::Position => format!("{zone_ordinal}-{row_ordinal}-{ordinal}"),
                 },
-                // A seat without a price is a problem already, so that no plan is returned.
+                // A seat without a price is reported by `check_prices`, and then no plan is returned.
                 price: prices.of(seat.category()).unwrap_or_default(),
                 category: seat.category().map(str::to_owned),
                 x: position.map(|position| position.x),
@@ -110,8 +110,8 @@ fn section(zone_ordinal: usize, zone: &PretixZone, id_from: IdFrom, prices: &Pri
     Section { name: Text::or_ordinal(zone.name.as_ref(), zone_ordinal), rows: rows.collect() }
 }
 
-/// Checks that the plan declares the categories of its seats: a seat with a misspelt category would be sold at the
-/// general price. A plan without declarations is accepted.
+/// Checks that the plan declares the categories of its seats: otherwise a seat with a misspelt category would be sold
+/// at the general price. A plan without declarations is accepted.
 fn check_categories(document: &PretixPlan, problems: &mut Problems) {
     let declared: HashSet<_> = document.categories().collect();
     if declared.is_empty() {

@@ -1,4 +1,4 @@
-//! Prices for seats without their own: one for all, one for a category, or both.
+//! Prices for seats that have no price of their own: one for all seats, one for each category, or both.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +12,8 @@ pub struct Prices {
 }
 
 impl Prices {
-    /// Reads prices of a command line or a query: `9900` is for all seats, `Category I=9900` for those of a category
-    /// (the last `=` divides, so names may contain one).
+    /// Parses the prices of a command line or a query: `9900` is for all seats, `Category I=9900` for those of a
+    /// category. The last `=` is the separator, so the name may contain others.
     ///
     /// # Errors
     /// A sentence for each text that is no price from 0 to [`PRICE_MAX`], or is a second price.

@@ -1,8 +1,8 @@
 //! The database, PostgreSQL or SQLite, through sea-orm.
 //!
 //! [`Lane::run_batch`] is the booking transaction; `queries` has a file per subject for everything else. Every unit
-//! of work runs in a task of its own: a client that leaves, or a deadline, cancels only the waiting, never a
-//! transaction half way (sqlx 0.9.0 would return it to the pool open).
+//! of work runs in a task of its own. When a client disconnects or a deadline passes, only the waiting is cancelled,
+//! never the transaction: sqlx 0.9.0 would return the connection to the pool with the transaction open.
 
 mod audit;
 pub(crate) mod batch;
@@ -40,7 +40,7 @@ pub use schema::compatibility::Schema;
 use connection::connect::Connections;
 use connection::dialect::Dialect;
 use connection::errors::{self, ErrorClass};
-use connection::routing::{Routing, life_ms};
+use connection::routing::{Routing, monotonic_ms};
 use connection::session::Db;
 
 impl From<DbErr> for StoreError {
@@ -65,7 +65,7 @@ impl From<DbErr> for StoreError {
 /// The settings of a store.
 #[derive(Clone)]
 pub struct Settings {
-    /// Which database.
+    /// The database.
     pub target: Target,
     /// Times and sizes.
     pub limits: Limits,
@@ -75,7 +75,7 @@ pub struct Settings {
     pub codec: &'static dyn AnswerCodec,
 }
 
-/// Connections to one database, with all statements that are sent to it.
+/// One database: its connections, and the methods that send statements to it.
 pub struct Store {
     settings: Settings,
     dialect: Dialect,
@@ -86,7 +86,7 @@ pub struct Store {
     /// For the heartbeat alone: a full pool must not make the primary seem unavailable.
     heartbeat: Connections,
     routing: Routing,
-    /// When a batch was last committed, as of `life_ms`; 0 for never.
+    /// When a batch was last committed, as of `monotonic_ms`; 0 for never.
     committed_at: AtomicU64,
     /// One connection per lane of the booking engine.
     lanes: Vec<Arc<Connections>>,
@@ -114,7 +114,7 @@ impl Store {
             lanes.push(Arc::new(writer(Pool::Lanes, 1).await?));
         }
         let (write, heartbeat) = (writer(Pool::Write, admin).await?, writer(Pool::Beat, 1).await?);
-        Self::with(settings, metrics, write, heartbeat, lanes).await
+        Self::from_pools(settings, metrics, write, heartbeat, lanes).await
     }
 
     /// Opens a store that only reads: it has no lanes, and the database refuses its writes. A SQLite file is
@@ -123,10 +123,10 @@ impl Store {
         let reader =
             |pool| Connections::open(pool, settings.target.reader_options(&settings.limits));
         let (write, heartbeat) = (reader(Pool::Write).await?, reader(Pool::Beat).await?);
-        Self::with(settings, metrics, write, heartbeat, Vec::new()).await
+        Self::from_pools(settings, metrics, write, heartbeat, Vec::new()).await
     }
 
-    async fn with(
+    async fn from_pools(
         settings: Settings,
         metrics: Arc<Metrics>,
         write: Connections,
@@ -169,31 +169,31 @@ impl Store {
         self.lanes.iter().cloned().enumerate().map(lane).collect()
     }
 
-    /// Whether a batch was committed within this time: then the primary is writable, whatever else fails.
+    /// Whether a batch was committed within this time: if so, the primary is writable, whatever else fails.
     #[must_use]
     pub fn has_committed_within(&self, time: Duration) -> bool {
         let at = self.committed_at.load(Ordering::Relaxed);
-        at > 0 && Duration::from_millis(life_ms().saturating_sub(at)) < time
+        at > 0 && Duration::from_millis(monotonic_ms().saturating_sub(at)) < time
     }
 
     fn record_commit(&self) {
-        self.committed_at.store(life_ms().max(1), Ordering::Relaxed);
+        self.committed_at.store(monotonic_ms().max(1), Ordering::Relaxed);
     }
 
-    /// Refuses a database that may lose what it has acknowledged.
+    /// Refuses a database that may lose acknowledged commits.
     pub async fn check_durability(&self) -> StoreResult<()> {
         match self.dialect {
             Dialect::Postgres => {
                 let db = Db::new(self.write.get(), self.dialect);
                 connection::connect::check_durability(&db).await
             }
-            // Our own connections set journal mode and synchronous.
+            // Every connection of this program sets the journal mode and `synchronous`.
             Dialect::Sqlite => Ok(()),
         }
     }
 
-    /// Reads one row where reads go. Returns how far the replica is behind, by the age of its heartbeat; `None`
-    /// without a replica. Fails if it takes longer than `limit`.
+    /// Reads one row from the replica, or from the primary if there is no replica. Returns the lag of the replica,
+    /// which is the age of its heartbeat; `None` without a replica. Fails if the read takes longer than `limit`.
     pub async fn ping(&self, limit: Duration) -> StoreResult<Option<Duration>> {
         let sql =
             format!("SELECT {} - beat_at, beat_at FROM heartbeat WHERE id = 1", self.dialect.now());
@@ -216,7 +216,7 @@ impl Store {
         }
     }
 
-    /// Does work on a connection to the primary, outside the lanes, for as long as a statement may take.
+    /// Runs `work` on a connection to the primary, outside the lanes, with the time limit of a statement.
     pub(crate) async fn on_primary<T, E, F>(&self, work: impl FnOnce(Db) -> F) -> StoreResult<T>
     where
         T: Send + 'static,
@@ -226,9 +226,9 @@ impl Store {
         self.bounded(&self.write, self.settings.limits.statement_timeout, work).await
     }
 
-    /// Does work on a connection of the pool, in a task of its own, and waits for it, but not longer than
-    /// `limit`. A pool whose work overran may be stuck with a lost server, and one whose server has become
-    /// read-only is connected to a demoted primary: both are replaced.
+    /// Runs `work` on a connection of the pool, in a task of its own, and waits at most `limit` for it. The pool is
+    /// replaced if the work takes longer, since its connections may wait for a server that is gone, or if the server
+    /// is read-only, since it is then a demoted primary.
     pub(crate) async fn bounded<T, E, F>(
         &self,
         pool: &Connections,

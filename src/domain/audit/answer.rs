@@ -1,4 +1,5 @@
-//! The audit of recorded answers: what an answer under a key names must exist, at the prices that it states.
+//! The audit of recorded answers: the resource that an answer describes must exist, with the prices that the answer
+//! states.
 
 use std::collections::HashMap;
 
@@ -7,12 +8,12 @@ use crate::domain::effect::Resource;
 
 use super::{Invariant, Subject, Violation};
 
-/// What a recorded answer states, read by the HTTP layer, which wrote it.
+/// The content of a recorded answer, decoded by the HTTP layer, which wrote the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedEffect {
-    /// What it describes.
+    /// What the answer describes.
     pub resource: Resource,
-    /// What it costs; for holds and bookings.
+    /// The stated prices, for holds and bookings.
     pub bill: Option<RecordedPrices>,
 }
 
@@ -36,7 +37,7 @@ pub struct StoredPrices {
     pub currency: String,
 }
 
-/// Checks one answer. `recorded` is `None` if it cannot be decoded, `stored` if what it names does not exist.
+/// Checks one answer. `recorded` is `None` if the answer cannot be decoded, `stored` if its resource does not exist.
 #[must_use]
 pub fn check(
     request: &RequestKey,
@@ -53,7 +54,7 @@ pub fn check(
         return violation(Invariant::RowIsReadable, expected.into(), found.into());
     };
     let Some(stored) = stored else {
-        let expected = format!("{} to exist, as the answer says", name(&recorded.resource));
+        let expected = format!("{} to exist, as stated in the answer", name(&recorded.resource));
         return violation(Invariant::AnswerHasItsEffect, expected, "nothing".into());
     };
     let bill = recorded.bill.as_ref()?;

@@ -8,8 +8,8 @@ use super::schedule::ScheduleAudit;
 use super::{Invariant, Subject};
 
 impl ScheduleAudit {
-    /// Adds a booking, with the sales of the seats that it lists (seat, whether live; ascending), and with the
-    /// booking that its hold became.
+    /// Adds a booking. `sales` are the sales of the seats that the booking lists, ascending: the seat, and whether the
+    /// sale is live. `hold_became` is the booking that its hold became.
     pub fn booking(
         &mut self,
         row: &BookingRow,
@@ -49,7 +49,7 @@ impl ScheduleAudit {
         }
     }
 
-    /// Adds a hold, with its count of seats as written, and with the booking it became, if that exists.
+    /// Adds a hold, with its stored number of seats, and with the booking that it became, if the booking exists.
     pub fn hold(&mut self, row: &HoldRow, seat_count: u32, booking: Option<&BookingRow>) {
         let subject = || Subject::Hold(row.id);
         self.check_size(&row.seats, subject);
@@ -103,7 +103,7 @@ impl ScheduleAudit {
         }
     }
 
-    /// Checks that the seats of a claim have its state, if they must.
+    /// Records the claim of its seats. With `must_own`, reports the seats whose state is not that of the claim.
     fn check_claim(
         &mut self,
         seats: &[SeatNumber],
@@ -124,14 +124,14 @@ impl ScheduleAudit {
 
     fn check_size(&mut self, seats: &[SeatNumber], subject: impl Fn() -> Subject) {
         let max = self.facts.max_seats_per_booking as usize;
-        let kept = (1..=max).contains(&seats.len());
-        self.require(kept, Invariant::SizeLimitIsKept, subject, || {
+        let is_allowed = (1..=max).contains(&seats.len());
+        self.require(is_allowed, Invariant::SizeLimitIsKept, subject, || {
             (format!("1 to {max} seats"), seats.len().to_string())
         });
     }
 }
 
-/// A list in ascending order without repeats. It was written so, but may have been changed by hand.
+/// A list in ascending order without repeats. The program writes lists so, but a list may have been changed by hand.
 fn sorted(seats: &[SeatNumber]) -> impl Iterator<Item = SeatNumber> {
     let mut sorted = seats.to_vec();
     sorted.sort_unstable();

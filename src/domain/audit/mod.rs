@@ -1,9 +1,8 @@
-//! What must be true of a database at any moment, as checks over rows.
+//! The invariants of the database, as checks over rows.
 //!
 //! A [`schedule::ScheduleAudit`] checks the rows of one schedule page by page, all of one snapshot; [`answer`]
-//! checks the recorded answers one by one. The audit uses no code that decides a sale, or it would repeat the
-//! mistakes of that code. It shares the decoding of rows (`src/store/connection/rows.rs`) and the constant of
-//! [`super::version`].
+//! checks the recorded answers one by one. The audit uses no code that decides a sale: it would repeat the mistakes of
+//! that code. It shares the decoding of rows (`src/store/connection/rows.rs`) and the constant of [`super::version`].
 
 pub mod answer;
 mod claims;
@@ -17,7 +16,7 @@ use strum::{AsRefStr, VariantArray, VariantNames};
 use super::command::RequestKey;
 use super::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
 
-/// What is audited. The names never change, since alerts use them.
+/// The invariants that the audit checks. Their names never change, since alerts use them.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, AsRefStr, VariantArray, VariantNames,
 )]
@@ -41,7 +40,7 @@ pub enum Invariant {
     JournalIsGapless,
     /// The journal adds up to the seats.
     JournalAddsUp,
-    /// A journal entry's batch is on record while such records are kept.
+    /// A journal entry's batch has a record, until such records are purged.
     JournalHasItsBatch,
     /// No version is above the schedule's own.
     VersionIsTheNewest,
@@ -49,11 +48,11 @@ pub enum Invariant {
     SizeLimitIsKept,
     /// No customer has more seats than the schedule allows.
     CustomerLimitIsKept,
-    /// What an answer under a key names exists.
+    /// The resource that an answer describes exists.
     AnswerHasItsEffect,
     /// The prices and the total of an answer are those of the seats.
     AnswerAddsUp,
-    /// Every row is one that a version of this program can have written.
+    /// Every row can have been written by a version of this program.
     RowIsReadable,
 }
 
@@ -62,7 +61,7 @@ impl Invariant {
     pub const ALL: &'static [Self] = <Self as VariantArray>::VARIANTS;
 }
 
-/// What a violation is about; the text is its kind, as one word.
+/// The subject of a violation. The text form is its kind, as one word.
 #[derive(Debug, Clone, PartialEq, Eq, AsRefStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Subject {
@@ -89,11 +88,11 @@ pub enum Subject {
 /// A broken invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Which invariant.
+    /// The invariant.
     pub invariant: Invariant,
-    /// In which schedule; `None` if it belongs to none.
+    /// The schedule; `None` if the subject belongs to none.
     pub schedule: Option<ScheduleId>,
-    /// What it is about.
+    /// The subject.
     pub subject: Subject,
     /// What the invariant requires.
     pub expected: String,
@@ -102,7 +101,7 @@ pub struct Violation {
 }
 
 impl Subject {
-    /// Its identifier; empty for a schedule, which the violation names already.
+    /// The subject's identifier; empty for a schedule, which the violation names already.
     #[must_use]
     pub fn id(&self) -> String {
         match self {

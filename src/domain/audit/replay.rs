@@ -1,4 +1,4 @@
-//! The journal, read from its beginning: it has every version, and it leads to the states of the seats.
+//! Replays the journal from its beginning: it must have every version, and lead to the states of the seats.
 
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::SeatNumber;
@@ -8,7 +8,7 @@ use crate::domain::version::HISTORY_JUMP;
 /// The version of a new schedule; no entry leads to it.
 const FIRST_VERSION: i64 = 1;
 
-/// A state as the journal has it: its code, and when a hold expires as written.
+/// A state in the journal: its code, and the stored end of a hold.
 pub(super) type JournalledState = (u8, Option<EpochMs>);
 
 pub(super) fn journalled(state: SeatState) -> JournalledState {

@@ -1,5 +1,5 @@
-//! The audit of one schedule. Its seats, a hundred thousand at most, are kept in memory; its claims and its
-//! journal are read page by page.
+//! The audit of one schedule. Its seats, at most a hundred thousand, are in memory; its claims and its journal are
+//! read page by page.
 
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use crate::domain::seat::{SeatRow, SeatState, status_name};
 use super::replay::{JournalledState, Replay, journalled};
 use super::{Invariant, Subject, Violation};
 
-/// What is read of a schedule before its seats.
+/// The data of a schedule that is read before its seats.
 #[derive(Debug, Clone, Copy)]
 pub struct ScheduleFacts {
     /// Its identifier.
@@ -31,21 +31,21 @@ pub struct ScheduleFacts {
 pub struct JournalFact {
     /// The version it leads to.
     pub version: i64,
-    /// Whether its batch is on record; `None` if the record may have been purged.
+    /// Whether its batch has a record; `None` if the record may have been purged.
     pub has_batch: Option<bool>,
     /// The seats written, with their states.
     pub changes: Vec<(SeatNumber, SeatState)>,
 }
 
-/// The audit of one schedule in progress. Add the seats first, then everything else in any order, then
-/// call [`finish`](Self::finish).
+/// A running audit of one schedule. Add the seats first, then the other rows in any order, then call
+/// [`finish`](Self::finish).
 pub struct ScheduleAudit {
     pub(super) facts: ScheduleFacts,
     pub(super) seats: Vec<Seat>,
     replay: Replay,
     found: Vec<Violation>,
     sales: u64,
-    /// Those of the sales that their bookings list.
+    /// How many of the sales their bookings list.
     sales_listed: u64,
 }
 
@@ -111,14 +111,14 @@ impl ScheduleAudit {
             self.report_seat(Invariant::SeatIsSoldOnce, number, "one live sale at most", found);
         }
         if !state.names_booking(sale.booking) {
-            let expected = format!("the seat sold to {booking}, as its sale says");
+            let expected = format!("the seat sold to {booking}, as in its sale");
             let found = self.describe(state);
             self.report_seat(Invariant::BookingHasItsSeats, number, expected, found);
         }
     }
 
-    /// How many sales no booking lists, once all sales and bookings were added. Only if there are any does
-    /// the reader of the rows have to find them.
+    /// The number of sales that no booking lists. Call this when all sales and bookings were added. If there are such
+    /// sales, the reader of the rows has to search for them.
     #[must_use]
     pub fn unlisted_sales(&self) -> u64 {
         self.sales.saturating_sub(self.sales_listed)
@@ -128,7 +128,7 @@ impl ScheduleAudit {
         self.sales_listed += sales as u64;
     }
 
-    /// Adds a sale that its booking does not list; `exists` says whether there is such a booking.
+    /// Adds a sale that its booking does not list. `exists` is whether the booking exists.
     pub fn unlisted_sale(&mut self, (number, booking): (SeatNumber, Uuid), exists: bool) {
         let booking = BookingId { schedule: self.facts.id, uuid: booking };
         let expected = format!("booking {booking} to list it");
@@ -146,7 +146,7 @@ impl ScheduleAudit {
         });
         let has_batch = entry.has_batch != Some(false);
         self.require(has_batch, Invariant::JournalHasItsBatch, subject, || {
-            ("its batch on record".to_owned(), "no such batch".to_owned())
+            ("a record of its batch".to_owned(), "no such record".to_owned())
         });
     }
 
@@ -169,7 +169,7 @@ impl ScheduleAudit {
             }
             let own = journalled(state);
             if let Some(replayed) = self.replay.state(index).filter(|replayed| *replayed != own) {
-                let expected = format!("{}, as the journal says", shown(replayed));
+                let expected = format!("{}, as in the journal", shown(replayed));
                 self.report_seat(Invariant::JournalAddsUp, number, expected, shown(own));
             }
         }
@@ -213,12 +213,12 @@ impl ScheduleAudit {
 
     pub(super) fn require(
         &mut self,
-        holds: bool,
+        is_met: bool,
         invariant: Invariant,
         subject: impl Fn() -> Subject,
         expected_and_found: impl FnOnce() -> (String, String),
     ) {
-        if !holds {
+        if !is_met {
             let (expected, found) = expected_and_found();
             self.report(invariant, subject(), expected, found);
         }

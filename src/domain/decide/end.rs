@@ -50,7 +50,7 @@ pub(super) fn extend(
     Ok(Effect::Extended(batch.hold_view(row)?))
 }
 
-/// Releases a hold, also an expired one: a late confirm must not find it.
+/// Releases a hold, also an expired one: a later confirm must then be refused.
 pub(super) fn release(batch: &mut DecisionState, id: HoldId) -> Result<Effect, Rejection> {
     let row = batch.find_hold(id)?;
     match row.status {

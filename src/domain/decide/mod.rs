@@ -21,32 +21,32 @@ use state::DecisionState;
 pub struct Decision {
     /// One outcome per command, in order.
     pub outcomes: Vec<Outcome>,
-    /// What to write.
+    /// The rows to write.
     pub changes: Changes,
     /// One entry per schedule whose seats were written, ascending by schedule.
     pub journal: Vec<JournalEntry>,
-    /// The schedules in which a command gave seats back, now or before, ascending; each with a version at which
+    /// The schedules in which a command freed seats, in this batch or before, ascending; each with a version at which
     /// those seats are free.
     pub freed: Vec<(ScheduleId, i64)>,
-    /// Seats that two commands of this batch both had locked: the seat locks failed, and the rows prevented a
-    /// double sale.
+    /// The number of seats that two commands of this batch both had locked: the seat locks failed, and the row locks
+    /// prevented a double sale.
     pub row_lock_saves: u64,
 }
 
-/// Decides a batch. `now` is the database's clock, read behind the locks; `rows` must hold every row that
+/// Decides a batch. `now` is the database's clock, read after the rows were locked. `rows` must have every row that
 /// the commands name.
 #[must_use]
 pub fn decide(now: EpochMs, policy: &Policy, rows: Rows, commands: &[Command]) -> Decision {
     let mut batch = DecisionState::new(now, *policy, rows);
     let outcomes: Vec<Outcome> =
         commands.iter().map(|command| decide_one(&mut batch, command)).collect();
-    let given_back = commands
+    let freed_schedules = commands
         .iter()
         .zip(&outcomes)
         .filter(|(command, outcome)| command.action.gives_back() && outcome.has_effect())
         .map(|(command, _)| command.schedule)
         .collect();
-    batch.finish(outcomes, given_back)
+    batch.finish(outcomes, freed_schedules)
 }
 
 /// Decides one command. A request that came through the queue is decided once: its outcome, refusals
@@ -68,7 +68,7 @@ fn decide_one(batch: &mut DecisionState, command: &Command) -> Outcome {
     outcome
 }
 
-/// Executes a command, unless its key has an answer already: then the answer is repeated.
+/// Executes a command. If its key has an answer already, repeats that answer instead.
 fn decide_unless_answered(batch: &mut DecisionState, command: &Command) -> Outcome {
     if let Some(keyed) = &command.keyed
         && let Some((fingerprint, answer)) = batch.rows.answers.get(&keyed.request)

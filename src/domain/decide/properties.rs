@@ -1,4 +1,4 @@
-//! Properties of every sequence of batches: random scripts are played on tables in memory.
+//! Properties of every sequence of batches: random scripts are run on tables in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -95,7 +95,7 @@ proptest! {
     }
 }
 
-/// The same scripts every time. They have every kind of command and outcome, so the properties test something.
+/// Runs the same scripts every time. They have every kind of command and outcome, so the properties are not vacuous.
 #[test]
 fn the_scripts_make_everything_happen() {
     let mut runner = TestRunner::deterministic();
@@ -158,8 +158,8 @@ fn answered_once(
     Ok(())
 }
 
-/// Each schedule of which a command changed a seat gets one version, and no other does; the journal has exactly
-/// those seats and leads to exactly their states.
+/// Each schedule in which a command changed a seat gets one new version, and no other schedule does. The journal has
+/// exactly the changed seats and leads to exactly their states.
 fn versions_count_batches(step: &ScriptStep<'_>) -> TestCaseResult {
     let alone = step.one_by_one()?;
     let changed = |single: &Single<'_>| -> Vec<SeatKey> {

@@ -16,6 +16,7 @@ use crate::domain::seat::SeatState;
 
 use super::Decision;
 
+/// The rows of a batch, its changes so far, and the clock and limits of its decisions.
 pub(super) struct DecisionState {
     pub(super) now: EpochMs,
     pub(super) policy: Policy,
@@ -29,11 +30,11 @@ impl DecisionState {
         Self { now, policy, rows, changes: Changes::default(), row_lock_saves: 0 }
     }
 
-    /// Ends the batch; `given_back` are the schedules in which a command gave seats back.
+    /// Ends the batch. `freed_schedules` are the schedules in which a command freed seats, in this batch or before.
     pub(super) fn finish(
         self,
         outcomes: Vec<Outcome>,
-        given_back: BTreeSet<ScheduleId>,
+        freed_schedules: BTreeSet<ScheduleId>,
     ) -> Decision {
         let mut by_schedule: BTreeMap<ScheduleId, Vec<(SeatNumber, SeatState)>> = BTreeMap::new();
         for ((schedule, number), state) in &self.changes.seats {
@@ -42,7 +43,7 @@ impl DecisionState {
         let version_after = |schedule: ScheduleId, is_written: bool| {
             Some(self.rows.schedules.get(&schedule)?.version + i64::from(is_written))
         };
-        let freed = given_back
+        let freed = freed_schedules
             .into_iter()
             .filter_map(|schedule| {
                 let is_written = by_schedule.contains_key(&schedule);
@@ -75,13 +76,13 @@ impl DecisionState {
         state.refuses(self.now, &self.rows.outages, self.policy.outage_grace)
     }
 
-    /// The label of a seat; of one without a row, its number.
+    /// The label of a seat, or its number if it has no row.
     pub(super) fn label(&self, key: SeatKey) -> String {
         let row = self.rows.seats.get(&key);
         row.map_or_else(|| format!("#{}", key.1.0), |row| row.label.clone())
     }
 
-    /// The conflict that keeps `customer` from taking a seat, if there is one.
+    /// The conflict that prevents `customer` from taking a seat, if there is one.
     pub(super) fn conflict(&self, key: SeatKey, customer: Option<&CustomerId>) -> Option<Conflict> {
         let reason = self.conflict_reason(key)?;
         let hold = match reason {
@@ -112,7 +113,7 @@ impl DecisionState {
         (owner == customer).then_some(id)
     }
 
-    /// Counts the seats of a locked command that another locked command of this batch has taken.
+    /// Counts those of the seats of a locked command that another locked command of this batch has taken.
     pub(super) fn count_failed_locks(&mut self, keys: impl Iterator<Item = SeatKey>) {
         let taken = &self.changes.taken_under_lock;
         self.row_lock_saves += keys.map(|key| u64::from(taken.contains(&key))).sum::<u64>();
@@ -222,11 +223,11 @@ impl DecisionState {
         let owns = |number: &SeatNumber| {
             self.state((row.id.schedule, *number)).is_some_and(|s| s.names_booking(row.id.uuid))
         };
-        let (live, gone): (Vec<SeatNumber>, Vec<SeatNumber>) =
+        let (live, cancelled): (Vec<SeatNumber>, Vec<SeatNumber>) =
             row.seats.iter().copied().partition(owns);
         let currency = self.rules(row.id.schedule)?.currency.clone();
         let seats = self.priced(row.id.schedule, &live);
-        let cancelled_seats = self.priced(row.id.schedule, &gone);
+        let cancelled_seats = self.priced(row.id.schedule, &cancelled);
         Ok(BookingView { row, seats, cancelled_seats, currency })
     }
 

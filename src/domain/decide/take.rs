@@ -73,10 +73,10 @@ pub(super) fn block(
     Ok(Effect::Blocked(batch.block_view(row)))
 }
 
-/// Turns a hold into a booking. Before the hold expires, its seats are its own and no rule is checked. After
-/// that, the rules of a new sale apply, and a lost seat means `HoldExpired`, so that a shop that has taken
-/// money can refund it. A hold that was confirmed before returns its booking with its present seats; if the
-/// whole booking was cancelled since, it is refused.
+/// Turns a hold into a booking. Before the hold expires, it owns its seats and no rule is checked. After that, the
+/// rules of a new sale apply, and a lost seat means `HoldExpired`, so that a shop that has received money can refund
+/// it. If the hold was confirmed before, its booking is returned with its present seats. If the whole booking was
+/// cancelled since, the command is refused.
 pub(super) fn confirm(
     batch: &mut DecisionState,
     hold: HoldId,

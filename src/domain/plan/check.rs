@@ -1,4 +1,4 @@
-//! The checks that every plan passes, whatever format it came in.
+//! The checks of every plan, whatever its format.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ pub(crate) struct FieldNames {
     pub(crate) price: &'static str,
     /// A seat's coordinates.
     pub(crate) x: &'static str,
-    /// What to do about labels that repeat or are missing.
+    /// The remedy for labels that repeat or are missing.
     pub(crate) label_remedy: &'static str,
 }
 
@@ -48,9 +48,9 @@ impl FieldNames {
 /// The rule by which names are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Names {
-    /// That of [`name::check`]; names that look alike are refused, too.
+    /// The rule of [`name::check`], for new plans. Names that look alike are refused, too.
     Entered,
-    /// That of [`name::check_stored`], for plans that were stored before the present rule.
+    /// The rule of [`name::check_stored`], for plans that were stored before the present rule.
     Stored,
 }
 
@@ -71,7 +71,7 @@ impl Names {
     }
 }
 
-/// A place in the plan.
+/// A location in the plan, by the indexes of section, row and seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Spot {
     Section(usize),
@@ -79,11 +79,11 @@ enum Spot {
     Seat(usize, usize, usize),
 }
 
-/// A text of the plan, and where it is.
+/// A text of the plan, with its location.
 #[derive(Clone, Copy)]
 struct Text<'p> {
     text: &'p str,
-    /// What messages call it.
+    /// The name of the text's kind in messages.
     what: &'static str,
     spot: Spot,
     field: &'static str,
@@ -103,8 +103,8 @@ struct Label<'p> {
     times: usize,
 }
 
-/// Adds every problem of the sections to `problems`, until there are too many. `locate` turns a pointer
-/// into a place in the document that was read.
+/// Adds every problem of the sections to `problems`, until there are too many. `locate` converts a pointer to a
+/// location in the document that was read.
 pub(crate) fn check(
     sections: &[Section],
     rule: Names,
@@ -184,12 +184,12 @@ impl<'p> Check<'_, 'p> {
                     let field = "category";
                     self.name(Text { text, what: "category", spot, field }, categories);
                 }
-                self.price_and_place(seat, spot);
+                self.price_and_position(seat, spot);
             }
         }
     }
 
-    fn price_and_place(&mut self, seat: &PlanSeat, spot: Spot) {
+    fn price_and_position(&mut self, seat: &PlanSeat, spot: Spot) {
         if let Err(message) = check_price(seat.price) {
             self.problems.add(self.at(spot, self.names.price), "price_out_of_range", message);
         }
@@ -205,7 +205,7 @@ impl<'p> Check<'_, 'p> {
         }
     }
 
-    /// Checks a name that is new in its scope, or whether it only looks like an earlier one.
+    /// Checks a name that is new in its scope, and reports a name that only looks like an earlier one.
     fn name(&mut self, name: Text<'p>, seen: &mut Seen<'p>) {
         match seen.entry(self.rule.compared(name.text)) {
             Entry::Vacant(vacant) => {
@@ -232,7 +232,7 @@ impl<'p> Check<'_, 'p> {
             Entry::Vacant(vacant) => {
                 vacant.insert(Label { first: label, parts, second: None, times: 1 });
                 if let Err(fault) = self.rule.check(label.text) {
-                    // If the label is made of a name with the same fault, that is reported already.
+                    // If the label is made of a name with the same fault, the fault is reported already.
                     let has_fault = |part: &&str| {
                         self.rule.check(part).is_err_and(|of| of.code() == fault.code())
                     };
@@ -248,7 +248,7 @@ impl<'p> Check<'_, 'p> {
             }
             Entry::Occupied(known) => {
                 let (first, first_parts) = (known.get().first, known.get().parts);
-                // If the label is made of names that look alike, these are reported already.
+                // If the label is made of names that look alike, those names are reported already.
                 let look_alike = |(one, other): (&str, &str)| {
                     one != other && name::folded(one) == name::folded(other)
                 };
@@ -303,7 +303,7 @@ impl<'p> Check<'_, 'p> {
         self.problems.add(at(first.spot), "label_repeated", message);
     }
 
-    /// The place of a field in the document that was read.
+    /// The location of a field in the document that was read.
     fn at(&self, spot: Spot, field: &str) -> String {
         let all = self.names.sections;
         (self.locate)(match spot {

@@ -2,17 +2,17 @@
 
 use crate::domain::name::shown;
 
-/// The most problems of one report. If the check stopped there, the last entry says so.
+/// The most problems of one report. If the check stopped at this number, the last entry is a message about that.
 pub const PROBLEMS_MAX: usize = 20;
 
-/// The most characters of a foreign text in a message.
+/// The most characters in a message of a text from the document.
 const QUOTED_MAX: usize = super::LABEL_MAX;
 
 /// One problem of a plan, with its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{message}", before_message(.pointer))]
 pub struct PlanError {
-    /// Where: a JSON pointer (RFC 6901) into the document, or a place in a CSV document such as
+    /// The location: a JSON pointer (RFC 6901) into the document, or a place in a CSV document such as
     /// `line 7, column 3`; empty for the whole document.
     pub pointer: String,
     /// The kind of problem, for programs; never changes.
@@ -42,8 +42,8 @@ fn before_message(pointer: &str) -> String {
     if pointer.is_empty() { String::new() } else { format!("{pointer}: ") }
 }
 
-/// The problems found so far. Those of one kind in one field are reported together: the first, with the places
-/// of the others. After [`PROBLEMS_MAX`] problems none is kept, and the reader of a plan stops.
+/// The problems found so far. Problems of one kind in one field are reported together: the first, with the places of
+/// the others. After [`PROBLEMS_MAX`] problems no more are stored, and the reader of a plan stops.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
     groups: Vec<ProblemGroup>,
@@ -108,7 +108,7 @@ impl Problems {
         self.is_stopped || self.found >= PROBLEMS_MAX
     }
 
-    /// `Ok` if there is no problem, else the list, never longer than [`PROBLEMS_MAX`].
+    /// Returns `Ok` if there is no problem, otherwise the list, which has at most [`PROBLEMS_MAX`] entries.
     pub(crate) fn none_or_all(self) -> Result<(), Vec<PlanError>> {
         if self.is_empty() {
             return Ok(());
@@ -152,8 +152,8 @@ fn field_of(pointer: &str) -> &str {
     }
 }
 
-/// Lists the first ten texts, each cut to a printable length, with a remark in brackets if it has one, and says
-/// how many more there are.
+/// Lists the first ten texts, each cut to a printable length, with a remark in brackets if it has one. Adds the number
+/// of further texts.
 pub(crate) fn first_ten<'a>(texts: impl IntoIterator<Item = (&'a str, Option<String>)>) -> String {
     const SHOWN: usize = 10;
     let mut texts = texts.into_iter();
@@ -172,7 +172,7 @@ pub(crate) fn first_ten<'a>(texts: impl IntoIterator<Item = (&'a str, Option<Str
     shown.join(", ") + &further
 }
 
-/// A foreign text between backticks, printable anywhere and cut to the longest length.
+/// Any text between backticks, in a printable form and cut to [`QUOTED_MAX`] characters.
 pub(crate) fn quoted(text: &str) -> String {
     format!("`{}`", shown(text, QUOTED_MAX))
 }

@@ -21,7 +21,7 @@ pub(crate) enum CsvColumn {
 }
 
 impl CsvColumn {
-    /// Those that every document has.
+    /// The columns that every document must have.
     const REQUIRED: [Self; 3] = [Self::Section, Self::Row, Self::Number];
 
     /// Its name in the header.
@@ -60,7 +60,7 @@ impl CsvColumn {
 pub(crate) struct Columns(Vec<Option<CsvColumn>>);
 
 impl Columns {
-    /// Reads the header, with notes on what was read in another way than it was written; fails with all problems.
+    /// Reads the header, with notes on what was read differently from how it was written. Fails with all problems.
     pub(crate) fn of(header: Option<&CsvRecord>) -> Result<(Self, Vec<String>), Vec<PlanError>> {
         let known = "the columns are section, row, number and, if wanted, label, x, y, category, \
                      price, with commas, semicolons or tabs between them";

@@ -28,7 +28,7 @@ impl PlanDraft {
         self.count >= SEATS_MAX
     }
 
-    /// Adds a seat behind the others of its row.
+    /// Adds a seat at the end of its row.
     pub(crate) fn add(&mut self, section: &str, row: &str, seat: PlanSeat, line: usize) {
         self.count += 1;
         let rows = self.sections.entry(section.to_owned()).or_default();
@@ -54,8 +54,8 @@ impl PlanDraft {
 }
 
 impl SeatLines {
-    /// Turns a pointer into the plan, such as `/sections/0/rows/1/seats/2/label`, into a place in the
-    /// document; for a section or row, the place of its first seat.
+    /// Turns a pointer into the plan, such as `/sections/0/rows/1/seats/2/label`, into a place in the document. The
+    /// place of a section or row is that of its first seat.
     pub(crate) fn locate(&self, pointer: &str, columns: &Columns) -> String {
         let mut indexes = pointer.split('/').filter_map(|part| part.parse::<usize>().ok());
         let section = indexes.next().and_then(|section| self.0.get(section));

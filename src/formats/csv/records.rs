@@ -1,15 +1,15 @@
-//! Records, each with its first line. The `csv-core` crate reads them into buffers of a fixed size, which bounds the
-//! memory for any document. Where RFC 4180 leaves a choice, it reads as spreadsheets do.
+//! CSV records, each with the number of its first line. The `csv-core` crate reads them into buffers of a fixed size,
+//! which bounds the memory for any document. Where RFC 4180 leaves a choice, the crate reads as spreadsheets do.
 
 use ::csv::StringRecord;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use crate::domain::plan::PlanError;
 
-/// The most fields of a line. Spreadsheets write empty ones behind those of the plan.
+/// The most fields of a line. Spreadsheets write empty fields after those of the plan.
 const FIELDS_MAX: usize = 256;
 
-/// The most bytes in the fields of a line: ten times what the longest texts of a seat have.
+/// The most bytes in the fields of a line: ten times the longest texts of a seat.
 const RECORD_MAX: usize = 32 * 1024;
 
 /// UTF-8's byte order mark.
@@ -50,7 +50,7 @@ impl<'a> Records<'a> {
     /// Fails if the first bytes are UTF-16, or the document names another separator than the accepted ones.
     pub(crate) fn of(document: &'a [u8]) -> Result<Self, PlanError> {
         refuse_utf16(document)?;
-        let (separator, read) = opening(document)?;
+        let (separator, read) = separator_and_start(document)?;
         let reader = Box::new(ReaderBuilder::new().delimiter(separator).build());
         let lines = Lines { rest: document, offset: 0, line: 1 };
         let (fields, ends) = (vec![0; RECORD_MAX], vec![0; FIELDS_MAX]);
@@ -62,7 +62,7 @@ impl<'a> Records<'a> {
         self.separator
     }
 
-    /// The next record with text. Spreadsheets end documents with lines of separators alone.
+    /// The next record with text. Spreadsheets write lines with separators only at the end of documents.
     pub(crate) fn read(&mut self) -> Result<Option<CsvRecord>, PlanError> {
         loop {
             let begin = self.read;
@@ -77,8 +77,8 @@ impl<'a> Records<'a> {
     fn read_raw(&mut self) -> Result<Option<(usize, usize)>, PlanError> {
         let (begin, mut bytes, mut count) = (self.read, 0, 0);
         loop {
-            // With a line end behind the document, a quote that is never closed becomes a field with a line
-            // break.
+            // A line end is added after the document, so that a quote that is never closed becomes a field with a
+            // line break.
             let rest = match self.document.get(self.read..) {
                 Some([]) => b"\n".as_slice(),
                 Some(rest) => rest,
@@ -125,7 +125,7 @@ impl<'a> Records<'a> {
         let line = self.lines.at(begin);
         let (mut fields, mut start) = (StringRecord::with_capacity(bytes, count), 0);
         for (column, end) in (1..).zip(self.ends.iter().take(count)) {
-            // Field by field: bytes on both sides of a separator are not one character.
+            // Decoded field by field: bytes on both sides of a separator are not one character.
             let field = std::str::from_utf8(self.fields.get(start..*end).unwrap_or_default());
             fields.push_field(field.map_err(|_| not_utf8(place(line, Some(column))))?);
             start = *end;
@@ -155,9 +155,9 @@ fn refuse_utf16(document: &[u8]) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// The separator, and where the records begin. A first line `sep=;`, as spreadsheets write it, names the separator.
-/// Otherwise it is the most frequent one of the first line: no column's name has any.
-fn opening(document: &[u8]) -> Result<(u8, usize), PlanError> {
+/// The separator, and the offset of the first record. A first line `sep=;`, which some spreadsheets write, names the
+/// separator. Otherwise it is the most frequent accepted separator of the first line: no column name contains one.
+fn separator_and_start(document: &[u8]) -> Result<(u8, usize), PlanError> {
     let mark = if document.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
     let text = document.get(mark..).unwrap_or_default();
     let blank = text.iter().take_while(|byte| is_line_end(**byte)).count();
@@ -179,7 +179,7 @@ fn opening(document: &[u8]) -> Result<(u8, usize), PlanError> {
         };
     }
     let times = |separator: u8| first.iter().filter(|byte| **byte == separator).count();
-    // Of equals, max_by_key takes the last, so the comma comes last.
+    // Of equal counts, `max_by_key` returns the last, so the comma is the last in this order.
     let separator = SEPARATORS.into_iter().rev().max_by_key(|separator| times(*separator));
     Ok((separator.unwrap_or(b','), mark))
 }
@@ -196,7 +196,7 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// The line, counted from 1, of the first text at or behind an offset. Offsets must not decrease.
+    /// The line, counted from 1, of the first text at or after an offset. Offsets must not decrease.
     fn at(&mut self, offset: usize) -> usize {
         while let Some((byte, rest)) = self.rest.split_first() {
             if self.offset >= offset && !is_line_end(*byte) {

@@ -1,4 +1,4 @@
-//! Documents of people and spreadsheets, and the problems of wrong ones.
+//! Documents that people and spreadsheets write, and the problems of invalid documents.
 
 mod spreadsheets;
 
@@ -157,7 +157,7 @@ fn a_quote_that_is_never_closed_is_found_where_it_opens() {
 }
 
 #[test]
-fn what_is_not_utf8_is_told_alone_by_its_place() {
+fn text_that_is_not_utf8_is_reported_alone_with_its_place() {
     let read = |document: &[u8]| refused(parse(document, &Prices::default()).map(|read| read.plan));
     let latin1 = b"section,row,number\r\nA,1,1,extra\r\n\r\nB,\"x,y\",Z\xFCrich\r\n";
     assert_eq!(read(latin1), at("line 4, column 3", "not_utf8"));
@@ -247,7 +247,7 @@ fn a_plan_is_written_with_all_columns_and_quotes_where_they_are_needed() {
     );
 }
 
-/// A text such as a plan may have, rich in what CSV gives a meaning.
+/// A text that a plan may have, often with characters that have a meaning in CSV.
 fn any_text() -> impl Strategy<Value = String> {
     let text = prop_oneof!["[\\p{L}\\p{N}\\p{P}\\p{S} ]{1,40}", "[ab,;\"' =]{1,5}"];
     text.prop_filter_map("no name", |text| {
@@ -268,7 +268,7 @@ fn any_seat() -> impl Strategy<Value = PlanSeat> {
     )
 }
 
-/// A plan whose sections, and rows of a section, have names of their own.
+/// A plan whose sections, and the rows of each section, have distinct names.
 fn any_plan() -> impl Strategy<Value = SeatPlan> {
     let rows =
         proptest::collection::vec((any_text(), proptest::collection::vec(any_seat(), 1..4)), 1..4);
@@ -299,7 +299,7 @@ fn are_distinct<'a>(names: impl Iterator<Item = &'a String>) -> bool {
     names.into_iter().all(|name| seen.insert(name))
 }
 
-/// The same document as a spreadsheet with other habits writes it.
+/// The same document as another spreadsheet writes it: with a byte order mark, semicolons and quotes.
 fn respelt(document: &str) -> String {
     let mut reader =
         ::csv::ReaderBuilder::new().has_headers(false).from_reader(document.as_bytes());

@@ -27,7 +27,7 @@ struct PretixCategory {
 pub(crate) struct PretixZone {
     pub(crate) name: Option<Text>,
     pub(crate) position: Option<Coordinates>,
-    /// Empty in a zone of decoration.
+    /// Empty in a zone that is decoration.
     #[serde(default, deserialize_with = "rows")]
     pub(crate) rows: Vec<PretixRow>,
 }
@@ -41,7 +41,7 @@ pub(crate) struct PretixRow {
     pub(crate) seats: Vec<PretixSeat>,
 }
 
-/// The most seats, empty rows and empty zones that are read, since zones of decoration are common.
+/// The most seats, empty rows and empty zones that are read. Zones without seats are common, as decoration.
 const PARTS_MAX: usize = 2 * SEATS_MAX;
 
 fn zones<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PretixZone>, D::Error> {
@@ -87,7 +87,7 @@ impl PretixPlan {
 }
 
 impl PretixRow {
-    /// Its share of [`PARTS_MAX`].
+    /// How much the row counts towards [`PARTS_MAX`].
     fn weight(&self) -> usize {
         self.seats.len().max(1)
     }

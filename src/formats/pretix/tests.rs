@@ -1,5 +1,5 @@
-//! A small hall with the defects of real plans: guids that repeat, rows that share a name,
-//! fractions where the schema wants whole numbers.
+//! A small hall with the defects of real plans: guids that repeat, rows that share a name, fractions where the schema
+//! requires whole numbers.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,5 @@
-//! Recorded answers, page by page in the order of their ends, compared with what they describe.
+//! The audit of recorded answers. They are read page by page, in the order in which they expire, and compared with
+//! what they describe.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -14,16 +15,17 @@ use crate::domain::effect::Resource;
 use crate::domain::ids::ScheduleId;
 use crate::store::connection::{DbResult, RowSet, rows};
 
-/// Answers of one page: each names up to as many seats as a booking may have.
+/// The answers of one page. Each may list as many seats as a booking may have.
 const PAGE: usize = 200;
 
-/// How many answers one audit of recent answers reads, besides those that end in the same millisecond as the last.
+/// How many answers one audit of recent answers reads. Answers that expire in the same millisecond as the last one
+/// are read in addition.
 pub const ANSWERS_AT_A_TIME: u64 = 10_000;
 
-/// What the database has of the resources that a page of answers describes.
+/// The stored data of the resources that a page of answers describes.
 #[derive(Default)]
 struct Stored {
-    /// Seat numbers of holds and bookings, none of blocks.
+    /// Seat numbers of holds and bookings; blocks have an empty list.
     claims: HashMap<(i64, Uuid), Vec<i32>>,
     seats: HashMap<(i64, i32), (String, i64)>,
     currencies: HashMap<i64, String>,
@@ -32,8 +34,8 @@ struct Stored {
 }
 
 impl Auditor {
-    /// Audits [`ANSWERS_AT_A_TIME`] of the answers that end after `since` and not after `until`, and sets
-    /// `answers_until` to the end of the last.
+    /// Audits [`ANSWERS_AT_A_TIME`] of the answers that expire after `since` and not after `until`, and sets
+    /// `answers_until` to the time at which the last of them expires.
     pub(super) async fn recent_answers(&mut self, since: EpochMs, until: EpochMs) -> DbResult<()> {
         let sql = "SELECT expires_at FROM idempotency WHERE expires_at > $1 AND expires_at <= $2
              ORDER BY expires_at LIMIT 1 OFFSET $3";
@@ -42,8 +44,7 @@ impl Auditor {
         self.answers((since, end.map_or(until, EpochMs)), None).await
     }
 
-    /// Audits the answers that end after `since` and not after `until`, those of one schedule if one is
-    /// named.
+    /// Audits the answers that expire after `since` and not after `until`; with `only`, those of one schedule.
     pub(super) async fn answers(
         &mut self,
         (since, until): (EpochMs, EpochMs),
@@ -51,14 +52,14 @@ impl Auditor {
     ) -> DbResult<()> {
         let sql = "SELECT * FROM idempotency WHERE (expires_at, caller, key) > ($1, $2, $3)
              AND expires_at <= $5 ORDER BY expires_at, caller, key LIMIT $4";
-        // No caller has this name, so nothing that ends at `since` itself is read again.
+        // No caller's name sorts after this one, so answers that expire at `since` are not read again.
         let mut after = (since.0, "\u{10ffff}".to_owned(), String::new());
         self.audited.answers_until = Some(until);
         loop {
             let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
-            let (ends_at, caller, key) = after.clone();
+            let (expires_at, caller, key) = after.clone();
             let values =
-                vec![ends_at.into(), caller.into(), key.into(), limit.into(), until.0.into()];
+                vec![expires_at.into(), caller.into(), key.into(), limit.into(), until.0.into()];
             let found = self.session.models::<idempotency::Model>(sql, values).await?;
             let count = found.len();
             let mut page = Vec::with_capacity(count);
@@ -75,7 +76,7 @@ impl Auditor {
             let resources = page.iter().filter_map(|(_, stated)| Some(&stated.as_ref()?.resource));
             let stored = self.stored(resources).await?;
             for (request, stated) in &page {
-                let found = stated.as_ref().and_then(|stated| stored.tariff(&stated.resource));
+                let found = stated.as_ref().and_then(|stated| stored.prices_of(&stated.resource));
                 let violation = check(request, stated.as_ref(), found.as_ref());
                 self.report(violation.into_iter().collect()).await;
             }
@@ -87,6 +88,7 @@ impl Auditor {
         }
     }
 
+    /// Reads the stored data of the resources, in a fixed number of statements.
     async fn stored<'a>(&self, resources: impl Iterator<Item = &'a Resource>) -> DbResult<Stored> {
         let mut stored = Stored::default();
         let (mut holds, mut bookings, mut blocks) = (Vec::new(), Vec::new(), Vec::new());
@@ -163,8 +165,8 @@ fn numbers(text: &str) -> Vec<i32> {
 }
 
 impl Stored {
-    /// What a resource costs, if it exists.
-    fn tariff(&self, resource: &Resource) -> Option<StoredPrices> {
+    /// The stored prices of a resource; `None` if the resource does not exist.
+    fn prices_of(&self, resource: &Resource) -> Option<StoredPrices> {
         let (schedule, uuid) = match resource {
             Resource::Hold(id) => (id.schedule.0, id.uuid),
             Resource::Booking(id) => (id.schedule.0, id.uuid),

@@ -1,7 +1,6 @@
-//! A schedule's sales and claims, page by page in the order of their keys.
+//! The audit of a schedule's sales and claims, page by page in the order of their keys.
 //!
-//! Every row is read once, and every list of seats is read once: the work grows with what is stored, and
-//! not with its square.
+//! Every row and every list of seats is read once, so the work is proportional to the stored data.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -24,22 +23,23 @@ const BOOKINGS: Pages = Pages { table: "booking", key: "id", list: "seats" };
 const HOLDS: Pages = Pages { table: "hold", key: "id", list: "seats" };
 const BLOCKS: Pages = Pages { table: "block", key: "id", list: "seats" };
 
-/// Sales of one page in the search for those that no booking lists: each may need a list of its own.
+/// The sales of one page in the search for sales that no booking lists. Each sale may need the list of another
+/// booking.
 const SEARCH_PAGE: u64 = 200;
 
-/// A sale's place in their order: seat number and booking.
+/// The key by which sales are ordered: seat number and booking.
 type SaleKey = (i32, Uuid);
 
-/// Before the first sale.
-const FIRST_SALE: SaleKey = (-1, Uuid::nil());
+/// A key that is less than that of any sale.
+const BEFORE_FIRST_SALE: SaleKey = (-1, Uuid::nil());
 
-/// A sale: its key, and when it was given back.
+/// A sale: its key, and when its seat was released.
 type Sale = (SaleKey, Option<i64>);
 
-/// The seats of bookings by their ids; none of a booking whose list cannot be read.
-type Lists = HashMap<Uuid, Option<List>>;
+/// The seat lists of bookings by the ids of the bookings; `None` for a list that cannot be read.
+type SeatLists = HashMap<Uuid, Option<SeatList>>;
 
-type List = HashSet<SeatNumber>;
+type SeatList = HashSet<SeatNumber>;
 
 impl Auditor {
     pub(super) async fn sales(
@@ -47,7 +47,7 @@ impl Auditor {
         id: ScheduleId,
         audit: &mut ScheduleAudit,
     ) -> DbResult<()> {
-        let mut after = FIRST_SALE;
+        let mut after = BEFORE_FIRST_SALE;
         loop {
             let page = self.page_of_sales(id, after, PAGE).await?;
             let Some((last, _)) = page.last() else { return Ok(()) };
@@ -77,15 +77,16 @@ impl Auditor {
             .collect())
     }
 
-    /// Names the sales that no booking lists. Only where there are some, and only until all are found.
+    /// Reports the sales that no booking lists. The search runs only if there are such sales, and ends when all of
+    /// them are found.
     pub(super) async fn unlisted_sales(
         &mut self,
         id: ScheduleId,
         audit: &mut ScheduleAudit,
     ) -> DbResult<()> {
-        let mut left = audit.unlisted_sales();
-        let mut after = FIRST_SALE;
-        while left > 0 {
+        let mut remaining = audit.unlisted_sales();
+        let mut after = BEFORE_FIRST_SALE;
+        while remaining > 0 {
             let page = self.page_of_sales(id, after, SEARCH_PAGE).await?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = *last;
@@ -98,14 +99,18 @@ impl Auditor {
                     Some(None) => {}
                     list => audit.unlisted_sale((number, booking), list.is_some()),
                 }
-                left = left.saturating_sub(1);
+                remaining = remaining.saturating_sub(1);
             }
             self.page_done(audit).await;
         }
         Ok(())
     }
 
-    async fn lists(&self, id: ScheduleId, bookings: impl Iterator<Item = Uuid>) -> DbResult<Lists> {
+    async fn lists(
+        &self,
+        id: ScheduleId,
+        bookings: impl Iterator<Item = Uuid>,
+    ) -> DbResult<SeatLists> {
         let bookings: BTreeSet<Uuid> = bookings.collect();
         let set = RowSet::of(bookings).with("id", |id| *id);
         let after = "JOIN booking t ON t.schedule_id = $1 AND t.id = r.id";
@@ -113,7 +118,7 @@ impl Auditor {
         let found =
             self.session.fetch_set::<(Uuid, String), _>(&set, vec![id.0.into()], before, after);
         let list =
-            |(id, seats): (Uuid, String)| (id, rows::seats(&seats).ok().map(List::from_iter));
+            |(id, seats): (Uuid, String)| (id, rows::seats(&seats).ok().map(SeatList::from_iter));
         Ok(found.await?.into_iter().map(list).collect())
     }
 
@@ -135,8 +140,8 @@ impl Auditor {
                 let model = booking::Model::from_query_result(row, "")?;
                 let became: Option<Uuid> = row.try_get("", "became")?;
                 let became = became.map(|uuid| BookingId { schedule: id, uuid });
-                let place = ("booking", Some(id), model.id.to_string());
-                let read = self.readable(place, rows::booking(model)).await;
+                let row_key = ("booking", Some(id), model.id.to_string());
+                let read = self.readable(row_key, rows::booking(model)).await;
                 bookings.extend(read.map(|booking| (booking, became)));
             }
             let sales = self.sales_of(id, &bookings).await?;
@@ -150,13 +155,14 @@ impl Auditor {
         Ok(())
     }
 
-    /// The sales of the seats that the bookings list, ascending: the number, and whether it is live.
+    /// The sales of the seats that the bookings list, by booking: seat number, ascending, and whether the sale is
+    /// live.
     async fn sales_of(
         &self,
         id: ScheduleId,
         bookings: &[(BookingRow, Option<BookingId>)],
     ) -> DbResult<HashMap<Uuid, Vec<(SeatNumber, bool)>>> {
-        // A list that names a seat twice has one sale of it.
+        // A seat that a list contains twice has one sale.
         let listed: BTreeSet<(i32, Uuid)> = bookings
             .iter()
             .flat_map(|(row, _)| row.seats.iter().map(|seat| (*seat, row.id.uuid)))
@@ -242,8 +248,8 @@ impl Auditor {
             after = last;
             self.audited.claims += page.len() as u64;
             for model in page {
-                let place = ("block", Some(id), model.id.to_string());
-                if let Some(row) = self.readable(place, rows::block(model)).await {
+                let row_key = ("block", Some(id), model.id.to_string());
+                if let Some(row) = self.readable(row_key, rows::block(model)).await {
                     audit.block(&row);
                 }
             }

@@ -1,7 +1,7 @@
-//! The audit of the database: one snapshot, read in pages, judged by `domain::audit`.
+//! The audit of the database: one snapshot is read in pages, and `domain::audit` checks the rows.
 //!
-//! It only reads, and where reads go: it takes no lock, needs one connection, and holds at most the seats
-//! of one schedule and a page of everything else.
+//! The audit reads from the replica, if there is one. It writes nothing, takes no lock and uses one connection. Its
+//! memory has at most the seats of one schedule and one page of other rows.
 
 mod answers;
 mod claims;
@@ -37,18 +37,19 @@ const PAGE: u64 = 2_000;
 /// The time limit of an audit.
 const TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
 
-/// The ends of all answers.
+/// The range of times in which all answers expire.
 const ALL: (EpochMs, EpochMs) = (EpochMs(i64::MIN), EpochMs(i64::MAX));
 
-/// Each page is read from an index, in its order. Without statistics PostgreSQL would sort all remaining rows for
-/// each page.
-const IN_ORDER_OF_KEYS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;
+/// Makes PostgreSQL read each page from an index, in the order of the index. Without statistics it would sort all
+/// remaining rows for each page.
+const INDEX_SCANS_ONLY: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;
      SET LOCAL enable_sort = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
 
-/// Longer than any transaction that records an answer.
-const UNSETTLED_MS: i64 = 120_000;
+/// Recent answers are not audited for this time, since a transaction that began before them may still commit. No
+/// transaction that records an answer takes longer.
+const COMMIT_GRACE_MS: i64 = 120_000;
 
-/// What to audit.
+/// The scope of an audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditScope {
     /// Every schedule and every answer.
@@ -57,13 +58,14 @@ pub enum AuditScope {
     Schedule(ScheduleId),
     /// One schedule without its answers.
     ScheduleAlone(ScheduleId),
-    /// At most [`ANSWERS_AT_A_TIME`] of the answers that end after this time, and those that end with the last
-    /// of them: those given since answers were last audited. The newest are left for the next audit, since a
-    /// transaction that began before them may still commit.
+    /// The answers that expire after this time: at most [`ANSWERS_AT_A_TIME`], and those that expire in the same
+    /// millisecond as the last of them. Given [`Audited::answers_until`] of the previous audit, these are the
+    /// answers that were recorded since. The newest answers are left for the next audit, since a transaction that
+    /// began before them may still commit.
     AnswersSince(EpochMs),
 }
 
-/// What an audit has read.
+/// How much an audit has read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Audited {
     /// The database's clock at the snapshot.
@@ -78,7 +80,7 @@ pub struct Audited {
     pub journal: u64,
     /// Recorded answers.
     pub answers: u64,
-    /// Every answer that ends before this was read; `None` if the scope has no answers.
+    /// Every answer that expires before this time was read; `None` if the scope has no answers.
     pub answers_until: Option<EpochMs>,
 }
 
@@ -93,12 +95,12 @@ struct Auditor {
 }
 
 impl Store {
-    /// Audits one snapshot of the database where reads go, changing nothing. Violations are sent as they
-    /// are found; a slow receiver slows the audit down. The work grows with what is stored in the scope, and the
-    /// memory with the seats of one schedule.
+    /// Audits one snapshot of the database, read from the replica if there is one. Violations are sent as they are
+    /// found; a slow receiver slows the audit down. The work is proportional to the stored data of the scope, and
+    /// the memory to the seats of one schedule.
     ///
     /// # Errors
-    /// Any failure of the database; violations sent before it are true.
+    /// Any failure of the database. Violations that were sent before the failure are valid.
     pub async fn audit(
         &self,
         scope: AuditScope,
@@ -119,7 +121,7 @@ impl Store {
         self.bounded(&self.read, TIMEOUT, work).await
     }
 
-    /// At most 1,000 schedules after `after` by id, with the versions they are at.
+    /// At most 1,000 schedules with ids above `after`, in the order of their ids, each with its version.
     pub async fn versions(&self, after: ScheduleId) -> StoreResult<Vec<(ScheduleId, i64)>> {
         self.read_from(ReadFrom::Anywhere, move |db| async move {
             let rows = schedule_version::Entity::find()
@@ -137,9 +139,9 @@ impl Store {
 impl Auditor {
     async fn run(&mut self, scope: AuditScope) -> DbResult<()> {
         if self.session.dialect == Dialect::Postgres {
-            self.session.connection.execute_unprepared(IN_ORDER_OF_KEYS).await?;
+            self.session.connection.execute_unprepared(INDEX_SCANS_ONLY).await?;
         }
-        // The first read takes the snapshot, so the clock is not behind anything in it.
+        // This first statement takes the snapshot and then reads the clock, so no row is newer than that time.
         let sql = format!("SELECT {} FROM heartbeat WHERE id = 1", self.session.dialect.now());
         let now = self.session.fetch_one(sql, Vec::new()).await?;
         self.audited.at = EpochMs(now.ok_or_else(|| rows::corrupt("heartbeat"))?);
@@ -154,8 +156,8 @@ impl Auditor {
             }
             AuditScope::ScheduleAlone(id) => self.schedules(Some(id)).await,
             AuditScope::AnswersSince(since) => {
-                let settled = self.audited.at.0.saturating_sub(UNSETTLED_MS);
-                let until = EpochMs(settled).plus(self.policy.idempotency_ttl);
+                let recorded_until = self.audited.at.0.saturating_sub(COMMIT_GRACE_MS);
+                let until = EpochMs(recorded_until).plus(self.policy.idempotency_ttl);
                 self.recent_answers(since, until.max(since)).await
             }
         }
@@ -181,7 +183,7 @@ impl Auditor {
         }
     }
 
-    /// After each page: reports the violations found, and pauses.
+    /// Reports the violations found so far, and pauses. Call this after each page.
     async fn page_done(&mut self, audit: &mut ScheduleAudit) {
         self.report(audit.take_found()).await;
         self.pauses.pause().await;
@@ -189,12 +191,12 @@ impl Auditor {
 
     async fn report(&self, violations: Vec<Violation>) {
         for violation in violations {
-            // An error means that the receiver has gone.
+            // An error means that the receiver was dropped.
             drop(self.found.send(violation).await);
         }
     }
 
-    /// Returns what was read of a row; reports the row if it could not be read.
+    /// Returns the decoded row. Reports a row that cannot be decoded, and returns `None`.
     async fn readable<T>(
         &self,
         (table, schedule, key): (&'static str, Option<ScheduleId>, String),

@@ -1,4 +1,4 @@
-//! Pages of rows that each hold a list: bounded in bytes, since one list may name every seat.
+//! Pages of rows that contain lists. A page is bounded in bytes, since one list may contain every seat.
 
 use sea_orm::{TryGetable, Value};
 
@@ -6,14 +6,14 @@ use super::{Auditor, PAGE};
 use crate::domain::ids::ScheduleId;
 use crate::store::connection::DbResult;
 
-/// Lists of one page, in bytes of their text: some 40,000 seats.
+/// The most bytes of list texts in one page: about 40,000 seats.
 const PAGE_BYTES: u64 = 256 * 1_024;
 
-/// A table with rows of each schedule.
+/// A table of which the rows of one schedule are read in pages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pages {
     pub(super) table: &'static str,
-    /// The unique column within a schedule, in whose order its rows are read.
+    /// The column that is unique within a schedule. The rows are read in its order.
     pub(super) key: &'static str,
     /// The column with the list.
     pub(super) list: &'static str,
@@ -40,8 +40,8 @@ impl Auditor {
     }
 }
 
-/// The last row of a page that begins with these rows (key, bytes of its list): as many as fit, and at least
-/// one.
+/// The key of the last row of a page. `rows` are the key of each next row and the bytes of its list. A page has as
+/// many rows as fit, and at least one.
 fn last_that_fits<K: Copy>(rows: &[(K, i32)]) -> Option<K> {
     let mut bytes = 0;
     let fits = |(_, size): &&(K, i32)| {

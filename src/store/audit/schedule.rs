@@ -1,4 +1,4 @@
-//! One schedule: its seats, its journal and its customers, page by page in the order of their keys. Its
+//! The audit of one schedule: its seats, its journal and its customers, page by page in the order of their keys. Its
 //! claims are in `claims`.
 
 use entity::{schedule, seat};
@@ -18,7 +18,7 @@ use crate::store::queries::{journal, sweep};
 
 const JOURNAL: Pages = Pages { table: "journal", key: "version", list: "changes" };
 
-/// A record of a batch as old as this may be being purged right now.
+/// A batch record whose age is less than [`sweep::BATCH_LIFE_MS`] by at most this may have been purged already.
 const PURGE_MARGIN_MS: i64 = 3_600_000;
 
 impl Auditor {
@@ -72,9 +72,9 @@ impl Auditor {
                     (row.state, row.hold_id, row.held_until, row.booking_id, row.block_id);
                 let read = rows::seat_number(row.number)
                     .and_then(|number| Ok((number, rows::seat_state(columns)?)));
-                let place = ("seat", Some(id), row.number.to_string());
-                // An unreadable seat keeps its place, or all after it would seem wrong.
-                let (number, state) = self.readable(place, read).await.unwrap_or_else(|| {
+                let row_key = ("seat", Some(id), row.number.to_string());
+                // An unreadable seat is added, too: without it, all later seats would seem to have wrong numbers.
+                let (number, state) = self.readable(row_key, read).await.unwrap_or_else(|| {
                     (SeatNumber(u32::try_from(row.number).unwrap_or(0)), SeatState::Available)
                 });
                 audit.seat(number, SeatRow { label: row.label, price: row.price, state });
@@ -99,8 +99,8 @@ impl Auditor {
             after = last;
             self.audited.journal += page.len() as u64;
             for (version, batch, changes, attempt) in page {
-                let place = ("journal", Some(id), version.to_string());
-                let changes = self.readable(place, journal::parse(&changes)).await;
+                let row_key = ("journal", Some(id), version.to_string());
+                let changes = self.readable(row_key, journal::parse(&changes)).await;
                 let changes = changes.unwrap_or_default();
                 let has_batch = attempt.is_some().then_some(true);
                 let has_batch = has_batch.or_else(|| (batch >= oldest).then_some(false));
@@ -111,21 +111,22 @@ impl Auditor {
         Ok(())
     }
 
-    /// Customers above the schedule's limit. A hold that an outage touched is left out, and the booking it became:
-    /// between its written end and the record of the outage its customer may have taken other seats.
+    /// Reports customers above the schedule's limit. Holds that an outage may have extended are left out, and the
+    /// bookings that they became: the customer may have taken other seats after the stored end of such a hold and
+    /// before the outage was recorded.
     async fn customers(&self, id: ScheduleId, max: i32) -> DbResult<()> {
-        let touched = "EXISTS (SELECT 1 FROM outage o WHERE h.held_until >= o.began_at
+        let in_outage = "EXISTS (SELECT 1 FROM outage o WHERE h.held_until >= o.began_at
              AND h.created_at < o.ended_at + $4)";
         let sql = format!(
             "SELECT customer_id, CAST(sum(seats) AS BIGINT) FROM (
                  SELECT b.customer_id, b.live_seats AS seats FROM booking b
                  WHERE b.schedule_id = $1 AND b.live_seats > 0 AND NOT EXISTS (
                      SELECT 1 FROM hold h WHERE h.schedule_id = b.schedule_id
-                     AND h.id = b.hold_id AND {touched})
+                     AND h.id = b.hold_id AND {in_outage})
                  UNION ALL
                  SELECT h.customer_id, h.seat_count AS seats FROM hold h
                  WHERE h.schedule_id = $1 AND h.status = 0 AND h.held_until > $3
-                 AND NOT {touched}) AS owned
+                 AND NOT {in_outage}) AS owned
              GROUP BY customer_id HAVING sum(seats) > $2 ORDER BY customer_id LIMIT $5"
         );
         let grace = i64::try_from(self.policy.outage_grace.as_millis()).unwrap_or(i64::MAX);
@@ -137,9 +138,9 @@ impl Auditor {
             PAGE.into(),
         ];
         for (customer, seats) in self.session.fetch::<(String, i64)>(sql, values).await? {
-            let place = ("booking", Some(id), customer.clone());
+            let row_key = ("booking", Some(id), customer.clone());
             let read = CustomerId::parse(customer).map_err(|_| rows::corrupt("customer"));
-            let Some(customer) = self.readable(place, read).await else { continue };
+            let Some(customer) = self.readable(row_key, read).await else { continue };
             let violation = Violation {
                 invariant: Invariant::CustomerLimitIsKept,
                 schedule: Some(id),

@@ -32,15 +32,15 @@ pub(crate) enum Attempted {
     Earlier(i16),
 }
 
-/// A run, and what it did before it ended.
+/// The result of a run, and its progress before it ended.
 pub(crate) struct AttemptReport {
     pub(crate) result: Result<Attempted, AttemptError>,
     pub(crate) progress: Progress,
-    /// Whether it reached a time limit: its own, or the server's for a statement or lock.
+    /// Whether the run reached a time limit: its own, or the server's for a statement or lock.
     pub(crate) timed_out: bool,
 }
 
-/// What a run has done so far; kept even if COMMIT's answer is lost.
+/// The progress of a run. It is returned even if the answer to COMMIT is lost.
 #[derive(Default)]
 pub(crate) struct Progress {
     pub(crate) decision: Option<Decision>,

@@ -1,9 +1,9 @@
-//! Locks and reads everything a batch decides on.
+//! Locks and reads everything that a batch decides on.
 //!
-//! One global order, so that no two batches of any replicas can deadlock: holds, bookings and blocks by
-//! identifier, then seats by schedule and number, the schedules' version rows last. Locking is one
-//! statement and deciding the next: a lock and a check in one statement would sell a seat twice under READ
-//! COMMITTED. Everything after the version rows is read in new statements, behind all locks.
+//! All replicas lock rows in one order, so that no two batches can deadlock: holds, bookings and blocks by
+//! identifier, then seats by schedule and number, then the version rows of the schedules. A row is locked by one
+//! statement and checked after it: under READ COMMITTED, one statement that locks and checks would sell a seat
+//! twice. Everything else is read by later statements, after all locks are taken.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
@@ -23,7 +23,7 @@ use crate::store::connection::{DbResult, Dialect, RowSet, Transaction, rows};
 use crate::store::queries::heartbeat::{self, BatchContext};
 use crate::store::queries::idempotency;
 
-/// Locks and reads the rows of a batch, and what it needs besides.
+/// Locks and reads the rows of a batch, and reads the other data that it needs.
 pub(crate) async fn load(
     session: &Transaction,
     batch: BatchId,
@@ -44,7 +44,7 @@ pub(crate) async fn load(
     Ok((context, rows))
 }
 
-/// A failure that a test has injected, as a database error.
+/// Converts a fault that a test has injected to a database error.
 pub(crate) fn injected(fault: Injected) -> DbErr {
     DbErr::Custom(fault.to_string())
 }
@@ -150,7 +150,8 @@ async fn lock_versions(
     Ok(found.into_iter().map(|(id, version)| (ScheduleId(id), version)).collect())
 }
 
-/// Reads the customers of the other holds that have seats of the batch, so that customers learn of their own.
+/// Reads the customers of other holds that have seats of the batch: a conflict names the hold if it is the requesting
+/// customer's own.
 async fn load_owners(session: &Transaction, rows: &mut Rows) -> DbResult<()> {
     let held = |(key, row): (&SeatKey, &SeatRow)| match row.state {
         SeatState::Held { hold, .. } => Some(HoldId { schedule: key.0, uuid: hold }),
@@ -191,13 +192,13 @@ async fn load_schedules(
     Ok(())
 }
 
-/// The keys of `booking_live_of_customer` and `hold_live_of_customer`. No other index has them, so the database
-/// can choose no other, whatever its statistics of the tables.
+/// The condition on the keys of the indexes `booking_live_of_customer` and `hold_live_of_customer`. No other index has
+/// these keys, so the database cannot choose another index, whatever its statistics of the tables.
 const LIVE_CLAIMS: &str =
     "t.schedule_id + 0 = r.schedule_id AND t.customer_id || '' = r.customer_id";
 
-/// Counts the live seats of customers whose schedule limits them, behind its version row: counted before, two
-/// replicas could exceed the limit together.
+/// Counts the live seats of customers whose schedule has a limit. The count must follow the lock of the schedule's
+/// version row: otherwise two replicas together could exceed the limit.
 async fn load_customers(
     session: &Transaction,
     rows_to_lock: &RowsToLock,
@@ -239,13 +240,14 @@ fn customer_set<'a>(
         .with("customer_id", |(_, customer)| customer.as_str().to_owned())
 }
 
-/// The live seats of customers, as the parts of a statement before and after their rows.
+/// The statement that counts live seats in bookings, as its parts before and after the rows of customers.
 fn live_bookings(dialect: Dialect) -> (&'static str, String) {
     let before = "SELECT t.schedule_id, t.customer_id, CAST(sum(t.live_seats) AS BIGINT) FROM";
     let live = dialect.look_up("booking", &format!("{LIVE_CLAIMS} AND t.live_seats > 0"));
     (before, format!("{live} GROUP BY t.schedule_id, t.customer_id"))
 }
 
+/// The statement that reads live holds, as its parts before and after the rows of customers.
 fn live_holds(dialect: Dialect) -> (&'static str, String) {
     let before = "SELECT t.schedule_id, t.customer_id, t.id, t.held_until, t.seat_count FROM";
     (before, dialect.look_up("hold", &format!("{LIVE_CLAIMS} AND t.status + 0 = 0")))

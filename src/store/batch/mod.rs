@@ -29,9 +29,9 @@ pub type CommandResult = Result<ExecutedCommand, ExecutionError>;
 pub struct BatchReport {
     /// One result per command, in order.
     pub results: Vec<CommandResult>,
-    /// What was committed, in order.
+    /// The journal entries that were committed, in order.
     pub journal: Vec<JournalEntry>,
-    /// The schedules of which seats were given back, each with a version at which those seats are free.
+    /// The schedules in which commands freed seats, each with a version at which those seats are free.
     pub freed: Vec<(ScheduleId, i64)>,
 }
 
@@ -56,7 +56,8 @@ impl Lane {
         self.number
     }
 
-    /// Executes the commands as one batch, in order. Never fails as a whole: every command has its own result.
+    /// Executes the commands as one batch, in order. The batch never fails as a whole: every command has its own
+    /// result.
     pub async fn run_batch(
         &mut self,
         commands: Vec<Command>,

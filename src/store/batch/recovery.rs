@@ -1,4 +1,4 @@
-//! The decision what to do after a failed run of a batch.
+//! Decides what follows a failed run of a batch.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use crate::domain::execution_error::ExecutionError;
 use crate::store::connection::errors::answered_by_server;
 use crate::store::connection::{ErrorClass, classify};
 
-/// Why a run failed. Only [`Uncertain`](Self::Uncertain) may have had an effect.
+/// The reason why a run failed. Only with [`Uncertain`](Self::Uncertain) the run may have had an effect.
 #[derive(Debug)]
 pub(crate) enum AttemptError {
     /// The database returned an error, and nothing was committed.
     Database(DbErr),
     /// Another batch has just recorded one of the keys.
     KeyTaken,
-    /// This table did not have the rows that were decided on.
+    /// A statement wrote another number of rows of this table than was decided.
     RowCount(&'static str),
     /// The time limit passed before COMMIT was sent.
     Deadline,
-    /// COMMIT was sent and its answer did not come.
+    /// COMMIT was sent, and its answer was lost.
     Uncertain,
 }
 
@@ -38,16 +38,16 @@ pub(crate) struct RecoveryAttempts {
     pub(crate) resolved: u32,
 }
 
-/// What to do after a failed run.
+/// The action after a failed run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RecoveryAction {
-    /// Run it again after a pause of up to this, drawn at random.
+    /// Run the batch again after a random pause of at most this time.
     Retry(Duration),
-    /// Run it again on a new connection.
+    /// Run the batch again on a new connection.
     Reconnect,
-    /// Read on a new connection whether the batch is durable; if not, run it again under the same identifier.
+    /// Read on a new connection whether the batch is durable. If not, run it again with the same identifier.
     ResolveCommit,
-    /// Split it into halves.
+    /// Split the batch into halves.
     Bisect,
     /// Report this error for every command.
     Fail(ExecutionError),
@@ -56,8 +56,8 @@ pub(crate) enum RecoveryAction {
 const RETRIES_MAX: u32 = 4;
 const RESOLVE_MAX: u32 = 20;
 
-/// What follows a failed run. `uncertain`: an earlier run of this batch may be durable, so the batch keeps its
-/// identifier and its commands, and the error to report is [`ExecutionError::Unknown`].
+/// The action after a failed run. With `uncertain`, an earlier run of this batch may be durable: the batch then keeps
+/// its identifier and its commands, and the error to report is [`ExecutionError::Unknown`].
 pub(crate) fn recovery_action(
     error: &AttemptError,
     attempts: &mut RecoveryAttempts,
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_another_batch_recorded_is_looked_at_again_a_few_times() {
+    fn a_key_that_another_batch_recorded_is_retried_a_few_times() {
         let mut attempts = RecoveryAttempts::default();
         for _ in 0..RETRIES_MAX {
             let action = recovery_action(&AttemptError::KeyTaken, &mut attempts, 1, false);

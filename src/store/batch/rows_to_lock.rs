@@ -60,8 +60,8 @@ impl RowsToLock {
         self.seats.extend(seats.iter().map(|number| (schedule, *number)));
     }
 
-    /// Adds the seats of a hold, its customer (a late confirm is judged like a fresh booking) and the booking
-    /// that it became.
+    /// Adds the seats of a hold, its customer (a late confirm is checked like a new booking) and the booking that it
+    /// became.
     pub(crate) fn add_hold(&mut self, hold: &HoldRow) {
         self.add_seats(hold.id.schedule, &hold.seats);
         self.customers.insert((hold.id.schedule, hold.customer.clone()));

@@ -1,4 +1,4 @@
-//! The work on one batch: it is run again, bisected, or its lost COMMIT resolved, until every command has a result.
+//! Runs one batch until every command has a result: retries it, bisects it, or resolves a lost COMMIT.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -22,26 +22,26 @@ use crate::telemetry::metrics::batch::{BatchOutcome, CommandOutcome, Guard};
 /// A batch, or a part of one after bisecting: the indexes of its commands, and its runs so far.
 struct Part {
     id: BatchId,
-    places: Vec<usize>,
+    indexes: Vec<usize>,
     runs: i16,
     decisions_by_run: BTreeMap<i16, DecidedRun>,
     attempts: RecoveryAttempts,
-    /// A COMMIT got no answer.
+    /// The answer to a COMMIT was lost.
     uncertain: bool,
 }
 
-/// What a run decided; it is durable or not as a whole.
+/// The decision of a run. It is durable as a whole or not at all.
 struct DecidedRun {
-    places: Vec<usize>,
+    indexes: Vec<usize>,
     decision: Decision,
     answers: RenderedAnswers,
 }
 
 impl Part {
-    fn new(places: Vec<usize>) -> Self {
+    fn new(indexes: Vec<usize>) -> Self {
         Self {
             id: BatchId(Uuid::now_v7()),
-            places,
+            indexes,
             runs: 0,
             decisions_by_run: BTreeMap::new(),
             attempts: RecoveryAttempts::default(),
@@ -50,7 +50,7 @@ impl Part {
     }
 }
 
-/// The state of the work on one batch.
+/// The state of one batch while it is executed.
 pub(super) struct BatchRun<'a> {
     store: &'a Store,
     connections: &'a Connections,
@@ -88,12 +88,12 @@ impl<'a> BatchRun<'a> {
     async fn finish_part(&mut self, mut part: Part) {
         loop {
             self.drop_cancelled(&mut part);
-            if part.places.is_empty() {
+            if part.indexes.is_empty() {
                 return;
             }
             let Some(error) = self.run_once(&mut part).await else { return };
             self.count_guard(&error);
-            let commands = part.places.len();
+            let commands = part.indexes.len();
             let action = recovery_action(&error, &mut part.attempts, commands, part.uncertain);
             // The connection is stuck, or leads to a demoted primary.
             let unusable = match &error {
@@ -121,9 +121,9 @@ impl<'a> BatchRun<'a> {
                 }
                 RecoveryAction::Bisect => {
                     self.count(BatchOutcome::Halved);
-                    let second = part.places.split_off(commands / 2);
+                    let second = part.indexes.split_off(commands / 2);
                     self.parts.push_front(Part::new(second));
-                    self.parts.push_front(Part::new(part.places));
+                    self.parts.push_front(Part::new(part.indexes));
                     return;
                 }
                 RecoveryAction::Fail(error) => return self.fail(&part, &error),
@@ -131,38 +131,38 @@ impl<'a> BatchRun<'a> {
         }
     }
 
-    /// Before a run, so that retries and halves do not execute cancelled commands.
+    /// Removes the cancelled commands before a run, so that retries and halves do not execute them.
     fn drop_cancelled(&mut self, part: &mut Part) {
         let error =
             if part.uncertain { ExecutionError::Unknown } else { ExecutionError::Withdrawn };
-        let places = std::mem::take(&mut part.places).into_iter();
+        let indexes = std::mem::take(&mut part.indexes).into_iter();
         let (active, cancelled): (_, Vec<usize>) =
-            places.partition(|place| (self.is_active)(*place));
-        part.places = active;
+            indexes.partition(|index| (self.is_active)(*index));
+        part.indexes = active;
         self.set_errors(&cancelled, &error);
     }
 
-    fn set_errors(&mut self, places: &[usize], error: &ExecutionError) {
-        for place in places {
-            self.set_result(*place, Err(error.clone()));
+    fn set_errors(&mut self, indexes: &[usize], error: &ExecutionError) {
+        for index in indexes {
+            self.set_result(*index, Err(error.clone()));
         }
     }
 
-    fn set_result(&mut self, place: usize, result: CommandResult) {
-        if let Some(slot) = self.results.get_mut(place) {
+    fn set_result(&mut self, index: usize, result: CommandResult) {
+        if let Some(slot) = self.results.get_mut(index) {
             *slot = Some(result);
         }
     }
 
-    /// One transaction; `None` if it gave the commands of the part their results.
+    /// Runs one transaction. Returns `None` if the commands of the part have their results.
     async fn run_once(&mut self, part: &mut Part) -> Option<AttemptError> {
         let (store, metrics) = (self.store, &self.store.metrics.batch);
-        let commands = part.places.iter().filter_map(|place| self.commands.get(*place).cloned());
+        let commands = part.indexes.iter().filter_map(|index| self.commands.get(*index).cloned());
         let number = part.runs;
         let (settings, commands) = (&store.settings, commands.collect());
         let attempt = Attempt { settings, batch: part.id, number, commands };
         part.runs = part.runs.saturating_add(1);
-        metrics.size.observe(f64::from(u32::try_from(part.places.len()).unwrap_or(0)));
+        metrics.size.observe(f64::from(u32::try_from(part.indexes.len()).unwrap_or(0)));
         let db = Db::new(self.connections.get(), store.dialect);
         let wait = self.connections.wait(&store.metrics);
         let report = wait.measure(attempt.run(&db)).await;
@@ -174,7 +174,7 @@ impl<'a> BatchRun<'a> {
         metrics.statements_total.inc_by(u64::from(statements));
         metrics.statements.observe(f64::from(statements));
         if let Some(decision) = decision {
-            let decided = DecidedRun { places: part.places.clone(), decision, answers };
+            let decided = DecidedRun { indexes: part.indexes.clone(), decision, answers };
             part.decisions_by_run.insert(number, decided);
         }
         match report.result {
@@ -190,14 +190,14 @@ impl<'a> BatchRun<'a> {
         None
     }
 
-    /// Looks up whether a run of the part is durable; true if it is, and its outcomes are delivered.
+    /// Looks up whether a run of the part is durable. If so, delivers its outcomes and returns true.
     async fn resolve_commit(&mut self, part: &mut Part) -> bool {
         match self.committed_run(part.id).await {
             Ok(Some(run)) => {
                 self.deliver(part, run, BatchOutcome::Committed);
                 true
             }
-            // Not found proves nothing: the old server process may still commit. Run it again.
+            // A missing record proves nothing: the old server process may still commit. Run the batch again.
             Ok(None) => false,
             Err(error) => {
                 log::warn!("cannot find out yet whether a batch was committed: {error}");
@@ -220,35 +220,35 @@ impl<'a> BatchRun<'a> {
         }
     }
 
-    /// Gives the commands the outcomes that a run decided.
-    fn deliver(&mut self, part: &mut Part, run: i16, how: BatchOutcome) {
+    /// Sets the results of the commands to the outcomes that a run decided.
+    fn deliver(&mut self, part: &mut Part, run: i16, batch_outcome: BatchOutcome) {
         let Some(decided) = part.decisions_by_run.remove(&run) else {
             return self.fail(part, &ExecutionError::Unknown);
         };
-        self.count(how);
-        let DecidedRun { places, decision, answers } = decided;
+        self.count(batch_outcome);
+        let DecidedRun { indexes, decision, answers } = decided;
         for _ in 0..decision.row_lock_saves {
             self.store.metrics.batch.saved_by(Guard::RowLock);
         }
         self.report.journal.extend(decision.journal);
         self.report.freed.extend(decision.freed);
-        for (place, outcome) in places.into_iter().zip(decision.outcomes) {
-            let keyed = self.commands.get(place).and_then(|command| command.keyed.as_ref());
+        for (index, outcome) in indexes.into_iter().zip(decision.outcomes) {
+            let keyed = self.commands.get(index).and_then(|command| command.keyed.as_ref());
             let answer = match &outcome {
                 Outcome::Done(_) | Outcome::Repeated(_) => {
                     keyed.and_then(|keyed| answers.get(&keyed.request)).cloned()
                 }
                 Outcome::Replayed(_) | Outcome::NotRecorded | Outcome::Refused(_) => None,
             };
-            self.set_result(place, Ok(ExecutedCommand { outcome, answer }));
+            self.set_result(index, Ok(ExecutedCommand { outcome, answer }));
         }
     }
 
     fn fail(&mut self, part: &Part, error: &ExecutionError) {
         let unknown = *error == ExecutionError::Unknown;
         self.count(if unknown { BatchOutcome::Unknown } else { BatchOutcome::Failed });
-        log::warn!("a batch of {} commands failed: {error}", part.places.len());
-        self.set_errors(&part.places, error);
+        log::warn!("a batch of {} commands failed: {error}", part.indexes.len());
+        self.set_errors(&part.indexes, error);
     }
 
     async fn reconnect(&self) {
@@ -261,7 +261,7 @@ impl<'a> BatchRun<'a> {
         self.store.metrics.batch.batch(outcome);
     }
 
-    /// Counts a refusal by a guard behind the row locks: the guards before it have failed.
+    /// Counts the error if a guard behind the row locks caused it: the guards before this one have failed.
     fn count_guard(&self, error: &AttemptError) {
         let guard = match error {
             AttemptError::RowCount(_) => Guard::RowCount,

@@ -1,8 +1,8 @@
 //! Writes what a batch decided: one statement per table and kind of change, whatever the batch's size.
 //!
-//! Idempotency keys first, then old claims end before new ones begin, then the seats, then the journal.
-//! Every insert is in the order of its unique key. If a statement writes another number of rows than it has, the
-//! rows were not the ones decided on, and nothing of the batch is kept.
+//! The order is: idempotency keys, ends of old claims, new claims, seats, journal. Every insert is in the order of
+//! its unique key. If a statement writes another number of rows than it was given, the rows have changed since they
+//! were decided on, and the batch is rolled back.
 
 use std::collections::HashMap;
 
@@ -21,10 +21,10 @@ use crate::domain::seat::SeatState;
 use crate::store::connection::{RowSet, Transaction, rows};
 use crate::store::queries::idempotency::{self, NewRecord};
 
-/// The answers that a batch has recorded, as they are sent.
+/// The answers that a batch has recorded, rendered as they are sent.
 pub(crate) type RenderedAnswers = HashMap<RequestKey, RecordedAnswer>;
 
-/// Writes the changes and returns the answers as they were rendered.
+/// Writes the changes and returns the rendered answers.
 pub(crate) async fn write(
     session: &Transaction,
     (batch, attempt): (BatchId, i16),
@@ -80,8 +80,8 @@ async fn answers(
 }
 
 async fn end_claims(session: &Transaction, changes: &Changes) -> Result<(), AttemptError> {
-    // The last condition is true of live sales. It names both sides, so that PostgreSQL cannot begin with all
-    // live sales of the table.
+    // The last condition is true for live sales. It has columns of both tables, so that PostgreSQL cannot begin with
+    // all live sales of the table.
     let before = "UPDATE booking_seat SET released_at = r.released_at FROM";
     let after = "WHERE booking_seat.schedule_id = r.schedule_id
              AND booking_seat.number = r.number AND booking_seat.booking_id = r.booking_id

@@ -18,19 +18,19 @@ use crate::store::connection::{DbResult, files};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::pool::Pool;
 
-/// Which database.
+/// The database to use.
 #[derive(Clone)]
 pub enum Target {
-    /// PostgreSQL: a primary, and where to read.
+    /// PostgreSQL: a primary, and a replica for reads if there is one.
     Postgres {
         /// `postgres://user:password@host:port/database` of the primary.
         write_url: String,
-        /// The same for reads; the primary if absent.
+        /// The URL of the replica; reads go to the primary if absent.
         read_url: Option<String>,
     },
-    /// A SQLite file, created when missing.
+    /// A SQLite file, created if it is missing.
     Sqlite {
-        /// Where.
+        /// The path of the file.
         path: PathBuf,
     },
 }
@@ -42,15 +42,15 @@ pub struct Limits {
     pub lanes: u32,
     /// Connections for reading.
     pub read_pool: u32,
-    /// Waiting for a connection.
+    /// The time limit of waiting for a connection.
     pub pool_wait: Duration,
-    /// Waiting for a row lock.
+    /// The time limit of waiting for a row lock.
     pub lock_timeout: Duration,
-    /// One statement.
+    /// The time limit of one statement.
     pub statement_timeout: Duration,
-    /// One whole booking transaction.
+    /// The time limit of one whole booking transaction.
     pub transaction_timeout: Duration,
-    /// Entering a schedule with all its seats.
+    /// The time limit of storing a seat plan, or a schedule with all its seats.
     pub creation_timeout: Duration,
 }
 
@@ -62,7 +62,7 @@ impl Target {
         }
     }
 
-    /// Creates a missing SQLite file, for its owner alone.
+    /// Creates a missing SQLite file, which only its owner may read and write.
     pub(crate) fn prepare(&self) -> StoreResult<()> {
         let Self::Sqlite { path } = self else { return Ok(()) };
         files::create(path).map_err(|error| {
@@ -142,8 +142,8 @@ fn postgres(
     options
 }
 
-/// The settings of a writing session, sent in one round trip. Plans use indexes only: a plan that was cached
-/// while a table was small would otherwise scan the table after it has grown. A standby is refused.
+/// The settings of a writing session, sent in one round trip. Query plans use indexes only: otherwise a plan that was
+/// cached while a table was small would scan the table after it has grown. A standby is refused.
 fn writer_session(limits: &Limits) -> String {
     format!(
         "SET statement_timeout = {statement}; SET lock_timeout = {lock};
@@ -170,7 +170,7 @@ fn reader_session(limits: &Limits) -> String {
 }
 
 fn sqlite(path: &Path, limits: &Limits, connections: u32, read: bool) -> ConnectOptions {
-    // The path is not part of the URL, in which `?`, `%` and `#` would mean something.
+    // The path is not put into the URL, where `?`, `%` and `#` would have a meaning.
     let mut options = pooled("sqlite:".to_owned(), limits, connections);
     options.map_sqlx_sqlite_pool_opts(move |pool| {
         pool.after_connect(move |connection, _| {
@@ -190,19 +190,19 @@ fn sqlite(path: &Path, limits: &Limits, connections: u32, read: bool) -> Connect
             return options.read_only(true);
         }
         let options = options.create_if_missing(true);
-        // FULL: an answer may leave only after the commit is on the disk.
+        // FULL: COMMIT returns only after the data is on the disk, so an answer is never sent before that.
         options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full)
     });
     options
 }
 
-/// The same path in a form that SQLite takes literally: a name that begins with `file:` would be a URL, and
-/// `:memory:` no file.
+/// The same path in a form that SQLite does not interpret: it would read a name that begins with `file:` as a URL,
+/// and `:memory:` as a database in memory.
 pub(crate) fn literal(path: &Path) -> PathBuf {
     if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
 }
 
-/// Refuses a PostgreSQL that may lose what it has acknowledged.
+/// Refuses a PostgreSQL server that may lose acknowledged commits.
 pub(crate) async fn check_durability(db: &Db) -> StoreResult<()> {
     let sql = "SELECT current_setting('fsync'), current_setting('synchronous_commit')";
     let (fsync, commit) =
@@ -211,15 +211,16 @@ pub(crate) async fn check_durability(db: &Db) -> StoreResult<()> {
         return Ok(());
     }
     Err(StoreError::Unfit(format!(
-        "postgresql runs with fsync={fsync} and synchronous_commit={commit}, so it may forget bookings that \
-         were acknowledged; set fsync=on and synchronous_commit to anything but off"
+        "postgresql runs with fsync={fsync} and synchronous_commit={commit}, so it may lose acknowledged \
+         bookings; set fsync to on, and synchronous_commit to any value except off"
     )))
 }
 
-/// The most parameters of a statement: any number of rows is one array per column or one document (`RowSet`).
+/// The most parameters of a statement. Rows, whatever their number, are one array per column or one document
+/// (`RowSet`).
 const PARAMETERS_MAX: usize = 16;
 
-/// Opens a pool. A debug build, and so every test, checks each statement that goes through it.
+/// Opens a pool. A debug build, and so every test, checks the number of parameters of each statement.
 async fn connect(options: ConnectOptions) -> DbResult<DatabaseConnection> {
     let mut connection = Database::connect(options).await?;
     if cfg!(debug_assertions) {
@@ -231,8 +232,8 @@ async fn connect(options: ConnectOptions) -> DbResult<DatabaseConnection> {
     Ok(connection)
 }
 
-/// A pool that can be replaced as a whole. Work that overran its time leaves a connection in an unknown state,
-/// perhaps waiting for a server that never answers; it must not be used again.
+/// A pool that can be replaced as a whole. Work that exceeded its time limit leaves its connection in an unknown
+/// state: the connection may wait for a server that never answers, and must not be used again.
 pub(crate) struct Connections {
     pool: Pool,
     options: ConnectOptions,
@@ -240,18 +241,18 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Connects when it is first used.
+    /// Opens the pool. It connects to the database when it is first used.
     pub(crate) async fn open(pool: Pool, options: ConnectOptions) -> DbResult<Self> {
         let current = Mutex::new(connect(options.clone()).await?);
         Ok(Self { pool, options, current })
     }
 
-    /// Measures how long work waits for a connection.
+    /// Begins to measure how long work waits for a connection of this pool.
     pub(crate) fn wait(&self, metrics: &Arc<Metrics>) -> ConnectionWait {
         ConnectionWait::begin(self.pool, &self.options, metrics)
     }
 
-    /// How many connections there may be.
+    /// The most connections of the pool.
     pub(crate) fn max(&self) -> u64 {
         self.options.get_max_connections().map_or(0, u64::from)
     }
@@ -260,10 +261,11 @@ impl Connections {
         self.current.lock().clone()
     }
 
+    /// Replaces the pool by a new one. Work that is running keeps its connection of the old pool.
     pub(crate) async fn renew(&self) -> DbResult<()> {
         let fresh = connect(self.options.clone()).await?;
         let old = std::mem::replace(&mut *self.current.lock(), fresh);
-        // Closing waits for connections that may never answer.
+        // Not awaited: closing waits for connections whose server may never answer.
         tokio::spawn(old.close());
         Ok(())
     }
@@ -275,24 +277,25 @@ mod tests {
 
     use super::*;
 
-    async fn ask(parameters: usize) {
+    async fn query_with(parameters: usize) {
         let mut options = ConnectOptions::new("sqlite::memory:");
         options.max_connections(1);
         let db = connect(options).await.unwrap();
-        let marks: Vec<String> = (1..=parameters).map(|number| format!("${number}")).collect();
-        let sql = format!("SELECT {}", marks.join(", "));
+        let placeholders: Vec<String> =
+            (1..=parameters).map(|number| format!("${number}")).collect();
+        let sql = format!("SELECT {}", placeholders.join(", "));
         let values = vec![Value::from(1); parameters];
         db.query_one_raw(Dialect::Sqlite.statement(sql, values)).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_statement_may_have_a_fixed_number_of_parameters() {
-        ask(PARAMETERS_MAX).await;
+        query_with(PARAMETERS_MAX).await;
     }
 
     #[tokio::test]
     #[should_panic(expected = "17 parameters: SELECT $1, $2")]
     async fn a_statement_with_a_parameter_for_each_value_is_found() {
-        ask(PARAMETERS_MAX + 1).await;
+        query_with(PARAMETERS_MAX + 1).await;
     }
 }

@@ -13,7 +13,7 @@ tokio::task_local! {
     static CURRENT: ConnectionWait;
 }
 
-/// Work that needs a connection; measures how long it waits for its first.
+/// Measures how long work waits for its first connection.
 pub(crate) struct ConnectionWait {
     pool: Pool,
     metrics: Arc<Metrics>,
@@ -33,14 +33,14 @@ impl ConnectionWait {
         }
     }
 
-    /// Does the work, all of it in this one task.
+    /// Runs the work and measures its wait. The work must get its connection in the current task.
     pub(crate) async fn measure<T>(self, work: impl Future<Output = T>) -> T {
         CURRENT.scope(self, work).await
     }
 }
 
 impl Drop for ConnectionWait {
-    /// Also runs where the work is cancelled: a wait beyond the limit has found no connection.
+    /// Counts a timeout if the work got no connection within the limit, also if the work was cancelled.
     fn drop(&mut self) {
         if !self.acquired.get() && self.began.elapsed() >= self.limit {
             self.metrics.pool.timed_out(self.pool);
@@ -48,7 +48,7 @@ impl Drop for ConnectionWait {
     }
 }
 
-/// Ends the measurement. Call it in the task that gets the connection, when that is ready for work.
+/// Ends the measurement. Call this in the task that gets the connection, when the connection is ready for use.
 pub(crate) fn acquired() {
     // Work that is not measured, such as a migration, has no `CURRENT`.
     let _ = CURRENT.try_with(|wait| {
@@ -58,7 +58,8 @@ pub(crate) fn acquired() {
     });
 }
 
-/// Has pools with these options call [`acquired`] for each connection they hand out, except new ones.
+/// Makes pools with these options call [`acquired`] for each connection that they reuse. New connections call it at
+/// the end of `after_connect`.
 pub(crate) fn measure_reused(options: &mut ConnectOptions) {
     options.map_sqlx_postgres_before_acquire(|_, _| {
         acquired();

@@ -1,8 +1,8 @@
 //! The differences between PostgreSQL and SQLite, and rows as parameters.
 //!
-//! A batch of any size is written by the same statement: its rows travel as one parameter per column
-//! (PostgreSQL, `unnest`) or as one JSON document (SQLite, `json_each`). So each statement is prepared
-//! once, whatever the size of the batch, and its number of parameters is fixed.
+//! A batch of any size is written by the same statement: its rows are sent as one parameter per column (PostgreSQL,
+//! `unnest`) or as one JSON document (SQLite, `json_each`). So each statement is prepared once, whatever the size of
+//! the batch, and its number of parameters is fixed.
 
 use sea_orm::sea_query::ArrayType;
 use sea_orm::{
@@ -11,7 +11,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-/// Which database.
+/// The kind of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Postgres,
@@ -42,9 +42,9 @@ impl Dialect {
         }
     }
 
-    /// Joins a set of rows `r` with those of `table`, named `t`, that meet a condition; they are looked up for
-    /// one row of the set after the other. From a plain join PostgreSQL may make a scan of the whole index, if
-    /// it plans while the table is small, and keep that plan. `OFFSET 0` keeps the sub-select a sub-select.
+    /// Joins a set of rows `r` with the rows `t` of `table` that meet a condition, by one lookup for each row of the
+    /// set. PostgreSQL may plan a plain join as a scan of the whole index while the table is small, and keep that
+    /// plan. `OFFSET 0` prevents PostgreSQL from merging the sub-select into the outer query.
     pub(crate) fn look_up(self, table: &str, condition: &str) -> String {
         match self {
             Self::Postgres => {
@@ -56,14 +56,14 @@ impl Dialect {
         }
     }
 
-    /// How a writing transaction begins: SQLite takes its one write lock first, since a transaction that
-    /// reads first and writes later fails if another has written in between.
+    /// The options of a transaction that writes. SQLite takes its one write lock at the beginning: a transaction that
+    /// reads first and writes later fails if another transaction has written in between.
     pub(crate) fn begin(self) -> TransactionOptions {
         let immediate = matches!(self, Self::Sqlite).then_some(SqliteTransactionMode::Immediate);
         TransactionOptions { sqlite_transaction_mode: immediate, ..TransactionOptions::default() }
     }
 
-    /// How a transaction begins whose reads must all see one snapshot. In SQLite they always do.
+    /// The options of a transaction whose reads must all see one snapshot. In SQLite every transaction's reads do.
     pub(crate) fn snapshot(self) -> TransactionOptions {
         match self {
             Self::Postgres => TransactionOptions {
@@ -88,9 +88,9 @@ pub(crate) enum ColumnType {
     Small,
     Text,
     Uuid,
-    /// PostgreSQL gets an absent value as 0, which is no time of ours.
+    /// An absent value is sent to PostgreSQL as 0, which is never a stored time.
     OptionalTime,
-    /// PostgreSQL gets an absent value as the nil uuid.
+    /// An absent value is sent to PostgreSQL as the nil uuid.
     OptionalUuid,
 }
 
@@ -144,10 +144,10 @@ impl<R> RowSet<R> {
         self.rows.len()
     }
 
-    /// The statement made of `before`, the rows and `after`. `values` are its parameters `$1` to `$n`;
-    /// those of the rows follow them. An `after` that begins with `JOIN` is read from the rows: in SQLite,
-    /// which keeps the order of a `CROSS JOIN`, the document would otherwise be read again for each row of
-    /// the table.
+    /// Builds a statement of `before`, the rows and `after`. `values` are its parameters `$1` to `$n`; the parameters
+    /// of the rows follow them. In SQLite an `after` that begins with `JOIN` becomes a `CROSS JOIN`, whose order
+    /// SQLite keeps: the rows are the outer loop. Otherwise SQLite may read the document again for each row of the
+    /// table.
     pub(crate) fn statement(
         &self,
         dialect: Dialect,
@@ -203,7 +203,7 @@ impl<R> RowSet<R> {
 }
 
 impl ColumnType {
-    /// The type of its elements in PostgreSQL, for SQL and for the driver.
+    /// The PostgreSQL type of the column's values, for SQL and for the driver.
     fn postgres(self) -> (&'static str, ArrayType) {
         match self {
             Self::BigInt | Self::OptionalTime => ("bigint", ArrayType::BigInt),

@@ -2,18 +2,19 @@
 
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
-/// What a batch can do about a database error. Sources: PostgreSQL manual appendix A, SQLite result codes.
+/// The classes of database errors, by what a batch can do about them. Sources: PostgreSQL manual appendix A, SQLite
+/// result codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorClass {
-    /// Another transaction was first (serialization failure, deadlock, busy file): run it again.
+    /// Another transaction was first (serialization failure, deadlock, busy file): run the batch again.
     Retry,
-    /// A unique index refused a row that another transaction has written meanwhile.
+    /// A unique index refused a row, since another transaction has written a row with the same key.
     Unique,
     /// A value cannot be stored: bisect the batch until its command is found.
     Data,
     /// The driver or the server refuses the statement itself: a fault of this program.
     Refused,
-    /// The prepared statement is out of date after a migration: run it again on a new connection.
+    /// The prepared statement is out of date after a migration: run the batch again on a new connection.
     Stale,
     /// The server is read-only (a standby, or a primary that was demoted).
     ReadOnly,
@@ -21,7 +22,7 @@ pub(crate) enum ErrorClass {
     Unavailable,
 }
 
-/// The class of an error. Any unknown one is [`ErrorClass::Unavailable`]: it leads to a 503, and the batch is
+/// The class of an error. An unknown error is [`ErrorClass::Unavailable`]: it leads to a 503, and the batch is
 /// neither retried nor bisected.
 pub(crate) fn classify(error: &DbErr) -> ErrorClass {
     let Some(error) = sqlx_error(error) else { return ErrorClass::Unavailable };
@@ -34,8 +35,8 @@ pub(crate) fn classify(error: &DbErr) -> ErrorClass {
     }
 }
 
-/// The class of an error of the driver without an answer of the server. Most protocol errors are faults of the
-/// connection; more parameters than the protocol allows are not.
+/// The class of an error that the driver found without an answer of the server. Most protocol errors are faults of
+/// the connection, but too many parameters are a fault of the statement.
 fn driver(error: &sqlx::Error) -> ErrorClass {
     match error {
         sqlx::Error::Protocol(text) if text.contains("too many") => ErrorClass::Refused,
@@ -73,7 +74,7 @@ fn sqlite(code: &str, message: &str) -> ErrorClass {
         (8, _) => ErrorClass::ReadOnly,
         (17, _) => ErrorClass::Stale,
         (21 | 25, _) => ErrorClass::Refused,
-        // One code for every fault of a statement, and for a schema that lacks a table.
+        // SQLite has one code for every fault of a statement and for a schema that lacks a table.
         (1, _) if message.contains("too many") || message.contains("syntax error") => {
             ErrorClass::Refused
         }
@@ -88,8 +89,8 @@ pub(crate) fn constraint(error: &DbErr) -> Option<String> {
     named.or_else(|| Some(database.message().to_owned()))
 }
 
-/// Whether an error in answer to COMMIT means that nothing was committed. A server that fails while it flushes
-/// the commit record also answers with an error, and may find that record again when it recovers.
+/// Whether an error that COMMIT returned means that nothing was committed. A server that fails while it flushes the
+/// commit record also returns an error, and may find that record again when it recovers.
 pub(crate) fn refused_commit(error: &DbErr) -> bool {
     let definite = [ErrorClass::Retry, ErrorClass::Unique, ErrorClass::Data, ErrorClass::ReadOnly];
     answered_by_server(error) && definite.contains(&classify(error))
@@ -100,8 +101,8 @@ pub(crate) fn answered_by_server(error: &DbErr) -> bool {
     database_error(error).is_some()
 }
 
-/// Whether the connection was lost, which does not show that the server is unavailable: it may have been cut
-/// long ago, while it was idle in the pool.
+/// Whether the connection was lost. The server may still be available: the connection may have been cut long ago,
+/// while it was idle in the pool.
 pub(crate) fn lost_connection(error: &DbErr) -> bool {
     if matches!(error, DbErr::Conn(_)) {
         return false;
@@ -116,7 +117,7 @@ pub(crate) fn lost_connection(error: &DbErr) -> bool {
     }
 }
 
-/// Whether the server ended a statement because of a limit of time: `lock_timeout`, `statement_timeout` or
+/// Whether the server ended a statement because of a time limit: `lock_timeout`, `statement_timeout` or
 /// `idle_in_transaction_session_timeout`.
 pub(crate) fn timed_out(error: &DbErr) -> bool {
     let code = database_error(error).and_then(sqlx::error::DatabaseError::code);

@@ -5,18 +5,19 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Its owner may read and write it.
+/// The mode of a private file: its owner may read and write it.
 const PRIVATE: u32 = 0o600;
 
-/// The rights of all users but the owner.
+/// The mode bits of all users except the owner.
 const OTHERS: u32 = 0o077;
 
-/// Others may create, rename and delete files in a folder; in a sticky one only their own.
+/// The mode bits of a folder with which other users may create, rename and delete files in it. In a sticky folder
+/// they may do so with their own files only.
 const OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// Creates an empty private file, unless there is one of that name. SQLite opens an empty file as a new
-/// database, and gives its write-ahead log the rights of the database.
+/// Creates an empty private file, unless a file of that name exists. SQLite opens an empty file as a new database,
+/// and creates the write-ahead log with the mode of the database file.
 pub(crate) fn create(path: &Path) -> io::Result<()> {
     let created = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path);
     match created {
@@ -28,30 +29,30 @@ pub(crate) fn create(path: &Path) -> io::Result<()> {
 /// A warning for each file of this database that other users may read, and for its folder if they may replace
 /// files there. Existing rights are not changed.
 pub(crate) fn warnings(path: &Path) -> Vec<String> {
-    let beside = |suffix: &str| {
+    let with_suffix = |suffix: &str| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)
     };
-    let files = ["", "-wal", "-shm"].map(beside);
+    let files = ["", "-wal", "-shm"].map(with_suffix);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
-    let files = files.iter().filter_map(|file| about_file(file, mode(file)?));
-    files.chain(mode(folder).and_then(|mode| about_folder(folder, mode))).collect()
+    let files = files.iter().filter_map(|file| file_warning(file, mode(file)?));
+    files.chain(mode(folder).and_then(|mode| folder_warning(folder, mode))).collect()
 }
 
 fn mode(path: &Path) -> Option<u32> {
     Some(fs::metadata(path).ok()?.permissions().mode() & 0o7777)
 }
 
-fn about_file(file: &Path, mode: u32) -> Option<String> {
+fn file_warning(file: &Path, mode: u32) -> Option<String> {
     let shown = file.display();
     (mode & OTHERS != 0).then(|| {
         format!("other users may read {shown} (its mode is {mode:04o}): run chmod 600 {shown}")
     })
 }
 
-fn about_folder(folder: &Path, mode: u32) -> Option<String> {
+fn folder_warning(folder: &Path, mode: u32) -> Option<String> {
     let shown = folder.display();
     (mode & OTHERS_WRITE != 0 && mode & STICKY == 0).then(|| {
         format!("other users may replace files in {shown} (its mode is {mode:04o}): run chmod 700 {shown}")
@@ -64,22 +65,22 @@ mod tests {
 
     #[test]
     fn files_that_others_may_read_are_named_with_the_remedy() {
-        let about = |mode| about_file(Path::new("/data/s.db"), mode);
-        assert_eq!(about(0o600), None);
-        assert_eq!(about(0o400), None);
+        let warning = |mode| file_warning(Path::new("/data/s.db"), mode);
+        assert_eq!(warning(0o600), None);
+        assert_eq!(warning(0o400), None);
         assert_eq!(
-            about(0o644).as_deref(),
+            warning(0o644).as_deref(),
             Some("other users may read /data/s.db (its mode is 0644): run chmod 600 /data/s.db")
         );
-        assert!(about(0o640).is_some() && about(0o602).is_some());
+        assert!(warning(0o640).is_some() && warning(0o602).is_some());
     }
 
     #[test]
     fn folders_in_which_others_may_replace_files_are_named() {
-        let about = |mode| about_folder(Path::new("/data"), mode);
-        assert_eq!([0o700, 0o755, 0o1777].map(about), [None, None, None]);
+        let warning = |mode| folder_warning(Path::new("/data"), mode);
+        assert_eq!([0o700, 0o755, 0o1777].map(warning), [None, None, None]);
         assert_eq!(
-            about(0o775).as_deref(),
+            warning(0o775).as_deref(),
             Some("other users may replace files in /data (its mode is 0775): run chmod 700 /data")
         );
     }

@@ -6,7 +6,7 @@ use crate::store::Store;
 use crate::store::connection::dialect::Dialect;
 use crate::telemetry::metrics::pool::Pool;
 
-/// Connections in use, and idle ones.
+/// The number of connections in use, and the number of idle ones.
 fn in_use_and_idle(connection: &DatabaseConnection, dialect: Dialect) -> (u64, u64) {
     let (size, idle) = match dialect {
         Dialect::Postgres => {

@@ -1,4 +1,4 @@
-//! Routing of reads: to the replica while it works, else to the primary within a share of its pool.
+//! Routing of reads: to the replica while it works, otherwise to the primary, within a share of its pool.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::store::connection::session::Db;
 /// A replica whose newest heartbeat is older than this is behind. Heartbeats are written each second.
 pub const REPLICA_BEHIND: Duration = Duration::from_millis(2_500);
 
-/// Which database to read from.
+/// The database to read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadFrom {
     /// The replica, if there is one and it works.
@@ -36,7 +36,7 @@ const PRIMARY_SHARE: usize = 2;
 
 /// The state of routing.
 pub(crate) struct Routing {
-    /// The replica is not used before this time, in milliseconds as of [`life_ms`].
+    /// The replica is not used before this time, in milliseconds as of [`monotonic_ms`].
     backoff_until: AtomicU64,
     primary_reads: Semaphore,
     /// The database's clock minus this machine's, in milliseconds, as of the last heartbeat.
@@ -51,7 +51,7 @@ impl Default for Routing {
 }
 
 /// Milliseconds since the first call in this process.
-pub(crate) fn life_ms() -> u64 {
+pub(crate) fn monotonic_ms() -> u64 {
     static BEGAN: OnceLock<Instant> = OnceLock::new();
     u64::try_from(BEGAN.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
 }
@@ -60,7 +60,7 @@ pub(crate) fn system_ms() -> i64 {
     EpochMs::from(SystemTime::now()).0
 }
 
-/// The answer to a read.
+/// The future of a read.
 pub(crate) trait ReadFuture<T>: Future<Output = DbResult<T>> + Send + 'static {}
 
 impl<T, F: Future<Output = DbResult<T>> + Send + 'static> ReadFuture<T> for F {}
@@ -78,21 +78,21 @@ impl Store {
         self.dialect == Dialect::Sqlite
     }
 
-    /// The database's clock, estimated from the last heartbeat. Good enough to leave a refusal to the database,
-    /// never to make a grant.
+    /// The database's clock, estimated from the last heartbeat. The estimate is good enough for an early refusal. Only
+    /// the database's own clock decides whether seats are granted.
     #[must_use]
     pub fn clock(&self) -> EpochMs {
         EpochMs(system_ms().saturating_add(self.routing.offset_ms.load(Ordering::Relaxed)))
     }
 
-    /// Records the database's clock as read at some time after `asked_ms` of this machine's. The estimate may run
-    /// ahead, never behind: no hold is refused past its end.
-    pub(crate) fn set_clock(&self, now: EpochMs, asked_ms: i64) {
-        let offset = now.0.saturating_sub(asked_ms);
+    /// Records `now`, the database's clock, which was read some time after `sent_ms` on this machine's clock. The
+    /// estimate may be fast but is never slow, so no seat is refused because of a hold that has expired.
+    pub(crate) fn set_clock(&self, now: EpochMs, sent_ms: i64) {
+        let offset = now.0.saturating_sub(sent_ms);
         self.routing.offset_ms.store(offset, Ordering::Relaxed);
     }
 
-    /// Reads from a database. While the replica fails, the primary replaces it.
+    /// Reads from the given database, or from the primary while the replica fails.
     pub(crate) async fn read_from<T: Send + 'static, F: ReadFuture<T>>(
         &self,
         from: ReadFrom,
@@ -101,7 +101,7 @@ impl Store {
         if !self.has_replica() {
             return self.read_on(&self.read, &query).await;
         }
-        let usable = life_ms() >= self.routing.backoff_until.load(Ordering::Relaxed);
+        let usable = monotonic_ms() >= self.routing.backoff_until.load(Ordering::Relaxed);
         if from == ReadFrom::Anywhere && usable {
             match self.read_on(&self.read, &query).await {
                 Err(error @ StoreError::Unavailable(_)) => {
@@ -109,7 +109,7 @@ impl Store {
                         "the read replica does not answer, reads go to the primary: {error}"
                     );
                     let backoff = u64::try_from(REPLICA_BACKOFF.as_millis()).unwrap_or(0);
-                    self.routing.backoff_until.store(life_ms() + backoff, Ordering::Relaxed);
+                    self.routing.backoff_until.store(monotonic_ms() + backoff, Ordering::Relaxed);
                 }
                 answered => return answered,
             }
@@ -117,13 +117,14 @@ impl Store {
         let wait = self.settings.limits.pool_wait;
         let permit = tokio::time::timeout(wait, self.routing.primary_reads.acquire()).await;
         let Ok(Ok(_permit)) = permit else {
-            return Err(StoreError::Unavailable("reads have used up their share".to_owned()));
+            let problem = "too many reads on the primary while the replica is not used";
+            return Err(StoreError::Unavailable(problem.to_owned()));
         };
         self.read_on(&self.write, &query).await
     }
 
-    /// Reads on a connection of the pool. A connection that was cut while it was idle fails when it is used; the
-    /// read is sent again on the next one, at most until all have been tried.
+    /// Reads on a connection of the pool. A connection that was cut while it was idle fails when it is used, so the
+    /// read is sent again on the next connection, at most once for each connection of the pool.
     async fn read_on<T: Send + 'static, F: ReadFuture<T>>(
         &self,
         pool: &Connections,
@@ -143,7 +144,7 @@ impl Store {
             match self.bounded(pool, limit, unless_lost).await {
                 Ok(Some(found)) => return Ok(found),
                 Ok(None) => {}
-                // A read that took too long had no effect, unlike a write.
+                // Unlike a write, a read that took too long had no effect.
                 Err(StoreError::Timeout) => break,
                 Err(error) => return Err(error),
             }
@@ -151,8 +152,8 @@ impl Store {
         Err(StoreError::Unavailable("no answer in time".to_owned()))
     }
 
-    /// Reads, but not from a replica that is behind the caller, who has seen version `at_least` of the schedule,
-    /// or of one that is not named.
+    /// Reads at version `at_least` of the schedule or later: the version that the caller has seen. Reads from the
+    /// primary if the replica has not reached that version, or if no schedule is given.
     pub(crate) async fn read_since<T: Send + 'static, F: ReadFuture<T>>(
         &self,
         from: ReadFrom,
@@ -176,7 +177,7 @@ impl Store {
         found.await.ok().flatten().is_some_and(|found| found >= version)
     }
 
-    /// Reads one row. If the replica does not have it, the primary is read before it counts as absent.
+    /// Reads one row. If the replica does not have the row, it is read from the primary.
     pub(crate) async fn find<T: Send + 'static, F: ReadFuture<Option<T>>>(
         &self,
         query: impl Fn(Db) -> F,
@@ -184,7 +185,7 @@ impl Store {
         self.find_since((None, 0), query).await
     }
 
-    /// The same, with what the caller has seen as in [`Self::read_since`].
+    /// Like [`Self::find`], at the version `seen` or later as in [`Self::read_since`].
     pub(crate) async fn find_since<T: Send + 'static, F: ReadFuture<Option<T>>>(
         &self,
         seen: (Option<ScheduleId>, i64),

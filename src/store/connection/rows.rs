@@ -27,7 +27,7 @@ pub(crate) fn seat_number(number: i32) -> DbResult<SeatNumber> {
     u32::try_from(number).map(SeatNumber).map_err(|_| corrupt("seat number"))
 }
 
-/// The form of a seat number in the database. A plan has at most 100,000 seats, so every number fits.
+/// The column value of a seat number. A plan has at most 100,000 seats, so every number fits.
 #[expect(clippy::expect_used, reason = "another number would be another seat")]
 pub(crate) fn number_column(number: SeatNumber) -> i32 {
     i32::try_from(number.0).expect("a seat number is below the most seats of a plan")
@@ -37,7 +37,7 @@ fn count(value: i32) -> DbResult<u32> {
     u32::try_from(value).map_err(|_| corrupt("count"))
 }
 
-/// The form of a number of seats in the database; no more than a plan can have.
+/// The column value of a number of seats, which is at most that of a plan.
 #[expect(clippy::expect_used, reason = "another number would be a wrong count")]
 pub(crate) fn count_column(value: usize) -> i32 {
     i32::try_from(value).expect("a count is at most the seats of a plan")
@@ -62,7 +62,7 @@ pub(crate) fn schedule_ids(ids: impl IntoIterator<Item = ScheduleId>) -> RowSet<
     RowSet::of(ids).with("id", |id| id.0)
 }
 
-/// A seat list as it is stored: `[1,2,3]`.
+/// The column value of a seat list: `[1,2,3]`.
 pub(crate) fn seats_column(seats: &[SeatNumber]) -> String {
     let numbers: Vec<String> = seats.iter().map(|seat| seat.0.to_string()).collect();
     format!("[{}]", numbers.join(","))
@@ -187,7 +187,7 @@ pub(crate) fn schedule(row: schedule::Model) -> DbResult<Schedule> {
     })
 }
 
-/// A journal row's changes as they are stored: `[[number,state],[number,1,held_until]]`.
+/// The column value of a journal row's changes: `[[number,state],[number,1,held_until]]`.
 pub(crate) fn journal_column(entry: &JournalEntry) -> String {
     let one = |(number, state): &(SeatNumber, SeatState)| match state {
         SeatState::Held { until, .. } => format!("[{},1,{}]", number.0, until.0),
@@ -228,8 +228,9 @@ fn resource(kind: i16, id: &str) -> Option<Resource> {
     })
 }
 
-/// A recorded answer. An older release that replaces an expired answer leaves the columns of what that answer
-/// described; they count only if they were written with this answer, which has another end.
+/// Decodes a recorded answer. An older release that replaces an expired answer does not change `kind` and
+/// `resource_id`. They are valid only if they were written with this answer: then `described_until` equals its
+/// `expires_at`.
 pub(crate) fn answer(row: idempotency::Model) -> DbResult<(RequestKey, RecordedAnswer)> {
     let kind = row.kind.filter(|_| row.described_until == Some(row.expires_at));
     let resource = kind.and_then(|kind| resource(kind, row.resource_id.as_deref().unwrap_or("")));

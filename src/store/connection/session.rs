@@ -13,6 +13,7 @@ use crate::store::connection::DbResult;
 use crate::store::connection::dialect::{Dialect, RowSet};
 use crate::store::connection::errors::refused_commit;
 
+/// A connection or transaction that counts its statements.
 pub(crate) struct Session<C> {
     pub(crate) connection: C,
     pub(crate) dialect: Dialect,
@@ -28,9 +29,9 @@ pub(crate) type Transaction = Session<DatabaseTransaction>;
 
 /// The result of a COMMIT that was sent.
 pub(crate) enum Commit {
-    /// It is done.
+    /// The transaction is committed.
     Done,
-    /// Its answer did not come: it may be done.
+    /// The answer was lost: the transaction may be committed.
     Uncertain,
 }
 
@@ -80,7 +81,7 @@ impl Transaction {
         let _ = self.lock_time.set(time);
     }
 
-    /// How long the statements that lock rows took, once they have ended.
+    /// How long the statements that lock rows took; `None` before they have ended.
     pub(crate) fn lock_time(&self) -> Option<Duration> {
         self.lock_time.get().copied()
     }

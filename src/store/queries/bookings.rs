@@ -27,7 +27,8 @@ impl Store {
         .await
     }
 
-    /// At most `limit` bookings by creation, read at the version `at_least` of their schedule or later.
+    /// At most `limit` bookings in the order of their creation, read at the version `at_least` of their schedule or
+    /// later.
     pub async fn bookings(
         &self,
         filter: BookingFilter,
@@ -67,7 +68,7 @@ fn select(filter: &BookingFilter) -> sea_orm::Select<booking::Entity> {
     select
 }
 
-/// Adds labels, prices and currencies, in a fixed number of statements.
+/// Adds labels, prices and currencies to bookings, in a fixed number of statements.
 async fn views(db: &Db, rows: Vec<BookingRow>) -> DbResult<Vec<BookingView>> {
     let lists = rows.iter().map(|row| (row.id.schedule, row.seats.as_slice()));
     let priced = Priced::of(db, lists).await?;

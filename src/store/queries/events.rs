@@ -42,7 +42,7 @@ impl Store {
         .await
     }
 
-    /// At most `limit` events by id, those after `after`.
+    /// At most `limit` events after `after`, in the order of their ids.
     pub async fn events(
         &self,
         after: Option<InHistory<EventId>>,

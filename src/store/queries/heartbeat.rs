@@ -1,7 +1,7 @@
-//! The heartbeat, and the outages that its gaps show.
+//! The heartbeat, and the outages that are found as its gaps.
 //!
-//! Replicas update one row each second. The first heartbeat or batch that finds it old records the gap before
-//! anything is decided, so that every replica extends the same holds.
+//! Replicas update one row each second. The first heartbeat or batch that finds the row too old records the gap as an
+//! outage before anything is decided, so that every replica extends the same holds.
 
 use std::time::Duration;
 
@@ -17,19 +17,19 @@ use crate::store::connection::routing::system_ms;
 use crate::store::connection::{Db, DbResult, Transaction, rows};
 use crate::store::queries::outages::outages;
 
-/// An older heartbeat than this means that no process could write.
+/// A heartbeat older than this means that no process could write.
 const GAP_MS: i64 = 3_000;
 
 /// From this age on a batch updates the heartbeat as well: a database that is busy writing is not unavailable,
 /// even if the heartbeats themselves have to wait (SQLite's one write lock is not fair).
 const OVERDUE_MS: i64 = 1_500;
 
-/// What a batch reads besides its rows.
+/// The data that a batch reads in addition to its rows.
 pub(crate) struct BatchContext {
     pub(crate) now: EpochMs,
     pub(crate) committed_attempt: Option<i16>,
     pub(crate) outages: Vec<Outage>,
-    /// Whether a gap was recorded, which must be committed whatever else is decided.
+    /// Whether a gap was recorded. If so, the transaction must be committed, whatever else is decided.
     pub(crate) recorded_gap: bool,
 }
 
@@ -39,7 +39,7 @@ pub(crate) async fn context(
     batch: BatchId,
     policy: &Policy,
 ) -> DbResult<BatchContext> {
-    // Two rounds at most: after a lost race for a gap the record of the winner is there.
+    // At most two rounds: if another process has recorded the gap first, the second round reads its record.
     for _ in 0..2 {
         let (mut context, beat_at) = read(session, batch, policy).await?;
         let age = context.now.0 - beat_at;
@@ -73,7 +73,7 @@ async fn read(
              WHERE o.ended_at > {now} - $2)
          FROM heartbeat h LEFT JOIN batch b ON b.id = $1 WHERE h.id = 1"
     );
-    // An older outage cannot have extended any hold that is alive now.
+    // An older outage cannot have extended any hold that is active now.
     let horizon = policy.hold_ttl_max.saturating_add(policy.outage_grace) * 2;
     let horizon = i64::try_from(horizon.as_millis()).unwrap_or(i64::MAX);
     let values = vec![batch.0.into(), horizon.into()];
@@ -85,18 +85,18 @@ async fn read(
     Ok((context, beat_at))
 }
 
-/// Moves the heartbeat from `seen` to now; false if another process did.
+/// Updates the heartbeat from `seen` to `now`; false if another process has updated it.
 async fn update(session: &Transaction, seen: i64, now: EpochMs) -> DbResult<bool> {
     let sql = "UPDATE heartbeat SET beat_at = $1 WHERE id = 1 AND beat_at = $2";
     Ok(session.execute(sql, vec![now.0.into(), seen.into()]).await? > 0)
 }
 
 impl Store {
-    /// Updates the heartbeat on the primary; a gap is recorded first. Call it each second: it also proves that
-    /// the primary is writable. Fails if it takes longer than `limit`.
+    /// Updates the heartbeat on the primary; a gap is recorded first. Call this each second. The write also proves
+    /// that the primary is writable. Fails if the write takes longer than `limit`.
     pub async fn write_heartbeat(&self, limit: Duration) -> StoreResult<()> {
         let policy = self.settings.policy;
-        let asked_ms = system_ms();
+        let sent_ms = system_ms();
         let work = move |db: Db| async move {
             let session = db.begin().await?;
             let context = context(&session, BatchId(Uuid::nil()), &policy).await?;
@@ -106,7 +106,7 @@ impl Store {
             Ok::<_, DbErr>(context.now)
         };
         let now = self.bounded(&self.heartbeat, limit, work).await?;
-        self.set_clock(now, asked_ms);
+        self.set_clock(now, sent_ms);
         Ok(())
     }
 }

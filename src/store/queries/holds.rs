@@ -23,17 +23,17 @@ use crate::store::{ReadFrom, Store};
 /// The hold that has a seat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Which hold.
+    /// The hold.
     pub hold: HoldId,
-    /// Whose it is.
+    /// The customer of the hold.
     pub customer: CustomerId,
-    /// Its written end, as the seat has it.
+    /// When the hold expires, as stored with the seat.
     pub until: EpochMs,
 }
 
 impl Store {
-    /// One hold, read at the version `at_least` of its schedule or later. A hold that time has ended has its
-    /// written status, and its `ends_at` is not after `now`.
+    /// One hold, read at the version `at_least` of its schedule or later. A hold that has expired but was not swept
+    /// has its stored status, and its `ends_at` is not after `now`.
     pub async fn hold(&self, id: HoldId, at_least: i64) -> StoreResult<Option<HoldView>> {
         let grace = self.settings.policy.outage_grace;
         self.find_since((Some(id.schedule), at_least), move |db| async move {
@@ -44,9 +44,8 @@ impl Store {
         .await
     }
 
-    /// The live holds of a customer, by schedule and creation, from at most `limit` rows: a page has fewer items
-    /// if time has ended holds that no sweep has marked yet. Read at the version `at_least` of their schedule or
-    /// later.
+    /// The active holds of a customer, by schedule and creation, from at most `limit` rows. A page has fewer items if
+    /// holds have expired that no sweep has marked yet. Read at the version `at_least` of their schedule or later.
     pub async fn holds(
         &self,
         filter: HoldFilter,
@@ -84,7 +83,7 @@ impl Store {
         .await
     }
 
-    /// The holds that have these seats, read on the primary; seats that no hold has are left out.
+    /// The holds that have these seats, read on the primary. Seats without a hold are left out.
     pub async fn holders(&self, seats: Vec<SeatKey>) -> StoreResult<HashMap<SeatKey, Holder>> {
         let before = "SELECT s.schedule_id, s.number, s.held_until, t.id, t.customer_id FROM";
         let after = "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number
@@ -108,8 +107,8 @@ impl Store {
         .await
     }
 
-    /// At most `limit` blocks of a schedule that were not lifted, by creation. Read at the version `at_least` of
-    /// the schedule or later.
+    /// At most `limit` blocks of a schedule that were not lifted, in the order of their creation. Read at the version
+    /// `at_least` of the schedule or later.
     pub async fn blocks(
         &self,
         (schedule, at_least): (ScheduleId, i64),
@@ -139,14 +138,14 @@ impl Store {
     }
 }
 
-/// The limit of a statement that shows whether its page is the last.
+/// The limit of a statement that reads one row more than a page has. The additional row shows that more pages follow.
 fn more_than(limit: usize) -> Value {
     i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1).into()
 }
 
-/// Adds labels, prices, currencies and the ends with outages, in a fixed number of statements.
+/// Adds labels, prices, currencies and the ends after outages to holds, in a fixed number of statements.
 async fn views(db: &Db, grace: Duration, rows: Vec<HoldRow>) -> DbResult<Vec<HoldView>> {
-    // An outage that ended a grace before the earliest end cannot have moved any of them.
+    // An outage that ended more than the grace before the earliest end cannot have extended any of these holds.
     let grace_ms = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
     let earliest = rows.iter().map(|row| row.until.0).min().unwrap_or_default();
     let sql = format!(

@@ -89,15 +89,15 @@ pub(crate) async fn now(session: &Transaction) -> DbResult<EpochMs> {
     now.map(EpochMs).ok_or_else(|| rows::corrupt("clock"))
 }
 
-/// How often work outside the booking engine is tried while others write the same rows.
+/// The most attempts of work outside the booking engine, while other transactions write the same rows.
 const ONCE_ATTEMPTS: u32 = 10;
 
-/// How one try of work that is done once per key ended.
+/// The result of one attempt of work that is done once per key.
 enum OnceAttempt<T> {
     Done(Once<T>),
     /// Another transaction has just recorded the key.
     Retry,
-    /// COMMIT was sent, and its answer did not come.
+    /// COMMIT was sent, and its answer was lost.
     Uncertain,
 }
 
@@ -119,7 +119,7 @@ impl<T, W> OnceWork<T> for W where
 }
 
 impl Store {
-    /// The unexpired answers under these keys, read where reads go.
+    /// The unexpired answers under these keys, read from the replica if there is one.
     pub async fn recorded_answers(
         &self,
         keys: &[RequestKey],
@@ -137,7 +137,7 @@ impl Store {
         .await
     }
 
-    /// Records an answer under a key that has none; an existing one is kept.
+    /// Records an answer under a key that has none. An existing answer is not changed.
     pub async fn record_answer(
         &self,
         request: RequestKey,
@@ -153,11 +153,11 @@ impl Store {
         .await
     }
 
-    /// Records these answers under the keys that have none, if the time beside the answer has come on the
-    /// database's clock. Returns the answers that are under the keys then.
+    /// Records each answer under its key, if the key has none and the time given with the answer has come on the
+    /// database's clock. Returns the answers that the keys have afterwards.
     ///
-    /// A transaction that is recording one of the keys is waited for, and a later one finds the record: the
-    /// returned answers are final.
+    /// This waits for every transaction that is recording one of the keys, and later transactions find the record. So
+    /// the returned answers are final.
     pub async fn record_overdue(
         &self,
         answers: BTreeMap<RequestKey, (RecordedAnswer, EpochMs)>,
@@ -170,7 +170,7 @@ impl Store {
             let due = answers.into_iter().filter(|(_, (_, from))| *from <= now);
             let records = due.map(|(request, (answer, _))| record(request, answer, now.plus(ttl)));
             insert(&session, now, &records.collect::<Vec<_>>()).await?;
-            // A key that was not written has an answer that another transaction recorded meanwhile.
+            // A key that was not written has an answer that another transaction has recorded.
             let found = find(&session, now, &keys).await?;
             session.connection.commit().await?;
             let recorded = found.into_iter().filter_map(|(key, (_, answer))| match answer {
@@ -182,8 +182,8 @@ impl Store {
         .await
     }
 
-    /// Does `work` in one transaction, once per key: its effect and the answer that `render` makes of it
-    /// are kept together or not at all. A refusal rolls everything back and is not recorded.
+    /// Does `work` in one transaction, once per key. Its effect and the answer that `render` makes of its result are
+    /// committed together or not at all. A refusal rolls the transaction back and is not recorded.
     pub(crate) async fn once<T: Send + 'static>(
         self: &Arc<Self>,
         keyed: Option<Keyed>,
@@ -193,17 +193,16 @@ impl Store {
     ) -> StoreResult<Once<T>> {
         let store = Arc::clone(self);
         let run = move |db: Db| async move {
-            // What another transaction is writing now (the key, a plan's next version) is visible to the
-            // next attempt.
+            // The next attempt sees what another transaction is writing now: the key, or a plan's next version.
             for _ in 0..ONCE_ATTEMPTS {
                 match store.try_once(&db, keyed.as_ref(), limit, render, &work).await {
                     Ok(OnceAttempt::Done(once)) => return Ok(once),
                     Ok(OnceAttempt::Retry) => {}
-                    // It may be durable: the answer must not claim that there was no effect.
+                    // The transaction may be durable: the error must not claim that there was no effect.
                     Ok(OnceAttempt::Uncertain) => return Err(StoreError::Timeout),
                     Err(error) => match errors::classify(&error) {
                         ErrorClass::Retry | ErrorClass::Unique => {
-                            log::debug!("it is tried again: {error}");
+                            log::debug!("a transaction of the admin API is retried: {error}");
                         }
                         _ => return Err(error.into()),
                     },

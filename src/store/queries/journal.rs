@@ -12,18 +12,18 @@ use crate::domain::seat::SeatState;
 use crate::store::connection::{Db, DbResult, HISTORY, lineage, rows};
 use crate::store::{ReadFrom, Store};
 
-/// More entries than this are not read: a snapshot is cheaper then.
+/// The most entries that are read: for more, a snapshot is cheaper.
 const ENTRIES_MAX: i64 = 1_000;
 
-/// What a database has of a schedule after a version.
+/// The journal of a schedule after a version, as one database has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journal {
-    /// The history that it was read in.
+    /// The history that the journal was read in.
     pub history: HistoryId,
-    /// The version of the schedule there. If the entries end before it, they are not all, or the history was
-    /// replaced: read a snapshot.
+    /// The version of the schedule in this database. If the last entry leads to an older version, some entries were
+    /// not read, or a new history has begun: read a snapshot.
     pub head: i64,
-    /// Ascending; without the identifiers of claims, which a map does not show.
+    /// Ascending by version; without the identifiers of claims, which a seat map does not show.
     pub entries: Vec<JournalEntry>,
     /// The age of the newest heartbeat in this database: the data of a lagging replica is at least as old.
     pub behind: Duration,
@@ -69,7 +69,7 @@ async fn read(db: Db, schedule: ScheduleId, version: i64) -> DbResult<Option<Jou
     Ok(journal)
 }
 
-/// Reads what [`rows::journal_column`] wrote.
+/// Parses the changes that [`rows::journal_column`] wrote.
 pub(crate) fn parse(text: &str) -> DbResult<Vec<(SeatNumber, SeatState)>> {
     let rows: Vec<Vec<i64>> =
         serde_json::from_str(text).map_err(|_| rows::corrupt("journal entry"))?;

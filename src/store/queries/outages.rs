@@ -1,9 +1,9 @@
-//! Recorded outages, as a statement aggregates them into one text.
+//! Recorded outages, which a statement aggregates into one text.
 
 use crate::domain::clock::{EpochMs, Outage};
 use crate::store::connection::{DbResult, rows};
 
-/// Reads `began:ended,began:ended` as a statement aggregates it.
+/// Parses `began:ended,began:ended`, the text that a statement aggregates. Returns the outages by their beginning.
 pub(crate) fn outages(text: &str) -> DbResult<Vec<Outage>> {
     let one = |pair: &str| {
         let (began, ended) = pair.split_once(':')?;

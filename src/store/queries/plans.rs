@@ -22,11 +22,11 @@ use crate::store::connection::{DbResult, HISTORY, Session, Transaction, lineage,
 /// A stored plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredPlan {
-    /// Which version of which plan.
+    /// The plan and its version.
     pub version: PlanVersion,
     /// The layout.
     pub plan: SeatPlan,
-    /// The history that it was read in.
+    /// The history that the plan was read in.
     pub history: HistoryId,
 }
 
@@ -70,7 +70,7 @@ pub(crate) async fn insert(
     plan: &SeatPlan,
 ) -> DbResult<PlanVersion> {
     let layout = serde_json::to_string(plan).map_err(|error| DbErr::Type(error.to_string()))?;
-    let newest = newest(id.clone(), None).one(&session.connection).await?;
+    let newest = select_version(id.clone(), None).one(&session.connection).await?;
     let version = match newest {
         Some(row) if row.layout == layout => return Ok(PlanVersion { id, version: row.version }),
         Some(row) => row.version + 1,
@@ -87,7 +87,8 @@ pub(crate) async fn insert(
     Ok(PlanVersion { id, version })
 }
 
-fn newest(id: String, version: Option<i32>) -> sea_orm::Select<seat_plan::Entity> {
+/// Selects one version of a plan; the newest if `version` is absent.
+fn select_version(id: String, version: Option<i32>) -> sea_orm::Select<seat_plan::Entity> {
     let plans = seat_plan::Entity::find().filter(seat_plan::Column::Id.eq(id));
     match version {
         Some(version) => plans.filter(seat_plan::Column::Version.eq(version)),
@@ -110,7 +111,7 @@ pub(crate) async fn find<C: ConnectionTrait>(
     id: String,
     version: Option<i32>,
 ) -> DbResult<Option<StoredPlan>> {
-    let select = newest(id, version).expr_as(Expr::cust(HISTORY), "history");
+    let select = select_version(id, version).expr_as(Expr::cust(HISTORY), "history");
     let row = select.into_model::<PlanRow>().one(&session.connection).await?;
     let Some(row) = row else { return Ok(None) };
     let plan = serde_json::from_str(&row.layout).map_err(|_| rows::corrupt("seat plan"))?;

@@ -11,13 +11,13 @@ use crate::store::connection::{Db, DbResult, rows};
 
 /// The labels and prices of the seats of some claims.
 pub(crate) struct Priced {
-    /// Each with the booking that it belongs to now.
+    /// Each seat with the booking that it belongs to now.
     seats: HashMap<SeatKey, (PricedSeat, Option<Uuid>)>,
     currencies: HashMap<ScheduleId, String>,
 }
 
 impl Priced {
-    /// Reads them with two statements, however many claims there are and however many seats they list.
+    /// Reads the labels, prices and currencies with two statements, whatever the number of claims and seats.
     pub(crate) async fn of<'a>(
         db: &Db,
         claims: impl Iterator<Item = (ScheduleId, &'a [SeatNumber])>,
@@ -45,8 +45,8 @@ impl Priced {
         Ok(Self { seats, currencies: currencies.collect() })
     }
 
-    /// The seats of a list, in its order: first those of which `owned` is true for the booking that the
-    /// seat belongs to now, then the others.
+    /// Splits the seats of a list into two lists in the same order. The first has the seats for which `owned` is true,
+    /// given the booking that the seat belongs to now.
     pub(crate) fn split(
         &self,
         schedule: ScheduleId,
@@ -57,8 +57,8 @@ impl Priced {
         for number in list {
             let found = self.seats.get(&(schedule, *number));
             let (seat, booking) = found.ok_or_else(|| rows::corrupt("seat list"))?;
-            let side = if owned(*booking) { &mut own } else { &mut other };
-            side.push(seat.clone());
+            let part = if owned(*booking) { &mut own } else { &mut other };
+            part.push(seat.clone());
         }
         Ok((own, other))
     }

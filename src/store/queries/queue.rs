@@ -18,22 +18,22 @@ pub struct StoredMessage {
     pub partition: u16,
     /// The id that it was published with.
     pub id: String,
-    /// The body as it was published.
+    /// The published body.
     pub body: Vec<u8>,
 }
 
 /// The result of a fetch from a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fetched {
-    /// Messages with their numbers, ascending.
+    /// The consumer has the lease: messages with their numbers, ascending.
     Messages(Vec<(i64, StoredMessage)>),
     /// Another consumer has the lease.
     Leased,
 }
 
-/// The database form of a partition. The configuration bounds the number.
+/// The column value of a partition. The configuration bounds the number.
 #[expect(clippy::expect_used, reason = "another number would be another partition")]
-pub(crate) fn part(partition: u16) -> i16 {
+pub(crate) fn partition_column(partition: u16) -> i16 {
     i16::try_from(partition).expect("the configuration bounds the number of partitions")
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn ms(life: Duration) -> i64 {
 
 pub(crate) fn message(partition: i16, id: String, body: &str) -> DbResult<StoredMessage> {
     let body = STANDARD.decode(body).map_err(|_| rows::corrupt("body"))?;
-    let partition = u16::try_from(partition).map_err(|_| rows::corrupt("part"))?;
+    let partition = u16::try_from(partition).map_err(|_| rows::corrupt("partition"))?;
     Ok(StoredMessage { partition, id, body })
 }
 
@@ -60,7 +60,7 @@ pub(crate) async fn append(
     let last = session.fetch_one::<i64>(sql, vec![count.into(), max.into()]).await?;
     let Some(last) = last else { return Ok(false) };
     let rows = RowSet::of((last - count + 1..=last).zip(messages))
-        .with("part", |(_, message)| part(message.partition))
+        .with("part", |(_, message)| partition_column(message.partition))
         .with("number", |(number, _)| *number)
         .with("id", |(_, message)| message.id.clone())
         .with("body", |(_, message)| STANDARD.encode(&message.body));
@@ -102,8 +102,8 @@ impl Store {
         .await
     }
 
-    /// Leases a partition to `owner` for `life` from now, if no other has it, and reads at most `limit` messages
-    /// after the number `after`.
+    /// Leases a partition to `owner` for `life` from now, if no other consumer has the lease. Then reads at most
+    /// `limit` messages after the number `after`.
     pub async fn queue_fetch(
         &self,
         (partition, owner): (u16, Uuid),
@@ -118,17 +118,18 @@ impl Store {
                  WHERE queue_consumer.owner = excluded.owner OR queue_consumer.until <= {now}",
                 now = db.dialect.now()
             );
-            let values = vec![part(partition).into(), owner.into(), ms(life).into()];
+            let values = vec![partition_column(partition).into(), owner.into(), ms(life).into()];
             if db.execute(sql, values).await? == 0 {
                 return Ok(Fetched::Leased);
             }
             let sql = "SELECT number, id, body FROM queue_message
                  WHERE part = $1 AND number > $2 ORDER BY number LIMIT $3";
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let values = vec![part(partition).into(), after.into(), limit.into()];
+            let values = vec![partition_column(partition).into(), after.into(), limit.into()];
             let found = db.fetch::<(i64, String, String)>(sql, values).await?.into_iter();
-            let messages =
-                found.map(|(number, id, body)| Ok((number, message(part(partition), id, &body)?)));
+            let messages = found.map(|(number, id, body)| {
+                Ok((number, message(partition_column(partition), id, &body)?))
+            });
             Ok::<_, DbErr>(Fetched::Messages(messages.collect::<DbResult<_>>()?))
         })
         .await
@@ -138,7 +139,7 @@ impl Store {
     pub async fn queue_release_lease(&self, partition: u16, owner: Uuid) -> StoreResult<()> {
         self.on_primary(move |db| async move {
             let sql = "DELETE FROM queue_consumer WHERE part = $1 AND owner = $2";
-            db.execute(sql, vec![part(partition).into(), owner.into()]).await.map(drop)
+            db.execute(sql, vec![partition_column(partition).into(), owner.into()]).await.map(drop)
         })
         .await
     }
@@ -148,7 +149,9 @@ impl Store {
         self.on_primary(move |db| async move {
             let session = db.begin().await?;
             let sql = "DELETE FROM queue_message WHERE part = $1 AND number <= $2";
-            let deleted = session.execute(sql, vec![part(partition).into(), until.into()]).await?;
+            let deleted = session
+                .execute(sql, vec![partition_column(partition).into(), until.into()])
+                .await?;
             let sql = "UPDATE queue_counter SET waiting = waiting - $1 WHERE id = 1";
             session.execute(sql, vec![i64::try_from(deleted).unwrap_or(0).into()]).await?;
             session.connection.commit().await

@@ -6,35 +6,35 @@ use base64::engine::general_purpose::STANDARD;
 use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::store::Store;
 use crate::store::connection::{Commit, DbResult, RowSet};
-use crate::store::queries::queue::{StoredMessage, append, message, part};
+use crate::store::queries::queue::{StoredMessage, append, message, partition_column};
 
 /// A dead letter in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredDeadLetter {
     /// The message.
     pub message: StoredMessage,
-    /// Why it could not be executed.
+    /// Why the message could not be executed.
     pub reason: String,
-    /// When it became one, in epoch milliseconds of the database's clock.
+    /// When the message became a dead letter, in epoch milliseconds of the database's clock.
     pub dead_lettered_at: i64,
 }
 
-/// The result of taking dead letters away.
+/// The result of removing dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeadLettersRemoved {
-    /// The ids of those that existed; they are deleted.
+    /// The ids of the dead letters that existed; they are deleted.
     Removed(Vec<String>),
-    /// The queue has no room for them; none was taken.
+    /// The queue has no room for their messages; none was removed.
     Full,
 }
 
-/// PostgreSQL cannot store text with a NUL character, which a message of another program may contain.
+/// The text without NUL characters. PostgreSQL cannot store them, and a message of another program may contain them.
 fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
 impl Store {
-    /// Stores a message as a dead letter. One with the same id is replaced.
+    /// Stores a message as a dead letter. A dead letter with the same id is replaced.
     pub async fn queue_add_dead_letter(
         &self,
         message: StoredMessage,
@@ -49,14 +49,18 @@ impl Store {
             );
             let body = STANDARD.encode(&message.body);
             let (id, reason) = (storable(&message.id), storable(&reason));
-            let values =
-                vec![id.into(), part(message.partition).into(), body.into(), reason.into()];
+            let values = vec![
+                id.into(),
+                partition_column(message.partition).into(),
+                body.into(),
+                reason.into(),
+            ];
             db.execute(sql, values).await.map(drop)
         })
         .await
     }
 
-    /// The dead letters, oldest first, at most `limit`: those after the time and id of `after`, if given.
+    /// At most `limit` dead letters, oldest first; with `after`, those after its time and id.
     pub async fn queue_dead_letters(
         &self,
         after: Option<(i64, String)>,
@@ -82,8 +86,8 @@ impl Store {
         .await
     }
 
-    /// Deletes the dead letters of these ids, in one transaction. With `append_within` they are appended to
-    /// their partitions in it, unless more messages than that would wait then.
+    /// Deletes the dead letters with these ids in one transaction. With `append_within` the same transaction appends
+    /// their messages to their partitions, unless more than that number of messages would then wait.
     pub async fn queue_remove_dead_letters(
         &self,
         ids: Vec<String>,
@@ -94,13 +98,13 @@ impl Store {
             let set = RowSet::of(ids).with("id", String::clone);
             let before = "DELETE FROM queue_letter WHERE id IN (SELECT r.id FROM";
             let after = ") RETURNING part, id, body, parked_at";
-            let mut taken = session
+            let mut removed = session
                 .fetch_set::<(i16, String, String, i64), _>(&set, vec![], before, after)
                 .await?;
-            taken.sort_by(|(_, id, _, at), (_, next_id, _, next_at)| {
+            removed.sort_by(|(_, id, _, at), (_, next_id, _, next_at)| {
                 (at, id).cmp(&(next_at, next_id))
             });
-            let messages = taken.into_iter().map(|(part, id, body, _)| message(part, id, &body));
+            let messages = removed.into_iter().map(|(part, id, body, _)| message(part, id, &body));
             let messages: Vec<StoredMessage> = messages.collect::<DbResult<_>>()?;
             if let (Some(max), false) = (append_within, messages.is_empty())
                 && !append(&session, &messages, max).await?

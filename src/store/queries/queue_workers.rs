@@ -1,4 +1,5 @@
-//! The processes that execute the requests of the admission queue: each renews its row, and reads the others'.
+//! The processes that execute the requests of the admission queue. Each process renews its own row and reads the rows
+//! of the others.
 
 use std::time::Duration;
 

@@ -21,7 +21,7 @@ use crate::store::Store;
 use crate::store::connection::{Db, DbResult, RowSet, Transaction, rows};
 use crate::store::queries::plans;
 
-/// Seats in one statement; bounds the memory of a statement, not its speed.
+/// The most seats in one statement, which bounds the memory of the statement.
 const SEATS_PER_STATEMENT: usize = 10_000;
 
 impl Store {
@@ -52,7 +52,7 @@ impl Store {
         .await
     }
 
-    /// At most `limit` schedules of an event by id, those after `after`.
+    /// At most `limit` schedules of an event after `after`, in the order of their ids.
     pub async fn schedules(
         &self,
         event: EventId,

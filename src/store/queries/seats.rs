@@ -11,12 +11,12 @@ use crate::store::{ReadFrom, Store};
 pub struct Snapshot {
     /// The version, in the history that it was read in.
     pub at: InHistory<i64>,
-    /// By number: the state's wire number, and the written end of a hold.
+    /// By seat number: the code of the state, and the stored end of a hold.
     pub states: Vec<(u8, Option<EpochMs>)>,
 }
 
 impl Store {
-    /// All seats of a schedule, read in one statement and so all at one version.
+    /// All seats of a schedule. They are read in one statement, and so all at one version.
     pub async fn seats(
         &self,
         schedule: ScheduleId,
@@ -27,7 +27,7 @@ impl Store {
 }
 
 async fn read(db: Db, schedule: ScheduleId) -> DbResult<Option<Snapshot>> {
-    // The history comes once, with the first seat.
+    // The history is returned once, with the first seat.
     let sql = format!(
         "SELECT v.version, s.number, s.state, s.held_until,
              CASE s.number WHEN 0 THEN {HISTORY} ELSE '' END

@@ -1,4 +1,4 @@
-//! What expires: holds whose end has come, and records that are no longer needed.
+//! Finds expired holds, and deletes records that are no longer needed.
 
 use sea_orm::DbErr;
 use uuid::Uuid;
@@ -9,21 +9,21 @@ use crate::domain::ids::{HoldId, ScheduleId};
 use crate::store::connection::Dialect;
 use crate::store::{ReadFrom, Store};
 
-/// How long the record of a batch is kept: far longer than a lost COMMIT is resolved.
+/// How long the record of a batch is stored: far longer than resolving a lost COMMIT takes.
 pub(crate) const BATCH_LIFE_MS: i64 = 24 * 3_600_000;
 
-/// Rows deleted in one statement, so that a purge never holds many locks for long.
+/// The most rows deleted by one statement, so that a purge never has many locks for long.
 pub const PURGE_ROWS: i64 = 5_000;
 
 impl Store {
-    /// At most `limit` holds whose end has come, the oldest first, with their written end and the
-    /// database's time. Those that an outage stretches are left out while it does. Read on the primary: a
-    /// replica would name holds that are gone.
+    /// At most `limit` expired holds that are not marked yet, the oldest first, each with its stored end and the
+    /// database's time. Holds that an outage extends beyond now are left out. Read on the primary: a replica may still
+    /// list holds that have ended.
     pub async fn due_holds(&self, limit: u32) -> StoreResult<Vec<(HoldId, EpochMs, EpochMs)>> {
         let grace = i64::try_from(self.settings.policy.outage_grace.as_millis()).unwrap_or(0);
         self.on_primary(move |db| async move {
             let now = db.dialect.now();
-            // The clock in a sub-select is read once, so that the index on the end can be used.
+            // In a sub-select the clock is read once, so that the index on the end can be used.
             let sql = format!(
                 "SELECT h.schedule_id, h.id, h.held_until, (SELECT {now}) FROM hold h
                  WHERE h.status = 0 AND h.held_until <= (SELECT {now}) AND NOT EXISTS (
@@ -42,8 +42,8 @@ impl Store {
         .await
     }
 
-    /// How many holds have an end that has not come, outages not considered. Counted where reads go, from an
-    /// index of those alone.
+    /// The number of active holds, outages not considered. Read from the replica if there is one, with the index
+    /// `hold_due`.
     pub async fn holds_alive(&self) -> StoreResult<i64> {
         self.read_from(ReadFrom::Anywhere, move |db| async move {
             let sql = format!(
@@ -55,8 +55,8 @@ impl Store {
         .await
     }
 
-    /// Deletes some of the expired answers and old batch records and returns their number. Call it until it
-    /// finds few.
+    /// Deletes expired answers and old batch records, at most [`PURGE_ROWS`] of each, and returns their number. Call
+    /// this again until the number is small.
     pub async fn purge(&self) -> StoreResult<u64> {
         let oldest = self.clock().0.saturating_sub(BATCH_LIFE_MS);
         self.on_primary(move |db| async move {
@@ -65,7 +65,7 @@ impl Store {
                 Dialect::Postgres => "ctid",
                 Dialect::Sqlite => "(caller, key)",
             };
-            // The outer condition again: the row may have been replaced by a new answer meanwhile.
+            // The condition is repeated outside: a new answer may have replaced the row meanwhile.
             let answers = format!(
                 "DELETE FROM idempotency WHERE {row} IN (SELECT {columns} FROM idempotency
                  WHERE {due} ORDER BY expires_at LIMIT $1) AND {due}",
@@ -81,7 +81,7 @@ impl Store {
     }
 }
 
-/// The least version 7 uuid of a millisecond (RFC 9562 §5.7): batches are older if theirs is less.
+/// The smallest version 7 uuid of a millisecond (RFC 9562 §5.7). A batch with a smaller id is older.
 pub(crate) fn first_uuid_of(ms: i64) -> Uuid {
     Uuid::from_u128(u128::from(u64::try_from(ms).unwrap_or(0)) << 80)
 }

@@ -13,9 +13,9 @@ use crate::store::connection::{Target, files};
 use crate::store::{Settings, Store};
 
 impl Store {
-    /// Copies the database to a new file: all that was committed when it began, flushed to the disk. The copy is
-    /// marked as one, so that a service on it begins a new history. The file gets its name when it is complete;
-    /// only its owner may read it. Returns its size in bytes.
+    /// Copies the database to a new file and flushes the file to the disk. The copy has every transaction that was
+    /// committed when the copy began. It is marked as a copy, so that a service that opens it begins a new history.
+    /// The file gets its name when it is complete. Only its owner may read it. Returns the size in bytes.
     ///
     /// # Errors
     /// [`StoreError::Unfit`] for PostgreSQL, for a file that exists, for one that cannot be written.
@@ -63,7 +63,7 @@ fn remove(file: &Path) -> io::Result<()> {
     }
 }
 
-/// Renames the file after all of it is on the disk.
+/// Flushes the complete file to the disk, then renames it. Returns its size in bytes.
 fn publish(partial: &Path, to: &Path) -> io::Result<u64> {
     let file = fs::File::open(partial)?;
     file.sync_all()?;

@@ -9,10 +9,11 @@ use crate::faults::release;
 use crate::store::Store;
 use crate::store::connection::{Db, DbResult};
 
-/// Where sea-orm-migration records the applied steps.
+/// The table in which sea-orm-migration records the applied steps.
 const TABLE: &str = "seaql_migrations";
 
-/// In the name of a step that removes something, before the step whose program does without it.
+/// The separator in the name of a step that removes something. After it comes the oldest step that a program must
+/// have to work without what was removed.
 const NEEDS: &str = "_needs_";
 
 /// The schema compared with this program.
@@ -29,7 +30,7 @@ pub enum Schema {
 }
 
 impl Schema {
-    /// Why this program must not use the schema, and what to do; `None` if it may.
+    /// The reason why this program must not use the schema, with the remedy; `None` if it may.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         match self {
@@ -45,13 +46,13 @@ impl Schema {
 }
 
 impl Store {
-    /// Compares the schema with this program; only reads.
+    /// Compares the schema with this program, without changing anything.
     pub async fn schema(&self) -> StoreResult<Schema> {
         self.on_primary(|db| async move { schema_status(&db).await }).await
     }
 }
 
-/// The steps of this program: those of its release, or of the one that it simulates in a test.
+/// The steps of this program: those of its release, or of the release that it simulates in a test.
 pub(crate) struct Steps;
 
 impl MigratorTrait for Steps {
@@ -98,7 +99,7 @@ fn number(step: &str) -> &str {
     step.get(..end).unwrap_or(step)
 }
 
-/// The oldest step that a program must have to work with the schema after this one.
+/// The oldest step that a program must have to work with the schema after this step.
 fn needed(step: &str) -> Option<&str> {
     step.rsplit_once(NEEDS).map(|(_, needed)| number(needed))
 }

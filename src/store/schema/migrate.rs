@@ -1,4 +1,4 @@
-//! Brings the schema up to date, safely from many replicas at once.
+//! Migrates the schema. Several replicas may do so at the same time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,29 +15,29 @@ use crate::store::schema::compatibility::{Schema, Steps, schema_status};
 /// The advisory lock under which one replica migrates while the others wait. An arbitrary number.
 const ADVISORY_LOCK: i64 = 0x5EA7_10C4;
 
-/// Between two attempts to open a file that another process is creating.
+/// The pause between two attempts to open a file that another process is creating.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// Attempts before the file counts as unusable: two seconds.
+/// The most attempts to open the file: two seconds.
 const BUSY_ATTEMPTS: usize = 100;
 
-/// How long a step waits for a lock of a table. Other statements queue behind it meanwhile, so this is the longest
-/// that sales stop for a migration; a backup or an audit may use the table for an hour.
+/// How long a step waits for the lock of a table. Statements that need the table queue behind the waiting step, so
+/// one attempt stops sales for at most this time. A backup or an audit may use the table for an hour.
 const TABLE_LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Between two attempts to lock a table.
+/// The pause between two attempts to lock a table.
 const TABLE_LOCK_PAUSE: Duration = Duration::from_millis(800);
 
 /// After this time the migration fails: an operator has to find out what uses the table.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Between two attempts to take the advisory lock. Replicas do not wait for it inside PostgreSQL: their waiting
-/// statements would count as transactions for which the creation of an index has to wait.
+/// The pause between two attempts to take the advisory lock. Replicas do not wait for the lock inside PostgreSQL:
+/// the creation of an index would have to wait for their waiting statements, which count as transactions.
 const ADVISORY_LOCK_PAUSE: Duration = Duration::from_millis(200);
 
 impl Store {
-    /// Applies the missing steps on a connection of its own, under an advisory lock (sea-orm-migration takes
-    /// none: replicas that start together would fail on each other's tables). Returns their number.
+    /// Applies the missing steps on its own connection, under an advisory lock. Returns their number.
+    /// sea-orm-migration takes no lock, so that replicas that start together would create the same tables and fail.
     pub async fn migrate(target: &Target, limits: &Limits) -> StoreResult<usize> {
         target.prepare()?;
         let mut options = target.writer_options(limits, 1, &Arc::default());
@@ -56,8 +56,8 @@ impl Store {
     }
 }
 
-/// SQLite switches a new file to its write-ahead log under a lock for which it does not wait: if several processes
-/// start on one file, all but one get a busy error.
+/// Connects, and retries while SQLite is busy. SQLite does not wait for the lock under which it switches a new file
+/// to the write-ahead log: if several processes open a new file, all but one get a busy error.
 async fn connect(options: ConnectOptions) -> DbResult<DatabaseConnection> {
     for _ in 0..BUSY_ATTEMPTS {
         match Database::connect(options.clone()).await {
@@ -70,7 +70,7 @@ async fn connect(options: ConnectOptions) -> DbResult<DatabaseConnection> {
     Database::connect(options).await
 }
 
-/// Applies what is missing, and leaves the steps of a newer program alone.
+/// Applies the missing steps. Steps of a newer program are not changed.
 async fn apply(db: &Db) -> DbResult<usize> {
     match schema_status(db).await? {
         Schema::Behind(steps) => {
@@ -81,6 +81,7 @@ async fn apply(db: &Db) -> DbResult<usize> {
     }
 }
 
+/// PostgreSQL: one replica migrates under the advisory lock; the others then find the steps applied.
 async fn migrate_locked(db: &Db) -> DbResult<usize> {
     let timeout = TABLE_LOCK_TIMEOUT.as_millis();
     let settings = format!("SET statement_timeout = 0; SET lock_timeout = {timeout}");
@@ -95,7 +96,8 @@ async fn migrate_locked(db: &Db) -> DbResult<usize> {
     steps
 }
 
-/// Tries again until every step has locked its tables; a step that could not is rolled back.
+/// Applies the steps, and retries while other sessions use the tables. A step that cannot lock a table is rolled
+/// back.
 async fn apply_until_unlocked(db: &Db) -> DbResult<usize> {
     let mut steps = 0;
     let mut in_use = None;
@@ -106,7 +108,7 @@ async fn apply_until_unlocked(db: &Db) -> DbResult<usize> {
             Err(error) if timed_out(&error) || classify(&error) == ErrorClass::Retry => {
                 if in_use.is_none() {
                     log::warn!(
-                        "other sessions use a table that a step of the schema changes, waiting: {error}"
+                        "a migration step waits for a table that other sessions use: {error}"
                     );
                 }
                 in_use = Some(error);
@@ -121,12 +123,12 @@ async fn apply_until_unlocked(db: &Db) -> DbResult<usize> {
     }
     let error = in_use.map(|error| error.to_string()).unwrap_or_default();
     Err(DbErr::Custom(format!(
-        "a table that a step of the schema changes was in use for ten minutes ({error}); find the session in \
-         pg_locks and pg_stat_activity, a backup perhaps, and try again when it has ended"
+        "a migration step waited ten minutes for a table that other sessions use ({error}); find the session \
+         (perhaps a backup) in pg_locks and pg_stat_activity, and migrate again when it has ended"
     )))
 }
 
-/// SQLite: of several processes one migrates, and the others then find the steps applied.
+/// SQLite: one process migrates under the write lock; the others then find the steps applied.
 async fn migrate_file(db: &Db) -> DbResult<usize> {
     db.connection.execute_unprepared("BEGIN IMMEDIATE").await?;
     let steps = apply(db).await;

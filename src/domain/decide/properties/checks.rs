@@ -1,4 +1,4 @@
-//! What must hold of the tables after any commands, and of a single command's effect on them.
+//! The properties of the tables after any commands, and of the effect of a single command on them.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::domain::ids::{BlockId, BookingId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::rows::SeatKey;
 use crate::domain::seat::SeatState;
 
-/// Seats, bookings, their seats, holds and blocks agree.
+/// The tables of seats, bookings, booked seats, holds and blocks agree.
 pub(crate) fn tables_agree(database: &ModelDatabase) -> TestCaseResult {
     for ((schedule, number), row) in &database.seats {
         let (schedule, key) = (*schedule, (*schedule, *number));
@@ -25,7 +25,7 @@ pub(crate) fn tables_agree(database: &ModelDatabase) -> TestCaseResult {
         let sold: Vec<_> = sold.map(|((_, booking), _)| *booking).collect();
         match row.state {
             SeatState::Booked { booking } => prop_assert_eq!(sold, [booking], "{}", &row.label),
-            _ => prop_assert!(sold.is_empty(), "{} is sold but does not say so", row.label),
+            _ => prop_assert!(sold.is_empty(), "{} is sold, but not booked", row.label),
         }
         match row.state {
             SeatState::Held { hold, until } => {
@@ -55,7 +55,7 @@ fn claims_agree(database: &ModelDatabase) -> TestCaseResult {
         prop_assert_eq!(live == 0, booking.status == BookingStatus::Cancelled);
         prop_assert_eq!(live == 0, booking.cancelled_at.is_some());
         let hold = booking.hold.map(|hold| database.holds.get(&hold).and_then(|row| row.booking));
-        prop_assert!(hold.is_none_or(|back| back == Some(booking.id)), "of another hold");
+        prop_assert!(hold.is_none_or(|became| became == Some(booking.id)), "of another hold");
     }
     for hold in database.holds.values() {
         prop_assert_eq!(hold.status == HoldStatus::Confirmed, hold.booking.is_some());
@@ -65,10 +65,10 @@ fn claims_agree(database: &ModelDatabase) -> TestCaseResult {
     Ok(())
 }
 
-/// An effect writes exactly the seats it is about; any other outcome writes nothing.
+/// An effect writes exactly the seats of its command; any other outcome writes nothing.
 pub(super) fn all_or_nothing(single: &Single<'_>) -> TestCaseResult {
     let Outcome::Done(_) = single.outcome else {
-        prop_assert_eq!(single.before, single.after, "{:?} left a trace", single.outcome);
+        prop_assert_eq!(single.before, single.after, "{:?} changed the tables", single.outcome);
         return Ok(());
     };
     let mut expected: BTreeMap<_, _> = states(single.before);
@@ -140,29 +140,29 @@ pub(super) fn living_holds_keep_their_seats(single: &Single<'_>) -> TestCaseResu
         let ended_by_its_owner = match (&single.command.action, single.outcome) {
             (Action::Release { hold: id }, Outcome::Done(_)) => *id == hold.id,
             (Action::Confirm { hold: id, customer, .. }, outcome) if *id == hold.id => {
-                let stranger = customer.as_ref().is_some_and(|customer| *customer != hold.customer);
+                let is_other = customer.as_ref().is_some_and(|customer| *customer != hold.customer);
                 let answered = single.key_has_an_answer();
-                prop_assert!(stranger || answered || matches!(outcome, Outcome::Done(_)));
+                prop_assert!(is_other || answered || matches!(outcome, Outcome::Done(_)));
                 matches!(outcome, Outcome::Done(_))
             }
             _ => false,
         };
         if !ended_by_its_owner {
-            let now = &after.holds[&hold.id];
+            let hold_after = &after.holds[&hold.id];
             prop_assert!(
                 hold.seats.iter().all(names),
                 "{hold:?} lost seats to {:?}",
                 single.command
             );
-            prop_assert!(now.status == HoldStatus::Held && now.until >= hold.until);
+            prop_assert!(hold_after.status == HoldStatus::Held && hold_after.until >= hold.until);
             let cap = hold.created_at.plus(after.policy.hold_ttl_max);
-            prop_assert!(now.until <= cap, "{now:?} outlives every hold");
+            prop_assert!(hold_after.until <= cap, "{hold_after:?} exceeds the longest life");
         }
     }
     Ok(())
 }
 
-/// An answer agrees with the tables after it.
+/// An answer agrees with the tables after the command.
 pub(super) fn answers_are_true(single: &Single<'_>) -> TestCaseResult {
     let (Outcome::Done(effect), after) = (single.outcome, single.after) else { return Ok(()) };
     match effect {
@@ -192,8 +192,8 @@ fn booking_is_true(after: &ModelDatabase, view: &BookingView) -> TestCaseResult 
     prop_assert_eq!(Some(&view.row), after.bookings.get(&id));
     let live = after.live_seats(id);
     prop_assert_eq!(&numbers(&view.seats), &live);
-    let gone = view.row.seats.iter().filter(|seat| !live.contains(seat)).copied();
-    prop_assert_eq!(numbers(&view.cancelled_seats), gone.collect::<Vec<_>>());
+    let cancelled = view.row.seats.iter().filter(|seat| !live.contains(seat)).copied();
+    prop_assert_eq!(numbers(&view.cancelled_seats), cancelled.collect::<Vec<_>>());
     Ok(())
 }
 
@@ -202,7 +202,7 @@ fn numbers(seats: &[PricedSeat]) -> Vec<SeatNumber> {
 }
 
 impl Single<'_> {
-    /// Whether an earlier effect answers for this command.
+    /// Whether the command's key has the answer of an earlier effect.
     pub(super) fn key_has_an_answer(&self) -> bool {
         let request = self.command.keyed.as_ref().map(|keyed| &keyed.request);
         let stored = request.and_then(|request| self.before.answers.get(request));

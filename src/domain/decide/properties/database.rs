@@ -1,5 +1,5 @@
-//! The tables in memory. They return exactly the rows that a batch names, and refuse what the real tables refuse, so
-//! that a decision that only the database would prevent is found.
+//! A model of the database in memory. It returns exactly the rows that a batch names, and refuses the changes that the
+//! real tables refuse. So a test finds decisions that only the database would prevent.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -34,7 +34,7 @@ pub(crate) struct ModelDatabase {
     pub(crate) holds: BTreeMap<HoldId, HoldRow>,
     pub(crate) bookings: BTreeMap<BookingId, BookingRow>,
     pub(crate) blocks: BTreeMap<BlockId, BlockRow>,
-    /// When each seat of each booking was given back; absent while the booking owns it.
+    /// When each seat of each booking was released; `None` while the booking owns the seat.
     pub(crate) booked_seats: BTreeMap<(SeatKey, Uuid), Option<EpochMs>>,
     pub(crate) answers: BTreeMap<RequestKey, StoredAnswer>,
     pub(crate) journal: BTreeMap<(ScheduleId, i64), Vec<(SeatNumber, SeatState)>>,
@@ -194,8 +194,8 @@ impl ModelDatabase {
             return;
         }
         let bookings = self.bookings.values();
-        let mine = bookings.filter(|row| row.id.schedule == schedule && row.customer == *customer);
-        let booked = mine.map(|row| self.live_seats(row.id).len()).sum::<usize>();
+        let own = bookings.filter(|row| row.id.schedule == schedule && row.customer == *customer);
+        let booked = own.map(|row| self.live_seats(row.id).len()).sum::<usize>();
         let holds = self.holds.values().filter(|row| {
             row.id.schedule == schedule
                 && row.customer == *customer
@@ -279,7 +279,7 @@ where
     Ok(())
 }
 
-/// `fixed` are the columns that are written once.
+/// Updates existing rows. `fixed` returns the columns that are written once.
 fn update<K, V, F: PartialEq + Debug>(
     table: &mut BTreeMap<K, V>,
     rows: &BTreeMap<K, V>,

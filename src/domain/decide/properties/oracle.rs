@@ -1,5 +1,5 @@
-//! The oracle: the expected outcome of a command, computed from the claims alone. It does not read the states of
-//! seats, which `decide` works on.
+//! The oracle computes the expected outcome of a command from the claims alone. It does not read the states of seats,
+//! which `decide` uses.
 
 use super::database::ModelDatabase;
 use crate::domain::claims::{HoldRow, HoldStatus};
@@ -15,7 +15,7 @@ pub(super) fn expected_outcome(
     now: EpochMs,
     command: &Command,
 ) -> Option<Rejection> {
-    Oracle { database, now }.judge(command).err()
+    Oracle { database, now }.check(command).err()
 }
 
 struct Oracle<'a> {
@@ -24,7 +24,7 @@ struct Oracle<'a> {
 }
 
 impl Oracle<'_> {
-    fn judge(&self, command: &Command) -> Result<(), Rejection> {
+    fn check(&self, command: &Command) -> Result<(), Rejection> {
         let schedule = command.schedule;
         if command.action == Action::Lookup {
             return Ok(());
@@ -131,19 +131,19 @@ impl Oracle<'_> {
         &self,
         schedule: ScheduleId,
         seats: &[SeatNumber],
-        asker: Option<&CustomerId>,
+        customer: Option<&CustomerId>,
     ) -> Result<(), Vec<Conflict>> {
         let keys = seats.iter().map(|number| (schedule, *number));
         let taken = keys.filter_map(|seat| {
             let (reason, holder) = self.claim_on(seat)?;
-            let own = holder.filter(|holder| Some(&holder.customer) == asker);
+            let own = holder.filter(|holder| Some(&holder.customer) == customer);
             Some(Conflict { label: self.label(seat), reason, hold: own.map(|hold| hold.id) })
         });
         let taken: Vec<_> = taken.collect();
         if taken.is_empty() { Ok(()) } else { Err(taken) }
     }
 
-    /// The claim that has a seat: the reason of the conflict, and the hold if it is one.
+    /// The claim that has a seat: the reason of the conflict, and the hold if the claim is a hold.
     fn claim_on(&self, seat: SeatKey) -> Option<(ConflictReason, Option<&HoldRow>)> {
         let database = self.database;
         let mut sales = database.booked_seats.iter();

@@ -1,4 +1,4 @@
-//! Random scripts: rounds of drafts, which become commands when the existing claims are known.
+//! Random scripts: rounds of command drafts. A draft becomes a command when the existing claims are known.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::domain::claims::{BookingStatus, HoldStatus};
 use crate::domain::command::{Action, Command, Keyed, RequestKey};
 use crate::domain::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
 
-/// Seats of each schedule: few, so that customers want the same ones.
+/// Seats of each schedule: few, so that customers often request the same seats.
 pub(super) const SEATS: u32 = 4;
 
-/// From here on a draft names a claim that does not exist.
+/// The smallest `back` with which a draft names a claim that does not exist.
 const BACK_MAX: usize = 8;
 
 #[derive(Debug, Clone, Copy)]
@@ -41,10 +41,11 @@ pub(super) struct ScriptDraft {
     seats: Vec<SeatNumber>,
     customer: CustomerId,
     seconds: Option<u64>,
-    /// Which claim it names, counted back from the last, modulo their number; none from `BACK_MAX` on.
+    /// The claim that the draft names, counted back from the last claim, modulo their number. From [`BACK_MAX`] on, the
+    /// draft names a claim that does not exist.
     back: usize,
     key: Option<u8>,
-    /// Whether it repeats the first request of its key, if there was one.
+    /// Whether the draft repeats the first request of its key, if there was one.
     repeats: bool,
     /// Whether the optional part of the command is given.
     in_full: bool,
@@ -113,7 +114,7 @@ fn draft() -> impl Strategy<Value = ScriptDraft> {
 #[derive(Default)]
 pub(super) struct Author {
     issued: u64,
-    /// The first request of each key: what it asked and its fingerprint.
+    /// The first request of each key: its action and its fingerprint.
     requests: BTreeMap<RequestKey, (Action, String)>,
 }
 
@@ -169,8 +170,7 @@ impl Author {
         let schedule = ScheduleId(draft.schedule);
         let uuid = Uuid::from_u128(u128::from(self.issued));
         let mut action = draft.action(database, known, uuid);
-        // Keys of one schedule: a request goes to the lane of its schedule, and so does its
-        // repetition.
+        // A key belongs to one schedule: a request and its repetition go to the lane of the same schedule.
         let keyed = draft.key.map(|key| {
             let key = format!("{schedule}-{key}");
             let request = RequestKey { caller: "shop".to_owned(), key };
@@ -235,14 +235,14 @@ impl ScriptDraft {
         }
     }
 
-    /// One of the claims; none if there is none, or if the draft counts back too far.
+    /// One of the claims; `None` if there are no claims, or if `back` is [`BACK_MAX`] or more.
     fn pick<'a, T: Copy + 'a>(&self, known: impl Iterator<Item = &'a T>) -> Option<T> {
         let known: Vec<_> = known.copied().collect();
         let is_possible = self.back < BACK_MAX && !known.is_empty();
         is_possible.then(|| known[known.len() - 1 - self.back % known.len()])
     }
 
-    /// Those of the draft's seats that belong to the booking; all of the draft's seats if none does.
+    /// The seats of the draft that belong to the booking, or all seats of the draft if none of them does.
     fn some_seats(&self, database: &ModelDatabase, booking: BookingId) -> Vec<SeatNumber> {
         let sold = database.bookings.get(&booking).map_or(&[] as &[SeatNumber], |row| &row.seats);
         let both: Vec<_> = self.seats.iter().filter(|seat| sold.contains(seat)).copied().collect();

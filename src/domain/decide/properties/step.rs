@@ -1,4 +1,4 @@
-//! Plays a script: batch after batch on one database, and each batch again command by command.
+//! Runs a script: batch after batch on one database, and each batch again command by command.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) struct ScriptStep<'a> {
     pub(super) decision: &'a Decision,
 }
 
-/// One command of a batch, decided and written in a batch of its own, behind the ones before it.
+/// One command of a batch, decided and written in a batch of its own, after the commands before it.
 pub(super) struct Single<'a> {
     pub(super) now: EpochMs,
     pub(super) command: &'a Command,
@@ -63,7 +63,7 @@ fn database() -> ModelDatabase {
     ModelDatabase::new(policy, vec![strict, open], SEATS)
 }
 
-/// Plays a script on empty tables and calls `check` with every step.
+/// Runs a script on empty tables and calls `check` with every step.
 pub(super) fn play(
     script: &[Round],
     mut check: impl FnMut(&ScriptStep<'_>) -> TestCaseResult,
@@ -93,7 +93,7 @@ pub(super) fn play(
     Ok(())
 }
 
-/// Like [`play`], with every command of every step by itself.
+/// Like [`play`], but runs every command of every step in a batch of its own.
 pub(super) fn play_singly(
     script: &[Round],
     mut check: impl FnMut(&Single<'_>) -> TestCaseResult,

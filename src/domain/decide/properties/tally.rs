@@ -102,7 +102,7 @@ impl ScriptTally {
                         }
                         ConflictReason::Held => self.add("conflict: held"),
                         ConflictReason::Blocked => self.add("conflict: blocked"),
-                        ConflictReason::Contended => panic!("nothing waits here"),
+                        ConflictReason::Contended => panic!("scripts have no seat locks"),
                     }
                 }
             }
@@ -153,7 +153,7 @@ fn effect_kind(single: &Single<'_>, effect: &Effect) -> &'static str {
     }
 }
 
-/// Whether a seat went from an expired hold to another customer.
+/// Whether another claim took a seat of an expired hold.
 fn takes_over(single: &Single<'_>) -> bool {
     let before = single.before;
     let own = match &single.command.action {

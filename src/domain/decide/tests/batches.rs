@@ -1,4 +1,4 @@
-//! What a whole batch writes: the journal, nothing at all, and the count of failed seat locks.
+//! The results of a whole batch: the journal, the changes, and the count of failed seat locks.
 
 use super::*;
 use crate::domain::rows::JournalEntry;
@@ -18,10 +18,10 @@ fn the_journal_has_one_entry_per_schedule_with_final_states() {
         (SeatNumber(5), SeatState::Available),
         (SeatNumber(6), booked(4)),
     ];
-    let here = JournalEntry { schedule: ScheduleId(1), version: 1, changes };
+    let first = JournalEntry { schedule: ScheduleId(1), version: 1, changes };
     let changes = vec![(SeatNumber(3), booked(1))];
-    let there = JournalEntry { schedule: ScheduleId(2), version: 1, changes };
-    assert_eq!(decision.journal, [here, there]);
+    let second = JournalEntry { schedule: ScheduleId(2), version: 1, changes };
+    assert_eq!(decision.journal, [first, second]);
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn a_version_counts_batches_that_wrote_a_seat() {
     let mut world = World::new();
     let version = |world: &World, id| world.database.schedules[&ScheduleId(id)].version;
     world.done(book(1, "ada", &[0]));
-    world.ask(book(2, "ben", &[0]));
+    world.outcome(book(2, "ben", &[0]));
     world.batch(&[book(3, "ben", &[1]), book(4, "cleo", &[2]), cancel(3)]);
     world.done(cancel(3));
     assert_eq!((version(&world, 1), version(&world, 2)), (2, 0));
@@ -64,15 +64,16 @@ fn a_refused_command_does_not_affect_the_others_of_its_batch() {
 #[test]
 fn an_unknown_schedule_is_not_found() {
     let mut world = World::new();
-    let nowhere = |mut command: Command| {
+    let in_unknown_schedule = |mut command: Command| {
         command.schedule = ScheduleId(9);
         command
     };
     let commands = [hold(1, "ada", &[0]), book(1, "ada", &[0]), block(1, &[0]), confirm(1, 1)];
     for command in commands {
-        assert_eq!(world.refused(nowhere(command)), Rejection::NotFound("schedule"));
+        let command = in_unknown_schedule(command);
+        assert_eq!(world.refused(command), Rejection::NotFound("schedule"));
     }
-    assert_eq!(world.ask(nowhere(lookup())), Outcome::NotRecorded);
+    assert_eq!(world.outcome(in_unknown_schedule(lookup())), Outcome::NotRecorded);
 }
 
 #[test]
@@ -99,7 +100,7 @@ fn a_seat_that_an_earlier_batch_took_is_no_failed_lock() {
     let mut world = World::new();
     world.done(locked(book(1, "ada", &[0])));
     let decision = world.batch(&[locked(book(2, "ben", &[0])), locked(book(3, "cleo", &[1]))]);
-    assert_eq!(decision.row_lock_saves, 0, "its lock may well have been given back");
+    assert_eq!(decision.row_lock_saves, 0, "the first lock may have been released");
 }
 
 #[test]

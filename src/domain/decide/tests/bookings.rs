@@ -1,4 +1,4 @@
-//! Bookings and blocks: sold, refused, given back, sold again.
+//! Bookings and blocks: sold, refused, cancelled, sold again.
 
 use super::*;
 use crate::domain::claims::BookingStatus;
@@ -82,7 +82,7 @@ fn a_booking_cancelled_in_part_keeps_the_rest() {
     );
     world.clock(9);
     let view = booking_view(world.done(cancel_seats(1, &[0, 1, 2])));
-    assert_eq!(view.row.status, BookingStatus::Cancelled, "a seat that is gone does not matter");
+    assert_eq!(view.row.status, BookingStatus::Cancelled, "seat 1 may be cancelled again");
     assert_eq!(view.row.cancelled_at, Some(at(9)));
 }
 

@@ -105,14 +105,14 @@ fn a_hold_whose_booking_was_cancelled_whole_is_not_confirmed_again() {
     assert_eq!(world.refused(confirm(1, 3)), cancelled);
     assert_eq!(world.refused(confirm_as("ada", 1, 3)), cancelled);
     assert_eq!(world.refused(confirm_as("ben", 1, 3)), Rejection::NotFound("hold"));
-    let again = world.ask(keyed("k", "f", confirm(1, 4)));
+    let again = world.outcome(keyed("k", "f", confirm(1, 4)));
     assert_eq!(again, Outcome::Replayed(render(&sold)), "the first confirm had its effect");
     assert_eq!(world.refused(keyed("another", "f", confirm(1, 4))), cancelled);
     assert_eq!((world.state(0), world.state(1)), (SeatState::Available, SeatState::Available));
 }
 
 #[test]
-fn a_cancellation_counts_for_the_confirms_behind_it_in_the_same_batch() {
+fn a_cancellation_counts_for_later_confirms_in_the_same_batch() {
     let mut world = World::new();
     world.done(hold(1, "ada", &[0]));
     let decision = world.batch(&[confirm(1, 2), confirm(1, 3), cancel(2), confirm(1, 4)]);
@@ -137,7 +137,7 @@ fn a_released_hold_cannot_be_confirmed_even_if_its_seats_are_free() {
 }
 
 #[test]
-fn a_late_release_stands_whether_or_not_the_sweeper_came_first() {
+fn a_late_release_is_final_whether_or_not_the_hold_was_swept_first() {
     for swept in [false, true] {
         let mut world = World::new();
         world.done(hold(1, "ada", &[0]));
@@ -157,7 +157,7 @@ fn a_hold_of_another_customer_is_not_found() {
     world.batch(&[release(2), confirm(3, 13)]);
     for hold in 1..=3 {
         let refused = world.refused(confirm_as("ben", hold, 20));
-        assert_eq!(refused, Rejection::NotFound("hold"), "whatever became of it");
+        assert_eq!(refused, Rejection::NotFound("hold"), "whatever the status of the hold");
     }
     assert_eq!(world.refused(confirm(9, 20)), Rejection::NotFound("hold"));
 }

@@ -1,4 +1,4 @@
-//! Holds: granted, extended, released, ended by time, stretched by outages.
+//! Holds: granted, extended, released, expired, extended by outages.
 
 use super::*;
 use crate::domain::claims::HoldStatus;
@@ -25,7 +25,7 @@ fn a_hold_claims_all_its_seats_until_its_end() {
 }
 
 #[test]
-fn a_hold_may_ask_for_its_own_life_but_not_for_more_than_the_longest() {
+fn a_hold_may_have_its_own_life_up_to_the_longest() {
     let mut world = World::new();
     world.done(hold_for(5, 1, "ada", &[0]));
     assert_eq!(world.hold(1).until, at(5));
@@ -45,7 +45,7 @@ fn a_held_seat_is_refused_to_all_customers_until_the_hold_expires() {
     world.done(hold(6, "ben", &[0]));
 }
 
-/// A refusal over seats that the customer's own holds have.
+/// The refusal of seats that the customer's own holds have.
 fn own(holds: &[(&str, u128)]) -> Rejection {
     let own = |(label, hold): &(&str, u128)| Conflict {
         label: (*label).to_owned(),
@@ -185,7 +185,7 @@ fn releasing_an_ended_hold_frees_what_is_left_of_it() {
     world.clock(600);
     world.done(book(2, "ben", &[0]));
     let Effect::Released(row) = world.done(release(1)) else { panic!() };
-    assert_eq!(row.status, HoldStatus::Released, "its owner wanted it gone");
+    assert_eq!(row.status, HoldStatus::Released, "released by its owner");
     assert_eq!((world.state(0), world.state(1)), (booked(2), SeatState::Available));
     assert_eq!(world.done(release(1)), Effect::Released(row));
 }
@@ -223,7 +223,7 @@ fn an_outage_does_not_eat_a_hold() {
     world.clock(759);
     assert_eq!(world.refused(book(2, "ben", &[0])), unavailable(&[("A-1-1", Held)]));
     let decision = world.batch(&[expire(1)]);
-    assert!(decision.changes.is_empty(), "the sweeper knows it too");
+    assert!(decision.changes.is_empty(), "the sweep does not end it, either");
     let view = held_view(world.done(extend(1, 1)));
     assert_eq!((view.ends_at, view.row.until), (at(760), at(600)), "as long as before");
     let view = booking_view(world.done(confirm(1, 3)));

@@ -60,7 +60,10 @@ fn a_refusal_is_not_recorded_and_its_key_is_decided_anew() {
     for outcome in &decision.outcomes[..2] {
         assert_eq!(*rejection(outcome), unavailable(&[("A-1-1", Booked)]));
     }
-    assert!(matches!(decision.outcomes[3], Outcome::Done(_)), "not even the request is remembered");
+    assert!(
+        matches!(decision.outcomes[3], Outcome::Done(_)),
+        "the refused request is not recorded, either"
+    );
     assert_eq!(world.state(0), booked(4));
 }
 
@@ -97,7 +100,7 @@ fn every_kind_of_effect_is_recorded() {
     for (index, command) in commands.into_iter().enumerate() {
         let command = keyed(&index.to_string(), "f", command);
         let effect = world.done(command.clone());
-        assert_eq!(world.ask(command), replayed(&effect));
+        assert_eq!(world.outcome(command), replayed(&effect));
     }
 }
 
@@ -117,7 +120,7 @@ fn an_effect_that_changed_nothing_is_recorded_without_a_new_version() {
     world.batch(&[book(1, "ada", &[0]), cancel(1)]);
     let decision = world.batch(&[keyed("k", "f", cancel(1))]);
     assert!(decision.journal.is_empty());
-    assert!(!decision.changes.is_empty(), "the answer is to be written");
+    assert!(!decision.changes.is_empty(), "the answer must be written");
 }
 
 #[test]
@@ -149,7 +152,7 @@ fn a_key_is_answered_even_if_its_schedule_does_not_exist() {
     world.database.schedules.clear();
     let RecordedAnswer { status, body, resource } = render(&effect);
     assert_eq!(
-        world.ask(keyed("k", "f", book(2, "ada", &[0]))),
+        world.outcome(keyed("k", "f", book(2, "ada", &[0]))),
         Outcome::Replayed(RecordedAnswer { status, body, resource })
     );
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The outcome of each command, one rule a test; and a small database to run commands in.
+//! Tests of the outcome of each command, one rule per test, with a small database in which the commands are run.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::domain::rejection::{Conflict, ConflictReason, Rejection};
 use crate::domain::rules::{Policy, ScheduleRules};
 use crate::domain::seat::SeatState;
 
-/// Two schedules of ten seats, the defaults of an installation and a clock that only tests move.
+/// Two schedules of ten seats, the defaults of an installation, and a clock that the tests set.
 struct World {
     database: ModelDatabase,
     now: EpochMs,
@@ -57,30 +57,30 @@ impl World {
         self.now = at(seconds);
     }
 
-    /// One batch.
+    /// Runs one batch.
     fn batch(&mut self, commands: &[Command]) -> Decision {
         let decision = self.database.run(self.now, commands).unwrap();
         tables_agree(&self.database).unwrap();
         decision
     }
 
-    /// A batch of one command.
-    fn ask(&mut self, command: Command) -> Outcome {
+    /// Runs a batch of one command.
+    fn outcome(&mut self, command: Command) -> Outcome {
         self.batch(&[command]).outcomes.remove(0)
     }
 
-    /// A batch of one command that must succeed.
+    /// Runs a batch of one command that must succeed.
     fn done(&mut self, command: Command) -> Effect {
-        match self.ask(command) {
+        match self.outcome(command) {
             Outcome::Done(effect) => effect,
-            other => panic!("not done: {other:?}"),
+            other => panic!("the command had no effect: {other:?}"),
         }
     }
 
-    /// A batch of one command that must be refused, and leave nothing behind.
+    /// Runs a batch of one command that must be refused and change nothing.
     fn refused(&mut self, command: Command) -> Rejection {
         let before = self.database.clone();
-        let outcome = self.ask(command);
+        let outcome = self.outcome(command);
         assert_eq!(before, self.database);
         rejection(&outcome).clone()
     }
@@ -195,13 +195,13 @@ fn lookup() -> Command {
     command(Action::Lookup)
 }
 
-/// The same command with an Idempotency-Key, for the request that `fingerprint` stands for.
+/// The same command with an Idempotency-Key. `fingerprint` identifies its request.
 fn keyed(key: &str, fingerprint: &str, command: Command) -> Command {
     let request = RequestKey { caller: "shop".to_owned(), key: key.to_owned() };
     Command { keyed: Some(Keyed { request, fingerprint: fingerprint.to_owned() }), ..command }
 }
 
-/// The same command as it comes through the queue, to be executed before `seconds` of the world.
+/// The same command as a request of the queue, with its deadline in seconds of the world's time.
 fn queued(request: u128, seconds: i64, command: Command) -> Command {
     let id = RequestId { schedule: command.schedule, uuid: Uuid::from_u128(request) };
     Command { queued: Some(Queued { id, not_after: at(seconds) }), ..command }
@@ -213,12 +213,12 @@ fn locked(command: Command) -> Command {
 
 /// The same command for schedule 2.
 fn elsewhere(mut command: Command) -> Command {
-    let there = ScheduleId(2);
-    command.schedule = there;
+    let schedule = ScheduleId(2);
+    command.schedule = schedule;
     match &mut command.action {
-        Action::Hold { id, .. } => id.schedule = there,
-        Action::Book { id, .. } => id.schedule = there,
-        other => panic!("not sold elsewhere: {other:?}"),
+        Action::Hold { id, .. } => id.schedule = schedule,
+        Action::Book { id, .. } => id.schedule = schedule,
+        other => panic!("neither a hold nor a booking: {other:?}"),
     }
     command
 }

@@ -1,8 +1,8 @@
-//! Documents as spreadsheets and other programs write them, and names that only look different.
+//! Documents as spreadsheets and other programs write them, and names that only look the same.
 
 use crate::formats::csv::tests::*;
 
-/// The small documents of the reports, each with the plan that it means.
+/// Small documents from bug reports. All of them mean the same plan.
 #[test]
 fn documents_as_spreadsheets_write_them_are_read() {
     let one = ["A|1|1|A-1-1|5|-|None|None"];
