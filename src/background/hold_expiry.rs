@@ -66,7 +66,7 @@ impl HoldExpiry {
             }
         }
         if let Err(error) = self.sweep().await {
-            log::warn!("the sweep of expired holds failed: {error}");
+            log::warn!("holds are not being swept: {error}");
         }
     }
 
