@@ -122,7 +122,7 @@ impl RabbitSession {
                 },
                 pending = inbox.recv(), if room || blocked.is_some() => match (pending, &blocked) {
                     (Some(pending), Some(reason)) => {
-                        let reason = format!("the broker has no free resources: {reason}");
+                        let reason = format!("the broker has no room: {reason}");
                         pending.answer(Err(PublishError::Unavailable(reason)));
                     }
                     (Some(pending), None) => {

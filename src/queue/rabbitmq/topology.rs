@@ -13,7 +13,7 @@ use crate::queue::{Partition, QueueError};
 
 /// How often a message may be delivered before it becomes a dead letter. RabbitMQ counts every unsettled delivery, even
 /// that of a message that a consumer had only prefetched when it lost its connection. So the limit is high. It is
-/// needed for messages that crash their consumers; the consumers themselves make any other poison message a dead letter.
+/// for messages that crash their consumers; the consumers themselves make any other poison message a dead letter.
 pub(super) const DELIVERY_LIMIT: i64 = 20;
 
 /// The delivery limit of dead letters, in effect none, because each inspection is a delivery. It is a large number,
