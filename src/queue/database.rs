@@ -169,8 +169,8 @@ impl Queue for DatabaseQueue {
         reason: String,
     ) -> Result<DeadLettered, QueueError> {
         match self.store.queue_add_dead_letter(stored(partition, message), reason).await {
-            Ok(()) => Ok(DeadLettered::Kept),
-            Err(StoreError::Corrupt(reason)) => Ok(DeadLettered::NoRoom(reason)),
+            Ok(()) => Ok(DeadLettered::Stored),
+            Err(StoreError::Corrupt(reason)) => Ok(DeadLettered::NotStored(reason)),
             Err(error) => Err(QueueError::new(error)),
         }
     }

@@ -28,9 +28,9 @@ pub struct DeadLetter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeadLettered {
     /// The queue has stored it as a dead letter.
-    Kept,
+    Stored,
     /// The queue cannot store it, and a retry would not help, for this reason.
-    NoRoom(String),
+    NotStored(String),
 }
 
 /// What to do with dead letters.

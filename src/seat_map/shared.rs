@@ -21,7 +21,7 @@ use crate::domain::clock::EpochMs;
 use crate::domain::ids::{HistoryId, InHistory, ScheduleId};
 use crate::redis::{Cmd, Redis, RedisFailure, Script, Value, cmd};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::metrics::cache::{CacheLook, CacheShare};
+use crate::telemetry::metrics::cache::{CacheRead, CacheShare};
 
 use super::freed::Freed;
 use super::link::{Link, get, number, text};
@@ -79,16 +79,16 @@ impl SharedMaps {
     pub async fn find(&self, schedule: &Schedule) -> Option<Shared> {
         let found = self.read(schedule).await;
         match &found {
-            Some(Shared { map: None, .. }) => self.metrics.cache.looked(CacheLook::Miss),
+            Some(Shared { map: None, .. }) => self.metrics.cache.count_read(CacheRead::Miss),
             Some(_) => {}
-            None => self.metrics.cache.looked(CacheLook::Failed),
+            None => self.metrics.cache.count_read(CacheRead::Failed),
         }
         found
     }
 
     /// Counts whether a map that was found could be used.
     pub(super) fn count_use(&self, used: bool) {
-        self.metrics.cache.looked(if used { CacheLook::Hit } else { CacheLook::Stale });
+        self.metrics.cache.count_read(if used { CacheRead::Hit } else { CacheRead::Stale });
     }
 
     async fn read(&self, schedule: &Schedule) -> Option<Shared> {

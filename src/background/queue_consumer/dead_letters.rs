@@ -29,11 +29,11 @@ impl Consumer {
         let body = excerpt(&message.body);
         let added = self.with.queue.add_dead_letter(self.partition, message, reason.to_owned());
         Ok(match added.await? {
-            DeadLettered::Kept => {
+            DeadLettered::Stored => {
                 log::error!("request {name} of the queue is a dead letter: {reason}");
                 Executed::DeadLettered
             }
-            DeadLettered::NoRoom(why) => {
+            DeadLettered::NotStored(why) => {
                 log::error!(
                     "request {name} of the queue is dropped: {reason}; it cannot be kept as a dead letter: \
                      {why}; its content: {body}"

@@ -183,8 +183,8 @@ impl Queue for KafkaQueue {
         let dead_lettered_at = SystemTime::now().into();
         let letter = DeadLetter { message, partition, reason, dead_lettered_at };
         match self.send_dead(KafkaRecord::dead_letter(&self.settings, letter)).await {
-            Ok(()) => Ok(DeadLettered::Kept),
-            Err(PublishError::Rejected(reason)) => Ok(DeadLettered::NoRoom(reason)),
+            Ok(()) => Ok(DeadLettered::Stored),
+            Err(PublishError::Rejected(reason)) => Ok(DeadLettered::NotStored(reason)),
             Err(error) => Err(QueueError::new(error)),
         }
     }

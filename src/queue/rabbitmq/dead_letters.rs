@@ -38,10 +38,10 @@ impl RabbitDeadLetters {
     ) -> Result<DeadLettered, QueueError> {
         let message = OutboundMessage::new(self.topology.dead(), message)?;
         match self.publisher.publish(message.into_dead_letter(partition, reason)).await {
-            Ok(()) => Ok(DeadLettered::Kept),
+            Ok(()) => Ok(DeadLettered::Stored),
             Err(PublishError::Full) => {
                 let full = "there are as many dead letters as QUEUE_MAX allows";
-                Ok(DeadLettered::NoRoom(full.to_owned()))
+                Ok(DeadLettered::NotStored(full.to_owned()))
             }
             Err(error) => Err(QueueError::new(error)),
         }
