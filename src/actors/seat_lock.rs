@@ -94,7 +94,9 @@ impl SeatLocker {
     /// Executes a request after all earlier ones, and does not wait for the reply.
     pub fn enqueue(&self, request: LockRequest) {
         if let Err(error) = self.submit(Some(request)) {
-            log::debug!("a seat lock may exist until its TTL ends, its request was refused: {error}");
+            log::debug!(
+                "a seat lock may exist until its TTL ends, its request was refused: {error}"
+            );
         }
     }
 

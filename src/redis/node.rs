@@ -47,7 +47,8 @@ impl Node {
         let mut close_idle = CloseIdleOnDrop { pool: &self.pool, armed: true };
         let mut connection = self.pool.get().await.map_err(pool_error)?;
         let answers: RedisReplies = pipeline.ignore_errors().query_async(&mut connection).await?;
-        close_idle.armed = answers.iter().any(|answer| answer.as_ref().is_err_and(is_failover_error));
+        close_idle.armed =
+            answers.iter().any(|answer| answer.as_ref().is_err_and(is_failover_error));
         Ok(answers)
     }
 }

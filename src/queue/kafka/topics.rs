@@ -102,8 +102,7 @@ async fn create(settings: &Arc<KafkaSettings>, missing: &[String]) -> Result<(),
         .map(|(topic, partitions, cleanup)| {
             // -1 is the default replication factor of the brokers.
             let replication = TopicReplication::Fixed(-1);
-            NewTopic::new(topic, i32::from(*partitions), replication)
-                .set("cleanup.policy", cleanup)
+            NewTopic::new(topic, i32::from(*partitions), replication).set("cleanup.policy", cleanup)
         })
         .collect();
     let owned = Arc::clone(settings);
