@@ -1,11 +1,12 @@
-//! Growing, random pauses between retries: processes that failed together do not retry together.
+//! Growing, random pauses between retries, so that processes that failed together do not retry together.
 
 use std::time::Duration;
 
-/// An endless series of pauses. Each pause is random, evenly spread between a step and twice that step.
-/// The first step is the shortest pause; the step doubles until twice the step is the longest pause.
+/// An endless series of pauses (exponential backoff with jitter). Each pause is random, evenly distributed between a
+/// step and twice that step. The first step is the shortest pause; the step doubles after each pause until twice the
+/// step is the longest pause.
 ///
-/// It is an iterator because failsafe accepts any such iterator; failsafe's own series count whole seconds
+/// The type is an iterator because failsafe accepts any iterator of pauses. failsafe's own series count whole seconds
 /// and can start at zero.
 #[derive(Debug, Clone)]
 pub struct Backoff {
@@ -14,8 +15,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Pauses of at least `shortest` and at most `longest`. A `longest` below twice the `shortest` is
-    /// raised to that.
+    /// Creates a series of pauses of at least `shortest` and at most `longest`. If `longest` is less than twice
+    /// `shortest`, it is raised to that.
     #[must_use]
     pub fn new(shortest: Duration, longest: Duration) -> Self {
         Self { step: shortest, longest: longest.max(shortest.saturating_mul(2)) }
@@ -56,12 +57,12 @@ mod tests {
 
     #[test]
     fn two_series_differ() {
-        let series = || {
+        let pauses = || {
             Backoff::new(Duration::from_secs(1), Duration::from_secs(10))
                 .take(8)
                 .collect::<Vec<_>>()
         };
-        assert_ne!(series(), series());
+        assert_ne!(pauses(), pauses());
     }
 
     #[test]

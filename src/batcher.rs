@@ -1,6 +1,7 @@
 //! Batching: the jobs that arrive while one batch runs form the next batch.
 //!
-//! There is no timer, and no delay when idle; under load the batches grow and the cost of each job falls.
+//! No timer delays a job: an idle batcher runs it immediately. Under load the batches grow, and the cost of each job
+//! falls.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -10,42 +11,42 @@ use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
 use tokio::task::AbortHandle;
 
-/// Sizes of a batcher.
+/// The bounds of a batcher.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BatcherLimits {
     /// The most jobs in one batch.
     pub(crate) batch_max: usize,
-    /// The most admitted jobs at a time.
+    /// The most jobs that are admitted at the same time.
     pub(crate) pending_max: usize,
 }
 
 /// Why a batcher refuses a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AdmissionError {
-    /// As many jobs as allowed are admitted.
+    /// The batcher has admitted as many jobs as its bound allows.
     Full,
     /// The batcher is closed.
     Closed,
 }
 
-/// An admitted job, which counts against the bound until its permit is dropped.
+/// An admitted job. It counts towards the bound until its permit is dropped.
 pub(crate) struct Admitted<J> {
     pub(crate) job: J,
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
-/// Runs batches of jobs, one batch at a time. A closure from `Vec<J>` is a handler whose jobs count against the
-/// bound until their batch starts.
+/// Runs batches of jobs, one batch at a time. A closure that takes `Vec<J>` is a handler, too; its jobs count towards
+/// the bound only until their batch starts.
 pub(crate) trait BatchHandler<J>: Send + 'static {
-    /// Returns the job if it is to be run; otherwise it has been answered here.
+    /// Returns the job if it must be run. Otherwise answers the job and returns `None`.
     fn accept(&mut self, job: Admitted<J>) -> Option<Admitted<J>> {
         Some(job)
     }
 
-    /// Receives the number of jobs that stay in the queue whenever a batch has been taken out of it.
+    /// Called after each batch has been removed from the queue, with the number of jobs that are still queued.
     fn note_pending(&mut self, _jobs: usize) {}
 
-    /// Runs a batch of at least one job and answers each job. If it panics, the jobs of this batch are dropped,
+    /// Runs a batch of at least one job and answers each job. If this method panics, the jobs of the batch are dropped,
     /// and the next batch runs.
     fn run(&mut self, batch: Vec<Admitted<J>>) -> impl Future<Output = ()> + Send;
 }
@@ -77,7 +78,7 @@ impl<J: Send + 'static> Batcher<J> {
         batcher
     }
 
-    /// A batcher and its task, which the caller spawns.
+    /// Creates a batcher and its task, which the caller must spawn.
     pub(crate) fn new(
         BatcherLimits { batch_max, pending_max }: BatcherLimits,
         handler: impl BatchHandler<J>,
@@ -92,7 +93,7 @@ impl<J: Send + 'static> Batcher<J> {
         self.admit(job).map(|job| self.enqueue(job))
     }
 
-    /// Admits a job, which the caller then adds to the queue.
+    /// Admits a job. The caller then adds it to the queue with [`Self::enqueue`].
     pub(crate) fn admit(&self, job: J) -> Result<Admitted<J>, AdmissionError> {
         match Arc::clone(&self.admission).try_acquire_owned() {
             Ok(permit) => Ok(Admitted { job, permit }),
@@ -106,7 +107,7 @@ impl<J: Send + 'static> Batcher<J> {
         drop(self.queue.send(job));
     }
 
-    /// Admits no more jobs; those admitted are still run.
+    /// Refuses further jobs. Admitted jobs are still run.
     pub(crate) fn close(&self) {
         self.admission.close();
     }
@@ -116,7 +117,7 @@ impl<J: Send + 'static> Batcher<J> {
         self.admission.available_permits() == self.pending_max
     }
 
-    /// Drops the batch that runs and the jobs in the queue, and admits no more.
+    /// Drops the running batch and the queued jobs, and refuses further jobs.
     pub(crate) fn stop(&self) {
         self.close();
         if let Some(task) = &self.task {
@@ -140,7 +141,7 @@ async fn run_batches<J: Send + 'static>(
 ) {
     while let Some(first) = jobs.recv().await {
         if jobs.len() + 1 < batch_max {
-            // Tasks that are about to add jobs run first, so that the batch has everything that has arrived.
+            // Lets tasks that are about to add jobs run first, so that the batch contains every job that has arrived.
             tokio::task::yield_now().await;
         }
         let mut batch = Vec::with_capacity(batch_max.min(jobs.len() + 1));
@@ -172,7 +173,7 @@ mod tests {
 
     type Reply = oneshot::Sender<Vec<u32>>;
 
-    /// Answers each job with its batch; panics on 13.
+    /// Starts a batcher that answers each job with the numbers of its batch, and panics if one of them is 13.
     fn start() -> Batcher<(u32, Reply)> {
         Batcher::start(LIMITS, |batch: Vec<(u32, Reply)>| async move {
             let numbers: Vec<u32> = batch.iter().map(|(number, _)| *number).collect();
@@ -223,27 +224,27 @@ mod tests {
         let (reply, _answer) = oneshot::channel();
         assert_eq!(batcher.push((6, reply)), Err(AdmissionError::Closed));
         for answer in admitted {
-            assert!(answer.await.is_ok(), "what was admitted is run");
+            assert!(answer.await.is_ok(), "an admitted job is run");
         }
     }
 
-    /// Accepts even numbers, and keeps the permits of its batches.
-    struct Keeping(Vec<Admitted<(u32, Reply)>>);
+    /// Accepts even numbers, and holds the permits of all its batches.
+    struct PermitHolder(Vec<Admitted<(u32, Reply)>>);
 
-    impl BatchHandler<(u32, Reply)> for Keeping {
+    impl BatchHandler<(u32, Reply)> for PermitHolder {
         fn accept(&mut self, job: Admitted<(u32, Reply)>) -> Option<Admitted<(u32, Reply)>> {
             job.job.0.is_multiple_of(2).then_some(job)
         }
 
         async fn run(&mut self, batch: Vec<Admitted<(u32, Reply)>>) {
-            assert_eq!(batch.len(), 3, "a batch is filled with accepted jobs");
+            assert_eq!(batch.len(), 3, "a batch contains accepted jobs only");
             self.0.extend(batch);
         }
     }
 
     #[tokio::test]
     async fn a_job_counts_against_the_bound_until_its_permit_is_dropped() {
-        let batcher = Batcher::start(LIMITS, Keeping(Vec::new()));
+        let batcher = Batcher::start(LIMITS, PermitHolder(Vec::new()));
         let _answers = [0, 1, 2, 3, 4].map(|number| push(&batcher, number));
         while batcher.admission.available_permits() != 2 {
             tokio::task::yield_now().await;

@@ -8,10 +8,10 @@
 //!     └────────────────────────────── HalfOpen ──────────────┘
 //! ```
 //!
-//! It is pure: the caller passes the time, asks for permission, and records results. failsafe's policies
-//! decide when failures are too many and how long a pause is. failsafe's own state machine is not used: in
-//! the half-open state it admits every call and closes with the first success. Here calls are admitted only
-//! while the breaker is closed, and a probe is a separate operation.
+//! The state chart is pure: its caller passes the time, checks whether a call is admitted, and records the result.
+//! failsafe's policies decide when failures are too many and how long a pause is. failsafe's own state machine is
+//! not used, because in the half-open state it admits every call and closes with the first success. Here calls are
+//! admitted only while the breaker is closed, and a probe is a separate operation.
 
 use std::time::Duration;
 
@@ -27,14 +27,14 @@ use crate::backoff::Backoff;
 /// The breaker opens when fewer than this share of the calls in [`WINDOW`] succeed.
 const SUCCESS_RATE: f64 = 0.5;
 
-/// The time over which the success rate is measured. It is not known before a first whole window after each
-/// recovery; until then only failures in a row open the breaker.
+/// The time over which the success rate is measured. After each recovery the rate is unknown until one whole window
+/// has passed; until then only consecutive failures open the breaker.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// The fewest calls in the window from which a success rate is computed.
 const WINDOW_CALLS: u32 = 20;
 
-/// The share of calls admitted directly after the breaker has closed.
+/// The share of calls that is admitted directly after the breaker has closed.
 const FIRST_SHARE: f64 = 0.1;
 
 /// What a circuit breaker admits.
@@ -52,7 +52,7 @@ pub enum BreakerState {
 /// When a circuit breaker opens, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct BreakerSettings {
-    /// It opens after this many failures in a row.
+    /// The breaker opens after this many consecutive failures.
     pub failures_in_a_row: u32,
     /// The shortest pause before the first probe; the pause doubles with each failed probe.
     pub reopen_after: Duration,
@@ -64,7 +64,7 @@ pub struct BreakerSettings {
 
 type Policy = OrElse<SuccessRateOverTimeWindow<Backoff>, ConsecutiveFailures<Backoff>>;
 
-/// A circuit breaker; begins closed.
+/// A circuit breaker. It is closed at first.
 pub struct CircuitBreaker {
     phase: Phase,
     policy: Policy,
@@ -72,7 +72,7 @@ pub struct CircuitBreaker {
 }
 
 enum Phase {
-    /// `recovered_at` is empty until the breaker has been open for the first time.
+    /// `recovered_at` is `None` until the breaker has recovered for the first time.
     Closed {
         recovered_at: Option<Instant>,
     },
@@ -80,14 +80,14 @@ enum Phase {
         until: Instant,
         pause: Duration,
     },
-    /// `pause` is the one that ended.
+    /// `pause` is the length of the pause that has ended.
     HalfOpen {
         pause: Duration,
     },
 }
 
 impl CircuitBreaker {
-    /// A closed breaker.
+    /// Creates a closed breaker.
     #[must_use]
     pub fn new(settings: BreakerSettings) -> Self {
         let backoff = Backoff::new(settings.reopen_after, settings.reopen_at_most);
@@ -97,7 +97,7 @@ impl CircuitBreaker {
         Self { phase: Phase::Closed { recovered_at: None }, policy, ramp: settings.ramp }
     }
 
-    /// What it admits now.
+    /// What the breaker admits now.
     #[must_use]
     pub fn state(&self) -> BreakerState {
         match self.phase {
@@ -107,8 +107,8 @@ impl CircuitBreaker {
         }
     }
 
-    /// The share of calls to admit now. After a recovery it grows over the ramp, so that a backend that has
-    /// just recovered does not get the whole load in the same moment.
+    /// The share of calls to admit now, from 0 to 1. After a recovery the share grows during the ramp, so that the
+    /// backend does not get the whole load at once.
     #[must_use]
     pub fn admitted_share(&self, now: Instant) -> f64 {
         match self.phase {
@@ -132,7 +132,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Whether a probe may start now; then the breaker is half open until [`Self::record_probe`].
+    /// Returns whether a probe may start now. If so, the breaker is half open until [`Self::record_probe`].
     pub fn try_start_probe(&mut self, now: Instant) -> bool {
         match self.phase {
             Phase::Open { until, pause } if now >= until => {
@@ -145,7 +145,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Records the result of a probe: the breaker closes, or opens for a longer pause.
+    /// Records the result of a probe. A success closes the breaker; a failure opens it for a longer pause.
     pub fn record_probe(&mut self, succeeded: bool, now: Instant) {
         let Phase::HalfOpen { pause } = self.phase else { return };
         self.phase = if succeeded {
@@ -158,7 +158,7 @@ impl CircuitBreaker {
     }
 }
 
-/// The share of calls admitted this long after a recovery.
+/// The share of calls that is admitted `since` after a recovery.
 fn share(since: Duration, ramp: Duration) -> f64 {
     if since < ramp { (since.as_secs_f64() / ramp.as_secs_f64()).max(FIRST_SHARE) } else { 1.0 }
 }
@@ -171,7 +171,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A breaker that has opened at the time given, after two failures.
+    /// A breaker that two failures have opened at the time `now`.
     fn opened(now: Instant) -> CircuitBreaker {
         let settings = BreakerSettings {
             failures_in_a_row: 2,

@@ -1,4 +1,4 @@
-//! The booking lanes: one actor per write connection, each the only writer of its schedules in this process.
+//! The booking lanes: one actor per write connection. In this process only the lane of a schedule writes the schedule.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ impl BatchHandler<BookingJob> for BookingHandler {
             return Some(admitted);
         }
         job.cancellation.abort_group();
-        // A caller that cancelled has stopped waiting; one whose deadline has just passed gets this answer.
+        // A caller that cancelled does not wait any more. A caller whose deadline has just passed gets this answer.
         drop(admitted.job.reply.send(Err(ExecutionError::Withdrawn)));
         None
     }
@@ -63,7 +63,8 @@ impl BatchHandler<BookingJob> for BookingHandler {
         let mut commands = Vec::with_capacity(batch.len());
         let mut cancellations = Vec::with_capacity(batch.len());
         let mut replies = Vec::with_capacity(batch.len());
-        let context = RequestContext::all(batch.iter().map(|it| it.job.context.clone()));
+        let contexts = batch.iter().map(|admitted| admitted.job.context.clone());
+        let context = RequestContext::all(contexts);
         for Admitted { job, permit } in batch {
             self.metrics.batch.wait_seconds.observe(job.submitted_at.elapsed().as_secs_f64());
             commands.push(job.command);
@@ -74,27 +75,27 @@ impl BatchHandler<BookingJob> for BookingHandler {
             |index: usize| cancellations.get(index).is_some_and(|command| command.is_active());
         let report = context.during(self.lane.run_batch(commands, &is_active)).await;
         faults::pass(FailPoint::BeforeSnapshot).await;
-        // Before the answers leave, so that a customer who reads the map next sees the booking.
+        // Must happen before the replies are sent, so that a customer who reads the map next sees the booking.
         let must_announce = self.seat_maps.apply_commits(&report.journal, &report.freed);
-        // Before the next batch accepts later commands of the same groups.
+        // Must happen before the next batch accepts later commands of the same groups.
         for (cancellation, result) in cancellations.iter().zip(&report.results) {
             if result.as_ref().is_err_and(ExecutionError::is_retryable) {
                 cancellation.abort_group();
             }
         }
-        let answer = move || {
+        let send_replies = move || {
             for ((reply, _permit), result) in replies.into_iter().zip(report.results) {
                 drop(reply.send(result));
             }
         };
         if !must_announce {
-            return answer();
+            return send_replies();
         }
-        // The next batch does not wait for this.
+        // The next batch does not wait for the announcement.
         let seat_maps = Arc::clone(&self.seat_maps);
         request_context::spawn(async move {
             seat_maps.announce_freed(&report.freed).await;
-            answer();
+            send_replies();
         });
     }
 }
@@ -102,13 +103,13 @@ impl BatchHandler<BookingJob> for BookingHandler {
 /// Why a command has no outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
-    /// Too many commands wait in its lane. No effect.
+    /// Too many commands wait in the lane. The command has no effect.
     #[error("too many commands are waiting")]
     Overloaded,
-    /// The service is stopping. No effect.
+    /// The service is stopping. The command has no effect.
     #[error("the service is stopping")]
     Draining,
-    /// The database did not execute it, or may have executed it without an answer.
+    /// The database did not execute the command, or may have executed it and did not answer.
     #[error(transparent)]
     Failed(#[from] ExecutionError),
 }
@@ -127,26 +128,26 @@ impl SubmittedCommand {
         Ok(self.executed().await?.outcome)
     }
 
-    /// Waits as [`Self::outcome`] does. Returns the outcome with the answer that was recorded.
+    /// Like [`Self::outcome`], but returns the outcome together with the recorded answer.
     pub async fn executed(self) -> Result<ExecutedCommand, SubmitError> {
         let Self { cancellation, deadline, answer, health } = self;
-        let waiting = tokio::time::timeout_at(deadline.into(), answer);
-        tokio::pin!(waiting);
+        let timed_answer = tokio::time::timeout_at(deadline.into(), answer);
+        tokio::pin!(timed_answer);
         let answered = tokio::select! {
             biased;
-            answered = &mut waiting => answered,
-            // A command in the queue would wait behind a batch that hangs.
+            answered = &mut timed_answer => answered,
+            // Otherwise a queued command would wait for a batch that hangs.
             () = health.read_only() => {
                 if cancellation.try_cancel() {
                     cancellation.abort_group();
                     return Err(ExecutionError::ReadOnly.into());
                 }
-                waiting.await
+                timed_answer.await
             }
         };
         match answered {
             Ok(Ok(result)) => Ok(result?),
-            // The batch failed without an answer, or the deadline has passed.
+            // The batch ended without a reply, or the deadline has passed.
             Ok(Err(_)) | Err(_) => {
                 cancellation.abort_group();
                 Err(match cancellation.cancel() {
@@ -164,17 +165,17 @@ pub struct Lanes {
     health: Arc<Health>,
 }
 
-/// Sizes of the lanes.
+/// The bounds of each lane.
 #[derive(Debug, Clone, Copy)]
 pub struct LaneLimits {
-    /// Commands in one batch.
+    /// The most commands in one batch.
     pub batch_max: usize,
-    /// Commands waiting or running in one lane; further ones are refused immediately.
+    /// The most commands that wait or run in one lane. Further commands are refused immediately.
     pub pending_max: usize,
 }
 
 impl Lanes {
-    /// Starts one actor per write connection of the store, on the arbiter.
+    /// Starts one actor on the arbiter for each write connection of the store.
     #[must_use]
     pub fn start(
         store: &Arc<Store>,
@@ -206,8 +207,8 @@ impl Lanes {
         self.submit(command, deadline, None)?.executed().await
     }
 
-    /// Adds a command to the lane of its schedule, behind all that were submitted before, without waiting. Dropping
-    /// the returned value does not cancel it.
+    /// Adds a command to the end of the queue of its lane, without waiting. Dropping the returned value does not cancel
+    /// the command.
     pub fn submit(
         &self,
         command: Command,
@@ -231,18 +232,18 @@ impl Lanes {
         Ok(SubmittedCommand { cancellation, deadline, answer, health: Arc::clone(&self.health) })
     }
 
-    /// Whether every lane's actor was alive; a dead one is replaced by this call.
+    /// Returns whether every lane's actor was alive, and replaces an actor that was not.
     #[must_use]
     pub fn check(&self) -> bool {
         self.lanes.iter().filter(|lane| !lane.check()).count() == 0
     }
 
-    /// Admits no more commands. Those admitted are still executed.
+    /// Refuses further commands. Admitted commands are still executed.
     pub fn close(&self) {
         self.lanes.iter().for_each(|lane| lane.batcher().close());
     }
 
-    /// Waits until no command waits or runs; false if one still does at `deadline`.
+    /// Waits until no lane has an admitted command. Returns false if a lane still has one at `deadline`.
     pub async fn idle_by(&self, deadline: Instant) -> bool {
         while !self.lanes.iter().all(|lane| lane.batcher().is_idle()) {
             if Instant::now() >= deadline {

@@ -1,4 +1,5 @@
-//! Whether a command is still to be executed, agreed between the caller that waits and the batch.
+//! The state of a submitted command. Its caller may cancel the command, and a batch may start it; only one of the two
+//! comes first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -8,22 +9,22 @@ const PENDING: u8 = 0;
 const STARTED: u8 = 1;
 const CANCELLED: u8 = 2;
 
-/// What a cancelled command may have done.
+/// Whether a cancelled command may have had its effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CancelOutcome {
-    /// No batch had started it, and none will: it has no effect.
+    /// No batch has started the command, and no batch will. The command has no effect.
     NotStarted,
-    /// A batch had started it: it may have had its effect.
+    /// A batch had started the command before. The command may have had its effect.
     Started,
 }
 
-/// Commands that must be executed in the order in which they were submitted. After one of them has failed, no later
-/// one is started: their owner submits all of them again, in order.
+/// A group of commands that must be executed in the order of their submission. After one command of the group has
+/// failed, no later one is started. Their caller submits all of them again, in order.
 #[derive(Debug, Clone, Default)]
 pub struct OrderedGroup(Arc<AtomicBool>);
 
 impl OrderedGroup {
-    /// Prevents the start of the commands that are not started yet.
+    /// Prevents the start of every command of the group that has not started yet.
     pub(crate) fn abort(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
@@ -46,7 +47,8 @@ impl CancellationState {
         Self { state: AtomicU8::new(PENDING), deadline, group }
     }
 
-    /// Notes that the command has failed or was not started: later commands of its group must not overtake it.
+    /// Aborts the group of a command that has failed or was not started, so that no later command of the group is
+    /// executed before it.
     pub(crate) fn abort_group(&self) {
         if let Some(group) = &self.group {
             group.abort();
@@ -61,19 +63,20 @@ impl CancellationState {
         }
     }
 
-    /// Cancels the command if no batch has started it. If true, it has no effect.
+    /// Cancels the command if no batch has started it. Returns true if it was cancelled; then it has no effect.
     pub(crate) fn try_cancel(&self) -> bool {
         self.leave_pending(CANCELLED)
     }
 
-    /// Starts the command for a batch; false if it was cancelled, its deadline has passed, or its group is aborted.
+    /// Marks the command as started by a batch. Returns false if the command was cancelled, its deadline has passed or
+    /// its group was aborted.
     pub(crate) fn try_start(&self) -> bool {
         Instant::now() < self.deadline
             && !self.group.as_ref().is_some_and(OrderedGroup::is_aborted)
             && self.leave_pending(STARTED)
     }
 
-    /// Whether a batch that has started the command should still execute it.
+    /// Whether the batch that has started the command should still execute it.
     pub(crate) fn is_active(&self) -> bool {
         self.state.load(Ordering::SeqCst) == STARTED && Instant::now() < self.deadline
     }

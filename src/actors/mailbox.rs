@@ -3,8 +3,8 @@
 //! The actor and the batcher's task share one thread, and actix reads the whole mailbox in one poll, so a batch has
 //! every job that has arrived when it starts.
 //!
-//! actix's `Supervisor` restarts an actor that stops, but not one that panics. [`ActorHandle`] replaces that one. The
-//! batcher and its queue outlive both.
+//! actix's `Supervisor` restarts an actor that stops, but not one that panics. [`ActorHandle`] replaces an actor that
+//! has panicked. The batcher and its queue are not affected by a restart or a replacement.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ impl<J: Send + 'static> Handler<Admitted<J>> for BatchingActor<J> {
     }
 }
 
-/// The address of a batching actor, and its replacement when it has died.
+/// The address of a batching actor. Replaces the actor if it has died.
 pub(crate) struct ActorHandle<A: JobActor> {
     name: ActorName,
     metrics: Arc<Metrics>,
@@ -71,7 +71,7 @@ impl<J: Send + 'static> ActorHandle<BatchingActor<J>> {
         Self { name, metrics, arbiter, batcher, address }
     }
 
-    /// Sends a job to the actor, unless too many are admitted.
+    /// Sends a job to the actor, unless the batcher refuses the job.
     pub(crate) fn send(&self, job: J) -> Result<(), AdmissionError> {
         let admitted = self.batcher.admit(job).inspect_err(|error| {
             if *error == AdmissionError::Full {
@@ -82,7 +82,7 @@ impl<J: Send + 'static> ActorHandle<BatchingActor<J>> {
         Ok(())
     }
 
-    /// Whether the actor was alive; a dead one is replaced by this call.
+    /// Returns whether the actor was alive, and replaces it if it was not.
     pub(crate) fn check(&self) -> bool {
         let alive = self.address.read().connected();
         self.live_address();

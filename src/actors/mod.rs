@@ -5,8 +5,8 @@
 //! | [`seat_lock`] | lock requests | `service` | sends one pipeline to the backend of the locks |
 //! | [`booking`] | commands of its schedules | `service`, `background` | runs one transaction |
 //!
-//! An actor file has the job, the batch and the replies. Decisions are in `domain`, effects in `lock` and
-//! `store`. [`mailbox`] is the actor itself, and `crate::batcher` the loop.
+//! The file of an actor defines its jobs, runs their batches and sends the replies. Decisions are made in `domain`,
+//! effects in `lock` and `store`. [`mailbox`] defines the actor type, and `crate::batcher` the loop that runs batches.
 
 pub mod booking;
 mod cancellation;

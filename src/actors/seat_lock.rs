@@ -1,4 +1,4 @@
-//! The seat-lock actor: the requests of one batch are one round trip to the backend of the locks.
+//! The seat-lock actor sends all requests of one batch to the backend of the locks in one round trip.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::mailbox::{ActorHandle, BatchingActor};
 /// The actor of the seat locks.
 pub(crate) type SeatLockActor = BatchingActor<LockJob>;
 
-/// A request, or `None` to wait for the requests before it.
+/// A lock request. A job without a request is answered when all requests before it have been executed.
 pub(crate) struct LockJob {
     request: Option<LockRequest>,
     context: RequestContext,
@@ -33,20 +33,21 @@ impl BatchHandler<LockJob> for LockHandler {
         self.metrics.actor.set_pending(ActorName::SeatLock, jobs);
     }
 
-    /// Every request is executed, even if its caller has stopped waiting: it may be the release of a lock.
+    /// Executes every request, even if its caller does not wait any more, because the request may release a lock.
     async fn run(&mut self, batch: Vec<Admitted<LockJob>>) {
-        let context = RequestContext::all(batch.iter().map(|it| it.job.context.clone()));
+        let contexts = batch.iter().map(|admitted| admitted.job.context.clone());
+        let context = RequestContext::all(contexts);
         let mut requests = Vec::with_capacity(batch.len());
         let mut replies = Vec::with_capacity(batch.len());
-        // Dropped at the end, which answers them.
-        let mut waiting = Vec::new();
+        // Jobs without a request. Dropping their senders at the end of this function answers them.
+        let mut flushes = Vec::new();
         for Admitted { job, permit } in batch {
             match job.request {
                 Some(request) => {
                     requests.push(request);
                     replies.push((job.reply, permit));
                 }
-                None => waiting.push((job.reply, permit)),
+                None => flushes.push((job.reply, permit)),
             }
         }
         if requests.is_empty() {
@@ -69,7 +70,7 @@ pub struct SeatLocker {
 
 impl SeatLocker {
     /// Starts the actor on the arbiter. One batch runs at a time, so the requests of one process are executed in the
-    /// order in which they were made: a release never overtakes its acquire.
+    /// order in which they were made: a release is never executed before its acquire.
     #[must_use]
     pub fn start(
         locks: Arc<dyn SeatLocks>,
@@ -90,21 +91,23 @@ impl SeatLocker {
         self.submit(Some(request))?.await.unwrap_or_else(no_answer)
     }
 
-    /// Executes a request after all earlier ones, without waiting for the reply.
+    /// Executes a request after all earlier ones, and does not wait for the reply.
     pub fn enqueue(&self, request: LockRequest) {
         if let Err(error) = self.submit(Some(request)) {
-            log::debug!("a seat lock stays until its TTL ends: {error}");
+            log::debug!(
+                "a seat lock may exist until its TTL ends, its request was refused: {error}"
+            );
         }
     }
 
-    /// Waits until every earlier request was executed, or has failed.
+    /// Waits until every earlier request was executed or has failed.
     pub async fn flush(&self) {
         if let Ok(answer) = self.submit(None) {
             drop(answer.await);
         }
     }
 
-    /// Whether the actor was alive; a dead one is replaced by this call.
+    /// Returns whether the actor was alive, and replaces it if it was not.
     #[must_use]
     pub fn check(&self) -> bool {
         self.actor.check()

@@ -1,8 +1,8 @@
-//! The auditor: checks the invariants in the background, one schedule at a time and only those that changed, so
-//! that bookings are not slowed down.
+//! The auditor checks the invariants in the background. To keep bookings fast, it audits one schedule at a time, and
+//! only schedules that have changed.
 //!
-//! A round covers every schedule that changed and every answer recorded since the last round. It is split into
-//! turns of bounded length; each turn continues where the one before ended.
+//! A round covers every schedule that has changed and every answer that was recorded since the last round. A round
+//! consists of runs of bounded length; each run continues where the previous one ended.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,49 +20,49 @@ use crate::telemetry::metrics::Metrics;
 
 use super::periodic::run_every;
 
-/// The pause between two schedules, which leaves the database to others.
+/// The pause between two schedules, so that the audit does not load the database permanently.
 const AUDIT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The share of the interval that a turn may take. The schedule that is being audited then is finished.
-const TURN_SHARE: f64 = 0.25;
+/// The share of the interval that a run may take. The audit of a schedule that has begun is always finished.
+const RUN_SHARE: f64 = 0.25;
 
-/// Schedules whose audited version is kept; those beyond are audited in every round.
+/// The most schedules whose audited version is remembered. Further schedules are audited in every round.
 const SCHEDULES_MAX: usize = 100_000;
 
-/// Violations logged in one turn; `seatlock verify` prints all.
+/// The most violations logged in one run. `seatlock verify` prints all violations.
 const LOGGED_MAX: u64 = 10;
 
-/// No schedule is at this version.
+/// A version that no schedule has.
 const UNAUDITED: i64 = i64::MIN;
 
-/// Before every schedule.
-const FIRST: ScheduleId = ScheduleId(i64::MIN);
+/// An id that sorts before the id of every schedule.
+const BEFORE_ALL: ScheduleId = ScheduleId(i64::MIN);
 
-/// How many violations of each invariant.
+/// The number of violations of each invariant.
 type Counts = BTreeMap<Invariant, u64>;
 
-/// The auditor of a replica. Every replica has one; they read the same rows at different times.
+/// The auditor of a replica. Every replica has one; all of them read the same rows, at different times.
 pub struct Auditor {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
-    /// The length of a turn.
-    turn: Duration,
+    /// The length of a run.
+    run_limit: Duration,
     /// The last audited version of each schedule.
     audited: HashMap<ScheduleId, i64>,
-    /// Progress of the current round: its last schedule, and the versions that it has audited or found unchanged.
+    /// The progress of the current round: its last schedule, and the versions that were audited or found unchanged.
     after: ScheduleId,
     seen: HashMap<ScheduleId, i64>,
-    /// Schedules with violations.
-    broken: HashMap<ScheduleId, Counts>,
-    /// Violations of recorded answers. An answer never changes, so each is audited once.
+    /// The schedules with violations.
+    violated: HashMap<ScheduleId, Counts>,
+    /// Violations in recorded answers. An answer never changes, so each answer is audited once.
     answers: Counts,
     answers_until: EpochMs,
     logged: u64,
 }
 
 impl Auditor {
-    /// Starts an auditor on the arbiter, with a turn every `interval`. Answers that expire before `answers_from`
-    /// are not audited: they were given before this process started.
+    /// Starts an auditor on the arbiter, with a run every `interval`. Answers that expire before `answers_from` are
+    /// not audited, because they were recorded before this process started.
     pub fn start_in(
         arbiter: &ArbiterHandle,
         store: Arc<Store>,
@@ -73,41 +73,41 @@ impl Auditor {
         let auditor = Self {
             store,
             metrics,
-            turn: interval.mul_f64(TURN_SHARE),
+            run_limit: interval.mul_f64(RUN_SHARE),
             audited: HashMap::new(),
-            after: FIRST,
+            after: BEFORE_ALL,
             seen: HashMap::new(),
-            broken: HashMap::new(),
+            violated: HashMap::new(),
             answers: Counts::new(),
             answers_until: answers_from,
             logged: 0,
         };
-        // Replicas that were started together do not audit together.
+        // A random delay, so that replicas that were started together do not audit at the same time.
         let delay = interval.mul_f64(0.75 + fastrand::f64() / 2.0);
         run_every(arbiter, "the auditor", delay, interval, auditor, Self::run);
     }
 
     async fn run(&mut self) {
-        if let Err(error) = self.audit_until(Instant::now() + self.turn).await {
+        if let Err(error) = self.audit_until(Instant::now() + self.run_limit).await {
             self.metrics.audit.failures_total.inc();
             log::warn!("the database could not be audited: {error}");
         }
     }
 
-    /// Audits until the round is finished or the time is over.
+    /// Audits until the round is finished or `end` has passed.
     async fn audit_until(&mut self, end: Instant) -> Result<(), StoreError> {
         self.logged = 0;
         if self.audit_schedules(end).await? && self.audit_answers(end).await? {
-            self.broken.retain(|schedule, _| self.seen.contains_key(schedule));
+            self.violated.retain(|schedule, _| self.seen.contains_key(schedule));
             self.audited = std::mem::take(&mut self.seen);
-            self.after = FIRST;
+            self.after = BEFORE_ALL;
             self.metrics.audit.rounds_total.inc();
         }
         self.report();
         Ok(())
     }
 
-    /// Returns whether every schedule was seen in this round.
+    /// Returns whether the round has covered every schedule.
     async fn audit_schedules(&mut self, end: Instant) -> Result<bool, StoreError> {
         loop {
             let page = self.store.versions(self.after).await?;
@@ -117,7 +117,8 @@ impl Auditor {
             for (schedule, version) in page {
                 self.after = schedule;
                 if self.audited.get(&schedule) != Some(&version) {
-                    // After an error the next turn continues behind it, and the next round audits it again.
+                    // After an error the next run continues with the next schedule, and the next round audits this
+                    // schedule again.
                     self.mark_seen(schedule, UNAUDITED);
                     self.audit_schedule(schedule).await?;
                     tokio::time::sleep(AUDIT_PAUSE).await;
@@ -140,16 +141,16 @@ impl Auditor {
         let (_, counts) = self.audit(AuditScope::ScheduleAlone(schedule)).await?;
         self.metrics.audit.schedules_total.inc();
         if counts.is_empty() {
-            self.broken.remove(&schedule);
+            self.violated.remove(&schedule);
         } else {
-            self.broken.insert(schedule, counts);
-            // Violations are reported immediately, not at the end of the turn.
+            self.violated.insert(schedule, counts);
+            // Violations are reported immediately, not at the end of the run.
             self.report();
         }
         Ok(())
     }
 
-    /// Returns whether all committed answers were seen.
+    /// Returns whether all committed answers were audited.
     async fn audit_answers(&mut self, end: Instant) -> Result<bool, StoreError> {
         loop {
             let scope = AuditScope::AnswersSince(self.answers_until);
@@ -187,7 +188,7 @@ impl Auditor {
     fn report(&self) {
         for invariant in Invariant::ALL {
             let found = |counts: &Counts| counts.get(invariant).copied().unwrap_or(0);
-            let schedules: u64 = self.broken.values().map(found).sum();
+            let schedules: u64 = self.violated.values().map(found).sum();
             self.metrics.audit.report(*invariant, schedules + found(&self.answers));
         }
     }

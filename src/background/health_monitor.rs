@@ -16,31 +16,32 @@ use crate::telemetry::redaction::redact;
 
 use super::periodic::run_every;
 
-/// Between two probes, and between two heartbeats. Gaps between heartbeats are recorded as outages.
+/// The time between two probes, and between two heartbeats. Gaps between heartbeats are recorded as outages.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The longest that a probe may take. Two in a row, with the interval between them, take less than the three
-/// seconds after which writes are promised to be refused immediately.
+/// The longest time of a probe. Two consecutive probes and the interval between them take less than three seconds;
+/// after three seconds of a failure, writes must be refused immediately.
 const PROBE_LIMIT: Duration = Duration::from_millis(800);
 
-/// A batch committed this recently outweighs failed heartbeats: the primary is busy, not unavailable.
+/// If a batch was committed within this time, failed heartbeats are ignored: the primary is busy, not unavailable.
 const RECENT_COMMIT: Duration = Duration::from_millis(1_500);
 
-/// Probes between two checks of the schema, because an old backup may have been restored.
+/// The number of probes per check of the schema. The schema may change while the service runs, for example when an
+/// old backup is restored.
 const PROBES_PER_SCHEMA_CHECK: u32 = 5;
 
-/// Failed heartbeats in a row after which writes are refused immediately.
+/// The number of consecutive failed heartbeats after which writes are refused immediately.
 const FAILED_HEARTBEATS_MAX: u32 = 2;
 
-/// What is probed.
+/// The dependencies that the health monitor probes.
 pub struct Probes {
-    /// The heartbeat is written to its primary; its read connections are pinged.
+    /// The heartbeat is written to the primary, and the read connections are pinged.
     pub store: Arc<Store>,
-    /// Replaced if dead.
+    /// Dead actors of lanes are replaced.
     pub lanes: Arc<Lanes>,
-    /// Replaced if dead.
+    /// A dead actor of the seat locks is replaced.
     pub locker: Arc<SeatLocker>,
-    /// The seat locks' breaker; absent for in-process locks.
+    /// The state of the seat locks' breaker; `None` for in-process locks.
     pub breaker: Option<watch::Receiver<BreakerState>>,
 }
 
@@ -50,12 +51,12 @@ pub struct HealthMonitor {
     health: Arc<Health>,
     failed_heartbeats: u32,
     probed: u32,
-    /// The schema at the last check; until the first one, the current schema, which the start has checked.
+    /// The schema at the last check. At first it is `Current`, because the start of the service has checked it.
     schema: Schema,
 }
 
 impl HealthMonitor {
-    /// Starts it on the arbiter; it publishes its results in `health`.
+    /// Starts a health monitor on the arbiter. It publishes its results in `health`.
     pub fn start_in(arbiter: &ArbiterHandle, probes: Probes, health: Arc<Health>) {
         let schema = Schema::Current;
         let monitor = Self { probes, health, failed_heartbeats: 0, probed: 0, schema };
@@ -93,7 +94,7 @@ impl HealthMonitor {
             } else {
                 let reason = problem.unwrap_or("unknown reason");
                 log::error!(
-                    "the primary is read-only, and the service with it until the primary is writable: {reason}"
+                    "the primary is read-only; the service refuses writes until it is writable: {reason}"
                 );
             }
         }
@@ -102,7 +103,7 @@ impl HealthMonitor {
 }
 
 impl Probes {
-    /// Runs the probes. The check of the heartbeat comes first.
+    /// Runs the probes. The first check of the result is that of the heartbeat.
     async fn run(&self, check_schema: bool) -> ProbeResults {
         let (heartbeat, ping) =
             tokio::join!(self.store.write_heartbeat(PROBE_LIMIT), self.store.ping(PROBE_LIMIT));
@@ -132,7 +133,7 @@ impl Probes {
 
 struct ProbeResults {
     checks: Vec<Check>,
-    /// Present if it was checked and could be read.
+    /// `Some` if the schema was checked and could be read.
     schema: Option<Schema>,
 }
 

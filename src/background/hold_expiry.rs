@@ -1,6 +1,6 @@
-//! Writes to the journal that holds have expired, so that maps and streams show it, and deletes old records.
+//! Writes the expiry of holds to the journal, so that maps and streams show it, and deletes old records.
 //!
-//! The seats of an expired hold can be taken immediately, before the expiry is written.
+//! Other customers can get the seats of an expired hold immediately, even before its expiry is written.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,30 +19,30 @@ use crate::telemetry::metrics::Metrics;
 
 use super::periodic::run_every;
 
-/// Holds that are expired together, bounded so that many expiries never fill the lanes.
+/// The most holds that are expired together, so that many expiries never fill the lanes.
 const HOLDS_MAX: u32 = 500;
 
-/// Statements of one purge, enough for some thousand keyed bookings a second.
+/// The most statements of one purge: enough for some thousand bookings with an Idempotency-Key per second.
 const PURGES_MAX: usize = 60;
 
-/// Between two counts of the active holds.
+/// The time between two counts of the active holds.
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Sweeps between two purges.
+/// The number of sweeps per purge.
 const SWEEPS_PER_PURGE: u64 = 60;
 
-/// Expires holds. Every replica has one; a hold that two of them expire is ended once.
+/// Expires holds. Every replica does this; a hold that two replicas expire is ended once.
 pub struct HoldExpiry {
     store: Arc<Store>,
     lanes: Arc<Lanes>,
     metrics: Arc<Metrics>,
     limit: Duration,
     sweeps: u64,
-    counted: Option<Instant>,
+    counted_at: Option<Instant>,
 }
 
 impl HoldExpiry {
-    /// Starts it on the arbiter, with a sweep every `interval`. Its commands have `limit` to run.
+    /// Starts the task on the arbiter, with a sweep every `interval`. `limit` is the time limit of each command.
     pub fn start_in(
         arbiter: &ArbiterHandle,
         store: Arc<Store>,
@@ -51,14 +51,14 @@ impl HoldExpiry {
         interval: Duration,
         limit: Duration,
     ) {
-        let expiry = Self { store, lanes, metrics, limit, sweeps: 0, counted: None };
+        let expiry = Self { store, lanes, metrics, limit, sweeps: 0, counted_at: None };
         run_every(arbiter, "the expiry of holds", interval, interval, expiry, Self::run);
     }
 
     async fn run(&mut self) {
         self.sweeps += 1;
-        if self.counted.is_none_or(|at| at.elapsed() >= COUNT_INTERVAL) {
-            self.counted = Some(Instant::now());
+        if self.counted_at.is_none_or(|at| at.elapsed() >= COUNT_INTERVAL) {
+            self.counted_at = Some(Instant::now());
             match self.store.holds_alive().await {
                 Ok(holds) => self.metrics.hold.alive.set(holds),
                 // The health monitor reports the state of the database.
@@ -77,15 +77,16 @@ impl HoldExpiry {
             let found = due.len();
             let expiries = due.into_iter().map(|(hold, until, now)| self.expire(hold, until, now));
             let expired = join_all(expiries).await.into_iter().filter(|expired| *expired).count();
-            // A full page means that there are more. One without progress would be read indefinitely.
+            // After a full page there may be more holds. A page of which no hold could be expired ends the loop,
+            // because the next page would be the same.
             if found < HOLDS_MAX as usize || expired == 0 {
                 break;
             }
         }
         if self.sweeps.is_multiple_of(SWEEPS_PER_PURGE) {
-            let full = u64::try_from(PURGE_ROWS).unwrap_or(u64::MAX);
+            let full_page = u64::try_from(PURGE_ROWS).unwrap_or(u64::MAX);
             for _ in 0..PURGES_MAX {
-                if self.store.purge().await? < full {
+                if self.store.purge().await? < full_page {
                     break;
                 }
             }

@@ -1,7 +1,7 @@
-//! Refreshes the maps of schedules that have listeners, so that every change reaches them without a request, and
-//! exchanges commit notifications with the other processes that share a Redis.
+//! Refreshes the maps of schedules that have listeners, so that the listeners receive every change without a request.
+//! Exchanges commit notifications with the other processes that share a Redis.
 //!
-//! Maps without listeners are not refreshed here: a reader refreshes the map that it reads.
+//! Maps without listeners are not refreshed here. A reader refreshes the map that it reads.
 
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
@@ -18,10 +18,10 @@ use crate::telemetry::metrics::Metrics;
 
 use super::periodic::run_every;
 
-/// Between two looks at what is due, and between two messages to the other processes.
+/// The time between two checks for due maps, and between two publications of commits to the other processes.
 const INTERVAL: Duration = Duration::from_millis(25);
 
-/// Before a lost subscription to the other processes is opened again.
+/// The pause before a lost subscription to the other processes is opened again, and before a failed epoch is retried.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Refreshes the maps that have listeners.
@@ -82,16 +82,16 @@ impl MapRefresh {
 /// Receives the commit notifications of the other processes.
 async fn subscribe(maps: Arc<SeatMaps>) {
     loop {
-        // The seat locks report the state of Redis. Until it recovers, maps are refreshed from the journal as
-        // often as without Redis.
+        // The seat locks report the state of Redis. Until Redis recovers, maps are refreshed from the journal as often
+        // as without Redis.
         if let Err(error) = maps.receive_announcements().await {
-            log::debug!("no commit notifications from other processes: {error}");
+            log::debug!("cannot receive commit notifications of other processes: {error}");
         }
         tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }
 
-/// Begins a new epoch of the shared maps after each outage of Redis, because notifications were lost in it.
+/// Begins a new epoch of the shared maps after each outage of Redis, because notifications were lost during the outage.
 async fn renew_epochs(shared: Arc<SharedMaps>) {
     while shared.recovered().await {
         while !shared.begin_epoch().await {

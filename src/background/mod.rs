@@ -1,11 +1,11 @@
-//! Tasks that run on a timer or on the queue, beside the requests; [`periodic`] is their timer.
+//! Background tasks, which run on a timer ([`periodic`]) or consume the queue.
 //!
 //! | task | does |
 //! |---|---|
 //! | [`health_monitor`] | writes the heartbeat, probes dependencies, restarts dead actors |
 //! | [`hold_expiry`] | sends `expire` commands for expired holds, and purges old records |
 //! | [`auditor`] | counts violated invariants |
-//! | [`map_refresh`] | updates the maps that listeners follow |
+//! | [`map_refresh`] | refreshes the maps that have listeners |
 //! | [`queue_consumer`] | executes the requests of the queue |
 
 pub mod auditor;

@@ -7,8 +7,8 @@ use actix::ArbiterHandle;
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// Runs a task every `period` until the arbiter stops, for the first time after `delay`. A tick during a run
-/// is skipped. A panic is logged and ends only its own run.
+/// Runs a task every `period` until the arbiter stops; the first run is after `delay`. Ticks that occur during a run
+/// are skipped. A panic is logged and ends only the run in which it happens.
 pub(super) fn run_every<T: Send + 'static>(
     arbiter: &ArbiterHandle,
     name: &'static str,

@@ -1,8 +1,9 @@
-//! The consumers of the queue: a task per partition, which submits its requests to the lanes in their order.
+//! The consumers of the queue: one task per partition, which submits the requests of the partition to the lanes, in
+//! order.
 //!
-//! Up to two batches of a partition are in the lane at the same time: while one commits, the next gathers. When a
-//! request fails for a temporary reason, no request behind it is executed; after a pause all of them are submitted
-//! again, in order. A request that had its effect already gets its recorded outcome.
+//! While one batch of a partition commits, the requests of the next batch wait in the lane. When a request fails for a
+//! temporary reason, no later request of the partition is executed; after a pause all of them are submitted again, in
+//! order. A request that already had its effect gets its recorded outcome.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -40,31 +41,31 @@ use in_flight::{ExecutionsInFlight, Permit};
 /// The shortest time between two updates of a partition's running request in the waiting list.
 const RUNNING_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A request that fails this often, after its deadline, while other requests are executed, is a poison message.
+/// A request is a poison message if it has failed this often, its deadline has passed, and other requests are executed.
 const MAX_DELIVERY_ATTEMPTS: u32 = 8;
 
 /// A commit within this time shows that the database executes requests.
 const RECENT_COMMIT: Duration = Duration::from_secs(5);
 
-/// What the consumers of a process work with.
+/// What the consumers of a process need.
 pub struct QueueConsumers {
     /// The source of the requests.
     pub queue: Arc<dyn Queue>,
-    /// Execute the requests.
+    /// The lanes that execute the requests.
     pub lanes: Arc<Lanes>,
-    /// Whether the database is writable.
+    /// Tells whether the database is writable.
     pub health: Arc<Health>,
-    /// Has the recorded outcomes.
+    /// The database with the recorded outcomes.
     pub store: Arc<Store>,
     /// The positions of waiting requests.
     pub waiting: Arc<WaitingList>,
-    /// Notified of completed requests.
+    /// Notifies the requests of this process that wait for an outcome.
     pub outcomes: Arc<Outcomes>,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// How many requests of one partition may be in its lane.
+    /// The most requests of one partition in the lanes.
     pub window: usize,
-    /// How many requests of all partitions may be in the lanes; the rest is left for direct requests.
+    /// The most requests of all partitions in the lanes. The rest of the lanes' capacity is left to direct requests.
     pub permits: usize,
     /// The longest that one execution may take.
     pub timeout: Duration,
@@ -81,12 +82,12 @@ pub struct Consuming {
 }
 
 impl Consuming {
-    /// Stops taking deliveries; those that are being executed are finished and settled. Returns false if this was not
-    /// complete by `deadline`: the rest is delivered again, to other processes.
+    /// Stops receiving messages. Requests that are being executed are finished and settled. Returns false if that is
+    /// not complete by `deadline`; then the unsettled messages are delivered again, to other processes.
     pub async fn stop_by(mut self, deadline: std::time::Instant) -> bool {
         self.assignment.send_modify(|assignment| assignment.stopped = true);
-        let all = async { while self.tasks.join_next().await.is_some() {} };
-        tokio::time::timeout_at(deadline.into(), all).await.is_ok()
+        let all_ended = async { while self.tasks.join_next().await.is_some() {} };
+        tokio::time::timeout_at(deadline.into(), all_ended).await.is_ok()
     }
 }
 
@@ -95,7 +96,7 @@ impl QueueConsumers {
     /// runtime.
     #[must_use]
     pub fn start(self, partitions: u16) -> Consuming {
-        // A consumer that waits for a message holds a permit already.
+        // A consumer that waits for a message already holds a permit.
         let permits = Arc::new(Semaphore::new(self.permits.max(usize::from(partitions) * 2)));
         let with = Arc::new(self);
         let assignment = watch::Sender::new(WorkerAssignment::default());
@@ -114,7 +115,7 @@ impl QueueConsumers {
                 partition,
                 assignment: assignment.subscribe(),
                 permits: Arc::clone(&permits),
-                running_marked: None,
+                marked_running_at: None,
                 backoff: PartitionBackoff::new(partition, paused),
             };
             tasks.spawn(consumer.run());
@@ -130,13 +131,13 @@ struct Consumer {
     assignment: watch::Receiver<WorkerAssignment>,
     permits: Arc<Semaphore>,
     /// When the running request was last written to the waiting list.
-    running_marked: Option<Instant>,
+    marked_running_at: Option<Instant>,
     backoff: PartitionBackoff,
 }
 
 impl Consumer {
     /// Consumes whenever the partition is assigned to this process, until the process stops. After an error or a
-    /// panic the partition is opened again, and what was not settled is delivered again.
+    /// panic the partition is opened again, and unsettled messages are delivered again.
     async fn run(mut self) {
         while self.assigned().await {
             let consumed = AssertUnwindSafe(self.consume()).catch_unwind().await;
@@ -156,14 +157,14 @@ impl Consumer {
     async fn assigned(&mut self) -> bool {
         let partition = self.partition;
         if !self.assignment.borrow().includes(partition) {
-            // After a failure the partition is not paused any more: another process consumes it.
+            // This process does not pause the partition any more, because another process consumes it.
             self.backoff.reset();
         }
         let assigned = self.assignment.wait_for(|now| now.stopped || now.includes(partition));
         assigned.await.is_ok_and(|now| !now.stopped)
     }
 
-    /// Consumes until the partition is assigned to another process, and all that was begun is settled.
+    /// Consumes until the partition is not assigned to this process any more, and everything begun is settled.
     async fn consume(&mut self) -> Result<(), QueueError> {
         let mut deliveries = self.with.queue.open(self.partition).await?;
         let mut in_flight = ExecutionsInFlight::new(
@@ -184,7 +185,7 @@ impl Consumer {
                 result = in_flight.first_completed(), if !in_flight.is_empty() => {
                     if let Err(failure) = result {
                         if self.is_reassigned() {
-                            // The other process executes what is not settled.
+                            // The other process executes the unsettled requests.
                             return Ok(());
                         }
                         self.handle_failure(&mut in_flight, &mut *deliveries, &failure).await?;
@@ -201,14 +202,14 @@ impl Consumer {
         }
     }
 
-    /// Whether another process consumes the partition now, and this one does not stop.
+    /// Whether another process consumes the partition now. False while this process stops.
     fn is_reassigned(&self) -> bool {
         let assignment = self.assignment.borrow();
         !assignment.stopped && !assignment.includes(self.partition)
     }
 
-    /// Submits the requests of a message. Those after the first take a permit only if one is free, because a message
-    /// is not split.
+    /// Submits all requests of a message, because a message is not split. The requests after the first get a permit
+    /// only if one is free.
     fn submit(
         &mut self,
         in_flight: &mut ExecutionsInFlight,
@@ -228,16 +229,16 @@ impl Consumer {
         in_flight.end_message();
     }
 
-    /// Writes to the waiting list from time to time, in the background, which request is being executed.
+    /// Writes to the waiting list which request is being executed: in the background, at most once per interval.
     fn mark_running(&mut self, id: RequestId) {
-        if self.running_marked.is_none_or(|marked| marked.elapsed() >= RUNNING_INTERVAL) {
-            self.running_marked = Some(Instant::now());
+        if self.marked_running_at.is_none_or(|at| at.elapsed() >= RUNNING_INTERVAL) {
+            self.marked_running_at = Some(Instant::now());
             let waiting = Arc::clone(&self.with.waiting);
             request_context::spawn(async move { waiting.mark_running(id).await });
         }
     }
 
-    /// Settles the oldest completed requests, and notifies those who wait for them.
+    /// Settles the oldest completed requests, and notifies the callers that wait for their outcomes.
     async fn settle(
         &mut self,
         in_flight: &mut ExecutionsInFlight,
@@ -287,8 +288,8 @@ impl Consumer {
         });
     }
 
-    /// Handles the failure of the oldest request. A poison message becomes a dead letter, and the others are
-    /// executed; after any other failure all requests are submitted again after a pause.
+    /// Handles the failure of the oldest request. If it is a poison message, it becomes a dead letter. After any other
+    /// failure, all requests are submitted again after a pause.
     async fn handle_failure(
         &mut self,
         in_flight: &mut ExecutionsInFlight,
@@ -321,8 +322,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// Whether the oldest request itself is the reason of its failures: its deadline is long over, the database
-    /// executes others, and it has failed many times.
+    /// Whether the oldest request itself is the reason of its failures: its deadline passed long ago, the database
+    /// executes other requests, and it has failed many times.
     fn is_poison_message(&self, in_flight: &ExecutionsInFlight) -> bool {
         in_flight.first().is_some_and(|first| {
             first.attempts >= MAX_DELIVERY_ATTEMPTS
@@ -339,7 +340,7 @@ impl Consumer {
     }
 }
 
-/// Waits for a permit, then for the next delivery. Cancellation-safe.
+/// Waits for a permit, then for the next message. Cancellation-safe.
 async fn next(
     permits: &Arc<Semaphore>,
     deliveries: &mut dyn Deliveries,

@@ -1,14 +1,14 @@
-//! Faults on demand, for tests only: a program built without the feature `faults` has none of this.
+//! Fault injection, for tests only: a program built without the cargo feature `faults` injects no faults.
 //!
-//! [`points`] are places where a test makes something fail; [`release`] chooses the release that the program plays.
+//! [`points`] are steps at which a test injects a failure; [`release`] selects the release that the program simulates.
 
 pub mod points;
 pub mod release;
 
 pub use points::{FailPoint, Injected, pass, reach};
 
-/// Reads the configured faults, and warns in the log that this program must not sell. Fails on an invalid
-/// configuration.
+/// Reads the configured faults, and logs a warning that this program must not be used in production. Fails on an
+/// invalid configuration.
 #[cfg(feature = "faults")]
 pub fn begin() -> Result<(), String> {
     log::warn!("built with the feature `faults`: for tests only, do not sell with it");

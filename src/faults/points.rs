@@ -1,32 +1,32 @@
-//! Fail points: steps of a booking at which a test kills, pauses or fails the process.
+//! Fail points: steps of a booking at which a test kills the process, pauses the step or makes it fail.
 //!
-//! Without the cargo feature `faults` a point does nothing. With it `SEATLOCK_FAULTS` configures the points:
-//! `after_commit=kill@3,before_unlock=pause:40s` kills the process after the third commit of a batch, and pauses
-//! each release of seat locks for 40 seconds. `error` makes the step fail, or panic if it cannot fail.
+//! Without the cargo feature `faults` a fail point does nothing. With the feature, `SEATLOCK_FAULTS` configures the
+//! points: `after_commit=kill@3,before_unlock=pause:40s` kills the process after the third commit of a batch, and
+//! pauses each release of seat locks for 40 seconds. `error` makes the step fail, or panic if it cannot fail.
 
 /// The steps of a booking, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum FailPoint {
-    /// A request has its seat locks.
+    /// A request has acquired its seat locks.
     AfterLock,
     /// A batch's transaction has begun.
     AfterBegin,
-    /// The seats' rows are locked.
+    /// The rows of the seats are locked.
     AfterRowLock,
-    /// The schedules' version rows are locked.
+    /// The version rows of the schedules are locked.
     AfterVersionLock,
-    /// Everything is written, COMMIT has not been sent.
+    /// Everything is written, and COMMIT has not been sent.
     BeforeCommit,
     /// COMMIT has been answered.
     AfterCommit,
-    /// The map in memory does not have the commit yet.
+    /// The commit has not been applied to the map in memory.
     BeforeSnapshot,
     /// The seat locks have not been released.
     BeforeUnlock,
-    /// The outcome has not reached the caller.
+    /// The outcome has not been returned to the caller.
     BeforeAnswer,
-    /// Requests of the queue have had their effect and are not settled.
+    /// Queued requests have had their effect and are not settled yet.
     BeforeSettle,
 }
 
@@ -73,7 +73,7 @@ mod armed {
         Error,
     }
 
-    /// A configured action; `nth` is the only time at which it happens, each time if absent.
+    /// A configured action. It happens at the `nth` hit of the point only, or at every hit if `nth` is `None`.
     #[derive(Debug)]
     struct Fault {
         point: FailPoint,
@@ -84,10 +84,10 @@ mod armed {
 
     static PLAN: OnceLock<Vec<Fault>> = OnceLock::new();
 
-    /// Selects the faults of this process, once; an empty text selects none.
+    /// Sets the faults of this process; an empty text means no faults. Must be called only once.
     ///
     /// # Errors
-    /// The part of the text that is not valid, and the valid forms.
+    /// Names the invalid part of the text and the valid forms.
     pub fn arm(text: &str) -> Result<(), String> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let plan = parts.map(fault).collect::<Result<Vec<_>, _>>()?;
@@ -98,25 +98,25 @@ mod armed {
     }
 
     fn fault(text: &str) -> Result<Fault, String> {
-        let wrong = || {
+        let invalid = || {
             let names = FailPoint::VARIANTS.join(", ");
             format!(
                 "SEATLOCK_FAULTS has {text:?}; expected point=kill, point=pause:250ms or \
                  point=error, perhaps with @3 behind it; the points are {names}"
             )
         };
-        let (name, what) = text.split_once('=').ok_or_else(wrong)?;
-        let (action, nth) = match what.split_once('@') {
-            Some((action, nth)) => (action, Some(nth.parse().map_err(|_| wrong())?)),
-            None => (what, None),
+        let (name, action) = text.split_once('=').ok_or_else(invalid)?;
+        let (action, nth) = match action.split_once('@') {
+            Some((action, nth)) => (action, Some(nth.parse().map_err(|_| invalid())?)),
+            None => (action, None),
         };
         let action = match action.split_once(':') {
             None if action == "kill" => FaultAction::Kill,
             None if action == "error" => FaultAction::Error,
-            Some(("pause", time)) => FaultAction::Pause(duration(time).ok_or_else(wrong)?),
-            _ => return Err(wrong()),
+            Some(("pause", time)) => FaultAction::Pause(duration(time).ok_or_else(invalid)?),
+            _ => return Err(invalid()),
         };
-        let point = name.parse().map_err(|_| wrong())?;
+        let point = name.parse().map_err(|_| invalid())?;
         Ok(Fault { point, action, nth, hits: AtomicU64::new(0) })
     }
 
@@ -133,8 +133,8 @@ mod armed {
     /// The configured error.
     pub async fn reach(point: FailPoint) -> Result<(), Injected> {
         for fault in PLAN.get().into_iter().flatten().filter(|fault| fault.point == point) {
-            let time = fault.hits.fetch_add(1, Ordering::SeqCst) + 1;
-            if fault.nth.is_some_and(|nth| nth != time) {
+            let hit = fault.hits.fetch_add(1, Ordering::SeqCst) + 1;
+            if fault.nth.is_some_and(|nth| nth != hit) {
                 continue;
             }
             log::warn!("a fault: {:?} at {point:?}", fault.action);
@@ -147,7 +147,7 @@ mod armed {
         Ok(())
     }
 
-    /// Marks a step that cannot fail: a configured error is a panic.
+    /// Marks a step that cannot fail. A configured error is a panic.
     #[expect(clippy::panic, reason = "a test asked for it")]
     pub async fn pass(point: FailPoint) {
         if let Err(injected) = reach(point).await {
@@ -167,8 +167,8 @@ mod armed {
         #[test]
         fn a_fault_has_a_point_an_action_and_perhaps_the_one_time_at_which_it_happens() {
             let third = fault("after_commit=kill@3").unwrap();
-            let read = (third.point, third.action, third.nth);
-            assert_eq!(read, (FailPoint::AfterCommit, FaultAction::Kill, Some(3)));
+            let parsed = (third.point, third.action, third.nth);
+            assert_eq!(parsed, (FailPoint::AfterCommit, FaultAction::Kill, Some(3)));
             let each = fault("before_unlock=pause:40s").unwrap();
             assert_eq!(
                 (each.action, each.nth),

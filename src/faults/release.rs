@@ -1,42 +1,43 @@
-//! Later releases of this program, as far as their schemas differ: a test plays a rolling update with one build.
+//! Simulated later releases of this program, which differ in their schemas, so that a test can run a rolling update
+//! with one build.
 //!
-//! With the feature `faults`, `SEATLOCK_RELEASE=next` adds a step of the schema that extends it, and `after_next`
-//! another one that removes something. Without the feature there is only this release.
+//! With the cargo feature `faults`, `SEATLOCK_RELEASE=next` adds a migration that extends the schema, and `after_next`
+//! adds another one that removes something. Without the feature nothing is simulated.
 
 use sea_orm_migration::MigrationTrait;
 
-/// The steps of the played release beyond those of this one.
+/// The migrations that the simulated release has in addition to those of this release.
 #[cfg(feature = "faults")]
 #[must_use]
 pub fn later_steps() -> Vec<Box<dyn MigrationTrait>> {
     let mut steps = migration::rehearsal::steps();
-    steps.truncate(played().unwrap_or_default());
+    steps.truncate(simulated().unwrap_or_default());
     steps
 }
 
-/// None: this is the released program.
+/// No migrations, because nothing is simulated without the feature.
 #[cfg(not(feature = "faults"))]
 #[must_use]
 pub const fn later_steps() -> Vec<Box<dyn MigrationTrait>> {
     Vec::new()
 }
 
-/// Logs which release is played.
+/// Logs which release is simulated.
 ///
 /// # Errors
-/// The variable and its valid values.
+/// Names the variable and its valid values.
 #[cfg(feature = "faults")]
 pub fn announce() -> Result<(), String> {
-    let steps = played()?;
+    let steps = simulated()?;
     if steps > 0 {
-        log::warn!("playing a later release, with steps beyond this one's: {steps}");
+        log::warn!("simulating a later release, additional migrations: {steps}");
     }
     Ok(())
 }
 
-/// How many releases after this one the process plays.
+/// The number of the simulated release, counted from this one (0).
 #[cfg(feature = "faults")]
-fn played() -> Result<usize, String> {
+fn simulated() -> Result<usize, String> {
     match std::env::var("SEATLOCK_RELEASE").as_deref() {
         Err(_) | Ok("") => Ok(0),
         Ok("next") => Ok(1),

@@ -1,6 +1,6 @@
 //! The circuit breaker of the seat locks: the state chart of `crate::breaker` around real calls.
 //!
-//! It publishes each change of state on a watch channel, in the metrics and in the log.
+//! It reports each change of state on a watch channel, in the metrics and in the log.
 
 use std::sync::Arc;
 
@@ -26,18 +26,18 @@ impl LockBreaker {
         Self { chart, state: watch::Sender::new(BreakerState::Closed), metrics }
     }
 
-    /// What it admits now.
+    /// What the breaker admits now.
     pub(super) fn state(&self) -> BreakerState {
         *self.state.borrow()
     }
 
-    /// Every change of state from now on; ends with the breaker.
+    /// A receiver of every change of state from now on. It is closed when the breaker is dropped.
     pub(super) fn watch(&self) -> watch::Receiver<BreakerState> {
         self.state.subscribe()
     }
 
-    /// Makes a call, or returns `Bypassed` without polling `call` if the breaker does not admit it. Any error
-    /// counts against the backend. A call that is dropped before its end does not count.
+    /// Makes a call, or returns `Bypassed` without polling `call` if the breaker does not admit it. Any error counts as
+    /// a failure of the backend. A call that is dropped before its end is not counted.
     pub(super) async fn call<T>(
         &self,
         call: impl Future<Output = Result<T, LockError>>,
@@ -53,8 +53,8 @@ impl LockBreaker {
         result
     }
 
-    /// Makes a probe, or returns `Bypassed` without polling `probe` if the breaker is closed or its pause is
-    /// not over. Success closes the breaker; an error opens it for a longer pause.
+    /// Makes a probe, or returns `Bypassed` without polling `probe` if the breaker is closed or its pause has not
+    /// ended. A success closes the breaker; an error opens it for a longer pause.
     pub(super) async fn probe(
         &self,
         probe: impl Future<Output = Result<(), LockError>>,
@@ -69,7 +69,7 @@ impl LockBreaker {
         result
     }
 
-    /// Changes the state chart, and reports it if the state is another one then. `error` is why.
+    /// Changes the state chart. If its state is another one afterwards, reports the change with its reason `error`.
     fn update<T>(
         &self,
         error: Option<&LockError>,
@@ -80,7 +80,7 @@ impl LockBreaker {
         let result = change(&mut chart);
         let entered = chart.state();
         if entered != left {
-            // Under the mutex, so that changes are reported in their order.
+            // The mutex is still locked, so that changes are reported in their order.
             self.state.send_replace(entered);
             self.metrics.lock.breaker_entered(entered);
             report(left, entered, error);
@@ -89,7 +89,7 @@ impl LockBreaker {
     }
 }
 
-/// Logs a change of state. A probe that starts or fails is not logged: locks stay bypassed.
+/// Logs a change of state. The start and the failure of a probe are not logged, because the locks stay bypassed.
 fn report(left: BreakerState, entered: BreakerState, error: Option<&LockError>) {
     match (left, entered) {
         (BreakerState::Closed, BreakerState::Open) => {

@@ -1,10 +1,10 @@
-//! Seat locks whose calls always end within a time budget, whatever their backend does.
+//! Seat locks whose calls always end within a time budget, even if their backend hangs.
 //!
-//! From the outside in: the circuit breaker, the time budget, one retry. The budget is inside the breaker,
-//! because a time-out outside it would not be counted. A busy seat counts as a success. A list that was
-//! answered in part counts as a success too: the rest of the backend works. A background task
-//! ([`Guarded::spawn_maintenance`]) probes a backend that has failed, and releases locks that requests
-//! without an answer may have left behind.
+//! The layers from the outside to the inside are the circuit breaker, the time budget, and one retry. The budget is
+//! inside the breaker, so that the breaker counts time-outs. A busy seat counts as a success. A list of requests that
+//! was only partly answered counts as a success too, because a part of the backend works. A background task
+//! ([`Guarded::spawn_maintenance`]) probes a backend that has failed, and releases locks that unanswered requests may
+//! have acquired.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::f
 /// The most pending releases sent in one list.
 const RELEASES_PER_LIST: usize = 128;
 
-/// How long calls may take, and when calls stop.
+/// The time limits of calls, and the conditions under which calls are bypassed.
 #[derive(Debug, Clone, Copy)]
 pub struct GuardSettings {
     /// The most time that a list of requests may take, retry included.
@@ -39,7 +39,7 @@ pub struct GuardSettings {
     pub probes_to_close: u32,
     /// The interval of the background task.
     pub maintenance_interval: Duration,
-    /// The most releases pending at a time; locks of further ones stay until their TTL ends.
+    /// The most pending releases. Further releases are dropped, and their locks exist until their TTL ends.
     pub pending_releases_max: usize,
 }
 
@@ -50,7 +50,7 @@ impl Default for GuardSettings {
             breaker: BreakerSettings {
                 failures_in_a_row: 5,
                 reopen_after: Duration::from_secs(1),
-                // Two probes within the ten seconds after which a new master must be in use.
+                // Allows two probes within ten seconds, the time within which a new master must be in use.
                 reopen_at_most: Duration::from_secs(5),
                 ramp: Duration::from_secs(2),
             },
@@ -88,8 +88,8 @@ impl<L: SeatLocks> Guarded<L> {
         Self { inner, settings, breaker, pending, metrics }
     }
 
-    /// Starts the background task, which needs a tokio runtime. It ends when it is aborted, and within one
-    /// interval after the locks have been dropped.
+    /// Starts the background task. Must be called inside a tokio runtime. The task ends when it is aborted, or within
+    /// one interval after the locks have been dropped.
     pub fn spawn_maintenance(self: &Arc<Self>) -> JoinHandle<()> {
         let locks = Arc::downgrade(self);
         let interval = self.settings.maintenance_interval;
@@ -108,8 +108,8 @@ impl<L: SeatLocks> Guarded<L> {
         self.breaker.state()
     }
 
-    /// Every change of the breaker from now on. When it closes, a cache beside the locks must start a new
-    /// epoch, because invalidations sent meanwhile were lost.
+    /// A receiver of every change of the breaker from now on. When the breaker closes, a cache in the same Redis must
+    /// begin a new epoch, because invalidations were lost while the breaker was open.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<BreakerState> {
         self.breaker.watch()
@@ -123,8 +123,8 @@ impl<L: SeatLocks> Guarded<L> {
         answer.unwrap_or(Err(LockError::Timeout))
     }
 
-    /// Sends the requests, and sends those a second time that failed with an error: most often a pooled
-    /// connection was dead. A second time is safe, because an acquire accepts its own lock and the others
+    /// Sends the requests, and retries once those that failed with an error. The most frequent reason of an error is a
+    /// dead connection of the pool. A retry is safe, because an acquire accepts its own lock, and the other requests
     /// compare tokens.
     async fn run_with_retry(&self, requests: &[LockRequest]) -> Result<Answer, LockError> {
         let mut replies = match self.inner.run(requests).await {
@@ -135,8 +135,8 @@ impl<L: SeatLocks> Guarded<L> {
         if failed.is_empty() {
             return Ok(Answer { replies, retried: false });
         }
-        let first = failed.first().and_then(|index| replies.get(*index));
-        log::debug!("{} seat lock requests are sent again after {first:?}", failed.len());
+        let first_failure = failed.first().and_then(|index| replies.get(*index));
+        log::debug!("{} seat lock requests are retried after {first_failure:?}", failed.len());
         let (shortest, longest) = RETRY_PAUSE;
         tokio::time::sleep(Backoff::new(shortest, longest).next_pause()).await;
         let retry: Vec<_> =
@@ -150,7 +150,7 @@ impl<L: SeatLocks> Guarded<L> {
                 }
             }
             Err(error) if retry.len() == requests.len() => return Err(error),
-            // The other requests have their replies.
+            // The other requests have already been answered.
             Err(_) => {}
         }
         Ok(Answer { replies, retried: true })
@@ -189,7 +189,7 @@ impl<L: SeatLocks> Guarded<L> {
                 (_, LockReply::Acquired) => metrics.count(LockOutcome::Acquired, 1),
                 (_, LockReply::Busy(_)) => metrics.count(LockOutcome::Busy, 1),
                 (_, LockReply::Failed(error)) => metrics.count(outcome(error), 1),
-                // A release that is sent twice finds nothing the second time; no lock was lost.
+                // If a release was retried, the first attempt may have deleted its locks, so no lock was lost.
                 (LockRequest::Release { seats, .. }, LockReply::Matched(matched))
                     if !answer.retried =>
                 {
@@ -223,9 +223,9 @@ impl<L: SeatLocks> Guarded<L> {
         Ok(())
     }
 
-    /// Sends the pending releases. A probe goes first: a backend that stalled answers it only after it has
-    /// read the requests that it had received before, so a release does not overtake the acquire that it
-    /// undoes.
+    /// Sends the pending releases, after a probe. A backend that has stalled answers the probe only after it has
+    /// executed all requests that it received before. So a release is not executed before the acquire whose lock it
+    /// releases.
     async fn flush_pending(&self) -> Result<(), LockError> {
         if self.pending.is_empty() {
             return Ok(());
@@ -237,8 +237,8 @@ impl<L: SeatLocks> Guarded<L> {
                 return Ok(());
             }
             let in_flight = self.pending.guard(&releases);
-            // Not through the breaker, which has counted the probe: a part of the backend may be unavailable
-            // while the others work.
+            // The breaker is not used here, because it has already counted the probe. A failure may concern only a part
+            // of the backend.
             let replies = self.within_budget(self.inner.run(&releases)).await?;
             in_flight.complete();
             let unanswered = unanswered(&releases, &replies);
@@ -250,7 +250,7 @@ impl<L: SeatLocks> Guarded<L> {
     }
 }
 
-/// The indexes of the replies whose requests are sent a second time. A time-out is not among them: the budget
+/// The indexes of the replies whose requests are retried. A request that timed out is not retried, because the budget
 /// is used up.
 fn indexes_to_retry(replies: &[LockReply]) -> Vec<usize> {
     let failed = |reply: &LockReply| matches!(reply, LockReply::Failed(LockError::Backend(_)));
@@ -258,7 +258,7 @@ fn indexes_to_retry(replies: &[LockReply]) -> Vec<usize> {
     indexes.map(|(index, _)| index).collect()
 }
 
-/// The requests without an answer of a list that was answered in part.
+/// The requests of a partly answered list that have no answer.
 fn unanswered(requests: &[LockRequest], replies: &[LockReply]) -> Vec<LockRequest> {
     let failed = |reply: &LockReply| matches!(reply, LockReply::Failed(_));
     let pairs = requests.iter().zip(replies).filter(|(_, reply)| failed(reply));
@@ -285,7 +285,8 @@ impl<L: SeatLocks> SeatLocks for Guarded<L> {
         })
     }
 
-    /// A probe of the backend that counts as a call for the breaker; `Bypassed` while that is not closed.
+    /// Probes the backend. The probe counts as a call for the breaker; it is `Bypassed` while the breaker is not
+    /// closed.
     fn probe(&self) -> BoxFuture<'_, Result<(), LockError>> {
         Box::pin(self.breaker.call(self.within_budget(self.inner.probe())))
     }

@@ -10,11 +10,11 @@ use tokio::time::Instant;
 use super::{LockError, LockReply, LockRequest, LockToken, SeatLocks, ttl_ms};
 use crate::domain::ids::{ScheduleId, SeatNumber};
 
-/// Expired locks are not removed while there are fewer locks than this.
+/// The least number of locks at which expired locks are removed.
 const PURGE_AT_LEAST: usize = 1024;
 
-/// Seat locks in a map. One mutex is enough: each call executes a whole list of requests, and the mutex is
-/// held for the time of a few look-ups.
+/// Seat locks in a map. One mutex is sufficient: each call executes a whole list of requests, and locks the mutex only
+/// for the time of a few look-ups.
 #[derive(Debug, Default)]
 pub struct InProcessLocks {
     table: Mutex<Table>,
@@ -23,8 +23,8 @@ pub struct InProcessLocks {
 #[derive(Debug, Default)]
 struct Table {
     locks: HashMap<(ScheduleId, SeatNumber), Lock>,
-    /// The number of locks at which the expired ones are removed: twice the number that was left the last
-    /// time, so that memory is proportional to the live locks and the work per lock is constant.
+    /// The number of locks at which expired locks are removed the next time: twice the number after the last removal.
+    /// So the memory is proportional to the number of live locks, and the amortized work per lock is constant.
     purge_at: usize,
 }
 
@@ -35,7 +35,7 @@ struct Lock {
 }
 
 impl InProcessLocks {
-    /// No seat is locked.
+    /// Creates an empty map: no seat is locked.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -98,7 +98,7 @@ impl Table {
         LockReply::Acquired
     }
 
-    /// The token that locks the seat now.
+    /// The token of the lock on the seat, if the seat is locked now.
     fn owner(&self, schedule: ScheduleId, seat: SeatNumber, now: Instant) -> Option<LockToken> {
         self.locks
             .get(&(schedule, seat))
@@ -106,7 +106,7 @@ impl Table {
             .map(|lock| lock.token)
     }
 
-    /// Those of the seats that the token locks now.
+    /// The keys of those of the seats that are locked with the token now.
     fn locked_by(
         &self,
         schedule: ScheduleId,
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn locking_goes_on_after_a_panic_of_another_thread() {
+    fn locking_works_after_a_panic_of_another_thread() {
         let locks = std::sync::Arc::new(InProcessLocks::new());
         let panicking = std::sync::Arc::clone(&locks);
         let thread = std::thread::spawn(move || {

@@ -1,8 +1,9 @@
-//! Seat locks: short mutual exclusion in front of the database. Losing them costs speed, never correctness.
+//! Seat locks: short mutual exclusion before requests reach the database. If locks are lost, the service becomes
+//! slower, but stays correct.
 //!
-//! A lock does not prove that a seat is free. It keeps most requests for a popular seat off the database;
-//! row locks in `store` decide the owner of a seat. Every backend executes a whole list of
-//! requests in one call, because `actors::seat_lock` sends all requests of a batch in one round trip.
+//! A lock does not prove that a seat is free. Its purpose is that most requests for a popular seat do not reach the
+//! database. The row locks in `store` decide which customer gets a seat. A backend executes a whole list of requests in
+//! one call, because `actors::seat_lock` sends all requests of a batch in one round trip.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,16 +13,16 @@ use futures_util::future::BoxFuture;
 
 use crate::domain::ids::{ScheduleId, SeatNumber};
 
-/// The value of a lock: its owner. A release compares the whole token.
+/// The value of a lock, which identifies its owner. A release compares the whole token.
 ///
-/// `prefix` is the same for all attempts of one request (hash of caller and Idempotency-Key, or the hold's
-/// id), and `attempt` is random. So a request recognises its own earlier attempt, but cannot release its
-/// locks. Written as 32 hexadecimal digits: 16 of the prefix, 16 of the attempt.
+/// `prefix` is the same for all attempts of one request (a hash of the caller and the Idempotency-Key, or the id of the
+/// hold), and `attempt` is random. So an attempt recognises the locks of an earlier attempt of the same request, but
+/// cannot release them. A token is written as 32 hexadecimal digits: 16 of the prefix, then 16 of the attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LockToken {
-    /// The request: equal for all its attempts.
+    /// Identifies the request; the same for all its attempts.
     pub prefix: u64,
-    /// The attempt: random.
+    /// Identifies the attempt; random.
     pub attempt: u64,
 }
 
@@ -51,8 +52,8 @@ impl FromStr for LockToken {
 /// A request for the locks of some seats of one schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockRequest {
-    /// Lock all the seats or none. A seat that is locked by exactly `token` counts as free, so that a
-    /// request whose answer was lost can be sent a second time.
+    /// Locks all the seats or none. A seat that is already locked with exactly `token` counts as free, so that a
+    /// request whose answer was lost can be retried.
     Acquire {
         /// The seats' schedule.
         schedule: ScheduleId,
@@ -60,30 +61,30 @@ pub enum LockRequest {
         seats: Vec<SeatNumber>,
         /// The value of each lock.
         token: LockToken,
-        /// The lock ends by itself after this time.
+        /// The time after which the lock expires.
         ttl: Duration,
     },
-    /// Release those of the seats that are still locked by exactly `token`.
+    /// Releases those of the seats that are still locked with exactly `token`.
     Release {
         /// The seats' schedule.
         schedule: ScheduleId,
         /// At least one, without duplicates.
         seats: Vec<SeatNumber>,
-        /// The token expected now; all of it is compared.
+        /// The expected token; the whole token is compared.
         token: LockToken,
     },
-    /// Change the locks of those seats that are locked by exactly `from` into locks of `to` with a new TTL.
-    /// Used when a hold is granted, and with `from == to` when it is extended.
+    /// Changes the token of those of the seats that are locked with exactly `from` to `to`, with a new TTL. It is used
+    /// when a hold is granted, and with `from == to` when a hold is extended.
     Retoken {
         /// The seats' schedule.
         schedule: ScheduleId,
         /// At least one, without duplicates.
         seats: Vec<SeatNumber>,
-        /// The token expected now.
+        /// The expected token.
         from: LockToken,
-        /// The token written instead.
+        /// The token that replaces it.
         to: LockToken,
-        /// The new TTL, from now on.
+        /// The new TTL, which begins now.
         ttl: Duration,
     },
 }
@@ -91,20 +92,21 @@ pub enum LockRequest {
 /// The answer to one [`LockRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockReply {
-    /// Every seat is locked by the token of the request.
+    /// Every seat is locked with the token of the request.
     Acquired,
-    /// Nothing was locked, because these seats are locked by these tokens. At least one seat, in the order of
+    /// No seat was locked, because these seats are locked with these other tokens. At least one seat, in the order of
     /// the request.
     Busy(Vec<(SeatNumber, LockToken)>),
-    /// How many of the seats were still locked by the token (released or changed now). A lower number than
-    /// requested means that a lock was lost: it expired, was evicted, or another owner took it.
+    /// The number of seats that were still locked with the expected token; their locks are now released or changed. If
+    /// it is lower than the number of requested seats, locks were lost: they expired, were evicted, or another owner
+    /// has acquired them.
     Matched(usize),
-    /// This request alone could not be sent, or got no answer: its part of the backend is unavailable. It may
-    /// have been executed.
+    /// This request could not be sent or was not answered, because its part of the backend is unavailable. It may have
+    /// been executed.
     Failed(LockError),
 }
 
-/// Why there is no reply from the locks; the caller continues without locks.
+/// The reason why the locks gave no reply. The caller continues without locks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LockError {
     /// The breaker is open, or did not admit the call during the ramp after a recovery.
@@ -113,13 +115,13 @@ pub enum LockError {
     /// No answer within the time budget. The request may still be executed.
     #[error("no answer from the seat locks within the time budget")]
     Timeout,
-    /// The backend answered with an error or could not be reached; the text has the details.
+    /// The backend answered with an error or could not be reached. The text contains the details.
     #[error("seat locks failed: {0}")]
     Backend(String),
 }
 
-/// A backend that keeps seat locks. Implementations: [`in_process`], [`redis`], and [`guarded`] around
-/// another backend.
+/// A backend of seat locks. The implementations are [`in_process`], [`redis`], and [`guarded`], which wraps another
+/// backend.
 pub trait SeatLocks: Send + Sync + 'static {
     /// Executes the requests, each atomically, and returns one reply for each request, in the same order.
     /// Requests of one schedule are executed in order. An error means that no request was answered; any of
@@ -129,8 +131,8 @@ pub trait SeatLocks: Send + Sync + 'static {
         requests: &'a [LockRequest],
     ) -> BoxFuture<'a, Result<Vec<LockReply>, LockError>>;
 
-    /// Checks that the locks work: acquires and releases a lock that no request uses, since schedule ids
-    /// start at 1. The seat number is random, so that probes of several replicas do not conflict.
+    /// Checks that the locks work: acquires and releases a lock of schedule 0, which no request uses, because schedule
+    /// ids start at 1. The seat number is random, so that the probes of several replicas do not conflict.
     fn probe(&self) -> BoxFuture<'_, Result<(), LockError>> {
         Box::pin(async move {
             let schedule = ScheduleId(0);

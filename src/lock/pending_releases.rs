@@ -1,12 +1,12 @@
-//! Releases to send later, of locks that a request without an answer may have left behind.
+//! A queue of releases to send later. They release locks that unanswered requests may have acquired.
 //!
-//! Such a lock refuses its seat to all requests until its TTL ends, although no request owns it. This is best
-//! effort: releases over the bound are dropped, and the TTL limits the harm.
+//! Such a lock has no owner, but until its TTL ends it prevents all requests for its seat. The queue is best effort:
+//! releases over its bound are dropped, and then the TTL limits the effect.
 //!
-//! The queue is there because a release sent directly after the failure does not arrive either. Measured with a
-//! Redis that answered nothing for one second, at about 4,300 requests in a second for two seats each: with the
-//! queue, no lock without an owner was left 2.5 s after the outage. With one release sent directly after each
-//! failure, 128 to 256 seats stayed refused until the TTL of 30 s ended; without any release, 768 to 2,176 seats.
+//! A queue is needed because a release that is sent directly after the failure is lost, too. This was measured with a
+//! Redis that answered nothing for one second, and about 4,300 requests per second for two seats each. With the queue,
+//! no lock without an owner existed 2.5 s after the outage. With one release sent directly after each failure, 128 to
+//! 256 seats were refused until the TTL of 30 s ended; without any release, 768 to 2,176 seats.
 
 use std::collections::VecDeque;
 
@@ -23,19 +23,19 @@ pub(super) struct PendingReleases {
 }
 
 impl PendingReleases {
-    /// An empty queue; `gauge` shows its length.
+    /// Creates an empty queue. `gauge` is set to its length.
     pub(super) fn new(max: usize, gauge: IntGauge) -> Self {
         Self { releases: Mutex::default(), max, gauge }
     }
 
-    /// A guard for requests that are sent now. If it is dropped before [`UnansweredRequests::complete`], also because
-    /// the caller was dropped, the locks of the requests are released later.
+    /// A guard for requests that are sent now. If it is dropped without [`UnansweredRequests::complete`], for example
+    /// because the caller's future was dropped, the locks of the requests are released later.
     pub(super) fn guard<'a>(&'a self, requests: &'a [LockRequest]) -> UnansweredRequests<'a> {
         UnansweredRequests { pending: self, requests }
     }
 
-    /// Releases the locks of requests that may have been executed: an acquired lock may exist, and a released
-    /// lock may still exist.
+    /// Enqueues releases for requests that may have been executed: the lock of an acquire may exist, and that of a
+    /// release may still exist.
     pub(super) fn enqueue_sent(&self, requests: &[LockRequest]) {
         self.push(requests.iter().filter_map(|request| match request {
             LockRequest::Acquire { schedule, seats, token, .. } => Some(LockRequest::Release {
@@ -48,19 +48,19 @@ impl PendingReleases {
         }));
     }
 
-    /// Releases the locks of requests that were not executed: only a lock to release still exists.
+    /// Enqueues the releases among requests that were not executed.
     pub(super) fn enqueue_unsent(&self, requests: &[LockRequest]) {
-        let releases = requests.iter().filter(|it| matches!(it, LockRequest::Release { .. }));
-        self.push(releases.cloned());
+        let is_release = |request: &&LockRequest| matches!(request, LockRequest::Release { .. });
+        self.push(requests.iter().filter(is_release).cloned());
     }
 
-    /// Takes the oldest releases out of the queue. The caller sends them under a [`Self::guard`].
+    /// Removes and returns the oldest releases. The caller must send them under a [`Self::guard`].
     pub(super) fn take(&self, max: usize) -> Vec<LockRequest> {
         let mut releases = self.releases.lock();
         let count = releases.len().min(max);
-        let taken = releases.drain(..count).collect();
-        self.show(&releases);
-        taken
+        let oldest = releases.drain(..count).collect();
+        self.update_gauge(&releases);
+        oldest
     }
 
     /// Whether no release is pending.
@@ -72,10 +72,10 @@ impl PendingReleases {
         let mut releases = self.releases.lock();
         let room = self.max.saturating_sub(releases.len());
         releases.extend(new.take(room));
-        self.show(&releases);
+        self.update_gauge(&releases);
     }
 
-    fn show(&self, releases: &VecDeque<LockRequest>) {
+    fn update_gauge(&self, releases: &VecDeque<LockRequest>) {
         self.gauge.set(i64::try_from(releases.len()).unwrap_or(i64::MAX));
     }
 }
@@ -87,7 +87,7 @@ pub(super) struct UnansweredRequests<'a> {
 }
 
 impl UnansweredRequests<'_> {
-    /// The answer has come: nothing is to be released.
+    /// Disarms the guard, because the requests were answered.
     pub(super) fn complete(mut self) {
         self.requests = &[];
     }

@@ -1,6 +1,6 @@
 //! Seat locks in Redis: one key per seat, one script call per request, one pipeline per list.
 //!
-//! `scripts.rs` defines the calls and what their answers mean; [`crate::redis`] sends them.
+//! `scripts.rs` encodes the calls and decodes their answers; [`crate::redis`] sends them.
 
 use futures_util::future::BoxFuture;
 

@@ -1,7 +1,8 @@
 //! The Lua scripts of the Redis backend: turns requests into script calls, and answers into replies.
 //!
-//! Key: `{sch:42}:seat:1042`. The schedule is the hash tag, so the keys of a request are in one slot of a
-//! cluster. Value: the 32 hexadecimal digits of the token. Each script starts with its contract.
+//! The key of a lock is `{sch:42}:seat:1042`. The schedule is the hash tag, so all keys of a request are in one slot of
+//! a cluster. The value is the token as 32 hexadecimal digits. Each script starts with a comment on its arguments and
+//! result.
 
 use super::{LockError, LockReply, LockRequest, LockToken, ttl_ms};
 use crate::domain::ids::{ScheduleId, SeatNumber};
@@ -63,7 +64,7 @@ fn evaluate(script: &Script, schedule: ScheduleId, seats: &[SeatNumber]) -> Cmd 
     script.call(seats.iter().map(|seat| key(schedule, *seat)))
 }
 
-/// The reply that a script's answer means. Fails for an answer that the request's script never gives.
+/// Decodes the answer of a script. Fails for an answer that the script of the request never gives.
 pub(super) fn reply(request: &LockRequest, answer: Value) -> Result<LockReply, LockError> {
     let parsed = match (request, &answer) {
         (LockRequest::Acquire { seats, .. }, Value::Array(busy)) => busy_seats(seats, busy)
@@ -78,12 +79,12 @@ pub(super) fn reply(request: &LockRequest, answer: Value) -> Result<LockReply, L
     parsed.ok_or_else(unexpected)
 }
 
-/// The seats and tokens that the acquire script answers with, as pairs of a key's place and its value.
+/// Decodes the answer of the acquire script: for each busy seat the index of its key, and the value of the key.
 fn busy_seats(seats: &[SeatNumber], busy: &[Value]) -> Option<Vec<(SeatNumber, LockToken)>> {
     busy.chunks(2)
         .map(|pair| match pair {
-            [Value::Int(place), Value::BulkString(value)] => {
-                let seat = seats.get(usize::try_from(*place).ok()?)?;
+            [Value::Int(index), Value::BulkString(value)] => {
+                let seat = seats.get(usize::try_from(*index).ok()?)?;
                 Some((*seat, token_of(value)))
             }
             _ => None,
@@ -91,7 +92,8 @@ fn busy_seats(seats: &[SeatNumber], busy: &[Value]) -> Option<Vec<(SeatNumber, L
         .collect()
 }
 
-/// A value that no replica of this service wrote locks its seat, too. Its token is one that no request has.
+/// The token in the value of a lock. A value that is no token, because another program wrote it, also locks its seat;
+/// it is decoded as a token that no request has.
 fn token_of(value: &[u8]) -> LockToken {
     std::str::from_utf8(value)
         .ok()

@@ -1,6 +1,6 @@
-//! Which partitions a process consumes, where processes share them among themselves.
+//! Assigns partitions to processes, for queues that do not assign partitions themselves.
 //!
-//! Each process computes this from the list of all, with the same result.
+//! Each process computes the whole assignment from the list of all processes, with the same result.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,14 +9,14 @@ use uuid::Uuid;
 
 use super::Partition;
 
-/// The partitions of the process `me` among `workers`: as many as every other one has, or one more. When a process
-/// starts or stops, few partitions move between the others.
+/// The partitions that the process `me` of `workers` consumes. The numbers of partitions of two processes differ by at
+/// most one. When a process starts or stops, few partitions move between the other processes.
 #[must_use]
 pub fn assigned_partitions(me: Uuid, workers: &[Uuid], partitions: u16) -> BTreeSet<Partition> {
     let workers: BTreeSet<Uuid> = workers.iter().copied().collect();
     let count = workers.len().max(1);
     let floor = usize::from(partitions) / count;
-    // So many processes have one partition more than the others.
+    // This many processes get one partition more than the others.
     let mut larger = usize::from(partitions) % count;
     let mut loads: HashMap<Uuid, usize> = workers.iter().map(|worker| (*worker, 0)).collect();
     let mut mine = BTreeSet::new();
@@ -38,7 +38,7 @@ pub fn assigned_partitions(me: Uuid, workers: &[Uuid], partitions: u16) -> BTree
     mine
 }
 
-/// The preference for a process (rendezvous hashing: the highest rank is chosen).
+/// The rank of a process for a partition. The process with the highest rank gets the partition (rendezvous hashing).
 fn rank(worker: Uuid, partition: Partition) -> ([u8; 8], Uuid) {
     let mut hash = Sha256::new();
     hash.update(worker.as_bytes());
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_in_which_processes_are_known_does_not_matter() {
+    fn the_order_of_the_list_of_processes_does_not_matter() {
         let mut all = workers(5);
         let before = assigned_partitions(all[2], &all, 16);
         let me = all[2];
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn few_partitions_move_when_a_process_comes() {
+    fn few_partitions_move_when_a_process_starts() {
         let (before, after) = (workers(4), workers(5));
         let moved: usize = before
             .iter()
@@ -93,7 +93,7 @@ mod tests {
                     .count()
             })
             .sum();
-        // The newcomer gets 12 or 13; between the others about as many more may move.
+        // The new process gets 12 or 13 partitions. About as many may move between the other processes.
         assert!(moved <= 20, "{moved} of 64 move between processes that stay");
     }
 

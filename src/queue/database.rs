@@ -1,7 +1,7 @@
-//! The queue in the service's own database (`db://`). It needs no other server, and loses nothing in a restart.
+//! The queue in the service's own database (`db://`). It needs no other server, and a restart loses no message.
 //!
-//! Messages that are published at the same time are written in one transaction: while one commits, the next batch
-//! gathers.
+//! Messages that are published at the same time are written in one transaction. Messages that arrive while a
+//! transaction commits form the next batch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,13 +24,13 @@ mod consumer;
 
 use consumer::DatabaseConsumer;
 
-/// Messages appended in one transaction.
+/// The most messages that are appended in one transaction, and the most that wait for one.
 const APPENDS: BatcherLimits = BatcherLimits { batch_max: 512, pending_max: 8_192 };
 
-/// Between two checks for messages of other processes.
+/// The time between two checks for messages that other processes have published.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Dead letters that are removed in one transaction.
+/// The most dead letters that are removed in one transaction.
 const REMOVE_MAX: usize = 100;
 
 struct PendingAppend {
@@ -43,13 +43,13 @@ pub struct DatabaseQueue {
     store: Arc<Store>,
     max: u64,
     appender: Batcher<PendingAppend>,
-    /// The highest message number that this process has seen; consumers wait for its changes.
+    /// The highest message number that this process has read. Consumers wait for its changes.
     last: watch::Sender<i64>,
     polling: JoinHandle<()>,
 }
 
 impl DatabaseQueue {
-    /// A queue of at most `max` messages. Must be called inside a tokio runtime.
+    /// Starts a queue of at most `max` messages. Must be called inside a tokio runtime.
     #[must_use]
     pub fn start(store: Arc<Store>, max: u64) -> Self {
         let (last, _) = watch::channel(0);
@@ -90,10 +90,10 @@ async fn append(
     max: u64,
     last: watch::Sender<i64>,
 ) {
-    // Publishers that gave up are not waiting any more.
+    // Callers that have given up do not wait for the result any more.
     batch.retain(|pending| !pending.confirm.is_closed());
     let messages = batch.iter().map(|pending| pending.message.clone()).collect();
-    // The result arrives well before the publishers give up.
+    // The time limit is shorter than that of the callers, so that they get the result.
     let result = match store.queue_append(messages, max, PUBLISH_LIMIT / 2).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(PublishError::Full),
@@ -101,7 +101,7 @@ async fn append(
         Err(error) => Err(PublishError::Unavailable(error.to_string())),
     };
     if result.is_ok() {
-        // Wakes the consumers; the next poll sets the number itself.
+        // Wakes the consumers. The next poll sets the actual number.
         last.send_modify(|last| *last += 1);
     }
     for PendingAppend { confirm, .. } in batch {
@@ -109,7 +109,7 @@ async fn append(
     }
 }
 
-/// Notifies the consumers of this process of messages that others have published.
+/// Notifies the consumers of this process of messages that other processes have published.
 async fn poll(store: Arc<Store>, last: watch::Sender<i64>) {
     let mut failing = false;
     loop {
@@ -169,8 +169,8 @@ impl Queue for DatabaseQueue {
         reason: String,
     ) -> Result<DeadLettered, QueueError> {
         match self.store.queue_add_dead_letter(stored(partition, message), reason).await {
-            Ok(()) => Ok(DeadLettered::Kept),
-            Err(StoreError::Corrupt(reason)) => Ok(DeadLettered::NoRoom(reason)),
+            Ok(()) => Ok(DeadLettered::Stored),
+            Err(StoreError::Corrupt(reason)) => Ok(DeadLettered::NotStored(reason)),
             Err(error) => Err(QueueError::new(error)),
         }
     }
@@ -180,8 +180,8 @@ impl Queue for DatabaseQueue {
         Ok(found.into_iter().map(dead_letter).collect())
     }
 
-    /// Reads all page by page. A retried one that becomes a dead letter again meanwhile comes on a later page, and
-    /// is left there.
+    /// To resolve all dead letters, reads them page by page. A retried message may become a dead letter again
+    /// meanwhile; then a later page contains it, and it is not retried a second time.
     async fn resolve_dead_letters(
         &self,
         selection: DeadLetterSelection,

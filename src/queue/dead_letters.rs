@@ -1,4 +1,5 @@
-//! Dead letters of every queue: what they are, how some are selected, and the progress of retrying or deleting them.
+//! The types of dead letters, for every backend: the dead letter, a selection of dead letters, and the progress of
+//! retrying or deleting them.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,21 +16,21 @@ use super::{PublishError, QueueError};
 pub struct DeadLetter {
     /// The message.
     pub message: Message,
-    /// The partition that it came from.
+    /// The partition from which the message was delivered.
     pub partition: Partition,
-    /// Why it could not be executed.
+    /// Why the message could not be executed.
     pub reason: String,
-    /// When it became a dead letter, by the clock of the process or broker that made it one.
+    /// When the message became a dead letter, by the clock of the process or broker that stored it as one.
     pub dead_lettered_at: EpochMs,
 }
 
 /// Whether a message became a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeadLettered {
-    /// It is one.
-    Kept,
-    /// The queue cannot keep it, and a retry would not help: the reason.
-    NoRoom(String),
+    /// The queue has stored it as a dead letter.
+    Stored,
+    /// The queue cannot store it, and a retry would not help, for this reason.
+    NotStored(String),
 }
 
 /// What to do with dead letters.
@@ -44,7 +45,7 @@ pub enum DeadLetterAction {
 /// A selection of dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeadLetterSelection {
-    /// All that exist when the work begins.
+    /// All that exist when the operation begins.
     All,
     /// Those with these ids.
     Ids(HashSet<String>),
@@ -61,8 +62,8 @@ impl DeadLetterSelection {
     }
 }
 
-/// The dead letters that were retried or deleted so far, and those that failed. Can be read at any time, also after
-/// the work was cancelled.
+/// The dead letters that were retried or deleted so far, and those for which that failed. It can be read at any time,
+/// even after the operation was cancelled.
 #[derive(Debug, Default)]
 pub struct DeadLetterProgress(Mutex<Counts>);
 
@@ -88,7 +89,7 @@ impl DeadLetterProgress {
         }
     }
 
-    /// Records an outcome. Returns an error if the queue is unavailable, so that trying further ones is of no use.
+    /// Records an outcome. Returns an error if the queue is unavailable: then the next dead letters would fail, too.
     #[cfg(any(feature = "rabbitmq", feature = "kafka"))]
     pub(super) fn note(
         &self,
@@ -102,7 +103,7 @@ impl DeadLetterProgress {
         self.note_failed(id, error.to_string());
         match error {
             PublishError::Unavailable(_) | PublishError::Unknown => Err(QueueError::new(error)),
-            // The partition may be full or missing, while others are not.
+            // Other partitions may have room.
             PublishError::Full | PublishError::Rejected(_) => Ok(()),
         }
     }
@@ -119,7 +120,7 @@ impl DeadLetterProgress {
         self.0.lock().failed.clone().into_iter().collect()
     }
 
-    /// Whether the dead letter with this id was found, whatever the outcome.
+    /// Whether an outcome of the dead letter with this id was recorded.
     #[must_use]
     pub fn has_found(&self, id: &str) -> bool {
         let counts = self.0.lock();

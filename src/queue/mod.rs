@@ -1,8 +1,8 @@
-//! The admission queue: requests wait here in order, in a message broker or in the service's own database.
+//! The admission queue: requests wait in order, in a message broker or in the service's own database.
 //!
-//! A queue has partitions. The requests of a schedule share one, so that they keep their order, and each partition
-//! has one consumer at a time. Delivery is at least once: the consumer makes sure that a second delivery has no
-//! second effect. A message that cannot be executed becomes a dead letter, for a person to inspect.
+//! A queue has partitions. All requests of a schedule are in the same partition, so that their order does not change,
+//! and each partition has one consumer at a time. Delivery is at least once; the consumer ensures that a second
+//! delivery has no second effect. A message that cannot be executed becomes a dead letter, which an operator inspects.
 
 mod assignment;
 mod database;
@@ -30,19 +30,19 @@ pub use outcomes::Outcomes;
 pub use request::QueuedRequest;
 pub use waiting::{Entry, QueueEntry, QueuePosition, WaitingList, WaitingListLimits, estimate_s};
 
-/// What every backend of the queue must do. One contract suite runs against all of them.
+/// The contract of every backend of the queue. The same test suite runs against all of them.
 #[async_trait]
 pub trait Queue: Send + Sync + 'static {
-    /// Appends a message to a partition. Returns when the queue has confirmed that the message survives a restart of
-    /// the queue, and in any case within [`PUBLISH_LIMIT`].
+    /// Appends a message to a partition. Returns `Ok` when the queue has confirmed that it has stored the message
+    /// durably. Always returns within [`PUBLISH_LIMIT`].
     async fn publish(&self, partition: Partition, message: Message) -> Result<(), PublishError>;
 
-    /// Subscribes to a partition. One consumer at a time receives messages; the others wait in [`Deliveries::next`].
-    /// Messages that an earlier consumer has not settled are delivered again, first.
+    /// Subscribes to a partition. One consumer at a time receives messages; other consumers wait in
+    /// [`Deliveries::next`]. Messages that an earlier consumer has not settled are delivered again, before all others.
     async fn open(&self, partition: Partition) -> Result<Box<dyn Deliveries>, QueueError>;
 
-    /// Keeps a message as a dead letter; its delivery is still to be settled. A message that is added twice is kept
-    /// once, or twice under one id. After an error nothing was kept, and a retry may succeed.
+    /// Stores a message as a dead letter. The caller must still settle the delivered message. A message that is added
+    /// twice is stored once, or twice with the same id. After an error nothing was stored, and a retry may succeed.
     async fn add_dead_letter(
         &self,
         partition: Partition,
@@ -50,12 +50,12 @@ pub trait Queue: Send + Sync + 'static {
         reason: String,
     ) -> Result<DeadLettered, QueueError>;
 
-    /// The dead letters, oldest first, at most `limit`. Changes nothing.
+    /// The oldest dead letters, oldest first, at most `limit`. Changes nothing.
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError>;
 
-    /// Retries or deletes dead letters, in time proportional to their number. A retried one goes to the end of its own
-    /// partition. `progress` is up to date also when this is cancelled or fails. A retried dead letter is never
-    /// lost: at worst it is both published again and still listed.
+    /// Retries or deletes dead letters, in time proportional to their number. A retried message is appended to its own
+    /// partition. `progress` is correct even if this call fails or is cancelled. A retried dead letter is never lost:
+    /// in the worst case it has been published again and is still a dead letter.
     async fn resolve_dead_letters(
         &self,
         selection: DeadLetterSelection,
@@ -63,32 +63,33 @@ pub trait Queue: Send + Sync + 'static {
         progress: &DeadLetterProgress,
     ) -> Result<(), QueueError>;
 
-    /// The name under which processes share the partitions among themselves; none where the queue assigns them.
+    /// The name of the group of processes that divide the partitions among themselves. `None` if the queue itself
+    /// assigns partitions to processes.
     fn worker_group(&self) -> Option<String>;
 
-    /// Closes the connections. What was not settled is delivered again, to others.
+    /// Closes the connections. Unsettled messages are delivered again, to other consumers.
     async fn close(&self);
 }
 
-/// The messages of one partition, in order. What was not settled is returned to the queue on drop.
+/// The messages of one partition, in order. Dropping it returns the unsettled messages to the queue.
 #[async_trait]
 pub trait Deliveries: Send {
-    /// Waits for the next message. Cancellation-safe. After an error this consumer is unusable: the partition is to be
-    /// opened again, and what was not settled is delivered again.
+    /// Waits for the next message. Cancellation-safe. After an error this consumer is unusable: the caller must open
+    /// the partition again, and the unsettled messages are delivered again.
     async fn next(&mut self) -> Result<Message, QueueError>;
 
-    /// Settles the `count` oldest messages that are not settled: they are not delivered again. After an error, as
-    /// after one of [`Deliveries::next`], they may be delivered again.
+    /// Settles the `count` oldest unsettled messages, so that they are not delivered again. After an error they may be
+    /// delivered again, and the consumer is unusable, as after an error of [`Deliveries::next`].
     async fn settle(&mut self, count: usize) -> Result<(), QueueError>;
 }
 
-/// The longest that publishing may take; after it the outcome is unknown.
+/// The longest time of a publish operation. After it the outcome is unknown.
 pub const PUBLISH_LIMIT: Duration = Duration::from_secs(3);
 
-/// The most messages that a consumer may have received and not settled; how many a backend prefetches.
+/// The most messages that a consumer may have received and not settled. It is also the prefetch limit of backends.
 pub const UNSETTLED_MAX: u16 = 1024;
 
-/// One of the queue's partitions, from 0.
+/// The number of a partition of the queue, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition(pub u16);
 
@@ -109,7 +110,7 @@ impl Partition {
 /// A message in a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The request's id; of a foreign message, anything that distinguishes it from others.
+    /// The id of the request. If another program published the message, an id that distinguishes it from others.
     pub id: String,
     /// The encoded requests.
     pub body: Vec<u8>,
@@ -118,16 +119,16 @@ pub struct Message {
 /// Why a message was not published, or may not have been.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// The queue has as many messages as it may hold. It was not published.
+    /// The queue has reached its bound. The message was not published.
     #[error("the queue is full")]
     Full,
-    /// The queue cannot be reached, or refused. It was not published.
+    /// The queue cannot be reached, or has refused the message. The message was not published.
     #[error("the queue is unavailable: {0}")]
     Unavailable(String),
-    /// The queue will never accept this message. It was not published.
+    /// The queue will never accept this message. The message was not published.
     #[error("the queue does not accept this message: {0}")]
     Rejected(String),
-    /// It was sent and not confirmed: it may be in the queue.
+    /// The message was sent and not confirmed. It may be in the queue.
     #[error("the queue did not confirm in time")]
     Unknown,
 }
@@ -138,7 +139,7 @@ pub enum PublishError {
 pub struct QueueError(pub String);
 
 impl QueueError {
-    /// From the error of a backend's client.
+    /// Converts the error of a backend's client.
     pub fn new(error: impl std::fmt::Display) -> Self {
         Self(error.to_string())
     }

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::domain::ids::RequestId;
 
-/// The queued requests whose outcomes are waited for.
+/// The queued requests for whose outcomes a caller waits.
 #[derive(Debug, Default)]
 pub struct Outcomes {
     awaited: Mutex<HashMap<RequestId, Arc<Notify>>>,
@@ -28,7 +28,7 @@ impl Outcomes {
         Waiter { outcomes: self, id, notify }
     }
 
-    /// Notifies those who wait for one of these requests.
+    /// Notifies every caller that waits for one of these requests.
     pub fn notify<'a>(&self, ids: impl Iterator<Item = &'a RequestId>) {
         let awaited = self.awaited.lock();
         if !awaited.is_empty() {
@@ -36,14 +36,14 @@ impl Outcomes {
         }
     }
 
-    /// Notifies all who wait, because the service stops.
+    /// Notifies every waiting caller, because the service stops.
     pub fn notify_all(&self) {
         self.awaited.lock().values().for_each(|notify| notify.notify_waiters());
     }
 }
 
 impl Waiter<'_> {
-    /// Completes with the next notification, also if it comes before this is awaited.
+    /// Completes with the next notification, even if it is sent before the returned future is awaited.
     pub fn notified(&self) -> tokio::sync::futures::Notified<'_> {
         self.notify.notified()
     }
@@ -52,7 +52,7 @@ impl Waiter<'_> {
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let mut awaited = self.outcomes.awaited.lock();
-        // The map's reference, and this one.
+        // The two references are those of the map and of this waiter.
         if Arc::strong_count(&self.notify) <= 2 {
             awaited.remove(&self.id);
         }
@@ -73,10 +73,10 @@ mod tests {
         let outcomes = Outcomes::default();
         let id = |n| RequestId { schedule: ScheduleId(1), uuid: Uuid::from_u128(n) };
         let (one, other) = (outcomes.wait_for(id(1)), outcomes.wait_for(id(2)));
-        let (notified, silent) = (one.notified(), other.notified());
+        let (notified, not_notified) = (one.notified(), other.notified());
         outcomes.notify([id(1), id(3)].iter());
         tokio::time::timeout(Duration::from_secs(5), notified).await.unwrap();
-        assert!(tokio::time::timeout(Duration::from_millis(20), silent).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_millis(20), not_notified).await.is_err());
         drop(outcomes.wait_for(id(1)));
         assert_eq!(outcomes.awaited.lock().len(), 2, "the first still waits");
         drop((one, other));

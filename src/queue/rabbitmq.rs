@@ -1,8 +1,8 @@
 //! The queue in RabbitMQ, 3.10 or later.
 //!
-//! `topology` names and declares the queues, `publisher` publishes on a `session`, `consumer` consumes,
-//! `dead_letters` works on dead letters by an `inspection`; `message` is their encoding. `connection` connects on a
-//! `transport`. docs/adr/0008 has the reasons.
+//! `topology` names and declares the queues, `publisher` publishes through a `session`, `consumer` consumes, and
+//! `dead_letters` reads and changes the dead letters through an `inspection`. `message` encodes and decodes messages.
+//! `connection` connects through a `transport`. docs/adr/0008 explains the design.
 
 use std::sync::Arc;
 
@@ -33,15 +33,15 @@ use topology::RabbitTopology;
 /// The broker, and the queues in it.
 #[derive(Debug, Clone)]
 pub struct RabbitSettings {
-    /// `amqp://user:password@host:port/vhost`, or `amqps://` for an encrypted connection, where
-    /// `?cacertfile=PATH` names the trusted authorities instead of the system's. A secret.
+    /// `amqp://user:password@host:port/vhost`, or `amqps://` for an encrypted connection. With `amqps://`,
+    /// `?cacertfile=PATH` names the trusted certificate authorities instead of the system's. The URL is a secret.
     pub url: String,
     /// The prefix of all queue names: `<name>.0`, `<name>.1`, …, `<name>.dead`.
     pub name: String,
     /// The number of partitions. Must not change while there are messages.
     pub partitions: u16,
-    /// The most messages in all partitions together, an equal share in each; and the most dead letters. The broker may
-    /// keep a few more.
+    /// The most messages in all partitions together, divided equally among them; also the most dead letters. The broker
+    /// may store a few more.
     pub max: u64,
 }
 
@@ -54,8 +54,8 @@ pub struct RabbitQueue {
 }
 
 impl RabbitQueue {
-    /// Connects at its first use. Must be called inside the tokio runtime that is to do its work. Fails on invalid
-    /// settings.
+    /// Creates the queue, which connects at its first use. Must be called inside the tokio runtime in which its tasks
+    /// run. Fails on invalid settings.
     pub fn new(settings: &RabbitSettings) -> Result<Self, QueueError> {
         let topology = Arc::new(RabbitTopology::new(settings)?);
         let connector = Arc::new(RabbitConnector::new(&settings.url)?);
@@ -105,7 +105,8 @@ impl Queue for RabbitQueue {
         self.dead_letters.resolve(&selection, action, progress).await
     }
 
-    /// RabbitMQ does not assign partitions: the first consumer keeps a partition, so one process would have all.
+    /// RabbitMQ does not distribute partitions among processes: the first consumer of a partition remains its consumer,
+    /// so one process could have all of them.
     fn worker_group(&self) -> Option<String> {
         Some(self.topology.dead().as_str().to_owned())
     }

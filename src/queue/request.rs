@@ -1,5 +1,5 @@
-//! The encoding of queued requests: JSON, so that a person can read dead letters. A message carries requests of one
-//! partition that came at the same time, one per line, in their order.
+//! The encoding of queued requests: JSON, so that a person can read dead letters. A message contains requests of one
+//! partition that arrived at the same time, one per line, in order.
 
 use std::time::Duration;
 
@@ -55,13 +55,13 @@ enum WireAction {
 }
 
 impl QueuedRequest {
-    /// The queued form of a command; none for commands that do not go through the queue.
+    /// The queued form of an action. `None` for actions that do not go through the queue.
     #[must_use]
     pub fn of(queued: Queued, action: Action, keyed: Option<Keyed>) -> Option<Self> {
         WireAction::of(&action).map(|_| Self { queued, keyed, action })
     }
 
-    /// The customer; for a confirm that names none, the hold.
+    /// The customer of the request. For a confirmation without a customer, the id of the hold.
     #[must_use]
     pub fn customer(&self) -> String {
         match &self.action {
@@ -74,7 +74,7 @@ impl QueuedRequest {
         }
     }
 
-    /// The command that executes it.
+    /// The command that executes the request.
     #[must_use]
     pub fn command(&self) -> Command {
         Command {
@@ -86,7 +86,7 @@ impl QueuedRequest {
         }
     }
 
-    /// The line of a message that carries it: JSON without line breaks.
+    /// The line that represents the request in a message: JSON without line breaks.
     #[expect(clippy::expect_used, reason = "an empty message would lose an accepted request")]
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -102,13 +102,14 @@ impl QueuedRequest {
             .expect("a request of the queue is JSON")
     }
 
-    /// The requests of a message, in their order, each with a message that carries it alone. A line that cannot be
-    /// decoded gives the reason: it is foreign, or of a later version. Never empty.
+    /// The requests of a message, in order, each with a message that contains only this request. For a line that cannot
+    /// be decoded, the reason is returned: another program wrote it, or a later version of this one. The result is
+    /// never empty.
     #[must_use]
     pub fn decode_all(message: Message) -> Vec<(Message, Result<Self, String>)> {
         let Message { id, body } = message;
         let lines = body.split(|byte| *byte == b'\n').enumerate();
-        let one = |(index, line): (usize, &[u8])| {
+        let decode_line = |(index, line): (usize, &[u8])| {
             let request = Self::decode(line);
             let id = match &request {
                 Ok(request) => request.queued.id.to_string(),
@@ -117,7 +118,7 @@ impl QueuedRequest {
             };
             (Message { id, body: line.to_vec() }, request)
         };
-        lines.map(one).collect()
+        lines.map(decode_line).collect()
     }
 
     fn decode(line: &[u8]) -> Result<Self, String> {
@@ -137,7 +138,7 @@ impl QueuedRequest {
 }
 
 impl WireAction {
-    /// None for actions that do not go through the queue.
+    /// `None` for actions that do not go through the queue.
     fn of(action: &Action) -> Option<Self> {
         let numbers = |seats: &[SeatNumber]| seats.iter().map(|seat| seat.0).collect();
         let name = |customer: &CustomerId| customer.as_str().to_owned();
@@ -185,7 +186,7 @@ fn action(id: RequestId, wire: WireAction) -> Result<Action, String> {
     })
 }
 
-/// Checks what the booking engine requires: at least one seat, ascending, without duplicates.
+/// Checks the numbers as the booking engine requires them: at least one seat, ascending, without duplicates.
 fn numbers(seats: Vec<u32>) -> Result<Vec<SeatNumber>, String> {
     let ascending = seats.is_sorted_by(|one, next| one < next);
     if seats.is_empty() || !ascending {
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_take_seats_does_not_go_through_the_queue() {
+    fn a_command_that_takes_no_seats_does_not_go_through_the_queue() {
         let id = RequestId { schedule: ScheduleId(7), uuid: Uuid::from_u128(1) };
         let queued = Queued { id, not_after: EpochMs(0) };
         assert_eq!(QueuedRequest::of(queued, Action::Lookup, None), None);

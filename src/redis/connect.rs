@@ -1,4 +1,4 @@
-//! How connections are made: address, login, encryption, time-outs.
+//! The parameters of connections: address, login, encryption, time-outs.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! Discovers the masters: asks Sentinels for the master, or nodes of a cluster for the slots.
+//! Discovers the masters: requests the master from Sentinels, or the slots from nodes of a cluster.
 //!
-//! Several servers are asked at the same time and the first success counts, so that unavailable servers cost no
-//! time.
+//! The request is sent to several servers at the same time, and the first success is used, so that unavailable servers
+//! cause no delay.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use super::node::Node;
 use super::settings::Address;
 use super::slots::SlotMap;
 
-/// The most servers asked at the same time.
+/// The most servers to which a request is sent at the same time.
 const CONCURRENT_MAX: usize = 5;
 
-/// The master named `name` by a Sentinel, if its ROLE is master: a Sentinel may not know of a failover yet, and a
-/// demoted master refuses every write. `connector` connects to Sentinels.
+/// The master that a Sentinel returns for the name `name`. Its role is checked with ROLE, because a Sentinel may not
+/// know of a failover yet, and a demoted master refuses every write. `connector` connects to Sentinels.
 pub(super) async fn master(
     sentinels: &[Address],
     connector: &RedisConnector,
@@ -27,8 +27,8 @@ pub(super) async fn master(
     node: &impl Fn(&Address) -> RedisResult<Arc<Node>>,
 ) -> RedisResult<SlotMap> {
     first_success(sentinels.iter().map(|sentinel| async move {
-        let master = ask_sentinel(connector, sentinel, name).await?;
-        match ask(&*node(&master)?, redis::cmd("ROLE")).await? {
+        let master = query_sentinel(connector, sentinel, name).await?;
+        match query(&*node(&master)?, redis::cmd("ROLE")).await? {
             Value::Array(role) if role.first().is_some_and(|role| is_text(role, b"master")) => {
                 Ok(SlotMap::single(master))
             }
@@ -38,7 +38,7 @@ pub(super) async fn master(
     .await
 }
 
-async fn ask_sentinel(
+async fn query_sentinel(
     connector: &RedisConnector,
     sentinel: &Address,
     name: &str,
@@ -53,7 +53,7 @@ async fn ask_sentinel(
     master.map(|(host, port)| Address { host, port }).ok_or_else(unknown)
 }
 
-/// The slots of the cluster by the answer of one node.
+/// The slots of the cluster, as one of the nodes answers them.
 pub(super) async fn slots(
     nodes: Vec<&Address>,
     node: &impl Fn(&Address) -> RedisResult<Arc<Node>>,
@@ -61,15 +61,15 @@ pub(super) async fn slots(
     first_success(nodes.into_iter().map(|address| async move {
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
-        let answer = ask(&*node(address)?, command).await?;
+        let answer = query(&*node(address)?, command).await?;
         let unknown = || other_error(format!("{address} does not have the slots of the cluster"));
         SlotMap::parse(&answer, &address.host).ok_or_else(unknown)
     }))
     .await
 }
 
-/// The result of the first future that succeeds. If there are too many, those to run are chosen at random, so that
-/// no server is left out every time.
+/// The result of the first future that succeeds. If there are too many futures, the ones to run are chosen at random,
+/// so that no server is omitted each time.
 pub(super) async fn first_success<T>(
     candidates: impl Iterator<Item = impl Future<Output = RedisResult<T>>>,
 ) -> RedisResult<T> {
@@ -82,7 +82,7 @@ pub(super) async fn first_success<T>(
     select_ok(candidates).await.map(|(result, _)| result)
 }
 
-async fn ask(node: &Node, command: Cmd) -> RedisResult<Value> {
+async fn query(node: &Node, command: Cmd) -> RedisResult<Value> {
     let mut pipeline = Pipeline::with_capacity(1);
     pipeline.add_command(command);
     let mut answers = node.send(&mut pipeline).await?;

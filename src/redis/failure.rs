@@ -1,17 +1,17 @@
-//! Errors of Redis and of the connections to it, and which of them suggest another master.
+//! Errors of Redis and of its connections, and which of them indicate that another server is the master now.
 
 use std::io;
 
 use deadpool_redis::PoolError;
 use deadpool_redis::redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// Why there is no answer of Redis.
+/// The reason why Redis gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RedisFailure {
     /// No answer in time. The commands may still be executed.
     #[error("no answer from redis within the time budget")]
     Timeout,
-    /// Redis answered with an error or could not be reached; the text has the details.
+    /// Redis answered with an error or could not be reached. The text contains the details.
     #[error("{0}")]
     Backend(String),
 }
@@ -22,7 +22,7 @@ impl From<RedisError> for RedisFailure {
     }
 }
 
-/// The error of a checkout as an error of a command, so that callers recognise time-outs in one way.
+/// Converts the error of a checkout to the error of a command, so that callers recognise all time-outs in the same way.
 pub(super) fn pool_error(error: PoolError) -> RedisError {
     match error {
         PoolError::Timeout(_) => io::Error::from(io::ErrorKind::TimedOut).into(),
@@ -31,14 +31,14 @@ pub(super) fn pool_error(error: PoolError) -> RedisError {
     }
 }
 
-/// An error with a text of its own.
+/// An error with this text.
 pub(super) fn other_error(text: String) -> RedisError {
     io::Error::other(text).into()
 }
 
-/// Whether the server is no usable master: a demoted master (READONLY), a replica without a connection to its
-/// master (MASTERDOWN), a server that is loading its data (LOADING). The connections to it are closed then, and
-/// the masters are discovered again.
+/// Whether the error means that the server cannot be used as a master: it is a demoted master (READONLY), a replica
+/// without a connection to its master (MASTERDOWN), or is loading its data (LOADING). After such an error the
+/// connections to the server are closed, and the masters are discovered again.
 pub(super) fn is_failover_error(error: &RedisError) -> bool {
     matches!(
         error.kind(),
@@ -48,7 +48,7 @@ pub(super) fn is_failover_error(error: &RedisError) -> bool {
     )
 }
 
-/// Whether the masters are probably other ones than those known.
+/// Whether the error indicates that the known masters are probably outdated.
 pub(super) fn is_topology_error(error: &RedisError) -> bool {
     is_failover_error(error)
         || matches!(

@@ -14,7 +14,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Fails on settings that are invalid for any server.
+    /// Creates the pool. Fails on settings that are invalid for any server.
     pub(super) fn new(address: &Address, connector: &RedisConnector) -> RedisResult<Self> {
         let info = connector.info(address)?;
         let manager = Manager::new_with_config(info, connector.config())?;
@@ -41,13 +41,14 @@ impl Node {
         }
     }
 
-    /// One checkout, one round trip. Returns the answer or error of each command: the error of one command of a
-    /// pipeline does not affect the others.
+    /// Sends a pipeline in one round trip. Returns the answer or error of each command; the error of one command does
+    /// not affect the others.
     pub(super) async fn send(&self, pipeline: &mut Pipeline) -> RedisResult<RedisReplies> {
-        let mut closing = CloseIdleOnDrop { pool: &self.pool, armed: true };
+        let mut close_idle = CloseIdleOnDrop { pool: &self.pool, armed: true };
         let mut connection = self.pool.get().await.map_err(pool_error)?;
         let answers: RedisReplies = pipeline.ignore_errors().query_async(&mut connection).await?;
-        closing.armed = answers.iter().any(|answer| answer.as_ref().is_err_and(is_failover_error));
+        close_idle.armed =
+            answers.iter().any(|answer| answer.as_ref().is_err_and(is_failover_error));
         Ok(answers)
     }
 }
@@ -71,9 +72,9 @@ pub(super) type RedisReply = RedisResult<Value>;
 /// One answer for each command, in the order of the commands.
 pub(super) type RedisReplies = Vec<RedisReply>;
 
-/// Closes all idle connections of the pool on drop, unless it is disarmed. A call that failed or was dropped
-/// often means that all connections to the server are dead; each of them would cost a later call a time-out.
-/// Declare it before the connection, so that the connection is back in the pool when this is dropped.
+/// Closes all idle connections of the pool on drop, unless it is disarmed. When a call fails or is dropped, often all
+/// connections to the server are dead, and each of them would cause a time-out of a later call. This value must be
+/// declared before the connection, so that the connection is in the pool again when this value is dropped.
 struct CloseIdleOnDrop<'a> {
     pool: &'a Pool,
     armed: bool,

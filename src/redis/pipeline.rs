@@ -1,10 +1,9 @@
 //! Executes a list of commands on the masters of their slots.
 //!
-//! Each round sends one pipeline to each server concerned, all at the same time. Commands that a server has
-//! refused without executing them (MOVED, ASK, TRYAGAIN, NOSCRIPT) are sent again in the next round. The order
-//! of commands is kept within a slot, with one exception: a refused command is executed after later commands of
-//! the list that were not refused. This happens while a slot moves, and when another process loads a script
-//! between two commands.
+//! Each round sends one pipeline to each server concerned, all at the same time. Commands that a server has refused
+//! without executing them (MOVED, ASK, TRYAGAIN, NOSCRIPT) are sent again in the next round. Commands of one slot are
+//! executed in order, with one exception: a refused command is executed after later commands of the list that were not
+//! refused. This happens while a slot moves, and when another process loads a script between two commands.
 
 use std::io;
 use std::sync::Arc;
@@ -25,10 +24,10 @@ use super::slots::{SlotMap, slot_of};
 /// The pause before a round that follows TRYAGAIN, and before each round from [`PAUSE_FROM_ROUND`] on.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// In this round a command has been redirected several times, by servers that do not know the same topology yet.
+/// A command that is still pending in this round was redirected several times, by servers whose topologies differ.
 const PAUSE_FROM_ROUND: u32 = 4;
 
-/// Executes the commands and returns the answer of each. An error means that none was answered.
+/// Executes the commands and returns the answer to each. An error means that none was answered.
 pub(super) async fn execute(
     servers: &Arc<Servers>,
     commands: &[Cmd],
@@ -42,7 +41,7 @@ pub(super) async fn execute(
         let slots = match slots {
             Ok(slots) => slots,
             Err(error) if round == 1 => return Err(error),
-            // Refused commands keep the refusal as their answer.
+            // The answer to a refused command is then the refusal.
             Err(_) => break,
         };
         let try_again_later = execution.run_round(&slots, deadline).await;
@@ -61,8 +60,8 @@ fn timed_out<T>(_: Elapsed) -> Result<T, RedisError> {
     Err(io::Error::from(io::ErrorKind::TimedOut).into())
 }
 
-/// Invalidates the known servers on drop unless it is disarmed: after a failure, and after a call that the
-/// caller has dropped.
+/// Invalidates the known servers on drop, unless it is disarmed. It stays armed after a failure, and when the caller
+/// drops the call.
 struct InvalidateOnDrop<'a> {
     servers: &'a Servers,
     armed: bool,
@@ -76,23 +75,23 @@ impl Drop for InvalidateOnDrop<'_> {
     }
 }
 
-/// A list of commands on its way.
+/// The execution of a list of commands.
 struct Execution<'a> {
     servers: &'a Arc<Servers>,
     scripts: &'a [&'a Script],
-    /// By the place of the command in the list.
+    /// The answer to each command, by the index of the command.
     answers: Vec<Option<RedisReply>>,
-    /// What the next round sends, in the order of the list.
+    /// The commands that the next round sends, in the order of the list.
     pending: Vec<PendingCommand<'a>>,
     /// Whether any server has answered.
     answered: bool,
-    /// Why the first of the pipelines without an answer has none.
+    /// The error of the first pipeline that was not answered.
     failure: Option<RedisError>,
 }
 
 /// A command that has no final answer yet.
 struct PendingCommand<'a> {
-    place: usize,
+    index: usize,
     command: &'a Cmd,
     slot: Option<u16>,
     /// The server that ASK has named for this command.
@@ -104,9 +103,9 @@ struct PendingCommand<'a> {
 impl<'a> Execution<'a> {
     fn new(servers: &'a Arc<Servers>, commands: &'a [Cmd], scripts: &'a [&'a Script]) -> Self {
         let is_cluster = servers.is_cluster();
-        let pending = commands.iter().enumerate().map(|(place, command)| {
+        let pending = commands.iter().enumerate().map(|(index, command)| {
             let slot = if is_cluster { slot_of(command) } else { None };
-            PendingCommand { place, command, slot, ask_at: None, needs_script: false }
+            PendingCommand { index, command, slot, ask_at: None, needs_script: false }
         });
         let answers = commands.iter().map(|_| None).collect();
         let pending = pending.collect();
@@ -127,30 +126,30 @@ impl<'a> Execution<'a> {
                 Ok(answers) => try_again_later |= self.take_answers(pipeline, answers),
                 Err(error) => {
                     for command in pipeline.commands {
-                        self.keep_answer(command.place, Err(error.clone()));
+                        self.set_answer(command.index, Err(error.clone()));
                     }
                     self.failure.get_or_insert(error);
                 }
             }
         }
-        self.pending.sort_unstable_by_key(|command| command.place);
+        self.pending.sort_unstable_by_key(|command| command.index);
         try_again_later
     }
 
-    fn keep_answer(&mut self, place: usize, answer: RedisReply) {
-        if let Some(kept) = self.answers.get_mut(place) {
-            *kept = Some(answer);
+    fn set_answer(&mut self, index: usize, answer: RedisReply) {
+        if let Some(entry) = self.answers.get_mut(index) {
+            *entry = Some(answer);
         }
     }
 
-    /// Keeps the answers, and makes refused commands pending again. Returns whether one of them was TRYAGAIN.
+    /// Stores the answers, and makes refused commands pending again. Returns whether one of them was TRYAGAIN.
     fn take_answers(&mut self, pipeline: NodePipeline<'a>, answers: RedisReplies) -> bool {
         let mut try_again_later = false;
         let host = pipeline.address.map(|address| address.host).unwrap_or_default();
         for (mut command, answer) in pipeline.commands.into_iter().zip(answers) {
             let refusal = answer.as_ref().err().and_then(|error| Rejection::of(error, &host));
-            // A refusal is kept too: there may be no time for another round.
-            self.keep_answer(command.place, answer);
+            // A refusal is stored too, because there may be no time for another round.
+            self.set_answer(command.index, answer);
             self.answered = true;
             let was_loaded = std::mem::take(&mut command.needs_script);
             let asked_at = command.ask_at.take();
@@ -175,7 +174,7 @@ impl<'a> Execution<'a> {
         try_again_later
     }
 
-    /// Whether a command failed in a way that suggests other masters than those known.
+    /// Whether an error indicates that the known masters may be outdated.
     fn topology_may_have_changed(&self) -> bool {
         let is_topology_error = |answer: &RedisReply| answer.as_ref().is_err_and(is_topology_error);
         self.failure.is_some() || self.answers.iter().flatten().any(is_topology_error)
@@ -200,7 +199,7 @@ struct NodePipeline<'a> {
 impl<'a> NodePipeline<'a> {
     /// Splits the commands by their servers, each list in the order given.
     fn split(commands: Vec<PendingCommand<'a>>, slots: &SlotMap) -> Vec<Self> {
-        // Commands without a key go to a server that gets another command anyway, or to a random one.
+        // Commands without a key are sent to a server that gets another command anyway, or to a random server.
         let for_keyless = commands
             .iter()
             .find_map(|command| command.slot)
@@ -221,7 +220,8 @@ impl<'a> NodePipeline<'a> {
         pipelines
     }
 
-    /// Sends the scripts if one is needed, then each command, after ASKING where ASK has named this server.
+    /// Sends the scripts if a command needs one, then the commands. ASKING is sent before a command for which ASK has
+    /// named this server.
     async fn send(
         &self,
         servers: &Servers,
@@ -252,7 +252,7 @@ impl<'a> NodePipeline<'a> {
     }
 }
 
-/// Why a server has refused a command without executing it.
+/// The reason why a server has refused a command without executing it.
 enum Rejection {
     /// Another server has the slot.
     Moved(u16, Address),
@@ -265,7 +265,7 @@ enum Rejection {
 }
 
 impl Rejection {
-    /// `None` for errors that are the command's answer.
+    /// The refusal in an error. `None` for an error that is the final answer to the command.
     fn of(error: &RedisError, host: &str) -> Option<Self> {
         let ErrorKind::Server(kind) = error.kind() else { return None };
         let redirection = || {

@@ -1,4 +1,4 @@
-//! Lua scripts: called by their hash, and loaded by `pipeline.rs` where a server does not know them.
+//! Lua scripts. They are called by their hash; `pipeline.rs` loads them into a server that does not have them.
 
 use std::borrow::Cow;
 
@@ -19,8 +19,8 @@ impl Script {
         Self { hash: Hasher::new(&text).get_hash().to_owned(), text }
     }
 
-    /// The call of the script by its hash, with its keys; [`Cmd::arg`] adds arguments. In a cluster the keys
-    /// must have the same hash tag.
+    /// A command that calls the script by its hash, with these keys. Arguments are added with [`Cmd::arg`]. In a
+    /// cluster the keys must have the same hash tag.
     #[must_use]
     pub fn call(&self, keys: impl ExactSizeIterator<Item = String>) -> Cmd {
         let mut command = redis::cmd("EVALSHA");

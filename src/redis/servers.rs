@@ -1,4 +1,4 @@
-//! The servers and their slots, as they were discovered last; a failed call makes them stale.
+//! The servers and their slots as the last discovery found them. A failed call makes them stale.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use super::settings::{Address, RedisSettings, Topology};
 use super::slots::SlotMap;
 use super::tls::RedisTls;
 
-/// The shortest time between two discoveries, however many calls fail.
+/// The shortest time between two discoveries, even if many calls fail.
 const DISCOVERY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The servers, and the slots of each.
 pub(super) struct Servers {
     topology: Topology,
     connector: RedisConnector,
-    /// For Sentinels, which have a password of their own.
+    /// The connector for Sentinels, which have another password than the servers.
     sentinel_connector: RedisConnector,
     view: Mutex<View>,
-    /// Held by the one task that discovers the servers.
+    /// Locked by the only task that discovers the servers.
     discovering: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Servers {
 struct View {
     nodes: HashMap<Address, Arc<Node>>,
     slots: Option<Arc<SlotMap>>,
-    /// A call has failed since the last discovery.
+    /// Whether a call has failed since the last discovery.
     stale: bool,
     discovered_at: Option<Instant>,
 }
@@ -69,12 +69,12 @@ impl Servers {
             view: Mutex::new(view),
             discovering: Arc::default(),
         };
-        // Settings that are invalid for any server fail now, not with the first request.
+        // So that settings that are invalid for any server fail now, and not at the first request.
         first_address.map(|address| servers.node(address)).transpose()?;
         Ok(servers)
     }
 
-    /// Whether the slot of a command decides which server gets it.
+    /// Whether the slot of a command determines the server to which it is sent.
     pub(super) fn is_cluster(&self) -> bool {
         matches!(self.topology, Topology::Cluster { .. })
     }
@@ -96,8 +96,8 @@ impl Servers {
         &self.connector
     }
 
-    /// The master of each slot. Discovers them first if they are unknown or stale. If the discovery fails, the
-    /// stale ones are returned.
+    /// The master of each slot. If the masters are unknown or stale, discovers them first. If the discovery fails,
+    /// returns the stale ones.
     pub(super) async fn slots(self: &Arc<Self>) -> RedisResult<Arc<SlotMap>> {
         let (current, last) = {
             let view = self.view.lock();
@@ -107,11 +107,12 @@ impl Servers {
             return Ok(slots);
         }
         let discovered = match Arc::clone(&self.discovering).try_lock_owned() {
-            // In a task of its own: if the time of this call ends first, the next call uses the result.
-            Ok(turn) => {
+            // In a separate task: if this call times out before the end of the discovery, the next call uses the
+            // result.
+            Ok(guard) => {
                 let servers = Arc::clone(self);
                 let task = tokio::spawn(async move {
-                    let _turn = turn;
+                    let _guard = guard;
                     servers.discover().await
                 });
                 task.await.unwrap_or_else(|panic| Err(other_error(panic.to_string())))
@@ -124,7 +125,7 @@ impl Servers {
         };
         match (discovered, last) {
             (Err(error), Some(last)) => {
-                log::debug!("redis is used with the servers discovered before: {error}");
+                log::debug!("redis is used at the servers discovered last: {error}");
                 Ok(last)
             }
             (discovered, _) => discovered,
@@ -139,15 +140,15 @@ impl Servers {
         self.view.lock().slots.as_ref()?.master_of(0).cloned()
     }
 
-    /// Notes a failure after which the masters may be other ones.
+    /// Makes the known masters stale, after a failure that may be due to a change of the masters.
     pub(super) fn invalidate(&self) {
-        // A standalone server is never another one.
+        // A standalone server never changes.
         if !matches!(self.topology, Topology::Standalone { .. }) {
             self.view.lock().stale = true;
         }
     }
 
-    /// Notes the new master of a slot, which its former master has named.
+    /// Sets the master of a slot, after its former master has sent a redirection.
     pub(super) fn redirect(&self, slot: u16, master: Address) {
         let mut view = self.view.lock();
         view.slots = view.slots.as_ref().map(|slots| Arc::new(slots.with(slot, master)));
@@ -190,7 +191,7 @@ impl Servers {
                 if before.is_none_or(|before| before.masters() != masters) {
                     log::info!("redis is used at {}", listed(&masters));
                 }
-                // Connections to a server without a slot, such as a demoted master, are closed.
+                // Closes the connections to servers without a slot, such as a demoted master.
                 view.nodes.retain(|address, _| masters.contains(&address));
                 view.slots = Some(Arc::clone(&slots));
                 Ok(slots)

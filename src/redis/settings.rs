@@ -13,8 +13,8 @@ pub struct Address {
 }
 
 impl Address {
-    /// Parses `host:port` as servers write it in redirections. An IPv6 address has no brackets there; an empty
-    /// host is that of the server that answered (`asked`).
+    /// Parses `host:port` as servers write it in redirections. An IPv6 address has no brackets there. An empty host
+    /// means the host of the server that answered (`asked`).
     pub(super) fn of_redirection(text: &str, asked: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let host = if host.is_empty() { asked } else { host };
@@ -55,7 +55,7 @@ pub enum Topology {
     },
     /// A Redis Cluster.
     Cluster {
-        /// Nodes that are asked for all the others; at least one.
+        /// Nodes from which the slots are requested first; at least one.
         seeds: Vec<Address>,
     },
 }
@@ -63,7 +63,7 @@ pub enum Topology {
 /// Which certificates are trusted for encrypted connections.
 #[derive(Clone, Default)]
 pub struct Tls {
-    /// Authorities to trust in addition to the system's, as PEM.
+    /// Certificate authorities to trust in addition to those of the system, in PEM format.
     pub ca: Option<String>,
 }
 

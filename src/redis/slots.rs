@@ -1,4 +1,4 @@
-//! The slot of a command, and the master of each slot. Pure.
+//! The slot of a command, and the master of each slot, without I/O.
 //!
 //! <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>
 
@@ -51,7 +51,7 @@ fn crc16(bytes: &[u8]) -> u16 {
     })
 }
 
-/// A range of slots and the master that has them.
+/// A range of slots and their master.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SlotRange {
     first: u16,
@@ -62,12 +62,12 @@ struct SlotRange {
 /// The master of each slot. Without a cluster, one server has all the slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SlotMap {
-    /// Where ranges overlap, the last one counts.
+    /// If ranges overlap, the last one is used.
     ranges: Vec<SlotRange>,
 }
 
 impl SlotMap {
-    /// One server for all slots.
+    /// A map in which one server has all slots.
     pub(super) fn single(master: Address) -> Self {
         Self { ranges: vec![SlotRange { first: 0, last: SLOTS - 1, master }] }
     }
@@ -105,7 +105,7 @@ impl SlotMap {
     }
 }
 
-/// Parses `[first, last, [host, port, …], replica…]`. A null or empty host is the host `asked`.
+/// Parses `[first, last, [host, port, …], replica…]`. A null or empty host means the host `asked`.
 fn slot_range(value: &Value, asked: &str) -> Option<SlotRange> {
     let Value::Array(parts) = value else { return None };
     let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = parts.as_slice() else {
@@ -120,7 +120,7 @@ fn slot_range(value: &Value, asked: &str) -> Option<SlotRange> {
     };
     let host = match host {
         "" => asked,
-        // The node is configured to announce a name, but does not know it.
+        // The node should announce a host name, but none is configured.
         "?" => return None,
         host => host,
     };
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_host_is_that_of_the_node_asked() {
+    fn an_empty_host_is_that_of_the_node_that_answered() {
         for host in [Value::Nil, Value::BulkString(Vec::new())] {
             let map = SlotMap::parse(&answer(host, &[(0, 10, 1)]), "asked").unwrap();
             assert_eq!((map.master_of(10), map.master_of(11)), (Some(&address(1)), None));

@@ -1,4 +1,4 @@
-//! A subscription: a connection of its own, which ends as soon as messages may be missed.
+//! A subscription. It has a separate connection, and ends as soon as messages may be missed.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -21,7 +21,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// The most time for the answer to a PING.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The most messages that wait for the reader; with more of them the subscription ends.
+/// The most messages that wait for the reader. The subscription ends when there are more.
 const BUFFERED_MESSAGES_MAX: usize = 1024;
 
 /// Subscribes to the channel; see [`super::Redis::subscribe`].
@@ -57,12 +57,12 @@ async fn connect(
         Ok((sink, messages))
     };
     let late = |_| Err(other_error(format!("{address} takes too long to subscribe")));
-    // The time to connect, and for two answers.
+    // The time limit covers the connection and two answers.
     timeout(connector.round_trip * 3, connect).await.unwrap_or_else(late)
 }
 
-/// Forwards messages until the connection ends, the server stops answering, another server is the master, or the
-/// reader is gone or too far behind.
+/// Forwards messages until the connection ends, the server stops answering, another server is the master, or the reader
+/// was dropped or is too far behind.
 async fn forward(
     mut sink: PubSubSink,
     mut messages: PubSubStream,
@@ -74,7 +74,8 @@ async fn forward(
         tokio::select! {
             message = messages.next() => {
                 let Some(message) = message else { return };
-                // Full or closed: the message is lost, and the end of the stream shows it to the reader.
+                // If the channel is full or closed, the message is lost. The end of the stream shows that to the
+                // reader.
                 if sender.try_send(message.get_payload_bytes().to_vec()).is_err() {
                     return;
                 }

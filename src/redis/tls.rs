@@ -1,4 +1,4 @@
-//! Which certificates are trusted: those of the system, read once, and those of one more file.
+//! The trusted certificates: those of the system, which are read once, and those of `REDIS_TLS_CA`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +9,7 @@ use deadpool_redis::redis::{
 use super::failure::other_error;
 use super::settings::{Address, Tls};
 
-/// Turns addresses into those of encrypted connections.
+/// Makes addresses for encrypted connections.
 #[derive(Clone)]
 pub(super) struct RedisTls {
     /// Holds the parsed certificates, whose type is private to the crate redis.
@@ -17,12 +17,12 @@ pub(super) struct RedisTls {
 }
 
 impl RedisTls {
-    /// Fails if no certificate is trusted, or if the file holds none that can be read.
+    /// Reads the trusted certificates. Fails if there are none, or if `tls.ca` contains no readable certificate.
     pub(super) fn new(tls: &Tls) -> RedisResult<Self> {
         let mut authorities = String::new();
         if let Some(ca) = &tls.ca {
-            let read = ca.contains("-----BEGIN CERTIFICATE-----") && trusting(ca).is_ok();
-            if !read {
+            let is_valid = ca.contains("-----BEGIN CERTIFICATE-----") && trusting(ca).is_ok();
+            if !is_valid {
                 return Err(other_error(
                     "REDIS_TLS_CA holds no certificate in PEM form".to_owned(),
                 ));
@@ -35,7 +35,7 @@ impl RedisTls {
             log::warn!("a certificate of the system is ignored: {error}");
         }
         for certificate in system.certs {
-            // One certificate that rustls cannot read makes all of them fail, and a system may have some.
+            // Certificates that rustls cannot read are skipped, because one of them would make the whole list invalid.
             let certificate = pem(&certificate);
             if trusting(&certificate).is_ok() {
                 authorities.push_str(&certificate);
@@ -62,11 +62,11 @@ impl RedisTls {
 
 /// An encrypted address that trusts these authorities.
 fn trusting(authorities: &str) -> RedisResult<ConnectionAddr> {
-    let nowhere =
+    let placeholder =
         ConnectionAddr::TcpTls { host: String::new(), port: 0, insecure: false, tls_params: None };
     let certificates =
         TlsCertificates { client_tls: None, root_cert: Some(authorities.as_bytes().to_vec()) };
-    let client = Client::build_with_tls(nowhere.into_connection_info()?, certificates)?;
+    let client = Client::build_with_tls(placeholder.into_connection_info()?, certificates)?;
     Ok(client.get_connection_info().addr().clone())
 }
 

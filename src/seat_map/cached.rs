@@ -1,6 +1,6 @@
-//! What one schedule in memory has: the newest known states, when they were confirmed, and what makes them too old.
+//! The cache of one schedule: the newest known states, when they were confirmed, and when they are too old.
 //!
-//! Nothing here reads a database; [`super::loaded`] and [`super::catch_up`] do.
+//! This module does not read a database; [`super::loaded`] and [`super::catch_up`] do.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,11 +17,11 @@ use super::wire::WireSeats;
 #[derive(Debug, Default)]
 pub(super) struct ScheduleCache {
     pub(super) states: Option<CachedStates>,
-    /// Older states are not fresh: this process has answered or committed this version.
+    /// The newest version that this process has answered or committed. States below it are not fresh.
     pub(super) min_version: i64,
-    /// The newest version that another process has announced since the journal was read last.
+    /// The newest version that another process has announced since the last read of the journal.
     pub(super) announced: i64,
-    /// When the databases last failed to answer.
+    /// When a read last failed; `None` if the last read succeeded.
     pub(super) failed_at: Option<Instant>,
     /// When this process last shared the map, and at which version.
     pub(super) shared: Option<(Instant, i64)>,
@@ -31,19 +31,19 @@ pub(super) struct ScheduleCache {
 #[derive(Debug)]
 pub(super) struct CachedStates {
     pub(super) snapshot: SeatSnapshot,
-    /// When they were last known to be the newest.
+    /// When a database last confirmed that the states are the newest.
     pub(super) confirmed_at: Instant,
-    /// The same, if the primary confirmed it, which never lags.
+    /// When the primary, which never lags, last confirmed that.
     pub(super) primary_confirmed_at: Option<Instant>,
 }
 
-/// Which of some seats are refused by the states in memory, and how well they are confirmed.
+/// The seats of a request that the states in memory refuse, and when these states were confirmed.
 #[derive(Debug, Default)]
 pub(super) struct RefusedSeats {
     pub(super) seats: Vec<(SeatNumber, ConflictReason)>,
     /// The version of the states.
     pub(super) version: i64,
-    /// When the primary last confirmed that they were the newest.
+    /// When the primary last confirmed that the states are the newest.
     pub(super) confirmed: Option<Instant>,
 }
 
@@ -57,11 +57,11 @@ pub(super) struct Read {
 /// The result of applying the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Applied {
-    /// The states are the newest.
+    /// The states are now the newest.
     Newest,
     /// The database that was read lags behind this process.
     Behind,
-    /// The journal does not lead to the version of the database: all seats must be read.
+    /// The entries of the journal do not lead from the states to the newest version. All seats must be read.
     Diverged,
 }
 
@@ -74,13 +74,13 @@ impl ScheduleCache {
         (states.version >= at_least).then(|| (Arc::clone(states), age))
     }
 
-    /// The states at `at_least` or newer, with their age, if they need no read.
+    /// The states at `at_least` or newer, with their age, if they are fresh.
     pub(super) fn fresh_states(&self, at_least: i64) -> Option<(Arc<SeatStates>, Duration)> {
         self.states(at_least.max(self.min_version))
             .filter(|(states, age)| self.is_fresh(states.version, *age))
     }
 
-    /// Whether the primary should confirm the states.
+    /// Whether the primary should confirm the states now.
     pub(super) fn needs_confirmation(&self) -> bool {
         let is_fresh = |current: &CachedStates| {
             let age = current.primary_confirmed_at.map(|at| at.elapsed());
@@ -94,16 +94,17 @@ impl ScheduleCache {
         age < FRESH && !has_newer
     }
 
-    /// Whether the databases have just failed to answer: readers would only wait for the next failure.
+    /// Whether a read failed recently, so that another one would probably fail, too.
     pub(super) fn is_backing_off(&self) -> bool {
         self.failed_at.is_some_and(|at| at.elapsed() < RETRY_PAUSE)
     }
 
-    /// Replaces the states unless they are newer than these. A replica that lags behind `min_version` replaces
-    /// nothing: versions never go back. Returns whether they were replaced.
+    /// Replaces the states unless they are newer than `snapshot`. A snapshot below `min_version` from a replica
+    /// replaces nothing, because versions never decrease. Returns whether the states were replaced.
     pub(super) fn replace(&mut self, snapshot: SeatSnapshot, read: Read) -> bool {
         let version = snapshot.states.version;
-        let replaced = self.states.as_ref().is_none_or(|it| it.snapshot.states.version <= version)
+        let is_not_newer = |cached: &CachedStates| cached.snapshot.states.version <= version;
+        let replaced = self.states.as_ref().is_none_or(is_not_newer)
             && (version >= self.min_version || read.is_primary);
         if replaced {
             self.states = Some(CachedStates::new(snapshot, read));
@@ -111,7 +112,7 @@ impl ScheduleCache {
         replaced
     }
 
-    /// The newest states, if it is time to share them with other processes.
+    /// The newest states, if they are due to be shared with other processes. Notes that they are shared.
     pub(super) fn take_due_share(&mut self) -> Option<(InHistory<i64>, WireSeats)> {
         let snapshot = &self.states.as_ref()?.snapshot;
         let version = snapshot.states.version;
@@ -132,7 +133,7 @@ impl CachedStates {
         Self { snapshot, confirmed_at, primary_confirmed_at }
     }
 
-    /// Applies the journal of this read, which must lead to `min_version` at least.
+    /// Applies the journal of this read. The result must have at least `min_version`.
     pub(super) fn apply_journal(
         &mut self,
         journal: &Journal,
@@ -149,7 +150,7 @@ impl CachedStates {
         }
         let version = self.snapshot.states.version;
         if journal.head > version {
-            // A limit of the read, or entries that are missing.
+            // The read was limited, or entries are missing.
             return Applied::Diverged;
         }
         if journal.head < version || version < min_version {

@@ -1,5 +1,5 @@
-//! Reading a schedule's newest states: from a map that another process shares, from the journal, or from all seats,
-//! in this order; on a replica, and on the primary if the replica is behind.
+//! Reads the newest states of a schedule: from a map that another process shares, from the journal, or from all seats,
+//! in this order. Reads a replica first, and the primary if the replica is behind.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,8 +15,12 @@ use super::loaded::LoadedSchedule;
 use super::states::SeatSnapshot;
 
 impl LoadedSchedule {
-    /// Reads the newest states, from the primary if a replica has less than `wanted`.
-    pub(super) async fn catch_up(&self, sources: &Sources, wanted: i64) -> Result<(), StoreError> {
+    /// Reads the newest states. Reads them from the primary if a replica does not have the version `required`.
+    pub(super) async fn catch_up(
+        &self,
+        sources: &Sources,
+        required: i64,
+    ) -> Result<(), StoreError> {
         let store = &sources.store;
         let before = self.cached_states(0).map(|(states, _)| states.version);
         let mut epoch = None;
@@ -26,8 +30,8 @@ impl LoadedSchedule {
             epoch = Some(found.epoch);
             if let Some((at, seats)) = found.map {
                 let snapshot = SeatSnapshot::new(at, &seats);
-                let wanted = wanted.max(found.announced);
-                let used = self.start_from_shared(store, snapshot, wanted).await?;
+                let required = required.max(found.announced);
+                let used = self.start_from_shared(store, snapshot, required).await?;
                 shared.count_use(used);
                 if used {
                     return Ok(());
@@ -35,12 +39,12 @@ impl LoadedSchedule {
             }
         }
         let is_newest = self.read_newest(store, ReadFrom::Anywhere).await?;
-        if !is_newest || self.cached_states(wanted).is_none() {
+        if !is_newest || self.cached_states(required).is_none() {
             self.read_newest(store, ReadFrom::Primary).await?;
         }
         if let (Some(before), Some((states, _))) = (before, self.cached_states(0))
             && states.version > before
-            // A jump to a new history is no distance.
+            // A new history begins with a large step of the version, which is not a number of entries.
             && let behind = states.version - before
             && behind < HISTORY_JUMP
         {
@@ -55,13 +59,13 @@ impl LoadedSchedule {
         Ok(())
     }
 
-    /// Uses a shared map if the journal leads from it to `wanted` or newer. If not, changes nothing and returns
-    /// false.
+    /// Uses a shared map if the journal leads from it to the version `required` or newer. Otherwise changes nothing and
+    /// returns false.
     async fn start_from_shared(
         &self,
         store: &Arc<Store>,
         snapshot: SeatSnapshot,
-        wanted: i64,
+        required: i64,
     ) -> Result<bool, StoreError> {
         let read = Read { started_at: Instant::now(), is_primary: !store.has_replica() };
         let version = snapshot.states.version;
@@ -74,19 +78,19 @@ impl LoadedSchedule {
         };
         let mut states = CachedStates::new(snapshot, Read { is_primary: false, ..read });
         let mut cache = self.cache.write();
-        let applied = states.apply_journal(&journal, cache.min_version.max(wanted), read);
+        let applied = states.apply_journal(&journal, cache.min_version.max(required), read);
         if applied != Applied::Newest {
             return Ok(false);
         }
         let version = states.snapshot.states.version;
-        if cache.states.as_ref().is_none_or(|it| it.snapshot.states.version <= version) {
+        if cache.states.as_ref().is_none_or(|cached| cached.snapshot.states.version <= version) {
             cache.states = Some(states);
         }
         Ok(true)
     }
 
-    /// Reads the journal after the states in memory, or all seats if the journal does not lead to the newest. False
-    /// if the database is behind, so that the states are not the newest.
+    /// Reads the journal after the states in memory, or all seats if the journal does not lead to the newest version.
+    /// Returns false if the database lags, so that the states may not be the newest.
     pub(super) async fn read_newest(
         &self,
         store: &Arc<Store>,
@@ -112,7 +116,7 @@ impl LoadedSchedule {
         }
         let Some(snapshot) = store.seats(id, from).await? else { return Ok(false) };
         if !is_primary {
-            // The statement for all seats does not return the replica's lag; the one for the journal does.
+            // The journal is read for the lag of the replica, which the statement for all seats does not return.
             let journal = store.journal_after(id, snapshot.at.at, from).await?;
             let is_same = |journal: &Journal| journal.history == snapshot.at.history;
             if journal.is_none_or(|journal| !is_same(&journal) || is_behind(store, &journal)) {

@@ -1,13 +1,13 @@
-//! Which seats changed lately, so that a returning listener gets only the changes that it has missed.
+//! The seats that have changed recently, so that a returning listener gets only the changes that it has missed.
 
 use std::collections::VecDeque;
 
 use crate::domain::ids::SeatNumber;
 
-/// The most seats in all deltas together; the oldest deltas are dropped beyond it.
+/// The most seats in all deltas together. Above it, the oldest deltas are removed.
 const SEATS_MAX: usize = 20_000;
 
-/// The most deltas, however small.
+/// The most deltas.
 const DELTAS_MAX: usize = 1_024;
 
 /// The latest deltas of a schedule's states, without gaps between them.
@@ -17,15 +17,15 @@ pub(super) struct ChangeLog {
     seats: usize,
 }
 
-/// From one version to a later one.
+/// The changes from one version to a later one.
 #[derive(Debug)]
 struct Delta {
     from: i64,
     to: i64,
-    /// The seats whose states differ between the two; for a delta from the journal, all seats that changed.
+    /// The seats whose states differ between the two versions; in a delta from the journal, all seats that changed.
     changed: Vec<SeatNumber>,
-    /// Whether seats that changed and changed back are included. Without those, the delta does not serve versions
-    /// within it.
+    /// Whether `changed` includes seats that changed and changed back. If not, the delta cannot be used for versions
+    /// between `from` and `to`.
     complete: bool,
 }
 
@@ -42,8 +42,8 @@ impl ChangeLog {
         }
     }
 
-    /// Prepends a delta with the seats that changed after `from`. It may overlap the others; without others it ends
-    /// at `newest`.
+    /// Prepends a delta with the seats that changed after `from`. It may overlap with the other deltas. If there are no
+    /// others, the delta ends at `newest`.
     pub(super) fn prepend(&mut self, from: i64, newest: i64, changed: Vec<SeatNumber>) {
         let to = self.deltas.front().map_or(newest, |first| first.from);
         if from < to && self.seats + changed.len() <= SEATS_MAX {
@@ -52,8 +52,8 @@ impl ChangeLog {
         }
     }
 
-    /// The seats whose states may have changed after `version`, ascending; `None` if the deltas do not reach back to
-    /// it, or do not have all its seats.
+    /// The seats whose states may have changed after `version`, in ascending order. `None` if the deltas begin after
+    /// `version`, or do not include all seats that changed after it.
     pub(super) fn since(&self, version: i64) -> Option<Vec<SeatNumber>> {
         if self.deltas.front()?.from > version {
             return None;
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(log.since(5), Some(seats([2, 8])));
         assert_eq!(log.since(2), None);
         log.prepend(4, 7, seats([1]));
-        assert_eq!(log.since(2), None, "it did not reach further back");
+        assert_eq!(log.since(2), None, "the deltas still begin at 3");
         let mut empty = ChangeLog::default();
         empty.prepend(3, 7, seats([8]));
         empty.push(7, 8, seats([9]));

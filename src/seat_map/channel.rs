@@ -1,4 +1,4 @@
-//! The live stream of one schedule: its newest states, and an update for all listeners when they change.
+//! The live stream of one schedule. When the states change, it sends an update to all listeners.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -16,13 +16,13 @@ use super::times::{
     STREAM_INTERVAL_PER_LISTENER,
 };
 
-/// The most updates that a listener may be behind; a slower one is disconnected.
+/// The most updates that a listener may be behind. A slower listener is disconnected.
 const BEHIND_MAX: usize = 32;
 
-/// Up to this number, changes are sent one by one however small the map is.
+/// Up to this number of changes, an opening contains single changes even if a snapshot of the map would be smaller.
 const CHANGES_MIN: usize = 64;
 
-/// A change takes about as many bytes as this many seats of a snapshot.
+/// The number of seats of a snapshot that take about as many bytes as one change.
 const SEATS_PER_CHANGE: usize = 27;
 
 /// An event of a stream.
@@ -30,9 +30,9 @@ const SEATS_PER_CHANGE: usize = 27;
 pub enum StreamEvent {
     /// The states of all seats.
     Snapshot(Arc<SeatStates>),
-    /// These seats may have changed; their states now, and the counts.
+    /// Seats that may have changed, and the newest states.
     Changes(Vec<SeatNumber>, Arc<SeatStates>),
-    /// Nothing has changed; keeps the connection open.
+    /// No change. It keeps the connection open.
     KeepAlive,
     /// The stream ends because the service stops.
     Closing,
@@ -57,7 +57,7 @@ impl Update {
     }
 }
 
-/// The last version that a returning listener has seen.
+/// The last version that a returning listener has received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastSeen {
     /// The history of the database, if the listener names it.
@@ -66,7 +66,7 @@ pub struct LastSeen {
     pub version: i64,
 }
 
-/// What a new listener gets: an opening, and all updates after it.
+/// A new listener: its opening, and all updates after the opening.
 #[derive(Debug)]
 pub struct Listener {
     /// A snapshot, or the changes that the listener has missed.
@@ -87,7 +87,7 @@ pub(super) struct Channel {
 #[derive(Debug)]
 struct State {
     newest: Arc<SeatStates>,
-    /// The opening with all of `newest`, once a listener needed it.
+    /// The opening with the states of all seats at `newest`, if a listener has needed it.
     snapshot: Option<Arc<Update>>,
     log: ChangeLog,
     changed_at: Instant,
@@ -120,7 +120,7 @@ impl Channel {
         self.state.lock().changed_at.elapsed() >= interval.min(STREAM_INTERVAL_MAX)
     }
 
-    /// Sends the listeners what differs in these states, if they are newer. Returns whether it did.
+    /// Sends the changes to the listeners if these states are newer than those sent before. Returns whether it did.
     pub(super) fn advance(&self, states: &Arc<SeatStates>) -> bool {
         let mut state = self.state.lock();
         if states.version <= state.newest.version {
@@ -154,11 +154,11 @@ impl Channel {
     }
 
     fn send(&self, event: StreamEvent) {
-        // An error means that there is no listener.
+        // Sending fails if there is no listener.
         drop(self.updates.send(Update::new(event)));
     }
 
-    /// Whether the stream has had no listener for long.
+    /// Whether the stream has had no listener for [`STREAM_IDLE_MAX`].
     pub(super) fn is_idle(&self) -> bool {
         let mut state = self.state.lock();
         if self.updates.receiver_count() > 0 {
@@ -167,13 +167,14 @@ impl Channel {
         state.listened_at.elapsed() > STREAM_IDLE_MAX
     }
 
-    /// A listener that begins with all states.
+    /// Adds a listener that begins with the states of all seats.
     pub(super) fn listen(&self) -> Listener {
         self.open(self.state.lock(), None)
     }
 
-    /// A listener that begins with the changes after the version it has seen, or with all states if that is less, or
-    /// if it has seen another history. An error if the changes after its version are not remembered.
+    /// Adds a listener that begins with the changes after its last version. It begins with the states of all seats if
+    /// these are smaller, or if its last version belongs to another history. Fails if the changes after its last
+    /// version are not in the change log.
     pub(super) fn resume(&self, last: LastSeen) -> Result<Listener, Missed> {
         let state = self.state.lock();
         let newest = state.newest.at();
@@ -185,8 +186,8 @@ impl Channel {
         Ok(self.open(state, changed))
     }
 
-    /// A listener that begins after `version`. The journal has the seats that changed from there to `until`, which was
-    /// the newest version here.
+    /// Adds a listener that begins with the changes after `version`. `journal` contains the seats that changed from
+    /// there to `until`, which was the newest version of this stream.
     pub(super) fn resume_with(
         &self,
         version: i64,
@@ -207,7 +208,7 @@ impl Channel {
         self.open(state, changed)
     }
 
-    /// A listener that begins with these seats, or with all if there are none or too many.
+    /// Adds a listener that begins with these seats, or with all seats if `seats` is `None` or too long.
     fn open(&self, mut state: MutexGuard<'_, State>, seats: Option<Vec<SeatNumber>>) -> Listener {
         let newest = Arc::clone(&state.newest);
         let changes_max = (newest.codes.len() / SEATS_PER_CHANGE).max(CHANGES_MIN);
@@ -223,7 +224,7 @@ impl Channel {
 }
 
 impl State {
-    /// The seats that may have changed since a version, the newest included; `None` if they are not remembered.
+    /// The seats that may have changed after a version. `None` if the change log does not include all of them.
     fn changes_since(&self, version: i64) -> Option<Vec<SeatNumber>> {
         match version == self.newest.version {
             true => Some(Vec::new()),
@@ -232,7 +233,7 @@ impl State {
     }
 }
 
-/// The changes after the listener's version are not remembered; the stream is at this version.
+/// The changes after the listener's version are not in the change log. `newest` is the version of the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Missed {
     pub(super) newest: InHistory<i64>,
@@ -240,7 +241,7 @@ pub(super) struct Missed {
 
 /// The seats whose states differ.
 fn difference(one: &SeatStates, other: &SeatStates) -> Vec<SeatNumber> {
-    // Whole blocks first: most of a map does not change.
+    // Whole blocks are compared first, because most of a map does not change.
     const BLOCK: usize = 256;
     let mut changed = Vec::new();
     let blocks = one.codes.chunks(BLOCK).zip(other.codes.chunks(BLOCK));

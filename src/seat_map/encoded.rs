@@ -1,8 +1,8 @@
-//! Answers made of states: encoded on demand, compressed, and shared by all readers.
+//! The encoded answers of a schedule: encoded on demand, compressed, and shared by all readers.
 //!
-//! All answers of a schedule are made of the same *published* states, which change at most every
-//! [`PUBLISH_INTERVAL`] unless the map is small or a reader needs a newer version. So no reader sees an older version
-//! after a newer one, whatever representations it reads.
+//! All answers of a schedule are encoded from the same *published* states. These change at most every
+//! [`PUBLISH_INTERVAL`], unless the map is small or a reader needs a newer version. So no reader gets an older version
+//! after a newer one, even if it reads different representations.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -18,22 +18,22 @@ use crate::domain::ids::InHistory;
 use super::states::SeatStates;
 use super::times::PUBLISH_INTERVAL;
 
-/// A map of up to this many seats costs so little that every version is published.
+/// Every version of a map of up to this many seats is published, because such a map is encoded quickly.
 const CHEAP_SEATS: usize = 5_000;
 
-/// What an answer contains.
+/// The content of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Representation {
     /// Every seat with its names, price and status.
     Seats,
-    /// Two bits a seat, and counts.
+    /// Two bits per seat, and counts.
     Availability,
 }
 
 /// A content coding (RFC 9110 §8.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ContentEncoding {
-    /// As it is.
+    /// No compression.
     Identity,
     /// gzip (RFC 1952).
     Gzip,
@@ -44,7 +44,7 @@ pub enum ContentEncoding {
 }
 
 impl ContentEncoding {
-    /// Its name in `Content-Encoding`.
+    /// The name of the coding in `Content-Encoding`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -55,7 +55,8 @@ impl ContentEncoding {
         }
     }
 
-    /// Compresses; an error is one of memory. Levels are those at which a map of 50,000 seats takes tens of milliseconds.
+    /// Compresses a body. The levels are chosen so that a map of 50,000 seats takes tens of milliseconds. Fails only
+    /// for lack of memory.
     pub fn compress(self, body: Vec<u8>) -> std::io::Result<Vec<u8>> {
         match self {
             Self::Identity => Ok(body),
@@ -80,7 +81,7 @@ fn brotli(body: &[u8]) -> std::io::Result<Vec<u8>> {
     Ok(encoder.into_inner())
 }
 
-/// An encoded answer, which can be sent any number of times.
+/// An encoded answer, which is shared by all requests for it.
 #[derive(Debug)]
 pub struct Encoded {
     /// The version of its states, in its history.
@@ -92,13 +93,13 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// Whether it is made of these states, or of newer ones of the same history.
-    fn reaches(&self, states: &SeatStates) -> bool {
+    /// Whether the answer was encoded from these states, or from newer ones of the same history.
+    fn is_at_least(&self, states: &SeatStates) -> bool {
         self.at.history == states.history && self.at.at >= states.version
     }
 }
 
-/// Held by the reader that encodes.
+/// An answer, behind a mutex that is locked by the reader that encodes the answer.
 type Slot = Arc<tokio::sync::Mutex<Option<Arc<Encoded>>>>;
 
 /// The answers of one schedule.
@@ -115,7 +116,8 @@ struct Published {
 }
 
 impl EncodedMaps {
-    /// The states that readers get, given the newest; at `at_least` or newer if those are.
+    /// Given the newest states, returns the published states, which readers get. They are at `at_least` or newer if the
+    /// newest states are.
     pub(super) fn publish(&self, newest: &Arc<SeatStates>, at_least: i64) -> Arc<SeatStates> {
         let mut published = self.published.lock();
         let due = published.as_ref().is_none_or(|last| {
@@ -132,7 +134,7 @@ impl EncodedMaps {
         Arc::clone(published.as_ref().map_or(newest, |last| &last.states))
     }
 
-    /// The answer of these states or newer ones, if it is encoded.
+    /// The answer for these states or newer ones, if it has been encoded.
     pub(super) fn cached(
         &self,
         representation: Representation,
@@ -141,15 +143,15 @@ impl EncodedMaps {
     ) -> Option<Arc<Encoded>> {
         let slot = self.slot(representation, encoding);
         let slot = slot.try_lock().ok()?;
-        slot.as_ref().filter(|encoded| encoded.reaches(states)).map(Arc::clone)
+        slot.as_ref().filter(|encoded| encoded.is_at_least(states)).map(Arc::clone)
     }
 
     fn slot(&self, representation: Representation, encoding: ContentEncoding) -> Slot {
         Arc::clone(self.encoded.lock().entry((representation, encoding)).or_default())
     }
 
-    /// The answer of these states: the cached one, or a new one that `write` writes off the request's thread while
-    /// other readers of the same answer wait.
+    /// The answer for these states: the cached answer, or a new one, which `write` writes on another thread while other
+    /// readers of the same answer wait.
     pub(super) async fn encode(
         &self,
         representation: Representation,
@@ -159,17 +161,17 @@ impl EncodedMaps {
     ) -> Result<Arc<Encoded>, StoreError> {
         let slot = self.slot(representation, encoding);
         let mut slot = slot.lock().await;
-        if let Some(known) = &*slot
-            && known.reaches(states)
+        if let Some(cached) = &*slot
+            && cached.is_at_least(states)
         {
-            return Ok(Arc::clone(known));
+            return Ok(Arc::clone(cached));
         }
         let body = tokio::task::spawn_blocking(move || encoding.compress(write())).await;
         let body = body.map_err(std::io::Error::other).flatten();
         let body = body.map_err(|error| StoreError::Corrupt(format!("a map's answer: {error}")))?;
         let tag =
             format!("\"{}-{:?}-{}\"", states.at(), representation, encoding.name()).to_lowercase();
-        // A copy of the exact size: a buffer that grew while it was written may be twice as large.
+        // Copies the body to a buffer of the exact size: the capacity of the original may be twice as large.
         let body = Bytes::copy_from_slice(&body);
         let encoded = Arc::new(Encoded { at: states.at(), tag, body });
         *slot = Some(Arc::clone(&encoded));
@@ -194,7 +196,7 @@ mod tests {
         assert_eq!(answers.publish(&large(1), 0).version, 1);
         assert_eq!(answers.publish(&large(2), 0).version, 1);
         assert_eq!(answers.publish(&large(3), 2).version, 3, "a reader needs it");
-        assert_eq!(answers.publish(&large(2), 0).version, 3, "never back");
+        assert_eq!(answers.publish(&large(2), 0).version, 3, "a version never decreases");
     }
 
     #[test]
@@ -223,23 +225,23 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_encoded_once_for_all_readers() {
         let answers = Arc::new(EncodedMaps::default());
-        let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let writes = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let states = states(7, 4);
-        let asks = (0..20).map(|_| {
-            let (answers, made, states) = (answers.clone(), made.clone(), states.clone());
+        let readers = (0..20).map(|_| {
+            let (answers, writes, states) = (answers.clone(), writes.clone(), states.clone());
             async move {
-                let make = move || {
-                    made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let write = move || {
+                    writes.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                     b"map".to_vec()
                 };
-                let made = answers
-                    .encode(Representation::Seats, ContentEncoding::Gzip, &states, make)
+                let encoded = answers
+                    .encode(Representation::Seats, ContentEncoding::Gzip, &states, write)
                     .await;
-                made.unwrap().tag.clone()
+                encoded.unwrap().tag.clone()
             }
         });
-        let tags = futures_util::future::join_all(asks).await;
-        assert_eq!(made.load(std::sync::atomic::Ordering::SeqCst), 1);
+        let tags = futures_util::future::join_all(readers).await;
+        assert_eq!(writes.load(std::sync::atomic::Ordering::SeqCst), 1);
         assert!(tags.iter().all(|tag| tag == "\"5ea71ock.7-seats-gzip\""), "{tags:?}");
     }
 
@@ -249,12 +251,12 @@ mod tests {
         let one = states(7, 4);
         let at = InHistory { history: "00000000".parse().unwrap(), at: 7 };
         let other = Arc::new(SeatStates::new(at, vec![2; 4]));
-        let make = |body: &'static [u8]| move || body.to_vec();
-        let (form, coding) = (Representation::Seats, ContentEncoding::Identity);
-        let first = answers.encode(form, coding, &one, make(b"one")).await.unwrap();
-        assert!(answers.cached(form, coding, &one).is_some());
-        assert!(answers.cached(form, coding, &other).is_none());
-        let second = answers.encode(form, coding, &other, make(b"other")).await.unwrap();
+        let write = |body: &'static [u8]| move || body.to_vec();
+        let (seats, coding) = (Representation::Seats, ContentEncoding::Identity);
+        let first = answers.encode(seats, coding, &one, write(b"one")).await.unwrap();
+        assert!(answers.cached(seats, coding, &one).is_some());
+        assert!(answers.cached(seats, coding, &other).is_none());
+        let second = answers.encode(seats, coding, &other, write(b"other")).await.unwrap();
         assert_eq!((&first.body[..], &second.body[..]), (&b"one"[..], &b"other"[..]));
         assert_eq!(second.tag, "\"00000000.7-seats-identity\"");
     }

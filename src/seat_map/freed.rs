@@ -1,11 +1,11 @@
-//! The newest version at which seats of a schedule were freed, shared by the processes of one Redis.
+//! The newest version at which seats of a schedule were freed, shared by the processes through Redis.
 //!
-//! A process that cancels a booking, releases a hold or lifts a block records the version before its answer leaves. A
-//! process that is about to refuse seats from memory reads that version after the request has come: a map at that
-//! version has every seat that was freed before. Announcements are not enough for this, since a message that Redis
-//! has sent may not have been received.
+//! A process that cancels a booking, releases a hold or removes a block records the version before it sends its answer.
+//! A process that would refuse seats from memory reads that version after the request has arrived: a map at that
+//! version shows every seat that was freed before. Announcements are not sufficient for this, because a message that
+//! Redis has sent may not have been received yet.
 //!
-//! One read is under way at a time, and serves all requests that came before it was sent.
+//! One read at a time is sent to Redis. It serves all requests that arrived before it was sent.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::redis::{Cmd, Script, Value};
 use super::link::{Link, get, number};
 use super::times::FREED_TTL;
 
-/// Requests that share one read.
+/// The most requests that share one read, and the most that wait for one.
 const READS: BatcherLimits = BatcherLimits { batch_max: 4_096, pending_max: 16_384 };
 
 /// A request for the version of a schedule.
@@ -34,7 +34,7 @@ pub(super) struct Freed {
 }
 
 impl Freed {
-    /// Must be called inside a tokio runtime.
+    /// Starts the task that reads versions. Must be called inside a tokio runtime.
     pub(super) fn new(link: Link) -> Self {
         let script = Script::new(include_str!("scripts/freed.lua"));
         Self { script, reads: Batcher::start(READS, move |reads| read(link.clone(), reads)) }
@@ -47,7 +47,8 @@ impl Freed {
         call
     }
 
-    /// The newest version at this moment or later; 0 if no seats were freed lately, `None` without an answer.
+    /// The newest version, read after this call; 0 if no seats were freed within the last minute ([`FREED_TTL`]),
+    /// `None` without an answer.
     pub(super) async fn newest(&self, schedule: ScheduleId) -> Option<i64> {
         let (reply, answer) = oneshot::channel();
         self.reads.push(FreedRead { schedule, reply }).ok()?;

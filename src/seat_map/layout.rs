@@ -1,5 +1,5 @@
-//! A schedule's layout, packed: what a plan of 50,000 seats needs to translate between labels and numbers
-//! and to write its map, in about 2 MB.
+//! The packed layout of a schedule, which translates between labels and numbers of seats and is needed to write a map.
+//! For a plan of 50,000 seats it takes about 2 MB.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -9,10 +9,10 @@ use hashbrown::HashTable;
 use crate::domain::ids::SeatNumber;
 use crate::domain::plan::SeatPlan;
 
-/// All texts in one string, one small record per seat, and a table of seats by the hash of their labels.
+/// The layout: all texts in one string, one small record per seat, and a table of seats by the hash of their labels.
 #[derive(Debug)]
 pub struct Layout {
-    /// Label and number of every seat, one after the other.
+    /// The label and the number of each seat, without separators.
     texts: String,
     seats: Vec<PackedSeat>,
     rows: Vec<(u32, String)>,
@@ -42,11 +42,11 @@ pub struct LayoutSeat<'a> {
     pub row: &'a str,
     /// The seat's number in its row.
     pub number: &'a str,
-    /// Minor units.
+    /// The price in minor units.
     pub price: i64,
 }
 
-/// An index into a list that no plan makes longer than the type holds.
+/// Converts an index. The bounds of a plan ensure that it fits.
 fn index(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
@@ -135,7 +135,7 @@ impl Layout {
             .filter_map(|index| Some((SeatNumber(index), self.seat(SeatNumber(index))?)))
     }
 
-    /// Bytes in memory, for the bound of the cache.
+    /// The approximate number of bytes in memory, for the bound of the cache.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.texts.capacity()

@@ -1,4 +1,4 @@
-//! Calls to the Redis that processes share, while its breaker is closed.
+//! Sends commands to the Redis that the processes share, while its breaker is closed.
 
 use tokio::sync::watch;
 
@@ -9,13 +9,13 @@ use crate::redis::{Cmd, Redis, Script, Value, cmd};
 #[derive(Clone)]
 pub(super) struct Link {
     pub(super) redis: Redis,
-    /// Nothing is sent unless it is closed.
+    /// Commands are sent only while the breaker is closed.
     pub(super) breaker: watch::Receiver<BreakerState>,
 }
 
 impl Link {
-    /// The answer to each command; `None` for a command that failed, and for all while Redis is bypassed or
-    /// unavailable.
+    /// Sends commands, and returns the answer to each. The answer is `None` if the command failed; all answers are
+    /// `None` while Redis is bypassed or unavailable.
     pub(super) async fn send_each(
         &self,
         commands: &[Cmd],
@@ -35,7 +35,7 @@ impl Link {
         }
     }
 
-    /// The answers to all commands; `None` if one of them failed.
+    /// Sends commands, and returns the answers to all of them; `None` if one of them failed.
     pub(super) async fn send(&self, commands: &[Cmd], scripts: &[&Script]) -> Option<Vec<Value>> {
         self.send_each(commands, scripts).await.into_iter().collect()
     }

@@ -1,8 +1,9 @@
-//! One schedule in memory: its layout, the newest known states, and the answers made of them.
+//! One schedule in memory: its layout, its newest known states, and the answers that were encoded from them.
 //!
-//! Local commits change the states before their answers leave; the journal has the commits of other processes. States
-//! confirmed within [`FRESH`](super::times::FRESH) need no read, unless another process has announced a commit. Then
-//! one reader reads for all, and until [`STALE`] the others get the states in memory.
+//! Commits of this process change the states before their answers are sent. Commits of other processes are read from
+//! the journal. States that were confirmed within [`FRESH`](super::times::FRESH) are answered without a read, unless
+//! another process has announced a commit. When a read is necessary, one reader reads for all; the other readers get
+//! the states in memory if these are younger than [`STALE`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,17 +48,17 @@ pub struct LoadedSchedule {
     pub schedule: Schedule,
     /// Its layout.
     pub layout: Layout,
-    /// The answers made of its states.
+    /// The answers that were encoded from the states.
     pub(super) answers: EncodedMaps,
     pub(super) cache: RwLock<ScheduleCache>,
-    /// Held by the reader that reads a database for all.
+    /// Locked by the reader that reads a database for all.
     refreshing: Mutex<RefreshState>,
 }
 
-/// What the last refresh has found besides states.
+/// What a refresh must remember apart from the states.
 #[derive(Debug, Default)]
 struct RefreshState {
-    /// A version that even the primary did not have, and when.
+    /// A version that even the primary did not have, and when that was found.
     missing_version: Option<(i64, Instant)>,
 }
 
@@ -72,13 +73,13 @@ impl LoadedSchedule {
         }
     }
 
-    /// Bytes in memory, for the bound of the cache.
+    /// The approximate number of bytes in memory, for the bound of the cache.
     pub(super) fn weight(&self) -> usize {
-        // States and the ends of holds are small; the answers in all forms and encodings take about this per seat.
+        // The answers in all representations and encodings take about 120 bytes per seat. The states are small.
         self.layout.weight() + self.layout.len() * 120
     }
 
-    /// Applies an entry if it is the next one. After a gap, the next refresh reads the journal.
+    /// Applies an entry of the journal if it is the next one. After a gap, the next refresh reads the journal.
     pub(super) fn apply(&self, entry: &JournalEntry) {
         let mut cache = self.cache.write();
         cache.min_version = cache.min_version.max(entry.version);
@@ -101,7 +102,7 @@ impl LoadedSchedule {
         }
     }
 
-    /// The states at `at_least` or newer with their age, if they need no read.
+    /// The states at `at_least` or newer with their age, if they are fresh.
     pub(super) fn fresh_states(&self, at_least: i64) -> Option<(Arc<SeatStates>, Duration)> {
         self.cache.read().fresh_states(at_least)
     }
@@ -111,7 +112,7 @@ impl LoadedSchedule {
         self.cache.read().states(at_least)
     }
 
-    /// How long ago the states in memory were known to be the newest.
+    /// The time since the states in memory were last confirmed to be the newest; zero if there are none.
     pub(super) fn age(&self) -> Duration {
         self.cached_states(0).map_or(Duration::ZERO, |(_, age)| age)
     }
@@ -121,7 +122,7 @@ impl LoadedSchedule {
         self.cache.read().states.as_ref()?.snapshot.held_until(seat)
     }
 
-    /// Which of the seats the states in memory refuse; `None` if there are none.
+    /// The seats that the states in memory refuse; `None` if there are no states in memory.
     pub(super) fn refused_seats(
         &self,
         store: &Store,
@@ -136,14 +137,16 @@ impl LoadedSchedule {
         })
     }
 
-    /// The newest states, if it is time to share them with other processes.
+    /// The newest states, if they are due to be shared with other processes.
     pub(super) fn take_due_share(&self) -> Option<(InHistory<i64>, WireSeats)> {
         self.cache.write().take_due_share()
     }
 
-    /// The states at `at_least` or newer, and younger than [`STALE`] unless no database answers. Even then they are
-    /// never older than states answered before, but they may lack commits of this process of which only the version
-    /// was answered: commits of other processes lie between, and only a database has those.
+    /// The states at `at_least` or newer, and younger than [`STALE`] unless no database answers.
+    ///
+    /// Even then the states are never older than those answered before. But they may lack commits of this process of
+    /// which only the version was answered. Such a commit follows commits of other processes, which only a database
+    /// has.
     pub(super) async fn states(
         &self,
         sources: &Sources,
@@ -152,9 +155,9 @@ impl LoadedSchedule {
         if let Some((states, _)) = self.fresh_states(at_least) {
             return Ok(FreshStates::new(states));
         }
-        let wanted = at_least.max(self.cache.read().min_version);
-        if let Some((states, _)) = self.cached_states(wanted).filter(|(_, age)| *age < STALE) {
-            // Either another reader is reading for all, or this one does.
+        let required = at_least.max(self.cache.read().min_version);
+        if let Some((states, _)) = self.cached_states(required).filter(|(_, age)| *age < STALE) {
+            // If no other reader is reading for all, this one does.
             return match self.refreshing.try_lock() {
                 Ok(refreshing) => self.refresh(sources, at_least, refreshing).await,
                 Err(_) => Ok(FreshStates::new(states)),
@@ -171,7 +174,7 @@ impl LoadedSchedule {
         }
     }
 
-    /// Reads the newest states. If no database answers, the states in memory are good enough.
+    /// Reads the newest states. If no database answers, returns the states in memory.
     async fn refresh(
         &self,
         sources: &Sources,
@@ -180,35 +183,36 @@ impl LoadedSchedule {
     ) -> Result<FreshStates, StoreError> {
         let missing = refreshing.missing_version.filter(|(_, at)| at.elapsed() < RETRY_PAUSE);
         let is_missing = missing.is_some_and(|(version, _)| at_least <= version);
-        let (wanted, has_states) = {
+        let (required, has_states) = {
             let mut cache = self.cache.write();
             cache.announced = 0;
             let min_version = cache.min_version;
-            let wanted = if is_missing { min_version } else { at_least.max(min_version) };
-            (wanted, cache.states(at_least).is_some())
+            let required = if is_missing { min_version } else { at_least.max(min_version) };
+            (required, cache.states(at_least).is_some())
         };
-        let reading = self.catch_up(sources, wanted);
+        let read = self.catch_up(sources, required);
         let result = if has_states {
             let timeout = |_| Err(StoreError::Unavailable("no answer in time".to_owned()));
-            tokio::time::timeout(READ_TIMEOUT, reading).await.unwrap_or_else(timeout)
+            tokio::time::timeout(READ_TIMEOUT, read).await.unwrap_or_else(timeout)
         } else {
-            reading.await
+            read.await
         };
         self.note_result(result.is_ok());
         if let Err(error) = result {
             return self.stale_states(at_least).map_err(|_| error);
         }
-        if let Some((states, _)) = self.cached_states(wanted) {
+        if let Some((states, _)) = self.cached_states(required) {
             return Ok(FreshStates::new(states));
         }
-        // Even the primary does not have the version: the newest states, and no second search for a while.
-        refreshing.missing_version = Some((wanted, Instant::now()));
+        // Even the primary does not have this version. It is not read again for a while, and the newest states are
+        // returned.
+        refreshing.missing_version = Some((required, Instant::now()));
         let no_seats = || StoreError::Corrupt("a schedule without seats".to_owned());
         let (states, _) = self.cached_states(0).ok_or_else(no_seats)?;
         Ok(FreshStates::new(states))
     }
 
-    /// The states in memory, however old, if they are at `at_least` or newer.
+    /// The states in memory of any age, if they are at `at_least` or newer.
     fn stale_states(&self, at_least: i64) -> Result<FreshStates, StoreError> {
         match self.cached_states(at_least) {
             Some((states, age)) => Ok(FreshStates { states, stale: Some(age) }),
@@ -216,30 +220,32 @@ impl LoadedSchedule {
         }
     }
 
-    /// Whether the primary should confirm the states, and no task is reading.
+    /// Whether the primary should confirm the states, and no task is reading them now.
     pub(super) fn needs_confirmation(&self) -> bool {
         self.cache.read().needs_confirmation() && self.refreshing.try_lock().is_ok()
     }
 
-    /// Confirms the states, or reads them, for later requests that they refuse.
+    /// Lets the primary confirm the states, or reads them, so that they can refuse later requests.
     pub(super) async fn confirm_for_later(&self, sources: &Sources) {
         let confirmed = match self.cached_states(0) {
             Some(_) => self.confirm(sources, Instant::now()).await,
             None => self.states(sources, 0).await.map(drop),
         };
         if let Err(error) = confirmed {
-            log::debug!("a map is not confirmed: {error}");
+            log::debug!("a map could not be confirmed: {error}");
         }
     }
 
-    /// Reads the newest states of the primary, unless it has confirmed them after `since`. One task reads for all.
+    /// Reads the newest states of the primary, unless the primary has confirmed them after `since`. One task reads for
+    /// all.
     pub(super) async fn confirm(
         &self,
         sources: &Sources,
         since: Instant,
     ) -> Result<(), StoreError> {
         let _refreshing = self.refreshing.lock().await;
-        let confirmed_at = self.cache.read().states.as_ref().and_then(|it| it.primary_confirmed_at);
+        let confirmed_at =
+            self.cache.read().states.as_ref().and_then(|cached| cached.primary_confirmed_at);
         if confirmed_at.is_some_and(|at| at >= since) {
             return Ok(());
         }

@@ -1,8 +1,8 @@
 //! Seat maps: the layout of a schedule, which never changes, and the states of its seats at a version.
 //!
-//! Both are kept in memory for the schedules in use; the least recently used are evicted first. A layout is read
-//! once. Local commits and the journal change the states ([`loaded`]); the answers made of them are encoded on
-//! demand and shared by their readers ([`encoded`]). Listeners receive the changes ([`streams`]).
+//! Both are cached in memory for the schedules in use; the least recently used schedules are evicted first. A layout is
+//! read once. Commits of this process and the journal change the states ([`loaded`]). Answers are encoded from the
+//! states on demand, and shared by all readers ([`encoded`]). Listeners receive the changes ([`streams`]).
 
 mod cached;
 mod catch_up;
@@ -46,25 +46,26 @@ use crate::redis::RedisFailure;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 
-/// Bytes of all schedules kept in memory together.
+/// The most bytes of all cached schedules together.
 const BYTES_MAX: u64 = 1 << 30;
 
 /// The weight of a schedule that is being loaded.
 const LOADING_BYTES: usize = 256;
 
-/// Schedules whose newest version is remembered, also after their map was evicted: versions never go back.
+/// The most schedules whose newest version is remembered. It is remembered even after the map of a schedule was
+/// evicted, because the versions that readers get must never decrease.
 const VERSIONS_MAX: u64 = 100_000;
 
-/// A schedule, or the place where one task loads it for all that need it.
+/// A schedule that is loaded, or that one task is loading for all that need it.
 type Entry = Arc<OnceCell<Arc<LoadedSchedule>>>;
 
-/// The newest version of each schedule of which something is known.
+/// The newest known version of each schedule.
 type Versions = Cache<ScheduleId, i64>;
 
-/// Where the states of maps come from.
+/// The sources of the states of maps.
 struct Sources {
     store: Arc<Store>,
-    /// What processes share, if there is a Redis.
+    /// The maps that processes share, if a Redis is configured.
     shared: Option<Arc<SharedMaps>>,
     metrics: Arc<Metrics>,
 }
@@ -77,11 +78,11 @@ pub struct SeatMaps {
     versions: Versions,
     /// The newest versions at which this process freed seats.
     freed: Versions,
-    /// Commits of this process that are not announced to the other processes yet.
+    /// The newest commits of this process that have not been announced to the other processes yet.
     unpublished: Mutex<HashMap<ScheduleId, i64>>,
 }
 
-/// An answer of a map.
+/// An encoded answer with its staleness.
 #[derive(Debug, Clone)]
 pub struct MapAnswer {
     /// The answer.
@@ -91,7 +92,7 @@ pub struct MapAnswer {
 }
 
 impl SeatMaps {
-    /// No map is loaded at first.
+    /// Creates the maps. No schedule is loaded at first.
     #[must_use]
     pub fn new(store: Arc<Store>, shared: Option<Arc<SharedMaps>>, metrics: Arc<Metrics>) -> Self {
         Self {
@@ -105,13 +106,13 @@ impl SeatMaps {
         }
     }
 
-    /// A schedule that is in memory.
+    /// A schedule, if it is in memory.
     #[must_use]
     pub fn loaded(&self, id: ScheduleId) -> Option<Arc<LoadedSchedule>> {
         self.schedules.get(&id)?.get().cloned()
     }
 
-    /// A schedule with its layout; `None` if there is none with this id. One task loads it for all that need it.
+    /// A schedule with its layout; `None` if no schedule has this id. One task loads it for all that need it.
     pub async fn schedule(
         &self,
         id: ScheduleId,
@@ -122,7 +123,7 @@ impl SeatMaps {
         }
         match entry.get_or_try_init(|| self.load(id)).await {
             Ok(found) => {
-                // Again, with its weight.
+                // Inserts the entry again, because its weight has changed.
                 self.schedules.insert(id, Arc::clone(&entry));
                 Ok(Some(Arc::clone(found)))
             }
@@ -134,7 +135,7 @@ impl SeatMaps {
         }
     }
 
-    /// Loads a schedule; `Err(None)` if there is none with this id.
+    /// Loads a schedule. `Err(None)` means that no schedule has this id.
     async fn load(&self, id: ScheduleId) -> Result<Arc<LoadedSchedule>, Option<StoreError>> {
         let schedule = self.sources.store.schedule(id).await?.ok_or(None)?;
         let version = &schedule.plan;
@@ -144,8 +145,8 @@ impl SeatMaps {
         Ok(Arc::new(LoadedSchedule::new(schedule, Layout::new(&plan.plan), min_version)))
     }
 
-    /// The answer that most readers get: encoded before, of states that are fresh. `None` if a database must be
-    /// read or the answer be encoded ([`SeatMaps::answer`]).
+    /// The answer that most readers get: it is already encoded, and its states are fresh. `None` if a database must be
+    /// read or the answer must be encoded; then call [`SeatMaps::answer`].
     #[must_use]
     pub fn cached_answer(
         &self,
@@ -153,15 +154,15 @@ impl SeatMaps {
         (representation, encoding): (Representation, ContentEncoding),
         at_least: i64,
     ) -> Option<MapAnswer> {
-        let seen = self.version(schedule.schedule.id).unwrap_or(0);
-        let (newest, age) = schedule.fresh_states(at_least.max(seen))?;
+        let min_version = self.version(schedule.schedule.id).unwrap_or(0);
+        let (newest, age) = schedule.fresh_states(at_least.max(min_version))?;
         let states = self.publish(schedule, &newest, at_least);
         let encoded = schedule.answers.cached(representation, encoding, &states)?;
         self.observe_age(age);
         Some(MapAnswer { encoded, stale: None })
     }
 
-    /// An answer of a schedule at `at_least` or newer; `write` writes it.
+    /// The answer for a schedule at `at_least` or newer; `write` writes its body.
     pub async fn answer(
         &self,
         schedule: &Arc<LoadedSchedule>,
@@ -189,8 +190,8 @@ impl SeatMaps {
         Ok(FreshStates { states, stale })
     }
 
-    /// Applies what this process has just committed, and the versions at which it freed seats. Call it before the
-    /// answers leave. If true, [`SeatMaps::announce_freed`] must be awaited before they do.
+    /// Applies the commits that this process has just made, and the versions at which it freed seats. Must be called
+    /// before the answers are sent. If it returns true, [`SeatMaps::announce_freed`] must also be awaited before that.
     #[must_use]
     pub fn apply_commits(&self, entries: &[JournalEntry], freed: &[(ScheduleId, i64)]) -> bool {
         for (schedule, version) in freed {
@@ -208,7 +209,8 @@ impl SeatMaps {
         self.sources.shared.is_some() && !freed.is_empty()
     }
 
-    /// Announces the commits of this process to the other processes, and shares maps with them for a cold start.
+    /// Announces the commits of this process to the other processes. Also shares maps, which other processes use when
+    /// they load a schedule.
     pub async fn publish_commits(&self) {
         let Some(shared) = &self.sources.shared else { return };
         let commits: Vec<_> = self.unpublished.lock().drain().collect();
@@ -242,7 +244,7 @@ impl SeatMaps {
         Ok(())
     }
 
-    /// The maps that processes share, if there is a Redis.
+    /// The maps that processes share, if a Redis is configured.
     #[must_use]
     pub fn shared(&self) -> Option<&Arc<SharedMaps>> {
         self.sources.shared.as_ref()
@@ -260,7 +262,7 @@ impl SeatMaps {
         self.loaded(id)?.held_until(seat)
     }
 
-    /// The states that readers get, given the newest; later readers get nothing older.
+    /// Given the newest states, returns the published states, which readers get. Later readers get no older ones.
     fn publish(
         &self,
         schedule: &LoadedSchedule,
@@ -289,12 +291,12 @@ fn lru_cache<V: Clone + Send + Sync + 'static>(
         .build()
 }
 
-/// Notes a version of a schedule, unless a newer one is noted.
+/// Raises the newest version of a schedule to `version`, unless it is newer already.
 fn raise(versions: &Versions, id: ScheduleId, version: i64) {
     if versions.get(&id).is_none_or(|newest| newest < version) {
-        versions
-            .entry(id)
-            .and_upsert_with(|noted| noted.map_or(version, |it| it.into_value().max(version)));
+        versions.entry(id).and_upsert_with(|current| {
+            current.map_or(version, |current| current.into_value().max(version))
+        });
     }
 }
 
@@ -327,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_noted_version_never_goes_back() {
+    fn the_newest_version_never_decreases() {
         let versions = lru_cache(VERSIONS_MAX, |_| 1);
         for (version, newest) in [(5, 5), (3, 5), (7, 7)] {
             raise(&versions, ScheduleId(1), version);

@@ -1,9 +1,10 @@
-//! Refusing seats from memory: a shortcut that must not contradict an answer that has left any process.
+//! Refuses seats by the map in memory, without the database. Such a refusal must not contradict an answer that any
+//! process has already sent.
 //!
-//! Seats become free in two ways. A hold ends at a time that the map has. Or a request frees them: a map that lacks
-//! this commit must not refuse them. So a map refuses by itself only if it is at the newest version at which seats of
-//! its schedule were freed, or if the primary has confirmed it since the request came. Everything else is left to
-//! the seat locks and the rows.
+//! Seats become free in two ways. Either a hold ends, at a time that the map contains; or a request frees the seats,
+//! and a map without this commit must not refuse them. So a map may refuse seats only if it has the newest version at
+//! which seats of its schedule were freed, or if the primary has confirmed the map since the request arrived. In all
+//! other cases the seat locks and the rows decide.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,43 +18,50 @@ use super::cached::RefusedSeats;
 use super::loaded::LoadedSchedule;
 use super::times::{CONFIRM_TIMEOUT, STALE};
 
-/// What is known about other processes that free seats.
+/// What this process knows about seats that other processes have freed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Others {
-    /// There are none: the database is a file of this process.
-    None,
-    /// The newest version at which they did, read after the request came.
-    Freed(i64),
-    /// Nothing.
+enum FreedByOthers {
+    /// No other process uses the database, which is a file of this process.
+    Never,
+    /// The newest version at which seats were freed, read after the request arrived.
+    At(i64),
+    /// Nothing is known.
     Unknown,
 }
 
-/// Whether a map may refuse a request that came at `came` and has seen the version `at_least`.
-fn may_refuse(refused: &RefusedSeats, came: Instant, at_least: i64, others: Others) -> bool {
+/// Whether a map may refuse a request. The request arrived at `arrived_at`, and its caller has seen the version
+/// `at_least`.
+fn may_refuse(
+    refused: &RefusedSeats,
+    arrived_at: Instant,
+    at_least: i64,
+    freed: FreedByOthers,
+) -> bool {
     let Some(confirmed) = refused.confirmed.filter(|_| refused.version >= at_least) else {
         return false;
     };
-    // A process that cannot reach Redis holds its answer back until maps of this age refuse nothing.
-    let recent = came.saturating_duration_since(confirmed) < STALE;
-    confirmed >= came
-        || recent
-            && match others {
-                Others::None => true,
-                Others::Freed(version) => refused.version >= version,
-                Others::Unknown => false,
+    // A process that cannot reach Redis delays its answer until all maps that were confirmed before are older than
+    // this.
+    let is_recent = arrived_at.saturating_duration_since(confirmed) < STALE;
+    confirmed >= arrived_at
+        || is_recent
+            && match freed {
+                FreedByOthers::Never => true,
+                FreedByOthers::At(version) => refused.version >= version,
+                FreedByOthers::Unknown => false,
             }
 }
 
 impl SeatMaps {
-    /// Which of the seats are sold, blocked, or on a live hold. Empty if memory is not certain of it; a grant never
-    /// comes from here. `at_least` is a version that the caller has seen.
+    /// The seats that are certainly sold, blocked or held. If the map in memory is not certain, the result is empty; so
+    /// an empty result does not mean that the seats are free. `at_least` is a version that the caller has seen.
     pub async fn refusals(
         self: &Arc<Self>,
         id: ScheduleId,
         seats: &[SeatNumber],
         at_least: i64,
     ) -> Vec<(SeatNumber, ConflictReason)> {
-        let came = Instant::now();
+        let arrived_at = Instant::now();
         let Some(loaded) = self.loaded(id).filter(|_| !seats.is_empty()) else { return Vec::new() };
         let refused = loaded.refused_seats(&self.sources.store, seats).unwrap_or_default();
         if refused.seats.is_empty() {
@@ -61,11 +69,11 @@ impl SeatMaps {
             return Vec::new();
         }
         let at_least = at_least.max(self.freed_version(id));
-        if may_refuse(&refused, came, at_least, self.others(id).await) {
+        if may_refuse(&refused, arrived_at, at_least, self.freed_by_others(id).await) {
             self.confirm_for_later(loaded);
             return refused.seats;
         }
-        self.confirmed_refusals(&loaded, seats, came, at_least).await.unwrap_or_default()
+        self.confirmed_refusals(&loaded, seats, arrived_at, at_least).await.unwrap_or_default()
     }
 
     /// Whether the primary confirms now that all of the seats are free.
@@ -76,7 +84,7 @@ impl SeatMaps {
         refused.is_some_and(|refused| refused.is_empty())
     }
 
-    /// Whether all of the seats are free by a map that is not stale.
+    /// Whether all of the seats are free in the map in memory, and the map is not stale.
     #[must_use]
     pub fn are_free(&self, id: ScheduleId, seats: &[SeatNumber]) -> bool {
         let loaded = self.loaded(id).filter(|loaded| loaded.age() < STALE);
@@ -84,8 +92,8 @@ impl SeatMaps {
         refused.is_some_and(|refused| refused.seats.is_empty())
     }
 
-    /// Announces the versions at which this process has freed seats; to be awaited before the answers leave. Returns
-    /// when every process can read them, or when no map without them can be in use.
+    /// Announces the versions at which this process has freed seats. Must be awaited before the answers are sent.
+    /// Returns when every process can read these versions, or when every map without them is stale.
     pub async fn announce_freed(&self, freed: &[(ScheduleId, i64)]) {
         if let Some(shared) = &self.sources.shared
             && !shared.announce_freed(freed).await
@@ -94,34 +102,38 @@ impl SeatMaps {
         }
     }
 
-    /// Which of the seats a map refuses that the primary has confirmed after `came`; `None` without an answer in time.
+    /// Lets the primary confirm the map after `arrived_at`, and returns the seats that the map refuses. `None` without
+    /// an answer in time.
     async fn confirmed_refusals(
         &self,
         loaded: &LoadedSchedule,
         seats: &[SeatNumber],
-        came: Instant,
+        arrived_at: Instant,
         at_least: i64,
     ) -> Option<Vec<(SeatNumber, ConflictReason)>> {
-        let confirming = loaded.confirm(&self.sources, came);
+        let confirming = loaded.confirm(&self.sources, arrived_at);
         tokio::time::timeout(CONFIRM_TIMEOUT, confirming).await.ok()?.ok()?;
         let refused = loaded.refused_seats(&self.sources.store, seats)?;
-        may_refuse(&refused, came, at_least, Others::Unknown).then_some(refused.seats)
+        let may_refuse = may_refuse(&refused, arrived_at, at_least, FreedByOthers::Unknown);
+        may_refuse.then_some(refused.seats)
     }
 
-    async fn others(&self, id: ScheduleId) -> Others {
+    async fn freed_by_others(&self, id: ScheduleId) -> FreedByOthers {
         match &self.sources.shared {
-            Some(shared) => shared.freed(id).await.map_or(Others::Unknown, Others::Freed),
-            None if self.sources.store.is_embedded() => Others::None,
-            None => Others::Unknown,
+            Some(shared) => {
+                shared.freed(id).await.map_or(FreedByOthers::Unknown, FreedByOthers::At)
+            }
+            None if self.sources.store.is_embedded() => FreedByOthers::Never,
+            None => FreedByOthers::Unknown,
         }
     }
 
-    /// The newest version at which this process freed seats of a schedule; 0 if it never did.
+    /// The newest version at which this process freed seats of a schedule; 0 if none is remembered.
     fn freed_version(&self, id: ScheduleId) -> i64 {
         self.freed.get(&id).unwrap_or(0)
     }
 
-    /// Confirms a map in the background, if it is due, for later requests.
+    /// Confirms a map in the background if that is due, so that the map can refuse later requests.
     fn confirm_for_later(self: &Arc<Self>, loaded: Arc<LoadedSchedule>) {
         if loaded.needs_confirmation() {
             let maps = Arc::clone(self);
@@ -136,48 +148,49 @@ mod tests {
 
     use super::*;
 
-    const CAME: Duration = Duration::from_secs(10);
+    /// When the request arrives, after the beginning of a test.
+    const ARRIVAL: Duration = Duration::from_secs(10);
 
-    /// A map at version 7 that was confirmed so many milliseconds before the request came.
+    /// A map at version 7 that was confirmed `before_ms` milliseconds before the request arrived.
     fn confirmed(began: Instant, before_ms: u64) -> RefusedSeats {
-        let confirmed = Some(began + CAME - Duration::from_millis(before_ms));
+        let confirmed = Some(began + ARRIVAL - Duration::from_millis(before_ms));
         RefusedSeats { seats: Vec::new(), version: 7, confirmed }
     }
 
     #[test]
     fn a_map_refuses_only_if_it_has_every_commit_that_freed_seats() {
         let began = Instant::now();
-        let came = began + CAME;
+        let arrived_at = began + ARRIVAL;
         let (recent, old) = (confirmed(began, 449), confirmed(began, 450));
-        for (others, refuses) in [
-            (Others::None, true),
-            (Others::Freed(0), true),
-            (Others::Freed(6), true),
-            (Others::Freed(7), true),
-            (Others::Freed(8), false),
-            (Others::Unknown, false),
+        for (freed, refuses) in [
+            (FreedByOthers::Never, true),
+            (FreedByOthers::At(0), true),
+            (FreedByOthers::At(6), true),
+            (FreedByOthers::At(7), true),
+            (FreedByOthers::At(8), false),
+            (FreedByOthers::Unknown, false),
         ] {
-            assert_eq!(may_refuse(&recent, came, 0, others), refuses, "{others:?}");
-            assert!(!may_refuse(&old, came, 0, others), "{others:?}: due for a refresh");
+            assert_eq!(may_refuse(&recent, arrived_at, 0, freed), refuses, "{freed:?}");
+            assert!(!may_refuse(&old, arrived_at, 0, freed), "{freed:?}: the map is stale");
         }
     }
 
     #[test]
-    fn a_map_that_was_confirmed_since_the_request_came_refuses_in_any_case() {
+    fn a_map_that_was_confirmed_since_the_request_arrived_refuses_in_any_case() {
         let began = Instant::now();
         let now = confirmed(began, 0);
-        for others in [Others::None, Others::Freed(900), Others::Unknown] {
-            assert!(may_refuse(&now, began + CAME, 0, others), "{others:?}");
+        for freed in [FreedByOthers::Never, FreedByOthers::At(900), FreedByOthers::Unknown] {
+            assert!(may_refuse(&now, began + ARRIVAL, 0, freed), "{freed:?}");
         }
     }
 
     #[test]
     fn a_map_older_than_what_the_caller_has_seen_refuses_nothing() {
-        let began = Instant::now();
+        let (began, freed) = (Instant::now(), FreedByOthers::Never);
         let now = confirmed(began, 0);
-        assert!(may_refuse(&now, began + CAME, 7, Others::None));
-        assert!(!may_refuse(&now, began + CAME, 8, Others::None));
+        assert!(may_refuse(&now, began + ARRIVAL, 7, freed));
+        assert!(!may_refuse(&now, began + ARRIVAL, 8, freed));
         let never = RefusedSeats { confirmed: None, ..now };
-        assert!(!may_refuse(&never, began + CAME, 0, Others::None), "read from a replica alone");
+        assert!(!may_refuse(&never, began + ARRIVAL, 0, freed), "only a replica was read");
     }
 }

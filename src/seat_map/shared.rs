@@ -1,12 +1,13 @@
-//! Seat maps that processes share through Redis, for a cold start, and announcements of commits.
+//! Seat maps that processes share through Redis, and announcements of commits.
 //!
-//! Neither is trusted. A shared map saves the read of all seats, and counts only after the journal has led from it to
-//! the newest version. An announcement only makes a process read the journal earlier.
+//! Neither of them is trusted. A process that loads a schedule uses a shared map instead of reading all seats, but only
+//! if the journal leads from this map to the newest version. An announcement only makes a process read the journal
+//! earlier.
 //!
 //! Keys: `{sch:42}:map` (hash: epoch, version, owner, map), `{sch:42}:map:told` (the newest announced version; no
 //! older map is stored, so a slow reader cannot put an old map back) and `{sch:42}:map:freed` (`freed.rs`).
-//! Announcements made while Redis is bypassed are lost, so an epoch begins when the breaker closes, and maps of
-//! earlier epochs do not count.
+//! Announcements made while Redis is bypassed are lost. So a new epoch begins when the breaker closes, and maps of
+//! earlier epochs are not used.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::domain::clock::EpochMs;
 use crate::domain::ids::{HistoryId, InHistory, ScheduleId};
 use crate::redis::{Cmd, Redis, RedisFailure, Script, Value, cmd};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::metrics::cache::{CacheLook, CacheShare};
+use crate::telemetry::metrics::cache::{CacheRead, CacheShare};
 
 use super::freed::Freed;
 use super::link::{Link, get, number, text};
@@ -40,7 +41,7 @@ pub struct SharedMaps {
     metrics: Arc<Metrics>,
 }
 
-/// What is shared of a schedule.
+/// What the processes share about a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shared {
     /// The current epoch; a map read from the database after this is shared under it.
@@ -52,8 +53,8 @@ pub struct Shared {
 }
 
 impl SharedMaps {
-    /// Maps in this Redis that expire after `ttl`, plus or minus a tenth. Publish/subscribe has no database numbers,
-    /// so the number is part of the channel's name. Must be called inside a tokio runtime.
+    /// Shares maps in this Redis. They expire after `ttl`, plus or minus a tenth. The channels of Redis do not belong
+    /// to a database number, so the number is part of the channel's name. Must be called inside a tokio runtime.
     #[must_use]
     pub fn new(
         redis: Redis,
@@ -74,20 +75,20 @@ impl SharedMaps {
         }
     }
 
-    /// What is shared of a schedule; `None` without an answer.
+    /// Reads what the processes share about a schedule; `None` without an answer.
     pub async fn find(&self, schedule: &Schedule) -> Option<Shared> {
         let found = self.read(schedule).await;
         match &found {
-            Some(Shared { map: None, .. }) => self.metrics.cache.looked(CacheLook::Miss),
+            Some(Shared { map: None, .. }) => self.metrics.cache.count_read(CacheRead::Miss),
             Some(_) => {}
-            None => self.metrics.cache.looked(CacheLook::Failed),
+            None => self.metrics.cache.count_read(CacheRead::Failed),
         }
         found
     }
 
     /// Counts whether a map that was found could be used.
     pub(super) fn count_use(&self, used: bool) {
-        self.metrics.cache.looked(if used { CacheLook::Hit } else { CacheLook::Stale });
+        self.metrics.cache.count_read(if used { CacheRead::Hit } else { CacheRead::Stale });
     }
 
     async fn read(&self, schedule: &Schedule) -> Option<Shared> {
@@ -101,8 +102,8 @@ impl SharedMaps {
         Some(Shared { epoch, announced: number(announced).unwrap_or(0), map })
     }
 
-    /// Shares a map that was read after this epoch was read. False if it is not the newest known, or cannot be
-    /// shared.
+    /// Shares a map. `epoch` must have been read before the map. Returns false if a newer map is known, or if Redis did
+    /// not store the map.
     pub async fn share(
         &self,
         schedule: &Schedule,
@@ -113,16 +114,16 @@ impl SharedMaps {
         let keys = [map_key(schedule.id), announced_key(schedule.id)];
         let mut call = self.share.call(keys.into_iter());
         let of = format!("{}{}", owner(schedule), at.history);
-        // Spread out, so that the maps do not all expire together.
+        // The TTL is random, so that the maps do not all expire at the same time.
         let ttl = self.ttl.mul_f64(0.9 + 0.2 * fastrand::f64());
         call.arg(epoch).arg(at.at).arg(of).arg(wire::encode(seats)).arg(ms(ttl).max(1));
-        let kept = match self.link.send(&[call], &[&self.share]).await.as_deref() {
+        let outcome = match self.link.send(&[call], &[&self.share]).await.as_deref() {
             Some([Value::Int(1)]) => CacheShare::Kept,
             Some(_) => CacheShare::Refused,
             None => CacheShare::Failed,
         };
-        self.metrics.cache.shared(kept);
-        kept == CacheShare::Kept
+        self.metrics.cache.shared(outcome);
+        outcome == CacheShare::Kept
     }
 
     /// The current epoch; `None` without an answer.
@@ -137,8 +138,8 @@ impl SharedMaps {
         drop(self.link.send(&calls, &[&self.announce]).await);
     }
 
-    /// Announces commits that freed seats. False if it is not certain that every process can read all of them with
-    /// [`Self::freed`] from now on.
+    /// Announces commits that freed seats. Returns false if it is not certain that from now on every process can read
+    /// all of them with [`Self::freed`].
     pub async fn announce_freed(&self, freed: &[(ScheduleId, i64)]) -> bool {
         let calls = freed.iter().flat_map(|(schedule, version)| {
             [self.freed.record(*schedule, *version), self.announcement((*schedule, *version))]
@@ -147,21 +148,21 @@ impl SharedMaps {
         self.link.send(&calls, &[&self.freed.script, &self.announce]).await.is_some()
     }
 
-    /// The newest version at which a process freed seats of a schedule, read after this call; 0 if none did lately,
-    /// `None` without an answer.
+    /// The newest version at which a process freed seats of a schedule, read after this call; 0 if none did within the
+    /// last minute, `None` without an answer.
     pub async fn freed(&self, schedule: ScheduleId) -> Option<i64> {
         self.freed.newest(schedule).await
     }
 
     fn announcement(&self, (schedule, version): (ScheduleId, i64)) -> Cmd {
         let mut call = self.announce.call([announced_key(schedule)].into_iter());
-        // Remembered longer than any map lives.
+        // The version has a longer TTL than any map.
         call.arg(version).arg(ms(self.ttl.mul_f64(1.2)));
         call.arg(&self.channel).arg(format!("{schedule}:{version}"));
         call
     }
 
-    /// Other processes' announcements from now on; ends when the connection does.
+    /// The announcements of all processes from now on. The stream ends when the connection ends.
     pub async fn announcements(
         &self,
     ) -> Result<impl Stream<Item = (ScheduleId, i64)> + Unpin + use<>, RedisFailure> {
@@ -176,14 +177,14 @@ impl SharedMaps {
         }))
     }
 
-    /// Waits until the breaker has closed again after it was open. False if the breaker was dropped.
+    /// Waits until the breaker opens and then closes again. Returns false if the breaker was dropped.
     pub async fn recovered(&self) -> bool {
         let mut breaker = self.link.breaker.clone();
         let opened = breaker.wait_for(|state| *state != BreakerState::Closed).await.is_ok();
         opened && breaker.wait_for(|state| *state == BreakerState::Closed).await.is_ok()
     }
 
-    /// Begins an epoch: no map shared before counts. False if Redis did not execute it.
+    /// Begins a new epoch, so that maps shared before are not used any more. Returns false if Redis did not confirm it.
     pub async fn begin_epoch(&self) -> bool {
         let mut count = cmd("INCR");
         count.arg(EPOCH);
@@ -207,12 +208,13 @@ fn announced_key(id: ScheduleId) -> String {
     format!("{{sch:{id}}}:map:told")
 }
 
-/// Differs for schedules with the same number in two databases, or in one that was created again.
+/// The owner of a map. It differs between schedules with the same number in two databases, or in a database that was
+/// created again.
 fn owner(schedule: &Schedule) -> String {
     format!("{}/{}/", schedule.created_at.0, schedule.plan.id)
 }
 
-/// A map of this epoch and of this schedule.
+/// Parses a stored map; `None` if it is not of this epoch and of this schedule.
 fn parse_map(
     fields: &Value,
     epoch: u64,

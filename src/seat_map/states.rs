@@ -11,7 +11,7 @@ use crate::domain::seat::SeatState;
 
 use super::wire::{WireSeats, pack};
 
-/// The states of all seats of a schedule at one version; never changed once made.
+/// The states of all seats of a schedule at one version. They are immutable.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SeatStates {
     /// The history of the database that the version counts in.
@@ -30,13 +30,13 @@ impl SeatStates {
         Self { history: at.history, version: at.at, codes, counts }
     }
 
-    /// The version in its history, as tags and event ids have it.
+    /// The version in its history, as it is written in entity tags and event ids.
     #[must_use]
     pub fn at(&self) -> InHistory<i64> {
         InHistory { history: self.history, at: self.version }
     }
 
-    /// Two bits a seat in plan order: seat i in byte i/4, bits 2(i mod 4).
+    /// Two bits per seat in plan order: seat i is in byte i/4, at the bits from 2(i mod 4).
     #[must_use]
     pub fn packed(&self) -> Vec<u8> {
         pack(&self.codes)
@@ -51,20 +51,21 @@ pub(super) struct SeatSnapshot {
 }
 
 impl SeatSnapshot {
-    /// From all seats at a version: each one's state number, and the end of its hold if it has one.
+    /// Creates a snapshot from all seats at a version: the state number of each seat, and the end of its hold if it is
+    /// held.
     pub(super) fn new(at: InHistory<i64>, seats: &[(u8, Option<EpochMs>)]) -> Self {
         let codes = seats.iter().map(|(code, _)| *code).collect();
         let held = (0..).zip(seats).filter_map(|(n, (_, until))| Some((SeatNumber(n), (*until)?)));
         Self { states: std::sync::Arc::new(SeatStates::new(at, codes)), until: held.collect() }
     }
 
-    /// All seats as [`SeatSnapshot::new`] takes them.
+    /// All seats, in the form of the argument of [`SeatSnapshot::new`].
     pub(super) fn seats(&self) -> WireSeats {
         let codes = (0..).zip(&self.states.codes);
         codes.map(|(n, code)| (*code, self.until.get(&SeatNumber(n)).copied())).collect()
     }
 
-    /// When the hold on a seat ends, as stored; absent if no hold has it.
+    /// When the hold on a seat ends, as stored; `None` if the seat is not held.
     pub(super) fn held_until(&self, seat: SeatNumber) -> Option<EpochMs> {
         self.until.get(&seat).copied()
     }
@@ -91,7 +92,7 @@ impl SeatSnapshot {
         true
     }
 
-    /// Which of the seats are sold, blocked, or held until a time after `now`.
+    /// Those of the seats that are sold, blocked, or held until a time after `now`.
     pub(super) fn refusals(
         &self,
         seats: &[SeatNumber],

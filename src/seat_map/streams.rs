@@ -1,7 +1,8 @@
 //! The live streams of all schedules that have listeners.
 //!
-//! A stream sends what a reader would get, when it changes: `background::map_refresh` reads the maps on a timer. The
-//! changes that a returning listener has missed are remembered, or read from the journal once for all.
+//! A stream sends the changes of the states that readers get. `background::map_refresh` calls it on a timer. The
+//! changes that a returning listener has missed come from the change log of the stream, or are read from the journal,
+//! by one task for all listeners.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ pub enum ListenError {
     /// The service is stopping.
     #[error("the service is stopping")]
     Closed,
-    /// There are as many listeners as allowed.
+    /// The number of listeners has reached its limit.
     #[error("there are too many listeners already")]
     Full,
     /// The seats cannot be read.
@@ -40,7 +41,7 @@ pub enum ListenError {
     Failed(#[from] StoreError),
 }
 
-/// Counts a listener until it is dropped.
+/// Counts one listener until this value is dropped.
 #[derive(Debug)]
 pub struct ListenerSlot(Arc<AtomicUsize>);
 
@@ -51,7 +52,7 @@ impl Drop for ListenerSlot {
 }
 
 impl Streams {
-    /// No listeners at first, and at most `listeners_max` at a time.
+    /// Creates streams for at most `listeners_max` listeners at a time.
     #[must_use]
     pub fn new(maps: Arc<SeatMaps>, listeners_max: usize) -> Self {
         Self {
@@ -63,9 +64,9 @@ impl Streams {
         }
     }
 
-    /// Listens to a schedule from now on, or from the last version that the listener has seen, and in both cases not
-    /// from before the version `at_least`. Keep the slot as long as the listener. Also returns the age of the first
-    /// states, if no database could give newer ones.
+    /// Adds a listener of a schedule. It begins with the states of all seats, or with the changes after the last
+    /// version that it has received; these first states are at the version `at_least` or newer. The caller must drop
+    /// the slot when the listener ends. Also returns the age of the first states if no database could give newer ones.
     pub async fn listen(
         &self,
         schedule: &LoadedSchedule,
@@ -84,7 +85,7 @@ impl Streams {
                 None => channel.listen(),
                 Some(last) => self.resume(&channel, id, last).await?,
             };
-            // Meanwhile it may have been removed, because it had no listeners, or closed.
+            // Meanwhile the channel may have been closed, or removed because it had no listeners.
             let channels = self.channels.lock();
             if self.closed.load(Ordering::SeqCst) {
                 return Err(ListenError::Closed);
@@ -95,7 +96,8 @@ impl Streams {
         }
     }
 
-    /// Resumes after a version. The changes since may be in the journal alone, which one task reads for all.
+    /// Adds a listener that resumes after a version. If the change log does not have the changes after it, one task
+    /// reads them from the journal for all listeners.
     async fn resume(
         &self,
         channel: &Channel,
@@ -116,7 +118,7 @@ impl Streams {
         })
     }
 
-    /// The seats that changed after one version until the other, if the journal has all entries between them.
+    /// The seats that changed after one version until another; `None` if the journal does not have all entries between.
     async fn changed(
         &self,
         id: ScheduleId,
@@ -133,7 +135,7 @@ impl Streams {
         Ok((gapless && reaches).then(|| seats.map(|(seat, _)| *seat).collect()))
     }
 
-    /// The schedules whose stream is due for an update. Removes streams that have had no listeners for long.
+    /// The schedules whose streams are due for an update. Removes streams that have had no listeners for a while.
     #[must_use]
     pub fn due(&self) -> Vec<ScheduleId> {
         let mut channels = self.channels.lock();
@@ -145,7 +147,7 @@ impl Streams {
     pub async fn update(&self, id: ScheduleId) -> Result<bool, StoreError> {
         let channel = self.channels.lock().get(&id).map(Arc::clone);
         let Some(channel) = channel else { return Ok(false) };
-        // First, since it must not wait for an unavailable database.
+        // The keep-alive is sent first, because it must not wait for an unavailable database.
         let kept_alive = channel.send_keep_alive();
         let Some(schedule) = self.maps.schedule(id).await? else { return Ok(kept_alive) };
         let fresh = self.maps.states(&schedule, 0).await?;
@@ -158,8 +160,8 @@ impl Streams {
         self.listeners.load(Ordering::SeqCst)
     }
 
-    /// Ends the streams of all listeners. They may come back before [`Streams::close`], but most come back to another
-    /// process.
+    /// Ends the streams of all listeners. Until [`Streams::close`] is called they may connect to this process again,
+    /// but most of them connect to another process.
     pub fn notify_shutdown(&self) {
         for channel in self.channels.lock().values() {
             channel.close();

@@ -1,17 +1,17 @@
-//! The states of all seats as bytes, for the maps that processes share.
+//! The encoding of the states of all seats, for the maps that processes share.
 //!
-//! A byte of format, the number of seats (4 bytes, little endian), two bits a seat as on the API's wire, and
-//! for each held seat in ascending order its number (4 bytes) and the end of its hold (8 bytes).
+//! One byte for the format, the number of seats (4 bytes, little endian), and two bits per seat as in the API. Then,
+//! for each held seat in ascending order, its number (4 bytes) and the end of its hold (8 bytes), both little endian.
 
 use crate::domain::clock::EpochMs;
 
-/// The format that is written, and the only one that is read.
+/// The format that is written. No other format is read.
 const FORMAT: u8 = 1;
 
-/// Seats as the store gives them: state numbers by seat number, and the ends of holds.
+/// The seats by seat number: the state number of each seat, and the end of its hold.
 pub(super) type WireSeats = Vec<(u8, Option<EpochMs>)>;
 
-/// Writes seats.
+/// Encodes seats.
 pub(super) fn encode(seats: &[(u8, Option<EpochMs>)]) -> Vec<u8> {
     let count = u32::try_from(seats.len()).unwrap_or(u32::MAX);
     let mut bytes = vec![FORMAT];
@@ -25,13 +25,13 @@ pub(super) fn encode(seats: &[(u8, Option<EpochMs>)]) -> Vec<u8> {
     bytes
 }
 
-/// Two bits a code, four codes a byte.
+/// Packs codes: two bits per code, four codes per byte.
 pub(super) fn pack(codes: &[u8]) -> Vec<u8> {
     let byte = |four: &[u8]| four.iter().rev().fold(0, |byte, code| byte << 2 | (code & 3));
     codes.chunks(4).map(byte).collect()
 }
 
-/// Reads seats; `None` if [`encode`] did not write these bytes.
+/// Decodes seats; `None` if [`encode`] did not write these bytes.
 pub(super) fn decode(bytes: &[u8]) -> Option<WireSeats> {
     let (format, rest) = bytes.split_first()?;
     let (count, rest) = rest.split_first_chunk::<4>()?;
@@ -79,6 +79,6 @@ mod tests {
         assert_eq!(decode(&other), None);
         let mut beyond = bytes;
         beyond[6] = 2;
-        assert_eq!(decode(&beyond), None, "a hold on a seat that does not exist");
+        assert_eq!(decode(&beyond), None, "the held seat does not exist");
     }
 }

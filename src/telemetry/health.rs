@@ -1,4 +1,4 @@
-//! Health: the state that the health monitor writes and that requests read without waiting.
+//! The health of the process. The health monitor writes it, and requests read it without waiting.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,19 +10,19 @@ use tokio::sync::watch;
 #[cfg(test)]
 mod tests;
 
-/// A report older than this does not count.
+/// A report older than this is ignored.
 const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// How long the service stays degraded after it has dropped a request of the queue.
+/// How long the service is degraded after it has dropped a queued request.
 pub const DROPPED_COUNTS: Duration = Duration::from_secs(600);
 
-/// What the health monitor checks each second.
+/// A check that the health monitor makes each second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum HealthCheck {
-    /// The heartbeat is written.
+    /// The heartbeat can be written.
     WriteDatabase,
-    /// Reads are answered, by a database that does not lag.
+    /// The read database answers and does not lag.
     ReadDatabase,
     /// The seat locks are not bypassed.
     SeatLocks,
@@ -30,22 +30,22 @@ pub enum HealthCheck {
     Actors,
     /// The schema has every step that this program needs.
     Schema,
-    /// In the last ten minutes no request of the queue was dropped because it could not become a dead letter.
+    /// In the last ten minutes no queued request was dropped because it could not become a dead letter.
     DeadLetters,
 }
 
 impl HealthCheck {
-    /// Its name with blanks between the words, for readiness.
+    /// The name of the check with spaces between the words, as the readiness answer shows it.
     #[must_use]
     pub fn words(self) -> String {
         self.as_ref().replace('_', " ")
     }
 }
 
-/// The state of one dependency.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// The dependency.
+    /// The check.
     pub name: HealthCheck,
     /// The problem, if there is one.
     pub problem: Option<String>,
@@ -54,9 +54,9 @@ pub struct Check {
 /// Whether the service accepts requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
-    /// It does; a check may still have a problem (degraded).
+    /// The service accepts requests. If a check has a problem, the service is degraded.
     Ready(Vec<Check>),
-    /// It does not, for this reason.
+    /// The service does not accept requests, for this reason.
     NotReady(&'static str),
 }
 
@@ -69,7 +69,7 @@ pub struct Health {
     report: RwLock<Report>,
     read_only: watch::Sender<bool>,
     draining: AtomicBool,
-    /// When a request of the queue was dropped last, and why it could not be stored as a dead letter.
+    /// When a queued request was last dropped, and why it could not be stored as a dead letter.
     dropped: RwLock<Option<(Instant, String)>>,
 }
 
@@ -77,16 +77,16 @@ impl Health {
     /// Whether this process accepts requests now.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        judge(&self.report.read(), self.is_draining(), Instant::now())
+        readiness_of(&self.report.read(), self.is_draining(), Instant::now())
     }
 
-    /// The result of the last probe, however old; empty before the first.
+    /// The result of the last probe, of any age; empty before the first probe.
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
         self.report.read().as_ref().map_or_else(Vec::new, |(_, checks)| checks.clone())
     }
 
-    /// Whether the primary executed the last heartbeats or batches. If not, a write would only wait for its time-out.
+    /// Whether the primary has executed one of the last heartbeats or batches. If not, a write would probably time out.
     #[must_use]
     pub fn writable(&self) -> bool {
         !*self.read_only.borrow()
@@ -94,12 +94,12 @@ impl Health {
 
     /// Waits until writes are refused.
     pub async fn read_only(&self) {
-        // Cannot fail, since the sender is here.
+        // This cannot fail, because `self` owns the sender.
         drop(self.read_only.subscribe().wait_for(|read_only| *read_only).await);
     }
 
-    /// Notes that a request of the queue was dropped, which could neither be executed nor stored as a dead letter: the
-    /// service is degraded for [`DROPPED_COUNTS`].
+    /// Records that a queued request was dropped, because it could neither be executed nor stored as a dead letter. The
+    /// service is then degraded for [`DROPPED_COUNTS`].
     pub fn note_dropped_request(&self, why: String) {
         *self.dropped.write() = Some((Instant::now(), why));
     }
@@ -107,11 +107,11 @@ impl Health {
     pub(crate) fn problem_of_dead_letters(&self, now: Instant) -> Option<String> {
         let dropped = self.dropped.read();
         let (at, why) = dropped.as_ref()?;
-        let counts = now.saturating_duration_since(*at) < DROPPED_COUNTS;
-        counts.then(|| format!("messages of the queue that cannot be executed are dropped: {why}"))
+        let is_recent = now.saturating_duration_since(*at) < DROPPED_COUNTS;
+        is_recent.then(|| format!("messages of the queue that cannot be executed are dropped: {why}"))
     }
 
-    /// From now on this process is not ready.
+    /// Begins to stop the service. From now on this process is not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }
@@ -122,14 +122,14 @@ impl Health {
         self.draining.load(Ordering::SeqCst)
     }
 
-    /// Whether the health loop runs: it has not reported yet, or its last report is recent. If not, this process needs
-    /// a restart.
+    /// Whether the health monitor works: it has not reported yet, or its last report is recent. If not, this process
+    /// must be restarted.
     #[must_use]
     pub fn is_monitored(&self) -> bool {
         is_monitored(&self.report.read(), Instant::now())
     }
 
-    /// Records whether writes are accepted; true if that has changed.
+    /// Records whether writes are accepted. Returns whether that has changed.
     pub(crate) fn set_writable(&self, writable: bool) -> bool {
         writable == self.read_only.send_replace(!writable)
     }
@@ -143,9 +143,9 @@ fn is_monitored(report: &Report, now: Instant) -> bool {
     report.as_ref().is_none_or(|(at, _)| now.saturating_duration_since(*at) <= STALE_AFTER)
 }
 
-/// The readiness by a report. An unavailable dependency only degrades the service, which works without it as far as
-/// possible; an unsupported schema stops it.
-fn judge(report: &Report, draining: bool, now: Instant) -> Readiness {
+/// Computes the readiness from a report. An unavailable dependency only degrades the service, which works without it as
+/// far as possible. With an unsupported schema the service is not ready.
+fn readiness_of(report: &Report, draining: bool, now: Instant) -> Readiness {
     if draining {
         return Readiness::NotReady("draining");
     }

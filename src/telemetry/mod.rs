@@ -1,4 +1,4 @@
-//! What operators see: health, metrics, the request context of log lines, and the redaction of secrets.
+//! Telemetry for operators: health, metrics, the request context of log lines, and the redaction of secrets.
 
 pub mod health;
 pub mod metrics;

@@ -1,20 +1,20 @@
-//! Removes secrets from all text that leaves the process.
+//! Removes secrets from all text that the process outputs.
 //!
-//! The configuration registers every secret before it is used. Log lines, the output of commands, and the reasons
-//! of `/readyz` pass through [`redact`]: the error of a driver may quote the URL that the driver was given.
+//! The configuration registers every secret before it is used. [`redact`] is applied to log lines, to the output of
+//! commands and to the reasons of `/readyz`, because the error of a driver may contain the URL of its server.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use parking_lot::RwLock;
 
-/// The replacement of a secret.
+/// The text that replaces a secret.
 pub const REDACTED: &str = "[redacted]";
 
-/// The shortest text that is removed; shorter ones are parts of ordinary words.
+/// The least length of a text that is removed. Shorter texts also occur in ordinary words.
 const LENGTH_MIN: usize = 4;
 
-/// Parameters of URLs whose values are no secrets and occur in other texts.
+/// The parameters of URLs whose values are not secret, and may occur in other texts.
 const HARMLESS: [&str; 12] = [
     "application_name",
     "channel_max",
@@ -33,7 +33,7 @@ const HARMLESS: [&str; 12] = [
 /// Texts to remove, the longest first.
 static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
-/// Registers a secret: from now on it is removed from every text, in each form that it may have there.
+/// Registers a secret. From now on it is removed from every text, in each form in which it may occur.
 pub fn register(secret: &str) {
     let mut secrets = SECRETS.write();
     secrets.extend(forms(secret));
@@ -54,8 +54,8 @@ fn without<'a>(text: &'a str, secrets: &[String]) -> Cow<'a, str> {
     })
 }
 
-/// The forms in which a secret may be printed: as given, decoded, and as `Debug` shows either; of a URL, the whole,
-/// its password and the values of its parameters.
+/// The forms in which a secret may be printed: as given, percent-decoded, and each of these as `Debug` prints it. If
+/// the secret is a URL, these are the forms of the whole URL, of its password and of the values of its parameters.
 fn forms(secret: &str) -> BTreeSet<String> {
     let mut parts = vec![secret.trim().to_owned()];
     if let Some((_, rest)) = secret.split_once("://") {
@@ -70,8 +70,8 @@ fn forms(secret: &str) -> BTreeSet<String> {
     forms.filter(|form| form.len() >= LENGTH_MIN).collect()
 }
 
-/// The secrets in a URL behind its scheme; `None` if it has none. The part before the last `@` is user and password,
-/// since a password may have characters that should have been encoded.
+/// The secrets in the part of a URL after its scheme; `None` if there are none. The part before the last `@` is the
+/// user and password, because a password may contain an `@` that should have been encoded.
 fn url_parts(rest: &str) -> Option<Vec<String>> {
     let mut parts = Vec::new();
     let mut has_password = false;

@@ -1,7 +1,7 @@
-//! The request context: the requests that a task works on, for the lines of the log.
+//! The request context: the requests for which a task works. Log lines contain their ids.
 //!
-//! It is a task-local value, so functions need not pass it on. Work for another task takes it along: [`spawn`] does,
-//! and a batch starts with the contexts of all its jobs.
+//! The context is a task-local value, so functions need not pass it as an argument. Work in another task must get the
+//! context explicitly: [`spawn`] passes it on, and a batch gets the contexts of all its jobs.
 
 use std::sync::Arc;
 
@@ -11,15 +11,15 @@ tokio::task_local! {
     static CONTEXT: RequestContext;
 }
 
-/// The most requests in a line of the log.
+/// The most requests in one log line.
 const NAMED_MAX: usize = 16;
 
 /// The ids of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestIds {
-    /// Its id, as in its answer.
+    /// The id of the request, as in its answer.
     pub id: String,
-    /// Its position in a trace, if its caller sent one.
+    /// The position of the request in a trace, if the caller sent one.
     pub trace: Option<Trace>,
 }
 
@@ -32,20 +32,20 @@ pub struct Trace {
     pub span_id: String,
 }
 
-/// The requests that a task works on; none for timers.
+/// The requests for which a task works; none for a task that runs on a timer.
 #[derive(Debug, Clone, Default)]
 pub struct RequestContext {
     requests: Option<Arc<[Arc<RequestIds>]>>,
 }
 
 impl RequestContext {
-    /// One request.
+    /// The context of one request.
     #[must_use]
     pub fn request(request: RequestIds) -> Self {
         Self { requests: Some(Arc::new([Arc::new(request)])) }
     }
 
-    /// The requests of several contexts, at most as many as a line of the log has.
+    /// The requests of several contexts, at most 16.
     #[must_use]
     pub fn all(contexts: impl IntoIterator<Item = Self>) -> Self {
         let several = contexts.into_iter().filter_map(|context| context.requests);
@@ -72,7 +72,7 @@ impl RequestContext {
     }
 }
 
-/// Like `tokio::spawn`, in the context of this task.
+/// Like `tokio::spawn`, but the new task has the context of this task.
 pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(RequestContext::current().during(work))
 }

@@ -1,8 +1,8 @@
-//! Which partitions this process consumes: all, where the queue assigns partitions itself; otherwise its share
-//! among the processes that write heartbeats.
+//! The partitions that this process consumes: all of them if the queue itself assigns partitions to processes,
+//! otherwise its share among the processes that write heartbeats.
 //!
-//! This decides only which process asks for messages. The queue makes sure that a partition has one consumer at a
-//! time, also while two processes consider a partition theirs.
+//! The assignment only decides which process opens a partition. The queue guarantees that a partition has one consumer
+//! at a time, even while two processes consider the same partition assigned to them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,25 +16,25 @@ use uuid::Uuid;
 use crate::queue::{Partition, assigned_partitions};
 use crate::store::Store;
 
-/// Between two heartbeats of a process; each reads which other processes are alive.
+/// The time between two heartbeats of a process. With each heartbeat the process reads which other ones are alive.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a heartbeat counts: the partitions of a killed process are reassigned after this time.
+/// How long a heartbeat is valid. The partitions of a killed process are reassigned after this time.
 const HEARTBEAT_LIFE: Duration = Duration::from_secs(5);
 
-/// The longest that removing the own heartbeat may take.
+/// The longest time to remove the heartbeat of this process when it stops.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
-/// What this process consumes.
+/// The partitions that this process consumes.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerAssignment {
     partitions: BTreeSet<Partition>,
-    /// The process stops: no message is taken any more.
+    /// The process is stopping and receives no further messages.
     pub(crate) stopped: bool,
 }
 
 impl WorkerAssignment {
-    /// Whether the partition is assigned to this process, and the process runs.
+    /// Whether the partition is assigned to this process and the process is not stopping.
     pub(crate) fn includes(&self, partition: Partition) -> bool {
         !self.stopped && self.partitions.contains(&partition)
     }
@@ -50,8 +50,8 @@ pub(crate) struct AssignmentTask {
 }
 
 impl AssignmentTask {
-    /// Runs until the process stops. `group` is the name under which processes share the partitions; without one
-    /// every process is assigned all.
+    /// Runs until the process stops. `group` is the name under which processes share the partitions. Without a group
+    /// every process is assigned all partitions.
     pub(crate) async fn run(self, group: Option<String>) {
         let Some(group) = group else {
             return self.assign(Partition::all(self.partitions).collect());
@@ -65,14 +65,14 @@ impl AssignmentTask {
                     self.assign(assigned_partitions(me, &workers, self.partitions));
                     failing = false;
                 }
-                // The assignment stays. Nothing is executed anyway while the database is unavailable.
+                // The assignment is not changed: while the database is unavailable, no request is executed.
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
                         log::warn!("cannot read which processes consume the queue: {error}");
                     }
                 }
             }
-            // Both results lead to the next check above.
+            // After the time-out and after a change, the loop checks `stopped` again.
             let _ = timeout(HEARTBEAT_INTERVAL, assignment.wait_for(|now| now.stopped)).await;
         }
         // If this fails, the heartbeat expires by itself.

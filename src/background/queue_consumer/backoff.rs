@@ -16,11 +16,11 @@ use super::assignment::WorkerAssignment;
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// A consumer that has waited for a message this long without a failure has recovered. Longer than a failing queue
-/// takes to report an error.
+/// A consumer has recovered if it has waited for a message this long without a failure. This is longer than a failing
+/// queue takes to report an error.
 const RECOVERY: Duration = Duration::from_secs(5);
 
-/// The backoff of one partition's consumer, active from a failure until the next success.
+/// The backoff of the consumer of one partition. It is active from a failure until the next success.
 pub(crate) struct PartitionBackoff {
     partition: Partition,
     pauses: Backoff,
@@ -29,7 +29,7 @@ pub(crate) struct PartitionBackoff {
 }
 
 impl PartitionBackoff {
-    /// Creates an inactive backoff; `paused` counts the active ones.
+    /// Creates an inactive backoff. The gauge `paused` counts the active ones.
     pub(crate) fn new(partition: Partition, paused: IntGauge) -> Self {
         let pauses = Backoff::new(PAUSE_MIN, PAUSE_MAX);
         Self { partition, pauses, active: false, paused }
@@ -39,7 +39,8 @@ impl PartitionBackoff {
         self.active
     }
 
-    /// Pauses, longer after each failure, and until the database is writable; at most until the process stops.
+    /// Pauses, longer after each failure. The pause continues until the database is writable, and ends when the process
+    /// stops.
     pub(crate) async fn pause(
         &mut self,
         health: &Health,
@@ -57,7 +58,7 @@ impl PartitionBackoff {
         }
     }
 
-    /// Returns when a consumer that has only waited since `opened` counts as recovered.
+    /// Returns when a consumer that has waited since `opened` counts as recovered.
     pub(crate) async fn recovered(opened: Instant) {
         sleep_until(opened + RECOVERY).await;
     }
@@ -69,7 +70,8 @@ impl PartitionBackoff {
         }
     }
 
-    /// Ends the backoff without a success: another process consumes the partition. Returns whether it was active.
+    /// Ends the backoff without a success, because another process consumes the partition. Returns whether the backoff
+    /// was active.
     pub(crate) fn reset(&mut self) -> bool {
         self.pauses = Backoff::new(PAUSE_MIN, PAUSE_MAX);
         let was_active = std::mem::take(&mut self.active);
@@ -91,7 +93,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_partition_that_goes_to_another_process_is_not_counted_as_paused() {
+    async fn a_partition_of_another_process_is_not_counted_as_paused() {
         let gauge = IntGauge::new("paused", "paused partitions").unwrap();
         let (_sender, assignment) = watch::channel(WorkerAssignment::default());
         let mut backoff = PartitionBackoff::new(Partition(3), gauge.clone());

@@ -1,5 +1,5 @@
-//! Messages that cannot be executed: each becomes a dead letter, or a line of the log where there is no room for
-//! another one. They never delay the messages behind them.
+//! Handles messages that cannot be executed. Such a message becomes a dead letter, or is only logged if the queue
+//! cannot store another dead letter. In both cases later messages are not delayed.
 
 use crate::domain::command::Queued;
 use crate::domain::ids::RequestId;
@@ -8,12 +8,12 @@ use crate::telemetry::metrics::queue::Executed;
 
 use super::Consumer;
 
-/// How much of a dropped message is logged, in characters: a request of ours is logged whole.
+/// The most characters of a dropped message that are logged. A request of this service is shorter.
 const LOGGED_CHARS: usize = 2_000;
 
 impl Consumer {
-    /// Makes a message a dead letter, or drops it if the queue cannot keep it. With an `id` the failure is recorded
-    /// first as the outcome of that request. After an error, which may be temporary, nothing was done.
+    /// Makes a message a dead letter, or drops it if the queue cannot store it. If `id` is given, the failure is first
+    /// recorded as the outcome of that request. An error may be temporary; then the message is not settled.
     pub(crate) async fn dead_letter(
         &self,
         message: Message,
@@ -29,11 +29,11 @@ impl Consumer {
         let body = excerpt(&message.body);
         let added = self.with.queue.add_dead_letter(self.partition, message, reason.to_owned());
         Ok(match added.await? {
-            DeadLettered::Kept => {
+            DeadLettered::Stored => {
                 log::error!("request {name} of the queue is a dead letter: {reason}");
                 Executed::DeadLettered
             }
-            DeadLettered::NoRoom(why) => {
+            DeadLettered::NotStored(why) => {
                 log::error!(
                     "request {name} of the queue is dropped: {reason}; it cannot be kept as a dead letter: \
                      {why}; its content: {body}"

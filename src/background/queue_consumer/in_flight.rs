@@ -15,7 +15,7 @@ use crate::domain::rejection::Rejection;
 use crate::queue::{Message, QueuedRequest};
 use crate::telemetry::metrics::queue::Executed;
 
-/// A request's permit to be in the lanes, counted while it is held.
+/// The permit of a request to be in the lanes. The gauge counts the permits that are held.
 pub(crate) struct Permit {
     _permit: Option<OwnedSemaphorePermit>,
     held: IntGauge,
@@ -35,23 +35,23 @@ impl Drop for Permit {
 }
 
 enum State {
-    /// In its lane.
+    /// The request is in its lane.
     Submitted(BoxFuture<'static, Result<Outcome, SubmitError>>),
-    /// It failed, or the lane refused it; nothing behind it is executed.
+    /// The request failed, or the lane did not admit it. No later request is executed.
     Failed(SubmitError),
-    /// It was executed or refused, or cannot be.
+    /// The request was executed or refused, or can never be executed.
     Completed(Executed),
 }
 
 /// A request that is being executed.
 pub(crate) struct Execution {
-    /// The message that carries the request alone.
+    /// A message that contains only this request.
     pub(crate) message: Message,
-    /// The request, or why it cannot be read.
+    /// The request, or the reason why it cannot be decoded.
     pub(crate) request: Result<QueuedRequest, String>,
     state: State,
     pub(crate) attempts: u32,
-    /// Whether it is the last request of its message, which can be settled with it.
+    /// Whether this is the last request of a delivered message. The message is settled together with it.
     pub(crate) ends_message: bool,
     permit: Option<Permit>,
 }
@@ -61,7 +61,7 @@ pub(crate) struct ExecutionsInFlight {
     lanes: Arc<Lanes>,
     /// The longest that one execution may take.
     timeout: Duration,
-    /// How many there may be.
+    /// The most requests that are executed at the same time.
     window: usize,
     /// The status of the answer to an expired request.
     expired_status: u16,
@@ -84,14 +84,14 @@ impl ExecutionsInFlight {
         self.executions.is_empty()
     }
 
-    /// Whether another request may be submitted: not behind one that failed.
+    /// Whether another request may be submitted. After a failed request none may.
     pub(crate) fn has_room(&self) -> bool {
         let failed =
             self.executions.back().is_some_and(|last| matches!(last.state, State::Failed(_)));
         self.executions.len() < self.window && !failed
     }
 
-    /// Submits a request behind the others. One that cannot be read only takes its position.
+    /// Submits a request after all others. A request that cannot be decoded is completed immediately, in its position.
     pub(crate) fn push(
         &mut self,
         message: Message,
@@ -119,7 +119,7 @@ impl ExecutionsInFlight {
         }
     }
 
-    /// Waits for the oldest request; returns its failure, if it failed. Cancellation-safe.
+    /// Waits for the oldest request. Returns its failure if it failed. Cancellation-safe.
     pub(crate) async fn first_completed(&mut self) -> Result<(), SubmitError> {
         let Some(first) = self.executions.front_mut() else { return Ok(()) };
         let result = match &mut first.state {
@@ -130,14 +130,14 @@ impl ExecutionsInFlight {
         first.finish(result, self.expired_status)
     }
 
-    /// Takes the oldest requests, as far as they are completed, without their permits.
+    /// Removes and returns the oldest requests as far as they are completed, and drops their permits.
     pub(crate) fn take_completed(&mut self) -> Vec<(Execution, Executed)> {
         let mut completed = Vec::new();
         while let Some(mut first) = self.executions.pop_front() {
             if let State::Submitted(outcome) = &mut first.state
                 && let Some(result) = outcome.now_or_never()
             {
-                // A failure stays in the state, and is found by the next wait.
+                // The state records a failure, and the next wait returns it.
                 let _ = first.finish(result, self.expired_status);
             }
             let State::Completed(executed) = first.state else {
@@ -150,7 +150,8 @@ impl ExecutionsInFlight {
         completed
     }
 
-    /// Submits everything again, in order. A request that had its effect already gets its recorded outcome.
+    /// Submits every request that is not completed again, in order. A request that already had its effect gets its
+    /// recorded outcome.
     pub(crate) fn retry(&mut self) {
         self.group = OrderedGroup::default();
         for mut execution in std::mem::take(&mut self.executions) {
@@ -168,7 +169,7 @@ impl ExecutionsInFlight {
         self.executions.front()
     }
 
-    /// Completes the oldest request, which cannot be executed.
+    /// Marks the oldest request, which cannot be executed, as completed.
     pub(crate) fn complete_first(&mut self, executed: Executed) {
         if let Some(first) = self.executions.front_mut() {
             first.state = State::Completed(executed);
@@ -180,7 +181,7 @@ impl ExecutionsInFlight {
         match self.lanes.submit(request.command(), deadline, Some(&self.group)) {
             Ok(submitted) => State::Submitted(Box::pin(submitted.outcome())),
             Err(error) => {
-                // Later requests must not overtake it.
+                // Later requests must not be executed before this one.
                 self.group.abort();
                 State::Failed(error)
             }
@@ -202,7 +203,8 @@ impl Execution {
     }
 }
 
-/// How an execution is counted. A status request after the deadline may have recorded "expired" before it.
+/// The label under which an execution is counted. A status request after the deadline may have recorded the answer
+/// "expired" before the execution.
 fn executed(outcome: &Outcome, expired_status: u16) -> Executed {
     match outcome {
         Outcome::Done(_) => Executed::Done,

@@ -1,4 +1,4 @@
-//! The guard around a backend that hangs or fails on command, on virtual time.
+//! Tests of the guard with a backend that hangs or fails on command, in virtual time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::domain::ids::{ScheduleId, SeatNumber};
 use crate::lock::LockToken;
 
-/// A backend that misbehaves once for each fault in the list, the last one first, and then works.
+/// A backend with a list of faults. Each call removes and executes the last fault; without faults the backend works.
 #[derive(Default)]
 struct Faulty {
     faults: Mutex<Vec<Fault>>,
@@ -136,8 +136,8 @@ async fn a_hanging_backend_is_bypassed_until_probes_succeed() -> prometheus::Res
 #[tokio::test(start_paused = true)]
 async fn requests_of_a_caller_that_gives_up_are_released_later() -> prometheus::Result<()> {
     let locks = guarded(vec![Fault::Hang])?;
-    let given_up = tokio::time::timeout(Duration::from_millis(5), locks.run(&acquire())).await;
-    assert!(given_up.is_err());
+    let result = tokio::time::timeout(Duration::from_millis(5), locks.run(&acquire())).await;
+    assert!(result.is_err());
     assert_eq!(locks.metrics.lock.pending_releases.get(), 1);
     Ok(())
 }

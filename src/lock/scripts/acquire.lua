@@ -1,10 +1,10 @@
 -- Acquires all the locks or none.
 -- KEYS: the locks, all of one schedule. ARGV[1]: the token to write. ARGV[2]: the TTL in milliseconds.
 -- Returns an empty list if all the locks were acquired, else two elements for each conflicting lock: its
--- place in KEYS from 0, and its value ('' if it is not a string). A lock with the same token is no
+-- index in KEYS from 0, and its value ('' if it is not a string). A lock with the same token is no
 -- conflict: the request was executed before, and its answer was lost.
 local busy = {}
-for place, key in ipairs(KEYS) do
+for index, key in ipairs(KEYS) do
   local value = redis.pcall('GET', key)
   if type(value) == 'table' then
     -- Any error other than a value of another type means that the server cannot answer now.
@@ -12,7 +12,7 @@ for place, key in ipairs(KEYS) do
     value = ''
   end
   if value and value ~= ARGV[1] then
-    busy[#busy + 1] = place - 1
+    busy[#busy + 1] = index - 1
     busy[#busy + 1] = value
   end
 end

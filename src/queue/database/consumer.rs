@@ -1,5 +1,5 @@
-//! The consumer of one partition of the queue in the database. It holds a lease, a row with an end, which it renews as
-//! long as it asks for messages.
+//! The consumer of one partition of the queue in the database. It holds a lease: a row with an end time. Each fetch of
+//! messages renews the lease.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use uuid::Uuid;
 use crate::queue::{Deliveries, Message, Partition, QueueError, UNSETTLED_MAX};
 use crate::store::{Fetched, Store, StoredMessage};
 
-/// How long a lease lasts, and after which time it is renewed.
+/// How long a lease is valid, and the time after which it is renewed.
 const LEASE: Duration = Duration::from_secs(10);
 const RENEWAL: Duration = Duration::from_secs(3);
 
 /// The average time between two attempts to get the lease.
 const LEASE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Messages fetched with one query.
+/// The most messages that are fetched with one query.
 const FETCH_MAX: usize = 512;
 
-/// The consumer of one partition, or one that waits for the lease.
+/// The consumer of one partition, which holds the lease or waits for it.
 pub(super) struct DatabaseConsumer {
     store: Arc<Store>,
     partition: Partition,
@@ -31,10 +31,10 @@ pub(super) struct DatabaseConsumer {
     last: watch::Receiver<i64>,
     /// The number of the last message that was fetched under this lease.
     fetched_until: i64,
-    /// Whether the last fetch found the end of the partition, or the lease taken.
+    /// Whether the last fetch reached the end of the partition, or another consumer held the lease.
     is_at_end: bool,
-    /// When the lease was last renewed; absent without one.
-    renewed: Option<Instant>,
+    /// When the lease was last renewed; `None` without a lease.
+    renewed_at: Option<Instant>,
     ready: VecDeque<(i64, Message)>,
     unsettled: VecDeque<i64>,
 }
@@ -49,19 +49,19 @@ impl DatabaseConsumer {
             last,
             fetched_until: 0,
             is_at_end: false,
-            renewed: None,
+            renewed_at: None,
             ready: VecDeque::new(),
             unsettled: VecDeque::new(),
         }
     }
 
-    /// Waits until it is time to fetch again: immediately the first time, and while there is more.
+    /// Waits until the next fetch is due. The first fetch, and a fetch that follows a full page, is due immediately.
     async fn wait(&mut self) {
-        match self.renewed {
+        match self.renewed_at {
             _ if !self.is_at_end => {}
-            Some(renewed) => {
-                // After an error, because the queue was closed, the lease is kept until its end.
-                let _ = timeout_at((renewed + RENEWAL).into(), self.last.changed()).await;
+            Some(renewed_at) => {
+                // A time-out renews the lease. An error means that the queue was closed.
+                let _ = timeout_at((renewed_at + RENEWAL).into(), self.last.changed()).await;
             }
             None => sleep(LEASE_INTERVAL.mul_f64(0.5 + fastrand::f64())).await,
         }
@@ -69,20 +69,20 @@ impl DatabaseConsumer {
 
     async fn fetch(&mut self) -> Result<(), QueueError> {
         self.last.mark_unchanged();
-        let asked = Instant::now();
+        let started_at = Instant::now();
         let lease = (self.partition.0, self.owner);
         let fetched = self.store.queue_fetch(lease, LEASE, self.fetched_until, FETCH_MAX).await;
         match fetched.map_err(QueueError::new)? {
             Fetched::Messages(found) => {
-                self.renewed = Some(asked);
+                self.renewed_at = Some(started_at);
                 self.is_at_end = found.len() < FETCH_MAX;
                 for (number, StoredMessage { id, body, .. }) in found {
                     self.fetched_until = number;
                     self.ready.push_back((number, Message { id, body }));
                 }
             }
-            // What was fetched may be executed twice, which has one effect.
-            Fetched::Leased if self.renewed.is_some() => {
+            // The fetched messages may be delivered twice, but a request has its effect only once.
+            Fetched::Leased if self.renewed_at.is_some() => {
                 return Err(QueueError::new("another consumer has taken the lease"));
             }
             Fetched::Leased => self.is_at_end = true,
@@ -95,7 +95,7 @@ impl DatabaseConsumer {
 impl Deliveries for DatabaseConsumer {
     async fn next(&mut self) -> Result<Message, QueueError> {
         if self.unsettled.len() >= usize::from(UNSETTLED_MAX) {
-            // Some have to be settled first.
+            // The caller must settle messages first.
             std::future::pending::<()>().await;
         }
         loop {
@@ -121,10 +121,10 @@ impl Deliveries for DatabaseConsumer {
 impl Drop for DatabaseConsumer {
     fn drop(&mut self) {
         let (store, partition, owner) = (Arc::clone(&self.store), self.partition.0, self.owner);
-        if self.renewed.is_some()
+        if self.renewed_at.is_some()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            // If this fails, the next consumer waits for the end of the lease.
+            // If this fails, the next consumer waits until the lease ends.
             runtime.spawn(async move { store.queue_release_lease(partition, owner).await });
         }
     }

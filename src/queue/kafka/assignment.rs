@@ -2,7 +2,7 @@
 
 use crate::queue::Partition;
 
-/// Identifies one assignment of a partition to this process. It never repeats within a process.
+/// Identifies one assignment of a partition to this process. A generation is never used twice in a process.
 pub(super) type Generation = u64;
 
 /// The partitions that are assigned to this process.
@@ -16,17 +16,17 @@ pub(super) struct Assignment {
 }
 
 impl Assignment {
-    /// The assignment of no partition.
+    /// An assignment without partitions.
     pub(super) fn none(partitions: usize) -> Self {
         Self { generations: vec![None; partitions], ..Self::default() }
     }
 
-    /// The generation of a partition, if it is assigned.
+    /// The generation of a partition. `None` if it is not assigned.
     pub(super) fn generation(&self, partition: Partition) -> Option<Generation> {
         self.generations.get(usize::from(partition.0)).copied().flatten()
     }
 
-    /// Assigns partitions, with a new generation.
+    /// Assigns partitions. All of them get the same new generation.
     pub(super) fn assign(&mut self, partitions: &[usize]) {
         self.last += 1;
         for partition in partitions {
@@ -44,7 +44,7 @@ impl Assignment {
     }
 }
 
-/// The position of a partition. The holder of its lock is the consumer of the partition in this process.
+/// The read position of a partition. The consumer of the partition in this process locks the mutex around it.
 #[derive(Default)]
 pub(super) struct PartitionLease {
     /// The generation to which `next` belongs.
@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(assignment.generation(Partition(9)), None, "there is no such partition");
         assignment.revoke(1);
         assert_eq!(assignment.generation(Partition(1)), None);
-        assert_eq!(assignment.generation(Partition(2)), first, "the others are kept");
+        assert_eq!(assignment.generation(Partition(2)), first, "the others stay assigned");
         assignment.assign(&[1]);
         assert!(assignment.generation(Partition(1)) > first);
     }

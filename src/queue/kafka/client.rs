@@ -13,7 +13,7 @@ pub(super) fn config(settings: &KafkaSettings) -> ClientConfig {
     config
         .set("bootstrap.servers", &settings.brokers)
         .set("client.id", "seatlock")
-        // A restarted broker is found within a second; by default librdkafka waits for up to ten.
+        // Reconnects to a restarted broker within a second. By default librdkafka waits for up to ten seconds.
         .set("reconnect.backoff.max.ms", "1000")
         .set("socket.keepalive.enable", "true")
         .set("socket.nagle.disable", "true");
@@ -23,7 +23,7 @@ pub(super) fn config(settings: &KafkaSettings) -> ClientConfig {
 /// The configuration of a client that reads without being a member of the group.
 pub(super) fn reader_config(settings: &KafkaSettings) -> ClientConfig {
     let mut config = config(settings);
-    // librdkafka needs a group to read. Without a subscription and commits the client does not take part in it.
+    // librdkafka requires a group id to read. Without a subscription and commits the client does not join the group.
     config
         .set("group.id", &settings.name)
         .set("enable.auto.commit", "false")
@@ -32,7 +32,8 @@ pub(super) fn reader_config(settings: &KafkaSettings) -> ClientConfig {
     config
 }
 
-/// Logs at level debug: librdkafka reports every lost connection several times, and callers get errors anyway.
+/// Logs a message of librdkafka at level debug, because librdkafka reports every lost connection several times, and the
+/// callers get errors in any case.
 pub(super) fn log(facility: &str, text: &str) {
     log::debug!("librdkafka: {facility} {text}");
 }

@@ -1,4 +1,4 @@
-//! Reads the dead letters: the whole topic.
+//! Reads the whole topic of the dead letters.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -13,20 +13,20 @@ use super::client::{SilentContext, reader_config};
 use super::record;
 use crate::queue::{DeadLetter, QueueError};
 
-/// How long reading may take.
+/// The longest time to read the topic.
 const READ_LIMIT: Duration = Duration::from_secs(20);
 
-/// The most bytes of dead letters that are kept in memory. Those beyond are listed when older ones were resolved.
+/// The most bytes of dead letters in memory. Further dead letters are listed after older ones have been resolved.
 const BYTES_MAX: usize = 64 << 20;
 
-/// Between two checks of the deadline.
+/// The time between two checks of the deadline.
 const POLL: Duration = Duration::from_millis(100);
 
 /// A dead letter that was found.
 pub(super) struct ScannedLetter {
     /// Its newest record.
     pub(super) letter: DeadLetter,
-    /// The keys of all its records: it may have become a dead letter more than once.
+    /// The keys of all its records. It has several records if it became a dead letter more than once.
     pub(super) keys: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct ScannedLetter {
 pub(super) struct DeadLetterScan {
     /// Oldest first.
     pub(super) found: Vec<ScannedLetter>,
-    /// False if dead letters were left out because of the memory bound.
+    /// False if dead letters were omitted because of the memory bound.
     pub(super) complete: bool,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn read(
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 unread.remove(&partition);
             }
-            // For example a lost connection; librdkafka reconnects.
+            // For example a lost connection, after which librdkafka reconnects.
             Some(Err(error)) => problem = error.to_string(),
             None => {}
         }
@@ -71,7 +71,7 @@ pub(super) fn read(
     Ok(letters.into_scan())
 }
 
-/// Assigns the topic's partitions from their beginning; returns them.
+/// Assigns all partitions of the topic to the client, from their beginning. Returns the partitions.
 fn seek_beginning(
     client: &BaseConsumer<SilentContext>,
     topic: &str,
@@ -94,11 +94,11 @@ fn seek_beginning(
 struct LettersByKey {
     letters: HashMap<String, (DeadLetter, (i32, i64))>,
     bytes: usize,
-    left_out: bool,
+    omitted: bool,
 }
 
 impl LettersByKey {
-    /// Replaces the earlier record of the key.
+    /// Adds a record, which replaces the earlier record of its key. `None` deletes that.
     fn add(&mut self, key: String, letter: Option<DeadLetter>, position: (i32, i64)) {
         if let Some((old, _)) = self.letters.remove(&key) {
             self.bytes = self.bytes.saturating_sub(size(&old));
@@ -109,11 +109,11 @@ impl LettersByKey {
             self.bytes = bytes;
             self.letters.insert(key, (letter, position));
         } else {
-            self.left_out = true;
+            self.omitted = true;
         }
     }
 
-    /// Merges the records of each id, in the order of their newest records.
+    /// Merges the records of each id. The result is in the order of the newest records.
     fn into_scan(self) -> DeadLetterScan {
         let mut letters: Vec<_> = self.letters.into_iter().collect();
         letters.sort_by_key(|(_, (letter, position))| (letter.dead_lettered_at, *position));
@@ -128,7 +128,7 @@ impl LettersByKey {
         found.sort_by_cached_key(|ScannedLetter { letter, .. }| {
             (letter.dead_lettered_at, letter.message.id.clone())
         });
-        DeadLetterScan { found, complete: !self.left_out }
+        DeadLetterScan { found, complete: !self.omitted }
     }
 }
 
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(keys, [vec!["b@2".to_owned()], vec!["a@1".to_owned(), "a@3".to_owned()]]);
         assert!(scan.complete);
 
-        // The record of a retried one is deleted alone.
+        // Deleting one record of an id does not delete the other.
         let mut letters = LettersByKey::default();
         letters.add("a@1".to_owned(), Some(letter("a", 1, 1)), (0, 0));
         letters.add("a@3".to_owned(), Some(letter("a", 3, 1)), (0, 1));
@@ -195,11 +195,11 @@ mod tests {
     }
 
     #[test]
-    fn dead_letters_over_the_bound_are_left_out() {
+    fn dead_letters_over_the_bound_are_omitted() {
         let mut letters = LettersByKey::default();
         letters.add("old".to_owned(), Some(letter("old", 1, BYTES_MAX - 1000)), (0, 0));
         letters.add("new".to_owned(), Some(letter("new", 2, 1000)), (0, 1));
-        assert!(letters.left_out);
+        assert!(letters.omitted);
         assert_eq!(ids(letters), ["old"]);
         let mut letters = LettersByKey::default();
         letters.add("old".to_owned(), Some(letter("old", 1, BYTES_MAX - 1000)), (0, 0));

@@ -17,16 +17,17 @@ use super::group::{Group, GroupContext};
 use super::record;
 use crate::queue::{Deliveries, Message, Partition, QueueError, UNSETTLED_MAX};
 
-/// How long a commit is retried while the partition is assigned: over an election of brokers, or a rebalance.
+/// How long a failed commit is retried while the partition is assigned: longer than an election of brokers, or a
+/// rebalance.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long opening an assigned partition is retried.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 
-/// Between two attempts.
+/// The pause between two attempts.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A consumer of a partition, or one that waits for its assignment.
+/// A consumer of a partition, which reads or still waits for the assignment of the partition.
 pub(super) struct KafkaConsumer {
     group: Arc<Group>,
     partition: Partition,
@@ -34,7 +35,7 @@ pub(super) struct KafkaConsumer {
 }
 
 enum State {
-    /// Kept between calls, because callers cancel the wait and repeat it.
+    /// The future is stored, because callers cancel a call of `next` and repeat it.
     Waiting(BoxFuture<'static, Result<Reader, QueueError>>),
     Reading(Box<Reader>),
     Ended,
@@ -42,9 +43,10 @@ enum State {
 
 /// The active consumer of the partition.
 struct Reader {
-    // Dropped in this order: dropping a queue also removes the callback of a later queue of the partition.
+    // Fields are dropped in this order. The lease must be dropped after the queue: dropping a queue also removes the
+    // callback of a later queue of the same partition.
     queue: PartitionQueue<GroupContext>,
-    filled: Arc<Notify>,
+    nonempty: Arc<Notify>,
     assignment: watch::Receiver<Assignment>,
     partition: Partition,
     generation: Generation,
@@ -54,7 +56,7 @@ struct Reader {
 }
 
 impl KafkaConsumer {
-    /// Waits for a partition; fails if there is no such partition.
+    /// Creates a consumer that waits for the partition. Fails if the partition does not exist.
     pub(super) fn new(group: Arc<Group>, partition: Partition) -> Result<Self, QueueError> {
         if group.lease(partition).is_none() {
             return Err(QueueError(format!("there is no partition {}", partition.0)));
@@ -84,8 +86,8 @@ impl KafkaConsumer {
         let deadline = Instant::now() + SETTLE_LIMIT;
         loop {
             let group = Arc::clone(&self.group);
-            let committing = spawn_blocking(move || group.commit(partition, generation, next));
-            match committing.await.map_err(QueueError::new)? {
+            let commit = spawn_blocking(move || group.commit(partition, generation, next));
+            match commit.await.map_err(QueueError::new)? {
                 Ok(()) => break,
                 Err(error) if !reader.is_assigned() || Instant::now() >= deadline => {
                     return Err(QueueError::new(error));
@@ -142,13 +144,13 @@ impl Reader {
         if lease.generation != generation {
             *lease = PartitionLease { generation, next: None };
         }
-        let filled = Arc::new(Notify::new());
+        let nonempty = Arc::new(Notify::new());
         let deadline = Instant::now() + OPEN_LIMIT;
         loop {
-            let (reading, notify) = (Arc::clone(&group), Arc::clone(&filled));
-            // The attempt holds the lease: no other consumer may read before it has ended.
+            let (reader, notify) = (Arc::clone(&group), Arc::clone(&nonempty));
+            // The blocking task owns the lease, so that no other consumer reads before the task has ended.
             let read = spawn_blocking(move || {
-                let queue = reading.read(partition, lease.next, &notify);
+                let queue = reader.read(partition, lease.next, &notify);
                 (queue, lease)
             });
             let (queue, returned) = read.await.map_err(QueueError::new)?;
@@ -159,7 +161,7 @@ impl Reader {
                     let unsettled = VecDeque::new();
                     return Ok(Self {
                         queue,
-                        filled,
+                        nonempty,
                         assignment,
                         partition,
                         generation,
@@ -195,7 +197,7 @@ impl Reader {
                 return Ok(record::message(&message));
             }
             tokio::select! {
-                () = self.filled.notified() => {}
+                () = self.nonempty.notified() => {}
                 _ = self.assignment.changed() => {}
             }
         }

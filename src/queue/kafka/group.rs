@@ -1,7 +1,7 @@
 //! The membership of this process in the consumer group: its assigned partitions, and commits for them.
 //!
-//! The assignment is cooperative-sticky: when a process joins or leaves, only the partitions that move are interrupted.
-//! With the older range assignment a rolling update would stop every partition of every process.
+//! The assignment strategy is cooperative-sticky: when a process joins or leaves, only the partitions that move to
+//! another process are interrupted. With the range strategy a rolling update would interrupt every partition.
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
@@ -22,10 +22,10 @@ use super::assignment::{Assignment, Generation, PartitionLease};
 use super::client::{self, config};
 use crate::queue::{Partition, UNSETTLED_MAX};
 
-/// The longest that finding an offset may take, and seeking to it.
+/// The longest time to read an offset, and to seek to it.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the thread waits for an event of librdkafka.
+/// How long the thread of the group waits for an event of librdkafka.
 const POLL: Duration = Duration::from_millis(100);
 
 /// A member of the group.
@@ -39,14 +39,15 @@ pub(super) struct Group {
 pub(super) struct GroupContext {
     topic: String,
     assignment: watch::Sender<Assignment>,
-    /// One per partition, held while an offset is committed, so that the partition is not revoked meanwhile: the commit
-    /// would come after those of the next owner, and set the offset back.
+    /// One mutex per partition, locked while an offset is committed, so that the partition is not revoked during the
+    /// commit. Otherwise the commit could be executed after those of the next owner, and reset the offset to an older
+    /// one.
     commits: Vec<Mutex<()>>,
     consumer: OnceLock<Weak<BaseConsumer<GroupContext>>>,
 }
 
 impl Group {
-    /// Joins the group; the assignment comes within seconds.
+    /// Joins the group. The assignment follows within seconds.
     pub(super) fn join(settings: &KafkaSettings) -> KafkaResult<Self> {
         let partitions = usize::from(settings.partitions);
         let context = GroupContext {
@@ -64,12 +65,12 @@ impl Group {
             // The partitions of a dead process are reassigned after ten seconds.
             .set("session.timeout.ms", "10000")
             .set("heartbeat.interval.ms", "1000")
-            // For each partition.
+            // The least number of prefetched messages, for each partition.
             .set("queued.min.messages", UNSETTLED_MAX.to_string())
             .set("queued.max.messages.kbytes", "4096")
             .create_with_context(context)?;
         let consumer = Arc::new(consumer);
-        // Cannot be set already.
+        // This cannot fail, because it is set only here.
         let _ = consumer.context().consumer.set(Arc::downgrade(&consumer));
         consumer.subscribe(&[&settings.name])?;
         let (end, ended) = oneshot::channel();
@@ -99,13 +100,13 @@ impl Group {
         self.leases.get(usize::from(partition.0)).cloned()
     }
 
-    /// The messages of a partition from `next` on, or from the committed offset. `filled` is notified when a message
-    /// comes to an empty partition. Requires the lease of the partition. Blocks.
+    /// The messages of a partition from the offset `next` on; `None` means the committed offset. `nonempty` is notified
+    /// when the first message is added to the empty queue. The caller must hold the lease of the partition. Blocks.
     pub(super) fn read(
         &self,
         partition: Partition,
         next: Option<i64>,
-        filled: &Arc<Notify>,
+        nonempty: &Arc<Notify>,
     ) -> KafkaResult<PartitionQueue<GroupContext>> {
         if let Some(next) = next {
             let list = self.context().offset(partition, next)?;
@@ -115,12 +116,13 @@ impl Group {
         let topic = &self.context().topic;
         let queue = self.consumer.split_partition_queue(topic, i32::from(partition.0));
         let mut queue = queue.ok_or_else(|| KafkaError::Subscription(topic.clone()))?;
-        let filled = Arc::clone(filled);
-        queue.set_nonempty_callback(move || filled.notify_one());
+        let nonempty = Arc::clone(nonempty);
+        queue.set_nonempty_callback(move || nonempty.notify_one());
         Ok(queue)
     }
 
-    /// Commits that everything before `next` is settled, if the partition is still assigned. Blocks.
+    /// Commits the offset `next`, which settles everything before it. Fails if the partition is not assigned any more.
+    /// Blocks.
     pub(super) fn commit(
         &self,
         partition: Partition,
@@ -136,8 +138,8 @@ impl Group {
         self.consumer.commit(&self.context().offset(partition, next)?, CommitMode::Sync)
     }
 
-    /// Begins to leave the group. The thread ends, and with it the connections, when the last reference to the group
-    /// and to its partitions is dropped.
+    /// Begins to leave the group. The thread and its connections end when the last reference to the group and to its
+    /// partitions has been dropped.
     pub(super) fn leave(&self) {
         self.context().assignment.send_modify(|assignment| assignment.closed = true);
     }
@@ -147,20 +149,20 @@ impl Group {
         let ended = self.ended.lock().take();
         async move {
             if let Some(ended) = ended {
-                // An error means the end of the thread, too.
+                // An error also means that the thread has ended.
                 let _ = ended.await;
             }
         }
     }
 }
 
-/// Runs the callbacks of librdkafka, until the group was left and the consumer has no other user.
+/// Runs the callbacks of librdkafka until this process leaves the group and the consumer has no other reference.
 fn run(consumer: Arc<BaseConsumer<GroupContext>>, end: oneshot::Sender<()>) {
     let mut leaving = false;
     while !(leaving && Arc::strong_count(&consumer) == 1) {
         match consumer.poll(POLL) {
-            // Every partition has its own queue before its first message is fetched.
-            Some(Ok(_)) => log::error!("kafka: a message came outside of its partition's queue"),
+            // This should not happen: each partition gets its own queue before its first message is fetched.
+            Some(Ok(_)) => log::error!("kafka: a message is not in the queue of its partition"),
             Some(Err(error)) => log::debug!("kafka: {error}"),
             None => {}
         }
@@ -169,9 +171,9 @@ fn run(consumer: Arc<BaseConsumer<GroupContext>>, end: oneshot::Sender<()>) {
             leaving = true;
         }
     }
-    // Waits until the brokers have confirmed the leave.
+    // Blocks until the brokers have confirmed that this process has left the group.
     drop(consumer);
-    // Fails if the leave is not waited for.
+    // Fails if no caller waits for the end of the thread.
     let _ = end.send(());
 }
 
@@ -192,7 +194,7 @@ impl ConsumerContext for GroupContext {
         event: RDKafkaRespErr,
         list: &mut TopicPartitionList,
     ) {
-        let done = match event {
+        let result = match event {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
                 self.revoke(&indices(list));
@@ -202,14 +204,14 @@ impl ConsumerContext for GroupContext {
                 }
             }
             event => {
-                log::warn!("kafka: {}: giving up all partitions", RDKafkaErrorCode::from(event));
+                log::warn!("kafka: {}: all partitions are revoked", RDKafkaErrorCode::from(event));
                 let all: Vec<usize> = (0..self.commits.len()).collect();
                 self.revoke(&all);
                 consumer.unassign()
             }
         };
-        if let Err(error) = done {
-            log::error!("kafka: cannot follow the group, restart this process: {error}");
+        if let Err(error) = result {
+            log::error!("kafka: a rebalance of the group failed, restart this process: {error}");
         }
     }
 }
@@ -227,7 +229,7 @@ impl GroupContext {
         consumer: &BaseConsumer<Self>,
         list: &mut TopicPartitionList,
     ) -> KafkaResult<()> {
-        // Before the first message is fetched, because messages in the common queue stay there.
+        // The queues must be split before the first message is fetched: a message in the common queue is not moved.
         if let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) {
             for partition in numbers(list) {
                 drop(consumer.split_partition_queue(&self.topic, partition));
@@ -245,10 +247,10 @@ impl GroupContext {
 
     /// Sets the first offset of each partition in the list. Returns false if the assignment was lost meanwhile. Blocks.
     ///
-    /// The offsets must be numbers. Without them librdkafka asks for the committed offset once, and after an error of the
-    /// coordinator never reads the partition ("only reside on .all until the application unassigns it",
-    /// rdkafka_assignment.c). And logical offsets (`Beginning`, `End`) may be looked up again after a seek and replace
-    /// its result ("outdated offset response", rdkafka_partition.c; both in 2.12.1).
+    /// The offsets must be numbers. Without offsets, librdkafka requests the committed offset once, and after an error
+    /// of the coordinator it never reads the partition ("only reside on .all until the application unassigns it",
+    /// rdkafka_assignment.c). Logical offsets (`Beginning`, `End`) may be resolved again after a seek, and the result
+    /// then replaces the offset of the seek ("outdated offset response", rdkafka_partition.c; both in 2.12.1).
     fn set_offsets(
         &self,
         consumer: &BaseConsumer<Self>,
@@ -258,9 +260,10 @@ impl GroupContext {
             let next = loop {
                 match self.first_unsettled(consumer, partition) {
                     Ok(next) => break next,
-                    Err(error) => log::debug!("kafka: {error}: asking again for the first offset"),
+                    Err(error) => log::debug!("kafka: {error}: reading the first offset again"),
                 }
-                // The group has removed this process, or this process leaves: the partitions are revoked next.
+                // The group has removed this process, or this process leaves the group. In both cases the partitions
+                // are revoked next.
                 if consumer.assignment_lost() || self.assignment.borrow().closed {
                     list.set_all_offsets(Offset::Offset(0))?;
                     return Ok(false);
@@ -272,11 +275,11 @@ impl GroupContext {
         Ok(true)
     }
 
-    /// The committed offset; without one, the first offset of the partition.
+    /// The committed offset of a partition, or its first offset if none is committed.
     fn first_unsettled(&self, consumer: &BaseConsumer<Self>, partition: i32) -> KafkaResult<i64> {
-        let mut asked = TopicPartitionList::new();
-        asked.add_partition(&self.topic, partition);
-        let found = consumer.committed_offsets(asked, ANSWER_LIMIT)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.topic, partition);
+        let found = consumer.committed_offsets(list, ANSWER_LIMIT)?;
         let elements = found.elements();
         elements.iter().try_for_each(|element| element.error())?;
         if let Some(Offset::Offset(next)) = elements.first().map(|element| element.offset()) {

@@ -1,8 +1,8 @@
 //! The queue in Kafka: a topic, one consumer group, and a compacted topic for dead letters.
 //!
-//! `topics` creates the topics, `publisher` publishes, `group` is the membership in the consumer group, which assigns
-//! partitions to processes, `deliveries` consumes one of them, `dead_letters` reads dead letters. librdkafka works on
-//! its own threads; its blocking calls are made where blocking is allowed.
+//! `topics` creates the topics, `publisher` publishes messages, and `group` is the membership in the consumer group,
+//! which assigns partitions to processes. `deliveries` consumes one partition, and `dead_letters` reads the dead
+//! letters. librdkafka has its own threads. Its blocking functions are called only on threads that may block.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -33,19 +33,19 @@ use group::Group;
 use publisher::KafkaPublisher;
 use record::KafkaRecord;
 
-/// The longest that leaving the group may take; after it other processes detect by the session timeout that the
-/// partitions are free.
+/// The longest wait for leaving the group. If it takes longer, the partitions are assigned to other processes only
+/// after the session time-out.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 
-/// Dead letters that are retried or deleted at the same time.
+/// The most dead letters that are retried or deleted at the same time.
 const RESOLVE_MAX: usize = 256;
 
 /// The brokers, and the topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KafkaSettings {
-    /// The first brokers to connect to, `host:port,host:port`.
+    /// The bootstrap brokers, `host:port,host:port`.
     pub brokers: String,
-    /// The name of the topic and of the consumer group; dead letters are in the topic `<name>.dead`.
+    /// The name of the topic and of the consumer group. The dead letters are in the topic `<name>.dead`.
     pub name: String,
     /// The number of partitions: at least 1, and no more than the topic has.
     pub partitions: u16,
@@ -59,8 +59,8 @@ impl KafkaSettings {
 
 /// A queue in Kafka.
 ///
-/// A process that opens one partition has to open all: the group assigns partitions to each process that has opened
-/// one, and a partition that is assigned to a process and not opened there is not consumed.
+/// A process that opens one partition must open all of them: the group assigns any partition to each process that has
+/// opened one, and a partition that is assigned to a process that has not opened it is not consumed.
 pub struct KafkaQueue {
     settings: Arc<KafkaSettings>,
     /// Set when both topics exist.
@@ -71,20 +71,20 @@ pub struct KafkaQueue {
 
 /// The membership of this process in the group.
 enum Membership {
-    NotYet,
+    NotJoined,
     Member(Arc<Group>),
     Left,
 }
 
 impl KafkaQueue {
-    /// Connects at its first use, and creates missing topics then. Fails on invalid settings.
+    /// Creates the queue. At its first use it connects and creates missing topics. Fails on invalid settings.
     pub fn new(settings: KafkaSettings) -> Result<Self, QueueError> {
         let publisher = KafkaPublisher::new(&settings).map_err(QueueError::new)?;
         Ok(Self {
             settings: Arc::new(settings),
             topics: OnceCell::new(),
             publisher,
-            membership: Mutex::new(Membership::NotYet),
+            membership: Mutex::new(Membership::NotJoined),
         })
     }
 
@@ -94,7 +94,7 @@ impl KafkaQueue {
         self.topics.get_or_try_init(|| topics::ensure(Arc::clone(settings))).await.map(|_| ())
     }
 
-    /// Sends a record by the deadline.
+    /// Sends a record, and returns at the deadline at the latest.
     async fn send(&self, record: KafkaRecord, deadline: Instant) -> Result<(), PublishError> {
         match timeout_at(deadline, self.ready()).await {
             Ok(Ok(())) => self.publisher.send(record, deadline).await,
@@ -108,7 +108,8 @@ impl KafkaQueue {
         self.send(record, Instant::now() + PUBLISH_LIMIT).await
     }
 
-    /// Publishes a dead letter again, then deletes it: a failure in between leaves it in both places.
+    /// Publishes a dead letter again if it is to be retried, then deletes it. After a failure between the two, the
+    /// message is in its partition and still a dead letter.
     async fn resolve(
         &self,
         found: &ScannedLetter,
@@ -132,13 +133,13 @@ impl KafkaQueue {
         tokio::task::spawn_blocking(reading).await.map_err(QueueError::new)?
     }
 
-    /// The membership of this process, which begins with the first call.
+    /// The membership of this process. The first call joins the group.
     fn group(&self) -> Result<Arc<Group>, QueueError> {
         let mut membership = self.membership.lock();
         match &*membership {
             Membership::Member(group) => Ok(Arc::clone(group)),
             Membership::Left => Err(QueueError::new("it has been closed")),
-            Membership::NotYet => {
+            Membership::NotJoined => {
                 let group = Arc::new(Group::join(&self.settings).map_err(QueueError::new)?);
                 *membership = Membership::Member(Arc::clone(&group));
                 Ok(group)
@@ -146,7 +147,7 @@ impl KafkaQueue {
         }
     }
 
-    /// Takes this process out of the group.
+    /// Begins to leave the group. Returns the membership if this process had joined.
     fn leave(&self) -> Option<Arc<Group>> {
         let membership = std::mem::replace(&mut *self.membership.lock(), Membership::Left);
         let Membership::Member(group) = membership else { return None };
@@ -182,8 +183,8 @@ impl Queue for KafkaQueue {
         let dead_lettered_at = SystemTime::now().into();
         let letter = DeadLetter { message, partition, reason, dead_lettered_at };
         match self.send_dead(KafkaRecord::dead_letter(&self.settings, letter)).await {
-            Ok(()) => Ok(DeadLettered::Kept),
-            Err(PublishError::Rejected(reason)) => Ok(DeadLettered::NoRoom(reason)),
+            Ok(()) => Ok(DeadLettered::Stored),
+            Err(PublishError::Rejected(reason)) => Ok(DeadLettered::NotStored(reason)),
             Err(error) => Err(QueueError::new(error)),
         }
     }
@@ -230,7 +231,7 @@ impl Queue for KafkaQueue {
         drop(group);
         if timeout(CLOSE_LIMIT, left).await.is_err() {
             log::warn!(
-                "leaving kafka's group takes too long: others are assigned its partitions later"
+                "kafka: leaving the group takes too long; its partitions are reassigned later"
             );
         }
     }

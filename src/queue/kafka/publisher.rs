@@ -1,4 +1,4 @@
-//! Sends records, and returns their outcomes.
+//! The publisher, which sends records and returns their outcomes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,11 +20,11 @@ use crate::queue::PublishError;
 /// How often librdkafka reports the state of its brokers, in milliseconds.
 const REPORT_MS: u32 = 500;
 
-/// After this many reports in a row without a broker Kafka is unavailable. An idle connection that a broker has closed
-/// is replaced within a second.
+/// After this many consecutive reports without a connected broker, Kafka is considered unavailable. This is longer than
+/// the second in which librdkafka replaces an idle connection that a broker has closed.
 const REPORTS_UNAVAILABLE: u32 = 4;
 
-/// The most messages, and KiB, that wait in this process for their brokers.
+/// The most messages, and the most KiB of messages, that are buffered in this process.
 const LOCAL_MESSAGES_MAX: u32 = 16_384;
 const LOCAL_KIB_MAX: u32 = 65_536;
 
@@ -32,17 +32,17 @@ const LOCAL_KIB_MAX: u32 = 65_536;
 pub(super) struct KafkaPublisher {
     config: ClientConfig,
     context: PublisherContext,
-    /// None after it was closed.
+    /// `None` after the publisher was closed.
     producer: Mutex<Option<Arc<Producer>>>,
 }
 
-/// A client of librdkafka. Dropping it waits for threads, and is therefore done on its own thread.
+/// A client of librdkafka. Dropping the client waits for its threads, so it is dropped on a separate thread.
 struct Producer(Option<FutureProducer<PublisherContext>>);
 
 impl Drop for Producer {
     fn drop(&mut self) {
         let producer = self.0.take();
-        // If no thread can be started, it is dropped here.
+        // If no thread can be started, the client is dropped on this thread.
         drop(std::thread::Builder::new().spawn(move || drop(producer)));
     }
 }
@@ -50,8 +50,8 @@ impl Drop for Producer {
 /// The callbacks of librdkafka.
 #[derive(Clone, Default)]
 struct PublisherContext {
-    /// How many reports in a row were without a broker.
-    reports_without: Arc<AtomicU32>,
+    /// The number of consecutive reports without a connected broker.
+    reports_without_broker: Arc<AtomicU32>,
 }
 
 impl ClientContext for PublisherContext {
@@ -65,9 +65,9 @@ impl ClientContext for PublisherContext {
 
     fn stats(&self, statistics: Statistics) {
         if statistics.brokers.values().any(|broker| matches!(&*broker.state, "UP" | "UPDATE")) {
-            self.reports_without.store(0, Ordering::Relaxed);
+            self.reports_without_broker.store(0, Ordering::Relaxed);
         } else {
-            self.reports_without.fetch_add(1, Ordering::Relaxed);
+            self.reports_without_broker.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -82,13 +82,13 @@ impl KafkaPublisher {
             .set("acks", "all")
             .set("enable.idempotence", "true")
             .set("linger.ms", "2")
-            // Longer than PUBLISH_LIMIT: a message whose outcome is unknown is sent again under its old sequence
-            // number when brokers are available. Giving it up would require a new producer epoch.
+            // Longer than PUBLISH_LIMIT: a message whose outcome is unknown is sent again with its old sequence number
+            // when brokers are available again. Dropping the message earlier would require a new producer epoch.
             .set("delivery.timeout.ms", "30000")
             .set("request.timeout.ms", "2000")
             .set("retry.backoff.ms", "50")
             .set("retry.backoff.max.ms", "500")
-            // As Kafka's own clients, also for an empty key.
+            // The partitioner of Kafka's Java clients, also for an empty key.
             .set("partitioner", "murmur2")
             .set("queue.buffering.max.messages", LOCAL_MESSAGES_MAX.to_string())
             .set("queue.buffering.max.kbytes", LOCAL_KIB_MAX.to_string())
@@ -98,18 +98,19 @@ impl KafkaPublisher {
         Ok(Self { config, context, producer })
     }
 
-    /// Returns when the brokers have confirmed the record, and at the latest at the deadline.
+    /// Sends a record. Returns when the brokers have confirmed it, and at the deadline at the latest.
     pub(super) async fn send(
         &self,
         record: KafkaRecord,
         deadline: Instant,
     ) -> Result<(), PublishError> {
-        if self.context.reports_without.load(Ordering::Relaxed) >= REPORTS_UNAVAILABLE {
+        let reports = self.context.reports_without_broker.load(Ordering::Relaxed);
+        if reports >= REPORTS_UNAVAILABLE {
             return Err(PublishError::Unavailable("no broker can be reached".to_owned()));
         }
         let producer = self.producer.lock().clone().ok_or_else(closed)?;
         let report = match producer.enqueue(&record) {
-            // After a fatal error this client sends nothing more.
+            // A client that has had a fatal error cannot send any more.
             Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) => {
                 self.renew(&producer)?.enqueue(&record)
             }
@@ -119,17 +120,17 @@ impl KafkaPublisher {
         match timeout_at(deadline, report).await {
             Ok(Ok(Ok(_))) => Ok(()),
             Ok(Ok(Err((error, _)))) => Err(not_confirmed(&error)),
-            // It may still wait inside librdkafka, and be sent later.
+            // The record may still be in the buffer of librdkafka, and be sent later.
             Ok(Err(_)) | Err(_) => Err(PublishError::Unknown),
         }
     }
 
-    /// Sends nothing more. Records in flight may be written or not.
+    /// Refuses further records. Records in flight may be written or not.
     pub(super) fn close(&self) {
         *self.producer.lock() = None;
     }
 
-    /// Replaces a broken client, unless another caller has done so.
+    /// Replaces a broken client, unless another caller has already replaced it.
     fn renew(&self, broken: &Arc<Producer>) -> Result<Arc<Producer>, PublishError> {
         let mut current = self.producer.lock();
         let producer = current.as_mut().ok_or_else(closed)?;
@@ -151,7 +152,7 @@ impl Producer {
         Ok(Arc::new(Self(Some(config.create_with_context(context.clone())?))))
     }
 
-    /// Hands a record to librdkafka without waiting. After an error it was not sent.
+    /// Adds a record to the buffer of librdkafka, without waiting. After an error the record is not sent.
     fn enqueue(&self, record: &KafkaRecord) -> Result<DeliveryFuture, KafkaError> {
         let Some(producer) = &self.0 else { return Err(KafkaError::Canceled) };
         let mut sent = FutureRecord::<str, [u8]>::to(&record.topic).key(&record.key);
@@ -171,11 +172,11 @@ fn not_enqueued(error: &KafkaError) -> PublishError {
     }
 }
 
-/// The outcome of a record that librdkafka accepted and reported as failed. It may have been written, and its
-/// confirmation lost.
+/// The outcome of a record that librdkafka accepted and then reported as failed. The record may have been written if
+/// only its confirmation was lost.
 fn not_confirmed(error: &KafkaError) -> PublishError {
     match error.rdkafka_error_code() {
-        // These errors are the same for every attempt, so no earlier one was successful.
+        // Every attempt fails with these errors, so no earlier attempt was successful.
         Some(RDKafkaErrorCode::MessageSizeTooLarge) => PublishError::Rejected(error.to_string()),
         Some(
             RDKafkaErrorCode::UnknownTopic
@@ -208,7 +209,7 @@ mod tests {
             let rejected = outcome(&error(RDKafkaErrorCode::MessageSizeTooLarge));
             assert!(
                 matches!(rejected, PublishError::Rejected(_)),
-                "it is too large at every attempt"
+                "a record that is too large is rejected"
             );
         }
         for code in [

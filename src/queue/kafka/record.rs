@@ -1,4 +1,4 @@
-//! How messages and dead letters are written to Kafka and read from it: key, headers, body.
+//! The encoding of messages and dead letters as records of Kafka: key, headers, body.
 
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message as _, OwnedHeaders};
 
@@ -6,8 +6,8 @@ use super::KafkaSettings;
 use crate::domain::clock::EpochMs;
 use crate::queue::{DeadLetter, Message, Partition};
 
-/// The header with [`Message::id`]. The key has it too, for Kafka's own tools, but is not read, because the key of a
-/// foreign message may be anything.
+/// The header with [`Message::id`]. The key contains the id too, for Kafka's own tools. It is not read, because a
+/// message of another program may have any key.
 const ID: &str = "id";
 /// The header of a dead letter with [`DeadLetter::partition`], in decimal.
 const PARTITION: &str = "partition";
@@ -16,14 +16,14 @@ const REASON: &str = "reason";
 /// The header of a dead letter with [`DeadLetter::dead_lettered_at`], epoch milliseconds in decimal.
 const DEAD_LETTERED_AT: &str = "parked_at";
 
-/// A record to be written to a topic.
+/// A record to write to a topic.
 #[derive(Clone)]
 pub(super) struct KafkaRecord {
     pub(super) topic: String,
-    /// `None`: by the key.
+    /// The partition; `None` to choose it by the key.
     pub(super) partition: Option<i32>,
     pub(super) key: String,
-    /// `None` deletes the earlier record of the key.
+    /// The body; `None` deletes the earlier record of the key (a tombstone).
     pub(super) body: Option<Vec<u8>>,
     pub(super) headers: OwnedHeaders,
 }
@@ -52,13 +52,14 @@ impl KafkaRecord {
             topic: settings.dead_topic(),
             partition: None,
             headers: with(headers, DEAD_LETTERED_AT, &letter.dead_lettered_at.0.to_string()),
-            // A retried message that becomes a dead letter again has another key, so deleting the first keeps it.
+            // A retried message that becomes a dead letter again has another key. So deleting the first dead letter
+            // does not delete the second one.
             key: format!("{}@{}", letter.message.id, letter.dead_lettered_at.0),
             body: Some(letter.message.body),
         }
     }
 
-    /// Deletes the dead letter with this key.
+    /// The record that deletes the dead letter with this key.
     pub(super) fn tombstone(settings: &KafkaSettings, key: String) -> Self {
         let headers = OwnedHeaders::new();
         Self { topic: settings.dead_topic(), partition: None, key, body: None, headers }
@@ -75,7 +76,7 @@ fn header<'a>(record: &'a BorrowedMessage<'_>, key: &str) -> Option<&'a str> {
     std::str::from_utf8(found.value?).ok()
 }
 
-/// Reads a message; the id of a foreign one is its partition and offset.
+/// Reads a message. The id of a message without the header is its partition and offset.
 pub(super) fn message(record: &BorrowedMessage<'_>) -> Message {
     let position = || format!("{}-{}", record.partition(), record.offset());
     Message {
@@ -84,7 +85,7 @@ pub(super) fn message(record: &BorrowedMessage<'_>) -> Message {
     }
 }
 
-/// Reads the key of a dead letter, and its content; `None` if it was deleted.
+/// Reads the key of a dead letter and its content; `None` if the record deletes it.
 pub(super) fn dead_letter(record: &BorrowedMessage<'_>) -> (String, Option<DeadLetter>) {
     let key = String::from_utf8_lossy(record.key().unwrap_or_default()).into_owned();
     let Some(body) = record.payload() else { return (key, None) };

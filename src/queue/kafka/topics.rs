@@ -11,22 +11,22 @@ use super::KafkaSettings;
 use super::client::{SilentContext, config, reader_config};
 use crate::queue::QueueError;
 
-/// How long a broker may take for one answer.
+/// The longest wait for one answer of a broker.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long a created topic may take to appear.
+/// The longest wait until a created topic appears in the metadata.
 const CREATED_LIMIT: Duration = Duration::from_secs(10);
 
-/// Between two checks for it.
+/// The time between two checks for a created topic.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The topics of a queue: name, partitions, cleanup policy.
-fn wanted(settings: &KafkaSettings) -> [(String, u16, &'static str); 2] {
-    // A dead letter must be kept until it is deleted; its deleted records need not be.
+fn topics(settings: &KafkaSettings) -> [(String, u16, &'static str); 2] {
+    // A compacted topic stores each dead letter until it is deleted by its key.
     [(settings.name.clone(), settings.partitions, "delete"), (settings.dead_topic(), 1, "compact")]
 }
 
-/// Waits until both topics exist, with enough partitions; creates missing ones.
+/// Creates missing topics, and waits until both topics exist and have enough partitions.
 pub(super) async fn ensure(settings: Arc<KafkaSettings>) -> Result<(), QueueError> {
     let deadline = Instant::now() + CREATED_LIMIT;
     let mut created = false;
@@ -37,7 +37,7 @@ pub(super) async fn ensure(settings: Arc<KafkaSettings>) -> Result<(), QueueErro
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return Err(QueueError(remedy(&settings, &missing, "it does not appear")));
+            return Err(QueueError(remedy(&settings, &missing, "a new topic is not found")));
         }
         if created {
             tokio::time::sleep(POLL_INTERVAL).await;
@@ -54,13 +54,13 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(QueueError::new)?
 }
 
-/// The missing topics; fails if a topic has too few partitions.
+/// The missing topics. Fails if a topic has too few partitions.
 fn missing(settings: &KafkaSettings) -> Result<Vec<String>, QueueError> {
-    // Not a producer: at its request brokers may create a topic with their own settings.
+    // A consumer is used, because brokers may create a topic with their own settings when a producer requests it.
     let client: BaseConsumer<SilentContext> =
         reader_config(settings).create_with_context(SilentContext).map_err(QueueError::new)?;
     let mut missing = Vec::new();
-    for (topic, partitions, _) in wanted(settings) {
+    for (topic, partitions, _) in topics(settings) {
         let metadata =
             client.fetch_metadata(Some(&topic), ANSWER_LIMIT).map_err(QueueError::new)?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
@@ -84,7 +84,7 @@ fn missing(settings: &KafkaSettings) -> Result<Vec<String>, QueueError> {
     Ok(missing)
 }
 
-/// Whether the topic is missing, or being created.
+/// Whether the error means that the topic does not exist, or is being created.
 fn is_missing(error: RDKafkaErrorCode) -> bool {
     matches!(
         error,
@@ -95,29 +95,30 @@ fn is_missing(error: RDKafkaErrorCode) -> bool {
 }
 
 async fn create(settings: &Arc<KafkaSettings>, missing: &[String]) -> Result<(), QueueError> {
-    let wanted = wanted(settings);
-    let topics: Vec<NewTopic<'_>> = wanted
+    let all_topics = topics(settings);
+    let new_topics: Vec<NewTopic<'_>> = all_topics
         .iter()
         .filter(|(topic, ..)| missing.contains(topic))
         .map(|(topic, partitions, cleanup)| {
-            // The replication factor that the brokers have as default.
-            let copies = TopicReplication::Fixed(-1);
-            NewTopic::new(topic, i32::from(*partitions), copies).set("cleanup.policy", cleanup)
+            // -1 is the default replication factor of the brokers.
+            let replication = TopicReplication::Fixed(-1);
+            NewTopic::new(topic, i32::from(*partitions), replication).set("cleanup.policy", cleanup)
         })
         .collect();
     let owned = Arc::clone(settings);
-    let making = move || config(&owned).create_with_context(SilentContext).map_err(QueueError::new);
-    let client: AdminClient<SilentContext> = blocking(making).await?;
+    let connect =
+        move || config(&owned).create_with_context(SilentContext).map_err(QueueError::new);
+    let client: AdminClient<SilentContext> = blocking(connect).await?;
     let options = AdminOptions::new()
         .request_timeout(Some(ANSWER_LIMIT))
         .operation_timeout(Some(ANSWER_LIMIT));
-    let results = client.create_topics(&topics, &options).await;
-    // Dropping the client waits for its thread.
+    let results = client.create_topics(&new_topics, &options).await;
+    // On a thread that may block, because dropping the client waits for its own thread.
     drop(tokio::task::spawn_blocking(move || drop(client)));
     let results = results.map_err(|error| QueueError(remedy(settings, missing, error)))?;
     for result in results {
         match result {
-            // Another process has created it.
+            // If the topic already exists, another process has created it.
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((topic, error)) => return Err(QueueError(remedy(settings, &[topic], error))),
         }
@@ -126,7 +127,7 @@ async fn create(settings: &Arc<KafkaSettings>, missing: &[String]) -> Result<(),
 }
 
 fn remedy(settings: &KafkaSettings, missing: &[String], problem: impl std::fmt::Display) -> String {
-    let list: Vec<String> = wanted(settings)
+    let list: Vec<String> = topics(settings)
         .iter()
         .filter(|(topic, ..)| missing.contains(topic))
         .map(|(topic, partitions, cleanup)| {

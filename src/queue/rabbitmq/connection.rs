@@ -11,18 +11,19 @@ use super::transport::{ConnectionCloser, ConnectionRuntime, RabbitTls};
 use crate::backoff::Backoff;
 use crate::queue::QueueError;
 
-/// The longest that connecting may take; a stopped broker accepts connections and does not answer.
+/// The longest time to connect. A limit is needed, because a suspended broker process accepts connections but does not
+/// answer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// The longest that an orderly close may take.
+/// The longest time for closing a connection with the handshake of AMQP.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
-/// The heartbeat interval, in seconds; after twice this time of silence the other side counts as dead. The shortest
-/// that RabbitMQ's documentation recommends (heartbeats.html), because until then no other consumer receives
-/// the messages of a dead one.
+/// The heartbeat interval in seconds. A peer that sends nothing for twice this time is considered dead. This is the
+/// shortest interval that RabbitMQ's documentation recommends (heartbeats.html), because the messages of a dead
+/// consumer are not delivered to another one before it is considered dead.
 const HEARTBEAT: u16 = 5;
 
-/// The pauses between attempts to connect: many processes lose their broker at the same moment.
+/// The pauses between attempts to connect. They are random, because many processes lose their broker at the same time.
 pub(super) fn reconnect_backoff() -> Backoff {
     Backoff::new(Duration::from_millis(100), Duration::from_secs(5))
 }
@@ -35,19 +36,20 @@ pub(super) struct RabbitConnector {
 }
 
 impl RabbitConnector {
-    /// Parses the URL; fails if it is invalid, and outside of a tokio runtime.
+    /// Parses the URL. Fails if the URL is invalid or the caller is outside of a tokio runtime.
     pub(super) fn new(url: &str) -> Result<Self, QueueError> {
         let mut uri: AMQPUri = url.parse().map_err(|problem: String| {
-            // Without the URL, which contains the password.
+            // The message must not contain the URL, which contains the password.
             QueueError(format!("the URL is not one of RabbitMQ ({problem}); give amqp://host"))
         })?;
         let encryption = match uri.scheme {
             AMQPScheme::AMQP => None,
             AMQPScheme::AMQPS => Some(RabbitTls::new(&uri.authority.host, ca_file(url))?),
         };
-        // The transport below lapin encrypts.
+        // lapin must not encrypt: the transport below lapin does.
         uri.scheme = AMQPScheme::AMQP;
-        // Strictly, `amqp://host/` names a virtual host with an empty name, which does not exist.
+        // By the specification of the URL, `amqp://host/` means the virtual host with the empty name, which does not
+        // exist. It is read as the default virtual host.
         if uri.vhost.is_empty() {
             uri.vhost.push('/');
         }
@@ -56,12 +58,12 @@ impl RabbitConnector {
         Ok(Self { uri, encryption, runtime })
     }
 
-    /// The runtime of all tasks.
+    /// The runtime in which all tasks run.
     pub(super) fn runtime(&self) -> &Handle {
         &self.runtime
     }
 
-    /// Connects; operators of the broker see the purpose.
+    /// Connects. The purpose is part of the connection's name, which operators of the broker see.
     pub(super) async fn connect(&self, purpose: &str) -> Result<RabbitConnection, QueueError> {
         let closer = ConnectionCloser::default();
         let mut unused = CloseOnDrop(Some(closer.clone()));
@@ -80,14 +82,15 @@ impl RabbitConnector {
     }
 }
 
-/// The file of certificate authorities in the URL, with the parameter of RabbitMQ's own clients
-/// (rabbitmq.com/uri-query-parameters.html). The path is not unescaped.
+/// The file of certificate authorities that the URL names with the parameter of RabbitMQ's own clients
+/// (rabbitmq.com/uri-query-parameters.html). The path is not percent-decoded.
 fn ca_file(url: &str) -> Option<&str> {
     let (_, query) = url.split_once('?')?;
     query.split('&').find_map(|parameter| parameter.strip_prefix("cacertfile="))
 }
 
-/// Cuts a connection attempt that failed or was cancelled: lapin's thread ends only with the connection.
+/// Closes the socket of a connection attempt that failed or was cancelled, because lapin's thread ends only when the
+/// connection ends.
 struct CloseOnDrop(Option<ConnectionCloser>);
 
 impl Drop for CloseOnDrop {
@@ -98,7 +101,7 @@ impl Drop for CloseOnDrop {
     }
 }
 
-/// A connection, which ends when it is dropped.
+/// A connection. Dropping it closes it.
 pub(super) struct RabbitConnection {
     pub(super) connection: Connection,
     closer: ConnectionCloser,
@@ -114,15 +117,15 @@ impl RabbitConnection {
         self.connection.create_channel().await.map_err(QueueError::new)
     }
 
-    /// Closes the connection in order if the broker answers in time, and cuts it otherwise.
+    /// Closes the connection with the handshake of AMQP if the broker answers in time, otherwise closes its socket.
     pub(super) async fn end(&self) {
         let closing = self.connection.close(200, "goodbye".into());
-        // Fails where the connection has ended already.
+        // Fails if the connection has already ended.
         drop(timeout(CLOSE_LIMIT, closing).await);
         self.closer.cut();
     }
 
-    /// Cuts the connection to a broker that does not answer.
+    /// Closes the socket of a connection to a broker that does not answer.
     pub(super) fn cut(&self) {
         self.closer.cut();
     }
@@ -131,7 +134,7 @@ impl RabbitConnection {
 impl Drop for RabbitConnection {
     fn drop(&mut self) {
         let closer = self.closer.clone();
-        // lapin closes a dropped connection in order, and waits for the answer without a limit.
+        // lapin closes a dropped connection with a handshake, and waits for the answer without a limit.
         drop(self.runtime.spawn(async move {
             tokio::time::sleep(CLOSE_LIMIT).await;
             closer.cut();
@@ -146,7 +149,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_url_is_read_as_people_write_it() {
+    async fn a_url_without_a_virtual_host_means_the_default_one() {
         let vhost = |url| RabbitConnector::new(url).unwrap().uri.vhost;
         for url in ["amqp://broker", "amqp://broker/", "amqp://broker:5672/%2f"] {
             assert_eq!(vhost(url), "/", "{url}");
@@ -165,15 +168,15 @@ mod tests {
         assert_eq!(ca_file("amqps://broker"), None);
     }
 
-    /// lapin gives each connection a thread, which ends with the connection alone.
+    /// lapin starts a thread for each connection, which ends only when the connection ends.
     #[tokio::test]
     async fn a_silent_broker_leaves_no_thread_behind() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("amqp://{}", listener.local_addr().unwrap());
         let connector = RabbitConnector::new(&url).unwrap();
         let begin = Instant::now();
-        let giving_up = Duration::from_millis(100);
-        assert!(timeout(giving_up, connector.connect("test")).await.is_err());
+        let limit = Duration::from_millis(100);
+        assert!(timeout(limit, connector.connect("test")).await.is_err());
         while threads_of_lapin() > 0 {
             assert!(begin.elapsed() < Duration::from_secs(20), "the thread does not end");
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -1,4 +1,4 @@
-//! Consumes from RabbitMQ: the consumers' connection, and the messages of one partition.
+//! The consumers of RabbitMQ: their common connection, and the messages of one partition.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use super::topology::RabbitTopology;
 use crate::backoff::Backoff;
 use crate::queue::{Deliveries, Message, Partition, QueueError, UNSETTLED_MAX};
 
-/// The longest that opening a partition may take, behind others that are opened before it.
+/// The longest time to open a partition, including the wait for partitions that are opened before it.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 
-/// The connection of all consumers of this process. The publisher has its own: RabbitMQ stops reading from connections
-/// that publish when its memory is full, and consumers free memory.
+/// The connection of all consumers of this process. The publisher has a separate connection: when RabbitMQ's memory is
+/// full, it stops reading from connections that publish, but consumers must continue, because they free memory.
 pub(super) struct Consumers {
     connector: Arc<RabbitConnector>,
     topology: Arc<RabbitTopology>,
@@ -33,13 +33,13 @@ pub(super) struct Consumers {
 struct State {
     connection: Option<Arc<RabbitConnection>>,
     backoff: Backoff,
-    /// The last failure to connect, and until when it is not retried.
+    /// The last failure to connect, and the time until which connecting is not retried.
     failure: Option<(QueueError, Instant)>,
     closed: bool,
 }
 
 impl Consumers {
-    /// Connects when the first partition is opened.
+    /// Creates the consumers. They connect when the first partition is opened.
     pub(super) fn new(connector: Arc<RabbitConnector>, topology: Arc<RabbitTopology>) -> Self {
         let backoff = reconnect_backoff();
         let state = State { connection: None, backoff, failure: None, closed: false };
@@ -53,13 +53,13 @@ impl Consumers {
         let opened = timeout(OPEN_LIMIT, self.consume(&connection, &queue)).await;
         let problem = match opened {
             Ok(Ok(deliveries)) => return Ok(deliveries),
-            // A problem of one queue does not concern the others.
+            // The other partitions are not affected by a problem of one queue.
             Ok(Err(problem)) if connection.is_connected() => return Err(problem),
             Ok(Err(problem)) => problem,
             Err(_) => QueueError::new("no answer from the broker"),
         };
         connection.cut();
-        // The next partition to be opened reconnects.
+        // The next call that opens a partition reconnects.
         let mut state = self.state.lock().await;
         state.connection.take_if(|current| Arc::ptr_eq(current, &connection));
         Err(problem)
@@ -129,7 +129,7 @@ impl Consumers {
 /// A consumer of one partition, on its own channel.
 pub(super) struct RabbitDeliveries {
     channel: Channel,
-    /// None only while it is being dropped.
+    /// `None` only while this value is being dropped.
     consumer: Option<Consumer>,
     /// The tags of the unsettled deliveries, in order.
     unsettled: VecDeque<u64>,
@@ -145,7 +145,7 @@ impl Deliveries for RabbitDeliveries {
             Some(consumer) => consumer.next().await,
             None => None,
         };
-        let ended = || QueueError::new("the consumer was ended by the broker");
+        let ended = || QueueError::new("the broker has ended the consumer");
         let delivery = next.ok_or_else(ended)?.map_err(QueueError::new)?;
         self.unsettled.push_back(delivery.delivery_tag);
         Ok(message::message(&delivery.properties, delivery.data))
@@ -154,7 +154,7 @@ impl Deliveries for RabbitDeliveries {
     async fn settle(&mut self, count: usize) -> Result<(), QueueError> {
         let count = count.min(self.unsettled.len());
         let Some(last) = self.unsettled.drain(..count).next_back() else { return Ok(()) };
-        // Acknowledges all up to this one.
+        // Acknowledges all deliveries up to this one.
         let acknowledged = self.channel.basic_ack(last, BasicAckOptions { multiple: true });
         acknowledged.await.map_err(QueueError::new)
     }
@@ -163,10 +163,10 @@ impl Deliveries for RabbitDeliveries {
 impl Drop for RabbitDeliveries {
     fn drop(&mut self) {
         let (channel, consumer) = (self.channel.clone(), self.consumer.take());
-        // Closing the channel requeues everything before the next consumer becomes active. Dropping the consumer
-        // first would cancel it, and the next one would receive later messages before the unsettled ones.
+        // Closing the channel requeues the unsettled messages before the next consumer becomes active. Dropping the
+        // consumer first would cancel it, and the next consumer would receive later messages before the unsettled ones.
         drop(self.runtime.spawn(async move {
-            // Fails where the channel or its connection has ended, which requeues as well.
+            // Fails if the channel or its connection has already ended, which also requeues the messages.
             drop(channel.close(200, "goodbye".into()).await);
             drop(consumer);
         }));

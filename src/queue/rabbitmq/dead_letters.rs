@@ -1,4 +1,4 @@
-//! The dead letters in RabbitMQ, which this program or the broker has put there.
+//! The dead letters in RabbitMQ. This program or the broker has stored them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::queue::{
     Partition, PublishError, QueueError,
 };
 
-/// The longest that listing may take.
+/// The longest time to list dead letters.
 const LIST_LIMIT: Duration = Duration::from_secs(60);
 
-/// Dead letters that are retried at the same time.
+/// The most dead letters that are retried at the same time.
 const RETRIES_MAX: usize = 256;
 
 /// Adds, lists, retries and deletes dead letters.
@@ -38,10 +38,10 @@ impl RabbitDeadLetters {
     ) -> Result<DeadLettered, QueueError> {
         let message = OutboundMessage::new(self.topology.dead(), message)?;
         match self.publisher.publish(message.into_dead_letter(partition, reason)).await {
-            Ok(()) => Ok(DeadLettered::Kept),
+            Ok(()) => Ok(DeadLettered::Stored),
             Err(PublishError::Full) => {
                 let full = "there are as many dead letters as QUEUE_MAX allows";
-                Ok(DeadLettered::NoRoom(full.to_owned()))
+                Ok(DeadLettered::NotStored(full.to_owned()))
             }
             Err(error) => Err(QueueError::new(error)),
         }
@@ -55,7 +55,7 @@ impl RabbitDeadLetters {
         let reading = async {
             let mut inspection = self.inspect().await?;
             let mut letters = Vec::new();
-            // All are read: returned ones go behind those that were not delivered.
+            // All dead letters must be read, because returned ones are requeued behind those that were not delivered.
             while let Some((_, letter)) = inspection.next().await? {
                 letters.push(letter);
             }
@@ -64,7 +64,7 @@ impl RabbitDeadLetters {
         };
         let late = |_| QueueError::new("the dead letters cannot be read in time");
         let mut letters = timeout(LIST_LIMIT, reading).await.map_err(late)??;
-        // Those that another inspection had and lost come behind others.
+        // Dead letters that another inspection received and lost are not at their position in the queue.
         letters.sort_by_key(|letter: &DeadLetter| letter.dead_lettered_at);
         letters.truncate(limit);
         Ok(letters)
@@ -92,7 +92,8 @@ impl RabbitDeadLetters {
         inspection.end().await
     }
 
-    /// A retried dead letter is removed when the broker has confirmed that it is back in its partition.
+    /// Retries or deletes the dead letters of a chunk. A retried dead letter is removed when the broker has confirmed
+    /// that the message is in its partition again.
     async fn resolve_chunk(
         &self,
         inspection: &mut LetterInspection,

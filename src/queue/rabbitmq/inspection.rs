@@ -1,7 +1,7 @@
 //! Reads and removes the dead letters in RabbitMQ.
 //!
-//! RabbitMQ cannot read a queue without consuming it, so an inspection receives every dead letter and returns those
-//! that it does not remove. One connection at a time may inspect (docs/adr/0008).
+//! RabbitMQ cannot read a queue without consuming from it. So an inspection receives every dead letter, and returns the
+//! dead letters that it does not remove. Only one connection at a time may inspect (docs/adr/0008).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,20 +20,20 @@ use super::message;
 use super::topology::RabbitTopology;
 use crate::queue::{DeadLetter, QueueError};
 
-/// Between two attempts to begin, and between two checks whether all dead letters are back.
+/// The time between two attempts to begin, and between two checks whether all returned dead letters are in the queue.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The longest wait for the end of another inspection.
 const BEGIN_LIMIT: Duration = Duration::from_secs(60);
 
-/// After this time without a delivery the broker is asked for one. It does not deliver more than the prefetch limit,
-/// nor what another consumer has.
+/// After this time without a delivery, a message is requested from the broker (`basic.get`). The broker delivers no
+/// more messages than the prefetch limit, and none that another consumer has received.
 const DELIVERY_WAIT: Duration = Duration::from_millis(500);
 
-/// The longest that the broker may take to answer.
+/// The longest wait for an answer of the broker.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
-/// The longest that the broker may take to requeue what was returned.
+/// The longest wait until the broker has requeued the returned dead letters.
 const RETURN_LIMIT: Duration = Duration::from_secs(10);
 
 /// An inspection of all dead letters.
@@ -42,14 +42,14 @@ pub(super) struct LetterInspection {
     channel: Channel,
     topology: Arc<RabbitTopology>,
     consumer: Consumer,
-    /// Dead letters that existed at the beginning and were not delivered yet.
+    /// The number of dead letters that existed at the beginning and were not delivered yet.
     unread: usize,
-    /// Dead letters that exist, without those that were removed.
-    count: usize,
+    /// The number of dead letters that existed at the beginning and were not removed.
+    remaining: usize,
 }
 
 impl LetterInspection {
-    /// Begins as soon as no other process inspects.
+    /// Waits until no other process inspects, then begins an inspection.
     pub(super) async fn begin(
         connector: &RabbitConnector,
         topology: Arc<RabbitTopology>,
@@ -65,14 +65,15 @@ impl LetterInspection {
             let queue = topology.dead();
             let consumer = channel.basic_consume(queue, tag, options, FieldTable::default()).await;
             let consumer = consumer.map_err(QueueError::new)?;
-            Ok(Self { connection, channel, topology, consumer, unread: count, count })
+            let (unread, remaining) = (count, count);
+            Ok(Self { connection, channel, topology, consumer, unread, remaining })
         };
         let late = |_| QueueError::new("another process inspects the dead letters");
         timeout(BEGIN_LIMIT, beginning).await.map_err(late)?
     }
 
-    /// The next dead letter with its tag; none after the last that existed at the beginning. Those that were
-    /// returned by an earlier inspection come first.
+    /// The next dead letter with its delivery tag. `None` after the last dead letter that existed at the beginning.
+    /// Dead letters that an earlier inspection has returned come first.
     pub(super) async fn next(&mut self) -> Result<Option<(u64, DeadLetter)>, QueueError> {
         if self.unread == 0 {
             return Ok(None);
@@ -82,12 +83,12 @@ impl LetterInspection {
             Ok(None) => return Err(QueueError::new("the broker has ended the inspection")),
             Err(_) => {
                 let queue = self.topology.dead();
-                let got = self.channel.basic_get(queue, BasicGetOptions::default());
-                let Some(got) = answered(got).await? else {
+                let get = self.channel.basic_get(queue, BasicGetOptions::default());
+                let Some(message) = answered(get).await? else {
                     self.unread = 0;
                     return Ok(None);
                 };
-                got.delivery
+                message.delivery
             }
         };
         self.unread -= 1;
@@ -98,20 +99,21 @@ impl LetterInspection {
     pub(super) async fn remove(&mut self, tag: u64) -> Result<(), QueueError> {
         let removed = self.channel.basic_ack(tag, BasicAckOptions::default());
         removed.await.map_err(QueueError::new)?;
-        self.count = self.count.saturating_sub(1);
+        self.remaining = self.remaining.saturating_sub(1);
         Ok(())
     }
 
-    /// Returns all dead letters that were not removed, and lets others inspect when the queue has them again.
+    /// Returns all dead letters that were not removed, waits until the queue contains them again, and ends the
+    /// inspection.
     pub(super) async fn end(self) -> Result<(), QueueError> {
-        // Otherwise what is returned would be delivered again.
+        // The consumer must be cancelled first, otherwise returned dead letters would be delivered to it again.
         let ending = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
         ending.await.map_err(QueueError::new)?;
         let options = BasicNackOptions { multiple: true, requeue: true };
         self.channel.basic_nack(0, options).await.map_err(QueueError::new)?;
-        // The broker requeues them in the background; an inspection before that would find another order.
+        // The broker requeues them in the background. An earlier inspection would read them in another order.
         let returning = async {
-            while count(&self.channel, &self.topology).await? < self.count {
+            while count(&self.channel, &self.topology).await? < self.remaining {
                 sleep(POLL_INTERVAL).await;
             }
             Ok::<_, QueueError>(())
@@ -122,7 +124,8 @@ impl LetterInspection {
     }
 }
 
-/// Waits until no other process inspects: an exclusive queue belongs to one connection.
+/// Waits until no other process inspects, and locks the dead letters by declaring an exclusive queue, which only one
+/// connection can have.
 async fn lock(
     connection: &RabbitConnection,
     topology: &RabbitTopology,
@@ -148,7 +151,7 @@ async fn count(channel: &Channel, topology: &RabbitTopology) -> Result<usize, Qu
     Ok(usize::try_from(queue.message_count()).unwrap_or_default())
 }
 
-/// The broker's answer, within the limit.
+/// Waits for an answer of the broker, within the limit.
 async fn answered<T>(answer: impl Future<Output = lapin::Result<T>>) -> Result<T, QueueError> {
     let answer = timeout(ANSWER_LIMIT, answer).await;
     answer.map_err(|_| QueueError::new("no answer from the broker"))?.map_err(QueueError::new)

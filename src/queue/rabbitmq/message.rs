@@ -1,4 +1,4 @@
-//! How messages and dead letters are written to RabbitMQ and read from it: id, headers, body.
+//! The encoding of messages and dead letters in RabbitMQ: id, headers, body.
 
 use std::time::SystemTime;
 
@@ -10,21 +10,21 @@ use super::topology::{DELIVERY_LIMIT, RabbitTopology};
 use crate::domain::clock::EpochMs;
 use crate::queue::{DeadLetter, Message, Partition, QueueError};
 
-/// Headers of a dead letter that we have published.
+/// The headers of a dead letter that this service has published.
 const REASON: &str = "x-seatlock-reason";
 const PARTITION: &str = "x-seatlock-partition";
 const DEAD_LETTERED_AT: &str = "x-seatlock-parked-at";
 
-/// A longer reason is cut, because all headers have to fit into one frame.
+/// The most characters of a reason. A longer reason is truncated, because all headers must fit into one frame.
 const REASON_CHARS: usize = 2_000;
 
-/// Written to disk (AMQP 0-9-1, basic class, `delivery-mode`).
+/// The delivery mode of messages that are written to disk (AMQP 0-9-1, basic class, `delivery-mode`).
 const PERSISTENT: u8 = 2;
 
-/// A message for a queue.
+/// A message to publish to a queue.
 pub(super) struct OutboundMessage {
     pub(super) queue: ShortString,
-    /// With a message id, by which a returned message is recognised.
+    /// They contain the message id, by which a returned message is recognised.
     pub(super) properties: BasicProperties,
     pub(super) body: Vec<u8>,
 }
@@ -51,10 +51,10 @@ impl OutboundMessage {
     }
 }
 
-/// Reads a message, which may be foreign.
+/// Reads a message, which another program may have published.
 pub(super) fn message(properties: &BasicProperties, body: Vec<u8>) -> Message {
     let id = properties.message_id().as_ref().map(|id| id.as_str().to_owned());
-    // Without an id only the content is the same in each delivery.
+    // Without an id, a hash of the body identifies the message, because the body is the same in each delivery.
     let id = id.unwrap_or_else(|| {
         let digest = Sha256::digest(&body);
         digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
@@ -62,7 +62,7 @@ pub(super) fn message(properties: &BasicProperties, body: Vec<u8>) -> Message {
     Message { id, body }
 }
 
-/// Reads a dead letter: with our headers, with the broker's (`x-death`), or without any.
+/// Reads a dead letter, which has the headers of this service, the header of the broker (`x-death`), or none.
 pub(super) fn dead_letter(
     topology: &RabbitTopology,
     properties: &BasicProperties,
@@ -112,7 +112,7 @@ fn text(table: &FieldTable, key: &str) -> Option<String> {
     }
 }
 
-/// An integer; a time of the broker, in whole seconds, is converted to milliseconds.
+/// The integer in a field. A time, which the broker writes in whole seconds, is converted to milliseconds.
 fn number(table: &FieldTable, key: &str) -> Option<i64> {
     match table.inner().get(key)? {
         AMQPValue::LongLongInt(value) => Some(*value),

@@ -1,6 +1,6 @@
-//! Publishes to RabbitMQ: one task owns the publishing connection, on which many messages are in flight.
+//! The publisher of RabbitMQ. One task owns the publishing connection; many messages are in flight at the same time.
 //!
-//! Each message waits for its own confirmation. Without a connection messages are refused immediately, and the task
+//! Each caller waits for the confirmation of its own message. Without a connection, messages are refused, and the task
 //! reconnects in the background.
 
 use std::collections::VecDeque;
@@ -18,7 +18,7 @@ use super::session::{IN_FLIGHT_MAX, PendingPublish, RabbitSession};
 use super::topology::RabbitTopology;
 use crate::queue::{PUBLISH_LIMIT, PublishError, QueueError};
 
-/// How long a message waits for a new connection.
+/// How long a message waits for a new connection while the task is connecting.
 const RECONNECT_WAIT: Duration = Duration::from_millis(300);
 
 /// How long the first messages wait for the first connection.
@@ -26,7 +26,7 @@ const FIRST_CONNECT_WAIT: Duration = Duration::from_millis(2_500);
 
 /// The handle of the publishing task.
 pub(super) struct RabbitPublisher {
-    /// None after it was closed.
+    /// `None` after the publisher was closed.
     task: Mutex<Option<(mpsc::Sender<PendingPublish>, JoinHandle<()>)>>,
 }
 
@@ -39,7 +39,7 @@ impl RabbitPublisher {
         Self { task: Mutex::new(Some((sender, runtime.spawn(task.run())))) }
     }
 
-    /// Returns when the broker has confirmed the message, and in any case within [`PUBLISH_LIMIT`].
+    /// Publishes a message. Returns when the broker has confirmed it, and always within [`PUBLISH_LIMIT`].
     pub(super) async fn publish(&self, message: OutboundMessage) -> Result<(), PublishError> {
         let deadline = Instant::now() + PUBLISH_LIMIT;
         let sender = self.task.lock().as_ref().map(|(sender, _)| sender.clone());
@@ -55,17 +55,17 @@ impl RabbitPublisher {
         permit.send(PendingPublish { message: Box::new(message), reply });
         match timeout_at(deadline, answer).await {
             Ok(Ok(outcome)) => outcome,
-            // Too late, or the connection was lost meanwhile.
+            // The deadline has passed, or the connection was lost.
             Ok(Err(_)) | Err(_) => Err(PublishError::Unknown),
         }
     }
 
-    /// Refuses new messages; returns when those in flight are confirmed, or their time is over.
+    /// Refuses new messages. Returns when the messages in flight are confirmed, or their time limit has passed.
     pub(super) async fn close(&self) {
         let task = self.task.lock().take();
         if let Some((sender, task)) = task {
             drop(sender);
-            // An error means that the task has ended, too.
+            // An error also means that the task has ended.
             let _ = task.await;
         }
     }
@@ -80,7 +80,7 @@ struct Task {
     topology: Arc<RabbitTopology>,
     /// Ends when the publisher is closed.
     inbox: mpsc::Receiver<PendingPublish>,
-    /// Messages that came without a connection, each with the time until which it waits for one.
+    /// The messages that wait for a connection, each with the end of its wait.
     waiting: VecDeque<(Instant, PendingPublish)>,
 }
 
@@ -127,7 +127,8 @@ impl Task {
         }
     }
 
-    /// Connects, while messages wait for their time. Returns none if the publisher is closed meanwhile.
+    /// Connects. Meanwhile messages wait for the connection, within their limits. Returns `None` if the publisher is
+    /// closed meanwhile.
     async fn connect(&mut self, wait: Duration) -> Option<Result<RabbitSession, QueueError>> {
         let opening = RabbitSession::open(Arc::clone(&self.connector), Arc::clone(&self.topology));
         let mut opening = std::pin::pin!(opening);
@@ -152,7 +153,7 @@ impl Task {
         }
     }
 
-    /// Refuses everything until it is time to reconnect. Returns none if the publisher is closed meanwhile.
+    /// Refuses all messages until the next attempt to connect. Returns `None` if the publisher is closed meanwhile.
     async fn refuse_until(&mut self, until: Instant, problem: QueueError) -> Option<()> {
         let error = PublishError::Unavailable(problem.0);
         self.refuse_waiting(&error);

@@ -1,4 +1,4 @@
-//! One publishing connection, from its first message to its loss.
+//! A session: one publishing connection, from its first message until it is lost or closed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,8 +21,9 @@ use crate::queue::{PUBLISH_LIMIT, PublishError, QueueError};
 /// The most messages in flight without a confirmation.
 pub(super) const IN_FLIGHT_MAX: usize = 4096;
 
-/// The connection is given up if nothing is confirmed for this time while messages are in flight. It is longer than
-/// [`PUBLISH_LIMIT`], so that the loss of the connection makes no outcome unknown that could still become known.
+/// The connection is closed if no message is confirmed for this time while messages are in flight. The limit is longer
+/// than [`PUBLISH_LIMIT`]: when it is reached, the callers of these messages do not wait any more, so closing the
+/// connection makes no outcome unknown that a caller could still have received.
 const STALL_LIMIT: Duration = Duration::from_secs(4);
 
 /// A message, and the caller that waits for its confirmation.
@@ -43,7 +44,8 @@ pub(super) struct RabbitSession {
     connection: Arc<RabbitConnection>,
     channel: Channel,
     topology: Arc<RabbitTopology>,
-    /// Each queue is declared by its first message; the others wait for that.
+    /// The queues of which the declaration has begun. The first message of a queue declares it; other messages of the
+    /// queue wait for that.
     declared: HashMap<ShortString, Arc<OnceCell<()>>>,
 }
 
@@ -59,8 +61,8 @@ impl RabbitSession {
         Ok(Self { connection, channel, topology, declared: HashMap::new() })
     }
 
-    /// Publishes the messages that wait and those of `inbox`, until that ends. Fails when the connection is lost; the
-    /// outcome of the messages in flight is then unknown. Sets `confirmed` when a message was confirmed.
+    /// Publishes the messages of `waiting` and those of `inbox`, until `inbox` ends. Fails when the connection is lost;
+    /// the outcome of the messages in flight is then unknown. Sets `confirmed` when a message was confirmed.
     pub(super) async fn serve(
         mut self,
         inbox: &mut mpsc::Receiver<PendingPublish>,
@@ -87,16 +89,16 @@ impl RabbitSession {
             waiting.into_iter().map(|pending| self.send(pending)).collect();
         let mut returned = Returned::default();
         let mut blocked = None;
-        // The last confirmation, or when messages began to be in flight.
-        let mut progress = Instant::now();
+        // When a message was last confirmed, or when the first message in flight was sent.
+        let mut progress_at = Instant::now();
         loop {
             let busy = !in_flight.is_empty();
             let room = in_flight.len() < IN_FLIGHT_MAX;
             tokio::select! {
                 Some(sent) = in_flight.next(), if busy => {
-                    progress = Instant::now();
+                    progress_at = Instant::now();
                     let mut batch = vec![sent];
-                    // All that are known by now: see `Returned`.
+                    // All confirmations that have arrived are handled together: see `Returned`.
                     while let Some(Some(sent)) = in_flight.next().now_or_never() {
                         batch.push(sent);
                     }
@@ -104,14 +106,14 @@ impl RabbitSession {
                 }
                 event = events.next() => match event {
                     Some(Event::ConnectionBlocked(reason)) => {
-                        log::warn!("rabbitmq accepts no messages until it has room: {reason}");
+                        log::warn!("rabbitmq accepts no messages until it has free resources: {reason}");
                         blocked = Some(reason);
                     }
                     Some(Event::ConnectionUnblocked) => {
-                        progress = Instant::now();
+                        progress_at = Instant::now();
                         blocked = None;
                     }
-                    // An error of another channel, on which a declaration was refused, is returned to its caller.
+                    // Errors of other channels are ignored here: a refused declaration is returned to its caller.
                     Some(Event::Error(error)) if !self.channel.status().connected() => {
                         return Err(QueueError::new(error));
                     }
@@ -120,19 +122,19 @@ impl RabbitSession {
                 },
                 pending = inbox.recv(), if room || blocked.is_some() => match (pending, &blocked) {
                     (Some(pending), Some(reason)) => {
-                        let reason = format!("it has no room: {reason}");
+                        let reason = format!("the broker has no room: {reason}");
                         pending.answer(Err(PublishError::Unavailable(reason)));
                     }
                     (Some(pending), None) => {
                         if !busy {
-                            progress = Instant::now();
+                            progress_at = Instant::now();
                         }
                         in_flight.push(self.send(pending));
                     }
                     (None, _) => break,
                 },
-                () = sleep_until(progress + STALL_LIMIT), if busy && blocked.is_none() => {
-                    return Err(QueueError::new("it confirms nothing any more"));
+                () = sleep_until(progress_at + STALL_LIMIT), if busy && blocked.is_none() => {
+                    return Err(QueueError::new("the broker confirms nothing any more"));
                 }
             }
         }
@@ -147,7 +149,7 @@ impl RabbitSession {
         Ok(())
     }
 
-    /// Sends a message behind those that were sent before, and waits for its outcome.
+    /// Sends a message after all earlier ones, and waits for its outcome.
     fn send(&mut self, pending: PendingPublish) -> impl Future<Output = Sent> + use<> {
         let declared = self.declared.entry(pending.message.queue.clone()).or_default();
         let declared = Arc::clone(declared);
@@ -158,7 +160,7 @@ impl RabbitSession {
             let ready = declared.get_or_try_init(|| topology.declare(&connection, queue)).await;
             let result = match ready {
                 Err(problem) => SendResult::NotSent(problem),
-                // Its caller has given up, and will send it again.
+                // The caller has given up, and may publish the message again.
                 Ok(()) if pending.reply.is_closed() => {
                     SendResult::NotSent(QueueError::new("too late"))
                 }
@@ -168,7 +170,7 @@ impl RabbitSession {
         }
     }
 
-    /// Answers the callers of a batch; returns whether a message was confirmed. An error ends the session.
+    /// Answers the callers of a batch. Returns whether a message was confirmed. An error ends the session.
     fn answer(&mut self, batch: Vec<Sent>, returned: &mut Returned) -> Result<bool, QueueError> {
         returned.note(&batch);
         let (mut confirmed, mut lost) = (false, None);
@@ -176,7 +178,7 @@ impl RabbitSession {
             let queue = &pending.message.queue;
             let outcome = match result {
                 _ if returned.take(&pending.message) => {
-                    // The queue was deleted: the next message declares it again.
+                    // The queue was deleted. The next message declares it again.
                     self.declared.remove(queue);
                     Err(PublishError::Unavailable(format!("there is no queue {queue}")))
                 }
@@ -216,7 +218,7 @@ async fn publish(channel: &Channel, message: &OutboundMessage) -> SendResult {
     if !channel.status().connected() {
         return SendResult::NotSent(QueueError::new("the connection has ended"));
     }
-    // If the queue does not exist, a mandatory message is returned; any other would be dropped and confirmed.
+    // If the queue does not exist, a mandatory message is returned. Any other message would be dropped and confirmed.
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let (queue, properties) = (message.queue.clone(), message.properties.clone());
     let sent =
@@ -236,9 +238,9 @@ async fn publish(channel: &Channel, message: &OutboundMessage) -> SendResult {
 
 /// The ids of returned messages.
 ///
-/// A message is returned before it is confirmed. lapin attaches it to the next confirmation, and where one frame
-/// confirms many messages, to any of them. So a confirmation counts only after all confirmations that are known at the
-/// time were searched for its message.
+/// The broker returns a message before it confirms the message. lapin attaches the returned message to the next
+/// confirmation; if one frame confirms many messages, to any of them. So a confirmation counts only after all
+/// confirmations that have arrived were searched for the confirmed message.
 #[derive(Default)]
 struct Returned(Vec<ShortString>);
 
@@ -275,7 +277,7 @@ mod tests {
     #[test]
     fn a_returned_message_is_recognised_by_its_id_with_any_confirmation() {
         let mut returned = Returned::default();
-        // Attached to the confirmation of another message, in this batch or in one before.
+        // The returned message is attached to the confirmation of another one, in the same batch or an earlier one.
         let batches = [
             vec![sent("1", None), sent("2", Some("1"))],
             vec![sent("3", Some("4"))],

@@ -1,8 +1,8 @@
 //! The queues in RabbitMQ: one for each partition and one for the dead letters.
 //!
-//! All are quorum queues: they keep confirmed messages on the disks of a majority of a cluster's nodes, and requeue
-//! unsettled messages in their order. They are declared at their first use, which changes nothing where they
-//! exist.
+//! All are quorum queues, which store confirmed messages on the disks of a majority of the nodes of a cluster, and
+//! requeue unsettled messages in their order. Each queue is declared at its first use; that changes nothing if the
+//! queue exists.
 
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -11,13 +11,14 @@ use super::RabbitSettings;
 use super::connection::RabbitConnection;
 use crate::queue::{Partition, QueueError};
 
-/// How often a message may be delivered before it becomes a dead letter. RabbitMQ counts every unsettled delivery, also
-/// those that a consumer had prefetched when it lost its connection. So the limit is high: it concerns messages that
-/// kill their consumers, because consumers themselves make any other poison message a dead letter.
+/// How often a message may be delivered before it becomes a dead letter. RabbitMQ counts every unsettled delivery, even
+/// that of a message that a consumer had only prefetched when it lost its connection. So the limit is high. It is
+/// for messages that crash their consumers; the consumers themselves make any other poison message a dead letter.
 pub(super) const DELIVERY_LIMIT: i64 = 20;
 
-/// Dead letters have no delivery limit, because each inspection is a delivery. RabbitMQ 4 sets 20 where none is given,
-/// and RabbitMQ 3 takes -1 for a limit that the first inspection exceeds, so it is a large number.
+/// The delivery limit of dead letters, in effect none, because each inspection is a delivery. It is a large number,
+/// because RabbitMQ 4 uses 20 if no limit is given, and RabbitMQ 3 interprets -1 as a limit that the first inspection
+/// exceeds.
 const UNLIMITED_DELIVERIES: i64 = 1_000_000_000;
 
 /// The names and bounds of the queues.
@@ -32,7 +33,7 @@ pub(super) struct RabbitTopology {
 }
 
 impl RabbitTopology {
-    /// Fails if the name is too long (255 bytes with the partition's number).
+    /// Computes the names and bounds. Fails if a name is longer than 255 bytes.
     pub(super) fn new(settings: &RabbitSettings) -> Result<Self, QueueError> {
         let queue = |suffix: &str| {
             ShortString::try_new(format!("{}.{suffix}", settings.name)).map_err(QueueError::new)
@@ -50,13 +51,13 @@ impl RabbitTopology {
         })
     }
 
-    /// The queue of a partition; fails if there is no such partition.
+    /// The queue of a partition. Fails if the partition does not exist.
     pub(super) fn queue(&self, partition: Partition) -> Result<ShortString, QueueError> {
         let queue = self.partitions.get(usize::from(partition.0)).cloned();
         queue.ok_or_else(|| QueueError(format!("there is no partition {}", partition.0)))
     }
 
-    /// The partition of a queue, if there is one.
+    /// The partition of a queue. `None` if the queue is not that of a partition.
     pub(super) fn partition(&self, queue: &str) -> Option<Partition> {
         let index = self.partitions.iter().position(|own| own.as_str() == queue)?;
         u16::try_from(index).ok().map(Partition)
@@ -67,12 +68,12 @@ impl RabbitTopology {
         self.dead.clone()
     }
 
-    /// The exclusive queue of the process that inspects the dead letters: their lock.
+    /// The exclusive queue of the process that inspects the dead letters. It is used as a lock.
     pub(super) fn inspection(&self) -> ShortString {
         self.inspection.clone()
     }
 
-    /// Declares a queue; its name decides its kind.
+    /// Declares the queue of a partition or of the dead letters.
     pub(super) async fn declare(
         &self,
         connection: &RabbitConnection,
@@ -81,15 +82,15 @@ impl RabbitTopology {
         if *queue == self.dead {
             return self.declare_dead(connection).await;
         }
-        // The broker moves dead letters of a partition there.
+        // The broker itself moves dead letters of the partition to the queue of the dead letters.
         self.declare_dead(connection).await?;
         let mut arguments = bounded(self.partition_max);
         arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
         arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
         arguments.insert("x-dead-letter-exchange".into(), text(""));
         arguments.insert("x-dead-letter-routing-key".into(), text(self.dead.as_str()));
-        // A dead letter leaves the partition when the other queue has confirmed it. Needs the overflow of
-        // `bounded`, and RabbitMQ 3.10.
+        // The broker removes a dead letter from the partition when the queue of the dead letters has confirmed it. This
+        // requires the overflow setting of `bounded`, and RabbitMQ 3.10.
         arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
         declare_with_any_bound(connection, queue, arguments).await
     }
@@ -116,8 +117,9 @@ fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
 }
 
-/// The arguments of a queue are fixed when it is created. One with another bound than configured is used as it is,
-/// because an error would stop the sales. Any other difference is an error.
+/// Declares a queue. The arguments of a queue cannot be changed after its creation. If the existing queue has another
+/// bound than configured, it is used with its own bound, because an error would stop the sales. Any other difference
+/// is an error.
 async fn declare_with_any_bound(
     connection: &RabbitConnection,
     queue: &ShortString,
@@ -139,7 +141,7 @@ async fn declare(
     queue: &ShortString,
     arguments: FieldTable,
 ) -> Result<(), QueueError> {
-    // A refused declaration closes its channel.
+    // On a channel of its own, because a refused declaration closes the channel.
     let channel = connection.channel().await?;
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     let declared = channel.queue_declare(queue.clone(), options, arguments).await;
@@ -147,7 +149,7 @@ async fn declare(
     channel.close(200, "declared".into()).await.map_err(QueueError::new)
 }
 
-/// The bound of the existing queue, if the broker refuses the declaration for no other reason.
+/// The bound of the existing queue, if a different bound is the reason why the broker refused the declaration.
 fn bound_in_use(error: &str) -> Option<i64> {
     if !error.contains("inequivalent arg 'x-max-length'") {
         return None;
@@ -161,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bound_is_shared_by_the_partitions_and_names_lead_back() {
+    fn the_bound_is_divided_among_the_partitions_and_a_name_gives_its_partition() {
         let settings = RabbitSettings {
             url: "amqp://broker".to_owned(),
             name: "shop".to_owned(),

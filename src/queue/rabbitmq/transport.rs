@@ -1,7 +1,7 @@
-//! The runtime under lapin: tokio, with sockets that can be encrypted and cut.
+//! The runtime that lapin uses: tokio, with sockets that can be encrypted and can be shut down from outside.
 //!
-//! Encryption is added here by the rustls that the service uses anyway. A socket can be cut because lapin gives each
-//! connection a thread, which would wait indefinitely for a broker that has stopped answering (docs/adr/0008).
+//! Sockets are encrypted here with rustls, which the service uses anyway. They can be shut down because lapin starts a
+//! thread for each connection, which would wait indefinitely for a broker that does not answer (docs/adr/0008).
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -29,7 +29,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::queue::QueueError;
 
-/// How connections are encrypted: the trusted authorities, and the expected name of the server.
+/// The settings of encryption: the trusted certificate authorities, and the expected name of the server.
 #[derive(Clone)]
 pub(super) struct RabbitTls {
     connector: TlsConnector,
@@ -37,8 +37,8 @@ pub(super) struct RabbitTls {
 }
 
 impl RabbitTls {
-    /// Trusts the authorities in a file in PEM form; without one, those of the system (`SSL_CERT_FILE` and
-    /// `SSL_CERT_DIR` name others). They are read once.
+    /// Reads the trusted authorities from a PEM file; without a file, those of the system (`SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR` replace them).
     pub(super) fn new(host: &str, file: Option<&str>) -> Result<Self, QueueError> {
         let server = ServerName::try_from(host.to_owned()).map_err(QueueError::new)?;
         let (found, source) = match file {
@@ -64,7 +64,7 @@ impl RabbitTls {
     }
 }
 
-/// Cuts a connection from outside.
+/// Shuts down the socket of a connection from outside of lapin.
 #[derive(Clone, Default)]
 pub(super) struct ConnectionCloser(Arc<Mutex<CloserState>>);
 
@@ -75,12 +75,12 @@ struct CloserState {
 }
 
 impl ConnectionCloser {
-    /// Ends all reads and writes of the connection, now or as soon as it is open.
+    /// Shuts down the socket, which ends all its reads and writes. If the socket is not open yet, opening it fails.
     pub(super) fn cut(&self) {
         let mut state = self.0.lock();
         state.cut = true;
         if let Some(socket) = state.socket.take() {
-            // Fails only where it has ended already.
+            // Fails only if the connection has already ended.
             drop(socket.shutdown(Shutdown::Both));
         }
     }
@@ -95,7 +95,7 @@ impl ConnectionCloser {
     }
 }
 
-/// The runtime of one connection: that of tokio with our own sockets.
+/// The runtime of one connection: tokio, with sockets of type [`ConnectionStream`].
 #[derive(Clone)]
 pub(super) struct ConnectionRuntime {
     tokio: Tokio,
@@ -104,7 +104,7 @@ pub(super) struct ConnectionRuntime {
 }
 
 impl ConnectionRuntime {
-    /// Sockets and timers belong to the runtime of the handle.
+    /// Creates a runtime whose sockets and timers belong to the tokio runtime of the handle.
     pub(super) fn new(
         runtime: Handle,
         encryption: Option<RabbitTls>,
@@ -115,7 +115,7 @@ impl ConnectionRuntime {
 
     async fn open(self, address: SocketAddr) -> io::Result<ConnectionStream> {
         let stream = TcpStream::connect(address).await?;
-        // Otherwise a small frame would wait for the acknowledgement of the one before (RFC 896).
+        // Otherwise a small frame would wait for the acknowledgement of the previous one (RFC 896).
         stream.set_nodelay(true)?;
         self.closer.register(&stream)?;
         Ok(match self.encryption {
@@ -161,7 +161,7 @@ impl Reactor for ConnectionRuntime {
     type TcpStream = ConnectionStream;
     type Sleep = <Tokio as Reactor>::Sleep;
 
-    /// Unsupported: lapin opens all sockets with `tcp_connect_addr`.
+    /// Not supported, because lapin opens all sockets with `tcp_connect_addr`.
     fn register<H: Read + Write + Send + 'static>(
         &self,
         _: H,
@@ -185,7 +185,7 @@ impl Reactor for ConnectionRuntime {
     }
 }
 
-/// The bytes of a connection, with the traits that lapin needs.
+/// The byte stream of a connection, with the traits that lapin requires.
 pub(super) struct ConnectionStream(Pin<Box<dyn Bytes>>);
 
 /// A stream of bytes in both directions, encrypted or not.

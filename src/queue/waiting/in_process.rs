@@ -19,10 +19,10 @@ pub(super) struct InProcessWaitingLists {
 struct ScheduleList {
     /// The number of the first entry.
     first: u64,
-    /// Oldest first; empty where a request was removed before an older one.
+    /// Oldest first. `None` for a request that was removed before an older one.
     entries: VecDeque<Option<QueueEntry>>,
     numbers: HashMap<RequestId, u64>,
-    /// The newest running request: version 7 UUIDs sort by their time.
+    /// The newest running request. UUIDs of version 7 sort by their time.
     running: Option<RequestId>,
     /// The number of entries of each customer.
     customers: HashMap<String, u32>,
@@ -63,7 +63,7 @@ impl InProcessWaitingLists {
         }
     }
 
-    /// The position of a request from 1, and whether it is running.
+    /// The position of a request, from 1, and whether the request is running.
     pub(super) fn position(&self, id: RequestId) -> Option<(u64, bool)> {
         let lists = self.lists.lock();
         let list = lists.get(&id.schedule)?;
@@ -91,7 +91,8 @@ impl ScheduleList {
         }
     }
 
-    /// Removes the oldest entries whose deadlines have passed: they are not executed any more.
+    /// Removes the oldest entries as far as their deadlines have passed, because these requests are not executed any
+    /// more.
     fn remove_expired(&mut self, now: EpochMs) {
         while let Some(Some(entry)) = self.entries.front()
             && entry.until <= now
@@ -137,7 +138,7 @@ mod tests {
         assert_eq!(
             lists.position(id(3)),
             Some((3, false)),
-            "a gap closes when the first are removed"
+            "a removed request counts until all before it are removed"
         );
         lists.remove(&[removed(1), removed(1), removed(9)]);
         assert_eq!(lists.position(id(3)), Some((1, false)));
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_customer_and_a_list_have_their_bounds() {
+    fn the_requests_of_a_customer_and_of_a_list_are_bounded() {
         let lists = InProcessWaitingLists::default();
         let add = |number, customer, now| lists.add(entry(number, customer, now), LIMITS);
         assert_eq!(add(1, "a", 0), Entry::At(1));

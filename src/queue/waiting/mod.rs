@@ -1,8 +1,8 @@
 //! The waiting list of each schedule, in the order in which its requests were accepted.
 //!
-//! It gives a request its position, and limits the requests of one customer. It decides nothing: the queue decides
-//! what is executed, and in which order. So it lives in Redis where processes share one, or in memory, and losing
-//! it costs positions and limits, never a request.
+//! A waiting list gives a request its position, and limits the requests of one customer. It does not affect which
+//! requests are executed, nor their order; the queue decides that. Waiting lists are stored in Redis if the processes
+//! share one, otherwise in memory. If a list is lost, positions and limits are lost, but no request.
 
 mod in_process;
 mod redis;
@@ -21,7 +21,7 @@ use in_process::InProcessWaitingLists;
 use redis::RedisWaitingLists;
 use throughput::Throughput;
 
-/// A request that is to be added.
+/// A request to add to a waiting list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueEntry {
     /// The request.
@@ -30,18 +30,18 @@ pub struct QueueEntry {
     pub customer: String,
     /// The current time.
     pub now: EpochMs,
-    /// Its deadline: from then on it does not wait any more.
+    /// The deadline of the request, after which it does not wait any more.
     pub until: EpochMs,
 }
 
 /// Whether a request was added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
-    /// It was added at this position, from 1.
+    /// The request was added at this position, from 1.
     At(u64),
-    /// Its customer has as many waiting requests as allowed.
+    /// The customer already has as many waiting requests as allowed.
     CustomerFull,
-    /// Its schedule has as many waiting requests as allowed.
+    /// The schedule already has as many waiting requests as allowed.
     Full,
 }
 
@@ -50,18 +50,18 @@ pub enum Entry {
 pub struct QueuePosition {
     /// From 1.
     pub position: u64,
-    /// Whether it is being executed.
+    /// Whether the request is being executed.
     pub running: bool,
-    /// How many requests of its schedule are executed in a second, if known.
+    /// The throughput of the schedule, in executed requests per second, if known.
     pub per_second: Option<f64>,
 }
 
 /// How many requests may wait.
 #[derive(Debug, Clone, Copy)]
 pub struct WaitingListLimits {
-    /// Requests for one schedule.
+    /// The most requests for one schedule.
     pub max: u64,
-    /// Of those, requests of one customer.
+    /// The most requests of one customer for one schedule.
     pub customer_max: u32,
 }
 
@@ -74,15 +74,15 @@ pub struct WaitingList {
 }
 
 impl WaitingList {
-    /// Waiting lists of this process alone.
+    /// Creates waiting lists in the memory of this process.
     #[must_use]
     pub fn in_process(limits: WaitingListLimits) -> Self {
         let (own, throughput) = (InProcessWaitingLists::default(), Throughput::default());
         Self { shared: None, own, throughput, limits }
     }
 
-    /// Waiting lists that all processes share in Redis. While its breaker is open, or it does not answer within
-    /// `budget`, each process has its own. Must be called inside a tokio runtime.
+    /// Creates waiting lists that all processes share in Redis. While the breaker of Redis is open, or Redis does not
+    /// answer within `budget`, each process uses its own lists. Must be called inside a tokio runtime.
     #[must_use]
     pub fn shared(
         redis: Redis,
@@ -104,7 +104,7 @@ impl WaitingList {
         self.own.add(entry, self.limits)
     }
 
-    /// Marks a request as running, and those of its schedule that were accepted before it.
+    /// Marks a request as running, together with all requests of its schedule that were accepted before it.
     pub async fn mark_running(&self, id: RequestId) {
         self.own.mark_running(id);
         if let Some(shared) = &self.shared {
@@ -112,8 +112,8 @@ impl WaitingList {
         }
     }
 
-    /// Removes requests of one schedule, each with its customer. `executed` ones count for the throughput; the others
-    /// were not published.
+    /// Removes requests of one schedule, each given with its customer. If `executed`, they count for the throughput;
+    /// otherwise they were not published.
     pub async fn remove(
         &self,
         schedule: ScheduleId,
@@ -127,13 +127,13 @@ impl WaitingList {
         }
     }
 
-    /// How many requests of a schedule are executed in a second, as measured by this process.
+    /// The throughput of a schedule as this process has measured it, in executed requests per second.
     #[must_use]
     pub fn throughput(&self, schedule: ScheduleId) -> Option<f64> {
         self.throughput.of(schedule)
     }
 
-    /// The position of a request; none if it is in no list that can be read.
+    /// The position of a request. `None` if no list that can be read has the request.
     pub async fn position(&self, id: RequestId) -> Option<QueuePosition> {
         if let Some(shared) = &self.shared
             && let Some(position) = shared.position(id).await
@@ -145,7 +145,7 @@ impl WaitingList {
     }
 }
 
-/// The estimated waiting time in seconds, rounded up.
+/// The estimated waiting time in seconds, rounded up. `None` if it cannot be estimated.
 #[must_use]
 pub fn estimate_s(position: &QueuePosition) -> Option<u64> {
     let seconds = (position.position as f64 / position.per_second?).ceil();

@@ -1,4 +1,4 @@
-//! Waiting lists that processes share in Redis. What Redis does not answer in time is left out.
+//! Waiting lists that processes share in Redis. An operation that Redis does not answer in time is skipped.
 //!
 //! Keys of schedule 42: `{sch:42}:queue` (the list, a sorted set), `{sch:42}:queue:last` (its last number),
 //! `{sch:42}:queue:of:<hash>` (a customer's requests), `{sch:42}:queue:running`, `{sch:42}:queue:pace` (the
@@ -17,14 +17,14 @@ use crate::batcher::{Batcher, BatcherLimits};
 
 use super::{Entry, QueueEntry, QueuePosition, WaitingListLimits};
 
-/// Requests that are added in one round trip, and those that may wait for one.
+/// The most requests that are added in one round trip, and the most that wait for one.
 const ADDS: BatcherLimits = BatcherLimits { batch_max: 256, pending_max: 8_192 };
 
-/// A list is kept for this long after the last addition.
-const LIST_LIFE: Duration = Duration::from_secs(24 * 3_600);
+/// The TTL of a list, which additions renew.
+const LIST_TTL: Duration = Duration::from_secs(24 * 3_600);
 
-/// A throughput is used for this long.
-const THROUGHPUT_LIFE: Duration = Duration::from_secs(60);
+/// The TTL of a stored throughput.
+const THROUGHPUT_TTL: Duration = Duration::from_secs(60);
 
 struct PendingAdd {
     call: Cmd,
@@ -38,7 +38,7 @@ pub(super) struct RedisWaitingLists {
     limits: WaitingListLimits,
 }
 
-/// Redis while its breaker is closed, with a time limit.
+/// A client of Redis with a time limit, which sends commands only while the breaker is closed.
 #[derive(Clone)]
 struct BoundedRedis {
     redis: Redis,
@@ -51,8 +51,8 @@ impl BoundedRedis {
         *self.breaker.borrow() == BreakerState::Closed
     }
 
-    /// The answers, one for each command; none if Redis is bypassed, unavailable or slow. The seat locks judge and
-    /// report the state of Redis.
+    /// Sends commands. Returns one answer for each command, or `None` if Redis is bypassed, unavailable or too slow.
+    /// The seat locks, not this module, update the breaker and report the state of Redis.
     async fn send(&self, commands: &[Cmd], scripts: &[&Script]) -> Option<Vec<Option<Value>>> {
         if !self.is_usable() {
             return None;
@@ -86,7 +86,7 @@ impl RedisWaitingLists {
         Self { connection, script, adds, limits }
     }
 
-    /// None if Redis is not usable.
+    /// Adds a request. `None` if Redis is not usable.
     pub(super) async fn add(&self, entry: &QueueEntry) -> Option<Entry> {
         if !self.connection.is_usable() {
             return None;
@@ -96,7 +96,7 @@ impl RedisWaitingLists {
             [list_key(schedule), key(schedule, "last"), customer_key(schedule, &entry.customer)];
         let mut call = self.script.call(keys.into_iter());
         call.arg(member(entry.id)).arg(entry.now.0).arg(entry.until.0);
-        call.arg(self.limits.customer_max).arg(self.limits.max).arg(ms(LIST_LIFE));
+        call.arg(self.limits.customer_max).arg(self.limits.max).arg(ms(LIST_TTL));
         let (reply, answer) = oneshot::channel();
         self.adds.push(PendingAdd { call, reply }).ok()?;
         match answer.await.ok()?? {
@@ -109,7 +109,7 @@ impl RedisWaitingLists {
 
     pub(super) async fn mark_running(&self, id: RequestId) {
         let mut set = cmd("SET");
-        set.arg(key(id.schedule, "running")).arg(member(id)).arg("PX").arg(ms(LIST_LIFE));
+        set.arg(key(id.schedule, "running")).arg(member(id)).arg("PX").arg(ms(LIST_TTL));
         drop(self.connection.send(&[set], &[]).await);
     }
 
@@ -134,13 +134,13 @@ impl RedisWaitingLists {
         if let Some(per_second) = per_second {
             let mut set = cmd("SET");
             set.arg(key(schedule, "pace")).arg(per_second.to_string());
-            set.arg("PX").arg(ms(THROUGHPUT_LIFE));
+            set.arg("PX").arg(ms(THROUGHPUT_TTL));
             commands.push(set);
         }
         drop(self.connection.send(&commands, &[]).await);
     }
 
-    /// None if the request is not in the list, or Redis is not usable.
+    /// The position of a request. `None` if the request is not in the list, or Redis is not usable.
     pub(super) async fn position(&self, id: RequestId) -> Option<QueuePosition> {
         let (mut rank, mut running, mut throughput) = (cmd("ZRANK"), cmd("GET"), cmd("GET"));
         rank.arg(list_key(id.schedule)).arg(member(id));
@@ -149,7 +149,7 @@ impl RedisWaitingLists {
         let answers = self.connection.send(&[rank, running, throughput], &[]).await?;
         let [Some(Value::Int(rank)), running, throughput] = answers.as_slice() else { return None };
         let per_second = text(throughput).and_then(|rate| rate.parse().ok());
-        // Version 7 UUIDs sort by their time, also as texts.
+        // UUIDs of version 7 sort by their time, also in their text form.
         let running = text(running).is_some_and(|newest| member(id).as_str() <= newest);
         Some(QueuePosition { position: u64::try_from(*rank).ok()? + 1, running, per_second })
     }
@@ -163,7 +163,7 @@ fn key(schedule: ScheduleId, name: &str) -> String {
     format!("{{sch:{schedule}}}:queue:{name}")
 }
 
-/// Hashed, since a customer's id may be long, and is private.
+/// The key of a customer's requests. The id of the customer is hashed, because it may be long and is private.
 fn customer_key(schedule: ScheduleId, customer: &str) -> String {
     let hash = Sha256::digest(customer.as_bytes());
     let short: String = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect();

@@ -1,4 +1,4 @@
-//! How many requests of each schedule are executed in a second, as measured by this process.
+//! The throughput of each schedule as this process has measured it, in executed requests per second.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,11 +10,11 @@ use crate::domain::ids::ScheduleId;
 /// The time constant of the moving average.
 const AVERAGE: Duration = Duration::from_secs(5);
 
-/// The shortest time over which a rate is measured.
+/// The shortest time over which the throughput is measured.
 const WINDOW: Duration = Duration::from_millis(250);
 
-/// A schedule without executions for this long is forgotten.
-const FORGET: Duration = Duration::from_secs(60);
+/// The throughput of a schedule is removed after this time without an execution.
+const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// The throughput of each schedule.
 #[derive(Debug, Default)]
@@ -46,12 +46,12 @@ impl Measured {
 }
 
 impl Throughput {
-    /// Counts executions of a schedule; returns its throughput, once there is one.
+    /// Counts executions of a schedule. Returns its throughput as soon as it has been measured.
     pub(super) fn note(&self, schedule: ScheduleId, count: usize) -> Option<f64> {
         let now = Instant::now();
         let mut schedules = self.schedules.lock();
         if !schedules.contains_key(&schedule) {
-            schedules.retain(|_, measured| now - measured.since < FORGET);
+            schedules.retain(|_, measured| now - measured.since < IDLE_MAX);
         }
         let new = Measured { since: now, count: 0, per_second: None };
         let measured = schedules.entry(schedule).or_insert(new);
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_throughput_follows_what_is_executed() {
+    fn the_throughput_is_a_moving_average_of_executions() {
         let began = Instant::now();
         let at = |ms| began + Duration::from_millis(ms);
         let mut measured = Measured { since: began, count: 0, per_second: None };

@@ -30,7 +30,7 @@ fn listeners_get_what_differs_however_many_versions_lie_between() {
     let mut listener = channel.listen();
     assert_eq!(content(&listener.opening), (1, None));
     assert!(channel.advance(&states(4, &[0, 2, 1])));
-    assert!(!channel.advance(&states(3, &[0, 2, 0])), "that was before");
+    assert!(!channel.advance(&states(3, &[0, 2, 0])), "an older version");
     assert!(channel.advance(&states(5, &[0, 2, 0])));
     let mut next = || content(&listener.updates.try_recv().unwrap());
     assert_eq!((next(), next()), ((4, Some(vec![1, 2])), (5, Some(vec![2]))));

@@ -1,6 +1,6 @@
 -- Announces a version: no older map is stored from now on, and the subscribers get a message.
 -- KEYS[1] the newest announced version.
--- ARGV[1] version, ARGV[2] how long to remember it in ms, ARGV[3] channel, ARGV[4] message.
+-- ARGV[1] version, ARGV[2] TTL of the version in ms, ARGV[3] channel, ARGV[4] message.
 -- Returns 1 if the version is new, 0 if not.
 local announced = redis.call('GET', KEYS[1])
 if announced and tonumber(announced) >= tonumber(ARGV[1]) then

@@ -1,4 +1,4 @@
--- Stores a map for other processes, unless something newer is known.
+-- Stores a map for other processes, unless a newer version was announced or a newer map is stored.
 -- KEYS[1] the map, KEYS[2] the newest announced version.
 -- ARGV[1] epoch, ARGV[2] version, ARGV[3] owner of the map, ARGV[4] the map, ARGV[5] its TTL in ms.
 -- Returns 1 if it is stored, 0 if not.

@@ -1,4 +1,4 @@
-//! Readiness by reports.
+//! Tests of the readiness that is computed from reports.
 
 use super::*;
 
@@ -12,17 +12,17 @@ fn report(problem: Option<(HealthCheck, &str)>, at: Instant) -> Report {
 }
 
 #[test]
-fn an_old_report_does_not_count() {
+fn an_old_report_is_ignored() {
     let (now, fresh) = (Instant::now(), report(None, Instant::now()));
-    assert!(matches!(judge(&fresh, false, now + STALE_AFTER), Readiness::Ready(_)));
+    assert!(matches!(readiness_of(&fresh, false, now + STALE_AFTER), Readiness::Ready(_)));
     let later = now + STALE_AFTER + Duration::from_secs(1);
-    assert_eq!(judge(&fresh, false, later), Readiness::NotReady("the health loop is stale"));
+    assert_eq!(readiness_of(&fresh, false, later), Readiness::NotReady("the health loop is stale"));
 }
 
 #[test]
 fn the_loop_runs_before_its_first_report_and_while_reports_are_recent() {
     let (now, found) =
-        (Instant::now(), report(Some((HealthCheck::WriteDatabase, "away")), Instant::now()));
+        (Instant::now(), report(Some((HealthCheck::WriteDatabase, "unavailable")), Instant::now()));
     assert!(is_monitored(&None, now) && is_monitored(&found, now + STALE_AFTER));
     assert!(!is_monitored(&found, now + STALE_AFTER + Duration::from_secs(1)));
 }
@@ -30,18 +30,19 @@ fn the_loop_runs_before_its_first_report_and_while_reports_are_recent() {
 #[test]
 fn a_process_is_not_ready_before_the_first_report_nor_while_draining() {
     let now = Instant::now();
-    assert_eq!(judge(&None, false, now), Readiness::NotReady("starting"));
-    assert_eq!(judge(&report(None, now), true, now), Readiness::NotReady("draining"));
+    assert_eq!(readiness_of(&None, false, now), Readiness::NotReady("starting"));
+    assert_eq!(readiness_of(&report(None, now), true, now), Readiness::NotReady("draining"));
 }
 
 #[test]
 fn an_unavailable_dependency_degrades_and_an_unsupported_schema_is_not_ready() {
     let now = Instant::now();
-    let lost = report(Some((HealthCheck::WriteDatabase, "away")), now);
-    assert!(matches!(judge(&lost, false, now), Readiness::Ready(checks) if checks.len() == 3));
-    let strange = report(Some((HealthCheck::Schema, "lacks 1 step")), now);
-    let refused = Readiness::NotReady("the schema is not supported");
-    assert_eq!(judge(&strange, false, now), refused);
+    let degraded = report(Some((HealthCheck::WriteDatabase, "unavailable")), now);
+    let readiness = readiness_of(&degraded, false, now);
+    assert!(matches!(readiness, Readiness::Ready(checks) if checks.len() == 3));
+    let unsupported = report(Some((HealthCheck::Schema, "lacks 1 step")), now);
+    let not_ready = Readiness::NotReady("the schema is not supported");
+    assert_eq!(readiness_of(&unsupported, false, now), not_ready);
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl ActorMetrics {
         self.overloaded_total.with_label_values(&[actor]).inc();
     }
 
-    /// Counts an actor replaced.
+    /// Counts the replacement of an actor.
     pub fn restarted(&self, actor: Actor) {
         self.restarts_total.with_label_values(&[actor]).inc();
     }

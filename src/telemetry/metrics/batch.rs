@@ -30,11 +30,11 @@ pub enum BatchOutcome {
 pub enum CommandOutcome {
     /// It had its effect.
     Done,
-    /// It had its effect before; the recorded answer was given again.
+    /// It had its effect before, and the recorded answer was returned again.
     Replayed,
-    /// A rule of the business refused it.
+    /// A business rule refused it.
     Refused,
-    /// It could not be decided.
+    /// It was not decided, because of an error.
     Failed,
 }
 
@@ -42,7 +42,7 @@ pub enum CommandOutcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Guard {
-    /// The second buyer found the seat taken under its row lock.
+    /// The second buyer read, under the row lock, that the seat was not free.
     RowLock,
     /// The database refused a second live booking of the seat.
     UniqueIndex,

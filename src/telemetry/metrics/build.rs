@@ -1,9 +1,9 @@
-//! The version that is running, as a metric; queries join it with others to separate versions.
+//! The running version as a metric. Queries join it with other metrics to compare versions.
 
 use crate::telemetry::metrics::macros::metrics;
 
 metrics! {
-    /// What is running.
+    /// The running version.
     pub struct BuildMetrics("seatlock_build") {
         /// Always 1; the label is the version of this build.
         info: IntGaugeVec["version"],

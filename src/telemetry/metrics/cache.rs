@@ -4,15 +4,15 @@ use strum::{AsRefStr, VariantNames};
 
 use crate::telemetry::metrics::macros::metrics;
 
-/// The result of looking for a shared map.
+/// The result of reading a shared map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
-pub enum CacheLook {
-    /// A map that the journal brought up to date.
+pub enum CacheRead {
+    /// A map was found, and the journal led from it to the newest version.
     Hit,
-    /// No map.
+    /// No map was found.
     Miss,
-    /// An unusable map: of an earlier epoch or another database, or too old for the journal.
+    /// An unusable map was found: of an earlier epoch or another database, or too old for the journal.
     Stale,
     /// Redis is unavailable or bypassed.
     Failed,
@@ -34,7 +34,7 @@ metrics! {
     /// Seat maps shared in Redis.
     pub struct CacheMetrics("seatlock_map_cache") {
         /// Reads of a map that another process has shared.
-        looks_total: IntCounterVec["outcome": CacheLook],
+        looks_total: IntCounterVec["outcome": CacheRead],
         /// Maps offered to other processes.
         shares_total: IntCounterVec["outcome": CacheShare],
         /// Notifications of other processes' commits.
@@ -46,7 +46,7 @@ metrics! {
 
 impl CacheMetrics {
     /// Counts a read.
-    pub fn looked(&self, outcome: CacheLook) {
+    pub fn count_read(&self, outcome: CacheRead) {
         self.looks_total.with_label_values(&[outcome]).inc();
     }
 

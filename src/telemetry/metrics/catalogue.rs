@@ -12,18 +12,18 @@ use crate::telemetry::metrics::{
 pub struct Declared {
     /// Its full name.
     pub name: &'static str,
-    /// The type it is made of, such as `IntCounterVec`.
+    /// Its Rust type, such as `IntCounterVec`.
     pub kind: &'static str,
     /// Its HELP text.
     pub help: &'static str,
-    /// Its labels, each with all its values; without values where they are not known beforehand.
+    /// Its labels, each with all its values. The values are empty if they are not known in advance.
     pub labels: Vec<(&'static str, &'static [&'static str])>,
     /// The edges of its buckets, if it is a histogram.
     pub edges: &'static [f64],
 }
 
 impl Declared {
-    /// Its type as Prometheus calls it.
+    /// Its metric type in Prometheus.
     #[must_use]
     pub fn family(&self) -> &'static str {
         match self.kind {
@@ -35,12 +35,12 @@ impl Declared {
 
     /// Whether all its series exist from the start.
     #[must_use]
-    pub fn is_there_at_zero(&self) -> bool {
+    pub fn exists_at_start(&self) -> bool {
         self.labels.iter().all(|(_, values)| !values.is_empty())
     }
 }
 
-/// Every metric of this program, part by part; those of the process itself are left out.
+/// Every metric of this program, by part. The metrics of the process itself are not included.
 #[must_use]
 pub fn catalogue() -> Vec<(&'static str, Vec<Declared>)> {
     vec![
@@ -99,10 +99,10 @@ mod tests {
     use crate::telemetry::metrics::Metrics;
 
     #[test]
-    fn what_is_listed_is_what_is_served_and_nothing_else() -> prometheus::Result<()> {
+    fn the_catalogue_lists_exactly_the_served_metrics() -> prometheus::Result<()> {
         let text = Metrics::new()?.encode();
         let listed: Vec<Declared> = catalogue().into_iter().flat_map(|(_, part)| part).collect();
-        for metric in listed.iter().filter(|metric| metric.is_there_at_zero()) {
+        for metric in listed.iter().filter(|metric| metric.exists_at_start()) {
             let line = format!("# TYPE {} {}", metric.name, metric.family());
             assert!(text.lines().any(|found| found == line), "{line} is not served");
         }

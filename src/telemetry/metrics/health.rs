@@ -1,4 +1,4 @@
-//! Metrics of the service's health; set anew for each reader of the metrics.
+//! Metrics of the service's health. They are updated before each read of the metrics.
 
 use crate::telemetry::health::{Health, HealthCheck, Readiness};
 use crate::telemetry::metrics::macros::metrics;
@@ -17,7 +17,7 @@ metrics! {
 }
 
 impl HealthMetrics {
-    /// Sets the gauges to the present state.
+    /// Sets the gauges to the current state.
     pub fn update(&self, health: &Health) {
         let ready = matches!(health.readiness(), Readiness::Ready(_));
         self.ready.set(i64::from(ready));

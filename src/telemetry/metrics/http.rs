@@ -39,8 +39,8 @@ impl HttpMethod {
 pub const UNMATCHED: &str = "unmatched";
 
 metrics! {
-    /// Requests and answers. `route` is the router's own pattern, never the path, so it is bounded by the
-    /// route table; `status` by the problem table.
+    /// Requests and answers. `route` is the pattern of the router, never the path, so the routes bound the number of
+    /// its values. The problem codes bound that of `status`.
     pub struct HttpMetrics("seatlock_http") {
         /// Answered requests by method, route pattern and status.
         requests_total: IntCounterVec["method", "route", "status"],
@@ -52,7 +52,7 @@ metrics! {
 }
 
 impl HttpMetrics {
-    /// Counts an answered request. `route` is the pattern that matched, if one did.
+    /// Counts an answered request. `route` is the pattern that matched; `None` if no pattern matched.
     pub fn answered(&self, method: HttpMethod, route: Option<&str>, status: u16, took: Duration) {
         let (method, route) = (method.as_ref(), route.unwrap_or(UNMATCHED));
         self.requests_total.with_label_values(&[method, route, &status.to_string()]).inc();

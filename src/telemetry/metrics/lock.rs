@@ -22,7 +22,7 @@ pub enum LockOutcome {
     Bypassed,
 }
 
-/// The state of the breaker as its gauge shows it.
+/// The value of the gauge for a state of the breaker.
 const fn level(state: BreakerState) -> i64 {
     match state {
         BreakerState::Closed => 0,

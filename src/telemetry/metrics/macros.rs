@@ -1,5 +1,5 @@
-//! How metrics are declared: the field's name is the metric's name, its doc comment the HELP text, and a
-//! label's values are the variants of an enum of the code that is measured (`strum::VariantNames`).
+//! The macro that declares metrics. The name of a field is the name of the metric, and its doc comment is the HELP
+//! text. The values of a label are the variants of an enum (`strum::VariantNames`).
 //!
 //! ```text
 //! metrics! {
@@ -7,7 +7,7 @@
 //!     pub struct LockMetrics("seatlock_lock") {
 //!         /// Lock requests by outcome.
 //!         requests_total: IntCounterVec["outcome": LockOutcome],
-//!         /// Time from asking to the answer, in seconds.
+//!         /// Time of a request, in seconds.
 //!         duration_seconds: Histogram[buckets LOCK_SECONDS],
 //!     }
 //! }
@@ -15,10 +15,10 @@
 //!
 //! The metric is called `<prefix>_<field>`; `field as "full_name"` overrides that. Kinds: `IntCounter`,
 //! `IntGauge`, `Gauge`, `Histogram[buckets B]`, and with labels `IntCounterVec[…]`, `IntGaugeVec[…]`,
-//! `HistogramVec[…; buckets B]`. Where every label of a metric names its enum, all combinations exist from
-//! the start: a rate over a series that appears with its first event misses that event. A label without an
-//! enum must be bounded by other means; its comment says how. `declared()` returns the declarations for the
-//! documentation (`catalogue.rs`).
+//! `HistogramVec[…; buckets B]`. If every label of a metric names its enum, all combinations exist from the start.
+//! This matters because a rate over a series that appears with its first event misses that event. The values of a
+//! label without an enum must be bounded in another way, which its comment explains. `declared()` returns the
+//! declarations for the documentation (`catalogue.rs`).
 
 /// Declares a struct of metrics with its `new(registry)` and `declared()`; see the module.
 macro_rules! metrics {
@@ -38,8 +38,7 @@ macro_rules! metrics {
         }
 
         impl $name {
-            /// Creates the metrics and registers them. Fails if the registry has one of the names
-            /// already.
+            /// Creates the metrics and registers them. Fails if the registry already has one of the names.
             $visible fn new(registry: &prometheus::Registry) -> prometheus::Result<Self> {
                 $(
                     let name = $crate::telemetry::metrics::macros::metric_name!($prefix, $field $(, $full)?);
@@ -51,7 +50,7 @@ macro_rules! metrics {
                 Ok(Self { $($field),+ })
             }
 
-            /// What is declared here, in order.
+            /// The declarations of these metrics, in order.
             #[must_use]
             $visible fn declared() -> Vec<$crate::telemetry::metrics::catalogue::Declared> {
                 vec![$(
@@ -151,7 +150,7 @@ macro_rules! metric {
     }};
 }
 
-/// The known values of a label: its enum's, or none.
+/// The known values of a label: the variants of its enum, or none.
 macro_rules! label_values {
     () => {
         &[]
@@ -161,7 +160,7 @@ macro_rules! label_values {
     };
 }
 
-/// Every way to pick one value from each list, in order; none if a list is empty.
+/// Every combination of one value from each list, in order; none if a list is empty.
 pub(crate) fn combinations(lists: &[&[&'static str]]) -> Vec<Vec<&'static str>> {
     lists.iter().fold(vec![Vec::new()], |done, values| {
         done.iter()
@@ -224,7 +223,7 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");
         }
         assert!(!text.contains("every_by_route"), "an unknown label has no series yet\n{text}");
-        assert!(EveryKind::new(&registry).is_err(), "names are taken");
+        assert!(EveryKind::new(&registry).is_err(), "the names are already registered");
         Ok(())
     }
 

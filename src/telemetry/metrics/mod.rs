@@ -1,8 +1,9 @@
-//! Every metric with its help text, a file per part of the service; one registry per app, no global state.
+//! All metrics with their help texts, one file per part of the service. Each app has its own registry; there is no
+//! global state.
 //!
-//! Label values come from enums, never from what a request carries: a series is never removed, so a value that
-//! a client can choose is a memory leak. To add a metric, add a field to its part (`macros.rs` explains the
-//! form); the doc comment is its HELP text.
+//! The values of labels are variants of enums, never data of a request: a series is never removed, so a value that a
+//! client can choose would be a memory leak. To add a metric, add a field to the struct of its part (see `macros.rs`);
+//! the doc comment is its HELP text.
 
 use parking_lot::Mutex;
 use prometheus::{Registry, TextEncoder};
@@ -24,8 +25,8 @@ pub mod queue;
 pub mod reservation;
 pub mod stream;
 
-/// Bucket edges for times of requests and transactions, in seconds. A share of a histogram is exact only
-/// at an edge, so there is one at every default timeout: 0.05, 0.5, 1, 3, 10 and 12 s.
+/// Bucket edges for times of requests and transactions, in seconds. The share of observations below a value is exact
+/// only if the value is an edge, so every default time-out is an edge: 0.05, 0.5, 1, 3, 10 and 12 s.
 pub const REQUEST_SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 5.0, 10.0, 12.0];
 
@@ -36,7 +37,7 @@ pub const QUEUE_SECONDS: [f64; 13] =
 /// Bucket edges for counts that double: batch and pipeline sizes.
 pub const SIZES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
-/// Sets gauges whose values are kept elsewhere.
+/// Updates gauges whose values are stored elsewhere.
 type Refresh = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// The metrics of one app. Clones of the parts count into the same series.
@@ -67,17 +68,17 @@ pub struct Metrics {
     pub cache: cache::CacheMetrics,
     /// Live streams of seat maps.
     pub stream: stream::StreamMetrics,
-    /// The queue in front.
+    /// The admission queue.
     pub queue: queue::QueueMetrics,
     /// Readiness and the checks behind it.
     pub health: health::HealthMetrics,
-    /// What is running.
+    /// The running version.
     pub build: build::BuildMetrics,
 }
 
 impl Metrics {
-    /// All metrics in a registry of their own, with the process' (`process_cpu_seconds_total` and so on,
-    /// by their usual names) on Linux. Fails only if two metrics carry the same name.
+    /// Creates all metrics in a new registry. On Linux, it also has the standard metrics of the process
+    /// (`process_cpu_seconds_total` and others). Fails only if two metrics have the same name.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         #[cfg(target_os = "linux")]
@@ -103,8 +104,9 @@ impl Metrics {
         })
     }
 
-    /// Registers a function that is called before each read of the metrics, for gauges whose values are kept
-    /// elsewhere, such as the size of a pool. It must not block, nor own an owner of these metrics.
+    /// Registers a function that is called before each read of the metrics, for gauges whose values are stored
+    /// elsewhere, such as the size of a pool. The function must not block, and must not own an owner of these metrics,
+    /// because that would be a reference cycle.
     pub fn before_reading(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
         self.refresh.lock().push(Box::new(refresh));
     }
@@ -116,7 +118,7 @@ impl Metrics {
             refresh(self);
         }
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
-            log::error!("the metrics could not be written: {error}");
+            log::error!("the metrics could not be encoded: {error}");
             String::new()
         })
     }
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn two_apps_in_one_process_count_apart() -> prometheus::Result<()> {
+    fn two_apps_in_one_process_have_separate_metrics() -> prometheus::Result<()> {
         let (one, other) = (Metrics::new()?, Metrics::new()?);
         one.lock.lost_total.inc();
         assert!(one.encode().contains("\nseatlock_seat_lock_lost_total 1\n"));
@@ -171,8 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn gauges_that_live_elsewhere_are_brought_up_to_date_for_each_reader() -> prometheus::Result<()>
-    {
+    fn registered_functions_are_called_before_each_read() -> prometheus::Result<()> {
         let metrics = Metrics::new()?;
         metrics.before_reading(|metrics| metrics.health.ready.inc());
         assert!(metrics.encode().contains("\nseatlock_ready 1\n"));

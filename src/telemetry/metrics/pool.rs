@@ -1,4 +1,4 @@
-//! Metrics of connection pools: the database's by pool, and those to Redis.
+//! Metrics of connection pools: those of the database, by pool, and those of Redis.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ use crate::telemetry::metrics::macros::metrics;
 pub enum Pool {
     /// One connection for each booking lane.
     Lanes,
-    /// The heartbeat's.
+    /// The connection of the heartbeat.
     Beat,
     /// All other writes: the admin API, sweeps, and reads of the primary.
     Write,
-    /// Reads, of the replica if there is one.
+    /// Reads, from the replica if there is one.
     Read,
 }
 
-/// What a connection is doing.
+/// Whether a connection is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum ConnectionState {
@@ -48,7 +48,7 @@ metrics! {
 }
 
 metrics! {
-    /// Connections to Redis, all servers together; subscriptions have connections of their own besides.
+    /// Connections to Redis, all servers together, without those of subscriptions.
     pub struct RedisPoolMetrics("seatlock_redis_pool") {
         /// Connections open now, by what they are doing.
         connections: IntGaugeVec["state": ConnectionState],

@@ -33,10 +33,10 @@ pub enum Executed {
     Expired,
     /// It had been decided before: a second delivery, or a repeated Idempotency-Key.
     Repeated,
-    /// It cannot be executed: it is a dead letter now.
+    /// It cannot be executed, and has become a dead letter.
     #[strum(serialize = "parked")]
     DeadLettered,
-    /// It cannot be executed and could not become a dead letter: only the log has it.
+    /// It cannot be executed, and could not become a dead letter; it was only logged.
     Dropped,
 }
 
@@ -47,13 +47,13 @@ metrics! {
         accepted_total: IntCounterVec["result": Accepted],
         /// Deliveries that were settled, by result.
         executed_total: IntCounterVec["result": Executed],
-        /// From the acceptance of a request to its settled execution.
+        /// Time from the acceptance of a request until its execution was settled, in seconds.
         wait_seconds: Histogram[buckets QUEUE_SECONDS],
         /// Deliveries that this process is executing.
         in_flight: IntGauge,
-        /// Partitions that this process consumes; where Kafka assigns them, all of them.
+        /// Partitions that are assigned to this process; if Kafka assigns them, all partitions.
         partitions: IntGauge,
-        /// Partitions whose consumer here waits until the booking engine, or the queue, works again.
+        /// Partitions whose consumer in this process waits until the booking engine or the queue has recovered.
         paused_partitions: IntGauge,
         /// Times that the execution of deliveries was interrupted and restarted in order.
         interruptions_total: IntCounter,

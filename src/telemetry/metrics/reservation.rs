@@ -4,18 +4,18 @@ use strum::{AsRefStr, VariantNames};
 
 use crate::telemetry::metrics::macros::metrics;
 
-/// How a request to hold, book or confirm ended.
+/// The result of a request to hold, book or confirm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum BookingResult {
-    /// The seats are the customer's, by this request or by the one that it repeats.
+    /// The customer has the seats, by this request or by an earlier request that it repeats.
     Good,
-    /// Refused: another customer has the seats, a rule forbids it, or what it names does not exist
-    /// (404, 409, 422, 429).
+    /// The request was refused: another customer has the seats, a rule forbids it, or a resource that it names does not
+    /// exist (404, 409, 422, 429).
     Refused,
-    /// The service could not do it, or cannot find out whether it did (5xx).
+    /// The service could not execute the request, or does not know whether it did (5xx).
     Failed,
-    /// The request itself is wrong: its form, its size or its key (any other 4xx).
+    /// The request is not valid: its form, its size or its key (any other 4xx).
     Invalid,
 }
 
@@ -36,9 +36,9 @@ impl BookingResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum EarlyRejection {
-    /// In the map in memory the seats are sold, held or blocked.
+    /// The seats are sold, held or blocked in the map in memory.
     Known,
-    /// Another request has the seat locks.
+    /// Another request holds the seat locks.
     Locked,
     /// The same request is still being executed.
     InProgress,
@@ -77,7 +77,7 @@ impl ReservationMetrics {
         }
     }
 
-    /// Counts a problem answered, if it is a refusal.
+    /// Counts a problem that was answered, if it is a refusal.
     pub fn answered_problem(&self, code: &str, status: u16) {
         if is_refusal(status) {
             self.refusals_total.with_label_values(&[code]).inc();

@@ -272,7 +272,7 @@ async fn a_message_that_is_too_large_for_a_dead_letter_is_refused() {
     let rejected = queue.publish(Partition(0), large.clone()).await;
     assert!(matches!(rejected, Err(PublishError::Rejected(_))), "{rejected:?}");
     let added = queue.add_dead_letter(Partition(0), large, "why".to_owned()).await.unwrap();
-    assert!(matches!(&added, DeadLettered::NoRoom(why) if why.contains("size")), "{added:?}");
+    assert!(matches!(&added, DeadLettered::NotStored(why) if why.contains("size")), "{added:?}");
     add(&queue, Partition(0), message(1), "why").await;
     queue.close().await;
 }

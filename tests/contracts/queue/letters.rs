@@ -22,7 +22,7 @@ pub(super) async fn every_promise(queue: &dyn Queue, partition: Partition) {
 /// Makes a message a dead letter; there is room for it.
 pub(super) async fn add(queue: &dyn Queue, partition: Partition, message: Message, reason: &str) {
     let added = queue.add_dead_letter(partition, message, reason.to_owned()).await;
-    assert_eq!(added, Ok(DeadLettered::Kept));
+    assert_eq!(added, Ok(DeadLettered::Stored));
 }
 
 /// Makes many messages dead letters, a few at a time.

@@ -17,7 +17,7 @@ pub struct Dump {
     folder: Folder,
 }
 
-/// All files of a server with the log it takes to make sense of them, by `pg_basebackup`.
+/// All files of a server, with the write-ahead log that is needed to restore them, by `pg_basebackup`.
 pub struct BaseBackup {
     folder: Folder,
 }
@@ -29,7 +29,7 @@ impl Dump {
 }
 
 impl Postgres {
-    /// Dumps the database at this address, while others use it.
+    /// Dumps the database at this address. Other sessions may use it meanwhile.
     pub fn dump(&self, address: &str) -> Dump {
         let dump = Dump { folder: Folder::new() };
         let line = command![program("pg_dump"), "--format=custom", "--file", dump.file(), address];
@@ -37,7 +37,7 @@ impl Postgres {
         dump
     }
 
-    /// Restores a dump, of whatever server, into a new database here; gives its address.
+    /// Restores a dump, which may be of another server, into a new database of this server. Returns its address.
     pub fn restore(&self, dump: &Dump) -> String {
         let address = self.create_database();
         let line = command![
@@ -52,21 +52,20 @@ impl Postgres {
         address
     }
 
-    /// Copies all files of the server, while others use it.
+    /// Copies all files of the server. Other sessions may use it meanwhile.
     pub fn base_backup(&self) -> BaseBackup {
         let backup = BaseBackup { folder: Folder::new() };
         cluster::copy(backup.folder.path(), self.port(), &[]);
         backup
     }
 
-    /// Starts a server on the files of a backup, as a recovery that ends with what is in it. That begins a new
-    /// timeline.
+    /// Starts a server on the files of a backup. It recovers to the end of the backup, and begins a new timeline.
     #[must_use]
     pub fn recover(backup: BaseBackup) -> Self {
         let BaseBackup { folder } = backup;
         let signal = folder.path().join("data/recovery.signal");
         std::fs::write(&signal, "").unwrap_or_else(|error| panic!("{}: {error}", signal.display()));
-        // There is no archive: the log in the backup is all there is.
+        // There is no archive: only the log in the backup is replayed.
         let settings = [("restore_command", "false"), ("recovery_target_timeline", "current")];
         let server = Self::run(folder, "postgresql.auto.conf", &settings, None);
         let over = || server.psql("postgres", "SELECT pg_is_in_recovery()") == "f";
@@ -74,7 +73,7 @@ impl Postgres {
         server
     }
 
-    /// The address here of the database that an address on another server names.
+    /// The address on this server of the database with the same name as in the address on another server.
     pub fn address_of(&self, elsewhere: &str) -> String {
         self.address(elsewhere.rsplit('/').next().unwrap_or_default())
     }

@@ -1,4 +1,4 @@
-//! Certificates for servers that encrypt, made when they are needed and valid for a day.
+//! Certificates for servers with encrypted connections. They are created when they are needed, and valid for a day.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use crate::folder::Folder;
 use crate::tool::{command, run};
 
-/// An authority of the test's own, and a server's certificate for 127.0.0.1 and localhost that it has
-/// signed. Gone on drop and when the test process ends.
+/// A certificate authority of the test, and a server certificate for 127.0.0.1 and localhost that it has signed. The
+/// files are deleted on drop and when the test process ends.
 pub struct Certificates {
     folder: Folder,
 }
@@ -16,7 +16,7 @@ const KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256
 const DAY: [&str; 2] = ["-days", "1"];
 
 impl Certificates {
-    /// Makes them with openssl(1).
+    /// Creates the certificates with openssl(1).
     #[must_use]
     pub fn new() -> Self {
         let folder = Folder::new();

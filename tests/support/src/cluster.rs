@@ -1,4 +1,4 @@
-//! The files of a PostgreSQL server (a cluster, in PostgreSQL's words), and the programs for them.
+//! The files of a PostgreSQL server (PostgreSQL calls them a cluster), and the programs that create them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -8,38 +8,39 @@ use std::path::{Path, PathBuf};
 
 use crate::tool::{command, run};
 
-/// Makes the files of a new cluster in `folder`/data.
+/// Creates the files of a new cluster in `folder`/data.
 pub(crate) fn create(folder: &Path) {
-    // An empty cluster lost in a power cut is no loss: initdb need not flush it. The server does.
+    // initdb need not flush the files, because an empty cluster may be lost. The server flushes its data.
     let settings = ["--no-sync", "--auth=trust", "--username=app", "--encoding=UTF8", "--locale=C"];
     make(folder, as_server_user(program("initdb"), &settings));
 }
 
-/// Copies the cluster of the server on `port` to `folder`/data, for a standby that follows it. The
-/// server keeps whatever the standby has not received yet, in a new replication slot named `slot`.
+/// Copies the cluster of the server on `port` to `folder`/data, for a standby of this server. Because of the new
+/// replication slot `slot`, the server does not delete its log before the standby has received it.
 pub(crate) fn copy_to_follow(folder: &Path, port: u16, slot: &str) {
     copy(folder, port, &["--write-recovery-conf", "--create-slot", "--slot", slot]);
 }
 
-/// Copies the cluster of the server on `port` to `folder`/data, with these arguments on top.
+/// Copies the cluster of the server on `port` to `folder`/data, with these additional arguments.
 pub(crate) fn copy(folder: &Path, port: u16, more: &[&str]) {
     let port = port.to_string();
     let server = ["--host=127.0.0.1", "--port", &port, "--username=app"];
     let settings = ["--no-sync", "--wal-method=stream", "--checkpoint=fast"];
     let arguments = [&server[..], &settings, more].concat();
     let copy = as_server_user(program("pg_basebackup"), &arguments);
-    // Unlike initdb it may be killed, and has to be where the server is paused and never answers.
+    // Unlike initdb, pg_basebackup may be killed, and must be killed if the server is paused and never answers.
     make(folder, [&command!["env", "--default-signal"][..], &copy].concat());
 }
 
-/// Runs `maker`, which lacks the folder to fill.
+/// Runs the command `maker`, to which the script adds the folder of the cluster.
 fn make(folder: &Path, maker: Vec<OsString>) {
     let owner = if is_root() { "postgres" } else { "" };
     let script = command!["bash", "--norc", "-c", include_str!("cluster.sh"), "cluster", owner];
     run(folder, &[&script[..], &maker].concat());
 }
 
-/// PostgreSQL refuses to run as root; then it runs as the user that its package makes.
+/// A command that runs a PostgreSQL program. PostgreSQL refuses to run as root; so if the tests run as root, it runs as
+/// the user that its package has created.
 pub(crate) fn as_server_user(program: PathBuf, arguments: &[&str]) -> Vec<OsString> {
     as_user("postgres", program, arguments)
 }
@@ -58,8 +59,8 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-/// A program of the newest PostgreSQL in Debian's layout, where `PATH` has only `psql`; elsewhere
-/// the one in `PATH`.
+/// A program of the newest PostgreSQL in the folders of Debian, whose `PATH` contains only `psql`; on other systems the
+/// program in `PATH`.
 pub(crate) fn program(name: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     versions

@@ -1,8 +1,8 @@
-# Makes the files of a new PostgreSQL cluster in ./data. $1: whose they are, empty for the caller's.
-# Rest: initdb or pg_basebackup without the folder.
+# Creates the files of a new PostgreSQL cluster in ./data. $1: the owner of the files; if empty, the caller.
+# Other arguments: the command line of initdb or pg_basebackup without the folder.
 #
-# Nobody kills initdb, which would leave shared memory behind: it takes a second, and ends in order
-# even if its test process is gone and nobody reads what it says. folder.sh waits for the lock.
+# initdb is never killed, because a killed initdb leaves shared memory behind. It takes about a second, and ends
+# normally even if its test process has ended and its output is not read. folder.sh waits for the lock.
 set -eu
 owner=$1
 shift

@@ -1,4 +1,4 @@
-//! A small disk that a test can fill: a tmpfs in a mount namespace of its own, which ends with its holder.
+//! A small disk that a test can fill: a tmpfs in a separate mount namespace, which ends with the process that holds it.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::process::Process;
 use crate::tool::command;
 
-/// How long mounting may take on a busy machine.
+/// The longest time to mount, on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Mounts a tmpfs of `$1` MiB over the folder `$2` with its contents, and holds it.
+/// Mounts a tmpfs of `$1` MiB over the folder `$2`, copies the contents of the folder to it, and keeps it mounted.
 const HOLD: &str = "set -e
     cp -a \"$2\" \"$2.kept\"
     mount -t tmpfs -o \"size=$1m,mode=700\" tmpfs \"$2\"
@@ -22,15 +22,15 @@ const HOLD: &str = "set -e
     echo mounted
     exec sleep infinity";
 
-/// A folder with little room. Only programs started by [`SmallDisk::command`] see it; all others see
-/// the folder underneath. Needs root.
+/// A folder with little disk space. Only programs that are started by [`SmallDisk::command`] see the small disk; all
+/// others see the original folder. Requires root.
 pub struct SmallDisk {
     holder: Process,
     folder: PathBuf,
 }
 
 impl SmallDisk {
-    /// Puts a disk of so many mebibytes over `folder`, which keeps its contents.
+    /// Mounts a disk of `mebibytes` MiB over `folder`, with the contents of the folder.
     pub(crate) fn over(folder: &Path, mebibytes: u32) -> Self {
         let workplace = folder.parent().expect("a folder is in another");
         let unshare = command!["unshare", "--mount", "bash", "--norc", "-c", HOLD, "disk"];
@@ -41,7 +41,7 @@ impl SmallDisk {
         Self { holder, folder: folder.to_owned() }
     }
 
-    /// `command`, run in `workplace` where the disk is seen.
+    /// The command line that runs `command` in the folder `workplace`, in the mount namespace of the disk.
     pub(crate) fn command(&self, workplace: &Path, command: &[OsString]) -> Vec<OsString> {
         let namespace = format!("--mount=/proc/{}/ns/mnt", self.holder.pid());
         let mut place = OsString::from("--wdns=");
@@ -49,21 +49,21 @@ impl SmallDisk {
         [&command!["nsenter", namespace, place][..], command].concat()
     }
 
-    /// Fills what is free with a ballast.
+    /// Fills the free space with a file.
     pub fn fill(&self) {
         let mut ballast = File::create(self.ballast()).expect("root may write there");
-        // Until nothing fits any more, not even a small piece.
+        // Writes smaller and smaller pieces until not even one byte can be written.
         for size in [1 << 20, 1 << 12, 1] {
             while ballast.write_all(&vec![0; size]).is_ok() {}
         }
     }
 
-    /// Removes the ballast.
+    /// Removes the file.
     pub fn free(&self) {
         fs::remove_file(self.ballast()).expect("the disk was filled");
     }
 
-    /// From outside, through the holder's root.
+    /// The path of the file, as it is seen outside of the mount namespace.
     fn ballast(&self) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.holder.pid()));
         root.join(self.folder.strip_prefix("/").unwrap_or(&self.folder)).join("ballast")

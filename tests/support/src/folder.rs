@@ -1,4 +1,4 @@
-//! A folder that vanishes with its owner or with the test process.
+//! A temporary folder, which is deleted when its owner is dropped or the test process ends.
 
 use std::env;
 use std::ffi::OsStr;
@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 
 use crate::watchdog::Watchdog;
 
-/// An empty folder of its own in the system's temporary folder, readable by all users.
+/// A new, empty folder in the temporary folder of the system, readable by all users.
 ///
-/// It is deleted with everything in it on drop, and when the test process ends for any reason.
+/// It is deleted with its contents on drop, and when the test process ends for any reason.
 pub struct Folder {
     path: PathBuf,
     _watchdog: Watchdog,
 }
 
 impl Folder {
-    /// Makes the folder.
+    /// Creates the folder.
     #[must_use]
     pub fn new() -> Self {
         let parent = env::temp_dir();

@@ -1,4 +1,4 @@
-//! A load balancer of the test process's own.
+//! A load balancer (HAProxy) for one test process.
 
 use std::fs;
 use std::path::Path;
@@ -7,9 +7,9 @@ use crate::folder::Folder;
 use crate::server::{Recipe, Server, server};
 use crate::tool::command;
 
-/// A fresh HAProxy on 127.0.0.1.
+/// A new HAProxy on 127.0.0.1.
 ///
-/// Server and folder are gone on drop and when the test process ends.
+/// The server is killed and its folder deleted on drop and when the test process ends.
 pub struct Haproxy {
     server: Server,
 }
@@ -17,13 +17,13 @@ pub struct Haproxy {
 server!(Haproxy);
 
 impl Haproxy {
-    /// Starts HAProxy with the configuration file given, which uses these environment variables; `front`
-    /// is the variable with its own address.
+    /// Starts HAProxy with this configuration file, which uses these environment variables. `front` is the name of the
+    /// variable that contains the address on which HAProxy listens.
     #[must_use]
     pub fn start(configuration: &Path, front: &str, variables: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
         let address = folder.path().join("address");
-        // A master process logs when its worker serves; a worker alone logs nothing.
+        // A master process is used, because it logs when its worker is ready. A worker without a master does not.
         let line = format!("{front}=$(cat address) exec haproxy -W -db -f \"$0\"");
         let mut command = command!["env"].to_vec();
         command.extend(variables.iter().map(|(name, value)| format!("{name}={value}").into()));

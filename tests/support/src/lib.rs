@@ -1,19 +1,19 @@
-//! Starts the real servers and processes that the tests run against, and makes sure that they end.
+//! Starts the real servers and processes that the tests use, and ensures that they end.
 //!
-//! [`Postgres`] and [`Redis`] are servers of the test process alone: free ports, folders of their own, nothing
-//! shared with another test process or with the system. [`Standby`] follows a [`Postgres`] and can take its place;
-//! [`Dump`] and [`BaseBackup`] are its backups. [`Sentinels`] and [`RedisCluster`] are several Redis servers each,
-//! encrypted or not; [`RabbitMq`] is a broker. [`Process`] is any other program, above all the service itself. All
-//! of them can be killed, paused and resumed. [`Relay`] is a network that fails between two of them, [`Network`]
-//! that between the service and its servers. [`Prometheus`] and [`Alertmanager`] watch. [`Haproxy`] balances.
-//! [`Tansu`] speaks Kafka's protocol.
+//! [`Postgres`] and [`Redis`] are servers for one test process: they have free ports and their own folders, and share
+//! nothing with another test process or with the system. [`Standby`] replicates a [`Postgres`] and can replace it;
+//! [`Dump`] and [`BaseBackup`] are its backups. [`Sentinels`] and [`RedisCluster`] consist of several Redis servers,
+//! encrypted or not; [`RabbitMq`] is a broker. [`Process`] is any other program, above all the service itself. All of
+//! them can be killed, paused and resumed. [`Relay`] is a network between two of them that can be made to fail;
+//! [`Network`] contains the relays between the service and its servers. [`Prometheus`] and [`Alertmanager`] are the
+//! monitoring, [`Haproxy`] is a load balancer, and [`Tansu`] a broker with the protocol of Kafka.
 //!
-//! Nothing outlives the test process, even one that is killed with SIGKILL: every server and folder has a watchdog
-//! that notices the end of its owner (see `watchdog`).
+//! All servers and folders are removed when the test process ends, even if it is killed with SIGKILL: each has a
+//! watchdog, which detects the end of its owner (see `watchdog`).
 //!
-//! Everything here but [`until`] blocks the calling thread. It panics when it fails, and shows the output of the
-//! program that has failed: a test without its server proves nothing. A server or a tool fails that is not
-//! installed, or that does not start or answer within about a minute. Linux only; needs bash, coreutils, grep,
+//! All functions except [`until`] block the calling thread. A failure is a panic that shows the output of the failed
+//! program, because a test without its server proves nothing. A server or tool fails if it is not installed, or does
+//! not start or answer within about a minute. Linux only; requires bash, coreutils, grep,
 //! util-linux, openssl, PostgreSQL, Redis, RabbitMQ, Prometheus, Alertmanager and HAProxy
 //! (`scripts/install-test-servers`).
 

@@ -1,4 +1,4 @@
-//! A Prometheus and an Alertmanager of the test process's own.
+//! A Prometheus and an Alertmanager for one test process.
 
 use std::fs;
 use std::path::Path;
@@ -7,9 +7,9 @@ use crate::folder::Folder;
 use crate::server::{Recipe, Server, server};
 use crate::tool::{command, run};
 
-/// A fresh Prometheus on 127.0.0.1.
+/// A new Prometheus on 127.0.0.1.
 ///
-/// Server and folder are gone on drop and when the test process ends.
+/// The server is killed and its folder deleted on drop and when the test process ends.
 pub struct Prometheus {
     server: Server,
 }
@@ -17,25 +17,25 @@ pub struct Prometheus {
 server!(Prometheus);
 
 impl Prometheus {
-    /// Starts a server with these files in its folder, each by its relative path and with its text. Its
-    /// configuration is the one called `prometheus.yml`.
+    /// Starts a server with these files in its folder, given by their relative paths and texts. Its configuration is
+    /// the file `prometheus.yml`.
     #[must_use]
     pub fn start(files: &[(&str, &str)]) -> Self {
         let arguments = "prometheus --config.file=prometheus.yml --storage.tsdb.path=data";
         Self { server: serve(arguments, "Server is ready to receive web requests", files) }
     }
 
-    /// Adds files to its folder, or replaces them, and signals it to read its configuration again. Does not wait
-    /// until it has.
+    /// Adds or replaces files in the folder of the server, and signals the server to read its configuration again. Does
+    /// not wait until the server has read it.
     pub fn reload(&self, files: &[(&str, &str)]) {
         write(self.server.folder(), files);
         self.server.process().signal("HUP");
     }
 }
 
-/// A fresh Alertmanager on 127.0.0.1, alone in its cluster.
+/// A new Alertmanager on 127.0.0.1, the only member of its cluster.
 ///
-/// Server and folder are gone on drop and when the test process ends.
+/// The server is killed and its folder deleted on drop and when the test process ends.
 pub struct Alertmanager {
     server: Server,
 }
@@ -46,7 +46,7 @@ impl Alertmanager {
     /// Starts a server with this text as its configuration.
     #[must_use]
     pub fn start(configuration: &str) -> Self {
-        // Debian gives it a name of its own.
+        // In Debian the program has another name.
         let arguments = "$(command -v alertmanager prometheus-alertmanager | head -n 1) \
              --config.file=alertmanager.yml --storage.path=data --cluster.listen-address=";
         let files = [("alertmanager.yml", configuration)];
@@ -54,14 +54,14 @@ impl Alertmanager {
     }
 }
 
-/// Runs `promtool` or `amtool` in `folder` and gives what it prints.
+/// Runs `promtool` or `amtool` in `folder`, and returns its output.
 pub fn monitoring_tool(folder: &Path, tool: &str, arguments: &[&str]) -> String {
     let mut line = command![tool].to_vec();
     line.extend(arguments.iter().map(Into::into));
     run(folder, &line)
 }
 
-/// Starts a server that takes its port as an argument, which a file in its folder names.
+/// Starts a server whose port is an argument. The command line reads the port from a file in the folder of the server.
 fn serve(arguments: &str, ready: &'static str, files: &[(&str, &str)]) -> Server {
     let folder = Folder::new();
     write(folder.path(), files);
@@ -73,7 +73,7 @@ fn serve(arguments: &str, ready: &'static str, files: &[(&str, &str)]) -> Server
     })
 }
 
-/// Lays files into a folder, each by its relative path and with its text.
+/// Writes files to a folder, given by their relative paths and texts.
 fn write(folder: &Path, files: &[(&str, &str)]) {
     for (name, text) in files {
         let path = folder.join(name);

@@ -6,9 +6,9 @@ use crate::relay::Relay;
 
 /// A relay to PostgreSQL and one to Redis.
 pub struct Network {
-    /// The way to the database.
+    /// The relay to the database.
     pub postgres: Relay,
-    /// The way to Redis.
+    /// The relay to Redis.
     pub redis: Relay,
 }
 

@@ -1,4 +1,4 @@
-//! A PostgreSQL server (a cluster, in PostgreSQL's words) of the test process's own.
+//! A PostgreSQL server for one test process.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,23 +14,24 @@ use crate::server::{Recipe, Server, server};
 use crate::standby::Standby;
 use crate::tool::{command, run};
 
-/// A fast shutdown writes a checkpoint first, and waits for a frozen standby until
-/// `wal_sender_timeout` (60 seconds) is over.
+/// The longest time of a fast shutdown, which writes a checkpoint first, and waits for a paused standby until
+/// `wal_sender_timeout` (60 seconds) has passed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The line ends in "connections" on a primary, in "read-only connections" on a standby.
+/// The beginning of the line that a ready server logs. It ends with "connections" on a primary, and with "read-only
+/// connections" on a standby.
 const READY: &str = "database system is ready to accept";
 
-/// A killed server leaves a System V shared memory segment, of which a machine has only so many. Its
-/// number is in the seventh line of postmaster.pid (`src/include/utils/pidfile.h` of PostgreSQL); a
-/// server that stopped in order has removed both.
+/// A killed server leaves a System V shared memory segment behind, and the number of segments of a machine is limited.
+/// The number of the segment is in the seventh line of postmaster.pid (`src/include/utils/pidfile.h` of PostgreSQL). A
+/// server that was shut down has removed both.
 const REMOVE_SHARED_MEMORY: &str = "ipcrm -m $(awk 'NR == 7 { print $2 }' data/postmaster.pid)";
 
-/// A fresh PostgreSQL server on 127.0.0.1, in a folder of its own.
+/// A new PostgreSQL server on 127.0.0.1, in its own folder.
 ///
 /// All logins are accepted; the superuser is `app`. `pg_stat_statements` and `auto_explain` are loaded.
-/// Whatever is committed survives [`Server::kill`] and [`Server::restart`]: `fsync` is on, as the
-/// service insists. Server and folder are gone on drop and when the test process ends.
+/// Committed data survives [`Server::kill`] and [`Server::restart`]: `fsync` is on, as the service requires. The server
+/// is killed and its folder deleted on drop and when the test process ends.
 pub struct Postgres {
     server: Server,
     databases: AtomicU32,
@@ -40,7 +41,7 @@ pub struct Postgres {
 server!(Postgres);
 
 impl Postgres {
-    /// Starts a server with the given settings on top (`("synchronous_standby_names", "*")`, …).
+    /// Starts a server with these additional settings (`("synchronous_standby_names", "*")`, …).
     #[must_use]
     pub fn start(options: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
@@ -48,8 +49,8 @@ impl Postgres {
         Self::run(folder, "postgresql.conf", &settings(options), None)
     }
 
-    /// As [`Postgres::start`], with a folder of its data (`pg_wal`, `base`) on a disk of its own of so
-    /// many mebibytes.
+    /// Like [`Postgres::start`], with the folder `part` of its data (`pg_wal`, `base`) on a separate disk of
+    /// `mebibytes` MiB.
     pub fn start_on_small_disk(
         part: &str,
         mebibytes: u32,
@@ -62,9 +63,8 @@ impl Postgres {
         (postgres, disk)
     }
 
-    /// Runs a server on the cluster in `folder`/data, on a port of its own. `settings` are added to
-    /// the configuration file called `file`, where the last one of a name counts. `disk` is the
-    /// mount namespace in which the server runs, if it has one of its own.
+    /// Runs a server on the cluster in `folder`/data, on a free port. `settings` are appended to the configuration file
+    /// `file`, in which the last setting of a name is used. If `disk` is given, the server runs in its mount namespace.
     pub(crate) fn run(
         folder: Folder,
         file: &str,
@@ -92,15 +92,15 @@ impl Postgres {
         postgres
     }
 
-    /// The server that the tests of this process share, started when it is first asked for.
+    /// The server that the tests of this process share. The first call starts it.
     ///
-    /// Not to be killed or paused: a test that does has a server of its own.
+    /// It must not be killed or paused. A test that does so must start its own server.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
         SHARED.get_or_init(|| Self::start(&[]))
     }
 
-    /// Creates an empty database with a name of its own and gives its address:
+    /// Creates an empty database with a new name, and returns its address:
     /// `postgres://app@127.0.0.1:PORT/NAME`.
     pub fn create_database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
@@ -108,18 +108,19 @@ impl Postgres {
         self.address(&name)
     }
 
-    /// Starts a streaming standby of this server and waits until it has all that is committed here.
+    /// Starts a streaming standby of this server, and waits until the standby has everything that is committed on this
+    /// server.
     ///
-    /// From then on this server keeps whatever the standby has not received, even when the standby
-    /// is killed or dropped: a test that writes much afterwards has a server of its own.
+    /// From then on this server stores all log that the standby has not received, even after the standby was killed or
+    /// dropped. A test that writes much afterwards must start its own server.
     #[must_use]
     pub fn standby(&self) -> Standby {
         let slot = format!("standby_{}", self.standbys.fetch_add(1, Ordering::Relaxed));
         Standby::start(self, &slot)
     }
 
-    /// Runs SQL in `database` (a name or an address of [`Postgres::create_database`]) and gives the
-    /// rows, one a line, columns separated by `|`.
+    /// Runs SQL in `database` (a name or an address of [`Postgres::create_database`]), and returns the rows, one per
+    /// line, with columns separated by `|`.
     pub fn psql(&self, database: &str, sql: &str) -> String {
         let address = match database.contains("://") {
             true => database.to_owned(),
@@ -132,8 +133,8 @@ impl Postgres {
         run(Path::new("/"), &psql)
     }
 
-    /// Stops the server as an operator would ("fast shutdown"): sessions get an error and are closed, and
-    /// its standbys receive the rest first (a paused one holds this up for a minute).
+    /// Stops the server with a "fast shutdown", as an operator does: sessions get an error and are closed, and the
+    /// standbys receive the remaining log before the server ends (a paused standby delays this for a minute).
     pub fn stop(&self) {
         let process = self.server.process();
         process.signal("INT");
@@ -146,14 +147,14 @@ impl Postgres {
     }
 }
 
-/// What is not as PostgreSQL has it by default, with a test's own settings on top.
+/// The settings that differ from the defaults of PostgreSQL, followed by those of the test.
 fn settings<'a>(options: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    // What a standby needs of its primary (wal_level, max_wal_senders, max_replication_slots, a line in
-    // pg_hba.conf) is there by default since PostgreSQL 10.
+    // The settings that a standby requires on its primary (wal_level, max_wal_senders, max_replication_slots, a line in
+    // pg_hba.conf) are defaults since PostgreSQL 10.
     let ours = [
         ("listen_addresses", "127.0.0.1"),
         ("max_connections", "300"),
-        // In the folder, so that it vanishes with it; /dev/shm is not emptied after a killed server.
+        // Shared memory is in the folder, so that it is deleted with it; a killed server would leave it in /dev/shm.
         ("dynamic_shared_memory_type", "mmap"),
         ("shared_preload_libraries", "pg_stat_statements,auto_explain"),
     ];

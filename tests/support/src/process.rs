@@ -1,4 +1,4 @@
-//! A program under test: started with an environment of its own, watched, signalled, ended.
+//! A program under test. It is started with its own environment, and can be observed, signalled and killed.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -9,15 +9,15 @@ use crate::folder::Folder;
 use crate::progress::Watched;
 use crate::watchdog::{Watchdog, search_path};
 
-/// How long a signal may take to arrive, and a killed process to be gone, on a busy machine.
+/// The longest time to send a signal, and until a killed process has ended, on a busy machine.
 const SIGNAL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How many of the last lines a failure shows.
+/// The most lines of output that a failure shows: the last ones.
 const LINES_SHOWN: usize = 40;
 
 /// A running program. It is killed, with its children, on drop and when the test process ends.
 pub struct Process {
-    // Dropped in this order: the folder outlives the program that writes there.
+    // Fields are dropped in this order, so that the folder is deleted after the program that writes to it has ended.
     watchdog: Watchdog,
     watched: Watched,
     signalling: Mutex<()>,
@@ -25,16 +25,16 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program` without arguments in an empty folder of its own, with nothing in its
-    /// environment but `environment` and `PATH`.
+    /// Starts `program` without arguments in a new, empty folder. Its environment contains only `environment` and
+    /// `PATH`.
     ///
-    /// Does not wait; a program that cannot be run ends with exit code 126 or 127.
+    /// Does not wait. A program that cannot be run ends with exit code 126 or 127.
     #[must_use]
     pub fn spawn(program: &Path, environment: &[(&str, &str)]) -> Self {
         Self::spawn_command(&[program.into()], environment)
     }
 
-    /// As [`Process::spawn`], for `command`: a program and its arguments.
+    /// Like [`Process::spawn`], for `command`: a program and its arguments.
     #[must_use]
     pub fn spawn_command(command: &[OsString], environment: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
@@ -42,22 +42,22 @@ impl Process {
         Self { _folder: Some(folder), ..process }
     }
 
-    /// Starts `command` (a program and its arguments) in `folder`, which is the caller's, with
-    /// nothing in its environment but `environment` and `PATH`.
+    /// Starts `command` (a program and its arguments) in `folder`, which the caller must not delete meanwhile. Its
+    /// environment contains only `environment` and `PATH`.
     #[must_use]
     pub fn spawn_in(folder: &Path, command: &[OsString], environment: &[(&str, &str)]) -> Self {
         Self::spawn_tidied(folder, command, environment, "")
     }
 
-    /// As [`Process::spawn_in`]; `tidy_up` is bash code that runs in `folder` when the program has
-    /// ended, for whatever reason, the end of the test process included.
+    /// Like [`Process::spawn_in`]. `tidy_up` is bash code that runs in `folder` when the program has ended for any
+    /// reason, including the end of the test process.
     pub(crate) fn spawn_tidied(
         folder: &Path,
         command: &[OsString],
         environment: &[(&str, &str)],
         tidy_up: &str,
     ) -> Self {
-        // Bash exports variables of its own; env(1) removes them and becomes the program.
+        // Bash exports its own variables. env(1) removes them and executes the program.
         let mut arguments: Vec<OsString> =
             vec![tidy_up.into(), "env".into(), "-i".into(), "--".into()];
         arguments.push(variable("PATH", &search_path()));
@@ -72,24 +72,24 @@ impl Process {
         Self { watchdog, watched, signalling: Mutex::new(()), _folder: None }
     }
 
-    /// The process id, for a look into `/proc`.
+    /// The process id, for example to read files in `/proc`.
     pub fn pid(&self) -> u32 {
         self.watched
             .wait_for(SIGNAL_TIMEOUT, |progress| progress.pid)
             .expect("the watchdog reports a process id")
     }
 
-    /// All lines printed up to now, on either stream.
+    /// All lines that were printed until now, on both streams.
     pub fn output(&self) -> String {
         self.watched.look(|progress| progress.lines.join("\n"))
     }
 
-    /// The first line, from the start of the program on, that `wanted` accepts.
+    /// Waits for the first line of the output that `wanted` accepts, and returns the line.
     pub fn wait_for_line(&self, wanted: impl FnMut(&str) -> bool, timeout: Duration) -> String {
         self.find_line(wanted, timeout).unwrap_or_else(|problem| panic!("{problem}"))
     }
 
-    /// As [`Process::wait_for_line`], with the failure as a text that shows the last output.
+    /// Like [`Process::wait_for_line`], but returns a failure as a text with the last output.
     pub(crate) fn find_line(
         &self,
         mut wanted: impl FnMut(&str) -> bool,
@@ -99,7 +99,7 @@ impl Process {
         let found = self.watched.wait_for(timeout, |progress| {
             let line = progress.lines.iter().skip(seen).find(|line| wanted(line)).cloned();
             seen = progress.lines.len();
-            // The inner value: whether the line was there when the output ended.
+            // The inner value is `None` if the output ended without the line.
             line.map(Some).or(progress.output_ended.then_some(None))
         });
         match found {
@@ -109,21 +109,21 @@ impl Process {
         }
     }
 
-    /// Waits until the program has ended and all its output is there.
+    /// Waits until the program has ended and all its output was read. Returns its exit code.
     ///
-    /// The exit code is the one a shell gives: 128 + the signal's number after a signal.
+    /// The exit code is that of a shell: 128 plus the number of the signal if a signal ended the program.
     pub fn wait_exit(&self, timeout: Duration) -> i32 {
         self.watched
             .wait_for(timeout, |progress| progress.exit_code.filter(|_| progress.output_ended))
             .unwrap_or_else(|| panic!("{}", self.describe(&format!("runs on after {timeout:?}"))))
     }
 
-    /// Whether the program has not ended yet. A paused one has not.
+    /// Whether the program has not ended yet. A paused program has not ended.
     pub fn is_running(&self) -> bool {
         self.watched.look(|progress| progress.exit_code.is_none())
     }
 
-    /// Kills the program and its children (SIGKILL) and waits until they are gone.
+    /// Kills the program and its children (SIGKILL), and waits until they have ended.
     pub fn kill(&self) {
         self.signal("KILL");
         self.wait_exit(SIGNAL_TIMEOUT);
@@ -134,7 +134,7 @@ impl Process {
         self.signal("TERM");
     }
 
-    /// Freezes the program and its children (SIGSTOP): connections stay open, nothing answers.
+    /// Pauses the program and its children (SIGSTOP): connections stay open, but nothing is answered.
     pub fn pause(&self) {
         self.signal("STOP");
     }
@@ -144,10 +144,10 @@ impl Process {
         self.signal("CONT");
     }
 
-    /// Sends the signal called `name` (`HUP`, `INT`, …) and returns when it has been sent. `KILL`,
-    /// `STOP` and `CONT` go to the children too. Does nothing to a program that has ended.
+    /// Sends the signal `name` (`HUP`, `INT`, …), and returns when it has been sent. `KILL`, `STOP` and `CONT` are also
+    /// sent to the children. Does nothing if the program has ended.
     pub fn signal(&self, name: &str) {
-        // One at a time, so that the next report is about this signal.
+        // One signal at a time is sent, so that the next report is about this signal.
         let _turn = self.signalling.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.watched.look(|progress| progress.signals_sent);
         self.watchdog.order(name);

@@ -1,17 +1,17 @@
-# Runs a program and watches over it. The program's output goes to the standard error.
-# $1: shell code that tidies up after the program when it has ended, may be empty. Rest: the program.
-# Standard input: the names of signals to send, one a line; its end is the end of the program.
+# Runs a program and supervises it. The output of the program is written to the standard error.
+# $1: shell code that cleans up after the program has ended; may be empty. Other arguments: the program.
+# Standard input: the names of signals to send, one per line. When it ends, the program is killed.
 # Standard output: `pid N` at the start, `sent` after each signal, `exit N` when the program has ended.
 set -u
 tidy_up=$1
 shift
 exec 3<&0 </dev/null
-# folder.sh does not delete the folder under a program that is being ended.
+# While this lock is held, folder.sh does not delete the folder, because the program may still use it.
 exec 4<.
 flock -s 4
 "$@" 3<&- 4<&- >&2 &
 program=$!
-# From here on the output ends when the program does, and holds nothing but the program's.
+# From here on the output contains only that of the program, and ends when the program ends.
 exec 2>/dev/null
 trap '' HUP INT TERM PIPE
 echo "pid $program"
@@ -29,16 +29,16 @@ children() {
     done
 }
 
-# KILL, STOP and CONT mean the children too (a PostgreSQL server is many processes, and each leads a
-# group of its own), all else is for the program to understand.
+# Sends a signal. KILL, STOP and CONT are also sent to the children (a PostgreSQL server consists of many processes,
+# each the leader of its own group); all other signals are sent only to the program.
 deliver() {
     local victims process
-    # After its end the number may belong to somebody else, who then has another parent.
+    # After the end of the program, another process with another parent may have its process id.
     grep -qs "^PPid:[[:space:]]$$\$" "/proc/$program/status" || return
     case $1 in
     KILL | STOP)
         kill -s STOP "$program"
-        # Until it stands still it may have another child, which would be missed.
+        # Until the program has stopped, it may start another child, to which no signal would be sent.
         while in_state "$program" RSDI; do
             sleep 0.01
             kill -s STOP "$program"
@@ -46,7 +46,7 @@ deliver() {
         victims="$program $(children)"
         kill -s "$1" $victims
         [ "$1" = STOP ] && return
-        # A zombie (Z) is not running any more and holds nothing.
+        # A zombie (Z) does not run any more and has no open files.
         for process in $victims; do
             while in_state "$process" RSDITt; do sleep 0.01; done
         done

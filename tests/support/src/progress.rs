@@ -1,31 +1,31 @@
-//! What is known of a running program: its lines and its watchdog's reports, as they come in.
+//! The observed state of a running program: its output and the reports of its watchdog.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What has happened up to now.
+/// What was observed until now.
 #[derive(Default)]
 pub(crate) struct Progress {
-    /// The process id, once the program has been started.
+    /// The process id; `None` until the program has been started.
     pub(crate) pid: Option<u32>,
-    /// What the program has printed, on either stream, without line ends.
+    /// The lines that the program has printed on both streams, without line ends.
     pub(crate) lines: Vec<String>,
-    /// Whether all of `lines` is there: the program and its children have closed their output.
+    /// Whether `lines` is complete: the program and its children have closed their output.
     pub(crate) output_ended: bool,
     /// How many signals have been sent.
     pub(crate) signals_sent: u64,
-    /// The exit code as a shell gives it, once the program has ended.
+    /// The exit code as a shell returns it; `None` until the program has ended.
     pub(crate) exit_code: Option<i32>,
 }
 
-/// A [`Progress`] that grows in the background and can be waited for.
+/// A [`Progress`] that background threads update, and for whose changes a caller can wait.
 #[derive(Clone, Default)]
 pub(crate) struct Watched(Arc<(Mutex<Progress>, Condvar)>);
 
 impl Watched {
-    /// Collects the program's output until it ends.
+    /// Collects the output of the program until the output ends.
     pub(crate) fn collect_output(&self, output: impl Read + Send + 'static) {
         let watched = self.clone();
         thread::spawn(move || {
@@ -34,7 +34,7 @@ impl Watched {
         });
     }
 
-    /// Follows the reports of `process.sh` until they end.
+    /// Reads the reports of `process.sh` until they end.
     pub(crate) fn follow_reports(&self, reports: impl Read + Send + 'static) {
         let watched = self.clone();
         thread::spawn(move || {
@@ -48,12 +48,12 @@ impl Watched {
         });
     }
 
-    /// Looks at the progress as it is now.
+    /// Reads the current progress.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Progress) -> T) -> T {
         look(&self.lock())
     }
 
-    /// Looks at the progress each time it changes, until `look` finds something or the time is over.
+    /// Calls `look` each time the progress changes, until it returns a value or the timeout has passed.
     pub(crate) fn wait_for<T>(
         &self,
         timeout: Duration,
@@ -77,7 +77,8 @@ impl Watched {
         self.0.1.notify_all();
     }
 
-    /// A test's own predicate may panic while it looks; what it looked at is still true.
+    /// Ignores poisoning: a predicate of a test may panic while the mutex is locked, but it does not change the
+    /// progress.
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! A RabbitMQ broker of the test process's own.
+//! A RabbitMQ broker for one test process.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,17 +13,17 @@ use crate::port::free_port;
 use crate::server::{Recipe, Server, server};
 use crate::tool::{command, run};
 
-/// Bash code that runs the broker and its tools in their folder.
+/// Bash code that runs the broker, or one of its tools, in the folder of the broker.
 const SCRIPT: &str = include_str!("rabbitmq.sh");
 
-/// A broker that ended by itself leaves its epmd behind.
+/// Ends the epmd of a broker, which a broker that has ended by itself leaves behind.
 const END_EPMD: &str = "grep -qs epmd /proc/$(cat log/epmd.pid)/comm && kill $(cat log/epmd.pid)";
 
-/// A fresh RabbitMQ broker on 127.0.0.1: one node with its own epmd, in a folder of its own.
+/// A new RabbitMQ broker on 127.0.0.1: one node with its own epmd, in its own folder.
 ///
-/// Starting takes about ten seconds. What queues have confirmed survives [`Server::kill`] and
-/// [`Server::restart`], if the queue is two seconds old: RabbitMQ 3.10 stores a new queue later
-/// than it confirms it. Broker, epmd and folder are gone on drop and when the test process ends.
+/// Starting takes about ten seconds. Confirmed messages survive [`Server::kill`] and [`Server::restart`] if their queue
+/// is at least two seconds old: RabbitMQ 3.10 stores a new queue some time after it has confirmed the declaration.
+/// Broker and epmd are killed and the folder is deleted on drop and when the test process ends.
 pub struct RabbitMq {
     server: Server,
     scheme: &'static str,
@@ -39,7 +39,7 @@ impl RabbitMq {
         Self::run("amqp", Folder::new(), |port| format!("listeners.tcp.1 = 127.0.0.1:{port}\n"))
     }
 
-    /// Starts a broker that takes encrypted connections only.
+    /// Starts a broker that accepts only encrypted connections.
     #[must_use]
     pub fn start_encrypted(certificates: &Certificates) -> Self {
         let folder = Folder::new();
@@ -51,7 +51,7 @@ impl RabbitMq {
             ("certfile", certificates.certificate()),
             ("keyfile", certificates.key()),
         ] {
-            // The broker's user may not read the originals.
+            // The files are copied, because the user of the broker may not be allowed to read the originals.
             fs::copy(file, own.join(name)).expect("the folder is ours to write");
             lines += &format!("ssl_options.{name} = {}\n", own.join(name).display());
         }
@@ -65,7 +65,7 @@ impl RabbitMq {
             fs::create_dir(path.join(own)).expect("the folder is ours to write");
         }
         fs::write(path.join("plugins"), "[].\n").expect("the folder is ours to write");
-        // What root has made the broker's user could not write.
+        // The user of the broker could not write to files of root.
         if is_root() {
             run(&path, &command!["chown", "-R", "rabbitmq:", "."]);
         }
@@ -75,7 +75,7 @@ impl RabbitMq {
             tidy_up: END_EPMD,
         };
         let server = Server::start(folder, recipe, |port| {
-            // The other two are looked for from a random place on, and so differ from each other.
+            // The search for a free port starts at a random port, so the two ports differ from each other.
             let ports = format!("epmd_port={}\ndist_port={}\n", free_port(), free_port());
             fs::write(path.join("ports"), ports).expect("the folder is ours to write");
             fs::write(path.join("rabbitmq.conf"), listener(port)).expect("as above");
@@ -83,15 +83,15 @@ impl RabbitMq {
         Self { server, scheme, names: AtomicU32::new(0) }
     }
 
-    /// The broker that the tests of this process share, started when it is first asked for.
+    /// The broker that the tests of this process share. The first call starts it.
     ///
-    /// Not to be killed or paused: a test that does has a broker of its own.
+    /// It must not be killed or paused. A test that does so must start its own broker.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<RabbitMq> = OnceLock::new();
         SHARED.get_or_init(Self::start)
     }
 
-    /// Where clients connect: `amqp://127.0.0.1:PORT`, or `amqps://` if it is encrypted.
+    /// The URL for clients: `amqp://127.0.0.1:PORT`, or `amqps://` if connections are encrypted.
     pub fn url(&self) -> String {
         format!("{}://127.0.0.1:{}", self.scheme, self.port())
     }
@@ -101,14 +101,15 @@ impl RabbitMq {
         format!("test-{}", self.names.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Runs `rabbitmqctl` with these arguments (`["list_queues", "name", "messages"]`) and gives what it
-    /// prints. Takes seconds.
+    /// Runs `rabbitmqctl` with these arguments (`["list_queues", "name", "messages"]`), and returns its output. Takes
+    /// seconds.
     pub fn control(&self, arguments: &[&str]) -> String {
         run(self.server.folder(), &as_broker(&[&["rabbitmqctl", "-q"], arguments].concat()))
     }
 }
 
-/// The script with a program and its arguments, as the user that RabbitMQ's package makes if we are root.
+/// The command line that runs a program with its arguments by the script; if the tests run as root, as the user that
+/// RabbitMQ's package has created.
 fn as_broker(program: &[&str]) -> Vec<OsString> {
     let script = ["--noprofile", "--norc", "-c", SCRIPT, "rabbitmq"];
     as_user("rabbitmq", PathBuf::from("bash"), &[&script[..], program].concat())

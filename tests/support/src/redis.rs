@@ -1,4 +1,4 @@
-//! A Redis server of the test process's own.
+//! A Redis server for one test process.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,15 +11,15 @@ use crate::folder::Folder;
 use crate::server::{Recipe, Server, server};
 use crate::tool::{command, try_run};
 
-/// How many numbered databases a server has; each test takes one.
+/// The number of databases of a server. Each test uses its own database.
 const DATABASES: u32 = 1024;
 
-/// How clients, and other servers, get in.
+/// How clients, and other servers, connect to a server.
 #[derive(Clone, Default)]
 pub struct Access {
     /// The password of the default user.
     pub password: Option<String>,
-    /// Connections are encrypted, and no others are taken.
+    /// If given, only encrypted connections are accepted.
     pub certificates: Option<Arc<Certificates>>,
 }
 
@@ -68,9 +68,9 @@ impl Access {
     }
 }
 
-/// A fresh Redis server on 127.0.0.1 that keeps nothing on disk.
+/// A new Redis server on 127.0.0.1 without persistence.
 ///
-/// Server and folder are gone on drop and when the test process ends.
+/// The server is killed and its folder deleted on drop and when the test process ends.
 pub struct Redis {
     server: Server,
     access: Access,
@@ -80,13 +80,13 @@ pub struct Redis {
 server!(Redis);
 
 impl Redis {
-    /// Starts a server with the given lines of redis.conf on top (`("maxmemory", "2mb")`, …).
+    /// Starts a server with these additional lines of redis.conf (`("maxmemory", "2mb")`, …).
     #[must_use]
     pub fn start(options: &[(&str, &str)]) -> Self {
         Self::start_with(options, &Access::default())
     }
 
-    /// As [`Redis::start`], for those who have access only.
+    /// Like [`Redis::start`], but with a password or encryption.
     #[must_use]
     pub fn start_with(options: &[(&str, &str)], access: &Access) -> Self {
         let configuration = |port| configuration(port, options, access);
@@ -94,7 +94,7 @@ impl Redis {
         Self::run(&command!["redis-server", "redis.conf"], ready, access, configuration)
     }
 
-    /// Starts a Sentinel with these lines of configuration on top.
+    /// Starts a Sentinel with these additional lines of configuration.
     pub(crate) fn start_sentinel(lines: &str, access: &Access) -> Self {
         let command = command!["redis-server", "redis.conf", "--sentinel"];
         let configuration = |port| format!("bind 127.0.0.1\n{}{lines}", access.lines(port));
@@ -116,9 +116,9 @@ impl Redis {
         Self { server, access: access.clone(), databases: AtomicU32::new(0) }
     }
 
-    /// The server that the tests of this process share, started when it is first asked for.
+    /// The server that the tests of this process share. The first call starts it.
     ///
-    /// Not to be killed, paused or flushed: a test that does has a server of its own.
+    /// It must not be killed, paused or flushed. A test that does so must start its own server.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Redis> = OnceLock::new();
         SHARED.get_or_init(|| Self::start(&[]))
@@ -131,15 +131,15 @@ impl Redis {
         database
     }
 
-    /// Runs `redis-cli` with these arguments (`["-n", "3", "get", "key"]`) and gives what it prints.
+    /// Runs `redis-cli` with these arguments (`["-n", "3", "get", "key"]`), and returns its output.
     ///
-    /// An error reply is printed like any other.
+    /// An error reply is returned like any other reply.
     pub fn cli(&self, arguments: &[&str]) -> String {
         self.try_cli(arguments).unwrap_or_else(|problem| panic!("{problem}"))
     }
 
-    /// As [`Redis::cli`], with the failure as a text: a server that takes or loses the master's place
-    /// closes the connections of its clients.
+    /// Like [`Redis::cli`], but returns a failure as a text: a server that becomes a master or a replica closes the
+    /// connections of its clients.
     pub(crate) fn try_cli(&self, arguments: &[&str]) -> Result<String, String> {
         let port = self.port().to_string();
         let mut cli = command!["redis-cli", "-h", "127.0.0.1", "-p", port].to_vec();
@@ -149,7 +149,7 @@ impl Redis {
     }
 }
 
-/// The text of redis.conf. The last line of a name counts, so the test's own come last.
+/// The text of redis.conf. The last line of a name is used, so the lines of the test are at the end.
 fn configuration(port: u16, options: &[(&str, &str)], access: &Access) -> String {
     let databases = DATABASES.to_string();
     let ours = [

@@ -6,18 +6,18 @@ use crate::port::free_port;
 use crate::redis::{Access, Redis};
 use crate::wait::holds_within;
 
-/// How long nodes may take to agree on a busy machine.
+/// The longest time until the nodes agree, on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A cluster has so many slots.
+/// The number of slots of a cluster.
 const SLOTS: usize = 16_384;
 
-/// Three masters, each with a third of the slots, and as many replicas as wanted. A node that does not
-/// answer for two seconds counts as gone; the slots of the others are served on.
+/// Three masters, each with a third of the slots, and optionally one replica of each. A node that does not answer for
+/// two seconds is considered failed; the slots of the other nodes are still served.
 ///
-/// All of them are gone on drop and when the test process ends.
+/// All nodes are killed on drop and when the test process ends.
 pub struct RedisCluster {
-    /// The masters first.
+    /// The masters, then the replicas.
     nodes: Vec<Redis>,
     access: Access,
 }
@@ -26,8 +26,8 @@ impl RedisCluster {
     /// How many masters there are at the start.
     pub const MASTERS: usize = 3;
 
-    /// Starts the nodes and waits until the cluster is whole for each. With `replicas` each master
-    /// has one.
+    /// Starts the nodes, and waits until the cluster is complete for each node. With `replicas` each master has one
+    /// replica.
     #[must_use]
     pub fn start(access: &Access, replicas: bool) -> Self {
         let count = if replicas { 2 * Self::MASTERS } else { Self::MASTERS };
@@ -44,7 +44,7 @@ impl RedisCluster {
         cluster
     }
 
-    /// The nodes: the three masters of the start, then their replicas in the same order.
+    /// The nodes: the three initial masters, then their replicas in the same order.
     pub fn nodes(&self) -> &[Redis] {
         &self.nodes
     }
@@ -55,12 +55,12 @@ impl RedisCluster {
         slot.parse().unwrap_or_else(|_| panic!("no slot: {slot}"))
     }
 
-    /// Which of the three masters has had a slot from the start.
+    /// The index of the initial master of a slot.
     pub fn first_owner(&self, slot: u16) -> usize {
         usize::from(slot) * Self::MASTERS / SLOTS
     }
 
-    /// Waits until the replica of a killed master has its place.
+    /// Waits until the replica of a killed master has replaced it.
     pub fn wait_until_replaced(&self, master: usize) {
         let replica = &self.nodes[Self::MASTERS + master];
         let promoted =
@@ -68,7 +68,7 @@ impl RedisCluster {
         assert!(holds_within(TIMEOUT, promoted), "it is not promoted: {}", replica.log());
     }
 
-    /// Waits until every node sees all slots served.
+    /// Waits until, for every node, all slots are served and no node has failed.
     pub fn wait_until_whole(&self) {
         let whole = |node: &Redis| {
             let nodes = node.cli(&["cluster", "nodes"]);
@@ -100,22 +100,22 @@ impl RedisCluster {
             }
             migrate.push("keys");
             migrate.extend(keys);
-            // NOKEY: all of them have ended meanwhile.
+            // NOKEY means that all keys have expired or were deleted meanwhile.
             let answer = self.nodes[from].cli(&migrate);
             assert!(["OK", "NOKEY"].contains(&answer.as_str()), "{answer}");
         }
-        // The new owner first: otherwise no node would have the slot for a moment.
+        // The new owner is set first on the new owner itself, otherwise no node would have the slot for a moment.
         for node in [to, from] {
             done(&self.nodes[node].cli(&["cluster", "setslot", &slot, "node", &target]));
         }
     }
 }
 
-/// Nodes that know each other, the first three with slots.
+/// Starts nodes, assigns slots to the first three, and makes the nodes known to each other.
 fn join(count: usize, access: &Access) -> Vec<Redis> {
     let (nodes, buses): (Vec<Redis>, Vec<String>) = (0..count).map(|_| node(access)).unzip();
     for (place, node) in nodes.iter().enumerate() {
-        // Equal epochs would have to be fought out first.
+        // Each node gets another epoch, because the nodes would have to resolve equal epochs first.
         done(&node.cli(&["cluster", "set-config-epoch", &(place + 1).to_string()]));
         if place < RedisCluster::MASTERS {
             let bound = |place: usize| (place * SLOTS).div_ceil(RedisCluster::MASTERS);
@@ -131,8 +131,8 @@ fn join(count: usize, access: &Access) -> Vec<Redis> {
     nodes
 }
 
-/// A node, and the port of its bus. The usual one, 10,000 above its own, may be taken by an outgoing
-/// connection.
+/// Starts a node, and returns it with the port of its cluster bus. The default port, 10,000 above that of the node, may
+/// be in use by an outgoing connection.
 fn node(access: &Access) -> (Redis, String) {
     let bus = free_port().to_string();
     let mut options = vec![

@@ -1,7 +1,7 @@
-//! A TCP relay: a network between a client and a server that fails when a test wants it to.
+//! A TCP relay: a network between a client and a server that a test can make fail.
 //!
-//! Each connection has two pumps, one for each direction. A pump has a thread that reads pieces and
-//! notes when they came, and one that writes each of them when the line lets it through.
+//! Each connection has two pumps, one for each direction. A pump consists of a thread that reads pieces and records the
+//! times of their arrival, and a thread that writes each piece when the state of the relay permits it.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -12,42 +12,42 @@ use std::time::{Duration, Instant};
 
 use crate::port::free_port;
 
-/// How often another port is tried when the one that was free is not any more.
+/// The most attempts to find a free port on which the relay can listen.
 const PORT_ATTEMPTS: usize = 5;
 
-/// The most that is read in one call, in bytes.
+/// The most bytes that are read in one call.
 const PIECE_SIZE: usize = 16 * 1024;
 
-/// How many pieces are under way in one direction before the sender has to wait.
+/// The most pieces that are buffered for one direction. When there are more, the sender must wait.
 const PIECES_UNDER_WAY: usize = 64;
 
-/// What a relay in front of PostgreSQL does to the next COMMIT.
+/// The failure that a relay to PostgreSQL causes at the next COMMIT.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Strike {
-    /// It does not reach the server: its connection is closed on both sides.
+    /// The COMMIT is not sent to the server, and its connection is closed on both sides.
     NeverSent,
-    /// It reaches the server; its connection is closed before the answer comes back.
+    /// The COMMIT is sent to the server, and its connection is closed before the client receives the answer.
     AnswerLost,
-    /// As `AnswerLost`, and the whole line is a black hole from then on.
+    /// Like `AnswerLost`, and from then on the relay is a black hole for all connections.
     LineLost,
 }
 
-/// A COMMIT as clients send it: by itself, in a simple query.
+/// A COMMIT as clients send it: as the only statement of a simple query.
 const COMMIT: &[u8] = b"COMMIT\0";
 
-/// A port on 127.0.0.1 that leads to another one, as long as the test likes.
+/// A port on 127.0.0.1 that relays connections to another port.
 ///
-/// Everything is closed on drop.
+/// All connections are closed on drop.
 pub struct Relay {
     port: u16,
     line: Arc<Line>,
-    /// The thread that has the listening socket; none while the line is cut.
+    /// The thread with the listening socket; `None` while the relay is cut.
     acceptor: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Relay {
-    /// Relays to `port` on 127.0.0.1, where no server needs to listen yet: a client whose server
-    /// cannot be reached is disconnected.
+    /// Relays to `port` on 127.0.0.1. A server need not listen there yet: a client is disconnected if the server cannot
+    /// be reached.
     #[must_use]
     pub fn to(port: u16) -> Self {
         let listener = (0..PORT_ATTEMPTS).find_map(|_| listen(free_port()).ok());
@@ -66,24 +66,24 @@ impl Relay {
         Self { port: own, line, acceptor }
     }
 
-    /// The port on 127.0.0.1 for clients. It stays the same whatever happens to the line.
+    /// The port on 127.0.0.1 for clients. It never changes.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Closes all connections, on both sides, and refuses new ones. What was under way is lost.
+    /// Closes all connections, on both sides, and refuses new ones. Buffered data is lost.
     pub fn cut(&self) {
         let mut acceptor = lock(&self.acceptor);
         self.line.cut();
         if let Some(acceptor) = acceptor.take() {
-            // Wakes the acceptor; refused when another client has just done so.
+            // Wakes the acceptor. The connection is refused if another client has just done that.
             let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
             let _ = acceptor.join();
         }
     }
 
-    /// Keeps connections open and accepts new ones, but passes nothing on, the end of a connection
-    /// included. Nothing is lost: [`Relay::heal`] delivers it, as TCP does after a short outage.
+    /// From now on connections stay open and new ones are accepted, but nothing is relayed, not even the end of a
+    /// connection. No data is lost: [`Relay::heal`] delivers it, as TCP does after a short outage.
     pub fn black_hole(&self) {
         self.open(|condition| condition.mode = Mode::BlackHole);
     }
@@ -96,24 +96,23 @@ impl Relay {
         });
     }
 
-    /// From now on everything takes this much longer, in each direction: bytes, and the start and
-    /// the end of a connection. It adds to latency and leaves bandwidth alone, as long as no more
-    /// than a mebibyte is under way.
+    /// From now on delays everything in each direction: bytes, and the start and the end of a connection. The delay
+    /// increases the latency and does not limit the bandwidth, as long as no more than a mebibyte is buffered.
     pub fn delay(&self, delay: Duration) {
         self.line.change(|condition| condition.delay = delay);
     }
 
-    /// From now on new connections lead to `port`, as after a failover; those there are stay.
+    /// From now on relays new connections to `port`, as after a failover. Existing connections are not changed.
     pub fn lead_to(&self, port: u16) {
         self.line.change(|condition| condition.server = port);
     }
 
-    /// Strikes the next COMMIT that a client sends, once.
+    /// Makes the next COMMIT that a client sends fail, once.
     pub fn strike_commit(&self, strike: Strike) {
         self.line.change(|condition| condition.strike = Some(strike));
     }
 
-    /// Whether the COMMIT to be struck has come.
+    /// Whether that COMMIT has been sent.
     pub fn has_struck(&self) -> bool {
         lock(&self.line.condition).strike.is_none()
     }
@@ -135,7 +134,7 @@ impl Drop for Relay {
     }
 }
 
-/// What becomes of the bytes.
+/// What the relay does with data.
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {
     Open,
@@ -143,17 +142,17 @@ enum Mode {
     Cut,
 }
 
-/// How the line is at the moment.
+/// The current state of the relay.
 struct Condition {
     server: u16,
     mode: Mode,
     delay: Duration,
     strike: Option<Strike>,
-    /// Both sides of all connections; each user of one keeps it open.
+    /// Both sides of all connections. The threads that use a connection own it.
     connections: Vec<Weak<TcpStream>>,
 }
 
-/// What all threads of a relay share.
+/// The state that all threads of a relay share.
 struct Line {
     condition: Mutex<Condition>,
     changed: Condvar,
@@ -173,7 +172,7 @@ impl Line {
         });
     }
 
-    /// Accepts clients until the line is cut.
+    /// Accepts clients until the relay is cut.
     fn accept_from(self: &Arc<Self>, listener: TcpListener) -> JoinHandle<()> {
         let line = Arc::clone(self);
         thread::spawn(move || {
@@ -185,9 +184,9 @@ impl Line {
         })
     }
 
-    /// A connection that ends when the line is cut; nothing when it is already.
+    /// Registers a connection, so that cutting the relay closes it. `None` if the relay is already cut.
     fn admit(&self, stream: TcpStream) -> Option<Arc<TcpStream>> {
-        // Otherwise a small piece would wait for the answer to the one before (RFC 896).
+        // Otherwise a small piece would wait for the acknowledgement of the previous one (RFC 896).
         let _ = stream.set_nodelay(true);
         let stream = Arc::new(stream);
         let mut condition = lock(&self.condition);
@@ -199,7 +198,7 @@ impl Line {
         Some(stream)
     }
 
-    /// Connects a client with the server until both have ended.
+    /// Relays between a client and the server until both directions have ended.
     fn connect(&self, client: &TcpStream) {
         if !self.lets_through(Instant::now()) {
             return;
@@ -225,7 +224,7 @@ impl Line {
         });
     }
 
-    /// `client` is whose pieces these are, if they come from one.
+    /// Writes pieces. `client` is the sender of the pieces if it is a client.
     fn write_pieces(
         &self,
         pieces: Receiver<Piece>,
@@ -242,11 +241,11 @@ impl Line {
             if let Some(client) = client.filter(|_| has_commit(&piece.bytes))
                 && let Some(strike) = self.take_strike()
             {
-                // From here on no answer comes through.
+                // From here on the client receives no answer.
                 disconnect(client);
                 if strike != Strike::NeverSent {
                     target.write_all(&piece.bytes)?;
-                    // The server hangs up by itself when it has read the COMMIT; a reset would stop it.
+                    // The server closes the connection itself after it has read the COMMIT. A reset could prevent that.
                     return target.shutdown(Shutdown::Write);
                 }
                 return Err(io::ErrorKind::ConnectionAborted.into());
@@ -265,7 +264,7 @@ impl Line {
         strike
     }
 
-    /// Waits until the line lets through what came at `arrival`; false when it has been cut.
+    /// Waits until data that arrived at `arrival` may be relayed. Returns false if the relay was cut.
     fn lets_through(&self, arrival: Instant) -> bool {
         let mut condition = lock(&self.condition);
         loop {
@@ -285,18 +284,17 @@ impl Line {
     }
 }
 
-/// Some bytes of one direction. None at all is the end, which is subject to the line's condition as
-/// the rest is.
+/// Some bytes of one direction. An empty piece is the end of the direction, which is also delayed or held back.
 struct Piece {
     arrival: Instant,
     bytes: Vec<u8>,
 }
 
-/// Reads until the end of `source`, or until the pieces are no longer wanted.
+/// Reads until the end of `source`, or until the receiver of the pieces was dropped.
 fn read_pieces(mut source: &TcpStream, pieces: SyncSender<Piece>) {
     let mut buffer = vec![0; PIECE_SIZE];
     loop {
-        // A connection that breaks has ended, too.
+        // A failed connection counts as ended.
         let length = source.read(&mut buffer).unwrap_or(0);
         let bytes = buffer.get(..length).unwrap_or_default().to_vec();
         let piece = Piece { arrival: Instant::now(), bytes };
@@ -314,12 +312,12 @@ fn listen(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))
 }
 
-/// Ends a connection for its readers and writers; fails only where it has ended already.
+/// Ends a connection for its readers and writers. Fails only if the connection has already ended.
 fn disconnect(stream: &TcpStream) {
     let _ = stream.shutdown(Shutdown::Both);
 }
 
-/// Nothing that is locked here is left half changed by a panic.
+/// Locks a mutex and ignores poisoning, because a panic cannot leave the data of these mutexes inconsistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! A master, its replica, and three Sentinels that watch them.
+//! A master, its replica, and three Sentinels that monitor them.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -6,30 +6,30 @@ use std::time::Duration;
 use crate::redis::{Access, Redis};
 use crate::wait::holds_within;
 
-/// How long servers may take to find each other on a busy machine.
+/// The longest time until the servers have found each other, on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The name under which the Sentinels know the master.
+/// The name of the master in the configuration of the Sentinels.
 const NAME: &str = "seats";
 
-/// Two servers and three Sentinels, of which two have to agree that the master is gone, after two seconds.
-/// (They ping once a second. With one second, they now and then take a master that they have just begun
-/// to ping for gone, and change back.)
+/// Two servers and three Sentinels. A failover begins when two Sentinels agree that the master has not answered for two
+/// seconds. (Sentinels ping once a second. With a limit of one second, they sometimes consider a master failed that
+/// they have just begun to ping, and fail over needlessly.)
 ///
-/// All of them are gone on drop and when the test process ends.
+/// All of them are killed on drop and when the test process ends.
 pub struct Sentinels {
     sentinels: Vec<Redis>,
     servers: [Redis; 2],
 }
 
 impl Sentinels {
-    /// Starts them and waits until they know each other and the replica has the master's data.
+    /// Starts them, and waits until the Sentinels have found each other and the replica has the data of the master.
     ///
-    /// `sentinel_password` is that of the Sentinels; encryption is for all.
+    /// `sentinel_password` is the password of the Sentinels. Encryption is used by all of them.
     #[must_use]
     pub fn start(access: &Access, sentinel_password: Option<&str>) -> Self {
         let password = access.password.as_deref();
-        // Without the delay a replica may be promoted that has never had the master's data.
+        // With the default delay, a replica could be promoted before it has received the data of the master.
         let mut options = vec![("repl-diskless-sync-delay", "0")];
         options.extend(password.map(|password| ("masterauth", password)));
         let master = Redis::start_with(&options, access);
@@ -54,7 +54,7 @@ impl Sentinels {
         all
     }
 
-    /// The name under which the Sentinels know the master.
+    /// The name of the master in the configuration of the Sentinels.
     pub fn name(&self) -> &'static str {
         NAME
     }
@@ -64,7 +64,7 @@ impl Sentinels {
         &self.sentinels
     }
 
-    /// The server that most of the Sentinels name now, whether it still lives or not.
+    /// The server that most of the Sentinels name as the master now, even if it was killed.
     pub fn master(&self) -> &Redis {
         let named: Vec<String> = self.sentinels.iter().map(named).collect();
         let votes = |server: &Redis| {
@@ -75,13 +75,13 @@ impl Sentinels {
         master.unwrap_or_else(|| panic!("the sentinels name {named:?}"))
     }
 
-    /// The other one.
+    /// The other server.
     pub fn replica(&self) -> &Redis {
         let [first, second] = &self.servers;
         if self.master().port() == first.port() { second } else { first }
     }
 
-    /// Waits until one of the Sentinels names another master than `old` and that one can be written.
+    /// Waits until one of the Sentinels names another master than `old`, and the other server has the role of a master.
     pub fn wait_for_another_master(&self, old: u16) {
         let [first, second] = &self.servers;
         let other = if first.port() == old { second } else { first };
@@ -93,7 +93,7 @@ impl Sentinels {
         assert!(holds_within(TIMEOUT, promoted), "no replica is promoted: {}", other.log());
     }
 
-    /// Has the Sentinels change master and replica, both alive, and waits until they have.
+    /// Makes the Sentinels exchange the roles of master and replica, which both run, and waits until they have done so.
     pub fn fail_over(&self) {
         let old = self.master().port();
         let leader = self.sentinels.first().expect("there are three");

@@ -1,4 +1,4 @@
-//! What every server has: a folder, a port, a program that can be killed and started again.
+//! The common part of all servers: a folder, a port, and a program that can be killed and started again.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -9,26 +9,26 @@ use crate::folder::Folder;
 use crate::port::free_port;
 use crate::process::Process;
 
-/// PostgreSQL replays its log before it is ready, and the machine may be busy.
+/// The longest time until a server is ready. PostgreSQL replays its log first, and the machine may be busy.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often another port is tried when the one that was free is not any more.
+/// The most attempts to start a server, each on another port.
 const PORT_ATTEMPTS: usize = 5;
 
-/// How a server is run.
+/// How to run a server.
 pub(crate) struct Recipe {
     /// The program and its arguments.
     pub(crate) command: Vec<OsString>,
-    /// Part of the line that the server prints when it listens on its port.
+    /// A part of the line that the server prints when it listens on its port.
     pub(crate) ready: &'static str,
-    /// Bash code that removes what the server leaves outside its folder when it is killed. Runs in
-    /// that folder, each time the server has ended.
+    /// Bash code that removes resources outside of the folder that a killed server leaves behind. It runs in the
+    /// folder, each time the server has ended.
     pub(crate) tidy_up: &'static str,
 }
 
-/// A server program on a port of its own, which can be killed, frozen and started again.
+/// A server program on a free port, which can be killed, paused and started again.
 pub struct Server {
-    // Dropped in this order: the folder outlives the program that writes there.
+    // Fields are dropped in this order, so that the folder is deleted after the program that writes to it has ended.
     process: Mutex<Process>,
     folder: Folder,
     recipe: Recipe,
@@ -36,7 +36,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server in `folder`. `configure` writes the configuration for a port.
+    /// Starts a server in `folder`. `configure` writes the configuration for the given port.
     pub(crate) fn start(folder: Folder, recipe: Recipe, configure: impl Fn(u16)) -> Self {
         let mut problem = String::new();
         for _ in 0..PORT_ATTEMPTS {
@@ -57,24 +57,24 @@ impl Server {
         self.port
     }
 
-    /// What the server has printed since it was last started, as far as it has been read: PostgreSQL answers a
-    /// statement before its log line is here.
+    /// The output of the server since its last start, as far as it has been read. PostgreSQL may answer a statement
+    /// before its log line has been read.
     pub fn log(&self) -> String {
         self.process().output()
     }
 
-    /// The first log line since the server was last started that `wanted` accepts. Signals of other
-    /// threads wait meanwhile.
+    /// Waits for the first log line since the last start of the server that `wanted` accepts, and returns the line.
+    /// Other threads cannot send signals meanwhile.
     pub fn wait_for_log_line(&self, wanted: impl FnMut(&str) -> bool, timeout: Duration) -> String {
         self.process().wait_for_line(wanted, timeout)
     }
 
-    /// Kills all processes of the server (SIGKILL), as a power cut would.
+    /// Kills all processes of the server (SIGKILL), which simulates a power failure.
     pub fn kill(&self) {
         self.process().kill();
     }
 
-    /// Freezes all processes of the server: connections stay open, nothing answers.
+    /// Pauses all processes of the server: connections stay open, but nothing is answered.
     pub fn pause(&self) {
         self.process().pause();
     }
@@ -84,12 +84,12 @@ impl Server {
         self.process().resume();
     }
 
-    /// Where it runs.
+    /// The folder in which the server runs.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Kills what still runs, and starts the server again, on its port and with what it keeps on disk.
+    /// Kills the server if it still runs, and starts it again, on the same port and with the same files.
     pub fn restart(&self) {
         let mut process = self.process();
         process.kill();
@@ -97,7 +97,7 @@ impl Server {
             .unwrap_or_else(|problem| panic!("the server does not start again: {problem}"));
     }
 
-    /// The program as it runs now, to be signalled or read.
+    /// The current process of the server.
     pub(crate) fn process(&self) -> MutexGuard<'_, Process> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }

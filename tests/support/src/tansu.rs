@@ -1,4 +1,4 @@
-//! A tansu broker of the test process's own: Kafka's protocol over an SQLite file.
+//! A tansu broker for one test process: the protocol of Kafka, with an SQLite file as its storage.
 
 use std::fs;
 use std::path::Path;
@@ -7,9 +7,9 @@ use crate::folder::Folder;
 use crate::server::{Recipe, Server, server};
 use crate::tool::command;
 
-/// A fresh tansu on 127.0.0.1, with what it keeps in a folder of its own.
+/// A new tansu on 127.0.0.1, with its data in its own folder.
 ///
-/// Server and folder are gone on drop and when the test process ends.
+/// The server is killed and its folder deleted on drop and when the test process ends.
 pub struct Tansu {
     server: Server,
 }
@@ -17,7 +17,7 @@ pub struct Tansu {
 server!(Tansu);
 
 impl Tansu {
-    /// Starts a broker. `program` is the tansu to run (`make test-kafka` builds it).
+    /// Starts a broker. `program` is the path of tansu (`make test-kafka` builds it).
     #[must_use]
     pub fn start(program: &Path) -> Self {
         let folder = Folder::new();
@@ -34,7 +34,7 @@ impl Tansu {
     }
 }
 
-/// The script differs from start to start only in the port.
+/// The script that starts the broker on a port.
 fn start_script(program: &Path, port: u16) -> String {
     let program = program.display();
     let address = format!("tcp://127.0.0.1:{port}");

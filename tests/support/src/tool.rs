@@ -1,4 +1,4 @@
-//! Runs the small programs that come with the servers (`initdb`, `psql`, `redis-cli`) to their end.
+//! Runs the tools of the servers (`initdb`, `psql`, `redis-cli`), and waits until they end.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -6,19 +6,18 @@ use std::process::{Command, Stdio};
 
 use crate::watchdog::search_path;
 
-/// A paused server never answers; a test that asks it has to fail, not to hang.
+/// The time limit of a tool. A paused server never answers, and then the test must fail instead of hanging.
 const TIMEOUT_SECONDS: &str = "60";
 
-/// What `command` prints on its standard output, without the white space around it. It runs in
-/// `folder`.
+/// Runs `command` in `folder`, and returns its standard output without leading and trailing white space.
 ///
-/// Nothing of the caller's environment but `PATH` gets through: a developer's `PGHOST` must not lead
-/// a test to another server.
+/// Its environment contains only the `PATH` of the caller: the `PGHOST` of a developer must not make a test use another
+/// server.
 pub(crate) fn run(folder: &Path, command: &[OsString]) -> String {
     try_run(folder, command).unwrap_or_else(|problem| panic!("{problem}"))
 }
 
-/// As [`run`], with the failure as a text.
+/// Like [`run`], but returns a failure as a text.
 pub(crate) fn try_run(folder: &Path, command: &[OsString]) -> Result<String, String> {
     let output = Command::new("timeout")
         .arg(TIMEOUT_SECONDS)
@@ -37,7 +36,7 @@ pub(crate) fn try_run(folder: &Path, command: &[OsString]) -> Result<String, Str
     Ok(printed)
 }
 
-/// A command line from texts and paths.
+/// Makes a command line of texts and paths.
 macro_rules! command {
     ($($part:expr),+ $(,)?) => { [$(std::ffi::OsString::from($part)),+] };
 }

@@ -1,4 +1,4 @@
-//! Waiting for a condition: in a thread, and in a task.
+//! Functions that wait for a condition, in a thread or in a task.
 
 use std::fmt::Debug;
 use std::thread;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// The pause between two attempts.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Repeats `attempt` until it succeeds, and returns its result. After the timeout it panics with `what` and the last
+/// Repeats `attempt` until it succeeds, and returns its result. Panics after the timeout, with `what` and the last
 /// error.
 pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(
     what: &str,
@@ -25,7 +25,7 @@ pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(
     }
 }
 
-/// Checks a condition until it holds; false if it does not within `timeout`. Blocks the thread.
+/// Checks a condition until it holds. Returns false if it does not hold within `timeout`. Blocks the thread.
 #[expect(clippy::disallowed_methods, reason = "no runtime here: everything blocks its thread")]
 pub fn holds_within(timeout: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
@@ -40,7 +40,7 @@ pub fn holds_within(timeout: Duration, mut condition: impl FnMut() -> bool) -> b
     }
 }
 
-/// Waits until a condition holds; returns how long that took.
+/// Waits until a condition holds, and returns how long that took.
 pub async fn until(
     what: &str,
     limit: Duration,

@@ -1,16 +1,15 @@
-//! The shell that outlives the test process for a moment, to clean up after it.
+//! A shell process that cleans up after the end of the test process.
 //!
-//! A watchdog reads its standard input, a pipe whose other end only the test process has: Rust opens
-//! it close-on-exec, so no child inherits it. However the test process ends, the kernel closes that
-//! end, the watchdog reads the end of its input and does its last duty. Dropping a [`Watchdog`] takes
-//! the same path, so every passing test proves it.
+//! A watchdog reads its standard input, a pipe whose other end only the test process has: Rust opens it close-on-exec,
+//! so no child inherits it. When the test process ends for any reason, the kernel closes that end; the watchdog then
+//! reads the end of its input, and cleans up. Dropping a [`Watchdog`] does the same, so every passing test checks it.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 
-/// A bash script that ends with this value or with the test process, whichever comes first.
+/// A bash script that ends when this value is dropped or the test process ends.
 pub(crate) struct Watchdog {
     shell: Child,
 }
@@ -18,9 +17,9 @@ pub(crate) struct Watchdog {
 impl Watchdog {
     /// Starts `script` with the arguments `$1`, `$2`, … in the folder `workplace`.
     pub(crate) fn start(script: &str, workplace: &OsStr, arguments: &[OsString]) -> Self {
-        // A session of its own: a Ctrl-C in the terminal does not reach it, and the kernel does not
-        // wake what it has stopped (it does when the end of the test process orphans a process group
-        // of the same session, see setpgid(2)).
+        // The script runs in a new session. So a Ctrl-C in the terminal is not sent to it, and the kernel does not
+        // resume processes that the script has stopped. (The kernel resumes them if the end of the test process orphans
+        // a process group of the same session, see setpgid(2).)
         let shell = Command::new("setsid")
             .args(["bash", "--noprofile", "--norc", "-c", script, "watchdog"])
             .args(arguments)
@@ -35,12 +34,12 @@ impl Watchdog {
         Self { shell }
     }
 
-    /// What the script reports, line by line. Can be taken once.
+    /// The reports of the script, its standard output. Must be called only once.
     pub(crate) fn take_reports(&mut self) -> impl Read + use<> {
         self.shell.stdout.take().expect("the reports are taken once")
     }
 
-    /// What the script and the programs in it print. Can be taken once.
+    /// The output of the program, the standard error of the script. Must be called only once.
     pub(crate) fn take_output(&mut self) -> impl Read + use<> {
         self.shell.stderr.take().expect("the output is taken once")
     }
@@ -48,7 +47,7 @@ impl Watchdog {
     /// Sends the script one line.
     pub(crate) fn order(&self, line: &str) {
         let mut orders = self.shell.stdin.as_ref().expect("open until the drop");
-        // One write of less than PIPE_BUF: never mixed with another thread's.
+        // One write of less than PIPE_BUF bytes is never mixed with one of another thread.
         orders.write_all(format!("{line}\n").as_bytes()).expect("a watchdog reads until the end");
     }
 }
@@ -56,12 +55,12 @@ impl Watchdog {
 impl Drop for Watchdog {
     fn drop(&mut self) {
         drop(self.shell.stdin.take());
-        // Fails only where there is nothing left to wait for.
+        // Fails only if there is no process to wait for.
         let _ = self.shell.wait();
     }
 }
 
-/// The folders in which programs are found, as in the test's own environment.
+/// The `PATH` of the test process, or a default.
 pub(crate) fn search_path() -> OsString {
     env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
 }

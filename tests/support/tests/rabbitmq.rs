@@ -1,4 +1,4 @@
-//! The promises of the test support's broker, above all that nothing of it is left behind.
+//! Tests of the broker of the test support, above all that it leaves nothing behind.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use test_support::{Folder, RabbitMq, holds_within};
 
-/// Everything in /proc that works in this folder, be it deleted, without its watchdog: the broker, its helpers
-/// and its epmd.
+/// The processes whose working folder is this folder, even if it is deleted, without its watchdog: the broker, its
+/// helpers and its epmd.
 fn processes(folder: &Path) -> Vec<PathBuf> {
     let folder = folder.to_string_lossy();
     let all = fs::read_dir("/proc").unwrap().flatten().map(|one| one.path());
@@ -24,14 +24,14 @@ fn processes(folder: &Path) -> Vec<PathBuf> {
     all.filter(works_there).collect()
 }
 
-/// Where the broker has its data.
+/// The folder of the broker.
 fn folder(broker: &RabbitMq) -> PathBuf {
     let data = broker.control(&["eval", "rabbit_mnesia:dir()."]);
     let data = PathBuf::from(data.trim_matches('"'));
     data.ancestors().nth(2).unwrap().to_owned()
 }
 
-/// Waits for a condition of the broker, whose helpers end by themselves.
+/// Waits for a condition of the broker. Its helpers end by themselves some time after it.
 fn wait_until(what: &str, condition: impl FnMut() -> bool) {
     assert!(holds_within(Duration::from_secs(60), condition), "never: {what}");
 }
@@ -39,7 +39,7 @@ fn wait_until(what: &str, condition: impl FnMut() -> bool) {
 mod full {
     use super::*;
 
-    /// Names, for the test process that the test below starts and kills, the file for its report.
+    /// The variable with the path of the report that the killed test process writes.
     const REPORT: &str = "SEATLOCK_RABBITMQ_REPORT";
 
     #[test]
@@ -66,11 +66,11 @@ mod full {
         wait_until("everything is gone", || processes(&folder).is_empty() && !folder.exists());
     }
 
-    /// Starts a broker, reports where it is, stops it (it does not notice the end of anything then) and waits
-    /// for its end.
+    /// Starts a broker, writes its folder to the report, pauses the broker (so that it does not detect the end of this
+    /// process), and waits until this process is killed.
     fn be_killed(report: &Path) -> ! {
         thread::spawn(|| {
-            // The end of the input is the end of the test that started this process.
+            // The input ends when the test that started this process ends.
             let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
             std::process::exit(1);
         });
@@ -96,7 +96,7 @@ mod full {
         assert_eq!(broker.port(), port);
         assert!(processes(&folder).len() >= 3, "{:?}", processes(&folder));
         drop(broker);
-        // The broker's helpers notice its end by themselves.
+        // The helpers of the broker detect its end by themselves.
         wait_until("everything is gone", || processes(&folder).is_empty() && !folder.exists());
     }
 }

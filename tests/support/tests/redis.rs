@@ -1,4 +1,4 @@
-//! The promises of the test support's Redis set-ups: they fail on demand, and come back.
+//! Tests of the Redis servers of the test support: they fail on demand and recover.
 
 #![expect(
     clippy::unwrap_used,
@@ -40,7 +40,7 @@ mod full {
         all.wait_for_another_master(old.port());
         assert_eq!(new.cli(&["set", "seat", "booked"]), "OK");
         old.restart();
-        // Not the old one, which closes its connections when it becomes a replica.
+        // The new master is queried, because the old one closes its connections when it becomes a replica.
         let replica = format!("port={},state=online", old.port());
         let follows = || new.cli(&["info", "replication"]).contains(&replica);
         let logs = || {
@@ -83,7 +83,7 @@ mod full {
         cluster.wait_until_whole();
     }
 
-    /// Asked of a node that lives.
+    /// The slot of a key, as a running node computes it.
     fn cluster_slot(cluster: &RedisCluster, key: &str) -> u16 {
         cluster.nodes()[1].cli(&["cluster", "keyslot", key]).parse().unwrap()
     }

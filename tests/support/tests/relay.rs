@@ -1,4 +1,4 @@
-//! What the tests may expect of a relay: a network that works, breaks and heals on demand.
+//! Tests of the relay: it works, fails and recovers on demand.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -11,7 +11,7 @@ use test_support::{Postgres, Relay, free_port};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// A server that sends back whatever it receives; its port.
+/// Starts a server that sends back everything that it receives, and returns its port.
 fn echo() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -57,7 +57,7 @@ fn assert_refuses(port: u16) {
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
-/// Sends a mebibyte and its end, and receives both.
+/// Sends a mebibyte and the end of the stream, and receives both.
 fn exchange_a_mebibyte(client: &TcpStream) {
     let sent: Vec<u8> = (0..1_048_576_u32).map(|number| number.to_le_bytes()[1]).collect();
     thread::scope(|scope| {
@@ -190,7 +190,7 @@ mod embedded {
         relay.delay(Duration::from_millis(200));
         let start = Instant::now();
         exchange_a_mebibyte(&connect(&relay));
-        // Piece by piece, both ways, it would be more than 25 seconds.
+        // If the pieces were delayed one after the other, in both directions, it would take more than 25 seconds.
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     }
 

@@ -1,4 +1,4 @@
-//! The promises of the test support itself, above all that nothing is left behind.
+//! Tests of the servers and processes of the test support, above all that they leave nothing behind.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -11,7 +11,7 @@ use test_support::{Folder, Postgres, Process, Redis, free_port, holds_within};
 const SOON: Duration = Duration::from_secs(30);
 const LONG: Duration = Duration::from_secs(60);
 
-/// Runs `script` with bash, as some program under test.
+/// Runs `script` with bash, as an example of a program under test.
 fn bash(folder: &Folder, script: &str) -> Process {
     Process::spawn_in(folder.path(), &["bash".into(), "-c".into(), script.into()], &[])
 }
@@ -165,7 +165,7 @@ mod full {
         assert_eq!(redis.cli(&["dbsize"]), "0");
     }
 
-    /// Names, for the test process that the test below starts and kills, the file for its report.
+    /// The variable with the path of the report that the killed test process writes.
     const REPORT: &str = "SEATLOCK_TEST_SUPPORT_REPORT";
 
     #[test]
@@ -194,10 +194,11 @@ mod full {
         assert!(holds_within(LONG, gone), "something is left");
     }
 
-    /// Starts one of everything, reports all folders and processes, and waits for its end.
+    /// Starts a process and a server of each kind, writes all folders and processes to the report, and waits until this
+    /// process is killed.
     fn be_killed(report: &Path) -> ! {
         thread::spawn(|| {
-            // The end of the input is the end of the test that started this process.
+            // The input ends when the test that started this process ends.
             let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
             std::process::exit(1);
         });
@@ -216,7 +217,7 @@ mod full {
                       FROM pg_stat_activity WHERE backend_type <> 'client backend'";
         everything.extend(postgres.psql("postgres", traces).lines().map(str::to_owned));
         everything.extend(standby.psql("postgres", traces).lines().map(str::to_owned));
-        // The hard case: a stopped process does not notice the end of the others.
+        // The most difficult case: a paused process does not detect the end of the others.
         postgres.pause();
         standby.pause();
         let draft = report.with_extension("draft");
@@ -227,7 +228,7 @@ mod full {
         }
     }
 
-    /// Whether a folder is still there, or a process (by its folder in /proc) is more than a zombie.
+    /// Whether a folder still exists, or a process (given by its folder in /proc) still exists and is not a zombie.
     fn remains(path: &Path) -> bool {
         if !path.starts_with("/proc") {
             return path.exists();

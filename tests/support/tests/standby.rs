@@ -1,4 +1,4 @@
-//! What the tests may expect of a standby: that it follows, falls behind and takes over on demand.
+//! Tests of the standby: it replicates, falls behind and is promoted on demand.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 const SEATS: &str = "SELECT string_agg(label, ' ' ORDER BY label) FROM seat";
 
-/// A database on `primary` with one seat.
+/// Creates a database with one seat on `primary`, and returns its address.
 fn create_seats(primary: &Postgres) -> String {
     let database = primary.create_database();
     primary.psql(&database, "CREATE TABLE seat (label text)");
@@ -91,7 +91,7 @@ mod full {
         assert_eq!(standby.psql(&database, SEATS), "A-1-1 A-1-2");
     }
 
-    /// The primary acknowledges only what the standby has; the standby has not replayed it yet.
+    /// The primary confirms only commits that the standby has received; the standby has not replayed them yet.
     #[test]
     fn a_promoted_standby_has_all_that_was_acknowledged_and_takes_writes() {
         let primary = Postgres::start(&[("synchronous_standby_names", "*")]);

@@ -80,8 +80,8 @@ mod full {
         let why = loop {
             match queue.add_dead_letter(Partition(0), message(kept), "no".to_owned()).await.unwrap()
             {
-                DeadLettered::Kept => kept += 1,
-                DeadLettered::NoRoom(why) => break why,
+                DeadLettered::Stored => kept += 1,
+                DeadLettered::NotStored(why) => break why,
             }
             assert!(kept < MAX * 4, "it keeps {kept} letters, and should keep about {MAX}");
         };
