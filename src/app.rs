@@ -205,8 +205,8 @@ impl Engine {
         let seat_maps = SeatMaps::new(Arc::clone(&store), shared_maps, Arc::clone(&metrics));
         let seat_maps = Arc::new(seat_maps);
         let health = Arc::new(Health::default());
-        let shared = (&health, &metrics);
-        let lanes = Arc::new(Lanes::start(&store, &seat_maps, shared, &engine.handle(), limits));
+        let lanes = Lanes::start(&store, &seat_maps, &health, &metrics, &engine.handle(), limits);
+        let lanes = Arc::new(lanes);
         let locker = Arc::new(SeatLocker::start(
             locks,
             &metrics,
@@ -231,7 +231,8 @@ impl Engine {
         );
         if let Some(interval) = config.audit.interval {
             let answers_from = store.clock().plus(reservation.idempotency_ttl);
-            let (store, metrics) = (Arc::clone(&store), Arc::clone(&metrics));
+            let store = Arc::clone(&store);
+            let metrics = Arc::clone(&metrics);
             Auditor::start_in(&timers.handle(), store, metrics, interval, answers_from);
         }
         let probes = Probes {
@@ -263,7 +264,8 @@ impl Engine {
         let metrics = &self.services.metrics;
         metrics.reservation.expect_codes(Code::ALL.iter().map(|code| (code.name(), code.status())));
         // The store owns the metrics; the metrics must not own the store.
-        let (store, health) = (Arc::downgrade(&self.store), Arc::clone(&self.health));
+        let store = Arc::downgrade(&self.store);
+        let health = Arc::clone(&self.health);
         let streams = Arc::downgrade(&self.services.streams);
         metrics.before_reading(move |metrics| {
             if let Some(store) = store.upgrade() {

@@ -180,7 +180,8 @@ impl Lanes {
     pub fn start(
         store: &Arc<Store>,
         seat_maps: &Arc<SeatMaps>,
-        (health, metrics): (&Arc<Health>, &Arc<Metrics>),
+        health: &Arc<Health>,
+        metrics: &Arc<Metrics>,
         arbiter: &ArbiterHandle,
         LaneLimits { batch_max, pending_max }: LaneLimits,
     ) -> Self {
@@ -188,7 +189,8 @@ impl Lanes {
         let start = |lane| {
             let seat_maps = Arc::clone(seat_maps);
             let handler = BookingHandler { lane, seat_maps, metrics: Arc::clone(metrics) };
-            let (metrics, arbiter) = (Arc::clone(metrics), arbiter.clone());
+            let metrics = Arc::clone(metrics);
+            let arbiter = arbiter.clone();
             ActorHandle::start(ActorName::Booking, metrics, arbiter, limits, handler)
         };
         Self {

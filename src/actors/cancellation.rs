@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn after_a_failed_command_none_of_its_group_is_started() {
-        let (group, deadline) = (OrderedGroup::default(), Instant::now() + Duration::from_secs(60));
+        let group = OrderedGroup::default();
+        let deadline = Instant::now() + Duration::from_secs(60);
         let [first, second, third] =
             [(); 3].map(|()| CancellationState::new(deadline, Some(group.clone())));
         assert!(first.try_start() && second.try_start());
@@ -126,7 +127,8 @@ mod tests {
 
     #[test]
     fn try_cancel_succeeds_unless_a_batch_has_started_the_command() {
-        let (waiting, started) = (pending(), pending());
+        let waiting = pending();
+        let started = pending();
         assert!(waiting.try_cancel());
         assert!(!waiting.try_start());
         assert!(started.try_start());

@@ -81,7 +81,8 @@ impl SeatLocker {
     ) -> Self {
         let limits = BatcherLimits { batch_max, pending_max };
         let handler = LockHandler { locks, metrics: Arc::clone(metrics) };
-        let (metrics, arbiter) = (Arc::clone(metrics), arbiter.clone());
+        let metrics = Arc::clone(metrics);
+        let arbiter = arbiter.clone();
         Self { actor: ActorHandle::start(ActorName::SeatLock, metrics, arbiter, limits, handler) }
     }
 

@@ -48,7 +48,7 @@ impl Coordination {
         let connections = redis.clone();
         metrics.before_reading(move |metrics| {
             let PoolStatus { in_use, idle, max, waiting } = connections.pools();
-            metrics.redis_pool.set((in_use, idle, max), waiting);
+            metrics.redis_pool.set(in_use, idle, max, waiting);
         });
         let budget = config.seat_lock.round_trip;
         let guard = GuardSettings { budget, ..GuardSettings::default() };

@@ -101,7 +101,8 @@ pub(super) fn start(
         return Ok(None);
     }
     let queue = open_queue(&config.queue, store)?;
-    let (waiting, outcomes) = (Arc::new(waiting), Arc::new(Outcomes::default()));
+    let waiting = Arc::new(waiting);
+    let outcomes = Arc::new(Outcomes::default());
     let limits = RequestLimits {
         partitions: config.queue.partitions,
         deadline: config.queue.deadline,

@@ -41,7 +41,9 @@ fn columns(variables: &[Variable]) -> String {
     let names = longest(|variable| variable.name.len()).unwrap_or_default();
     let defaults = longest(|variable| shown_default(variable).len()).unwrap_or_default();
     let line = |variable: &Variable| {
-        let (name, default, help) = (variable.name, shown_default(variable), help(variable));
+        let name = variable.name;
+        let default = shown_default(variable);
+        let help = help(variable);
         format!("{name:names$}  {default:defaults$}  {help}\n")
     };
     variables.iter().map(line).collect()

@@ -79,7 +79,8 @@ fn json_line(timestamp: &str, record: &Record<'_>) -> String {
 
 /// `time LEVEL target: message name=value`; the level is coloured if the output shows colours.
 fn write_text(line: &mut Formatter, timestamp: &str, record: &Record<'_>) -> io::Result<()> {
-    let (level, target) = (record.level(), record.target());
+    let level = record.level();
+    let target = record.target();
     let message = record.args().to_string();
     let message = redact(&message);
     let style = line.default_level_style(level);

@@ -66,7 +66,8 @@ async fn verify(config: &Config, arguments: &VerifyArguments) -> Result<u64, Fai
         print_all(arguments.format, found)
     );
     store.close().await;
-    let (audited, count) = (audited.map_err(failed)?, printed?);
+    let audited = audited.map_err(failed)?;
+    let count = printed?;
     if let Some(schedule) = arguments.schedule
         && audited.schedules == 0
     {

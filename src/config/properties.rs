@@ -89,7 +89,8 @@ proptest! {
         let text = format!("postgres://u:{password}@{host}:{port}/db");
         if let Some(url) = DatabaseUrl::parse(&text) {
             prop_assert_eq!(url.expose(), text.as_str());
-            let (shown, debugged) = (url.to_string(), format!("{:?}", url));
+            let shown = url.to_string();
+            let debugged = format!("{:?}", url);
             let address = format!("{}:{}", host, port);
             prop_assert!(shown.contains(&address) && !shown.contains(&password));
             prop_assert!(!debugged.contains(&password));

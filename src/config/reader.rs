@@ -236,7 +236,9 @@ impl<'a> Reader<'a> {
             (_, Some(raw)) => Some(without_credentials(raw)),
             (declared, None) => declared.and_then(|variable| variable.default.clone()),
         };
-        let (variable, expected, example) = (name.to_owned(), expected.into(), example.into());
+        let variable = name.to_owned();
+        let expected = expected.into();
+        let example = example.into();
         self.problems.push(ConfigProblem { variable, value, expected, example });
     }
 

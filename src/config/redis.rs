@@ -187,7 +187,9 @@ fn warn_without_host(reader: &mut Reader<'_>) {
 
 /// Whether the Redis client can read the certificates; at least one is needed.
 fn are_certificates(pem: &str) -> bool {
-    let (host, port, root_cert) = (String::new(), 0, Some(pem.as_bytes().to_vec()));
+    let host = String::new();
+    let port = 0;
+    let root_cert = Some(pem.as_bytes().to_vec());
     let address = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
     let certificates = TlsCertificates { client_tls: None, root_cert };
     let client =

@@ -35,7 +35,8 @@ pub(super) fn merge(
 }
 
 fn read_file(path: &Path) -> (BTreeMap<String, String>, Vec<ConfigProblem>) {
-    let (mut vars, mut problems) = (BTreeMap::new(), Vec::new());
+    let mut vars = BTreeMap::new();
+    let mut problems = Vec::new();
     let bytes = match read_bounded(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return (vars, problems),

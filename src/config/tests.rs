@@ -52,7 +52,8 @@ fn without_any_variable_it_runs_on_a_file_and_locks_in_the_process() {
 
 #[test]
 fn every_documented_default_is_the_default() {
-    let (unset, defaults) = (config(&[]), variables());
+    let unset = config(&[]);
+    let defaults = variables();
     let pairs: Vec<(&str, &str)> =
         defaults.iter().filter_map(|v| Some((v.name, v.default.as_deref()?))).collect();
     let set = config(&pairs);

@@ -64,7 +64,8 @@ const fn below(shorter: Timeout, longer: Timeout, reason: &'static str) -> Rule 
 /// Adds a problem for each rule that does not hold.
 pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     for Rule { shorter, longer, may_be_equal, reason } in RULES {
-        let (low, high) = (shorter.1(config), longer.1(config));
+        let low = shorter.1(config);
+        let high = longer.1(config);
         let in_order = low < high || (may_be_equal && low == high);
         // Each timeout is the shorter one in at most one rule, and only the shorter one is refused, so no rule hides
         // another.

@@ -37,7 +37,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Weighed<T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
-        let (mut read, mut weight) = (Vec::new(), 0usize);
+        let mut read = Vec::new();
+        let mut weight = 0usize;
         while let Some(item) = items.next_element()? {
             weight = weight.saturating_add((self.weight)(&item));
             if weight > self.max {

@@ -195,7 +195,8 @@ mod tests {
     use super::*;
 
     fn page(sizes: &[usize], limit: usize) -> (Vec<usize>, Option<String>) {
-        let (rows, history) = (sizes.to_vec(), HistoryId::TEST);
+        let rows = sizes.to_vec();
+        let history = HistoryId::TEST;
         let page = Page::of_claims(history, rows, limit, |size| *size, |size| *size);
         (page.items, page.next_cursor)
     }

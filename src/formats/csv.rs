@@ -70,7 +70,9 @@ pub fn write(plan: &SeatPlan) -> String {
     writer.write_record(header).expect("a Vec takes every write");
     for (_, PlacedSeat { section, row, seat }) in plan.seats() {
         let coordinate = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
-        let (x, y, price) = (coordinate(seat.x), coordinate(seat.y), seat.price.to_string());
+        let x = coordinate(seat.x);
+        let y = coordinate(seat.y);
+        let price = seat.price.to_string();
         let category = seat.category.as_deref().unwrap_or_default();
         let fields = [section, row, &seat.number, &seat.label, &x, &y, category, &price];
         writer.write_record(fields).expect("a Vec takes every write");
@@ -114,7 +116,8 @@ impl<'a> Reading<'a> {
         if let Some(column) = self.columns.unnamed(record) {
             return self.report_unnamed(record, column);
         }
-        let (fields, columns) = (record.fields.len(), self.columns.count());
+        let fields = record.fields.len();
+        let columns = self.columns.count();
         if fields < self.columns.count_needed() {
             let message = format!(
                 "the line has {fields} fields and the header {columns}: give each column its field"

@@ -83,7 +83,8 @@ fn requested_host(request: &ServiceRequest) -> Result<Option<Authority>, Problem
 /// Parses a host with or without a port.
 fn authority(text: &str) -> Option<Authority> {
     let authority: Authority = text.parse().ok()?;
-    let (host, port) = (authority.host(), authority.port_u16());
+    let host = authority.host();
+    let port = authority.port_u16();
     let is_whole = host.len() == text.len() || port.is_some();
     (!text.contains('@') && !host.is_empty() && is_whole).then_some(authority)
 }

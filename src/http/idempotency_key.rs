@@ -40,7 +40,8 @@ impl KeyHeader {
         let names = request.match_info().iter().map(|(name, _)| name);
         let path = names.map(|name| Ok(percent::path_parameter(request, name)?.into_owned()));
         let path = path.collect::<Result<_, Problem>>()?;
-        let (method, route) = (request.method().to_string(), request.match_pattern());
+        let method = request.method().to_string();
+        let route = request.match_pattern();
         Ok(Self { request: key, method, route, path })
     }
 

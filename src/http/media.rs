@@ -86,7 +86,8 @@ mod tests {
         #[test]
         fn the_preferred_media_type_is_answered(json in 0..=1_000_u32, csv in 0..=1_000_u32) {
             let weight = |weight| f64::from(weight) / 1_000.0;
-            let (json, csv) = (weight(json), weight(csv));
+            let json = weight(json);
+            let csv = weight(csv);
             let accept = format!("application/json;q={json}, text/csv;q={csv}");
             let request = TestRequest::default().insert_header((header::ACCEPT, accept));
             let expected = if csv > json { PlanMedia::Csv } else { PlanMedia::Json };

@@ -113,7 +113,8 @@ async fn answer<B: MessageBody + 'static>(
     if services.health.is_draining() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    let (route, status) = (response.request().match_pattern(), response.status().as_u16());
+    let route = response.request().match_pattern();
+    let status = response.status().as_u16();
     count(&services, &start, route.as_deref(), status, problem.as_ref());
     log_answer(&response, problem.as_ref(), start.began.elapsed());
     Ok(response)

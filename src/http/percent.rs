@@ -16,7 +16,8 @@ pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
     while let Some(byte) = rest.next() {
         if byte == b'%' {
             let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-            let (high, low) = (digit(rest.next())?, digit(rest.next())?);
+            let high = digit(rest.next())?;
+            let low = digit(rest.next())?;
             decoded.push(u8::try_from(high * 16 + low).ok()?);
         } else {
             decoded.push(byte);

@@ -59,7 +59,8 @@ mod tests {
     #[test]
     fn each_address_has_a_quota_of_its_own() {
         let limit = RateLimit::per_second(NonZeroU32::new(2).unwrap());
-        let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let one = IpAddr::from([10, 0, 0, 1]);
+        let other = IpAddr::from([10, 0, 0, 2]);
         assert_eq!(limit.check(one), Ok(()));
         assert_eq!(limit.check(one), Ok(()));
         assert_eq!(limit.check(one), Err(1));

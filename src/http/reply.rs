@@ -135,7 +135,8 @@ pub(super) fn map(
     encoding: ContentEncoding,
     public: bool,
 ) -> HttpResponse {
-    let (tag, cache) = (&answer.encoded.tag, CachePolicy::Brief.header(public));
+    let tag = &answer.encoded.tag;
+    let cache = CachePolicy::Brief.header(public);
     let body = answer.encoded.body.clone();
     let response = encoded(request, tag, cache, encoding, "application/json", body);
     with_version(with_age(response, answer.stale), Some(answer.encoded.at.at))
@@ -215,7 +216,8 @@ mod tests {
     #[test]
     fn no_shared_cache_keeps_an_answer_that_needs_a_key() {
         for policy in [CachePolicy::Brief, CachePolicy::Immutable] {
-            let (public, private) = (policy.header(true), policy.header(false));
+            let public = policy.header(true);
+            let private = policy.header(false);
             assert_eq!(public.replacen("public", "private", 1), private);
             assert!(public.starts_with("public, max-age="), "{public}");
         }

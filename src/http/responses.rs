@@ -256,7 +256,8 @@ impl From<BlockView> for BlockBody {
 
 impl From<Event> for EventBody {
     fn from(event: Event) -> Self {
-        let (id, created_at) = (event.id.to_string(), time::write(event.created_at));
+        let id = event.id.to_string();
+        let created_at = time::write(event.created_at);
         Self { id, name: event.name, created_at }
     }
 }
@@ -315,7 +316,8 @@ pub fn render(effect: &Effect) -> RecordedAnswer {
             answer(201, Resource::Block(block.row.id), &BlockBody::from(block))
         }
         Effect::Released(_) | Effect::Expired | Effect::Unblocked => {
-            let (body, resource) = (String::new(), Some(Resource::Nothing));
+            let body = String::new();
+            let resource = Some(Resource::Nothing);
             RecordedAnswer { status: NO_CONTENT, body, resource }
         }
     }

@@ -170,10 +170,12 @@ mod tests {
 
     #[test]
     fn every_effect_is_read_as_it_was_written() {
-        let (schedule, uuid) = (ScheduleId(7), Uuid::from_u128(5));
+        let schedule = ScheduleId(7);
+        let uuid = Uuid::from_u128(5);
         let customer = CustomerId::parse("ada").unwrap();
         let currency = "EUR".to_owned();
-        let (hold, booking) = (HoldId { schedule, uuid }, BookingId { schedule, uuid });
+        let hold = HoldId { schedule, uuid };
+        let booking = BookingId { schedule, uuid };
         let block = BlockId { schedule, uuid };
         let row = HoldRow {
             id: hold,

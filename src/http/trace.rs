@@ -15,7 +15,8 @@ pub(super) const TRACERESPONSE: HeaderName = HeaderName::from_static("tracerespo
 /// invalid one is ignored).
 pub(super) fn of(headers: &HeaderMap, span: u64) -> Option<Trace> {
     let mut given = headers.get_all(TRACEPARENT);
-    let (first, second) = (given.next()?, given.next());
+    let first = given.next()?;
+    let second = given.next();
     if second.is_some() {
         return None;
     }
@@ -32,7 +33,8 @@ pub(super) fn response(trace: &Trace) -> Option<HeaderValue> {
 fn trace_id(text: &str) -> Option<&str> {
     let mut parts = text.splitn(5, '-');
     let version = hex(parts.next()?, 2)?;
-    let (trace_id, parent_id) = (hex(parts.next()?, 32)?, hex(parts.next()?, 16)?);
+    let trace_id = hex(parts.next()?, 32)?;
+    let parent_id = hex(parts.next()?, 16)?;
     hex(parts.next()?, 2)?;
     let more = parts.next().is_some();
     let is_zero = |id: &str| id.bytes().all(|digit| digit == b'0');

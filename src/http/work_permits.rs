@@ -94,7 +94,8 @@ mod tests {
         let (release, wait) = mpsc::channel::<()>();
         let wait = Arc::new(std::sync::Mutex::new(wait));
         let start = || {
-            let (permits, wait) = (Arc::clone(&permits), Arc::clone(&wait));
+            let permits = Arc::clone(&permits);
+            let wait = Arc::clone(&wait);
             actix_web::rt::spawn(async move {
                 permits
                     .run_blocking(move || wait.lock().unwrap().recv().map_err(|_| overloaded("")))

@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn few_partitions_move_when_a_process_starts() {
-        let (before, after) = (workers(4), workers(5));
+        let before = workers(4);
+        let after = workers(5);
         let moved: usize = before
             .iter()
             .map(|me| {

@@ -54,7 +54,8 @@ impl DatabaseQueue {
     pub fn start(store: Arc<Store>, max: u64) -> Self {
         let (last, _) = watch::channel(0);
         let polling = tokio::spawn(poll(Arc::clone(&store), last.clone()));
-        let (target, notify) = (Arc::clone(&store), last.clone());
+        let target = Arc::clone(&store);
+        let notify = last.clone();
         let appender = Batcher::start(APPENDS, move |batch| {
             append(Arc::clone(&target), batch, max, notify.clone())
         });
@@ -158,7 +159,8 @@ impl Queue for DatabaseQueue {
     }
 
     async fn open(&self, partition: Partition) -> Result<Box<dyn Deliveries>, QueueError> {
-        let (store, last) = (Arc::clone(&self.store), self.last.subscribe());
+        let store = Arc::clone(&self.store);
+        let last = self.last.subscribe();
         Ok(Box::new(DatabaseConsumer::new(store, partition, last)))
     }
 

@@ -72,8 +72,10 @@ mod tests {
     async fn a_waiter_is_notified_and_removed() {
         let outcomes = Outcomes::default();
         let id = |n| RequestId { schedule: ScheduleId(1), uuid: Uuid::from_u128(n) };
-        let (one, other) = (outcomes.wait_for(id(1)), outcomes.wait_for(id(2)));
-        let (notified, not_notified) = (one.notified(), other.notified());
+        let one = outcomes.wait_for(id(1));
+        let other = outcomes.wait_for(id(2));
+        let notified = one.notified();
+        let not_notified = other.notified();
         outcomes.notify([id(1), id(3)].iter());
         tokio::time::timeout(Duration::from_secs(5), notified).await.unwrap();
         assert!(tokio::time::timeout(Duration::from_millis(20), not_notified).await.is_err());

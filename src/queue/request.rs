@@ -241,7 +241,8 @@ mod tests {
     fn a_message_carries_several_requests_and_each_is_decoded_alone() {
         let id = BookingId { schedule: ScheduleId(7), uuid: Uuid::nil() };
         let book = |seat| Action::Book { id, seats: vec![SeatNumber(seat)], customer: ada() };
-        let (one, other) = (request(book(1), None), request(book(2), None));
+        let one = request(book(1), None);
+        let other = request(book(2), None);
         let body = [&one.encode()[..], b"{}", b"", &other.encode()[..]].join(&b'\n');
         let found = QueuedRequest::decode_all(Message { id: "first".to_owned(), body });
         let ids: Vec<&str> = found.iter().map(|(message, _)| message.id.as_str()).collect();

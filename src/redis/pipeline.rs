@@ -114,7 +114,8 @@ impl<'a> Execution<'a> {
 
     /// Sends the pending commands once. Returns whether a server has asked to send a command again later.
     async fn run_round(&mut self, slots: &SlotMap, deadline: Instant) -> bool {
-        let (servers, scripts) = (self.servers, self.scripts);
+        let servers = self.servers;
+        let scripts = self.scripts;
         let pipelines = NodePipeline::split(std::mem::take(&mut self.pending), slots);
         let sent = pipelines.into_iter().map(|pipeline| async {
             let answers = timeout_at(deadline, pipeline.send(servers, scripts)).await;

@@ -53,7 +53,8 @@ impl LoadedSchedule {
         if let (Some(epoch), Some(shared)) = (epoch, &sources.shared)
             && let Some((at, seats)) = self.take_due_share()
         {
-            let (shared, schedule) = (Arc::clone(shared), self.schedule.clone());
+            let shared = Arc::clone(shared);
+            let schedule = self.schedule.clone();
             request_context::spawn(async move { shared.share(&schedule, epoch, at, &seats).await });
         }
         Ok(())

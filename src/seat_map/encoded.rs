@@ -74,7 +74,9 @@ fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
 }
 
 fn brotli(body: &[u8]) -> std::io::Result<Vec<u8>> {
-    let (buffer, quality, window) = (64 * 1024, 4, 20);
+    let buffer = 64 * 1024;
+    let quality = 4;
+    let window = 20;
     let mut encoder = brotli::CompressorWriter::new(Vec::new(), buffer, quality, window);
     encoder.write_all(body)?;
     encoder.flush()?;
@@ -228,7 +230,9 @@ mod tests {
         let writes = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let states = states(7, 4);
         let readers = (0..20).map(|_| {
-            let (answers, writes, states) = (answers.clone(), writes.clone(), states.clone());
+            let answers = answers.clone();
+            let writes = writes.clone();
+            let states = states.clone();
             async move {
                 let write = move || {
                     writes.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
@@ -252,7 +256,8 @@ mod tests {
         let at = InHistory { history: "00000000".parse().unwrap(), at: 7 };
         let other = Arc::new(SeatStates::new(at, vec![2; 4]));
         let write = |body: &'static [u8]| move || body.to_vec();
-        let (seats, coding) = (Representation::Seats, ContentEncoding::Identity);
+        let seats = Representation::Seats;
+        let coding = ContentEncoding::Identity;
         let first = answers.encode(seats, coding, &one, write(b"one")).await.unwrap();
         assert!(answers.cached(seats, coding, &one).is_some());
         assert!(answers.cached(seats, coding, &other).is_none());

@@ -84,13 +84,16 @@ impl Layout {
 
     fn push(&mut self, label: &str, number: &str, price: u32) {
         let short = |text: &str| u16::try_from(text.len()).unwrap_or(u16::MAX);
-        let (at, row) = (index(self.texts.len()), index(self.rows.len().saturating_sub(1)));
+        let at = index(self.texts.len());
+        let row = index(self.rows.len().saturating_sub(1));
         self.texts.push_str(label);
         self.texts.push_str(number);
         let seat = index(self.seats.len());
         self.seats.push(PackedSeat { at, label: short(label), number: short(number), row, price });
         let hash = self.hasher.hash_one(label);
-        let (hasher, texts, seats) = (&self.hasher, &self.texts, &self.seats);
+        let hasher = &self.hasher;
+        let texts = &self.texts;
+        let seats = &self.seats;
         let rehash = |index: &u32| hasher.hash_one(label_of(texts, seats, *index));
         self.by_label.insert_unique(hash, seat, rehash);
     }

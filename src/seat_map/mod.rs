@@ -171,7 +171,8 @@ impl SeatMaps {
         write: fn(&LoadedSchedule, &SeatStates) -> Vec<u8>,
     ) -> Result<MapAnswer, StoreError> {
         let FreshStates { states, stale } = self.states(schedule, at_least).await?;
-        let (layout, newest) = (Arc::clone(schedule), Arc::clone(&states));
+        let layout = Arc::clone(schedule);
+        let newest = Arc::clone(&states);
         let write = move || write(&layout, &newest);
         let encoded = schedule.answers.encode(representation, encoding, &states, write).await?;
         Ok(MapAnswer { encoded, stale })

@@ -161,7 +161,8 @@ mod tests {
     fn a_map_refuses_only_if_it_has_every_commit_that_freed_seats() {
         let began = Instant::now();
         let arrived_at = began + ARRIVAL;
-        let (recent, old) = (confirmed(began, 449), confirmed(began, 450));
+        let recent = confirmed(began, 449);
+        let old = confirmed(began, 450);
         for (freed, refuses) in [
             (FreedByOthers::Never, true),
             (FreedByOthers::At(0), true),
@@ -186,7 +187,8 @@ mod tests {
 
     #[test]
     fn a_map_older_than_what_the_caller_has_seen_refuses_nothing() {
-        let (began, freed) = (Instant::now(), FreedByOthers::Never);
+        let began = Instant::now();
+        let freed = FreedByOthers::Never;
         let now = confirmed(began, 0);
         assert!(may_refuse(&now, began + ARRIVAL, 7, freed));
         assert!(!may_refuse(&now, began + ARRIVAL, 8, freed));

@@ -87,7 +87,8 @@ impl SeatSnapshot {
                 _ => self.until.remove(number),
             };
         }
-        let (history, version) = (self.states.history, entry.version);
+        let history = self.states.history;
+        let version = entry.version;
         self.states = std::sync::Arc::new(SeatStates { history, version, codes, counts });
         true
     }

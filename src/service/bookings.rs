@@ -213,7 +213,8 @@ impl BookingService {
             faults::pass(FailPoint::AfterLock).await;
         }
         command.locked = locked.is_some();
-        let (schedule, seats) = (command.schedule, command.action.taken_seats().to_vec());
+        let schedule = command.schedule;
+        let seats = command.action.taken_seats().to_vec();
         let frees_seats = command.action.gives_back();
         let result = self.deps.lanes.execute(command, deadline).await;
         faults::pass(FailPoint::BeforeUnlock).await;
@@ -260,7 +261,8 @@ impl BookingService {
         by_locks_alone: bool,
         deadline: Instant,
     ) -> BookingError {
-        let (maps, metrics) = (&self.deps.seat_maps, &self.deps.metrics.reservation);
+        let maps = &self.deps.seat_maps;
+        let metrics = &self.deps.metrics.reservation;
         if by_locks_alone {
             let seats: Vec<SeatNumber> = taken.iter().map(|(seat, _)| *seat).collect();
             if maps.are_free(command.schedule, &seats) {
@@ -323,7 +325,7 @@ impl BookingService {
         after: Option<InHistory<BlockId>>,
         limit: usize,
     ) -> Result<Page<BlockView>, StoreError> {
-        self.deps.store.blocks((schedule, min_version), after, limit).await
+        self.deps.store.blocks(schedule, min_version, after, limit).await
     }
 
     store_methods! {

@@ -113,7 +113,8 @@ impl Store {
         for _ in 0..lane_count {
             lanes.push(Arc::new(writer(Pool::Lanes, 1).await?));
         }
-        let (write, heartbeat) = (writer(Pool::Write, admin).await?, writer(Pool::Beat, 1).await?);
+        let write = writer(Pool::Write, admin).await?;
+        let heartbeat = writer(Pool::Beat, 1).await?;
         Self::from_pools(settings, metrics, write, heartbeat, lanes).await
     }
 
@@ -122,7 +123,8 @@ impl Store {
     pub async fn open_to_read(settings: Settings, metrics: Arc<Metrics>) -> StoreResult<Arc<Self>> {
         let reader =
             |pool| Connections::open(pool, settings.target.reader_options(&settings.limits));
-        let (write, heartbeat) = (reader(Pool::Write).await?, reader(Pool::Beat).await?);
+        let write = reader(Pool::Write).await?;
+        let heartbeat = reader(Pool::Beat).await?;
         Self::from_pools(settings, metrics, write, heartbeat, Vec::new()).await
     }
 

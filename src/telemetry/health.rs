@@ -108,7 +108,8 @@ impl Health {
         let dropped = self.dropped.read();
         let (at, why) = dropped.as_ref()?;
         let is_recent = now.saturating_duration_since(*at) < DROPPED_COUNTS;
-        is_recent.then(|| format!("messages of the queue that cannot be executed are dropped: {why}"))
+        is_recent
+            .then(|| format!("messages of the queue that cannot be executed are dropped: {why}"))
     }
 
     /// Begins to stop the service. From now on this process is not ready.

@@ -76,7 +76,8 @@ impl ExecutionsInFlight {
         window: usize,
         expired_status: u16,
     ) -> Self {
-        let (executions, group) = (VecDeque::new(), OrderedGroup::default());
+        let executions = VecDeque::new();
+        let group = OrderedGroup::default();
         Self { lanes, timeout, window, expired_status, executions, group }
     }
 

@@ -22,7 +22,8 @@ pub(super) struct ExampleSchedule {
 /// The first schedule that sells two seats now, or else the first schedule; `None` if there is no schedule.
 pub(super) async fn find(services: &Services) -> Result<Option<ExampleSchedule>, StoreError> {
     let catalogue = &services.catalogue;
-    let (mut first, mut remaining) = (None, SCHEDULES_MAX);
+    let mut first = None;
+    let mut remaining = SCHEDULES_MAX;
     for event in catalogue.events(None, SCHEDULES_MAX).await?.items {
         if remaining == 0 {
             break;

@@ -50,7 +50,8 @@ pub fn check(
         Some(Violation { invariant, schedule, subject, expected, found })
     };
     let Some(recorded) = recorded else {
-        let (expected, found) = ("an answer of this service", "something else");
+        let expected = "an answer of this service";
+        let found = "something else";
         return violation(Invariant::RowIsReadable, expected.into(), found.into());
     };
     let Some(stored) = stored else {

@@ -28,7 +28,9 @@ impl ScheduleAudit {
         let ended = cancelled == (row.live_seats == 0) && cancelled == row.cancelled_at.is_some();
         self.require(ended, Invariant::BookingHasItsSeats, subject, || {
             let expected = "cancelled with its last seat and not before".to_owned();
-            let (status, live, at) = (row.status, row.live_seats, row.cancelled_at.map(|at| at.0));
+            let status = row.status;
+            let live = row.live_seats;
+            let at = row.cancelled_at.map(|at| at.0);
             (expected, format!("status {status:?}, {live} live seats, cancelled at {at:?}"))
         });
         for number in unsold(sorted(&row.seats), sales.iter().map(|(number, _)| *number)) {

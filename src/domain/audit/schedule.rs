@@ -105,7 +105,8 @@ impl ScheduleAudit {
             return self.report_seat(Invariant::BookingHasItsSeats, number, expected, found);
         };
         seat.live_sales += 1;
-        let (sales, state) = (seat.live_sales, seat.state);
+        let sales = seat.live_sales;
+        let state = seat.state;
         if sales > 1 {
             let found = format!("{sales}, one of them to {booking}");
             self.report_seat(Invariant::SeatIsSoldOnce, number, "one live sale at most", found);
@@ -152,7 +153,8 @@ impl ScheduleAudit {
 
     /// Compares the seats with the claims and the journal.
     pub fn finish(&mut self) {
-        let (count, seats) = (self.seats.len(), self.facts.seats);
+        let count = self.seats.len();
+        let seats = self.facts.seats;
         let schedule = || Subject::Schedule;
         self.require(count == seats as usize, Invariant::ScheduleIsComplete, schedule, || {
             (format!("{seats} seats"), count.to_string())
@@ -160,7 +162,8 @@ impl ScheduleAudit {
         self.finish_versions();
         for index in 0..count {
             let Some(seat) = self.seats.get(index) else { continue };
-            let (state, has_claim) = (seat.state, seat.has_claim);
+            let state = seat.state;
+            let has_claim = seat.has_claim;
             let number = SeatNumber(u32::try_from(index).unwrap_or(u32::MAX));
             if !has_claim && state != SeatState::Available {
                 let found = self.describe(state);
@@ -243,7 +246,8 @@ impl ScheduleAudit {
         found: impl Into<String>,
     ) {
         let schedule = Some(self.facts.id);
-        let (expected, found) = (expected.into(), found.into());
+        let expected = expected.into();
+        let found = found.into();
         self.found.push(Violation { invariant, schedule, subject, expected, found });
     }
 }

@@ -126,12 +126,14 @@ struct Check<'c, 'p> {
 
 impl<'p> Check<'_, 'p> {
     fn sections(&mut self, sections: &'p [Section]) {
-        let (mut names, mut categories) = (Seen::new(), Seen::new());
+        let mut names = Seen::new();
+        let mut categories = Seen::new();
         for (s, section) in sections.iter().enumerate() {
             if self.problems.is_full() {
                 break;
             }
-            let (spot, field) = (Spot::Section(s), self.names.section_name);
+            let spot = Spot::Section(s);
+            let field = self.names.section_name;
             let name = Text { text: &section.name, what: "section name", spot, field };
             self.name(name, &mut names);
             if section.rows.len() > ROWS_PER_SECTION_MAX {
@@ -162,7 +164,8 @@ impl<'p> Check<'_, 'p> {
             if self.problems.is_full() {
                 return;
             }
-            let (spot, field) = (Spot::Row(s, r), self.names.row_name);
+            let spot = Spot::Row(s, r);
+            let field = self.names.row_name;
             self.name(Text { text: &row.name, what: "row name", spot, field }, &mut names);
             if row.seats.len() > SEATS_PER_ROW_MAX {
                 let message = format!(
@@ -176,7 +179,8 @@ impl<'p> Check<'_, 'p> {
                 if self.problems.is_full() {
                     return;
                 }
-                let (spot, field) = (Spot::Seat(s, r, n), self.names.number);
+                let spot = Spot::Seat(s, r, n);
+                let field = self.names.number;
                 let number = Text { text: &seat.number, what: "seat number", spot, field };
                 self.name(number, &mut numbers);
                 self.label(seat, spot, [&section.name, &row.name, &seat.number]);
@@ -247,7 +251,8 @@ impl<'p> Check<'_, 'p> {
                 known.second.get_or_insert(spot);
             }
             Entry::Occupied(known) => {
-                let (first, first_parts) = (known.get().first, known.get().parts);
+                let first = known.get().first;
+                let first_parts = known.get().parts;
                 // If the label is made of names that look alike, those names are reported already.
                 let look_alike = |(one, other): (&str, &str)| {
                     one != other && name::folded(one) == name::folded(other)

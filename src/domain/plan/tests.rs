@@ -11,7 +11,8 @@ fn inline(name: &str, rows: u32, seats_per_row: u32) -> InlineSection {
 }
 
 fn seat(label: &str) -> PlanSeat {
-    let (number, label) = ("1".to_owned(), label.to_owned());
+    let number = "1".to_owned();
+    let label = label.to_owned();
     PlanSeat { number, label, price: 0, category: None, x: None, y: None }
 }
 

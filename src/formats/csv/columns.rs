@@ -69,7 +69,8 @@ impl Columns {
             let message = format!("the document is empty: begin it with a header; {known}");
             return Err(vec![PlanError::new("", "header_missing", message)]);
         };
-        let (mut columns, mut notes) = (Self(Vec::new()), Vec::new());
+        let mut columns = Self(Vec::new());
+        let mut notes = Vec::new();
         for (position, header_name) in (1..).zip(&header.fields) {
             let at = || place(header.line, Some(position));
             let shown = quoted(header_name);

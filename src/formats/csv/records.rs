@@ -53,7 +53,8 @@ impl<'a> Records<'a> {
         let (separator, read) = separator_and_start(document)?;
         let reader = Box::new(ReaderBuilder::new().delimiter(separator).build());
         let lines = Lines { rest: document, offset: 0, line: 1 };
-        let (fields, ends) = (vec![0; RECORD_MAX], vec![0; FIELDS_MAX]);
+        let fields = vec![0; RECORD_MAX];
+        let ends = vec![0; FIELDS_MAX];
         Ok(Self { separator, reader, document, read, lines, fields, ends })
     }
 
@@ -75,7 +76,9 @@ impl<'a> Records<'a> {
 
     /// Reads a record into the buffers. Returns its numbers of bytes and fields.
     fn read_raw(&mut self) -> Result<Option<(usize, usize)>, PlanError> {
-        let (begin, mut bytes, mut count) = (self.read, 0, 0);
+        let begin = self.read;
+        let mut bytes = 0;
+        let mut count = 0;
         loop {
             // A line end is added after the document, so that a quote that is never closed becomes a field with a
             // line break.
@@ -123,7 +126,8 @@ impl<'a> Records<'a> {
 
     fn record(&mut self, begin: usize, bytes: usize, count: usize) -> Result<CsvRecord, PlanError> {
         let line = self.lines.at(begin);
-        let (mut fields, mut start) = (StringRecord::with_capacity(bytes, count), 0);
+        let mut fields = StringRecord::with_capacity(bytes, count);
+        let mut start = 0;
         for (column, end) in (1..).zip(self.ends.iter().take(count)) {
             // Decoded field by field: bytes on both sides of a separator are not one character.
             let field = std::str::from_utf8(self.fields.get(start..*end).unwrap_or_default());

@@ -18,7 +18,8 @@ fn prices(texts: &[&str]) -> Prices {
 /// The plan, or pointer, code and message of each problem.
 fn read(json: &str, id_from: IdFrom, price: &[&str]) -> Result<SeatPlan, Vec<PlanError>> {
     let unreadable = |error: serde_json::Error| {
-        let (pointer, message) = (String::new(), error.to_string());
+        let pointer = String::new();
+        let message = error.to_string();
         vec![PlanError { pointer, code: "unreadable", message }]
     };
     let document: PretixPlan = serde_json::from_str(json).map_err(unreadable)?;

@@ -38,7 +38,8 @@ impl ApiRequest<MinVersion> {
         location: LocationHeader,
     ) -> HttpResult {
         let command = Command { schedule, action, keyed, locked: false, queued: None };
-        let (deadline, prefer) = (Deadline::of(&self.request), Prefer::of(&self.request));
+        let deadline = Deadline::of(&self.request);
+        let prefer = Prefer::of(&self.request);
         let (bookings, MinVersion(min_version)) = (&self.services.bookings, self.query);
         match bookings.submit(command, min_version, prefer.respond_async, deadline).await? {
             Submitted::Executed(outcome) => {

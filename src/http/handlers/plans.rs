@@ -106,7 +106,8 @@ pub async fn put(mut api: ApiRequest<PutQuery>) -> HttpResult {
     };
     let (plan, keyed) = api.large_body(read).await?;
     if dry_run {
-        let (seats, notes) = (plan.plan.seat_count(), plan.notes);
+        let seats = plan.plan.seat_count();
+        let notes = plan.notes;
         return Ok(reply::json(&DryRunBody { dry_run, seats, notes }));
     }
     let once = api.services.catalogue.put_plan(id, plan, keyed, render_plan).await?;

@@ -134,7 +134,8 @@ pub struct NewScheduleBody {
         (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn create(mut api: ApiRequest<NoParameters>) -> HttpResult {
     let event: EventId = api.path_id("id", "event")?;
-    let (hold_ttl, hold_ttl_max) = (api.services.hold_ttl, api.services.hold_ttl_max);
+    let hold_ttl = api.services.hold_ttl;
+    let hold_ttl_max = api.services.hold_ttl_max;
     let check = move |new| check(event, new, hold_ttl, hold_ttl_max);
     let ((new, source), keyed) = api.large_json(check).await?;
     let once = api.services.catalogue.create_schedule(new, source, keyed, render_schedule).await?;

@@ -78,7 +78,8 @@ impl Parameters for SeatsQuery {
     fn read(raw: &mut RawQuery<'_>) -> Result<Self, Problem> {
         let MinVersion(min_version) = MinVersion::read(raw)?;
         let status = raw.one("status")?.map(|name| status_code(&name)).transpose()?;
-        let (section, limit) = (raw.one("section")?, raw.limit(SEATS_PAGE_MAX)?);
+        let section = raw.one("section")?;
+        let limit = raw.limit(SEATS_PAGE_MAX)?;
         Ok(Self { section, status, limit, cursor: raw.cursor()?, min_version })
     }
 }
@@ -144,7 +145,8 @@ async fn shared_map<Q>(
             |_: &LoadedSchedule, states: &SeatStates| write_availability(states)
         }
     };
-    let (maps, variant) = (&api.services.seat_maps, (representation, encoding));
+    let maps = &api.services.seat_maps;
+    let variant = (representation, encoding);
     let answer = match maps.cached_answer(loaded, variant, min_version) {
         Some(answer) => answer,
         None => api.in_time(maps.answer(loaded, variant, min_version, write)).await?,

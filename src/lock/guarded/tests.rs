@@ -63,7 +63,8 @@ fn guarded(faults: Vec<Fault>) -> prometheus::Result<Arc<Guarded<Faulty>>> {
 
 fn acquire() -> [LockRequest; 1] {
     let token = LockToken { prefix: 1, attempt: 2 };
-    let (schedule, seats) = (ScheduleId(1), vec![SeatNumber(1)]);
+    let schedule = ScheduleId(1);
+    let seats = vec![SeatNumber(1)];
     [LockRequest::Acquire { schedule, seats, token, ttl: Duration::from_secs(30) }]
 }
 
@@ -114,7 +115,8 @@ async fn a_hanging_backend_is_bypassed_until_probes_succeed() -> prometheus::Res
     for _ in 0..2 {
         let started = Instant::now();
         assert_eq!(locks.run(&acquire()).await, Err(LockError::Timeout));
-        let (budget, elapsed) = (locks.settings.budget, started.elapsed());
+        let budget = locks.settings.budget;
+        let elapsed = started.elapsed();
         assert!(elapsed >= budget && elapsed <= budget + Duration::from_millis(2), "{elapsed:?}");
     }
     assert_eq!(locks.run(&acquire()).await, Err(LockError::Bypassed));

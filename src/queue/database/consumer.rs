@@ -120,7 +120,9 @@ impl Deliveries for DatabaseConsumer {
 
 impl Drop for DatabaseConsumer {
     fn drop(&mut self) {
-        let (store, partition, owner) = (Arc::clone(&self.store), self.partition.0, self.owner);
+        let store = Arc::clone(&self.store);
+        let partition = self.partition.0;
+        let owner = self.owner;
         if self.renewed_at.is_some()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {

@@ -82,7 +82,8 @@ impl KafkaConsumer {
             QueueError(format!("{count} messages settled, {} delivered", reader.unsettled.len()))
         })?;
         let next = last.saturating_add(1);
-        let (partition, generation) = (self.partition, reader.generation);
+        let partition = self.partition;
+        let generation = reader.generation;
         let deadline = Instant::now() + SETTLE_LIMIT;
         loop {
             let group = Arc::clone(&self.group);
@@ -147,7 +148,8 @@ impl Reader {
         let nonempty = Arc::new(Notify::new());
         let deadline = Instant::now() + OPEN_LIMIT;
         loop {
-            let (reader, notify) = (Arc::clone(&group), Arc::clone(&nonempty));
+            let reader = Arc::clone(&group);
+            let notify = Arc::clone(&nonempty);
             // The blocking task owns the lease, so that no other consumer reads before the task has ended.
             let read = spawn_blocking(move || {
                 let queue = reader.read(partition, lease.next, &notify);

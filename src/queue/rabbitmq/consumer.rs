@@ -74,7 +74,8 @@ impl Consumers {
         let channel = connection.channel().await?;
         let prefetch = channel.basic_qos(UNSETTLED_MAX, BasicQosOptions::default());
         prefetch.await.map_err(QueueError::new)?;
-        let (tag, options) = (ShortString::default(), BasicConsumeOptions::default());
+        let tag = ShortString::default();
+        let options = BasicConsumeOptions::default();
         let consumer =
             channel.basic_consume(queue.clone(), tag, options, FieldTable::default()).await;
         Ok(RabbitDeliveries {
@@ -162,7 +163,8 @@ impl Deliveries for RabbitDeliveries {
 
 impl Drop for RabbitDeliveries {
     fn drop(&mut self) {
-        let (channel, consumer) = (self.channel.clone(), self.consumer.take());
+        let channel = self.channel.clone();
+        let consumer = self.consumer.take();
         // Closing the channel requeues the unsettled messages before the next consumer becomes active. Dropping the
         // consumer first would cancel it, and the next consumer would receive later messages before the unsettled ones.
         drop(self.runtime.spawn(async move {

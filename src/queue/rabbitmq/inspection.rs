@@ -61,11 +61,13 @@ impl LetterInspection {
             let count = count(&channel, &topology).await?;
             let prefetch = channel.basic_qos(u16::MAX, BasicQosOptions::default());
             prefetch.await.map_err(QueueError::new)?;
-            let (tag, options) = (ShortString::default(), BasicConsumeOptions::default());
+            let tag = ShortString::default();
+            let options = BasicConsumeOptions::default();
             let queue = topology.dead();
             let consumer = channel.basic_consume(queue, tag, options, FieldTable::default()).await;
             let consumer = consumer.map_err(QueueError::new)?;
-            let (unread, remaining) = (count, count);
+            let unread = count;
+            let remaining = count;
             Ok(Self { connection, channel, topology, consumer, unread, remaining })
         };
         let late = |_| QueueError::new("another process inspects the dead letters");

@@ -153,7 +153,8 @@ impl RabbitSession {
     fn send(&mut self, pending: PendingPublish) -> impl Future<Output = Sent> + use<> {
         let declared = self.declared.entry(pending.message.queue.clone()).or_default();
         let declared = Arc::clone(declared);
-        let (connection, topology) = (Arc::clone(&self.connection), Arc::clone(&self.topology));
+        let connection = Arc::clone(&self.connection);
+        let topology = Arc::clone(&self.topology);
         let channel = self.channel.clone();
         async move {
             let queue = &pending.message.queue;
@@ -173,7 +174,8 @@ impl RabbitSession {
     /// Answers the callers of a batch. Returns whether a message was confirmed. An error ends the session.
     fn answer(&mut self, batch: Vec<Sent>, returned: &mut Returned) -> Result<bool, QueueError> {
         returned.note(&batch);
-        let (mut confirmed, mut lost) = (false, None);
+        let mut confirmed = false;
+        let mut lost = None;
         for Sent { pending, result } in batch {
             let queue = &pending.message.queue;
             let outcome = match result {
@@ -220,7 +222,8 @@ async fn publish(channel: &Channel, message: &OutboundMessage) -> SendResult {
     }
     // If the queue does not exist, a mandatory message is returned. Any other message would be dropped and confirmed.
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let (queue, properties) = (message.queue.clone(), message.properties.clone());
+    let queue = message.queue.clone();
+    let properties = message.properties.clone();
     let sent =
         channel.basic_publish(ShortString::default(), queue, options, &message.body, properties);
     let confirmed = async { sent.await?.await };

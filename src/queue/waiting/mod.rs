@@ -77,7 +77,8 @@ impl WaitingList {
     /// Creates waiting lists in the memory of this process.
     #[must_use]
     pub fn in_process(limits: WaitingListLimits) -> Self {
-        let (own, throughput) = (InProcessWaitingLists::default(), Throughput::default());
+        let own = InProcessWaitingLists::default();
+        let throughput = Throughput::default();
         Self { shared: None, own, throughput, limits }
     }
 

@@ -142,7 +142,9 @@ impl RedisWaitingLists {
 
     /// The position of a request. `None` if the request is not in the list, or Redis is not usable.
     pub(super) async fn position(&self, id: RequestId) -> Option<QueuePosition> {
-        let (mut rank, mut running, mut throughput) = (cmd("ZRANK"), cmd("GET"), cmd("GET"));
+        let mut rank = cmd("ZRANK");
+        let mut running = cmd("GET");
+        let mut throughput = cmd("GET");
         rank.arg(list_key(id.schedule)).arg(member(id));
         running.arg(key(id.schedule, "running"));
         throughput.arg(key(id.schedule, "pace"));

@@ -93,7 +93,8 @@ impl BookingService {
     /// Replaces the token of the locks by the hold's token. Waits for the reply: if the hold were released first, a
     /// lock with its token would outlive it.
     async fn retoken_for_hold(&self, hold: &HoldView, from: Option<LockToken>) {
-        let (schedule, seats) = (hold.row.id.schedule, hold.row.seats.clone());
+        let schedule = hold.row.id.schedule;
+        let seats = hold.row.seats.clone();
         let to = hold_token(hold.row.id);
         let ttl = hold.ends_at.since(hold.now).saturating_sub(LOCK_TTL_MARGIN);
         let from_token = from.unwrap_or(to);
@@ -108,7 +109,8 @@ impl BookingService {
     /// Releases the locks of a hold. Waits for the reply, because a request on another replica may try to take one of
     /// the seats next.
     async fn unlock_hold(&self, hold: HoldId, seats: &[SeatNumber]) {
-        let (schedule, token) = (hold.schedule, hold_token(hold));
+        let schedule = hold.schedule;
+        let token = hold_token(hold);
         let request = LockRequest::Release { schedule, seats: seats.to_vec(), token };
         if let Err(error) = self.deps.locker.execute(request).await {
             log::debug!("the locks of an ended hold were not released and will expire: {error}");

@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn attempts_of_one_request_share_a_prefix_and_nothing_else_does() {
-        let (one, again) = (request_token(&command(Some("k"))), request_token(&command(Some("k"))));
+        let one = request_token(&command(Some("k")));
+        let again = request_token(&command(Some("k")));
         assert_eq!(one.prefix, again.prefix);
         assert_ne!(one.attempt, again.attempt);
         assert_ne!(one.prefix, request_token(&command(Some("other"))).prefix);

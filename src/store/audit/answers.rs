@@ -91,8 +91,12 @@ impl Auditor {
     /// Reads the stored data of the resources, in a fixed number of statements.
     async fn stored<'a>(&self, resources: impl Iterator<Item = &'a Resource>) -> DbResult<Stored> {
         let mut stored = Stored::default();
-        let (mut holds, mut bookings, mut blocks) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut events, mut schedules, mut plans) = (Vec::new(), HashSet::new(), Vec::new());
+        let mut holds = Vec::new();
+        let mut bookings = Vec::new();
+        let mut blocks = Vec::new();
+        let mut events = Vec::new();
+        let mut schedules = HashSet::new();
+        let mut plans = Vec::new();
         for resource in resources {
             schedules.extend(resource.schedule());
             match resource {

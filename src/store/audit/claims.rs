@@ -205,7 +205,8 @@ impl Auditor {
             let became = page.iter().filter_map(|row| row.booking_id).collect();
             let bookings = self.bookings_by_id(id, became).await?;
             for model in page {
-                let (key, count) = (model.id.to_string(), model.seat_count);
+                let key = model.id.to_string();
+                let count = model.seat_count;
                 let booking = model.booking_id.and_then(|uuid| bookings.get(&uuid));
                 let read = self.readable(("hold", Some(id), key), rows::hold(model)).await;
                 if let Some(row) = read {

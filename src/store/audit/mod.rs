@@ -107,7 +107,8 @@ impl Store {
         pace: AuditPace,
         found: mpsc::Sender<Violation>,
     ) -> StoreResult<Audited> {
-        let (codec, policy) = (self.settings.codec, self.settings.policy);
+        let codec = self.settings.codec;
+        let policy = self.settings.policy;
         let pauses = pace::AuditPauses::new(pace, self.settings.limits.statement_timeout);
         let work = move |db: Db| async move {
             let session = db.begin_snapshot().await?;

@@ -50,7 +50,8 @@ mod tests {
     #[test]
     fn in_the_background_an_audit_works_a_quarter_of_the_time() {
         let pause = |pace: AuditPace, worked| {
-            let (worked, pause_max) = (Duration::from_millis(worked), Duration::from_millis(500));
+            let worked = Duration::from_millis(worked);
+            let pause_max = Duration::from_millis(500);
             pace.pause_after(worked, pause_max).as_millis()
         };
         assert_eq!(pause(AuditPace::Background, 20), 60);

@@ -126,9 +126,9 @@ impl Attempt<'_> {
             let recorded_gap = context.recorded_gap;
             return Ok(if recorded_gap { Attempted::Committed } else { Attempted::ReadOnly });
         }
-        let run = (self.batch, self.number);
         let codec = self.settings.codec;
-        progress.answers = write(transaction, run, context.now, decision, codec).await?;
+        progress.answers =
+            write(transaction, self.batch, self.number, context.now, decision, codec).await?;
         Ok(Attempted::Committed)
     }
 }

@@ -156,10 +156,12 @@ impl<'a> BatchRun<'a> {
 
     /// Runs one transaction. Returns `None` if the commands of the part have their results.
     async fn run_once(&mut self, part: &mut Part) -> Option<AttemptError> {
-        let (store, metrics) = (self.store, &self.store.metrics.batch);
+        let store = self.store;
+        let metrics = &self.store.metrics.batch;
         let commands = part.indexes.iter().filter_map(|index| self.commands.get(*index).cloned());
         let number = part.runs;
-        let (settings, commands) = (&store.settings, commands.collect());
+        let settings = &store.settings;
+        let commands = commands.collect();
         let attempt = Attempt { settings, batch: part.id, number, commands };
         part.runs = part.runs.saturating_add(1);
         metrics.size.observe(f64::from(u32::try_from(part.indexes.len()).unwrap_or(0)));

@@ -27,7 +27,8 @@ pub(crate) type RenderedAnswers = HashMap<RequestKey, RecordedAnswer>;
 /// Writes the changes and returns the rendered answers.
 pub(crate) async fn write(
     session: &Transaction,
-    (batch, attempt): (BatchId, i16),
+    batch: BatchId,
+    attempt: i16,
     now: EpochMs,
     decision: &Decision,
     codec: &dyn AnswerCodec,
@@ -197,7 +198,7 @@ fn bookings<'a>(bookings: impl Iterator<Item = &'a BookingRow>) -> RowSet<&'a Bo
         .with("id", |booking| booking.id.uuid)
         .with("customer_id", |booking| booking.customer.as_str().to_owned())
         .with("seats", |booking| rows::seats_column(&booking.seats))
-        .with("live_seats", |booking| i32::try_from(booking.live_seats).unwrap_or(i32::MAX))
+        .with("live_seats", |booking| rows::count_column(booking.live_seats))
         .with("status", |booking| rows::booking_status_column(booking.status))
         .with("hold_id", |booking| booking.hold.map(|hold| hold.uuid))
         .with("created_at", |booking| booking.created_at.0)

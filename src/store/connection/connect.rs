@@ -126,9 +126,11 @@ fn postgres(
     let mut options = pooled(url.to_owned(), limits, connections);
     options.set_application_name("seatlock");
     options.map_sqlx_postgres_pool_opts(move |pool| {
-        let (session, lineage) = (session.clone(), lineage.clone());
+        let session = session.clone();
+        let lineage = lineage.clone();
         pool.after_connect(move |connection, _| {
-            let (session, lineage) = (session.clone(), lineage.clone());
+            let session = session.clone();
+            let lineage = lineage.clone();
             Box::pin(async move {
                 connection.execute(AssertSqlSafe(session)).await?;
                 if let Some(lineage) = lineage {
@@ -183,7 +185,8 @@ fn sqlite(path: &Path, limits: &Limits, connections: u32, read: bool) -> Connect
             })
         })
     });
-    let (wait, path) = (limits.lock_timeout, literal(path));
+    let wait = limits.lock_timeout;
+    let path = literal(path);
     options.map_sqlx_sqlite_opts(move |options| {
         let options = options.filename(&path).busy_timeout(wait).foreign_keys(true);
         if read {

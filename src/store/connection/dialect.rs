@@ -179,7 +179,9 @@ impl<R> RowSet<R> {
         let arrays: Vec<String> =
             arrays.map(|(n, column)| format!("${n}::{}[]", column.ty.postgres().0)).collect();
         let names: Vec<&str> = self.columns.iter().map(|column| column.name).collect();
-        let (fields, arrays, names) = (fields.join(", "), arrays.join(", "), names.join(", "));
+        let fields = fields.join(", ");
+        let arrays = arrays.join(", ");
+        let names = names.join(", ");
         format!("(SELECT {fields} FROM unnest({arrays}) AS u ({names})) AS r")
     }
 

@@ -33,11 +33,13 @@ impl Store {
             (Pool::Read, vec![&self.read]),
         ];
         for (pool, all) in pools {
-            let sum = all.iter().fold((0, 0, 0), |(in_use, idle, max), connections| {
-                let (more_in_use, more_idle) = in_use_and_idle(&connections.get(), self.dialect);
-                (in_use + more_in_use, idle + more_idle, max + connections.max())
-            });
-            self.metrics.pool.set(pool, sum);
+            let (in_use, idle, max) =
+                all.iter().fold((0, 0, 0), |(in_use, idle, max), connections| {
+                    let (more_in_use, more_idle) =
+                        in_use_and_idle(&connections.get(), self.dialect);
+                    (in_use + more_in_use, idle + more_idle, max + connections.max())
+                });
+            self.metrics.pool.set(pool, in_use, idle, max);
         }
     }
 }

@@ -157,7 +157,8 @@ impl Store {
     pub(crate) async fn read_since<T: Send + 'static, F: ReadFuture<T>>(
         &self,
         from: ReadFrom,
-        (schedule, at_least): (Option<ScheduleId>, i64),
+        schedule: Option<ScheduleId>,
+        at_least: i64,
         query: impl Fn(Db) -> F,
     ) -> StoreResult<T> {
         let from = match schedule {
@@ -182,16 +183,17 @@ impl Store {
         &self,
         query: impl Fn(Db) -> F,
     ) -> StoreResult<Option<T>> {
-        self.find_since((None, 0), query).await
+        self.find_since(None, 0, query).await
     }
 
-    /// Like [`Self::find`], at the version `seen` or later as in [`Self::read_since`].
+    /// Like [`Self::find`], of `schedule` at the version `at_least` or later as in [`Self::read_since`].
     pub(crate) async fn find_since<T: Send + 'static, F: ReadFuture<Option<T>>>(
         &self,
-        seen: (Option<ScheduleId>, i64),
+        schedule: Option<ScheduleId>,
+        at_least: i64,
         query: impl Fn(Db) -> F,
     ) -> StoreResult<Option<T>> {
-        let found = self.read_since(ReadFrom::Anywhere, seen, &query).await?;
+        let found = self.read_since(ReadFrom::Anywhere, schedule, at_least, &query).await?;
         if found.is_some() || !self.has_replica() {
             return Ok(found);
         }

@@ -1,5 +1,7 @@
 //! Conversion of database rows to domain values and back.
 
+use std::fmt::Debug;
+
 use std::time::Duration;
 
 use entity::{block, booking, event, hold, idempotency, schedule};
@@ -39,8 +41,14 @@ fn count(value: i32) -> DbResult<u32> {
 
 /// The column value of a number of seats, which is at most that of a plan.
 #[expect(clippy::expect_used, reason = "another number would be a wrong count")]
-pub(crate) fn count_column(value: usize) -> i32 {
-    i32::try_from(value).expect("a count is at most the seats of a plan")
+pub(crate) fn count_column<E: Debug>(value: impl TryInto<i32, Error = E>) -> i32 {
+    value.try_into().expect("a count is at most the seats of a plan")
+}
+
+/// The column value of an HTTP status, which has three digits.
+#[expect(clippy::expect_used, reason = "another number would be a wrong status")]
+pub(crate) fn status_column(status: u16) -> i16 {
+    i16::try_from(status).expect("an HTTP status is below 1,000")
 }
 
 /// Seats by their keys, as rows to join with.

@@ -37,7 +37,8 @@ pub(crate) enum Commit {
 
 impl Db {
     pub(crate) fn new(connection: DatabaseConnection, dialect: Dialect) -> Self {
-        let (statements, lock_time) = (AtomicU32::new(0), OnceLock::new());
+        let statements = AtomicU32::new(0);
+        let lock_time = OnceLock::new();
         Self { connection, dialect, statements, lock_time }
     }
 
@@ -56,7 +57,8 @@ impl Db {
 
 impl Transaction {
     fn on(connection: DatabaseTransaction, dialect: Dialect) -> Self {
-        let (statements, lock_time) = (AtomicU32::new(1), OnceLock::new());
+        let statements = AtomicU32::new(1);
+        let lock_time = OnceLock::new();
         Self { connection, dialect, statements, lock_time }
     }
 

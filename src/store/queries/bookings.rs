@@ -19,7 +19,7 @@ use crate::store::queries::priced::Priced;
 impl Store {
     /// One booking, read at the version `at_least` of its schedule or later.
     pub async fn booking(&self, id: BookingId, at_least: i64) -> StoreResult<Option<BookingView>> {
-        self.find_since((Some(id.schedule), at_least), move |db| async move {
+        self.find_since(Some(id.schedule), at_least, move |db| async move {
             let find = booking::Entity::find_by_id((id.schedule.0, id.uuid));
             let Some(row) = find.one(&db.connection).await? else { return Ok(None) };
             Ok(views(&db, vec![rows::booking(row)?]).await?.pop())
@@ -38,7 +38,7 @@ impl Store {
         let cursor = filter.after.map(|after| after.history);
         let (history, from) = self.history_of_page(cursor).await?;
         let filter = Arc::new(filter);
-        self.read_since(from, (filter.schedule, at_least), |db| {
+        self.read_since(from, filter.schedule, at_least, |db| {
             let filter = Arc::clone(&filter);
             async move {
                 let rows = select(&filter).limit(limit as u64 + 1).all(&db.connection).await?;

@@ -26,7 +26,8 @@ impl Store {
     ) -> StoreResult<Once<Event>> {
         let limit = self.settings.limits.statement_timeout;
         self.once(keyed, limit, render, move |session, now| {
-            let (name, created_at) = (Set(name.clone()), Set(now.0));
+            let name = Set(name.clone());
+            let created_at = Set(now.0);
             let row = event::ActiveModel { name, created_at, ..Default::default() };
             Box::pin(async move { Ok(Ok(rows::event(row.insert(&session.connection).await?))) })
         })

@@ -36,7 +36,7 @@ impl Store {
     /// has its stored status, and its `ends_at` is not after `now`.
     pub async fn hold(&self, id: HoldId, at_least: i64) -> StoreResult<Option<HoldView>> {
         let grace = self.settings.policy.outage_grace;
-        self.find_since((Some(id.schedule), at_least), move |db| async move {
+        self.find_since(Some(id.schedule), at_least, move |db| async move {
             let find = hold::Entity::find_by_id((id.schedule.0, id.uuid));
             let Some(row) = find.one(&db.connection).await? else { return Ok(None) };
             Ok(views(&db, grace, vec![rows::hold(row)?]).await?.pop())
@@ -52,10 +52,11 @@ impl Store {
         at_least: i64,
         limit: usize,
     ) -> StoreResult<Page<HoldView>> {
-        let (grace, filter) = (self.settings.policy.outage_grace, Arc::new(filter));
+        let grace = self.settings.policy.outage_grace;
+        let filter = Arc::new(filter);
         let cursor = filter.after.map(|after| after.history);
         let (history, from) = self.history_of_page(cursor).await?;
-        self.read_since(from, (filter.schedule, at_least), |db| {
+        self.read_since(from, filter.schedule, at_least, |db| {
             let filter = Arc::clone(&filter);
             async move {
                 let only = if filter.schedule.is_some() { "AND h.schedule_id = $5" } else { "" };
@@ -97,7 +98,8 @@ impl Store {
                 let one = |(schedule, number, until, uuid, customer)| {
                     let schedule = ScheduleId(schedule);
                     let hold = HoldId { schedule, uuid };
-                    let (customer, until) = (rows::customer(customer)?, EpochMs(until));
+                    let customer = rows::customer(customer)?;
+                    let until = EpochMs(until);
                     let key = (schedule, rows::seat_number(number)?);
                     Ok((key, Holder { hold, customer, until }))
                 };
@@ -111,12 +113,13 @@ impl Store {
     /// `at_least` of the schedule or later.
     pub async fn blocks(
         &self,
-        (schedule, at_least): (ScheduleId, i64),
+        schedule: ScheduleId,
+        at_least: i64,
         after: Option<InHistory<BlockId>>,
         limit: usize,
     ) -> StoreResult<Page<BlockView>> {
         let (history, from) = self.history_of_page(after.map(|after| after.history)).await?;
-        self.read_since(from, (Some(schedule), at_least), move |db| async move {
+        self.read_since(from, Some(schedule), at_least, move |db| async move {
             let sql = "SELECT b.* FROM block b WHERE b.schedule_id = $1 AND b.id > $2
                  AND NOT b.lifted ORDER BY b.id LIMIT $3";
             let after = after.map_or(Uuid::nil(), |after| after.at.uuid);

@@ -65,7 +65,7 @@ pub(crate) async fn insert(
         .with("caller", |new| new.keyed.request.caller.clone())
         .with("key", |new| new.keyed.request.key.clone())
         .with("fingerprint", |new| new.keyed.fingerprint.clone())
-        .with("status", |new| i16::try_from(new.answer.status).unwrap_or(i16::MAX))
+        .with("status", |new| rows::status_column(new.answer.status))
         .with("body", |new| new.answer.body.clone())
         .with("expires_at", |new| new.expires_at.0)
         .with("kind", |new| resource(new).0)
@@ -127,7 +127,8 @@ impl Store {
         let after = format!("{JOIN} WHERE t.expires_at > {}", self.dialect.now());
         let keys: Arc<[RequestKey]> = keys.into();
         self.read_from(ReadFrom::Anywhere, move |db| {
-            let (keys, after) = (Arc::clone(&keys), after.clone());
+            let keys = Arc::clone(&keys);
+            let after = after.clone();
             async move {
                 let set = key_rows(&*keys);
                 let found = db.models_of_set(&set, Vec::new(), &after).await?;

@@ -43,7 +43,8 @@ impl Store {
         let limit = self.settings.limits.creation_timeout;
         let plan = Arc::new(plan);
         self.once(keyed, limit, render, move |session, now| {
-            let (id, plan) = (id.clone(), Arc::clone(&plan));
+            let id = id.clone();
+            let plan = Arc::clone(&plan);
             Box::pin(async move {
                 let version = insert(session, now, id, &plan.plan).await?;
                 Ok(Ok(EnteredPlan { version, notes: plan.notes.clone() }))

@@ -23,7 +23,8 @@ impl Priced {
         claims: impl Iterator<Item = (ScheduleId, &'a [SeatNumber])>,
     ) -> DbResult<Self> {
         type Columns = (i64, i32, String, i64, Option<Uuid>);
-        let (mut schedules, mut listed) = (BTreeSet::new(), BTreeSet::new());
+        let mut schedules = BTreeSet::new();
+        let mut listed = BTreeSet::new();
         for (schedule, seats) in claims {
             schedules.insert(schedule);
             listed.extend(seats.iter().map(|number| (schedule, *number)));
@@ -38,7 +39,8 @@ impl Priced {
             let seat = PricedSeat { number, label, price };
             seats.insert((ScheduleId(schedule), number), (seat, booking));
         }
-        let (before, after) = ("SELECT t.id, t.currency FROM", "JOIN schedule t ON t.id = r.id");
+        let before = "SELECT t.id, t.currency FROM";
+        let after = "JOIN schedule t ON t.id = r.id";
         let set = rows::schedule_ids(schedules);
         let found = db.fetch_set::<(i64, String), _>(&set, Vec::new(), before, after).await?;
         let currencies = found.into_iter().map(|(id, currency)| (ScheduleId(id), currency));
@@ -53,7 +55,8 @@ impl Priced {
         list: &[SeatNumber],
         owned: impl Fn(Option<Uuid>) -> bool,
     ) -> DbResult<(Vec<PricedSeat>, Vec<PricedSeat>)> {
-        let (mut own, mut other) = (Vec::new(), Vec::new());
+        let mut own = Vec::new();
+        let mut other = Vec::new();
         for number in list {
             let found = self.seats.get(&(schedule, *number));
             let (seat, booking) = found.ok_or_else(|| rows::corrupt("seat list"))?;

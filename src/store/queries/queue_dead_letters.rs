@@ -48,7 +48,8 @@ impl Store {
                 db.dialect.now()
             );
             let body = STANDARD.encode(&message.body);
-            let (id, reason) = (storable(&message.id), storable(&reason));
+            let id = storable(&message.id);
+            let reason = storable(&reason);
             let values = vec![
                 id.into(),
                 partition_column(message.partition).into(),

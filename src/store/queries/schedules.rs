@@ -114,15 +114,15 @@ async fn insert_schedule(
     layout: &SeatPlan,
 ) -> DbResult<Schedule> {
     let rules = &new.rules;
-    let small = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
+    let limit = |count: u32| i32::try_from(count).map_err(|_| rows::corrupt("limit"));
     let row = schedule::ActiveModel {
         event_id: Set(new.event.0),
         starts_at: Set(new.starts_at.0),
         currency: Set(rules.currency.clone()),
         sales_open_at: Set(rules.sales_open_at.map(|time| time.0)),
         sales_close_at: Set(rules.sales_close_at.map(|time| time.0)),
-        max_seats_per_booking: Set(small(rules.max_seats_per_booking)),
-        max_seats_per_customer: Set(rules.max_seats_per_customer.map(small)),
+        max_seats_per_booking: Set(limit(rules.max_seats_per_booking)?),
+        max_seats_per_customer: Set(rules.max_seats_per_customer.map(limit).transpose()?),
         hold_ttl_ms: Set(i64::try_from(rules.hold_ttl.as_millis()).unwrap_or(i64::MAX)),
         plan_id: Set(plan.id),
         plan_version: Set(plan.version),

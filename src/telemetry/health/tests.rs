@@ -47,7 +47,8 @@ fn an_unavailable_dependency_degrades_and_an_unsupported_schema_is_not_ready() {
 
 #[test]
 fn a_dropped_request_degrades_for_a_while_with_its_reason() {
-    let (health, now) = (Health::default(), Instant::now());
+    let health = Health::default();
+    let now = Instant::now();
     assert_eq!(health.problem_of_dead_letters(now), None);
     health.note_dropped_request("they are too many".to_owned());
     let problem = health.problem_of_dead_letters(now).unwrap();

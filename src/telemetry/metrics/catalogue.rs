@@ -89,7 +89,9 @@ fn row(metric: &Declared) -> String {
         true => String::new(),
         false => format!(" Edges: {}.", edges.join(", ")),
     };
-    let (name, family, help) = (metric.name, metric.family(), metric.help);
+    let name = metric.name;
+    let family = metric.family();
+    let help = metric.help;
     format!("| `{name}` | {family} | {} | {help}{edges} |", labels.join("; "))
 }
 

@@ -54,7 +54,8 @@ metrics! {
 impl HttpMetrics {
     /// Counts an answered request. `route` is the pattern that matched; `None` if no pattern matched.
     pub fn answered(&self, method: HttpMethod, route: Option<&str>, status: u16, took: Duration) {
-        let (method, route) = (method.as_ref(), route.unwrap_or(UNMATCHED));
+        let method = method.as_ref();
+        let route = route.unwrap_or(UNMATCHED);
         self.requests_total.with_label_values(&[method, route, &status.to_string()]).inc();
         let duration = self.request_duration_seconds.with_label_values(&[method, route]);
         duration.observe(took.as_secs_f64());

@@ -165,7 +165,8 @@ mod tests {
 
     #[test]
     fn two_apps_in_one_process_have_separate_metrics() -> prometheus::Result<()> {
-        let (one, other) = (Metrics::new()?, Metrics::new()?);
+        let one = Metrics::new()?;
+        let other = Metrics::new()?;
         one.lock.lost_total.inc();
         assert!(one.encode().contains("\nseatlock_seat_lock_lost_total 1\n"));
         assert!(other.encode().contains("\nseatlock_seat_lock_lost_total 0\n"));
@@ -186,7 +187,8 @@ mod tests {
         let text = Metrics::new()?.encode();
         for line in text.lines().filter(|line| line.starts_with("# TYPE seatlock_")) {
             let mut words = line.split(' ').skip(2);
-            let (name, kind) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+            let name = words.next().unwrap_or("");
+            let kind = words.next().unwrap_or("");
             assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
             assert!(!name.ends_with("_ms"), "times are in seconds: {line}");
         }

@@ -61,7 +61,7 @@ metrics! {
 
 impl PoolMetrics {
     /// Sets how many connections a pool has and may have.
-    pub fn set(&self, pool: Pool, (in_use, idle, max): (u64, u64, u64)) {
+    pub fn set(&self, pool: Pool, in_use: u64, idle: u64, max: u64) {
         let pool = pool.as_ref();
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         for (state, number) in [(ConnectionState::InUse, in_use), (ConnectionState::Idle, idle)] {
@@ -83,7 +83,7 @@ impl PoolMetrics {
 
 impl RedisPoolMetrics {
     /// Sets how many connections there are and may be, and how many calls wait for one.
-    pub fn set(&self, (in_use, idle, max): (usize, usize, usize), waiting: usize) {
+    pub fn set(&self, in_use: usize, idle: usize, max: usize, waiting: usize) {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         for (state, number) in [(ConnectionState::InUse, in_use), (ConnectionState::Idle, idle)] {
             self.connections.with_label_values(&[state]).set(count(number));

@@ -69,11 +69,11 @@ async fn a_block_of_a_whole_schedule_is_read_and_lifted(stage: Stage) {
     let schedule = stage.schedule(100_000).await;
     let seats: Vec<u32> = (0..100_000).collect();
     let made = blocked(&stage.run_one(block(schedule, &seats)).await);
-    let listed = stage.store.blocks((schedule, 0), None, 200).await.unwrap();
+    let listed = stage.store.blocks(schedule, 0, None, 200).await.unwrap();
     assert_eq!((listed.items, listed.next_cursor), (vec![made.clone()], None));
     let lift = command(schedule, Action::Unblock { block: made.row.id });
     assert!(is_done(&stage.run_one(lift).await));
-    assert_eq!(stage.store.blocks((schedule, 0), None, 200).await.unwrap().items, []);
+    assert_eq!(stage.store.blocks(schedule, 0, None, 200).await.unwrap().items, []);
 }
 
 /// 200 bookings of 165 seats: 33,000 seats, more than the parameters of a statement in SQLite.

@@ -82,7 +82,8 @@ fn states(database: &ModelDatabase) -> BTreeMap<SeatKey, SeatState> {
 }
 
 fn seats_to_write(single: &Single<'_>) -> BTreeMap<SeatKey, SeatState> {
-    let (before, after) = (single.before, single.after);
+    let before = single.before;
+    let after = single.after;
     let all = |schedule: ScheduleId, seats: &[SeatNumber], state: SeatState| {
         seats.iter().map(|number| ((schedule, *number), state)).collect::<BTreeMap<_, _>>()
     };
@@ -132,7 +133,8 @@ fn seats_to_write(single: &Single<'_>) -> BTreeMap<SeatKey, SeatState> {
 
 /// A hold keeps its seats, and can be confirmed, until it expires or its owner ends it.
 pub(super) fn living_holds_keep_their_seats(single: &Single<'_>) -> TestCaseResult {
-    let (before, after) = (single.before, single.after);
+    let before = single.before;
+    let after = single.after;
     for hold in before.holds.values().filter(|hold| before.is_alive(hold, single.now)) {
         let names = |number: &SeatNumber| {
             after.seats[&(hold.id.schedule, *number)].state.names_hold(hold.id.uuid)

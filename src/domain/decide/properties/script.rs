@@ -210,7 +210,8 @@ impl ScriptDraft {
         let booking = booking.unwrap_or(BookingId { schedule, uuid: unknown });
         let block = self.pick(known.blocks.iter().filter(|id| id.schedule == schedule));
         let block = block.unwrap_or(BlockId { schedule, uuid: unknown });
-        let (seats, customer) = (self.seats.clone(), self.customer.clone());
+        let seats = self.seats.clone();
+        let customer = self.customer.clone();
         let ttl = self.seconds.map(Duration::from_secs);
         match self.kind {
             Kind::Hold => Action::Hold { id: HoldId { schedule, uuid }, seats, customer, ttl },

@@ -120,7 +120,8 @@ impl ScriptStep<'_> {
         let around = alone.databases.windows(2);
         let rows = self.commands.iter().zip(&alone.outcomes).zip(around);
         rows.map(|((command, outcome), databases)| {
-            let (before, after) = (&databases[0], &databases[1]);
+            let before = &databases[0];
+            let after = &databases[1];
             Single { now: self.now, command, before, after, outcome }
         })
     }

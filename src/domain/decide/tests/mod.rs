@@ -137,12 +137,16 @@ fn command(action: Action) -> Command {
 }
 
 fn hold(id: u128, name: &str, seats: &[u32]) -> Command {
-    let (id, seats, customer) = (hold_id(id), numbers(seats), customer(name));
+    let id = hold_id(id);
+    let seats = numbers(seats);
+    let customer = customer(name);
     command(Action::Hold { id, seats, customer, ttl: None })
 }
 
 fn hold_for(seconds: u64, id: u128, name: &str, seats: &[u32]) -> Command {
-    let (id, seats, customer) = (hold_id(id), numbers(seats), customer(name));
+    let id = hold_id(id);
+    let seats = numbers(seats);
+    let customer = customer(name);
     command(Action::Hold { id, seats, customer, ttl: Some(Duration::from_secs(seconds)) })
 }
 
@@ -160,17 +164,21 @@ fn expire(hold: u128) -> Command {
 }
 
 fn confirm(hold: u128, booking: u128) -> Command {
-    let (hold, booking) = (hold_id(hold), booking_id(booking));
+    let hold = hold_id(hold);
+    let booking = booking_id(booking);
     command(Action::Confirm { hold, booking, customer: None })
 }
 
 fn confirm_as(name: &str, hold: u128, booking: u128) -> Command {
-    let (hold, booking) = (hold_id(hold), booking_id(booking));
+    let hold = hold_id(hold);
+    let booking = booking_id(booking);
     command(Action::Confirm { hold, booking, customer: Some(customer(name)) })
 }
 
 fn book(id: u128, name: &str, seats: &[u32]) -> Command {
-    let (id, seats, customer) = (booking_id(id), numbers(seats), customer(name));
+    let id = booking_id(id);
+    let seats = numbers(seats);
+    let customer = customer(name);
     command(Action::Book { id, seats, customer })
 }
 
