@@ -276,9 +276,9 @@ impl QueuedRequests {
 
     /// Whether the time in an id is in the future, or so long ago that the outcome has been deleted.
     fn is_out_of_range(&self, id: RequestId) -> bool {
-        let now = self.store.clock();
         let made_at = id.made_at();
-        made_at > now.plus(MAX_CLOCK_SKEW) || now > made_at.plus(self.limits.outcome_ttl)
+        made_at > self.store.clock().plus(MAX_CLOCK_SKEW)
+            || self.store.clock() > made_at.plus(self.limits.outcome_ttl)
     }
 
     fn is_overdue(&self, id: RequestId) -> bool {
