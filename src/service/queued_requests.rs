@@ -6,10 +6,11 @@
 //!    request. Until then the position of the request comes from the waiting list.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use uuid::{ContextV7, Timestamp, Uuid};
@@ -285,8 +286,7 @@ impl QueuedRequests {
         self.store.clock() >= self.limits.not_after(id)
     }
 
-    /// The outcome of a request. An overdue request without an outcome is recorded as expired, unless it is being
-    /// executed: the answer is "expired" only if that is certain.
+    /// The outcome of a request. An overdue request without one is recorded as expired, unless it is being executed.
     async fn decided(&self, id: RequestId) -> Result<Option<RecordedAnswer>, StoreError> {
         let found = look_up_batched(&self.lookups, id).await?;
         if found.is_some() || !self.is_overdue(id) || self.is_out_of_range(id) {
@@ -300,8 +300,7 @@ impl QueuedRequests {
     fn new_uuid(&self, now: EpochMs) -> Uuid {
         let ms = u64::try_from(now.0).unwrap_or(0);
         let nanos = u32::try_from(ms % 1_000).unwrap_or(0) * 1_000_000;
-        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        Uuid::new_v7(Timestamp::from_unix(&*ids, ms / 1_000, nanos))
+        Uuid::new_v7(Timestamp::from_unix(&*self.ids.lock(), ms / 1_000, nanos))
     }
 }
 
