@@ -6,12 +6,13 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::Method;
 use actix_web::web::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::{Code, Problem};
@@ -134,7 +135,7 @@ impl Pool {
         let mut hash = DefaultHasher::new();
         bytes.hash(&mut hash);
         let hash = hash.finish();
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = self.counted.lock();
         let equal = counted.get(&hash).and_then(Weak::upgrade).filter(|body| body.bytes == bytes);
         if equal.is_some() {
             return equal;

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::web::Bytes;
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::domain::execution_error::StoreError;

@@ -5,9 +5,10 @@
 //! the seat are refused.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::batcher::{Batcher, BatcherLimits};
@@ -89,7 +90,7 @@ impl Holders {
     /// The cached holder of a seat, if the map has the same hold.
     fn cached(&self, key: SeatKey) -> Option<Holder> {
         let until = self.maps.held_until(key.0, key.1)?;
-        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let cache = self.cache.lock();
         let (holder, read_at) = cache.get(&key)?;
         is_current(holder, read_at.elapsed(), until).then(|| holder.clone())
     }
@@ -110,7 +111,7 @@ async fn look_up(store: Arc<Store>, cache: Arc<Cache>, batch: Vec<Lookup>) {
         Err(error) => return log::debug!("the holders of refused seats were not read: {error}"),
     };
     {
-        let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = cache.lock();
         if cache.len() + found.len() > CACHE_MAX {
             cache.clear();
         }

@@ -1,7 +1,9 @@
 //! The keys of the requests that this process is executing: one request per key at a time.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::domain::command::RequestKey;
 
@@ -17,7 +19,7 @@ pub(crate) struct RunningKey {
 impl RunningKey {
     /// Adds a key; `None` if a request with it is being executed.
     pub(crate) fn insert(running: &Arc<RunningKeys>, key: &RequestKey) -> Option<Self> {
-        let mut keys = running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = running.lock();
         let new = keys.insert(key.clone());
         new.then(|| Self { running: Arc::clone(running), key: key.clone() })
     }
@@ -25,7 +27,7 @@ impl RunningKey {
 
 impl Drop for RunningKey {
     fn drop(&mut self) {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.running.lock().remove(&self.key);
     }
 }
 
