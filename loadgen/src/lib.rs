@@ -14,8 +14,6 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use hyper::body::Bytes;
-use hyper::header::HeaderValue;
 use serde_json::{Value, json};
 use tokio::task::{JoinSet, LocalSet};
 
@@ -99,30 +97,31 @@ async fn prepare(arguments: &Arguments, api: &Api) -> io::Result<Vec<String>> {
         return Ok((1..=arguments.schedules).map(|id| id.to_string()).collect());
     }
     let mut connection = Connection::open(&api.address).await?;
-    let event = api.request("/api/v1/events", Some(&json!({"name": "bench"})))?;
-    let event = id_of(connection.send(event).await?)?;
+    let event = api.request("/api/v1/events", Some(r#"{"name":"bench"}"#), "");
+    let event = id_of(connection.send(&event).await?)?;
     let schedule = json!({
         "starts_at": "2030-01-01T20:00:00Z",
         "seat_plan": {"sections": [
             {"name": "A", "rows": ROWS, "seats_per_row": SEATS_PER_ROW, "price": 1000},
         ]},
-    });
+    })
+    .to_string();
     let mut schedules = Vec::new();
     for _ in 0..arguments.schedules {
         let path = format!("/api/v1/events/{event}/schedules");
-        let request = api.request(&path, Some(&schedule))?;
-        schedules.push(id_of(connection.send(request).await?)?);
+        let request = api.request(&path, Some(&schedule), "");
+        schedules.push(id_of(connection.send(&request).await?)?);
     }
     // The layouts are loaded before the measurement, as in a sale that has been announced.
     for id in &schedules {
         let path = format!("/api/v1/schedules/{id}/availability");
-        connection.send(api.request(&path, None)?).await?;
+        connection.send(&api.request(&path, None, "")).await?;
     }
     Ok(schedules)
 }
 
-fn id_of((status, body): (u16, Bytes)) -> io::Result<String> {
-    let body: Value = serde_json::from_slice(&body)?;
+fn id_of((status, body): (u16, &[u8])) -> io::Result<String> {
+    let body: Value = serde_json::from_slice(body)?;
     let id = body.get("id").and_then(Value::as_str).map(str::to_owned);
     id.ok_or_else(|| io::Error::other(format!("status {status}: {body}")))
 }
@@ -144,12 +143,12 @@ impl Run {
     }
 
     /// The body of the next booking; `None` if all seats are used.
-    fn next_booking(&self) -> Option<Value> {
+    fn next_booking(&self) -> Option<String> {
         self.booking(self.next.replace(self.next.get() + 1))
     }
 
     /// The body of a booking by its number, for seats that no other booking of the run has.
-    fn booking(&self, number: usize) -> Option<Value> {
+    fn booking(&self, number: usize) -> Option<String> {
         let Arguments { seats, offset, target, .. } = &self.arguments;
         let count = self.schedules.len().max(1);
         let schedule = self.schedules.get(number % count)?;
@@ -160,18 +159,20 @@ impl Run {
         let positions = first..first + seats;
         Some(match target {
             Target::Seatlock => {
-                let label =
-                    |at: usize| format!("A-{}-{}", at / SEATS_PER_ROW + 1, at % SEATS_PER_ROW + 1);
-                let seats: Vec<String> = positions.map(label).collect();
+                let label = |at: usize| {
+                    format!("\"A-{}-{}\"", at / SEATS_PER_ROW + 1, at % SEATS_PER_ROW + 1)
+                };
+                let seats = positions.map(label).collect::<Vec<_>>().join(",");
                 // A separate customer for each booking, because the queue limits the waiting requests of one customer.
-                let customer = format!("bench-{number}");
-                json!({"schedule_id": schedule, "seats": seats, "customer_id": customer})
+                format!(
+                    r#"{{"schedule_id":"{schedule}","seats":[{seats}],"customer_id":"bench-{number}"}}"#
+                )
             }
             Target::Reference => {
                 let id: usize = schedule.parse().unwrap_or(1);
                 let seats: Vec<usize> =
                     positions.map(|at| (id - 1) * SEATS_PER_SCHEDULE + at + 1).collect();
-                json!({"schedule_id": id, "seat_ids": seats, "customer_id": "bench"})
+                format!(r#"{{"schedule_id":{id},"seat_ids":{seats:?},"customer_id":"bench"}}"#)
             }
         })
     }
@@ -182,18 +183,17 @@ impl Run {
         while Instant::now() < end {
             let number = self.next.get();
             let Some(body) = self.next_booking() else { break };
-            let mut request = self.api.request(BOOKINGS, Some(&body))?;
+            let mut headers = String::new();
             if self.arguments.keyed {
-                let key = format!("bench-{:x}-{number}", std::process::id());
-                let key = HeaderValue::try_from(key).map_err(io::Error::other)?;
-                request.headers_mut().insert("idempotency-key", key);
+                let process = std::process::id();
+                headers = format!("idempotency-key: bench-{process:x}-{number}\r\n");
             }
             if self.arguments.queued {
-                let asynchronous = HeaderValue::from_static("respond-async");
-                request.headers_mut().insert("prefer", asynchronous);
+                headers.push_str("prefer: respond-async\r\n");
             }
+            let request = self.api.request(BOOKINGS, Some(&body), &headers);
             let sent = Instant::now();
-            let (status, _) = connection.send(request).await?;
+            let (status, _) = connection.send(&request).await?;
             self.tally.borrow_mut().answered(status, sent.elapsed());
         }
         Ok(())
@@ -207,9 +207,9 @@ impl Run {
         loop {
             let mut seats = 0;
             for id in &self.schedules {
-                let request = self.api.request(&format!("/api/v1/schedules/{id}"), None)?;
-                let (_, body) = connection.send(request).await?;
-                let body: Value = serde_json::from_slice(&body)?;
+                let request = self.api.request(&format!("/api/v1/schedules/{id}"), None, "");
+                let (_, body) = connection.send(&request).await?;
+                let body: Value = serde_json::from_slice(body)?;
                 seats += body.pointer("/counts/booked").and_then(Value::as_u64).unwrap_or(0);
             }
             let confirmed = seats / (self.arguments.seats as u64).max(1);
@@ -310,7 +310,7 @@ mod tests {
             let run = Run::new(arguments, api, schedules);
             let mut bodies = HashSet::new();
             while let Some(body) = run.next_booking() {
-                assert!(bodies.insert(body.to_string()));
+                assert!(bodies.insert(body));
             }
             assert_eq!(bodies.len(), 3 * SEATS_PER_SCHEDULE / 2);
         }

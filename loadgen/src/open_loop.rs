@@ -97,7 +97,7 @@ pub(crate) async fn measure(run: &Rc<Run>) -> io::Result<Value> {
         while due < end {
             while due <= Instant::now() && due < end {
                 let Some(body) = run.next_booking() else { return Ok(report(run, &outcomes)) };
-                let request = run.api.request(BOOKINGS, Some(&body))?;
+                let request = run.api.request(BOOKINGS, Some(&body), "");
                 let second = usize::try_from((due - began).as_secs()).unwrap_or(0);
                 let (run, pool, outcome) = (Rc::clone(run), Rc::clone(&pool), Rc::clone(&outcome));
                 requests.spawn_local(async move {
@@ -145,13 +145,13 @@ async fn send(
     request: ApiRequest,
 ) -> io::Result<(Connection, u16)> {
     if let Some(mut connection) = idle
-        && let Ok((status, _)) = connection.send(request.clone()).await
+        && let Ok((status, _)) = connection.send(&request).await
     {
         return Ok((connection, status));
     }
     // The server may have closed the idle connection.
     let mut connection = Connection::open(address).await?;
-    let (status, _) = connection.send(request).await?;
+    let (status, _) = connection.send(&request).await?;
     Ok((connection, status))
 }
 

@@ -121,7 +121,8 @@ async fn a_step_fails_at_every_point() {
             scene.ledger.book(&client, &schedule, &[seat]).await;
             assert!(scene.services[0].process.is_running(), "{point}");
         }
-        assert!(scene.services[0].process.output().contains("a fault: Error"), "{point}");
+        let process = &scene.services[0].process;
+        blocking(|| process.wait_for_line(|line| line.contains("a fault: Error"), LONG));
         scene.ledger.resolve(&client, LONG).await;
         assert_eq!(scene.ledger.bookings().len(), 2 * number + 2, "{point}");
     }
