@@ -28,8 +28,9 @@ async fn book_concurrently(stage: &Stage, schedule: ScheduleId) {
     let limits = LaneLimits { batch_max: 256, pending_max: 4_096 };
     let store = stage.another_store().await;
     let seat_maps = Arc::new(SeatMaps::new(Arc::clone(&store), None, Arc::clone(&stage.metrics)));
-    let shared = (&Arc::default(), &stage.metrics);
-    let lanes = Lanes::start(&store, &seat_maps, shared, &arbiter.handle(), limits);
+    let health = Arc::default();
+    let lanes =
+        Lanes::start(&store, &seat_maps, &health, &stage.metrics, &arbiter.handle(), limits);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     let bookings = (0..BOOKINGS)
         .map(|seat| lanes.execute(book(schedule, &[seat], &format!("customer {seat}")), deadline));
