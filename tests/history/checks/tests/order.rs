@@ -126,7 +126,7 @@ fn c8_every_unknown_end_becomes_known() {
         cancel("a"),
         End::Fail { status: 503, code: "read_only".into() },
     );
-    story.caught_by(C8, "could not be found out");
+    story.caught_by(C8, "is still unknown");
     story.op((40, 50), Some("k1"), cancel("a"), fail("not_found"));
     story.clean();
 }
