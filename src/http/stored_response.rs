@@ -31,14 +31,14 @@ impl AnswerCodec for JsonAnswers {
         let resource = resource(answer)?;
         let bill = match &resource {
             Resource::Nothing if answer.status < 400 => {
-                return answer.body.is_empty().then_some(RecordedEffect { resource, bill: None });
+                let is_empty = answer.status == 204 && answer.body.is_empty();
+                return is_empty.then_some(RecordedEffect { resource, bill: None });
             }
             Resource::Nothing => {
                 let problem: ProblemStatus = serde_json::from_str(&answer.body).ok()?;
                 (problem.status == answer.status).then_some(None)?
             }
-            Resource::Hold(_) | Resource::Booking(_) => Some(body(answer)?.bill()?),
-            _ => (body(answer)?.id == resource.id()).then_some(None)?,
+            _ => body_of(answer, &resource)?.bill_of(&resource)?,
         };
         Some(RecordedEffect { resource, bill })
     }
@@ -111,7 +111,25 @@ fn body(answer: &RecordedAnswer) -> Option<Body> {
     serde_json::from_str(&answer.body).ok()
 }
 
+/// The body of an answer, if it describes this resource.
+fn body_of(answer: &RecordedAnswer, resource: &Resource) -> Option<Body> {
+    let body = body(answer)?;
+    let is_version = match resource {
+        Resource::SeatPlan(plan) => body.version == Some(plan.version),
+        _ => true,
+    };
+    (body.id == resource.id() && is_version).then_some(body)
+}
+
 impl Body {
+    /// The prices that the body states: `Some(None)` if its resource has none.
+    fn bill_of(self, resource: &Resource) -> Option<Option<RecordedPrices>> {
+        match resource {
+            Resource::Hold(_) | Resource::Booking(_) => self.bill().map(Some),
+            _ => Some(None),
+        }
+    }
+
     /// The prices that the body of a hold or booking states.
     fn bill(self) -> Option<RecordedPrices> {
         let Money { amount, currency } = self.total?;

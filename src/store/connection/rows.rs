@@ -77,8 +77,8 @@ pub(crate) fn seats_column(seats: &[SeatNumber]) -> String {
 }
 
 pub(crate) fn seats(text: &str) -> DbResult<Vec<SeatNumber>> {
-    let numbers: Vec<u32> = serde_json::from_str(text).map_err(|_| corrupt("seat list"))?;
-    Ok(numbers.into_iter().map(SeatNumber).collect())
+    let numbers: Vec<i32> = serde_json::from_str(text).map_err(|_| corrupt("seat list"))?;
+    numbers.into_iter().map(seat_number).collect()
 }
 
 pub(crate) fn customer(text: String) -> DbResult<CustomerId> {

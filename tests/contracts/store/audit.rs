@@ -184,6 +184,11 @@ const DAMAGE: &[(Invariant, &str, &[Invariant])] = &[
         &[],
     ),
     (Invariant::RowIsReadable, "UPDATE idempotency SET body = 'yes' WHERE key = 'hold'", &[]),
+    (
+        Invariant::RowIsReadable,
+        "UPDATE idempotency SET body = replace(body, '\"id\":\"', '\"id\":\"9') WHERE key = 'hold'",
+        &[],
+    ),
 ];
 
 async fn each_invariant_that_is_broken_is_found_and_named(stage: Stage) {
