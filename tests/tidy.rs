@@ -163,6 +163,20 @@ fn a_statement_that_grows_with_its_data_is_found() {
 }
 
 #[test]
+fn nothing_is_left_unfinished() -> io::Result<()> {
+    enforce(rules::unfinished)
+}
+
+#[test]
+fn unfinished_work_is_found_in_code_and_comments() {
+    let (todo, fixme, xxx) = (concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX"));
+    let source = format!("// {todo}: a\nf(); // {fixme}\n/* {xxx} */\n");
+    assert_eq!(planted(rules::unfinished, "src/a.rs", &source), ["1", "2", "3"]);
+    let fine = "// SQLSTATE 53XXX0";
+    assert_eq!(planted(rules::unfinished, "src/a.rs", fine), [""; 0]);
+}
+
+#[test]
 fn domain_is_pure() -> io::Result<()> {
     enforce(rules::purity)
 }

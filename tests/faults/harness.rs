@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::Value;
+use test_support::eventually;
 pub(crate) use test_support::until;
 use test_support::{Network, Process, Redis, free_port};
 use tokio::task::JoinHandle;
@@ -147,7 +148,11 @@ impl Scene {
     /// Waits until no seat lock stands in Redis.
     pub(crate) async fn until_no_locks(&self, limit: Duration) {
         let scan = || blocking(|| self.redis.cli(&["--scan", "--pattern", "*:seat:*"]));
-        until("no seat lock is left", limit, async || scan().is_empty()).await;
+        let none_left = async || match scan() {
+            keys if keys.is_empty() => Ok(()),
+            keys => Err(format!("seat locks are left: {keys}")),
+        };
+        eventually(self.name, limit, none_left).await;
     }
 
     /// Waits until more than so many further seats have been sold; returns how long that took.
@@ -242,9 +247,9 @@ impl Service {
     pub(crate) async fn ready(&self) {
         let ready = async || {
             assert!(self.process.is_running(), "{}", self.process.output());
-            self.is_ready().await
+            if self.is_ready().await { Ok(()) } else { Err(self.process.output()) }
         };
-        until("the process is ready", LONG, ready).await;
+        eventually("the process is ready", LONG, ready).await;
     }
 
     /// Whether the process answers that it is ready.

@@ -36,7 +36,6 @@ async fn is_caught(
         rounds: if faults.contains(&"redis_kill") { 4 } else { 1 },
     };
     for attempt in 1.. {
-        plan.seed += 1;
         let finished = run(&plan).await;
         let caught: BTreeSet<&str> =
             finished.violations.iter().map(|found| found.checker).collect();
@@ -55,6 +54,7 @@ async fn is_caught(
             "{name} is not caught by {by:?} or {guard:?}\n{}",
             finished.verdict
         );
+        plan.seed = plan.seed.wrapping_add(1);
     }
 }
 

@@ -9,10 +9,10 @@ const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Repeats `attempt` until it succeeds, and returns its result. Panics after the timeout, with `what` and the last
 /// error.
-pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(
+pub async fn eventually<T, E: Debug>(
     what: &str,
     timeout: Duration,
-    mut attempt: impl FnMut() -> F,
+    mut attempt: impl AsyncFnMut() -> Result<T, E>,
 ) -> T {
     let end = tokio::time::Instant::now() + timeout;
     loop {
@@ -47,9 +47,7 @@ pub async fn until(
     mut condition: impl AsyncFnMut() -> bool,
 ) -> Duration {
     let start = Instant::now();
-    while !condition().await {
-        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
-        tokio::time::sleep(INTERVAL).await;
-    }
+    eventually(what, limit, async || condition().await.then_some(()).ok_or("it does not hold"))
+        .await;
     start.elapsed()
 }
