@@ -10,7 +10,7 @@ use actix::Arbiter;
 use actix_web::dev::Server;
 use tokio::task::JoinHandle;
 
-use crate::actors::booking::{LaneLimits, Lanes};
+use crate::actors::booking::{BatcherLimits, Lanes};
 use crate::actors::seat_lock::SeatLocker;
 use crate::background::auditor::Auditor;
 use crate::background::health_monitor::{HealthMonitor, Probes};
@@ -200,20 +200,16 @@ impl Engine {
         let Coordination { locks, shared_maps, waiting, breaker, lock_maintenance } =
             Coordination::new(config, &metrics)?;
         let reservation = &config.reservation;
-        let limits =
-            LaneLimits { batch_max: reservation.batch_max, pending_max: reservation.pending_max };
+        let limits = BatcherLimits {
+            batch_max: reservation.batch_max,
+            pending_max: reservation.pending_max,
+        };
         let seat_maps = SeatMaps::new(Arc::clone(&store), shared_maps, Arc::clone(&metrics));
         let seat_maps = Arc::new(seat_maps);
         let health = Arc::new(Health::default());
         let lanes = Lanes::start(&store, &seat_maps, &health, &metrics, &engine.handle(), limits);
         let lanes = Arc::new(lanes);
-        let locker = Arc::new(SeatLocker::start(
-            locks,
-            &metrics,
-            &engine.handle(),
-            reservation.batch_max,
-            reservation.pending_max,
-        ));
+        let locker = Arc::new(SeatLocker::start(locks, &metrics, &engine.handle(), limits));
         HoldExpiry::start_in(
             &timers.handle(),
             Arc::clone(&store),

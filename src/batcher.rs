@@ -13,11 +13,11 @@ use tokio::task::AbortHandle;
 
 /// The bounds of a batcher.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct BatcherLimits {
+pub struct BatcherLimits {
     /// The most jobs in one batch.
-    pub(crate) batch_max: usize,
+    pub batch_max: usize,
     /// The most jobs that are admitted at the same time.
-    pub(crate) pending_max: usize,
+    pub pending_max: usize,
 }
 
 /// Why a batcher refuses a job.
@@ -107,14 +107,16 @@ impl<J: Send + 'static> Batcher<J> {
         drop(self.queue.send(job));
     }
 
-    /// Refuses further jobs. Admitted jobs are still run.
-    pub(crate) fn close(&self) {
-        self.admission.close();
-    }
-
     /// Whether no job is admitted.
     pub(crate) fn is_idle(&self) -> bool {
         self.admission.available_permits() == self.pending_max
+    }
+}
+
+impl<J> Batcher<J> {
+    /// Refuses further jobs. Admitted jobs are still run.
+    pub(crate) fn close(&self) {
+        self.admission.close();
     }
 
     /// Drops the running batch and the queued jobs, and refuses further jobs.
@@ -128,9 +130,7 @@ impl<J: Send + 'static> Batcher<J> {
 
 impl<J> Drop for Batcher<J> {
     fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
+        self.stop();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use crate::batcher::{AdmissionError, Admitted, BatchHandler, BatcherLimits};
+use crate::batcher::{AdmissionError, Admitted, BatchHandler};
 use crate::domain::command::Command;
 use crate::domain::effect::{ExecutedCommand, Outcome};
 use crate::domain::execution_error::ExecutionError;
@@ -23,6 +23,7 @@ use super::cancellation::{CancelOutcome, CancellationState};
 use super::mailbox::{ActorHandle, BatchingActor};
 
 pub use super::cancellation::OrderedGroup;
+pub use crate::batcher::BatcherLimits;
 
 /// The actor of one lane.
 pub(crate) type BookingActor = BatchingActor<BookingJob>;
@@ -165,15 +166,6 @@ pub struct Lanes {
     health: Arc<Health>,
 }
 
-/// The bounds of each lane.
-#[derive(Debug, Clone, Copy)]
-pub struct LaneLimits {
-    /// The most commands in one batch.
-    pub batch_max: usize,
-    /// The most commands that wait or run in one lane. Further commands are refused immediately.
-    pub pending_max: usize,
-}
-
 impl Lanes {
     /// Starts one actor on the arbiter for each write connection of the store.
     #[must_use]
@@ -183,9 +175,8 @@ impl Lanes {
         health: &Arc<Health>,
         metrics: &Arc<Metrics>,
         arbiter: &ArbiterHandle,
-        LaneLimits { batch_max, pending_max }: LaneLimits,
+        limits: BatcherLimits,
     ) -> Self {
-        let limits = BatcherLimits { batch_max, pending_max };
         let start = |lane| {
             let seat_maps = Arc::clone(seat_maps);
             let handler = BookingHandler { lane, seat_maps, metrics: Arc::clone(metrics) };

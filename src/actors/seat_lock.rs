@@ -76,10 +76,8 @@ impl SeatLocker {
         locks: Arc<dyn SeatLocks>,
         metrics: &Arc<Metrics>,
         arbiter: &ArbiterHandle,
-        batch_max: usize,
-        pending_max: usize,
+        limits: BatcherLimits,
     ) -> Self {
-        let limits = BatcherLimits { batch_max, pending_max };
         let handler = LockHandler { locks, metrics: Arc::clone(metrics) };
         let metrics = Arc::clone(metrics);
         let arbiter = arbiter.clone();

@@ -165,6 +165,12 @@ impl Action {
         }
     }
 
+    /// Whether the command may go through the queue.
+    #[must_use]
+    pub fn can_be_queued(&self) -> bool {
+        matches!(self, Self::Hold { .. } | Self::Book { .. } | Self::Confirm { .. })
+    }
+
     /// Whether the command frees seats at the request of a caller.
     #[must_use]
     pub fn gives_back(&self) -> bool {

@@ -78,7 +78,8 @@ pub enum Effect {
 }
 
 /// The resource that an answer describes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, strum::AsRefStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Resource {
     /// A hold.
     Hold(HoldId),

@@ -4,7 +4,7 @@
 //! acceptable, and it drops an encoding whose weight is not valid, which counts as acceptable here.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{self, Header as _, IfNoneMatch};
+use actix_web::http::header;
 
 use crate::domain::ids::InHistory;
 use crate::seat_map::ContentEncoding;
@@ -52,9 +52,20 @@ fn weighted(item: &str) -> (&str, f32) {
 /// The newest version in the entity tags that the client sends, of any history. The client must not get an older
 /// version.
 pub(super) fn tagged_version(request: &HttpRequest) -> i64 {
-    let Ok(IfNoneMatch::Items(tags)) = IfNoneMatch::parse(request) else { return 0 };
-    let version = |tag: &str| tag.split('-').next()?.parse::<InHistory<i64>>().ok();
-    tags.iter().filter_map(|tag| version(tag.tag())).map(|version| version.at).max().unwrap_or(0)
+    let version =
+        |tag: &str| tag.trim_matches('"').split('-').next()?.parse::<InHistory<i64>>().ok();
+    known_tags(request).filter_map(version).map(|version| version.at).max().unwrap_or(0)
+}
+
+/// The entity tags of `If-None-Match`, or `*` (RFC 9110 §13.1.2), for the weak comparison. Each conditional read of a
+/// map looks at them twice, so they are not copied as actix's `IfNoneMatch` does.
+pub(super) fn known_tags(request: &HttpRequest) -> impl Iterator<Item = &str> {
+    let values = request.headers().get_all(header::IF_NONE_MATCH);
+    let tags = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    tags.map(|tag| {
+        let tag = tag.trim();
+        tag.strip_prefix("W/").unwrap_or(tag)
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, Header as _, HeaderName, HeaderValue, IfNoneMatch};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
@@ -12,6 +12,7 @@ use crate::domain::catalogue::Page;
 use crate::domain::effect::{ExecutedCommand, Once, Outcome, RecordedAnswer, Resource};
 use crate::seat_map::{ContentEncoding, MapAnswer};
 
+use super::content_encoding::known_tags;
 use super::problem::Problem;
 use super::request::HttpResult;
 use super::responses::{PageBody, render};
@@ -67,12 +68,13 @@ pub(super) fn outcome(
     executed: ExecutedCommand,
     location: LocationHeader,
 ) -> Result<HttpResponse, Problem> {
-    let answer = |effect| executed.answer.unwrap_or_else(|| render(effect));
-    match &executed.outcome {
-        Outcome::Done(effect) => Ok(recorded(answer(effect), location, false)),
-        Outcome::Repeated(effect) => Ok(recorded(answer(effect), location, true)),
-        Outcome::Replayed(answer) => Ok(recorded(answer.clone(), location, true)),
-        Outcome::Refused(refusal) => Err(refusal.clone().into()),
+    let ExecutedCommand { outcome, answer } = executed;
+    let rendered = |effect| answer.unwrap_or_else(|| render(effect));
+    match outcome {
+        Outcome::Done(effect) => Ok(recorded(rendered(&effect), location, false)),
+        Outcome::Repeated(effect) => Ok(recorded(rendered(&effect), location, true)),
+        Outcome::Replayed(answer) => Ok(recorded(answer, location, true)),
+        Outcome::Refused(rejection) => Err(rejection.into()),
         Outcome::NotRecorded => Err(Problem::not_found("answer")),
     }
 }
@@ -98,7 +100,8 @@ fn recorded(answer: RecordedAnswer, location: LocationHeader, replayed: bool) ->
         LocationHeader::ContentLocation(base) => (Some(header::CONTENT_LOCATION), base),
         LocationHeader::None => (None, ""),
     };
-    if let (Some(name), Some(resource)) = (name, resource(&answer))
+    if let Some(name) = name
+        && let Some(resource) = resource(&answer)
         && resource != Resource::Nothing
     {
         response.insert_header((name, format!("{base}{}", resource.id())));
@@ -182,13 +185,7 @@ pub(super) fn conditional(
 
 /// Whether `If-None-Match` lists this tag (RFC 9110 §13.1.2; the weak comparison ignores `W/`).
 fn is_known(request: &HttpRequest, tag: &str) -> bool {
-    match IfNoneMatch::parse(request) {
-        Ok(IfNoneMatch::Any) => true,
-        Ok(IfNoneMatch::Items(known)) => {
-            known.iter().any(|known| known.tag() == tag.trim_matches('"'))
-        }
-        Err(_) => false,
-    }
+    known_tags(request).any(|known| known == "*" || known == tag)
 }
 
 /// A JSON response that must not be cached.

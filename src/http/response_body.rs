@@ -154,7 +154,7 @@ impl Pool {
 mod tests {
     use std::convert::Infallible;
 
-    use actix_web::body::{None as NoBody, SizedStream, to_bytes};
+    use actix_web::body::{None as EmptyBody, SizedStream, to_bytes};
     use futures_util::{future, stream};
 
     use super::*;
@@ -196,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_body_and_a_stream_are_not_changed() {
-        let none = ResponseBody::uncounted(BoxBody::new(NoBody::new()));
+        let none = ResponseBody::uncounted(BoxBody::new(EmptyBody::new()));
         assert_eq!(none.size(), BodySize::None);
         let parts = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"ab"))]);
         let body = ResponseBudget::default()

@@ -17,6 +17,11 @@ pub(super) fn sse_event(name: &str, id: Option<&str>, data: &[u8]) -> Vec<u8> {
     [format!("event: {name}\n{id}data: ").as_bytes(), data, b"\n\n"].concat()
 }
 
+/// Writes the last event of a stream. It has no id, so that the client resumes after the last change that it has seen.
+pub(super) fn bye(reason: &str) -> Vec<u8> {
+    sse_event("bye", None, format!("{{\"reason\":\"{reason}\"}}").as_bytes())
+}
+
 /// The head of a stream; the caller adds the events.
 pub(super) fn response() -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();

@@ -74,9 +74,8 @@ impl RabbitQueue {
 #[async_trait]
 impl Queue for RabbitQueue {
     async fn publish(&self, partition: Partition, message: Message) -> Result<(), PublishError> {
-        let queue = self.topology.queue(partition);
-        let message = queue.and_then(|queue| OutboundMessage::new(queue, message));
-        self.publisher.publish(message.map_err(|error| PublishError::Rejected(error.0))?).await
+        let message = OutboundMessage::to_partition(&self.topology, partition, message)?;
+        self.publisher.publish(message).await
     }
 
     async fn open(&self, partition: Partition) -> Result<Box<dyn Deliveries>, QueueError> {

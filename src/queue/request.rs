@@ -58,7 +58,7 @@ impl QueuedRequest {
     /// The queued form of an action. `None` for actions that do not go through the queue.
     #[must_use]
     pub fn of(queued: Queued, action: Action, keyed: Option<Keyed>) -> Option<Self> {
-        WireAction::of(&action).map(|_| Self { queued, keyed, action })
+        action.can_be_queued().then_some(Self { queued, keyed, action })
     }
 
     /// The customer of the request. For a confirmation without a customer, the id of the hold.

@@ -1,22 +1,19 @@
 //! Lua scripts. They are called by their hash; `pipeline.rs` loads them into a server that does not have them.
 
-use std::borrow::Cow;
-
 use deadpool_redis::redis::{self, Cmd, Script as Hasher};
 
 /// A script and its hash.
 #[derive(Debug, Clone)]
 pub struct Script {
-    text: Cow<'static, str>,
+    text: &'static str,
     hash: String,
 }
 
 impl Script {
     /// Computes the hash.
     #[must_use]
-    pub fn new(text: impl Into<Cow<'static, str>>) -> Self {
-        let text = text.into();
-        Self { hash: Hasher::new(&text).get_hash().to_owned(), text }
+    pub fn new(text: &'static str) -> Self {
+        Self { hash: Hasher::new(text).get_hash().to_owned(), text }
     }
 
     /// A command that calls the script by its hash, with these keys. Arguments are added with [`Cmd::arg`]. In a
@@ -34,7 +31,7 @@ impl Script {
     /// The command that loads the script into a server.
     pub(super) fn load(&self) -> Cmd {
         let mut command = redis::cmd("SCRIPT");
-        command.arg("LOAD").arg(self.text.as_ref());
+        command.arg("LOAD").arg(self.text);
         command
     }
 }

@@ -5,13 +5,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::domain::ids::{InHistory, SeatNumber};
+use crate::domain::ids::SeatNumber;
 use crate::domain::rejection::ConflictReason;
 use crate::store::Journal;
 
 use super::states::{SeatSnapshot, SeatStates};
 use super::times::{ANNOUNCEMENT_PAUSE, FRESH, RETRY_PAUSE, SHARE_INTERVAL};
-use super::wire::WireSeats;
 
 /// The state of a schedule in memory.
 #[derive(Debug, Default)]
@@ -99,30 +98,34 @@ impl ScheduleCache {
         self.failed_at.is_some_and(|at| at.elapsed() < RETRY_PAUSE)
     }
 
+    /// Whether no states of a newer version are known.
+    pub(super) fn is_not_newer_than(&self, version: i64) -> bool {
+        self.states.as_ref().is_none_or(|cached| cached.snapshot.states.version <= version)
+    }
+
     /// Replaces the states unless they are newer than `snapshot`. A snapshot below `min_version` from a replica
     /// replaces nothing, because versions never decrease. Returns whether the states were replaced.
     pub(super) fn replace(&mut self, snapshot: SeatSnapshot, read: Read) -> bool {
         let version = snapshot.states.version;
-        let is_not_newer = |cached: &CachedStates| cached.snapshot.states.version <= version;
-        let replaced = self.states.as_ref().is_none_or(is_not_newer)
-            && (version >= self.min_version || read.is_primary);
+        let replaced =
+            self.is_not_newer_than(version) && (version >= self.min_version || read.is_primary);
         if replaced {
             self.states = Some(CachedStates::new(snapshot, read));
         }
         replaced
     }
 
-    /// The newest states, if they are due to be shared with other processes. Notes that they are shared.
-    pub(super) fn take_due_share(&mut self) -> Option<(InHistory<i64>, WireSeats)> {
-        let snapshot = &self.states.as_ref()?.snapshot;
-        let version = snapshot.states.version;
+    /// Claims the next share of the map with other processes; returns whether it is due.
+    pub(super) fn claim_share(&mut self) -> bool {
+        let Some(current) = &self.states else { return false };
+        let version = current.snapshot.states.version;
         let was_shared =
             |(at, shared): (Instant, i64)| shared >= version || at.elapsed() < SHARE_INTERVAL;
-        if self.shared.is_some_and(was_shared) {
-            return None;
+        let is_due = !self.shared.is_some_and(was_shared);
+        if is_due {
+            self.shared = Some((Instant::now(), version));
         }
-        self.shared = Some((Instant::now(), version));
-        Some((snapshot.states.at(), snapshot.seats()))
+        is_due
     }
 }
 

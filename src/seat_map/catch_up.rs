@@ -84,7 +84,7 @@ impl LoadedSchedule {
             return Ok(false);
         }
         let version = states.snapshot.states.version;
-        if cache.states.as_ref().is_none_or(|cached| cached.snapshot.states.version <= version) {
+        if cache.is_not_newer_than(version) {
             cache.states = Some(states);
         }
         Ok(true)

@@ -15,7 +15,7 @@ use crate::batcher::{Batcher, BatcherLimits};
 use crate::domain::ids::ScheduleId;
 use crate::redis::{Cmd, Script, Value};
 
-use super::link::{Link, get, number};
+use super::link::{Link, get, ms, number};
 use super::times::FREED_TTL;
 
 /// The most requests that share one read, and the most that wait for one.
@@ -43,7 +43,7 @@ impl Freed {
     /// The call of [`Self::script`] that records a version.
     pub(super) fn record(&self, schedule: ScheduleId, version: i64) -> Cmd {
         let mut call = self.script.call([key(schedule)].into_iter());
-        call.arg(version).arg(u64::try_from(FREED_TTL.as_millis()).unwrap_or(u64::MAX));
+        call.arg(version).arg(ms(FREED_TTL));
         call
     }
 

@@ -1,5 +1,7 @@
 //! Sends commands to the Redis that the processes share, while its breaker is closed.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 
 use crate::breaker::BreakerState;
@@ -11,6 +13,11 @@ pub(super) struct Link {
     pub(super) redis: Redis,
     /// Commands are sent only while the breaker is closed.
     pub(super) breaker: watch::Receiver<BreakerState>,
+}
+
+/// A time as an argument of a script.
+pub(super) fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Link {

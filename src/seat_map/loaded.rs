@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::domain::catalogue::Schedule;
@@ -51,16 +51,12 @@ pub struct LoadedSchedule {
     /// The answers that were encoded from the states.
     pub(super) answers: EncodedMaps,
     pub(super) cache: RwLock<ScheduleCache>,
-    /// Locked by the reader that reads a database for all.
-    refreshing: Mutex<RefreshState>,
+    /// Locked by the reader that reads a database for all. A version that even the primary did not have, and when that
+    /// was found.
+    refreshing: Mutex<MissingVersion>,
 }
 
-/// What a refresh must remember apart from the states.
-#[derive(Debug, Default)]
-struct RefreshState {
-    /// A version that even the primary did not have, and when that was found.
-    missing_version: Option<(i64, Instant)>,
-}
+type MissingVersion = Option<(i64, Instant)>;
 
 impl LoadedSchedule {
     pub(super) fn new(schedule: Schedule, layout: Layout, min_version: i64) -> Self {
@@ -139,7 +135,14 @@ impl LoadedSchedule {
 
     /// The newest states, if they are due to be shared with other processes.
     pub(super) fn take_due_share(&self) -> Option<(InHistory<i64>, WireSeats)> {
-        self.cache.write().take_due_share()
+        let mut cache = self.cache.write();
+        if !cache.claim_share() {
+            return None;
+        }
+        // All seats are copied while others may read.
+        let cache = RwLockWriteGuard::downgrade(cache);
+        let snapshot = &cache.states.as_ref()?.snapshot;
+        Some((snapshot.states.at(), snapshot.seats()))
     }
 
     /// The states at `at_least` or newer, and younger than [`STALE`] unless no database answers.
@@ -179,9 +182,9 @@ impl LoadedSchedule {
         &self,
         sources: &Sources,
         at_least: i64,
-        mut refreshing: MutexGuard<'_, RefreshState>,
+        mut refreshing: MutexGuard<'_, MissingVersion>,
     ) -> Result<FreshStates, StoreError> {
-        let missing = refreshing.missing_version.filter(|(_, at)| at.elapsed() < RETRY_PAUSE);
+        let missing = refreshing.filter(|(_, at)| at.elapsed() < RETRY_PAUSE);
         let is_missing = missing.is_some_and(|(version, _)| at_least <= version);
         let (required, has_states) = {
             let mut cache = self.cache.write();
@@ -206,7 +209,7 @@ impl LoadedSchedule {
         }
         // Even the primary does not have this version. It is not read again for a while, and the newest states are
         // returned.
-        refreshing.missing_version = Some((required, Instant::now()));
+        *refreshing = Some((required, Instant::now()));
         let no_seats = || StoreError::Corrupt("a schedule without seats".to_owned());
         let (states, _) = self.cached_states(0).ok_or_else(no_seats)?;
         Ok(FreshStates::new(states))

@@ -121,10 +121,17 @@ impl SeatMaps {
         if let Some(found) = entry.get() {
             return Ok(Some(Arc::clone(found)));
         }
-        match entry.get_or_try_init(|| self.load(id)).await {
+        let mut has_loaded = false;
+        let load = || {
+            has_loaded = true;
+            self.load(id)
+        };
+        match entry.get_or_try_init(load).await {
             Ok(found) => {
-                // Inserts the entry again, because its weight has changed.
-                self.schedules.insert(id, Arc::clone(&entry));
+                if has_loaded {
+                    // Inserts the entry again, because its weight has changed.
+                    self.schedules.insert(id, Arc::clone(&entry));
+                }
                 Ok(Some(Arc::clone(found)))
             }
             Err(None) => {

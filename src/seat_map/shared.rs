@@ -24,7 +24,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::cache::{CacheRead, CacheShare};
 
 use super::freed::Freed;
-use super::link::{Link, get, number, text};
+use super::link::{Link, get, ms, number, text};
 use super::wire::{self, WireSeats};
 
 const EPOCH: &str = "seatlock:map-epoch";
@@ -194,10 +194,6 @@ impl SharedMaps {
         }
         begun
     }
-}
-
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn map_key(id: ScheduleId) -> String {

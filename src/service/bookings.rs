@@ -136,22 +136,24 @@ impl BookingService {
         respond_async: bool,
         deadline: Instant,
     ) -> Result<Submitted, BookingError> {
-        let can_be_queued = matches!(
-            command.action,
-            Action::Hold { .. } | Action::Book { .. } | Action::Confirm { .. }
-        );
-        let is_queued = can_be_queued && (respond_async || self.deps.always_queued);
+        let is_queued =
+            command.action.can_be_queued() && (respond_async || self.deps.always_queued);
         let queue = self.deps.queue.as_ref().filter(|_| is_queued);
         if queue.is_none() && !self.deps.health.writable() {
             return Err(self.counted(SubmitError::Failed(ExecutionError::ReadOnly).into()));
         }
-        let seats = command.action.taken_seats();
-        let taken = self.deps.seat_maps.refusals(command.schedule, seats, min_version).await;
+        let taken = match (queue, &command.keyed) {
+            // A command with this key may have been executed before; the execution finds its recorded answer.
+            (Some(_), Some(_)) => Vec::new(),
+            _ => {
+                let seats = command.action.taken_seats();
+                self.deps.seat_maps.refusals(command.schedule, seats, min_version).await
+            }
+        };
         if !taken.is_empty() && command.keyed.is_none() {
             return Err(self.seats_unavailable(&command, &taken, false, deadline).await);
         }
         match queue {
-            // A command with this key may have been executed before; the execution finds its recorded answer.
             Some(queue) => {
                 let accepted = queue.accept(command.schedule, command.action, command.keyed).await;
                 let label =
@@ -187,7 +189,7 @@ impl BookingService {
             if taken.is_empty() {
                 this.lock_and_execute(command, deadline).await
             } else {
-                this.recorded_or_refused(command, &taken, false, deadline).await
+                this.recorded_or_refused(&command, &taken, false, deadline).await
             }
         });
         task.await.unwrap_or_else(|panic| {
@@ -206,7 +208,7 @@ impl BookingService {
             Locking::Unlocked => None,
             Locking::Busy(seats) if self.locks_are_stale(&command, &seats).await => None,
             Locking::Busy(seats) => {
-                return self.recorded_or_refused(command, &seats, true, deadline).await;
+                return self.recorded_or_refused(&command, &seats, true, deadline).await;
             }
         };
         if locked.is_some() {
@@ -238,19 +240,25 @@ impl BookingService {
     /// request; otherwise the refusal.
     async fn recorded_or_refused(
         &self,
-        command: Command,
+        command: &Command,
         taken: &[(SeatNumber, ConflictReason)],
         by_locks_alone: bool,
         deadline: Instant,
     ) -> Result<ExecutedCommand, BookingError> {
         if command.keyed.is_some() {
-            let lookup = Command { action: Action::Lookup, locked: false, ..command.clone() };
+            let lookup = Command {
+                schedule: command.schedule,
+                action: Action::Lookup,
+                keyed: command.keyed.clone(),
+                locked: false,
+                queued: command.queued,
+            };
             let found = self.deps.lanes.execute(lookup, deadline).await?;
             if found.outcome != Outcome::NotRecorded {
                 return Ok(found);
             }
         }
-        Err(self.seats_unavailable(&command, taken, by_locks_alone, deadline).await)
+        Err(self.seats_unavailable(command, taken, by_locks_alone, deadline).await)
     }
 
     /// Builds and counts the refusal of seats, with their labels and the holds of the same customer.
@@ -317,18 +325,9 @@ impl BookingService {
         error
     }
 
-    /// Blocks of a schedule that were not lifted, in the order of creation, at `min_version` or later.
-    pub async fn blocks(
-        &self,
-        schedule: ScheduleId,
-        min_version: i64,
-        after: Option<InHistory<BlockId>>,
-        limit: usize,
-    ) -> Result<Page<BlockView>, StoreError> {
-        self.deps.store.blocks(schedule, min_version, after, limit).await
-    }
-
     store_methods! {
+        /// Blocks of a schedule that were not lifted, in the order of creation, at `min_version` or later.
+        fn blocks(schedule: ScheduleId, min_version: i64, after: Option<InHistory<BlockId>>, limit: usize) -> Page<BlockView>;
         /// One hold at `min_version` of its schedule or later.
         fn hold(id: HoldId, min_version: i64) -> Option<HoldView>;
         /// The current holds of a customer, ordered by schedule and creation, at `min_version` or later.

@@ -167,8 +167,8 @@ impl Store {
         if self.lanes_taken.swap(true, Ordering::Relaxed) {
             return Vec::new();
         }
-        let lane = |(number, connections)| Lane::new(number, Arc::clone(self), connections);
-        self.lanes.iter().cloned().enumerate().map(lane).collect()
+        let lane = |connections| Lane::new(Arc::clone(self), connections);
+        self.lanes.iter().cloned().map(lane).collect()
     }
 
     /// Whether a batch was committed within this time: if so, the primary is writable, whatever else fails.

@@ -76,12 +76,8 @@ pub fn check(
 
 fn name(resource: &Resource) -> String {
     match resource {
-        Resource::Hold(id) => format!("hold {id}"),
-        Resource::Booking(id) => format!("booking {id}"),
-        Resource::Block(id) => format!("block {id}"),
-        Resource::Event(id) => format!("event {id}"),
-        Resource::Schedule(id) => format!("schedule {id}"),
         Resource::SeatPlan(plan) => format!("seat plan {} version {}", plan.id, plan.version),
         Resource::Nothing => "nothing".to_owned(),
+        other => format!("{} {}", other.as_ref(), other.id()),
     }
 }

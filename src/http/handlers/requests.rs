@@ -183,7 +183,7 @@ impl Events {
         let is_decided = status.as_ref().is_some_and(RequestStatus::is_decided);
         if self.services.health.is_draining() && !is_decided {
             self.is_over = true;
-            return Some(Bytes::from(sse_event("bye", None, b"{\"reason\":\"draining\"}")));
+            return Some(Bytes::from(sse::bye("draining")));
         }
         // The database is unavailable at the moment: the next event is sent when it is available again.
         let Some(status) = status else { return Some(Bytes::from_static(sse::KEEP_ALIVE)) };

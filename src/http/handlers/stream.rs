@@ -118,7 +118,7 @@ impl Events {
                     RecvError::Lagged(_) => StreamEnd::Slow,
                     RecvError::Closed => StreamEnd::Draining,
                 };
-                Bytes::from(bye(self.end))
+                Bytes::from(sse::bye(self.end.as_ref()))
             }
         };
         self.listener = None;
@@ -147,7 +147,7 @@ fn write(event: &StreamEvent) -> Vec<u8> {
             [with_id("delta", states, &delta(seats, states)), counts].concat()
         }
         StreamEvent::KeepAlive => sse::KEEP_ALIVE.to_vec(),
-        StreamEvent::Closing => bye(StreamEnd::Draining),
+        StreamEvent::Closing => sse::bye(StreamEnd::Draining.as_ref()),
     }
 }
 
@@ -161,11 +161,6 @@ fn delta(seats: &[SeatNumber], states: &SeatStates) -> Vec<u8> {
     }
     data.extend_from_slice(b"]}");
     data
-}
-
-/// The last event of a stream. It has no id, so that the client resumes after the last change that it has seen.
-fn bye(end: StreamEnd) -> Vec<u8> {
-    sse_event("bye", None, format!("{{\"reason\":\"{}\"}}", end.as_ref()).as_bytes())
 }
 
 #[cfg(test)]

@@ -118,9 +118,9 @@ impl RabbitDeadLetters {
     }
 
     async fn publish_again(&self, letter: &DeadLetter) -> Result<(), PublishError> {
-        let queue = self.topology.queue(letter.partition);
-        let message = queue.and_then(|queue| OutboundMessage::new(queue, letter.message.clone()));
-        self.publisher.publish(message.map_err(|error| PublishError::Rejected(error.0))?).await
+        let message = letter.message.clone();
+        let message = OutboundMessage::to_partition(&self.topology, letter.partition, message)?;
+        self.publisher.publish(message).await
     }
 
     async fn inspect(&self) -> Result<LetterInspection, QueueError> {

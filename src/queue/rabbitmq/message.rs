@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::topology::{DELIVERY_LIMIT, RabbitTopology};
 use crate::domain::clock::EpochMs;
-use crate::queue::{DeadLetter, Message, Partition, QueueError};
+use crate::queue::{DeadLetter, Message, Partition, PublishError, QueueError};
 
 /// The headers of a dead letter that this service has published.
 const REASON: &str = "x-seatlock-reason";
@@ -36,6 +36,16 @@ impl OutboundMessage {
         let properties =
             BasicProperties::default().with_delivery_mode(PERSISTENT).with_message_id(id);
         Ok(Self { queue, properties, body: message.body })
+    }
+
+    /// A message for the queue of a partition.
+    pub(super) fn to_partition(
+        topology: &RabbitTopology,
+        partition: Partition,
+        message: Message,
+    ) -> Result<Self, PublishError> {
+        let new = topology.queue(partition).and_then(|queue| Self::new(queue, message));
+        new.map_err(|error| PublishError::Rejected(error.0))
     }
 
     /// Adds the headers of a dead letter.

@@ -40,20 +40,13 @@ pub type IsActive<'a> = &'a (dyn Fn(usize) -> bool + Send + Sync);
 
 /// A lane of the booking engine, with a connection of its own.
 pub struct Lane {
-    number: usize,
     store: Arc<Store>,
     connections: Arc<Connections>,
 }
 
 impl Lane {
-    pub(crate) fn new(number: usize, store: Arc<Store>, connections: Arc<Connections>) -> Self {
-        Self { number, store, connections }
-    }
-
-    /// Its number, from 0.
-    #[must_use]
-    pub fn number(&self) -> usize {
-        self.number
+    pub(crate) fn new(store: Arc<Store>, connections: Arc<Connections>) -> Self {
+        Self { store, connections }
     }
 
     /// Executes the commands as one batch, in order. The batch never fails as a whole: every command has its own

@@ -60,16 +60,17 @@ pub(crate) async fn insert(
     now: EpochMs,
     records: &[NewRecord],
 ) -> DbResult<bool> {
-    let resource = |new: &NewRecord| rows::resource_columns(new.answer.resource.as_ref());
-    let set = RowSet::of(records)
-        .with("caller", |new| new.keyed.request.caller.clone())
-        .with("key", |new| new.keyed.request.key.clone())
-        .with("fingerprint", |new| new.keyed.fingerprint.clone())
-        .with("status", |new| rows::status_column(new.answer.status))
-        .with("body", |new| new.answer.body.clone())
-        .with("expires_at", |new| new.expires_at.0)
-        .with("kind", |new| resource(new).0)
-        .with("resource_id", |new| resource(new).1);
+    let described =
+        records.iter().map(|new| (new, rows::resource_columns(new.answer.resource.as_ref())));
+    let set = RowSet::of(described)
+        .with("caller", |(new, _)| new.keyed.request.caller.clone())
+        .with("key", |(new, _)| new.keyed.request.key.clone())
+        .with("fingerprint", |(new, _)| new.keyed.fingerprint.clone())
+        .with("status", |(new, _)| rows::status_column(new.answer.status))
+        .with("body", |(new, _)| new.answer.body.clone())
+        .with("expires_at", |(new, _)| new.expires_at.0)
+        .with("kind", |(_, (kind, _))| *kind)
+        .with("resource_id", |(_, (_, id))| id.clone());
     let before = "INSERT INTO idempotency (caller, key, fingerprint, status, body, expires_at,
              kind, resource_id, described_until)
          SELECT r.caller, r.key, r.fingerprint, r.status, r.body, r.expires_at,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use seatlock::actors::booking::{LaneLimits, Lanes};
+use seatlock::actors::booking::{BatcherLimits, Lanes};
 use seatlock::domain::ids::ScheduleId;
 use seatlock::seat_map::SeatMaps;
 
@@ -25,7 +25,7 @@ async fn statements(stage: &Stage) -> i64 {
 
 async fn book_concurrently(stage: &Stage, schedule: ScheduleId) {
     let arbiter = actix::Arbiter::new();
-    let limits = LaneLimits { batch_max: 256, pending_max: 4_096 };
+    let limits = BatcherLimits { batch_max: 256, pending_max: 4_096 };
     let store = stage.another_store().await;
     let seat_maps = Arc::new(SeatMaps::new(Arc::clone(&store), None, Arc::clone(&stage.metrics)));
     let health = Arc::default();
