@@ -8,8 +8,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
-use entity::schedule;
-use sea_orm::{DbErr, FromQueryResult};
+use sea_orm::DbErr;
+use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
 use super::rows_to_lock::RowsToLock;
@@ -35,11 +35,16 @@ pub(crate) async fn load(
     let locked = lock(session, &mut rows_to_lock, &mut rows).await;
     session.set_lock_time(began.elapsed());
     let versions = locked?;
-    let mut context = heartbeat::context(session, batch, policy).await?;
+    let mut context = heartbeat::context(session, batch, policy, versions.keys().copied()).await?;
+    for model in &context.schedules {
+        let id = ScheduleId(model.id);
+        let version = *versions.get(&id).ok_or_else(|| rows::corrupt("schedule version"))?;
+        let rules = rows::rules(model)?;
+        rows.schedules.insert(id, ScheduleRow { version, rules });
+    }
     rows.outages = std::mem::take(&mut context.outages);
     rows.answers = idempotency::find(session, context.now, &rows_to_lock.keys).await?;
     load_owners(session, &mut rows).await?;
-    load_schedules(session, &versions, &mut rows).await?;
     load_customers(session, &rows_to_lock, &mut rows).await?;
     Ok((context, rows))
 }
@@ -98,7 +103,8 @@ async fn locked_claims<M: FromQueryResult>(
         return Ok(Vec::new());
     }
     let after = format!(
-        "JOIN {table} t ON t.schedule_id = r.schedule_id AND t.id = r.id ORDER BY t.schedule_id, t.id {}",
+        "JOIN {table} t ON {} ORDER BY r.schedule_id, r.id {}",
+        session.dialect.key("t", &["schedule_id", "id"]),
         session.dialect.lock("FOR UPDATE OF t")
     );
     session.models_of_set(&rows::claim_ids(ids), Vec::new(), &after).await
@@ -119,8 +125,8 @@ async fn lock_seats(
         "SELECT s.schedule_id, s.number, s.label, s.price, s.state, s.hold_id, s.held_until,
                   s.booking_id, s.block_id FROM";
     let after = format!(
-        "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number
-         ORDER BY s.schedule_id, s.number {}",
+        "JOIN seat s ON {} ORDER BY r.schedule_id, r.number {}",
+        session.dialect.key("s", &["schedule_id", "number"]),
         session.dialect.lock("FOR UPDATE OF s")
     );
     let found = session.fetch_set::<Columns, _>(&set, Vec::new(), before, &after).await?;
@@ -141,10 +147,11 @@ async fn lock_versions(
         return Ok(HashMap::new());
     }
     let after = format!(
-        "JOIN schedule_version v ON v.schedule_id = r.id ORDER BY v.schedule_id {}",
+        "JOIN schedule_version v ON {} ORDER BY r.schedule_id {}",
+        session.dialect.key("v", &["schedule_id"]),
         session.dialect.lock("FOR NO KEY UPDATE OF v")
     );
-    let set = rows::schedule_ids(rows_to_lock.schedules.iter().copied());
+    let set = RowSet::of(&rows_to_lock.schedules).with("schedule_id", |id| id.0);
     let before = "SELECT v.schedule_id, v.version FROM";
     let found = session.fetch_set::<(i64, i64), _>(&set, Vec::new(), before, &after).await?;
     Ok(found.into_iter().map(|(id, version)| (ScheduleId(id), version)).collect())
@@ -164,30 +171,11 @@ async fn load_owners(session: &Transaction, rows: &mut Rows) -> DbResult<()> {
     }
     let set = rows::claim_ids(others.iter().map(|id| (id.schedule, id.uuid)));
     let before = "SELECT t.schedule_id, t.id, t.customer_id FROM";
-    let after = "JOIN hold t ON t.schedule_id = r.schedule_id AND t.id = r.id";
-    let found = session.fetch_set::<(i64, Uuid, String), _>(&set, Vec::new(), before, after);
+    let after = format!("JOIN hold t ON {}", session.dialect.key("t", &["schedule_id", "id"]));
+    let found = session.fetch_set::<(i64, Uuid, String), _>(&set, Vec::new(), before, &after);
     for (schedule, uuid, customer) in found.await? {
         let id = HoldId { schedule: ScheduleId(schedule), uuid };
         rows.owners.insert(id, rows::customer(customer)?);
-    }
-    Ok(())
-}
-
-async fn load_schedules(
-    session: &Transaction,
-    versions: &HashMap<ScheduleId, i64>,
-    rows: &mut Rows,
-) -> DbResult<()> {
-    if versions.is_empty() {
-        return Ok(());
-    }
-    let set = rows::schedule_ids(versions.keys().copied());
-    let after = "JOIN schedule t ON t.id = r.id";
-    for model in session.models_of_set::<schedule::Model, _>(&set, Vec::new(), after).await? {
-        let id = ScheduleId(model.id);
-        let version = *versions.get(&id).ok_or_else(|| rows::corrupt("schedule version"))?;
-        let rules = rows::rules(&model)?;
-        rows.schedules.insert(id, ScheduleRow { version, rules });
     }
     Ok(())
 }
@@ -212,22 +200,18 @@ async fn load_customers(
     if set.len() == 0 {
         return Ok(());
     }
-    let key = |schedule: i64, customer: String| {
-        Ok::<_, DbErr>((ScheduleId(schedule), rows::customer(customer)?))
-    };
     let count = |seats: i64| u32::try_from(seats).map_err(|_| rows::corrupt("count"));
-    let (before, after) = live_bookings(session.dialect);
-    let found = session.fetch_set::<(i64, String, i64), _>(&set, Vec::new(), before, &after);
-    for (schedule, customer, seats) in found.await? {
-        rows.customers.entry(key(schedule, customer)?).or_default().booked = count(seats)?;
-    }
-    let (before, after) = live_holds(session.dialect);
-    type Hold = (i64, String, Uuid, i64, i32);
-    for (schedule, customer, id, until, seats) in
-        session.fetch_set::<Hold, _>(&set, Vec::new(), before, &after).await?
+    let (before, after) = live_claims(session.dialect);
+    type Claim = (i64, String, i64, Option<Uuid>, Option<i64>);
+    for (schedule, customer, seats, hold, until) in
+        session.fetch_set::<Claim, _>(&set, Vec::new(), before, &after).await?
     {
-        let entry = rows.customers.entry(key(schedule, customer)?).or_default();
-        entry.holds.push((id, EpochMs(until), count(seats.into())?));
+        let key = (ScheduleId(schedule), rows::customer(customer)?);
+        let entry = rows.customers.entry(key).or_default();
+        match (hold, until) {
+            (Some(hold), Some(until)) => entry.holds.push((hold, EpochMs(until), count(seats)?)),
+            _ => entry.booked = count(seats)?,
+        }
     }
     Ok(())
 }
@@ -240,17 +224,20 @@ fn customer_set<'a>(
         .with("customer_id", |(_, customer)| customer.as_str().to_owned())
 }
 
-/// The statement that counts live seats in bookings, as its parts before and after the rows of customers.
-fn live_bookings(dialect: Dialect) -> (&'static str, String) {
-    let before = "SELECT t.schedule_id, t.customer_id, CAST(sum(t.live_seats) AS BIGINT) FROM";
-    let live = dialect.look_up("booking", &format!("{LIVE_CLAIMS} AND t.live_seats > 0"));
-    (before, format!("{live} GROUP BY t.schedule_id, t.customer_id"))
-}
-
-/// The statement that reads live holds, as its parts before and after the rows of customers.
-fn live_holds(dialect: Dialect) -> (&'static str, String) {
-    let before = "SELECT t.schedule_id, t.customer_id, t.id, t.held_until, t.seat_count FROM";
-    (before, dialect.look_up("hold", &format!("{LIVE_CLAIMS} AND t.status + 0 = 0")))
+/// The statement that counts the live seats in bookings and reads the live holds, as its parts before and after the
+/// rows of customers.
+fn live_claims(dialect: Dialect) -> (&'static str, String) {
+    let bookings = dialect.look_up("booking", &format!("{LIVE_CLAIMS} AND t.live_seats > 0"));
+    let holds = dialect.look_up("hold", &format!("{LIVE_CLAIMS} AND t.status + 0 = 0"));
+    let after = format!(
+        ") SELECT t.schedule_id, t.customer_id, CAST(sum(t.live_seats) AS BIGINT),
+             CAST(NULL AS UUID), CAST(NULL AS BIGINT)
+         FROM customer r {bookings} GROUP BY t.schedule_id, t.customer_id
+         UNION ALL SELECT t.schedule_id, t.customer_id, CAST(t.seat_count AS BIGINT),
+             t.id, t.held_until
+         FROM customer r {holds}"
+    );
+    ("WITH customer AS (SELECT * FROM", after)
 }
 
 #[cfg(test)]
@@ -270,18 +257,17 @@ mod tests {
         let ada = (ScheduleId(1), CustomerId::parse("ada").unwrap());
         let customers = [ada];
         let set = customer_set(customers.iter());
-        for ((before, after), index) in [
-            (live_bookings(Dialect::Sqlite), "booking_live_of_customer"),
-            (live_holds(Dialect::Sqlite), "hold_live_of_customer"),
-        ] {
-            let statement = set.statement(Dialect::Sqlite, Vec::new(), before, &after);
-            let plan = format!("EXPLAIN QUERY PLAN {}", statement.sql);
-            let rows = db.query_all_raw(Statement { sql: plan, ..statement }).await.unwrap();
-            let steps: Vec<String> =
-                rows.iter().map(|row| row.try_get("", "detail").unwrap()).collect();
-            assert!(steps[0].starts_with("SCAN json_each"), "{steps:?}");
-            let by_both = format!("SEARCH t USING INDEX {index} (<expr>=? AND <expr>=?)");
-            assert_eq!(steps[1], by_both);
-        }
+        let (before, after) = live_claims(Dialect::Sqlite);
+        let statement = set.statement(Dialect::Sqlite, Vec::new(), before, &after);
+        let plan = format!("EXPLAIN QUERY PLAN {}", statement.sql);
+        let rows = db.query_all_raw(Statement { sql: plan, ..statement }).await.unwrap();
+        let steps: Vec<String> =
+            rows.iter().map(|row| row.try_get("", "detail").unwrap()).collect();
+        let searched: Vec<&String> =
+            steps.iter().filter(|step| step.starts_with("SEARCH t")).collect();
+        let by_both = |index| format!("SEARCH t USING INDEX {index} (<expr>=? AND <expr>=?)");
+        let indexes = ["booking_live_of_customer", "hold_live_of_customer"];
+        assert_eq!(searched, indexes.map(by_both).iter().collect::<Vec<_>>(), "{steps:?}");
+        assert!(!steps.iter().any(|step| step.starts_with("SCAN t")), "{steps:?}");
     }
 }

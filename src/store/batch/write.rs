@@ -1,11 +1,11 @@
-//! Writes what a batch decided: one statement per table and kind of change, whatever the batch's size.
+//! Writes what a batch decided, whatever its size: on PostgreSQL in one statement.
 //!
-//! The order is: idempotency keys, ends of old claims, new claims, seats, journal. Every insert is in the order of
-//! its unique key. If a statement writes another number of rows than it was given, the rows have changed since they
-//! were decided on, and the batch is rolled back.
+//! Every insert is in the order of its unique key. If another number of rows is written than was given, the rows have
+//! changed since they were decided on, and the batch is rolled back.
 
 use std::collections::HashMap;
 
+use sea_orm::Value;
 use uuid::Uuid;
 
 use super::recovery::AttemptError;
@@ -18,11 +18,16 @@ use crate::domain::effect::RecordedAnswer;
 use crate::domain::ids::BatchId;
 use crate::domain::rows::{BookedSeat, Changes, JournalEntry};
 use crate::domain::seat::SeatState;
-use crate::store::connection::{RowSet, Transaction, rows};
+use crate::store::connection::{Dialect, RowSet, Transaction, Writes, rows};
 use crate::store::queries::idempotency::{self, NewRecord};
 
 /// The answers that a batch has recorded, rendered as they are sent.
 pub(crate) type RenderedAnswers = HashMap<RequestKey, RecordedAnswer>;
+
+/// The parameters that all parts of the statement share: `$1` is the time now, `$2` the batch, `$3` the number of the run.
+fn shared(batch: BatchId, attempt: i16, now: EpochMs) -> Vec<Value> {
+    vec![now.0.into(), batch.0.into(), attempt.into()]
+}
 
 /// Writes the changes and returns the rendered answers.
 pub(crate) async fn write(
@@ -34,86 +39,82 @@ pub(crate) async fn write(
     codec: &dyn AnswerCodec,
 ) -> Result<RenderedAnswers, AttemptError> {
     let changes = &decision.changes;
-    let answers = answers(session, changes, now, codec).await?;
-    end_claims(session, changes).await?;
-    begin_claims(session, changes).await?;
-    seats(session, changes).await?;
-    journal(session, batch, now, &decision.journal).await?;
-    let sql = "INSERT INTO batch (id, attempt, at) VALUES ($1, $2, $3)";
-    session.execute(sql, vec![batch.0.into(), attempt.into(), now.0.into()]).await?;
-    Ok(answers)
+    let records = records(changes, codec);
+    let mut releases = Writes::new(Vec::new());
+    let mut writes = Writes::new(shared(batch, attempt, now));
+    let (before, after) = idempotency::RECORD;
+    writes.add(KEYS, idempotency::record_rows(&records), before, after);
+    // A seat may be released and booked again in one batch, and has at most one live booking.
+    let resold = !changes.new_booked_seats.is_empty();
+    let dialect = session.dialect;
+    release_seats(dialect, if resold { &mut releases } else { &mut writes }, changes);
+    end_claims(dialect, &mut writes, changes);
+    begin_claims(&mut writes, changes);
+    seats(dialect, &mut writes, changes);
+    journal(dialect, &mut writes, &decision.journal);
+    let rows = RowSet::of([batch]).with("id", |batch| batch.0);
+    let before = "INSERT INTO batch (id, attempt, at) SELECT r.id, $3, $1 FROM";
+    writes.add("batch", rows, before, "");
+    for writes in [releases, writes] {
+        match session.write_all(writes).await? {
+            None => {}
+            Some(KEYS) => return Err(AttemptError::KeyTaken),
+            Some(table) => return Err(AttemptError::RowCount(table)),
+        }
+    }
+    Ok(records.into_iter().map(|record| (record.keyed.request, record.answer)).collect())
 }
 
-/// Writes the rows, if there are any, and checks that every one of them was written.
-async fn write_all<R>(
-    session: &Transaction,
-    table: &'static str,
-    rows: RowSet<R>,
-    before: &str,
-    after: &str,
-) -> Result<(), AttemptError> {
-    if rows.len() == 0 {
-        return Ok(());
-    }
-    let written = session.write(&rows, Vec::new(), before, after).await?;
-    if written == rows.len() as u64 { Ok(()) } else { Err(AttemptError::RowCount(table)) }
-}
+const KEYS: &str = "idempotency";
 
-async fn answers(
-    session: &Transaction,
-    changes: &Changes,
-    now: EpochMs,
-    codec: &dyn AnswerCodec,
-) -> Result<RenderedAnswers, AttemptError> {
-    if changes.answers.is_empty() {
-        return Ok(RenderedAnswers::new());
-    }
+/// The new answers, rendered.
+fn records(changes: &Changes, codec: &dyn AnswerCodec) -> Vec<NewRecord> {
     let rendered = changes.answers.values().map(|new| NewRecord {
         answer: codec.render(&new.answer, &new.keyed.request),
         keyed: new.keyed.clone(),
         expires_at: new.expires_at,
     });
-    let records: Vec<NewRecord> = rendered.collect();
-    if !idempotency::insert(session, now, &records).await? {
-        return Err(AttemptError::KeyTaken);
-    }
-    Ok(records.into_iter().map(|record| (record.keyed.request, record.answer)).collect())
+    rendered.collect()
 }
 
-async fn end_claims(session: &Transaction, changes: &Changes) -> Result<(), AttemptError> {
+fn release_seats(dialect: Dialect, writes: &mut Writes, changes: &Changes) {
     // The last condition is true for live sales. It has columns of both tables, so that PostgreSQL cannot begin with
     // all live sales of the table.
     let before = "UPDATE booking_seat SET released_at = r.released_at FROM";
-    let after = "WHERE booking_seat.schedule_id = r.schedule_id
-             AND booking_seat.number = r.number AND booking_seat.booking_id = r.booking_id
-             AND (booking_seat.released_at IS NULL) = (r.released_at IS NOT NULL)";
+    let after = format!(
+        "WHERE {} AND (booking_seat.released_at IS NULL) = (r.released_at IS NOT NULL)",
+        dialect.key("booking_seat", &["schedule_id", "number", "booking_id"])
+    );
     let rows = booked_seats(changes.released_seats.values());
-    write_all(session, "booking_seat", rows, before, after).await?;
+    writes.add("booking_seat", rows, before, after);
+}
+
+fn end_claims(dialect: Dialect, writes: &mut Writes, changes: &Changes) {
     let before = "UPDATE hold SET status = r.status, held_until = r.held_until,
              booking_id = r.booking_id FROM";
-    let after = "WHERE hold.schedule_id = r.schedule_id AND hold.id = r.id";
-    write_all(session, "hold", holds(changes.holds.values()), before, after).await?;
+    let after = format!("WHERE {}", dialect.key("hold", &["schedule_id", "id"]));
+    writes.add("hold", holds(changes.holds.values()), before, after);
     let before = "UPDATE booking SET status = r.status, live_seats = r.live_seats,
              cancelled_at = r.cancelled_at FROM";
-    let after = "WHERE booking.schedule_id = r.schedule_id AND booking.id = r.id";
-    write_all(session, "booking", bookings(changes.bookings.values()), before, after).await?;
+    let after = format!("WHERE {}", dialect.key("booking", &["schedule_id", "id"]));
+    writes.add("booking", bookings(changes.bookings.values()), before, after);
     // The only change of a block is that it is lifted.
     let rows = rows::claim_ids(changes.blocks.keys().map(|id| (id.schedule, id.uuid)));
     let before = "UPDATE block SET lifted = true FROM";
-    let after = "WHERE block.schedule_id = r.schedule_id AND block.id = r.id";
-    write_all(session, "block", rows, before, after).await
+    let after = format!("WHERE {}", dialect.key("block", &["schedule_id", "id"]));
+    writes.add("block", rows, before, after);
 }
 
-async fn begin_claims(session: &Transaction, changes: &Changes) -> Result<(), AttemptError> {
+fn begin_claims(writes: &mut Writes, changes: &Changes) {
     let before = "INSERT INTO hold (schedule_id, id, customer_id, seats, seat_count, status,
              created_at, held_until, booking_id) SELECT r.schedule_id, r.id, r.customer_id,
              r.seats, r.seat_count, r.status, r.created_at, r.held_until, r.booking_id FROM";
-    write_all(session, "hold", holds(changes.new_holds.values()), before, "").await?;
+    writes.add("hold", holds(changes.new_holds.values()), before, "");
     let before = "INSERT INTO booking (schedule_id, id, customer_id, seats, live_seats,
              status, hold_id, created_at, cancelled_at) SELECT r.schedule_id, r.id,
              r.customer_id, r.seats, r.live_seats, r.status, r.hold_id, r.created_at,
              r.cancelled_at FROM";
-    write_all(session, "booking", bookings(changes.new_bookings.values()), before, "").await?;
+    writes.add("booking", bookings(changes.new_bookings.values()), before, "");
     let rows = RowSet::of(changes.new_blocks.values())
         .with("schedule_id", |block| block.id.schedule.0)
         .with("id", |block| block.id.uuid)
@@ -123,14 +124,14 @@ async fn begin_claims(session: &Transaction, changes: &Changes) -> Result<(), At
         .with("created_at", |block| block.created_at.0);
     let before = "INSERT INTO block (schedule_id, id, seats, reason, lifted, created_at)
              SELECT r.schedule_id, r.id, r.seats, r.reason, r.lifted = 1, r.created_at FROM";
-    write_all(session, "block", rows, before, "").await?;
+    writes.add("block", rows, before, "");
     let before = "INSERT INTO booking_seat (schedule_id, number, booking_id, released_at)
              SELECT r.schedule_id, r.number, r.booking_id, r.released_at FROM";
     let rows = booked_seats(changes.new_booked_seats.values());
-    write_all(session, "booking_seat", rows, before, "").await
+    writes.add("booking_seat", rows, before, "");
 }
 
-async fn seats(session: &Transaction, changes: &Changes) -> Result<(), AttemptError> {
+fn seats(dialect: Dialect, writes: &mut Writes, changes: &Changes) {
     let rows = RowSet::of(&changes.seats)
         .with("schedule_id", |((schedule, _), _)| schedule.0)
         .with("number", |((_, number), _)| rows::number_column(*number))
@@ -153,30 +154,24 @@ async fn seats(session: &Transaction, changes: &Changes) -> Result<(), AttemptEr
         });
     let before = "UPDATE seat SET state = r.state, hold_id = r.hold_id,
          held_until = r.held_until, booking_id = r.booking_id, block_id = r.block_id FROM";
-    let after = "WHERE seat.schedule_id = r.schedule_id AND seat.number = r.number";
-    write_all(session, "seat", rows, before, after).await
+    let after = format!("WHERE {}", dialect.key("seat", &["schedule_id", "number"]));
+    writes.add("seat", rows, before, after);
 }
 
-async fn journal(
-    session: &Transaction,
-    batch: BatchId,
-    now: EpochMs,
-    entries: &[JournalEntry],
-) -> Result<(), AttemptError> {
-    if entries.is_empty() {
-        return Ok(());
-    }
+fn journal(dialect: Dialect, writes: &mut Writes, entries: &[JournalEntry]) {
     let versions = RowSet::of(entries)
         .with("schedule_id", |entry| entry.schedule.0)
         .with("version", |entry| entry.version);
     let rows = versions.clone().with("changes", |entry| rows::journal_column(entry));
     let before = "INSERT INTO journal (schedule_id, version, batch_id, at, changes)
-         SELECT r.schedule_id, r.version, $1, $2, r.changes FROM";
-    session.write(&rows, vec![batch.0.into(), now.0.into()], before, "").await?;
+         SELECT r.schedule_id, r.version, $2, $1, r.changes FROM";
+    writes.add("journal", rows, before, "");
     let before = "UPDATE schedule_version SET version = r.version FROM";
-    let after = "WHERE schedule_version.schedule_id = r.schedule_id
-         AND schedule_version.version = r.version - 1";
-    write_all(session, "schedule_version", versions, before, after).await
+    let after = format!(
+        "WHERE {} AND schedule_version.version = r.version - 1",
+        dialect.key("schedule_version", &["schedule_id"])
+    );
+    writes.add("schedule_version", versions, before, after);
 }
 
 fn holds<'a>(holds: impl Iterator<Item = &'a HoldRow>) -> RowSet<&'a HoldRow> {

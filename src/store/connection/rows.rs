@@ -18,7 +18,7 @@ use crate::domain::rows::{JournalEntry, SeatKey};
 use crate::domain::rules::ScheduleRules;
 use crate::domain::seat::SeatState;
 use crate::store::connection::DbResult;
-use crate::store::connection::dialect::RowSet;
+use crate::store::connection::row_set::RowSet;
 
 /// The error for a row that no release of this program can have written.
 pub(crate) fn corrupt(what: &str) -> DbErr {

@@ -10,8 +10,9 @@ use sea_orm::{
 };
 
 use crate::store::connection::DbResult;
-use crate::store::connection::dialect::{Dialect, RowSet};
+use crate::store::connection::dialect::Dialect;
 use crate::store::connection::errors::refused_commit;
+use crate::store::connection::row_set::RowSet;
 
 /// A connection or transaction that counts its statements.
 pub(crate) struct Session<C> {
@@ -107,7 +108,15 @@ impl<C: ConnectionTrait> Session<C> {
         sql: impl Into<String>,
         values: Vec<Value>,
     ) -> DbResult<Vec<T>> {
-        let rows = self.query(self.dialect.statement(sql, values)).await?;
+        self.fetch_statement(self.dialect.statement(sql, values)).await
+    }
+
+    /// Sends a statement and returns its rows as tuples, column by column.
+    pub(crate) async fn fetch_statement<T: TryGetableMany>(
+        &self,
+        statement: Statement,
+    ) -> DbResult<Vec<T>> {
+        let rows = self.query(statement).await?;
         rows.iter().map(QueryResult::try_get_many_by_index).collect()
     }
 
@@ -128,8 +137,7 @@ impl<C: ConnectionTrait> Session<C> {
         before: &str,
         after: &str,
     ) -> DbResult<Vec<T>> {
-        let rows = self.query(set.statement(self.dialect, values, before, after)).await?;
-        rows.iter().map(QueryResult::try_get_many_by_index).collect()
+        self.fetch_statement(set.statement(self.dialect, values, before, after)).await
     }
 
     /// Whole rows of one table.

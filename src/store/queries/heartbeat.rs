@@ -5,16 +5,17 @@
 
 use std::time::Duration;
 
-use sea_orm::DbErr;
+use entity::schedule;
+use sea_orm::{DbErr, FromQueryResult as _};
 use uuid::Uuid;
 
 use crate::domain::clock::{EpochMs, Outage};
 use crate::domain::execution_error::StoreResult;
-use crate::domain::ids::BatchId;
+use crate::domain::ids::{BatchId, ScheduleId};
 use crate::domain::rules::Policy;
 use crate::store::Store;
 use crate::store::connection::routing::system_ms;
-use crate::store::connection::{Db, DbResult, Transaction, rows};
+use crate::store::connection::{Db, DbResult, RowSet, Transaction, rows};
 use crate::store::queries::outages::outages;
 
 /// A heartbeat older than this means that no process could write.
@@ -24,24 +25,27 @@ const GAP_MS: i64 = 3_000;
 /// even if the heartbeats themselves have to wait (SQLite's one write lock is not fair).
 const OVERDUE_MS: i64 = 1_500;
 
-/// The data that a batch reads in addition to its rows.
+/// The data that a batch reads after it has locked its rows.
 pub(crate) struct BatchContext {
     pub(crate) now: EpochMs,
     pub(crate) committed_attempt: Option<i16>,
     pub(crate) outages: Vec<Outage>,
+    pub(crate) schedules: Vec<schedule::Model>,
     /// Whether a gap was recorded. If so, the transaction must be committed, whatever else is decided.
     pub(crate) recorded_gap: bool,
 }
 
-/// Reads clock, batch and outages in one statement; records a gap if there is one.
+/// Reads clock, batch, outages and schedules in one statement; records a gap if there is one.
 pub(crate) async fn context(
     session: &Transaction,
     batch: BatchId,
     policy: &Policy,
+    schedules: impl Iterator<Item = ScheduleId>,
 ) -> DbResult<BatchContext> {
+    let schedules = rows::schedule_ids(schedules);
     // At most two rounds: if another process has recorded the gap first, the second round reads its record.
     for _ in 0..2 {
-        let (mut context, beat_at) = read(session, batch, policy).await?;
+        let (mut context, beat_at) = read(session, batch, policy, &schedules).await?;
         let age = context.now.0 - beat_at;
         if beat_at == 0 || age <= OVERDUE_MS {
             return Ok(context);
@@ -61,28 +65,45 @@ pub(crate) async fn context(
     Err(rows::corrupt("heartbeat"))
 }
 
+/// Reads the context, and the time of the last heartbeat.
 async fn read(
     session: &Transaction,
     batch: BatchId,
     policy: &Policy,
+    schedules: &RowSet<ScheduleId>,
 ) -> DbResult<(BatchContext, i64)> {
     let now = session.dialect.now();
-    let sql = format!(
-        "SELECT {now}, h.beat_at, b.attempt,
+    let before = format!(
+        "SELECT {now} AS now, h.beat_at, b.attempt, t.*,
             (SELECT string_agg(o.began_at || ':' || o.ended_at, ',') FROM outage o
-             WHERE o.ended_at > {now} - $2)
-         FROM heartbeat h LEFT JOIN batch b ON b.id = $1 WHERE h.id = 1"
+             WHERE o.ended_at > {now} - $2) AS outages
+         FROM heartbeat h LEFT JOIN batch b ON b.id = $1
+         LEFT JOIN (SELECT t.* FROM"
     );
+    let key = session.dialect.key("t", &["id"]);
+    let after = format!("JOIN schedule t ON {key}) t ON true WHERE h.id = 1");
     // An older outage cannot have extended any hold that is active now.
     let horizon = policy.hold_ttl_max.saturating_add(policy.outage_grace) * 2;
     let horizon = i64::try_from(horizon.as_millis()).unwrap_or(i64::MAX);
     let values = vec![batch.0.into(), horizon.into()];
-    let row = session.fetch_one::<(i64, i64, Option<i16>, Option<String>)>(sql, values).await?;
-    let (now, beat_at, committed_attempt, text) = row.ok_or_else(|| rows::corrupt("heartbeat"))?;
-    let outages = outages(text.as_deref().unwrap_or_default())?;
-    let context =
-        BatchContext { now: EpochMs(now), committed_attempt, outages, recorded_gap: false };
-    Ok((context, beat_at))
+    let found =
+        session.query(schedules.statement(session.dialect, values, &before, &after)).await?;
+    let first = found.first().ok_or_else(|| rows::corrupt("heartbeat"))?;
+    let text: Option<String> = first.try_get("", "outages")?;
+    let mut schedules = Vec::with_capacity(found.len());
+    for row in &found {
+        if row.try_get::<Option<i64>>("", "id")?.is_some() {
+            schedules.push(schedule::Model::from_query_result(row, "")?);
+        }
+    }
+    let context = BatchContext {
+        now: EpochMs(first.try_get("", "now")?),
+        committed_attempt: first.try_get("", "attempt")?,
+        outages: outages(text.as_deref().unwrap_or_default())?,
+        schedules,
+        recorded_gap: false,
+    };
+    Ok((context, first.try_get("", "beat_at")?))
 }
 
 /// Updates the heartbeat from `seen` to `now`; false if another process has updated it.
@@ -99,7 +120,8 @@ impl Store {
         let sent_ms = system_ms();
         let work = move |db: Db| async move {
             let session = db.begin().await?;
-            let context = context(&session, BatchId(Uuid::nil()), &policy).await?;
+            let context =
+                context(&session, BatchId(Uuid::nil()), &policy, std::iter::empty()).await?;
             let sql = "UPDATE heartbeat SET beat_at = $1 WHERE id = 1 AND beat_at < $1 - 500";
             session.execute(sql, vec![context.now.0.into()]).await?;
             session.connection.commit().await?;

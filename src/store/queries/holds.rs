@@ -87,14 +87,17 @@ impl Store {
     /// The holds that have these seats, read on the primary. Seats without a hold are left out.
     pub async fn holders(&self, seats: Vec<SeatKey>) -> StoreResult<HashMap<SeatKey, Holder>> {
         let before = "SELECT s.schedule_id, s.number, s.held_until, t.id, t.customer_id FROM";
-        let after = "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number
-             JOIN hold t ON t.schedule_id = s.schedule_id AND t.id = s.hold_id";
+        let after = format!(
+            "JOIN seat s ON {} {}",
+            self.dialect.key("s", &["schedule_id", "number"]),
+            self.dialect.look_up("hold", "t.schedule_id = s.schedule_id AND t.id = s.hold_id")
+        );
         let seats = Arc::new(rows::seat_keys(seats));
         self.read_from(ReadFrom::Primary, |db| {
-            let seats = Arc::clone(&seats);
+            let (seats, after) = (Arc::clone(&seats), after.clone());
             async move {
                 type Columns = (i64, i32, i64, Uuid, String);
-                let found = db.fetch_set::<Columns, _>(&seats, Vec::new(), before, after).await?;
+                let found = db.fetch_set::<Columns, _>(&seats, Vec::new(), before, &after).await?;
                 let one = |(schedule, number, until, uuid, customer)| {
                     let schedule = ScheduleId(schedule);
                     let hold = HoldId { schedule, uuid };

@@ -27,7 +27,9 @@ pub(crate) struct NewRecord {
 }
 
 /// Joins the rows of keys with the answers under them.
-const JOIN: &str = "JOIN idempotency t ON t.caller = r.caller AND t.key = r.key";
+fn join(dialect: Dialect) -> String {
+    format!("JOIN idempotency t ON {}", dialect.key("t", &["caller", "key"]))
+}
 
 fn key_rows<'a>(keys: impl IntoIterator<Item = &'a RequestKey>) -> RowSet<&'a RequestKey> {
     RowSet::of(keys).with("caller", |key| key.caller.clone()).with("key", |key| key.key.clone())
@@ -43,7 +45,9 @@ pub(crate) async fn find<'a>(
     if set.len() == 0 {
         return Ok(HashMap::new());
     }
-    let found = session.models_of_set::<idempotency::Model, _>(&set, Vec::new(), JOIN).await?;
+    let found = session
+        .models_of_set::<idempotency::Model, _>(&set, Vec::new(), &join(session.dialect))
+        .await?;
     let live = found.into_iter().filter(|row| row.expires_at > now.0);
     live.map(|row| {
         let fingerprint = row.fingerprint.clone();
@@ -53,16 +57,25 @@ pub(crate) async fn find<'a>(
     .collect()
 }
 
-/// Records answers, in the order of their keys; false if one of the keys has an unexpired answer, which
-/// another transaction has just recorded.
-pub(crate) async fn insert(
-    session: &Transaction,
-    now: EpochMs,
-    records: &[NewRecord],
-) -> DbResult<bool> {
+/// The statement that records answers, before and after its rows. `$1` is the time now. A key that has an unexpired
+/// answer, which another transaction has just recorded, is not written.
+pub(crate) const RECORD: (&str, &str) = (
+    "INSERT INTO idempotency (caller, key, fingerprint, status, body, expires_at,
+         kind, resource_id, described_until)
+     SELECT r.caller, r.key, r.fingerprint, r.status, r.body, r.expires_at,
+         nullif(r.kind, 0), nullif(r.resource_id, ''), r.expires_at FROM",
+    "WHERE true ON CONFLICT (caller, key) DO UPDATE SET
+         fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body,
+         expires_at = excluded.expires_at, kind = excluded.kind,
+         resource_id = excluded.resource_id, described_until = excluded.described_until
+         WHERE idempotency.expires_at <= $1",
+);
+
+/// Answers as rows to record, in the order of their keys.
+pub(crate) fn record_rows(records: &[NewRecord]) -> RowSet<()> {
     let described =
         records.iter().map(|new| (new, rows::resource_columns(new.answer.resource.as_ref())));
-    let set = RowSet::of(described)
+    RowSet::of(described)
         .with("caller", |(new, _)| new.keyed.request.caller.clone())
         .with("key", |(new, _)| new.keyed.request.key.clone())
         .with("fingerprint", |(new, _)| new.keyed.fingerprint.clone())
@@ -70,17 +83,18 @@ pub(crate) async fn insert(
         .with("body", |(new, _)| new.answer.body.clone())
         .with("expires_at", |(new, _)| new.expires_at.0)
         .with("kind", |(_, (kind, _))| *kind)
-        .with("resource_id", |(_, (_, id))| id.clone());
-    let before = "INSERT INTO idempotency (caller, key, fingerprint, status, body, expires_at,
-             kind, resource_id, described_until)
-         SELECT r.caller, r.key, r.fingerprint, r.status, r.body, r.expires_at,
-             nullif(r.kind, 0), nullif(r.resource_id, ''), r.expires_at FROM";
-    let after = "WHERE true ON CONFLICT (caller, key) DO UPDATE SET
-         fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body,
-         expires_at = excluded.expires_at, kind = excluded.kind,
-         resource_id = excluded.resource_id, described_until = excluded.described_until
-         WHERE idempotency.expires_at <= $1";
-    let written = session.write(&set, vec![now.0.into()], before, after).await?;
+        .with("resource_id", |(_, (_, id))| id.clone())
+        .without_source()
+}
+
+/// Records answers; false if one of the keys has an unexpired answer.
+pub(crate) async fn insert(
+    session: &Transaction,
+    now: EpochMs,
+    records: &[NewRecord],
+) -> DbResult<bool> {
+    let (before, after) = RECORD;
+    let written = session.write(&record_rows(records), vec![now.0.into()], before, after).await?;
     Ok(written == records.len() as u64)
 }
 
@@ -125,7 +139,7 @@ impl Store {
         &self,
         keys: &[RequestKey],
     ) -> StoreResult<HashMap<RequestKey, RecordedAnswer>> {
-        let after = format!("{JOIN} WHERE t.expires_at > {}", self.dialect.now());
+        let after = format!("{} WHERE t.expires_at > {}", join(self.dialect), self.dialect.now());
         let keys: Arc<[RequestKey]> = keys.into();
         self.read_from(ReadFrom::Anywhere, move |db| {
             let keys = Arc::clone(&keys);

@@ -30,9 +30,9 @@ impl Priced {
             listed.extend(seats.iter().map(|number| (schedule, *number)));
         }
         let before = "SELECT s.schedule_id, s.number, s.label, s.price, s.booking_id FROM";
-        let after = "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number";
+        let after = format!("JOIN seat s ON {}", db.dialect.key("s", &["schedule_id", "number"]));
         let set = rows::seat_keys(listed);
-        let found = db.fetch_set::<Columns, _>(&set, Vec::new(), before, after).await?;
+        let found = db.fetch_set::<Columns, _>(&set, Vec::new(), before, &after).await?;
         let mut seats = HashMap::with_capacity(found.len());
         for (schedule, number, label, price, booking) in found {
             let number = rows::seat_number(number)?;
@@ -40,9 +40,9 @@ impl Priced {
             seats.insert((ScheduleId(schedule), number), (seat, booking));
         }
         let before = "SELECT t.id, t.currency FROM";
-        let after = "JOIN schedule t ON t.id = r.id";
+        let after = format!("JOIN schedule t ON {}", db.dialect.key("t", &["id"]));
         let set = rows::schedule_ids(schedules);
-        let found = db.fetch_set::<(i64, String), _>(&set, Vec::new(), before, after).await?;
+        let found = db.fetch_set::<(i64, String), _>(&set, Vec::new(), before, &after).await?;
         let currencies = found.into_iter().map(|(id, currency)| (ScheduleId(id), currency));
         Ok(Self { seats, currencies: currencies.collect() })
     }

@@ -156,6 +156,7 @@ fn settings<'a>(options: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         ("max_connections", "300"),
         // Shared memory is in the folder, so that it is deleted with it; a killed server would leave it in /dev/shm.
         ("dynamic_shared_memory_type", "mmap"),
+        ("pg_stat_statements.max", "50000"),
         ("shared_preload_libraries", "pg_stat_statements,auto_explain"),
     ];
     [&ours, options].concat()
