@@ -12,10 +12,8 @@ pub enum FailPoint {
     AfterLock,
     /// A batch's transaction has begun.
     AfterBegin,
-    /// The rows of the seats are locked.
+    /// The rows of the seats and the version rows of the schedules are locked.
     AfterRowLock,
-    /// The version rows of the schedules are locked.
-    AfterVersionLock,
     /// Everything is written, and COMMIT has not been sent.
     BeforeCommit,
     /// COMMIT has been answered.

@@ -16,6 +16,7 @@ mod plans;
 mod queue_workers;
 mod races;
 mod retries;
+mod round_trips;
 pub(crate) mod stage;
 mod statements;
 

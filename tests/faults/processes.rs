@@ -18,7 +18,6 @@ const POINTS: [&str; 9] = [
     "after_lock",
     "after_begin",
     "after_row_lock",
-    "after_version_lock",
     "before_commit",
     "after_commit",
     "before_snapshot",

@@ -3,13 +3,13 @@
 //! All replicas lock rows in one order, so that no two batches can deadlock: holds, bookings and blocks by
 //! identifier, then seats by schedule and number, then the version rows of the schedules. A row is locked by one
 //! statement and checked after it: under READ COMMITTED, one statement that locks and checks would sell a seat
-//! twice. Everything else is read by later statements, after all locks are taken.
+//! twice. A statement that waits for a lock returns the newest version of the row. Everything else is read by later
+//! statements, after all locks are taken, because a statement sees the other tables as they were when it began.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
-use sea_orm::DbErr;
-use sea_orm::FromQueryResult;
+use sea_orm::{DbErr, FromQueryResult, Statement};
 use uuid::Uuid;
 
 use super::rows_to_lock::RowsToLock;
@@ -61,10 +61,8 @@ async fn lock(
     rows: &mut Rows,
 ) -> DbResult<HashMap<ScheduleId, i64>> {
     lock_claims(session, rows_to_lock, rows).await?;
-    lock_seats(session, rows_to_lock, rows).await?;
+    let versions = lock_seats(session, rows_to_lock, rows).await?;
     faults::reach(FailPoint::AfterRowLock).await.map_err(injected)?;
-    let versions = lock_versions(session, rows_to_lock).await?;
-    faults::reach(FailPoint::AfterVersionLock).await.map_err(injected)?;
     Ok(versions)
 }
 
@@ -110,51 +108,74 @@ async fn locked_claims<M: FromQueryResult>(
     session.models_of_set(&rows::claim_ids(ids), Vec::new(), &after).await
 }
 
+/// A seat, without a version, or the version of a schedule, without a seat.
+type LockedRow = (
+    i64,
+    Option<i64>,
+    Option<i32>,
+    Option<String>,
+    Option<i64>,
+    Option<i16>,
+    Option<Uuid>,
+    Option<i64>,
+    Option<Uuid>,
+    Option<Uuid>,
+);
+
+/// Locks the seats, and then the version rows of the schedules, in one statement; returns the versions.
 async fn lock_seats(
     session: &Transaction,
     rows_to_lock: &RowsToLock,
     rows: &mut Rows,
-) -> DbResult<()> {
-    type Columns =
-        (i64, i32, String, i64, i16, Option<Uuid>, Option<i64>, Option<Uuid>, Option<Uuid>);
-    if rows_to_lock.seats.is_empty() {
-        return Ok(());
+) -> DbResult<HashMap<ScheduleId, i64>> {
+    let mut versions = HashMap::with_capacity(rows_to_lock.schedules.len());
+    if rows_to_lock.schedules.is_empty() {
+        return Ok(versions);
     }
-    let set = rows::seat_keys(rows_to_lock.seats.iter().copied());
-    let before =
-        "SELECT s.schedule_id, s.number, s.label, s.price, s.state, s.hold_id, s.held_until,
-                  s.booking_id, s.block_id FROM";
-    let after = format!(
-        "JOIN seat s ON {} ORDER BY r.schedule_id, r.number {}",
-        session.dialect.key("s", &["schedule_id", "number"]),
-        session.dialect.lock("FOR UPDATE OF s")
-    );
-    let found = session.fetch_set::<Columns, _>(&set, Vec::new(), before, &after).await?;
-    rows.seats.reserve(found.len());
-    for (schedule, number, label, price, state, hold, until, booking, block) in found {
-        let state = rows::seat_state((state, hold, until, booking, block))?;
-        let key = (ScheduleId(schedule), rows::seat_number(number)?);
-        rows.seats.insert(key, SeatRow { label, price, state });
+    rows.seats.reserve(rows_to_lock.seats.len());
+    let statement = seat_locks(session.dialect, rows_to_lock);
+    for columns in session.fetch_statement::<LockedRow>(statement).await? {
+        let (schedule, version, number, label, price, state, hold, until, booking, block) = columns;
+        let schedule = ScheduleId(schedule);
+        if let Some(version) = version {
+            versions.insert(schedule, version);
+        }
+        if let (Some(number), Some(label), Some(price), Some(state)) = (number, label, price, state)
+        {
+            let state = rows::seat_state((state, hold, until, booking, block))?;
+            let key = (schedule, rows::seat_number(number)?);
+            rows.seats.insert(key, SeatRow { label, price, state });
+        }
     }
-    Ok(())
+    Ok(versions)
 }
 
-async fn lock_versions(
-    session: &Transaction,
-    rows_to_lock: &RowsToLock,
-) -> DbResult<HashMap<ScheduleId, i64>> {
-    if rows_to_lock.schedules.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let after = format!(
-        "JOIN schedule_version v ON {} ORDER BY r.schedule_id {}",
-        session.dialect.key("v", &["schedule_id"]),
-        session.dialect.lock("FOR NO KEY UPDATE OF v")
+/// The statement that locks. PostgreSQL reads the version rows only after it has counted, and so locked, all seats.
+fn seat_locks(dialect: Dialect, rows_to_lock: &RowsToLock) -> Statement {
+    let mut values = Vec::new();
+    let seats = rows::seat_keys(rows_to_lock.seats.iter().copied());
+    let schedules = RowSet::of(&rows_to_lock.schedules).with("schedule_id", |id| id.0);
+    let sql = format!(
+        "WITH locked_seat AS MATERIALIZED (
+             SELECT s.schedule_id, s.number, s.label, s.price, s.state, s.hold_id, s.held_until,
+                 s.booking_id, s.block_id
+             FROM {seats} {join} seat s ON {seat} ORDER BY r.schedule_id, r.number {seat_lock}),
+         locked_version AS MATERIALIZED (
+             SELECT v.schedule_id, v.version FROM {schedules} {join} schedule_version v ON {version}
+             WHERE (SELECT count(*) FROM locked_seat) >= 0 ORDER BY r.schedule_id {version_lock})
+         SELECT schedule_id, CAST(NULL AS BIGINT) AS version, number, label, price, state, hold_id,
+             held_until, booking_id, block_id FROM locked_seat
+         UNION ALL SELECT schedule_id, version, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+         FROM locked_version",
+        seats = seats.source(dialect, &mut values),
+        schedules = schedules.source(dialect, &mut values),
+        join = dialect.join(),
+        seat = dialect.key("s", &["schedule_id", "number"]),
+        seat_lock = dialect.lock("FOR UPDATE OF s"),
+        version = dialect.key("v", &["schedule_id"]),
+        version_lock = dialect.lock("FOR NO KEY UPDATE OF v"),
     );
-    let set = RowSet::of(&rows_to_lock.schedules).with("schedule_id", |id| id.0);
-    let before = "SELECT v.schedule_id, v.version FROM";
-    let found = session.fetch_set::<(i64, i64), _>(&set, Vec::new(), before, &after).await?;
-    Ok(found.into_iter().map(|(id, version)| (ScheduleId(id), version)).collect())
+    dialect.statement(sql, values)
 }
 
 /// Reads the customers of other holds that have seats of the batch: a conflict names the hold if it is the requesting

@@ -50,6 +50,15 @@ impl Dialect {
         columns.iter().enumerate().map(equal).collect::<Vec<_>>().join(" AND ")
     }
 
+    /// Joins a set of rows with a table. SQLite keeps the order of a CROSS JOIN: the set of rows is the outer loop.
+    /// Otherwise SQLite may read the document of the rows again for each row of the table.
+    pub(crate) fn join(self) -> &'static str {
+        match self {
+            Self::Postgres => "JOIN",
+            Self::Sqlite => "CROSS JOIN",
+        }
+    }
+
     /// Joins a set of rows `r` with the rows `t` of `table` that meet a condition, by one lookup for each row of the
     /// set. PostgreSQL may plan a plain join as a scan of the whole index while the table is small, and keep that
     /// plan. `OFFSET 0` prevents PostgreSQL from merging the sub-select into the outer query.
@@ -60,8 +69,7 @@ impl Dialect {
                     "JOIN LATERAL (SELECT * FROM {table} t WHERE {condition} OFFSET 0) t ON true"
                 )
             }
-            // SQLite keeps the order of a CROSS JOIN: the set of rows is the outer loop.
-            Self::Sqlite => format!("CROSS JOIN {table} t ON {condition}"),
+            Self::Sqlite => format!("{} {table} t ON {condition}", self.join()),
         }
     }
 

@@ -80,9 +80,7 @@ impl<R> RowSet<R> {
     }
 
     /// Builds a statement of `before`, the rows and `after`. `values` are its parameters `$1` to `$n`; the parameters
-    /// of the rows follow them. In SQLite an `after` that begins with `JOIN` becomes a `CROSS JOIN`, whose order
-    /// SQLite keeps: the rows are the outer loop. Otherwise SQLite may read the document again for each row of the
-    /// table.
+    /// of the rows follow them. In SQLite an `after` that begins with `JOIN` becomes a `CROSS JOIN` ([`Dialect::join`]).
     pub(crate) fn statement(
         &self,
         dialect: Dialect,

@@ -210,5 +210,6 @@ async fn a_batch_takes_the_same_statements_whatever_its_size(stage: Stage) {
         taken.push(stage.metrics.batch.statements_total.get() - before);
     }
     assert!(taken.iter().all(|statements| *statements == taken[0]), "{taken:?}");
-    assert!(taken[0] <= 16, "{taken:?}");
+    // SQLite gets one statement for each table, and has no round trips.
+    assert!(taken[0] <= 12, "{taken:?}");
 }

@@ -19,7 +19,7 @@ use seatlock::http::responses::{render_event, render_schedule};
 use seatlock::store::{Lane, ReadFrom, Settings, Store};
 use seatlock::telemetry::metrics::Metrics;
 use seatlock::telemetry::metrics::batch::Guard;
-use test_support::{Folder, Postgres};
+use test_support::{Folder, Postgres, Relay};
 use tokio::sync::Mutex;
 
 use crate::database::Database;
@@ -142,6 +142,28 @@ impl Stage {
 }
 
 /// The first lane of a store whose lanes were not taken yet.
+/// A stage, and a lane of another store on the same database behind a relay.
+pub(crate) struct Wired {
+    pub(crate) stage: Stage,
+    pub(crate) lane: SharedLane,
+    pub(crate) relay: Relay,
+    /// Of that store.
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Wired {
+    pub(crate) async fn start() -> Self {
+        let stage = Stage::full().await;
+        let relay = Relay::to(Postgres::shared().port());
+        let name: Vec<String> = stage.database.column("SELECT current_database()::text").await;
+        let url = format!("postgres://app@127.0.0.1:{}/{}", relay.port(), name[0]);
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let settings = settings(&[("WRITE_DB_URL", &url)]);
+        let store = Store::open(settings, Arc::clone(&metrics)).await.unwrap();
+        Self { stage, lane: first_lane(&store), relay, metrics }
+    }
+}
+
 pub(crate) fn first_lane(store: &Arc<Store>) -> SharedLane {
     Arc::new(Mutex::new(store.take_lanes().remove(0)))
 }

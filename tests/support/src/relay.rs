@@ -5,6 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
@@ -60,7 +61,8 @@ impl Relay {
             strike: None,
             connections: Vec::new(),
         };
-        let line = Line { condition: Mutex::new(condition), changed: Condvar::new() };
+        let (changed, round_trips) = (Condvar::new(), AtomicU64::new(0));
+        let line = Line { condition: Mutex::new(condition), changed, round_trips };
         let line = Arc::new(line);
         let acceptor = Mutex::new(Some(line.accept_from(listener)));
         Self { port: own, line, acceptor }
@@ -112,6 +114,11 @@ impl Relay {
         self.line.change(|condition| condition.strike = Some(strike));
     }
 
+    /// How often a client has sent something after an answer, over all connections: the number of round trips.
+    pub fn round_trips(&self) -> u64 {
+        self.line.round_trips.load(Ordering::Relaxed)
+    }
+
     /// Whether that COMMIT has been sent.
     pub fn has_struck(&self) -> bool {
         lock(&self.line.condition).strike.is_none()
@@ -156,6 +163,15 @@ struct Condition {
 struct Line {
     condition: Mutex<Condition>,
     changed: Condvar,
+    round_trips: AtomicU64,
+}
+
+/// One direction of a connection.
+struct Direction<'a> {
+    /// The sender of the pieces, if it is the client.
+    client: Option<&'a TcpStream>,
+    /// Whether the server has sent something since the client did.
+    answered: &'a AtomicBool,
 }
 
 impl Line {
@@ -206,30 +222,30 @@ impl Line {
         let port = lock(&self.condition).server;
         let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok();
         let Some(server) = server.and_then(|server| self.admit(server)) else { return };
+        let answered = &AtomicBool::new(true);
         thread::scope(|scope| {
-            scope.spawn(|| self.pump(client, &server, true));
-            self.pump(&server, client, false);
+            scope
+                .spawn(|| self.pump(client, &server, Direction { client: Some(client), answered }));
+            self.pump(&server, client, Direction { client: None, answered });
         });
     }
 
-    fn pump(&self, source: &TcpStream, target: &TcpStream, from_client: bool) {
+    fn pump(&self, source: &TcpStream, target: &TcpStream, direction: Direction<'_>) {
         let (sender, pieces) = sync_channel(PIECES_UNDER_WAY);
         thread::scope(|scope| {
             scope.spawn(|| read_pieces(source, sender));
-            let client = from_client.then_some(source);
-            if self.write_pieces(pieces, target, client).is_err() {
+            if self.write_pieces(pieces, target, direction).is_err() {
                 disconnect(source);
                 disconnect(target);
             }
         });
     }
 
-    /// Writes pieces. `client` is the sender of the pieces if it is a client.
     fn write_pieces(
         &self,
         pieces: Receiver<Piece>,
         mut target: &TcpStream,
-        client: Option<&TcpStream>,
+        Direction { client, answered }: Direction<'_>,
     ) -> io::Result<()> {
         for piece in pieces {
             if !self.lets_through(piece.arrival) {
@@ -238,6 +254,8 @@ impl Line {
             if piece.bytes.is_empty() {
                 return target.shutdown(Shutdown::Write);
             }
+            let first = answered.swap(client.is_none(), Ordering::Relaxed) && client.is_some();
+            self.round_trips.fetch_add(first.into(), Ordering::Relaxed);
             if let Some(client) = client.filter(|_| has_commit(&piece.bytes))
                 && let Some(strike) = self.take_strike()
             {
