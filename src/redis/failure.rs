@@ -2,7 +2,7 @@
 
 use std::io;
 
-use deadpool_redis::PoolError;
+use deadpool::managed::PoolError;
 use deadpool_redis::redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// The reason why Redis gave no answer.
@@ -23,7 +23,7 @@ impl From<RedisError> for RedisFailure {
 }
 
 /// Converts the error of a checkout to the error of a command, so that callers recognise all time-outs in the same way.
-pub(super) fn pool_error(error: PoolError) -> RedisError {
+pub(super) fn pool_error(error: PoolError<RedisError>) -> RedisError {
     match error {
         PoolError::Timeout(_) => io::Error::from(io::ErrorKind::TimedOut).into(),
         PoolError::Backend(error) => error,

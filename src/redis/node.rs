@@ -1,11 +1,43 @@
 //! One server: its connection pool, and the round trip of a pipeline.
 
-use deadpool_redis::redis::{Pipeline, RedisResult, Value};
-use deadpool_redis::{Manager, Pool, PoolConfig, Runtime, Timeouts};
+use std::time::Duration;
+
+use deadpool::managed::{self, Metrics, RecycleResult};
+use deadpool_redis::redis::aio::MultiplexedConnection;
+use deadpool_redis::redis::{Pipeline, RedisError, RedisResult, Value};
+use deadpool_redis::{Manager, PoolConfig, Runtime, Timeouts};
 
 use super::connect::RedisConnector;
 use super::failure::{is_failover_error, pool_error};
 use super::settings::Address;
+
+/// A connection that was used within this time is used again without a check, which costs a round trip.
+const CHECK_AFTER: Duration = Duration::from_secs(1);
+
+/// Makes connections, and checks those that were idle.
+struct NodeManager(Manager);
+
+type Pool = managed::Pool<NodeManager>;
+
+impl managed::Manager for NodeManager {
+    type Type = MultiplexedConnection;
+    type Error = RedisError;
+
+    async fn create(&self) -> RedisResult<MultiplexedConnection> {
+        self.0.create().await
+    }
+
+    async fn recycle(
+        &self,
+        connection: &mut MultiplexedConnection,
+        metrics: &Metrics,
+    ) -> RecycleResult<RedisError> {
+        match metrics.last_used() < CHECK_AFTER {
+            true => Ok(()),
+            false => self.0.recycle(connection, metrics).await,
+        }
+    }
+}
 
 /// One server. The first pipeline connects.
 pub(super) struct Node {
@@ -24,7 +56,8 @@ impl Node {
             timeouts: Timeouts { wait: timeout, create: timeout, recycle: timeout },
             ..PoolConfig::default()
         };
-        let pool = Pool::builder(manager).config(config).runtime(Runtime::Tokio1).build();
+        let pool =
+            Pool::builder(NodeManager(manager)).config(config).runtime(Runtime::Tokio1).build();
         let pool = pool.map_err(|error| std::io::Error::other(error.to_string()))?;
         Ok(Self { address: address.clone(), pool })
     }
@@ -46,7 +79,7 @@ impl Node {
     pub(super) async fn send(&self, pipeline: &mut Pipeline) -> RedisResult<RedisReplies> {
         let mut close_idle = CloseIdleOnDrop { pool: &self.pool, armed: true };
         let mut connection = self.pool.get().await.map_err(pool_error)?;
-        let answers: RedisReplies = pipeline.ignore_errors().query_async(&mut connection).await?;
+        let answers: RedisReplies = pipeline.ignore_errors().query_async(&mut *connection).await?;
         close_idle.armed =
             answers.iter().any(|answer| answer.as_ref().is_err_and(is_failover_error));
         Ok(answers)

@@ -70,9 +70,9 @@ metrics! {
         /// Transactions of batches that exceeded DB_TRANSACTION_TIMEOUT, or a statement of which exceeded
         /// DB_STATEMENT_TIMEOUT or DB_LOCK_TIMEOUT.
         transaction_timeouts_total as "seatlock_transaction_timeouts_total": IntCounter,
-        /// Statements sent by batches.
+        /// Statements sent by batches. Each is a round trip to the database.
         statements_total: IntCounter,
-        /// Statements in one batch; it does not grow with the batch.
+        /// Statements in one batch, BEGIN and COMMIT included; the number does not grow with the batch.
         statements: Histogram[buckets STATEMENTS],
         /// Commands by kind and outcome.
         commands_total as "seatlock_commands_total":
