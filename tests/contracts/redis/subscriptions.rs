@@ -45,8 +45,11 @@ async fn assert_ends(mut subscription: impl Stream<Item = Vec<u8>> + Unpin) {
     assert!(begin.elapsed() < DETECTION_TIME);
 }
 
-/// A new subscription, as soon as a server accepts one.
+/// A new subscription, as soon as a server accepts one and commands are answered again: a connection that was used
+/// just before its server ended is not checked before it is used once more.
 async fn subscribe_again(redis: &Redis) -> impl Stream<Item = Vec<u8>> + Unpin + use<> {
+    let ping = [cmd("PING")];
+    eventually("an answer", Duration::from_secs(60), || redis.send(&ping)).await;
     let subscribe = || redis.subscribe("changes");
     eventually("a subscription", Duration::from_secs(60), subscribe).await
 }
