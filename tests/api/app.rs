@@ -9,11 +9,10 @@ use std::thread::JoinHandle;
 
 use seatlock::app::{App, Role};
 use seatlock::config::Config;
-use test_support::{Folder, Postgres, Redis};
+use test_support::{Client, Database, Folder, Postgres, Redis, SOON};
 use tokio::sync::oneshot;
 
-use crate::client::{Client, SOON};
-use crate::database::Database;
+use crate::service::PROGRAM;
 
 /// Which backends the service runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +160,11 @@ impl TestApp {
         if !std::thread::panicking() {
             drained.map(Result::unwrap);
         }
+    }
+
+    /// Checks every invariant.
+    pub(crate) async fn audit(&self) {
+        self.database.audit(PROGRAM).await;
     }
 
     /// The client, for a task of its own.

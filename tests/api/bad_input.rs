@@ -2,9 +2,9 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use test_support::{Answer, taking};
 
 use crate::app::{Stack, TestApp};
-use crate::client::{Answer, taking};
 use crate::clock::in_seconds;
 
 on_both_stacks![
@@ -298,5 +298,5 @@ async fn a_refusal_of_any_kind_leaves_the_database_as_it_was(on: Stack) {
         assert_eq!(problem["effect"], "none", "{body}");
     }
     assert_eq!(app.database.dump().await, before);
-    app.database.audit().await;
+    app.audit().await;
 }

@@ -13,7 +13,7 @@ on_both_stacks![
 ];
 
 impl TestApp {
-    pub(crate) async fn block(&self, schedule: &str, seats: &[&str]) -> crate::client::Answer {
+    pub(crate) async fn block(&self, schedule: &str, seats: &[&str]) -> test_support::Answer {
         let body = json!({"seats": seats, "reason": "camera position"});
         self.post(&format!("/api/v1/schedules/{schedule}/blocks"), &body).await
     }
@@ -42,7 +42,7 @@ async fn blocked_seats_are_not_sold_until_the_block_is_lifted(on: Stack) {
     app.book(&schedule, &["A-1-1"], "anna").await.expect(200);
     app.delete(&path).await.expect(204);
     assert_eq!(app.states(&schedule).await, "bo av av ");
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn a_block_takes_all_its_seats_or_none(on: Stack) {
@@ -74,7 +74,7 @@ async fn a_large_block_is_possible(on: Stack) {
     let read = app.schedule_now(&schedule).await;
     assert_eq!((&read["counts"]["blocked"], &read["version"]), (&json!(2_000), &json!(2)));
     app.delete(&format!("/api/v1/schedules/{schedule}/blocks/{block}")).await.expect(204);
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn the_blocks_of_a_schedule_are_listed_until_they_are_lifted(on: Stack) {

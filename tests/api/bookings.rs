@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use test_support::labels;
 
 use crate::app::Stack;
-use crate::client::labels;
 use crate::clock::in_seconds;
 
 on_both_stacks![
@@ -74,7 +74,7 @@ async fn a_booking_is_given_back_and_its_seats_are_sold_again(on: Stack) {
     assert_eq!(app.cancel(&id, None).await.expect(200), given_back, "repeating it changes nothing");
     assert_eq!(app.get(&format!("/api/v1/bookings/{id}")).await.expect(200), given_back);
     assert_eq!(app.states(&schedule).await, "bo av ");
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn a_booking_is_given_back_in_part(on: Stack) {
@@ -92,7 +92,7 @@ async fn a_booking_is_given_back_in_part(on: Stack) {
     let whole = app.cancel(&id, Some(&["A-1-1", "A-1-3"])).await.expect(200);
     assert_eq!(whole["status"], "cancelled");
     assert_eq!(app.states(&schedule).await, "av bo av ");
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn only_seats_of_the_booking_can_be_given_back(on: Stack) {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 use serde_json::json;
+use test_support::{Answer, Client, labels};
 
 use crate::app::Stack;
-use crate::client::{Answer, Client, labels};
 
 on_both_stacks![
     a_hundred_clients_for_one_seat_get_one_booking,
@@ -49,7 +49,7 @@ async fn a_hundred_clients_for_one_seat_get_one_booking(on: Stack) {
     exactly_one_won(&send_concurrently(&clients, &schedule, &["A-1-2"], 100).await);
     assert_eq!(app.states(&schedule).await, "av bo av ");
     app.no_later_guard_stepped_in().await;
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn a_hundred_clients_for_three_seats_get_one_booking(on: Stack) {
@@ -59,7 +59,7 @@ async fn a_hundred_clients_for_three_seats_get_one_booking(on: Stack) {
     exactly_one_won(&send_concurrently(&[app.new_client()], &schedule, &seats, 100).await);
     assert_eq!(app.states(&schedule).await, "bo av bo bo ");
     app.no_later_guard_stepped_in().await;
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn a_hundred_clients_who_hold_one_seat_get_one_hold(on: Stack) {
@@ -75,7 +75,7 @@ async fn a_hundred_clients_who_hold_one_seat_get_one_hold(on: Stack) {
         lost.problem(409, "seats_unavailable");
     }
     app.no_later_guard_stepped_in().await;
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn overlapping_requests_never_sell_a_seat_twice_nor_half_a_booking(on: Stack) {
@@ -116,13 +116,13 @@ async fn overlapping_requests_never_sell_a_seat_twice_nor_half_a_booking(on: Sta
     let booked: BTreeSet<String> = booked.map(|(label, _)| label).collect();
     assert_eq!(booked, owners.into_keys().collect::<BTreeSet<_>>());
     app.no_later_guard_stepped_in().await;
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn fifty_concurrent_requests_with_one_key_book_once(on: Stack) {
     let app = on.start().await;
     let schedule = app.row_of(3).await;
-    let body = crate::client::taking(&schedule, &["A-1-1", "A-1-2"], "anna");
+    let body = test_support::taking(&schedule, &["A-1-1", "A-1-2"], "anna");
     let requests = (0..50).map(|_| app.post_keyed("/api/v1/bookings", "order-7", &body));
     let answers = join_all(requests).await;
     let (given, refused): (Vec<_>, Vec<_>) =
@@ -137,7 +137,7 @@ async fn fifty_concurrent_requests_with_one_key_book_once(on: Stack) {
     }
     assert_eq!(app.database.number("SELECT count(*) FROM booking").await, 1);
     app.no_later_guard_stepped_in().await;
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn a_customers_limit_holds_against_many_concurrent_requests(on: Stack) {
@@ -162,7 +162,7 @@ async fn a_customers_limit_holds_against_many_concurrent_requests(on: Stack) {
         refused.problem(409, "seat_limit_reached");
     }
     app.no_later_guard_stepped_in().await;
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn a_booking_that_cannot_be_stored_fails_alone(on: Stack) {
@@ -181,5 +181,5 @@ async fn a_booking_that_cannot_be_stored_fails_alone(on: Stack) {
             answer.expect(200);
         }
     }
-    app.database.audit().await;
+    app.audit().await;
 }

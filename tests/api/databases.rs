@@ -5,10 +5,9 @@ mod full {
     use std::time::{Duration, Instant};
 
     use serde_json::json;
-    use test_support::{Postgres, eventually};
+    use test_support::{Answer, Postgres, eventually};
 
     use crate::app::TestApp;
-    use crate::client::Answer;
 
     /// Long enough for heartbeats, probes and connections on a loaded machine.
     const SOON: Duration = Duration::from_secs(20);
@@ -68,7 +67,7 @@ mod full {
         app.wait_until("/readyz", |answer| answer.json() == json!({"status": "ok"})).await;
         app.book(&schedule, &["A-1-3"], "anna").await.expect(200);
         assert_eq!(app.states(&schedule).await, "bo bo bo av ");
-        app.database.audit().await;
+        app.audit().await;
         drop(primary);
     }
 
@@ -104,7 +103,7 @@ mod full {
         }
         app.book(&schedule, &["A-1-4"], "cleo").await.expect(200);
         assert_eq!(app.states(&schedule).await, "bo bo av bo ");
-        app.database.audit().await;
+        app.audit().await;
         drop(primary);
     }
 

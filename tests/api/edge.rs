@@ -4,9 +4,9 @@
 mod embedded {
     use reqwest::{Method, RequestBuilder};
     use serde_json::json;
+    use test_support::Answer;
 
     use crate::app::{Stack, TestApp};
-    use crate::client::Answer;
 
     const KEY: &str = "correct-horse-battery-staple";
     const EVENTS: &str = "/api/v1/events";

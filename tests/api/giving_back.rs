@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use test_support::Client;
 
-use crate::client::Client;
 use crate::processes::both_ready;
 use crate::service::Shared;
 
@@ -78,7 +78,7 @@ mod full {
         let service = shared.start().up().await;
         let client = service.client();
         let schedule = client.row_of(2).await;
-        let taking = crate::client::taking(&schedule, &["A-1-1"], "anna");
+        let taking = test_support::taking(&schedule, &["A-1-1"], "anna");
         for path in ["/api/v1/bookings", "/api/v1/holds"] {
             let query = client.post(&format!("{path}?min_version=soon"), &taking).await;
             query.problem(400, "invalid_parameter");

@@ -2,9 +2,9 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use test_support::{Answer, Client};
 
 use crate::app::{Stack, TestApp};
-use crate::client::{Answer, Client};
 use crate::listener::Listener;
 
 on_both_stacks![

@@ -1,9 +1,9 @@
 //! Holds: from the grant to each way in which they end.
 
 use serde_json::{Value, json};
+use test_support::{Answer, taking};
 
 use crate::app::{Stack, TestApp};
-use crate::client::{Answer, taking};
 use crate::clock::millis;
 
 on_both_stacks![
@@ -72,7 +72,7 @@ async fn a_hold_keeps_its_seats_until_it_becomes_a_booking(on: Stack) {
     assert_eq!((&read["status"], &read["booking_id"]), (&json!("confirmed"), &booking["id"]));
     app.delete(&place).await.problem(409, "hold_confirmed");
     assert_eq!(app.states(&schedule).await, "bo bo av ");
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn a_hold_ends_by_time_and_its_seats_are_free_immediately(on: Stack) {
@@ -96,7 +96,7 @@ async fn the_end_of_a_hold_is_seen_on_the_map(on: Stack) {
     assert_eq!(swept["counts"]["available"], 3);
     assert_eq!(swept["version"], 3);
     assert_eq!(app.states(&schedule).await, "av av av ");
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn a_late_confirmation_books_what_is_still_free(on: Stack) {
@@ -156,7 +156,7 @@ async fn a_hold_whose_booking_was_cancelled_is_not_confirmed_again(on: Stack) {
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
     assert_eq!(app.read_hold(&hold).await["booking_id"], booking);
     assert_eq!(app.states(&schedule).await, "av av ");
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn a_hold_can_be_extended_up_to_a_limit_and_never_shortened(on: Stack) {
@@ -215,7 +215,7 @@ async fn a_released_seat_can_be_booked_immediately_by_another_customer(on: Stack
         app.confirm(&hold).await.problem(409, "hold_released");
     }
     assert_eq!(app.states(&schedule).await, "bo ".repeat(20));
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn a_hold_is_confirmed_by_its_own_customer_only(on: Stack) {

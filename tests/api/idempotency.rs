@@ -1,9 +1,9 @@
 //! Idempotency-Key: a repeated request gets the same answer and has no second effect.
 
 use serde_json::{Value, json};
+use test_support::{Answer, taking};
 
 use crate::app::{Stack, TestApp};
-use crate::client::{Answer, taking};
 
 on_both_stacks![
     a_repeated_request_gets_the_same_bytes,
@@ -66,7 +66,7 @@ async fn every_kind_of_effect_happens_once(on: Stack) {
     twice(&app, &format!("/api/v1/bookings/{booking}/cancel"), "rest", &json!({})).await;
     assert_eq!(app.states(&schedule).await, "av av av av av av av av bl ");
     assert_eq!(app.items("/api/v1/events").await.len(), 1);
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn a_key_is_the_same_bare_and_quoted(on: Stack) {

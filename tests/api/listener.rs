@@ -6,8 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::{Method, Response};
 use serde_json::Value;
-
-use crate::client::{Client, SOON};
+use test_support::{Client, SOON};
 
 /// An event of a stream.
 #[derive(Debug, Clone, PartialEq)]

@@ -36,11 +36,8 @@ mod auth;
 mod bad_input;
 mod blocks;
 mod bookings;
-mod client;
 mod clock;
 mod concurrency;
-#[path = "../database/mod.rs"]
-mod database;
 mod databases;
 mod edge;
 mod events;

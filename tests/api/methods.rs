@@ -5,11 +5,11 @@ use std::io::Write as _;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::json;
+use test_support::{Answer, SOON, taking};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::app::{Stack, TestApp};
-use crate::client::{Answer, SOON, taking};
 use crate::openapi::{described, example, substitute};
 use crate::problems::raw;
 use crate::queue::QUEUED;

@@ -103,11 +103,10 @@ mod full_only {
     mod full {
         use std::time::Instant;
 
-        use test_support::{Postgres, Redis, eventually};
+        use test_support::{Postgres, Redis, SOON, eventually};
 
         use super::*;
         use crate::app::TestApp;
-        use crate::client::SOON;
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn a_lock_that_keeps_a_free_seat_from_its_buyer_is_counted() {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::Method;
 use serde_json::Value;
+use test_support::Client;
 
 use crate::app::Stack;
-use crate::client::Client;
 
 on_both_stacks![
     every_described_operation_exists,

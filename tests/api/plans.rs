@@ -2,9 +2,9 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use test_support::Answer;
 
 use crate::app::{Stack, TestApp};
-use crate::client::Answer;
 
 on_both_stacks![
     a_plan_is_stored_in_versions_and_its_schedules_keep_theirs,

@@ -2,9 +2,9 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use test_support::Answer;
 
 use crate::app::{Stack, TestApp};
-use crate::client::Answer;
 
 on_both_stacks![
     a_plan_from_a_spreadsheet_is_stored_and_sold,

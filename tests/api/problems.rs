@@ -2,11 +2,11 @@
 
 use reqwest::Method;
 use serde_json::json;
+use test_support::{Client, taking};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::app::Stack;
-use crate::client::{Client, taking};
 
 on_both_stacks![
     an_unknown_path_is_answered_with_a_problem,

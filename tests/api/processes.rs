@@ -5,19 +5,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use test_support::{Client, Database, SOON, Service, taking};
 
 use crate::app::{Stack, TestApp};
-use crate::client::{Client, taking};
 use crate::concurrency::{exactly_one_won, send_concurrently};
-use crate::database::Database;
-use crate::service::{Service, Shared, Starting};
+use crate::service::Shared;
 
 /// Two processes that start together on an empty database.
 async fn two_of(shared: &Shared) -> (Service, Service) {
     both_ready(shared.start(), shared.start()).await
 }
 
-pub(crate) async fn both_ready(one: Starting, two: Starting) -> (Service, Service) {
+pub(crate) async fn both_ready(one: Service, two: Service) -> (Service, Service) {
     let (one, mut two) = (one.up().await, two.up().await);
     two.shares_customers_with(&one);
     (one, two)
@@ -75,7 +74,7 @@ mod full {
         let shared = Shared::fresh();
         let (one, two) = two_of(&shared).await;
         compete(&[&one, &two]).await;
-        Database::postgres(&shared.url).await.audit().await;
+        shared.audit().await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,7 +102,7 @@ mod full {
         let shared = Shared::fresh();
         let (one, two) = both_ready(shared.start(), shared.start_without_redis()).await;
         compete(&[&one, &two]).await;
-        Database::postgres(&shared.url).await.audit().await;
+        shared.audit().await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,7 +129,7 @@ mod full {
         }
         let database = Database::postgres(&shared.url).await;
         assert_eq!(database.number("SELECT count(*) FROM booking").await, 10);
-        database.audit().await;
+        shared.audit().await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -152,7 +151,7 @@ mod full {
                 refused.problem(409, "seat_limit_reached");
             }
         }
-        Database::postgres(&shared.url).await.audit().await;
+        shared.audit().await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -178,7 +177,7 @@ mod full {
         let schedule = service.client().schedule(&[("A", 10, 500)], Value::Null).await;
         let stop = Arc::new(AtomicBool::new(false));
         let buyers = (0..16).map(|buyer| {
-            let client = Client::of(service.client().address());
+            let client = Client::of(service.address());
             let (schedule, stop) = (schedule.clone(), Arc::clone(&stop));
             tokio::spawn(buy_until_stopped(client, schedule, buyer, stop))
         });
@@ -187,8 +186,8 @@ mod full {
         while service.client().metric(enough).await < 100.0 {
             tokio::task::yield_now().await;
         }
-        service.terminate();
-        service.ended();
+        service.process().terminate();
+        assert_eq!(service.ended(3 * SOON), 0, "{}", service.process().output());
         stop.store(true, Ordering::SeqCst);
 
         let mut acknowledged = Vec::new();
@@ -202,7 +201,7 @@ mod full {
             database.column(ids).await.into_iter().collect();
         let lost: Vec<_> = acknowledged.iter().filter(|id| !stored.contains(*id)).collect();
         assert!(lost.is_empty(), "{lost:?}");
-        database.audit().await;
+        shared.audit().await;
     }
 }
 
@@ -220,11 +219,11 @@ async fn buy_until_stopped(
         let request = client.request(reqwest::Method::POST, "/api/v1/bookings");
         let body = taking(&schedule, &[&label], "anna");
         match client.try_send(request.json(&body)).await {
-            Some(answer) if answer.status == 200 => acknowledged.push(answer.id(200)),
-            Some(answer) => drop(answer.problem(503, "draining")),
-            None if stop.load(Ordering::SeqCst) => break,
+            Ok(answer) if answer.status == 200 => acknowledged.push(answer.id(200)),
+            Ok(answer) => drop(answer.problem(503, "draining")),
+            Err(_) if stop.load(Ordering::SeqCst) => break,
             // New requests are refused, and those in progress are finished.
-            None => tokio::task::yield_now().await,
+            Err(_) => tokio::task::yield_now().await,
         }
     }
     acknowledged

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use test_support::Answer;
 
 use crate::app::{Stack, TestApp};
-use crate::client::Answer;
 use crate::openapi::{query_parameters, substitute};
 
 on_both_stacks![

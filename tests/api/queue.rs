@@ -1,11 +1,10 @@
 //! The queue in the service's own database: requests are accepted with 202, and their outcome is polled.
 
 use futures_util::future::join_all;
-use reqwest::Method;
 use serde_json::{Value, json};
+use test_support::{labels, taking};
 
 use crate::app::Stack;
-use crate::client::{Answer, Client, SOON, labels, taking};
 
 on_both_stacks![
     a_queued_request_becomes_the_booking_that_the_direct_way_would_have_made,
@@ -23,46 +22,6 @@ on_both_stacks![
 ];
 
 pub(crate) const QUEUED: [(&str, &str); 1] = [("QUEUE_MODE", "prefer")];
-
-impl Client {
-    /// Requests seats through the queue.
-    pub(crate) async fn queue(&self, path: &str, body: &Value) -> Answer {
-        let request = self.request(Method::POST, path).header("prefer", "respond-async");
-        self.send(request.json(body)).await
-    }
-
-    /// Queues a booking, and returns the path of its request.
-    pub(crate) async fn queued(&self, schedule: &str, seats: &[&str], customer: &str) -> String {
-        let answer = self.queue("/api/v1/bookings", &taking(schedule, seats, customer)).await;
-        answer.expect(202);
-        answer.header("location").unwrap().to_owned()
-    }
-
-    /// The same under a key, with which it is not refused before it is queued.
-    pub(crate) async fn queued_keyed(&self, key: &str, body: &Value) -> String {
-        let request = self.request(Method::POST, "/api/v1/bookings").json(body);
-        let request = request.header("prefer", "respond-async").header("idempotency-key", key);
-        let answer = self.send(request).await;
-        answer.expect(202);
-        answer.header("location").unwrap().to_owned()
-    }
-
-    /// The final state of a request.
-    pub(crate) async fn outcome(&self, place: &str) -> Value {
-        let end = std::time::Instant::now() + 3 * SOON;
-        loop {
-            let request = self.request(Method::GET, place).header("prefer", "wait=5");
-            let answer = self.send(request).await;
-            let status = answer.expect(200);
-            if !["queued", "running"].contains(&status["status"].as_str().unwrap()) {
-                assert_eq!(answer.header("retry-after"), None);
-                return status;
-            }
-            assert_eq!(answer.header("retry-after"), Some("1"));
-            assert!(std::time::Instant::now() < end, "it is never decided: {status}");
-        }
-    }
-}
 
 async fn a_queued_request_becomes_the_booking_that_the_direct_way_would_have_made(on: Stack) {
     let app = on.start_with(&QUEUED).await;
@@ -86,7 +45,7 @@ async fn a_queued_request_becomes_the_booking_that_the_direct_way_would_have_mad
     let direct = app.book(&schedule, &["A-1-3"], "ben").await.expect(200);
     let fields = |body: &Value| body.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(fields(booking), fields(&direct));
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn a_queued_hold_is_held_and_confirmed_through_the_queue(on: Stack) {
@@ -117,7 +76,7 @@ async fn a_queued_hold_is_held_and_confirmed_through_the_queue(on: Stack) {
         (&json!("failed"), &json!("booking_cancelled"))
     );
     assert_eq!(late["error"]["booking_id"], booking, "{late}");
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn of_many_queued_buyers_of_one_seat_one_gets_it_and_each_gets_an_outcome(on: Stack) {
@@ -141,7 +100,7 @@ async fn of_many_queued_buyers_of_one_seat_one_gets_it_and_each_gets_an_outcome(
         assert_eq!(problem["conflicts"], json!([{"label": "A-1-1", "reason": "booked"}]));
         assert_eq!(problem["request_id"], outcome["id"]);
     }
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn an_invalid_request_is_refused_before_it_is_queued(on: Stack) {
@@ -187,7 +146,7 @@ async fn a_key_has_one_effect_direct_and_queued(on: Stack) {
     let first = app.outcome(&app.queued_keyed("l", &body).await).await["result"]["id"].clone();
     assert_eq!(app.post_keyed("/api/v1/bookings", "l", &body).await.id(200), first);
     assert_eq!(app.items(&format!("/api/v1/bookings?schedule_id={schedule}")).await.len(), 2);
-    app.database.audit().await;
+    app.audit().await;
 }
 
 async fn a_request_id_that_was_never_given_is_not_found(on: Stack) {
@@ -284,5 +243,5 @@ async fn a_request_that_the_database_refuses_becomes_a_dead_letter_and_fails(on:
         }
     }
     assert_eq!(app.database.number("SELECT count(*) FROM queue_letter").await, 1);
-    app.database.audit().await;
+    app.audit().await;
 }

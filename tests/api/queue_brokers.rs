@@ -4,10 +4,9 @@
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::Value;
-use test_support::{Postgres, eventually};
+use test_support::{Client, Postgres, SOON, eventually, taking};
 
 use crate::app::{Stack, TestApp};
-use crate::client::{Client, SOON, taking};
 
 /// Returns the path of a request as soon as it is accepted. A broker with new queues may refuse for a moment; the
 /// customer then retries with the same key.
@@ -55,7 +54,7 @@ async fn a_crowd_is_served_in_order_and_each_request_once(url: &str, name: &str)
         }
     }
     assert_eq!(succeeded, 120, "two wanted each seat");
-    app.database.audit().await;
+    app.audit().await;
 }
 
 /// A broker accepts requests without the database, and they are executed when it is back.
@@ -78,7 +77,7 @@ async fn requests_are_accepted_while_the_primary_is_unavailable(url: &str, name:
     for place in &places {
         assert_eq!(app.outcome(place).await["status"], "succeeded");
     }
-    app.database.audit().await;
+    app.audit().await;
 }
 
 /// No consumer runs, and a request expires at its deadline.
@@ -102,10 +101,9 @@ mod rabbitmq {
     mod full {
         use seatlock::queue::rabbitmq::{RabbitQueue, RabbitSettings};
         use seatlock::queue::{Message, Partition, Queue as _};
-        use test_support::{RabbitMq, eventually};
+        use test_support::{RabbitMq, SOON, eventually, taking};
 
         use crate::app::Stack;
-        use crate::client::{SOON, taking};
 
         /// More unreadable messages than dead letters are allowed: valid requests are executed, dropped messages
         /// are counted, and the process reports that it is degraded.
@@ -146,7 +144,7 @@ mod rabbitmq {
             assert!(degraded.body.contains("dead letters"), "{}", degraded.body);
             assert_eq!(stranger.dead_letters(100).await.unwrap().len(), parked as usize);
             stranger.close().await;
-            app.database.audit().await;
+            app.audit().await;
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use test_support::eventually;
+use test_support::{SOON, eventually, taking};
 
 use crate::app::{Stack, TestApp};
-use crate::client::{SOON, taking};
 use crate::queue::QUEUED;
 
 on_both_stacks![a_restart_loses_no_accepted_request];
@@ -37,7 +36,7 @@ async fn a_restart_loses_no_accepted_request(on: Stack) {
     }
     let counts = again.schedule_now(&schedule).await["counts"].clone();
     assert_eq!(counts["booked"], 300);
-    again.database.audit().await;
+    again.audit().await;
 }
 
 mod several {
@@ -83,7 +82,7 @@ mod several {
             }
             assert_eq!(won, [0]);
             drop(executing);
-            app.database.audit().await;
+            app.audit().await;
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -151,7 +150,7 @@ mod several {
             executing.metric_above(expired, 0.0).await;
             assert_eq!(app.outcome(&place).await, over);
             assert_eq!(app.states(&schedule).await, "av av ");
-            app.database.audit().await;
+            app.audit().await;
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -194,7 +193,7 @@ mod several {
                 let place = app.queued(&schedule, &["A-1-2"], "ben").await;
                 assert_eq!(app.outcome(&place).await["status"], "succeeded");
             }
-            app.database.audit().await;
+            app.audit().await;
         }
 
         /// Waits until a process consumes this many partitions.
@@ -237,7 +236,7 @@ mod several {
             assert_eq!(bookings.len(), 1, "{bookings:?}");
             assert_eq!(bookings[0]["id"], booking);
             assert_eq!(app.states(&schedule).await, "bo av ");
-            app.database.audit().await;
+            app.audit().await;
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

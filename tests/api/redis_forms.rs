@@ -4,7 +4,6 @@ mod full {
     use test_support::{Access, Redis, RedisCluster, Sentinels};
     use tokio::task::block_in_place;
 
-    use crate::database::Database;
     use crate::processes::{both_ready, compete};
     use crate::service::Shared;
 
@@ -32,7 +31,7 @@ mod full {
             assert!(locked + busy > 0.0, "the locks were not used");
             assert_eq!(failed, 0.0);
         }
-        Database::postgres(&shared.url).await.audit().await;
+        shared.audit().await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,10 +5,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
-use test_support::{Postgres, Redis};
+use test_support::{Client, Postgres, Redis};
 
 use crate::app::TestApp;
-use crate::client::Client;
 use crate::listener::Listener;
 use crate::service::Shared;
 
@@ -36,11 +35,7 @@ async fn stampede(client: &Client, schedule: &str, readers: usize) -> Value {
 
 /// The value of a metric as soon as it is not zero.
 async fn some(client: &Client, series: &str) -> f64 {
-    let has_come = |answer: &crate::client::Answer| {
-        let value = |line: &str| line.strip_prefix(series)?.trim().parse::<f64>().ok();
-        answer.body.lines().find_map(value).is_some_and(|value| value > 0.0)
-    };
-    client.wait_until("/metrics", has_come).await;
+    client.metric_above(series, 0.0).await;
     client.metric(series).await
 }
 

@@ -4,11 +4,11 @@ mod embedded {
     use std::time::Duration;
 
     use serde_json::{Value, json};
+    use test_support::{Client, Folder, Service};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpSocket, TcpStream};
 
-    use crate::client::Client;
-    use crate::service::Service;
+    use crate::service::PROGRAM;
 
     const READERS: usize = 1_000;
 
@@ -56,10 +56,22 @@ mod embedded {
         readers
     }
 
+    /// The memory that a process holds (`VmRSS:`), or the most that it has held since the last reset of the peak
+    /// (`VmHWM:`), in kB.
+    fn memory(pid: u32, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let value = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        value.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_thousand_readers_that_read_nothing_cost_a_slice_each() {
         rlimit::increase_nofile_limit(u64::MAX).unwrap();
-        let service = Service::embedded(&[("SEND_TIMEOUT", "300s")]).await;
+        let folder = Folder::new();
+        let path = folder.path().join("seatlock.db");
+        let variables = [("SQLITE_PATH", &*path.to_string_lossy()), ("SEND_TIMEOUT", "300s")];
+        let service = Service::start(&[PROGRAM], &variables).up().await;
+        let pid = service.process().pid();
         let client = service.client();
         let schedule = client.schedule(&[("A", 500, 100)], Value::Null).await;
         let map = format!("/api/v1/schedules/{schedule}/seats");
@@ -67,10 +79,11 @@ mod embedded {
         for asked in [(&*map, "identity"), (bundle, "identity"), (bundle, "gzip")] {
             let whole = body(ask_and_read_nothing(client, asked).await).await;
             assert!(whole.len() > 400_000, "{asked:?}: {}", whole.len());
-            let before = service.memory();
-            service.reset_peak();
+            let before = memory(pid, "VmRSS:");
+            // Resets the peak (proc(5), `clear_refs`).
+            std::fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
             let mut readers = stalled(client, asked).await;
-            let growth = service.peak_memory().saturating_sub(before);
+            let growth = memory(pid, "VmHWM:").saturating_sub(before);
             println!("{READERS} readers of {asked:?} ({} bytes): {growth} kB", whole.len());
             assert!(growth < GROWTH_MAX, "{asked:?}: {growth} kB");
             // Other requests are served meanwhile, and a reader that continues gets the whole answer.

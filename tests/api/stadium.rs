@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use test_support::{Client, labels};
 
 use crate::app::{Stack, TestApp};
-use crate::client::{Client, labels};
 
 on_both_stacks![a_small_hall_is_sold_out];
 
@@ -71,7 +71,7 @@ async fn check_sales(app: &TestApp, schedule: &str) {
     let prices = "SELECT CAST(sum(price) AS BIGINT) FROM seat";
     assert_eq!(total, app.database.number(prices).await);
     app.no_later_guard_stepped_in().await;
-    app.database.audit().await;
+    app.audit().await;
 }
 
 /// Requests one to four random seats, some of them sold already, until none is left.

@@ -4,17 +4,15 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use test_support::{Client, SOON, Service};
 
-use crate::client::Client;
 use crate::listener::Listener;
-use crate::service::{Service, Shared};
+use crate::processes::both_ready;
+use crate::service::Shared;
 
 async fn two() -> (Service, Service) {
     let shared = Shared::fresh();
-    let (one, two) = (shared.start(), shared.start());
-    let (one, mut two) = (one.up().await, two.up().await);
-    two.shares_customers_with(&one);
-    (one, two)
+    both_ready(shared.start(), shared.start()).await
 }
 
 /// One thing that a customer may do to a row of ten seats, at one of two processes.
@@ -125,7 +123,7 @@ mod full {
             listener.until(1).await;
         }
         let asked = Instant::now();
-        one.terminate();
+        one.process().terminate();
         let ends = listeners.iter_mut().map(|listener| async {
             let bye = listener.next().await.unwrap();
             assert_eq!((bye.name.as_str(), bye.id), ("bye", None));
@@ -135,7 +133,7 @@ mod full {
         join_all(ends).await;
         let took = asked.elapsed();
         assert!(took < Duration::from_secs(1), "{took:?}");
-        one.ended();
+        assert_eq!(one.ended(3 * SOON), 0, "{}", one.process().output());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use test_support::Client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::app::Stack;
-use crate::client::Client;
 use crate::listener::{Listener, availability};
 
 on_both_stacks![
@@ -94,7 +94,7 @@ async fn an_invalid_stream_is_refused(on: Stack) {
     drop(listener);
     // The service notices with its next event.
     app.book(&schedule, &["A-1-1"], "anna").await.expect(200);
-    let free = |answer: &crate::client::Answer| answer.body.contains("_stream_listeners 0\n");
+    let free = |answer: &test_support::Answer| answer.body.contains("_stream_listeners 0\n");
     app.wait_until("/metrics", free).await;
     Listener::begin(&app, &schedule).await.until(2).await;
 }

@@ -10,8 +10,6 @@
 )]
 
 mod auditor;
-#[path = "../database/mod.rs"]
-mod database;
 mod locks;
 mod queue;
 mod redis;

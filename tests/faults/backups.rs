@@ -5,13 +5,10 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::Value;
-use test_support::Postgres;
+use test_support::{Answer, Client, Database, Postgres};
 
-use crate::client::{Answer, Client};
 use crate::crowd::Crowd;
-use crate::database::Database;
 use crate::harness::{LONG, Scene, Setup, blocking, until};
-use crate::rolling::verify;
 
 /// What there was at the time of a backup and shortly afterwards, when everything was lost.
 struct Lost {
@@ -36,7 +33,7 @@ async fn back_up<T>(name: &'static str, backup: impl FnOnce(&Scene) -> T) -> (Sc
     let client = scene.client(0);
     let map = client.map(&schedule, "seats").await;
     let (tag, version) = (map.header("etag").unwrap().to_owned(), version_of(&map));
-    scene.services[0].process.kill();
+    scene.services[0].process().kill();
     (scene, backup, Lost { schedule, before, tag, version })
 }
 
@@ -46,7 +43,7 @@ fn version_of(map: &Answer) -> i64 {
 
 /// The service on the restored database at this address.
 async fn serve(scene: &mut Scene, postgres: &Postgres, url: String) {
-    scene.services[0].process.kill();
+    scene.services[0].process().kill();
     scene.url = url;
     scene.network.postgres.lead_to(postgres.port());
     scene.network.postgres.cut();
@@ -56,8 +53,8 @@ async fn serve(scene: &mut Scene, postgres: &Postgres, url: String) {
 
 /// Everything that was promised, of a service on a restored database.
 async fn check(scene: &Scene, lost: &Lost) {
-    assert!(verify(scene, &[]).contains(" 0 violations"));
-    let database = Database::postgres(&scene.url).await;
+    scene.audit().await;
+    let database = scene.database().await;
     let ids = "SELECT schedule_id || '-' || replace(id::text, '-', '') FROM booking";
     let stored: BTreeSet<String> = database.column(ids).await.into_iter().collect();
     let missing: Vec<_> = lost.before.difference(&stored).collect();
@@ -72,7 +69,7 @@ async fn check(scene: &Scene, lost: &Lost) {
     let over = "SELECT count(*) FROM hold WHERE status = 0";
     until("all holds have ended", LONG, async || database.number(over).await == 0).await;
     assert!(scene.sell_the_rest(&database).await > 0);
-    assert!(verify(scene, &[]).contains(" 0 violations"));
+    scene.audit().await;
 }
 
 /// Checks that a client that asks with tags and versions of the lost history gets the map of the new one.
@@ -122,8 +119,7 @@ pub(crate) mod smoke {
         let another = blocking(|| Postgres::start(&[]));
         let url = blocking(|| another.restore(&dump));
         serve(&mut scene, &another, url).await;
-        let tag =
-            remembers_nothing(&scene.client(0), &Database::postgres(&scene.url).await, &lost).await;
+        let tag = remembers_nothing(&scene.client(0), &scene.database().await, &lost).await;
         assert_ne!(tag, lost.tag);
         scene.inject("a dump under load, the server lost, restored into two fresh ones in turn");
         scene.report(&format!("{} bookings kept", lost.before.len()));
@@ -136,7 +132,7 @@ pub(crate) mod smoke {
         let (mut scene, dump, lost) = back_up("pg_dump, restored in place", dump).await;
         let url = blocking(|| scene.primary.restore(&dump));
         let port = scene.primary.port();
-        scene.services[0].process.kill();
+        scene.services[0].process().kill();
         scene.url = url;
         scene.network.postgres.lead_to(port);
         scene.relaunch(0, &[]).await;

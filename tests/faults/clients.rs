@@ -12,7 +12,7 @@ use crate::harness::{SLACK, Scene, Setup};
 const CUT_OFF: Duration = Duration::from_secs(4);
 
 async fn connect(scene: &Scene) -> TcpStream {
-    TcpStream::connect(("127.0.0.1", scene.services[0].port)).await.unwrap()
+    TcpStream::connect(scene.services[0].address()).await.unwrap()
 }
 
 /// Sends a byte of `text` each second until the server hangs up; gives how long that took.

@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 use test_support::Strike;
 
 use crate::crowd::Crowd;
-use crate::database::Database;
 use crate::harness::{LONG, SLACK, Scene, Setup, blocking, until};
 
 /// How often a process has noticed that a COMMIT's answer was lost.
 fn noticed(scene: &Scene) -> usize {
-    let lines = scene.services.iter().map(|service| service.process.output());
+    let lines = scene.services.iter().map(|service| service.process().output());
     lines.map(|output| output.matches("the answer to a COMMIT was lost").count()).sum()
 }
 
@@ -84,7 +83,7 @@ async fn a_commit_that_waits_for_a_missing_standby_is_unknown() {
     // No sweep, so that the first batch is the booking.
     let hold = [("SEATLOCK_FAULTS", "before_commit=pause:1s@1"), ("SWEEP_INTERVAL", "60s")];
     let held = scene.launch(&hold).await;
-    let database = Database::postgres(&scene.url).await;
+    let database = scene.database().await;
     let wait_for = async |standby: &str| {
         let sql = format!("ALTER SYSTEM SET synchronous_standby_names = '{standby}'");
         database.execute(&sql).await;
@@ -93,8 +92,8 @@ async fn a_commit_that_waits_for_a_missing_standby_is_unknown() {
     let crowd = Crowd::of(&scene, 12, &schedule, 40);
     scene.sells(10).await;
     wait_for("nosuch").await;
-    let order = scene.order(held.client.clone(), &other, "A-1-1");
-    blocking(|| held.process.wait_for_line(|line| line.contains("a fault: Pause"), LONG));
+    let order = scene.order(held.client().clone(), &other, "A-1-1");
+    blocking(|| held.process().wait_for_line(|line| line.contains("a fault: Pause"), LONG));
     reload().await;
     let hung = Instant::now();
     let client = scene.client(0);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
+use test_support::{Answer, taking};
 
-use crate::client::{Answer, taking};
 use crate::crowd::Crowd;
 use crate::harness::{FAILURES, Scene, Setup, blocking};
 

@@ -73,7 +73,7 @@ async fn a_standby_is_promoted_and_the_old_primary_returns() {
         send_to(&scene, scene.primary.port());
         for number in 0..2 {
             let client = scene.client(number);
-            let refused = |ready: &crate::client::Answer| ready.body.contains("write database");
+            let refused = |ready: &test_support::Answer| ready.body.contains("write database");
             client.wait_until("/readyz", refused).await;
             for _ in 0..20 {
                 let answer = scene.ledger.book(&client, &schedule, &["A-1-1"]).await.unwrap();
@@ -109,7 +109,7 @@ async fn connections_to_a_demoted_primary_are_given_up() {
     });
     blocking(|| scene.primary.psql("postgres", "SELECT pg_reload_conf()"));
     for number in 0..2 {
-        let refused = |ready: &crate::client::Answer| ready.body.contains("write database");
+        let refused = |ready: &test_support::Answer| ready.body.contains("write database");
         scene.client(number).wait_until("/readyz", refused).await;
     }
     blocking(|| standby.wait_until_caught_up(LONG));

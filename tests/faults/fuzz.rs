@@ -2,9 +2,8 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use test_support::Client;
 
-use crate::client::Client;
-use crate::database::Database;
 use crate::harness::{Setup, blocking};
 
 /// How many requests are sent.
@@ -96,7 +95,7 @@ async fn nonsense_leaves_no_trace() {
     let schedule = scene.schedule(1, 1).await;
     assert!(scene.ledger.book(&client, &schedule, &["A-1-1"]).await.is_some());
     scene.until_no_locks(crate::harness::SLACK).await;
-    let database = Database::postgres(&scene.url).await;
+    let database = scene.database().await;
     let before = database.dump().await;
     for _ in 0..REQUESTS {
         refused(&client, &schedule).await;
@@ -107,7 +106,7 @@ async fn nonsense_leaves_no_trace() {
     let keys = blocking(|| scene.redis.cli(&["keys", "*"]));
     let left: Vec<&str> = keys.lines().filter(|key| !key.contains("}:map")).collect();
     assert_eq!(left, [""; 0], "nonsense has left keys in redis");
-    let output = scene.services[0].process.output();
+    let output = scene.services[0].process().output();
     assert!(!output.contains("panicked"), "{output}");
     scene.inject(&format!(
         "{REQUESTS} requests with values, bytes, keys and types that make no sense"

@@ -5,17 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use reqwest::Method;
 use serde_json::Value;
-use test_support::eventually;
 pub(crate) use test_support::until;
-use test_support::{Network, Process, Redis, free_port};
+use test_support::{Answer, Client, Database, Network, Redis, Service, eventually};
 use tokio::task::JoinHandle;
 
-use crate::client::{Answer, Client};
-use crate::database::Database;
 use crate::ledger::Ledger;
 pub(crate) use crate::setup::{Primary, Setup};
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_seatlock");
 
 /// More than anything takes here on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(90);
@@ -32,19 +31,12 @@ pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     tokio::task::block_in_place(work)
 }
 
-/// A process of the service, on a port that it keeps.
-pub(crate) struct Service {
-    pub(crate) process: Process,
-    pub(crate) client: Client,
-    pub(crate) port: u16,
-}
-
 /// A scenario under way. Processes end before the servers they talk to.
 pub(crate) struct Scene {
     pub(crate) name: &'static str,
     pub(crate) began: Instant,
     pub(crate) services: Vec<Service>,
-    pub(crate) variables: Vec<(String, String)>,
+    pub(crate) variables: Vec<(&'static str, &'static str)>,
     /// The database, without the relay.
     pub(crate) url: String,
     pub(crate) network: Network,
@@ -56,14 +48,19 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
+    /// Starts the program with these arguments and more variables, and does not wait for it.
+    pub(crate) fn start(&self, arguments: &[&str], more: &[(&str, &str)]) -> Service {
+        Service::start(&[&[PROGRAM], arguments].concat(), &self.variables(more))
+    }
+
+    /// The variables of a process of the scenario, and more.
+    pub(crate) fn variables<'a>(&self, more: &[(&'a str, &str)]) -> Vec<(&'a str, String)> {
+        self.network.variables(&self.url, &[&self.variables, more].concat())
+    }
+
     /// Starts one more process, with more variables, and waits until it is ready.
     pub(crate) async fn launch(&self, more: &[(&str, &str)]) -> Service {
-        let port = free_port();
-        let process = self.spawn(port, more);
-        let client = Client::of(([127, 0, 0, 1], port).into());
-        let service = Service { process, client, port };
-        service.ready().await;
-        service
+        self.start(&[], more).up().await
     }
 
     /// Starts one more process among the others.
@@ -72,58 +69,32 @@ impl Scene {
         self.services.push(service);
     }
 
-    /// Starts a process in the place of one that has ended.
-    pub(crate) async fn relaunch(&mut self, number: usize, more: &[(&str, &str)]) {
-        let port = self.services[number].port;
-        self.services[number].process = self.spawn(port, more);
+    /// Starts a process in the place of one, which is killed if it still runs.
+    pub(crate) async fn relaunch(&self, number: usize, more: &[(&str, &str)]) {
+        self.start_again(number, more);
         self.services[number].ready().await;
     }
 
+    /// Like [`Scene::relaunch`], and does not wait until it is ready.
+    pub(crate) fn start_again(&self, number: usize, more: &[(&str, &str)]) {
+        blocking(|| self.services[number].restart(&self.variables(more)));
+    }
+
     /// Whether all processes are ready; those that have ended are started again.
-    pub(crate) async fn are_up(&mut self) -> bool {
+    pub(crate) async fn are_up(&self) -> bool {
         let mut all = true;
-        for number in 0..self.services.len() {
-            if !self.services[number].process.is_running() {
-                self.start_again(number);
+        for (number, service) in self.services.iter().enumerate() {
+            if !service.process().is_running() {
+                self.start_again(number, &[]);
             }
-            all &= self.services[number].is_ready().await;
+            all &= service.is_ready().await;
         }
         all
     }
 
-    /// Starts a process in the place of one that has ended.
-    pub(crate) fn start_again(&mut self, number: usize) {
-        let port = self.services[number].port;
-        self.services[number].process = self.spawn(port, &[]);
-    }
-
-    /// Starts a process at this port, and does not wait for it.
-    pub(crate) fn spawn(&self, port: u16, more: &[(&str, &str)]) -> Process {
-        self.spawn_as(&[], port, more)
-    }
-
-    /// Starts the program with these arguments, on this port.
-    pub(crate) fn spawn_as(&self, arguments: &[&str], port: u16, more: &[(&str, &str)]) -> Process {
-        let (network, bind) = (self.network.variables(&self.url), format!("127.0.0.1:{port}"));
-        let network = network.iter().map(|(name, value)| (*name, value.as_str()));
-        let usual = [
-            ("BIND", bind.as_str()),
-            ("LOG_FORMAT", "text"),
-            ("HTTP_WORKERS", "2"),
-            ("OUTAGE_GRACE", "10s"),
-        ];
-        let ours = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        // The last of a name counts.
-        let usual = network.chain(usual);
-        let variables: Vec<_> = usual.chain(ours).chain(more.iter().copied()).collect();
-        let program = std::iter::once(env!("CARGO_BIN_EXE_seatlock"));
-        let command: Vec<_> = program.chain(arguments.iter().copied()).map(Into::into).collect();
-        Process::spawn_command(&command, &variables)
-    }
-
     /// A customer of the process with this number, over a connection of its own.
     pub(crate) fn client(&self, number: usize) -> Client {
-        Client::of(self.services[number].client.address())
+        Client::of(self.services[number].address())
     }
 
     /// A schedule with so many rows of so many seats, `A-1-1` and so on.
@@ -140,7 +111,7 @@ impl Scene {
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         let mut sum = 0.0;
         for service in &self.services {
-            sum += service.client.metric(series).await;
+            sum += service.client().metric(series).await;
         }
         sum
     }
@@ -184,16 +155,26 @@ impl Scene {
         let client = self.client(0);
         client.wait_until("/readyz", |answer| answer.body.contains("\"ok\"")).await;
         self.ledger.resolve(&client, LONG).await;
-        let database = Database::postgres(&self.url).await;
+        let database = self.database().await;
         // A sweep in the middle of an audit would make it see two states.
         let over = "SELECT count(*) FROM hold WHERE status = 0";
         until("all holds have ended", LONG, async || database.number(over).await == 0).await;
-        database.audit().await;
+        self.audit().await;
         self.compare(&database).await;
         self.until_no_locks(Duration::from_secs(35)).await;
         let sold = self.sell_the_rest(&database).await;
-        database.audit().await;
+        self.audit().await;
         self.report(&format!("held; {sold} free seats sold afterwards"));
+    }
+
+    /// A connection to the database.
+    pub(crate) async fn database(&self) -> Database {
+        Database::postgres(&self.url).await
+    }
+
+    /// Checks every invariant.
+    pub(crate) async fn audit(&self) {
+        self.database().await.audit(PROGRAM).await;
     }
 
     /// Checks that all acknowledged bookings are stored, and no others.
@@ -239,27 +220,5 @@ impl Scene {
         );
         // Past the capture of the test harness.
         std::io::stderr().write_all(line.as_bytes()).unwrap();
-    }
-}
-
-impl Service {
-    /// Waits until requests are welcome.
-    pub(crate) async fn ready(&self) {
-        let ready = async || {
-            assert!(self.process.is_running(), "{}", self.process.output());
-            if self.is_ready().await { Ok(()) } else { Err(self.process.output()) }
-        };
-        eventually("the process is ready", LONG, ready).await;
-    }
-
-    /// Whether the process answers that it is ready.
-    pub(crate) async fn is_ready(&self) -> bool {
-        let answer = self.client.try_send(self.client.request(Method::GET, "/readyz")).await;
-        answer.is_some_and(|answer| answer.status == 200)
-    }
-
-    /// Waits until the process has ended, and gives its exit code.
-    pub(crate) fn ended(&self, limit: Duration) -> i32 {
-        blocking(|| self.process.wait_exit(limit))
     }
 }

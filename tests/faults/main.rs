@@ -11,13 +11,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
-#[expect(dead_code, reason = "the rest is for the tests of the API")]
-#[path = "../api/client.rs"]
-mod client;
 mod crowd;
-#[expect(dead_code, reason = "the rest is for the tests of the API")]
-#[path = "../database/mod.rs"]
-mod database;
 mod fuzz;
 mod harness;
 mod ledger;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::json;
+use test_support::Client;
 
-use crate::client::Client;
 use crate::crowd::Crowd;
 use crate::harness::{LONG, SLACK, Scene, Setup, blocking, until};
 
@@ -55,7 +55,7 @@ impl Outage {
         // A batch may have noticed it first; the health probes decide on the mode.
         for service in &scene.services {
             let is_read_only = |line: &str| line.contains("the primary is read-only");
-            blocking(|| service.process.wait_for_line(is_read_only, LONG));
+            blocking(|| service.process().wait_for_line(is_read_only, LONG));
         }
         let refused_after = began.elapsed();
         assert!(refused_after < REFUSED + SLACK, "refused immediately after {refused_after:?}");

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use reqwest::Method;
+use test_support::Client;
 
-use crate::client::Client;
 use crate::crowd::Crowd;
 use crate::harness::{LONG, SLACK, Scene, Setup, blocking, until};
 use crate::ledger::Ledger;
@@ -88,7 +88,6 @@ async fn the_process_is_killed_at_every_point() {
     scene.add(&[]).await;
     let schedule = scene.schedule(1, 20).await;
     for (number, point) in POINTS.into_iter().enumerate() {
-        scene.services[0].process.kill();
         scene.relaunch(0, &[("SEATLOCK_FAULTS", &format!("{point}=kill@2"))]).await;
         let client = scene.client(0);
         let seats = [format!("A-1-{}", 2 * number + 1), format!("A-1-{}", 2 * number + 2)];
@@ -112,15 +111,14 @@ async fn a_step_fails_at_every_point() {
     scene.add(&[]).await;
     let schedule = scene.schedule(1, 20).await;
     for (number, point) in POINTS.into_iter().enumerate() {
-        scene.services[0].process.kill();
         scene.relaunch(0, &[("SEATLOCK_FAULTS", &format!("{point}=error@2"))]).await;
         let client = scene.client(0);
         let seats = [format!("A-1-{}", 2 * number + 1), format!("A-1-{}", 2 * number + 2)];
         for seat in &seats {
             scene.ledger.book(&client, &schedule, &[seat]).await;
-            assert!(scene.services[0].process.is_running(), "{point}");
+            assert!(scene.services[0].process().is_running(), "{point}");
         }
-        let process = &scene.services[0].process;
+        let process = scene.services[0].process();
         blocking(|| process.wait_for_line(|line| line.contains("a fault: Error"), LONG));
         scene.ledger.resolve(&client, LONG).await;
         assert_eq!(scene.ledger.bookings().len(), 2 * number + 2, "{point}");
@@ -141,7 +139,7 @@ async fn the_process_is_stopped_past_every_timeout() {
     let order = scene.order(stopped, &schedule, "A-1-1");
     let in_transaction = async || idle_in_transaction(&scene) == "1";
     until("it is about to commit", LONG, in_transaction).await;
-    blocking(|| scene.services[1].process.pause());
+    blocking(|| scene.services[1].process().pause());
     let stopped_at = Instant::now();
     let free_again = async || {
         let booked = scene.ledger.book(&healthy, &schedule, &["A-1-1"]).await;
@@ -149,7 +147,7 @@ async fn the_process_is_stopped_past_every_timeout() {
     };
     let sold_after = until("another customer has the seat", LONG, free_again).await;
     tokio::time::sleep(Duration::from_secs(9).saturating_sub(stopped_at.elapsed())).await;
-    blocking(|| scene.services[1].process.resume());
+    blocking(|| scene.services[1].process().resume());
     let answer = order.await.unwrap();
     assert!(answer.is_none_or(|answer| answer.status != 200), "it acknowledged the seat");
     scene.inject(&format!(
@@ -202,12 +200,12 @@ impl Balancer {
     fn of(scene: &Scene) -> Self {
         let ready = scene.services.iter().map(|service| {
             let ready = Arc::new(AtomicBool::new(true));
-            let (client, shared) = (service.client.clone(), Arc::clone(&ready));
+            let (client, shared) = (service.client().clone(), Arc::clone(&ready));
             tokio::spawn(async move {
                 // Until the scenario ends.
                 while Arc::strong_count(&shared) > 1 {
                     let answer = client.try_send(client.request(Method::GET, "/readyz")).await;
-                    let is_ready = answer.is_some_and(|answer| answer.status == 200);
+                    let is_ready = answer.is_ok_and(|answer| answer.status == 200);
                     shared.store(is_ready, Ordering::SeqCst);
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -227,7 +225,7 @@ impl Balancer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_are_replaced_in_turn_under_load() {
     let setup = Setup::of("rolling restart").set("DRAIN_DELAY", "2s");
-    let mut scene = setup.processes(2).start().await;
+    let scene = setup.processes(2).start().await;
     let schedule = scene.schedule(40, 50).await;
     let balancer = Arc::new(Balancer::of(&scene));
     let stop = Arc::new(AtomicBool::new(false));
@@ -255,7 +253,7 @@ async fn two_processes_are_replaced_in_turn_under_load() {
     for number in 0..2 {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let began = Instant::now();
-        scene.services[number].process.terminate();
+        scene.services[number].process().terminate();
         assert_eq!(scene.services[number].ended(Duration::from_secs(30)), 0);
         drained = drained.max(began.elapsed());
         scene.relaunch(number, &[]).await;
@@ -276,12 +274,12 @@ async fn two_processes_are_replaced_in_turn_under_load() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sigterm_under_load_loses_nothing() {
     let setup = Setup::of("SIGTERM under load").set("DRAIN_DELAY", "200ms");
-    let mut scene = setup.start().await;
+    let scene = setup.start().await;
     let schedule = scene.schedule(1, 40).await;
     for _ in 0..3 {
         let crowd = Crowd::of(&scene, 32, &schedule, 40);
         scene.sells(20).await;
-        scene.services[0].process.terminate();
+        scene.services[0].process().terminate();
         let asked = Instant::now();
         assert_eq!(scene.services[0].ended(Duration::from_secs(30)), 0);
         assert!(asked.elapsed() < Duration::from_secs(17), "it took {:?}", asked.elapsed());

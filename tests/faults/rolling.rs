@@ -2,16 +2,13 @@
 //! release with a newer schema, under load, and no request fails. And what either release does on the schema of
 //! the other.
 
-use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use test_support::{Folder, Haproxy, Process};
+use test_support::{Answer, Client, Haproxy};
 
-use crate::client::{Answer, Client};
 use crate::crowd::Crowd;
-use crate::database::Database;
 use crate::harness::{LONG, Scene, Setup, blocking, until};
 
 /// The release after this one, with a step of the schema that adds something.
@@ -27,9 +24,7 @@ const LATER_STEPS: &str = "SELECT count(*) FROM seaql_migrations WHERE version L
 fn balancer(scene: &Scene) -> Haproxy {
     let places: Vec<(String, String)> = (1..)
         .zip(&scene.services)
-        .map(|(number, service)| {
-            (format!("SEATLOCK_{number}"), format!("127.0.0.1:{}", service.port))
-        })
+        .map(|(number, service)| (format!("SEATLOCK_{number}"), service.address().to_string()))
         .collect();
     let places: Vec<(&str, &str)> =
         places.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -39,24 +34,14 @@ fn balancer(scene: &Scene) -> Haproxy {
 
 /// Replaces a process as a platform does: terminates it, starts another in its place, and waits until the balancer
 /// has noticed. Returns how long the old one took to end.
-async fn replace(scene: &mut Scene, number: usize, release: &[(&str, &str)]) -> Duration {
+async fn replace(scene: &Scene, number: usize, release: &[(&str, &str)]) -> Duration {
     let began = Instant::now();
-    scene.services[number].process.terminate();
+    scene.services[number].process().terminate();
     assert_eq!(scene.services[number].ended(LONG), 0);
     let took = began.elapsed();
     scene.relaunch(number, release).await;
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     took
-}
-
-/// Runs the program's own audit, in a process of its own.
-pub(crate) fn verify(scene: &Scene, more: &[(&str, &str)]) -> String {
-    let folder = Folder::new();
-    let command: [OsString; 2] = [env!("CARGO_BIN_EXE_seatlock").into(), "verify".into()];
-    let variables = [&[("WRITE_DB_URL", scene.url.as_str())], more].concat();
-    let process = Process::spawn_in(folder.path(), &command, &variables);
-    assert_eq!(process.wait_exit(LONG), 0, "{}", process.output());
-    process.output()
 }
 
 /// Whether the schema has been changed by a later release, and how often.
@@ -70,7 +55,7 @@ pub(crate) mod smoke {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_rolling_update_to_a_newer_schema_fails_no_request() {
         let setup = Setup::of("rolling update").set("DRAIN_DELAY", "3s").set("REPLICAS", "3");
-        let mut scene = setup.processes(3).start().await;
+        let scene = setup.processes(3).start().await;
         let schedule = scene.schedule(1, 200).await;
         let balancer = balancer(&scene);
         let through = Client::of(([127, 0, 0, 1], balancer.port()).into());
@@ -79,17 +64,17 @@ pub(crate) mod smoke {
         assert_eq!(later_steps(&scene), "0");
         let mut slowest = Duration::ZERO;
         for number in 0..3 {
-            slowest = slowest.max(replace(&mut scene, number, NEXT).await);
+            slowest = slowest.max(replace(&scene, number, NEXT).await);
             assert_eq!(later_steps(&scene), "1", "the first of the new ones changes the schema");
         }
         // Something is wrong with it, and it is taken back: the schema stays.
-        slowest = slowest.max(replace(&mut scene, 0, &[]).await);
+        slowest = slowest.max(replace(&scene, 0, &[]).await);
         let requests = load.stop_without_failures(&scene.ledger).await;
         assert!(balancer.log().contains("Layer7 wrong status, code: 503"), "{}", balancer.log());
         scene.inject(&format!(
             "3 replicas replaced under load, 1 taken back, ended within {slowest:.1?}; {requests}"
         ));
-        assert!(verify(&scene, &[]).contains(" 0 violations"));
+        scene.audit().await;
         scene.finish().await;
     }
 
@@ -117,12 +102,12 @@ pub(crate) mod smoke {
             let path = format!("/api/v1/bookings/{}", first.id(200));
             assert_eq!(client.get(&path).await.expect(200)["status"], "confirmed", "{start}");
             client.map(&schedule, "seats").await.expect(200);
-            scene.services[0].process.signal("INT");
+            scene.services[0].process().signal("INT");
             assert_eq!(scene.services[0].ended(LONG), 0);
             scene.relaunch(0, &[]).await;
         }
-        assert!(scene.services[0].process.output().contains("1 steps newer than this program"));
-        assert!(verify(&scene, &[]).contains(" 0 violations"));
+        assert!(scene.services[0].process().output().contains("1 steps newer than this program"));
+        scene.audit().await;
         scene.inject(
             "the next release changed the schema, the previous one went on and was restarted",
         );
@@ -137,13 +122,12 @@ pub(crate) mod smoke {
         let lost = |ready: &Answer| ready.status == 503 && ready.body.contains("not supported");
         scene.client(0).wait_until("/readyz", lost).await;
         scene.client(1).get("/readyz").await.expect(200);
-        scene.services[0].process.signal("INT");
+        scene.services[0].process().signal("INT");
         assert_eq!(scene.services[0].ended(LONG), 0);
         for migrate in ["on", "off"] {
-            scene.services[0].process =
-                scene.spawn(scene.services[0].port, &[("MIGRATE", migrate)]);
+            scene.start_again(0, &[("MIGRATE", migrate)]);
             assert_eq!(scene.services[0].ended(LONG), 1);
-            let output = scene.services[0].process.output();
+            let output = scene.services[0].process().output();
             assert!(output.contains("run a newer version"), "{output}");
         }
         // The release between the two knows how to do without.
@@ -158,8 +142,8 @@ pub(crate) mod smoke {
     async fn a_step_waits_for_a_backup_and_sales_do_not_wait_for_the_step() {
         let mut scene = Setup::of("migration during a backup").start().await;
         let schedule = scene.schedule(1, 200).await;
-        let port = scene.services[0].port;
-        let database = Database::postgres(&scene.url).await;
+        let port = scene.services[0].address().port();
+        let database = scene.database().await;
         let load = Crowd::through(&scene, port, &schedule, 200);
         let began = Instant::now();
         let backup = tokio::spawn(async move {

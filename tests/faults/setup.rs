@@ -34,13 +34,14 @@ pub(crate) struct Setup {
     own_postgres: Option<Vec<(&'static str, &'static str)>>,
     postgres: Option<Postgres>,
     redis: Vec<(&'static str, &'static str)>,
-    variables: Vec<(String, String)>,
+    variables: Vec<(&'static str, &'static str)>,
     processes: usize,
 }
 
 impl Setup {
     pub(crate) fn of(name: &'static str) -> Self {
-        let (redis, variables) = (Vec::new(), Vec::new());
+        let redis = Vec::new();
+        let variables = vec![("HTTP_WORKERS", "2"), ("OUTAGE_GRACE", "10s")];
         Self { name, own_postgres: None, postgres: None, redis, variables, processes: 1 }
     }
 
@@ -62,9 +63,9 @@ impl Setup {
         self
     }
 
-    /// A variable of every process.
-    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
-        self.variables.push((name.to_owned(), value.to_owned()));
+    /// A variable of every process; the last of a name counts.
+    pub(crate) fn set(mut self, name: &'static str, value: &'static str) -> Self {
+        self.variables.push((name, value));
         self
     }
 

@@ -55,12 +55,12 @@ impl Fault {
             Self::DatabaseBlackHole => scene.network.postgres.black_hole(),
             Self::CommitNeverSent => scene.network.postgres.strike_commit(Strike::NeverSent),
             Self::CommitAnswerLost => scene.network.postgres.strike_commit(Strike::AnswerLost),
-            Self::ProcessKilled(number) => scene.services[number].process.kill(),
-            Self::ProcessStopped(number) => scene.services[number].process.pause(),
+            Self::ProcessKilled(number) => scene.services[number].process().kill(),
+            Self::ProcessStopped(number) => scene.services[number].process().pause(),
         }
     }
 
-    fn end(self, scene: &mut Scene) {
+    fn end(self, scene: &Scene) {
         match self {
             Self::RedisKilled => blocking(|| scene.redis.restart()),
             Self::RedisStopped => blocking(|| scene.redis.resume()),
@@ -69,8 +69,8 @@ impl Fault {
             Self::DatabaseStopped => blocking(|| scene.primary.resume()),
             Self::DatabaseCut | Self::DatabaseBlackHole => scene.network.postgres.heal(),
             Self::CommitNeverSent | Self::CommitAnswerLost => {}
-            Self::ProcessKilled(number) => scene.start_again(number),
-            Self::ProcessStopped(number) => blocking(|| scene.services[number].process.resume()),
+            Self::ProcessKilled(number) => scene.start_again(number, &[]),
+            Self::ProcessStopped(number) => blocking(|| scene.services[number].process().resume()),
         }
     }
 }
@@ -83,7 +83,7 @@ async fn random_faults_together() {
     let mut random = Rng::with_seed(seed);
     let setup = Setup::of("random faults together").quick().set("OUTAGE_GRACE", "1s");
     let setup = setup.own_postgres(&[]);
-    let mut scene = setup.processes(2).start().await;
+    let scene = setup.processes(2).start().await;
     let schedule = scene.schedule(1, 40).await;
     let hold = scene.ledger.hold(&scene.client(0), &schedule, &["A-1-40"], 3_000).await;
     let hold = hold.unwrap().id(201);
@@ -101,7 +101,7 @@ async fn random_faults_together() {
         random.shuffle(&mut faults);
         for fault in &faults {
             tokio::time::sleep(Duration::from_millis(random.u64(..1_500))).await;
-            fault.end(&mut scene);
+            fault.end(&scene);
         }
         (rounds, count) = (rounds + 1, count + faults.len());
         // As a platform does: without its database a start fails.

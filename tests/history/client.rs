@@ -1,10 +1,10 @@
 //! Sends one operation to one process, and reads how it ended.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use test_support::Client;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -28,13 +28,8 @@ fn labels(seats: &[u32]) -> Vec<String> {
 }
 
 /// The request for an action.
-fn request(
-    http: &reqwest::Client,
-    address: SocketAddr,
-    key: Option<&str>,
-    action: &Action,
-) -> RequestBuilder {
-    let to = |method, path: &str| http.request(method, format!("http://{address}/api/v1/{path}"));
+fn request(client: &Client, key: Option<&str>, action: &Action) -> RequestBuilder {
+    let to = |method, path: &str| client.request(method, &format!("/api/v1/{path}"));
     let post = |path: &str, body: Value| to(Method::POST, path).json(&body);
     let request = match action {
         Action::Book { schedule, seats, customer } => post(
@@ -69,29 +64,22 @@ fn request(
 
 /// An end, and the version of the seats that came with it.
 pub(crate) async fn perform(
-    http: &reqwest::Client,
-    address: SocketAddr,
+    client: &Client,
     (key, action): (Option<&str>, &Action),
     patience: Duration,
 ) -> (End, Option<i64>) {
-    let unknown = |why: String| (End::Info { why }, None);
-    let response = match request(http, address, key, action).timeout(patience).send().await {
-        Ok(response) => response,
-        // Nothing listens at the address: the request was not received.
-        Err(error) if error.is_connect() => {
-            let code = "no_connection".to_owned();
-            return (End::Fail { status: 0, code }, None);
+    match client.try_send(request(client, key, action).timeout(patience)).await {
+        Ok(answer) => {
+            let version = answer.header("x-seatlock-version");
+            let version = version.and_then(|version| version.parse().ok());
+            (end(action, answer.status, answer.body), version)
         }
-        Err(error) => return unknown(error.to_string()),
-    };
-    let status = response.status().as_u16();
-    let version = response.headers().get("x-seatlock-version");
-    let version = version.and_then(|value| value.to_str().ok()?.parse().ok());
-    let body = match response.text().await {
-        Ok(body) => body,
-        Err(error) => return unknown(error.to_string()),
-    };
-    (end(action, status, body), version)
+        // The request was not received.
+        Err(error) if error.is_connect() => {
+            (End::Fail { status: 0, code: "no_connection".to_owned() }, None)
+        }
+        Err(error) => (End::Info { why: error.to_string() }, None),
+    }
 }
 
 fn end(action: &Action, status: u16, body: String) -> End {

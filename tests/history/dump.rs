@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
+use test_support::Database;
 
-use crate::database::Database;
 use crate::history::Evidence;
 use crate::world::{CUSTOMER_LIMIT, World};
 

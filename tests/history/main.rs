@@ -12,9 +12,6 @@
 
 mod checks;
 mod client;
-#[path = "../database/mod.rs"]
-#[expect(dead_code, reason = "the other tests use more of it")]
-mod database;
 mod dump;
 mod history;
 mod model;

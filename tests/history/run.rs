@@ -6,12 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use seatlock::store::AuditScope;
+use test_support::Database;
 use tokio::time::sleep;
 
 use crate::checks::{self, Expected};
 use crate::client::PATIENCE;
-use crate::database::Database;
 use crate::history::{Action, Answer, End, Evidence, History, Phase, Violation, What};
 use crate::recorder::Recorder;
 use crate::verdict::verdict;
@@ -116,8 +115,7 @@ async fn audit_on(fixture: Arc<Fixture>) {
             None => database.insert(Database::postgres(fixture.world.database()).await),
         };
         // While the database is unavailable an audit fails.
-        if let Ok(found) = known.try_violations(AuditScope::Everything).await {
-            let violations = found.iter().map(ToString::to_string).collect();
+        if let Ok(violations) = known.violations(PROGRAM).await {
             fixture.recorder.note("auditor", What::Audit { violations });
         }
     }
@@ -243,8 +241,7 @@ async fn finish(fixture: &Arc<Fixture>, auditing: tokio::task::JoinHandle<()>) -
     auditing.abort();
     drop(auditing.await);
     let database = Database::postgres(fixture.world.database()).await;
-    let found = database.violations(AuditScope::Everything).await;
-    let violations = found.iter().map(ToString::to_string).collect();
+    let violations = database.violations(PROGRAM).await.unwrap();
     fixture.recorder.note("auditor", What::Audit { violations });
     for place in 0..PODS {
         fixture.world.read_counters(place).await;

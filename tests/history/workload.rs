@@ -52,12 +52,12 @@ impl Fixture {
         patience: Duration,
     ) -> (End, Option<i64>) {
         let op = self.recorder.next_op();
-        let (pod, address) = self.world.pod(place);
+        let (pod, service) = self.world.pod(place);
         let invoke = What::Invoke { op, pod, key: key.clone(), action: action.clone() };
         // Written before a byte leaves.
         self.recorder.note(process, invoke);
         let asked = (key.as_deref(), &action);
-        let (end, version) = perform(&self.world.http, address, asked, patience).await;
+        let (end, version) = perform(service.client(), asked, patience).await;
         self.recorder.note(process, What::Return { op, end: end.clone() });
         if let (End::Info { .. }, Some(key)) = (&end, key) {
             self.unknown.lock().unwrap().push((key, action));

@@ -1,13 +1,14 @@
 //! Two processes of the service on servers of the run's own, each behind relays that fail on demand.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::json;
-use test_support::{Network, Postgres, Process, Redis, until};
+use test_support::{Network, Postgres, Redis, Service};
+use tokio::task::block_in_place;
 
 use crate::history::Pod;
 
@@ -23,21 +24,34 @@ pub(crate) const SEATS: u32 = 16;
 /// The most seats of one customer, where there is such a rule.
 pub(crate) const CUSTOMER_LIMIT: usize = 4;
 
+/// Variables of every process: timeouts for runs of a minute.
+const VARIABLES: [(&str, &str); 9] = [
+    ("REPLICAS", "2"),
+    ("DB_LOCK_TIMEOUT", "800ms"),
+    ("DB_STATEMENT_TIMEOUT", "1500ms"),
+    ("DB_TRANSACTION_TIMEOUT", "3s"),
+    ("REQUEST_TIMEOUT", "4s"),
+    ("SEAT_LOCK_TIMEOUT", "6s"),
+    ("SWEEP_INTERVAL", "200ms"),
+    ("OUTAGE_GRACE", "1s"),
+    ("AUDIT_INTERVAL", "3s"),
+];
+
 /// A place for a process, with a network of its own.
 struct Place {
-    process: Mutex<Option<Process>>,
-    at: Mutex<(SocketAddr, u32)>,
+    /// The process, and which one in this place it is. Each has an address of its own, so that no request for one
+    /// reaches the next.
+    service: Mutex<(Arc<Service>, u32)>,
     network: Network,
 }
 
 /// Everything that runs.
 pub(crate) struct World {
+    places: Vec<Place>,
     pub(crate) postgres: Postgres,
     pub(crate) redis: Redis,
-    places: Vec<Place>,
     database: String,
     program: PathBuf,
-    pub(crate) http: reqwest::Client,
     /// The first has a limit per customer.
     pub(crate) schedules: Vec<i64>,
     counters: Mutex<BTreeMap<String, u64>>,
@@ -46,31 +60,18 @@ pub(crate) struct World {
 impl World {
     /// Starts it all; `program` is the service.
     pub(crate) async fn start(program: &Path) -> Self {
-        let (postgres, redis) = tokio::task::block_in_place(|| {
-            (Postgres::start(&[("max_connections", "100")]), Redis::start(&[]))
-        });
+        let (postgres, redis) =
+            block_in_place(|| (Postgres::start(&[("max_connections", "100")]), Redis::start(&[])));
         let database = postgres.create_database();
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-        let place = |_| Place {
-            process: Mutex::new(None),
-            at: Mutex::new((nowhere, 0)),
-            network: Network::to(&postgres, &redis),
-        };
-        let places = (0..PODS).map(place).collect();
-        let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(64).build();
-        let mut world = Self {
-            postgres,
-            redis,
-            places,
-            database,
-            program: program.to_owned(),
-            http: http.unwrap(),
-            schedules: Vec::new(),
-            counters: Mutex::default(),
-        };
-        for place in 0..PODS {
-            world.start_pod(place).await;
+        let mut places = Vec::new();
+        for _ in 0..PODS {
+            let network = Network::to(&postgres, &redis);
+            let service = start(program, &network, &database).await;
+            places.push(Place { service: Mutex::new((service, 1)), network });
         }
+        let counters = Mutex::default();
+        let (program, schedules) = (program.to_owned(), Vec::new());
+        let mut world = Self { places, postgres, redis, database, program, schedules, counters };
         world.enter_schedules().await;
         world
     }
@@ -80,10 +81,10 @@ impl World {
         &self.database
     }
 
-    /// Which process is at a place now, and where.
-    pub(crate) fn pod(&self, place: usize) -> (Pod, SocketAddr) {
-        let (address, start) = *self.places[place].at.lock().unwrap();
-        (Pod { place, start }, address)
+    /// Which process is at a place now.
+    pub(crate) fn pod(&self, place: usize) -> (Pod, Arc<Service>) {
+        let (service, start) = self.places[place].service.lock().unwrap().clone();
+        (Pod { place, start }, service)
     }
 
     /// The network of a process.
@@ -94,80 +95,38 @@ impl World {
     /// Kills a process (SIGKILL) after reading its counters.
     pub(crate) async fn kill_pod(&self, place: usize) {
         self.read_counters(place).await;
-        let process = self.places[place].process.lock().unwrap().take();
-        tokio::task::block_in_place(|| drop(process));
+        block_in_place(|| self.pod(place).1.process().kill());
     }
 
     /// Starts a process and waits until it is ready.
     pub(crate) async fn start_pod(&self, place: usize) {
         let here = &self.places[place];
-        let network = here.network.variables(&self.database);
-        let network: Vec<_> = network.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let settings = [
-            ("BIND", "127.0.0.1:0"),
-            ("LOG_FORMAT", "text"),
-            ("REPLICAS", "2"),
-            // Timeouts for runs of a minute.
-            ("DB_LOCK_TIMEOUT", "800ms"),
-            ("DB_STATEMENT_TIMEOUT", "1500ms"),
-            ("DB_TRANSACTION_TIMEOUT", "3s"),
-            ("REQUEST_TIMEOUT", "4s"),
-            ("SEAT_LOCK_TIMEOUT", "6s"),
-            ("SWEEP_INTERVAL", "200ms"),
-            ("OUTAGE_GRACE", "1s"),
-            ("AUDIT_INTERVAL", "3s"),
-        ];
-        let said = "listening on http://";
-        let (process, line) = tokio::task::block_in_place(|| {
-            let process = Process::spawn(&self.program, &[&network, &settings[..]].concat());
-            let line = process.wait_for_line(|line| line.contains(said), SOON);
-            (process, line)
-        });
-        let address = line.split_once(said).unwrap().1.trim().parse().unwrap();
-        *here.process.lock().unwrap() = Some(process);
-        until("the process is ready", SOON, async || self.is_ready(address).await).await;
-        let mut at = here.at.lock().unwrap();
-        *at = (address, at.1 + 1);
-    }
-
-    async fn is_ready(&self, address: SocketAddr) -> bool {
-        let answer = self.http.get(format!("http://{address}/readyz")).send().await;
-        answer.is_ok_and(|answer| answer.status().is_success())
+        let next = start(&self.program, &here.network, &self.database).await;
+        let mut service = here.service.lock().unwrap();
+        *service = (next, service.1 + 1);
     }
 
     async fn enter_schedules(&mut self) {
-        let (_, address) = self.pod(0);
-        let post = async |path: &str, body| {
-            let url = format!("http://{address}/api/v1/{path}");
-            let answer = self.http.post(url).json(&body).send().await.unwrap();
-            let body: serde_json::Value =
-                serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-            body["id"].as_str().unwrap().to_owned()
-        };
-        let event = post("events", json!({"name": "The Tempest"})).await;
-        let mut schedules = Vec::new();
+        let (_, service) = self.pod(0);
         for number in 0..4 {
-            let section = json!({"name": "A", "rows": 1, "seats_per_row": SEATS, "price": 1_000});
-            let mut body = json!({"starts_at": "2999-01-01T20:00:00Z",
-                "seat_plan": {"sections": [section]}});
-            if number == 0 {
-                body["max_seats_per_customer"] = CUSTOMER_LIMIT.into();
-            }
-            let id = post(&format!("events/{event}/schedules"), body).await;
-            schedules.push(id.parse().unwrap());
+            let rules = match number {
+                0 => json!({"max_seats_per_customer": CUSTOMER_LIMIT}),
+                _ => json!({}),
+            };
+            let id = service.client().schedule(&[("A", 1, SEATS)], rules).await;
+            self.schedules.push(id.parse().unwrap());
         }
-        self.schedules = schedules;
     }
 
     /// Adds a process' counters to those of the processes before it.
     pub(crate) async fn read_counters(&self, place: usize) {
-        let (_, address) = self.pod(place);
-        let Ok(answer) = self.http.get(format!("http://{address}/metrics")).send().await else {
+        let (_, service) = self.pod(place);
+        let client = service.client();
+        let Ok(answer) = client.try_send(client.request(Method::GET, "/metrics")).await else {
             return;
         };
-        let text = answer.text().await.unwrap_or_default();
         let mut counters = self.counters.lock().unwrap();
-        for line in text.lines().filter(|line| line.starts_with("seatlock_")) {
+        for line in answer.body.lines().filter(|line| line.starts_with("seatlock_")) {
             let Some((series, value)) = line.rsplit_once(' ') else { continue };
             if let Ok(value) = value.parse::<u64>() {
                 *counters.entry(series.to_owned()).or_default() += value;
@@ -182,7 +141,11 @@ impl World {
 
     /// What a process has printed.
     pub(crate) fn output(&self, place: usize) -> String {
-        let process = self.places[place].process.lock().unwrap();
-        process.as_ref().map(Process::output).unwrap_or_default()
+        self.pod(place).1.process().output()
     }
+}
+
+async fn start(program: &Path, network: &Network, database: &str) -> Arc<Service> {
+    let variables = network.variables(database, &VARIABLES);
+    Arc::new(Service::start(&[program.to_str().unwrap()], &variables).up().await)
 }

@@ -18,7 +18,9 @@ mod receiver;
 mod rules;
 mod runbooks;
 mod scaled;
-mod service;
+
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_seatlock");
 
 /// Held by tests that need the processor, so that their load does not change the results of the outage test.
 pub(crate) static PROCESSOR: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

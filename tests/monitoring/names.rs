@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+use test_support::{Client, Service};
+
+use crate::PROGRAM;
 use crate::dashboards::expressions;
 use crate::files::{dashboards, rule_files, runbooks};
 use crate::prometheus::Watcher;
 use crate::promql::selectors;
 use crate::runbooks::queries;
-use crate::service::Service;
 
 /// Labels whose values appear only after the first such answer. A service without failures has none of them.
 const BY_CHANCE: [&str; 1] = ["status"];
@@ -40,34 +43,34 @@ async fn every_expression_can_be_evaluated() {
 }
 
 /// Requests every route that the expressions name: a booking, a refusal, the map and the stream.
-async fn use_every_route(service: &Service) {
-    let schedule = service.schedule(1).await;
-    assert_eq!(service.book(&schedule, "A-1-1").await, 200);
-    assert_eq!(service.book(&schedule, "A-1-1").await, 409);
+async fn use_every_route(client: &Client) {
+    let schedule = client.schedule(&[("A", 1, 100)], Value::Null).await;
+    client.book(&schedule, &["A-1-1"], "anna").await.expect(200);
+    client.book(&schedule, &["A-1-1"], "anna").await.expect(409);
     for part in ["", "/seats", "/availability"] {
-        service.get(&format!("/api/v1/schedules/{schedule}{part}")).await;
+        client.get(&format!("/api/v1/schedules/{schedule}{part}")).await;
     }
     // Without a listener: the answer for a missing schedule is counted under the route, too.
-    service.get("/api/v1/schedules/999999/stream").await;
+    client.get("/api/v1/schedules/999999/stream").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_series_that_rules_dashboards_and_runbooks_name_is_exported_by_a_running_service() {
-    let service = Service::start(&[]).await;
-    use_every_route(&service).await;
+    let service = Service::start(&[PROGRAM], &[("HTTP_WORKERS", "2")]).up().await;
+    use_every_route(service.client()).await;
     let configuration = format!(
         "global: {{scrape_interval: 200ms, evaluation_interval: 200ms}}\n\
          rule_files: [rules/*.yml]\n\
          scrape_configs:\n\
          - job_name: seatlock\n  static_configs: [{{targets: ['{}']}}]\n",
-        service.address
+        service.address()
     );
     let watcher = Watcher::start(&configuration);
     watcher.take_rules(&rule_files()).await;
     watcher.until("count_over_time(seatlock_ready[5m]) > 4").await;
     // The last of the recorded series.
     watcher.until("count_over_time(job:seatlock_batch_wait_slow:ratio_rate5m[5m]) > 2").await;
-    let exported = service.get("/metrics").await;
+    let exported = service.client().get("/metrics").await.body;
     let recorded = watcher.recorded().await;
     let mut asked = BTreeSet::new();
     let mut missing = Vec::new();

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use test_support::{Alertmanager, Postgres, Redis};
+use serde_json::Value;
+use test_support::{Alertmanager, Postgres, Redis, Service};
 use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::sleep;
 
-use crate::PROCESSOR;
 use crate::files::{read, root, rule_files};
 use crate::prometheus::Watcher;
 use crate::receiver::Receiver;
 use crate::scaled;
-use crate::service::Service;
+use crate::{PROCESSOR, PROGRAM};
 
 /// The alerts on the loss of Redis; no other alert fires.
 const EXPECTED: [&str; 2] = ["SeatlockBreakerOpen", "SeatlockLockFailures"];
@@ -50,10 +50,10 @@ impl World {
             // On a busy machine a healthy Redis is slow, and this test is about a dead one.
             ("LOCK_ROUND_TRIP", "400ms"),
         ];
-        let services =
-            Arc::new([Service::start(&variables).await, Service::start(&variables).await]);
+        let start = async || Service::start(&[PROGRAM], &variables).up().await;
+        let services = Arc::new([start().await, start().await]);
         let pager = Receiver::start().await;
-        let addresses = services.iter().map(|service| service.address.to_string());
+        let addresses = services.iter().map(|service| service.address().to_string());
         let addresses: Vec<String> = addresses.collect();
         let webhook = format!("127.0.0.1:{}/", pager.port);
         let text = scaled::configuration(&read("monitoring/alertmanager.yml"));
@@ -95,7 +95,7 @@ struct Load {
 
 impl Load {
     async fn start(services: &Arc<[Service; 2]>) -> Self {
-        let schedule = services[0].schedule(ROWS).await;
+        let schedule = services[0].client().schedule(&[("A", ROWS, 100)], Value::Null).await;
         let (stop, answers): (Arc<AtomicBool>, Arc<[AtomicU64; 3]>) = Default::default();
         let buyer = |number: usize| {
             let (services, schedule) = (Arc::clone(services), schedule.clone());
@@ -104,7 +104,8 @@ impl Load {
                 while !stop.load(Ordering::Relaxed) {
                     let rows = if number < 2 { ROWS } else { 1 };
                     let seat = format!("A-{}-{}", fastrand::u32(1..=rows), fastrand::u32(1..=100));
-                    let kind = match services[number % 2].book(&schedule, &seat).await {
+                    let client = services[number % 2].client();
+                    let kind = match client.book(&schedule, &[&seat], "anna").await.status {
                         200 => 0,
                         409 => 1,
                         _ => 2,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::Value;
-use test_support::{Prometheus, eventually};
+use test_support::{Client, Prometheus, eventually};
 use tokio::task::block_in_place;
 
 use crate::files::rule_files;
@@ -14,7 +15,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 /// A running Prometheus.
 pub(crate) struct Watcher {
     server: Prometheus,
-    http: reqwest::Client,
+    client: Client,
 }
 
 /// An alert as Prometheus has read it.
@@ -29,8 +30,8 @@ impl Watcher {
     /// Starts one with this configuration, without rules.
     pub(crate) fn start(configuration: &str) -> Self {
         let server = block_in_place(|| Prometheus::start(&[("prometheus.yml", configuration)]));
-        let http = reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap();
-        Self { server, http }
+        let client = Client::of(([127, 0, 0, 1], server.port()).into());
+        Self { server, client }
     }
 
     /// Loads these rule files, and waits until Prometheus has read them.
@@ -56,17 +57,15 @@ impl Watcher {
 
     /// The answer of the API; for a wrong expression it is `"status": "error"`.
     async fn ask(&self, path: &str, body: Option<String>) -> Value {
-        let url = format!("http://127.0.0.1:{}/api/v1/{path}", self.server.port());
+        let path = format!("/api/v1/{path}");
         let request = match body {
-            None => self.http.get(url),
-            Some(body) => self
-                .http
-                .post(url)
-                .header("content-type", "application/x-www-form-urlencoded")
-                .body(body),
+            None => self.client.request(Method::GET, &path),
+            Some(body) => {
+                let request = self.client.request(Method::POST, &path);
+                request.header("content-type", "application/x-www-form-urlencoded").body(body)
+            }
         };
-        let text = request.send().await.unwrap().text().await.unwrap();
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
+        self.client.send(request).await.json()
     }
 
     /// The current result of an expression, or its error.

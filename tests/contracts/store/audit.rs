@@ -50,7 +50,7 @@ async fn a_schedule_after_many_sales_and_cancellations_is_clean(stage: Stage) {
     let empty = stage.schedule(3).await;
     assert_eq!(stage.states(schedule).await, "222211322222");
     assert_eq!(stage.states(empty).await, "000");
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 /// How each invariant is broken, and which other invariants this also breaks. `{s}` is the schedule.
@@ -202,9 +202,9 @@ async fn each_invariant_that_is_broken_is_found_and_named(stage: Stage) {
             seatlock::store::Target::Postgres { .. } => Stage::full().await,
         };
         let schedule = used_schedule(&stage).await;
-        stage.database.audit().await;
+        stage.audit().await;
         stage.database.execute(&damage.replace("{s}", &schedule.to_string())).await;
-        let found = stage.database.violations(AuditScope::Everything).await;
+        let found = stage.violations(AuditScope::Everything).await;
         let named = |wanted: &Invariant| found.iter().any(|one| one.invariant == *wanted);
         assert!(named(invariant), "{}: {damage}\n{found:#?}", invariant.as_ref());
         let others = found.iter().filter(|one| one.invariant != *invariant);
@@ -218,7 +218,7 @@ async fn an_audit_of_one_schedule_reports_on_no_other(stage: Stage) {
     let damage = format!("UPDATE schedule_version SET version = 7 WHERE schedule_id = {broken}");
     stage.database.execute(&damage).await;
     for (schedule, expected) in [(sound, 0), (broken, 1)] {
-        let found = stage.database.violations(AuditScope::Schedule(schedule)).await;
+        let found = stage.violations(AuditScope::Schedule(schedule)).await;
         assert_eq!(found.len(), expected, "{found:#?}");
         assert!(found.iter().all(|violation| violation.schedule == Some(broken)));
     }
@@ -227,7 +227,7 @@ async fn an_audit_of_one_schedule_reports_on_no_other(stage: Stage) {
 async fn an_audit_changes_nothing_and_sees_one_moment(stage: Stage) {
     let schedule = used_schedule(&stage).await;
     let before = stage.database.dump().await;
-    stage.database.audit().await;
+    stage.audit().await;
     assert_eq!(stage.database.dump().await, before);
 
     // Between any two of its pages other transactions commit.
@@ -240,7 +240,7 @@ async fn an_audit_changes_nothing_and_sees_one_moment(stage: Stage) {
     };
     let auditing = async {
         for _ in 0..10 {
-            stage.database.audit().await;
+            stage.audit().await;
         }
     };
     tokio::join!(selling, auditing);

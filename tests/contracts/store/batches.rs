@@ -50,7 +50,7 @@ async fn a_batch_writes_its_decisions_and_another_store_reads_them(stage: Stage)
     let snapshot = other.seats(schedule, ReadFrom::Primary).await.unwrap().unwrap();
     assert_eq!(snapshot.at.at, 2);
     assert_eq!(stage.states(schedule).await, "221200");
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn one_batch_serves_many_schedules(stage: Stage) {
@@ -68,7 +68,7 @@ async fn one_batch_serves_many_schedules(stage: Stage) {
         assert_eq!(stage.states(schedule).await, "22222222");
         assert_eq!(stage.version(schedule).await, 2);
     }
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn each_batch_of_a_schedule_adds_one_version_and_refusals_add_none(stage: Stage) {
@@ -83,7 +83,7 @@ async fn each_batch_of_a_schedule_adds_one_version_and_refusals_add_none(stage: 
     let refused = stage.run((0..8).map(|seat| book(schedule, &[seat], "carl")).collect()).await;
     assert!(refused.iter().all(|result| matches!(result, Ok(Outcome::Refused(_)))));
     assert_eq!(stage.database.dump().await, before);
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn a_cancelled_command_is_not_executed(stage: Stage) {
@@ -100,7 +100,7 @@ async fn a_cancelled_command_is_not_executed(stage: Stage) {
         }
     }
     assert_eq!(stage.states(schedule).await, "2020");
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn a_cancelled_seat_is_sold_again(stage: Stage) {
@@ -133,7 +133,7 @@ async fn a_cancelled_seat_is_sold_again(stage: Stage) {
     assert!(is_done(&results[0]) && is_done(&results[1]));
     assert_eq!(results[2], unavailable(&[("A-1-2", ConflictReason::Booked)]));
     assert_eq!(stage.database.number("SELECT count(*) FROM booking_seat").await, 5);
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn blocked_seats_are_out_of_sale_until_the_block_is_lifted(stage: Stage) {
@@ -149,7 +149,7 @@ async fn blocked_seats_are_out_of_sale_until_the_block_is_lifted(stage: Stage) {
     // Lifting it again must not change the seats that were sold meanwhile.
     assert_eq!(*done(&stage.run_one(lift()).await), Effect::Unblocked);
     assert_eq!(stage.states(schedule).await, "0200");
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn a_command_on_something_that_does_not_exist_is_refused(stage: Stage) {
@@ -173,7 +173,7 @@ async fn a_command_on_something_that_does_not_exist_is_refused(stage: Stage) {
     assert_eq!(results[..3], [refusal("schedule"), refusal("hold"), refusal("booking")]);
     assert_eq!(results[3], unavailable(&[("#7", ConflictReason::Blocked)]));
     assert!(is_done(&results[4]));
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn a_customer_limit_counts_holds_and_bookings_of_earlier_batches(stage: Stage) {
@@ -197,7 +197,7 @@ async fn a_customer_limit_counts_holds_and_bookings_of_earlier_batches(stage: St
         .await;
     let all_but_one = [0, 1, 3, 4].into_iter().all(|place: usize| is_done(&results[place]));
     assert!(all_but_one && results[2] == refused(3), "{results:?}");
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn a_batch_takes_the_same_statements_whatever_its_size(stage: Stage) {

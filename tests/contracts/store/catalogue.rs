@@ -84,7 +84,7 @@ async fn a_schedule_is_entered_once_per_key_with_all_its_seats(stage: Stage) {
     assert_eq!(stage.version(schedule.id).await, 1);
     let page = stage.store.schedules(event, None, 10).await.unwrap();
     assert_eq!((page.items, page.next_cursor), (vec![schedule], None));
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn a_schedule_without_event_or_plan_is_refused_and_leaves_nothing(stage: Stage) {

@@ -57,7 +57,7 @@ async fn a_confirmed_hold_is_a_booking_once(stage: Stage) {
     assert_eq!((row.status, row.booking), (HoldStatus::Confirmed, Some(booking.row.id)));
     let release = command(schedule, Action::Release { hold: anna.row.id });
     assert_eq!(stage.run_one(release).await, Ok(Outcome::Refused(Rejection::HoldConfirmed)));
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn an_expired_hold_is_free_to_the_next_taker_and_loses_nothing_else(stage: Stage) {
@@ -87,7 +87,7 @@ async fn an_expired_hold_is_free_to_the_next_taker_and_loses_nothing_else(stage:
     );
     assert_eq!(stage.version(schedule).await, version + 1);
     assert_eq!(stage.store.due_holds(10).await.unwrap(), []);
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn a_late_confirmation_succeeds_while_the_seats_are_free(stage: Stage) {
@@ -102,7 +102,7 @@ async fn a_late_confirmation_succeeds_while_the_seats_are_free(stage: Stage) {
         assert_eq!(booked(&stage.run_one(confirm(hold)).await).seats.len(), 2);
     }
     assert_eq!(stage.states(schedule).await, "2222");
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn an_outage_is_recorded_once_and_stretches_the_holds_it_would_have_ended(stage: Stage) {

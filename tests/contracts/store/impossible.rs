@@ -43,7 +43,7 @@ async fn a_command_that_cannot_be_stored_fails_alone(stage: Stage) {
     assert_eq!(stage.batches(BatchOutcome::Failed), 1);
     let recorded = stage.database.number("SELECT count(*) FROM idempotency").await;
     assert_eq!(recorded, 13, "the key of the impossible command is free");
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn a_batch_of_impossible_commands_ends(stage: Stage) {

@@ -42,7 +42,7 @@ async fn a_repeated_key_gets_the_recorded_answer_and_changes_nothing(stage: Stag
     let again = stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await;
     assert_eq!(again, Ok(Outcome::Replayed(recorded)));
     assert_eq!(stage.states(schedule).await, "00");
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn a_key_repeated_in_its_own_batch_gets_the_same_effect(stage: Stage) {
@@ -54,7 +54,7 @@ async fn a_key_repeated_in_its_own_batch_gets_the_same_effect(stage: Stage) {
         assert_eq!(*result, Ok(Outcome::Repeated(effect.clone())));
     }
     assert_eq!(stage.database.number("SELECT count(*) FROM booking").await, 1);
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn a_key_of_another_body_is_refused(stage: Stage) {
@@ -78,7 +78,7 @@ async fn an_expired_answer_is_replaced_by_a_new_one(stage: Stage) {
     assert_eq!(again, Ok(Outcome::Replayed(recorded)));
     assert_eq!(stage.database.number("SELECT count(*) FROM idempotency").await, 1);
     assert_eq!(stage.states(schedule).await, "22");
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 /// An older release does not write the columns that describe an answer, and leaves them when it replaces an
@@ -95,7 +95,7 @@ async fn answers_of_an_older_release_are_replayed_and_audited(stage: Stage) {
     stage.database.execute(forget).await;
     let again = stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await;
     assert_eq!(again, older(&first));
-    stage.database.audit().await;
+    stage.audit().await;
 
     let held = stage.run_one(keyed(hold(schedule, &[1], "anna"), "h")).await;
     assert!(is_done(&held));
@@ -105,7 +105,7 @@ async fn answers_of_an_older_release_are_replayed_and_audited(stage: Stage) {
     stage.database.execute(replaced).await;
     let again = stage.run_one(keyed(hold(schedule, &[1], "anna"), "h")).await;
     assert_eq!(again, older(&first));
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn callers_do_not_share_keys(stage: Stage) {
@@ -128,7 +128,7 @@ async fn a_refusal_is_decided_anew(stage: Stage) {
     assert_eq!(stage.database.number("SELECT count(*) FROM idempotency").await, 0);
     assert!(is_done(&stage.run_one(cancel(anna.row.id, None)).await));
     assert!(is_done(&stage.run_one(keyed(book(schedule, &[0], "ben"), "k")).await));
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn a_lookup_returns_the_recorded_answer_and_nothing_else(stage: Stage) {

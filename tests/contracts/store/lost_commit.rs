@@ -27,7 +27,7 @@ mod full {
             assert_eq!(stage.states(schedule).await, "2222");
             assert_eq!(stage.version(schedule).await, 3);
             assert_eq!(stage.database.number("SELECT count(*) FROM batch").await, 2);
-            stage.database.audit().await;
+            stage.audit().await;
         }
     }
 }

@@ -311,7 +311,7 @@ mod full {
             }
             let (begins, ends) = (format!("{groups} begin"), format!("{groups} end"));
             mark(&server, &stage, &begins).await;
-            let found = stage.database.violations(AuditScope::ScheduleAlone(schedule)).await;
+            let found = stage.violations(AuditScope::ScheduleAlone(schedule)).await;
             assert!(found.is_empty(), "{found:?}");
             mark(&server, &stage, &ends).await;
             let log = server.log();

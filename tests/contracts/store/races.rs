@@ -52,7 +52,7 @@ async fn two_stores_that_race_for_the_same_seats_sell_each_once(stage: Stage) {
         assert!(!stage.states(schedule).await.contains('0'));
     }
     stage.no_later_guard_stepped_in();
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn two_stores_that_race_with_one_key_have_one_effect(stage: Stage) {
@@ -71,7 +71,7 @@ async fn two_stores_that_race_with_one_key_have_one_effect(stage: Stage) {
         assert_eq!(stage.database.number(&bookings).await, 1);
     }
     stage.no_later_guard_stepped_in();
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn two_stores_that_cross_each_others_schedules_never_deadlock(stage: Stage) {
@@ -97,7 +97,7 @@ async fn two_stores_that_cross_each_others_schedules_never_deadlock(stage: Stage
         assert_eq!(stage.states(schedule).await, "0".repeat(30));
     }
     stage.no_later_guard_stepped_in();
-    stage.database.audit().await;
+    stage.audit().await;
 }
 
 async fn two_stores_never_exceed_a_customers_limit_together(stage: Stage) {
@@ -113,5 +113,5 @@ async fn two_stores_never_exceed_a_customers_limit_together(stage: Stage) {
         assert_eq!(results.iter().flatten().filter(|result| is_done(result)).count(), 3);
     }
     stage.no_later_guard_stepped_in();
-    stage.database.audit().await;
+    stage.audit().await;
 }

@@ -56,7 +56,7 @@ mod full {
             assert!(results.iter().all(is_done), "{state} late={late}: {results:?}");
             assert_eq!(stage.retried(), 2);
             assert_eq!(stage.version(schedule).await, 2);
-            stage.database.audit().await;
+            stage.audit().await;
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use seatlock::app::store_settings;
 use seatlock::config::Config;
+use seatlock::domain::audit::Violation;
 use seatlock::domain::catalogue::{NewSchedule, PlanSource, Schedule};
 use seatlock::domain::clock::EpochMs;
 use seatlock::domain::command::Command;
@@ -16,13 +17,14 @@ use seatlock::domain::ids::{EventId, ScheduleId};
 use seatlock::domain::plan::{InlineSection, SeatPlan};
 use seatlock::domain::rules::ScheduleRules;
 use seatlock::http::responses::{render_event, render_schedule};
-use seatlock::store::{Lane, ReadFrom, Settings, Store};
+use seatlock::store::{AuditPace, AuditScope, Lane, ReadFrom, Settings, Store};
 use seatlock::telemetry::metrics::Metrics;
 use seatlock::telemetry::metrics::batch::Guard;
-use test_support::{Folder, Postgres, Relay};
-use tokio::sync::Mutex;
+use test_support::{Database, Folder, Postgres, Relay};
+use tokio::sync::{Mutex, mpsc};
 
-use crate::database::Database;
+/// More violations than a test causes.
+const VIOLATIONS_MAX: usize = 10_000;
 
 /// A lane that tasks use one after the other.
 pub(crate) type SharedLane = Arc<Mutex<Lane>>;
@@ -86,6 +88,25 @@ impl Stage {
     /// Another store on the same database, like that of another process, but with the same metrics.
     pub(crate) async fn another_store(&self) -> Arc<Store> {
         Store::open(self.settings.clone(), Arc::clone(&self.metrics)).await.unwrap()
+    }
+
+    /// Checks every invariant.
+    pub(crate) async fn audit(&self) {
+        let found = self.violations(AuditScope::Everything).await;
+        let found: Vec<String> = found.iter().map(Violation::to_string).collect();
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+
+    /// The violations that an audit finds, in order. A store of its own reads them.
+    pub(crate) async fn violations(&self, scope: AuditScope) -> Vec<Violation> {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let store = Store::open_to_read(self.settings.clone(), metrics).await.unwrap();
+        let (sender, mut found) = mpsc::channel(VIOLATIONS_MAX);
+        store.audit(scope, AuditPace::Full, sender).await.unwrap();
+        store.close().await;
+        let mut violations = Vec::new();
+        found.recv_many(&mut violations, VIOLATIONS_MAX).await;
+        violations
     }
 
     /// Checks that the row locks alone have kept every invariant: no later guard has acted.

@@ -53,6 +53,6 @@ mod full {
         assert_eq!(stage.states(schedule).await, "2".repeat(BOOKINGS as usize));
         assert!(taken > 0, "nothing was counted");
         assert!(taken < i64::from(BOOKINGS), "{taken} statements for {BOOKINGS} bookings");
-        stage.database.audit().await;
+        stage.audit().await;
     }
 }

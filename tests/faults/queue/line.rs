@@ -4,8 +4,9 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use test_support::Service;
 
-use crate::harness::{LONG, SLACK, Service, Setup, blocking, until};
+use crate::harness::{LONG, SLACK, Setup, blocking, until};
 
 use super::on_sale::{OnSale, seats};
 use super::orders::{Order, first_come_first_served};
@@ -80,7 +81,7 @@ async fn requests_keep_their_order_when_workers_die() {
 
 /// Batches of a worker that have failed by their own time limit.
 fn failed_batches(worker: &Service) -> usize {
-    worker.process.output().matches("it took too long").count()
+    worker.process().output().matches("it took too long").count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,11 +6,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::Method;
-use test_support::free_port;
+use test_support::{Client, Service};
 
-use crate::client::Client;
-use crate::database::Database;
-use crate::harness::{LONG, Scene, Service, Setup, blocking, until};
+use crate::harness::{LONG, Scene, Setup, blocking, until};
 
 use super::orders::{Ended, Order, Orders};
 
@@ -37,18 +35,14 @@ impl OnSale {
 
     /// Starts one more worker.
     pub(crate) async fn add_worker(&mut self, more: &[(&str, &str)]) {
-        let port = free_port();
-        let process = self.scene.spawn_as(&["worker"], port, more);
-        let client = Client::of(([127, 0, 0, 1], port).into());
-        let worker = Service { process, client, port };
+        let worker = self.scene.start(&["worker"], more);
         begun(&worker).await;
         self.workers.push(worker);
     }
 
-    /// Starts a worker in the place of one that has ended.
-    pub(crate) async fn restart_worker(&mut self, number: usize, more: &[(&str, &str)]) {
-        let port = self.workers[number].port;
-        self.workers[number].process = self.scene.spawn_as(&["worker"], port, more);
+    /// Starts a worker in the place of one, which is killed if it still runs.
+    pub(crate) async fn restart_worker(&self, number: usize, more: &[(&str, &str)]) {
+        blocking(|| self.workers[number].restart(&self.scene.variables(more)));
         begun(&self.workers[number]).await;
     }
 
@@ -56,8 +50,8 @@ impl OnSale {
     pub(crate) async fn bury(&mut self, mut next: impl FnMut() -> String) -> usize {
         let mut buried = 0;
         for number in 0..self.workers.len() {
-            if !self.workers[number].process.is_running() {
-                let output = self.workers[number].process.output();
+            if !self.workers[number].process().is_running() {
+                let output = self.workers[number].process().output();
                 assert!(output.contains(KILLED), "it died by itself: {output}");
                 self.restart_worker(number, &[("SEATLOCK_FAULTS", &next())]).await;
                 buried += 1;
@@ -97,7 +91,7 @@ impl OnSale {
 
     /// Waits until every request has an outcome, then until no worker has paused a partition.
     pub(crate) async fn end(&self) -> Vec<Ended> {
-        let database = Database::postgres(&self.scene.url).await;
+        let database = self.scene.database().await;
         let ended = self.orders.end(&self.clients(), &self.scene.ledger, &database).await;
         for worker in &self.workers {
             let paused = || metric(worker, "seatlock_queue_paused_partitions");
@@ -112,10 +106,10 @@ impl OnSale {
     /// Ends the scenario: the workers end in order, the tables are audited, what is free is sold.
     pub(crate) async fn finish(mut self) {
         for worker in &self.workers {
-            worker.process.terminate();
+            worker.process().terminate();
         }
         for worker in self.workers.drain(..) {
-            assert_eq!(worker.ended(Duration::from_secs(30)), 0, "{}", worker.process.output());
+            assert_eq!(worker.ended(Duration::from_secs(30)), 0, "{}", worker.process().output());
         }
         self.scene.finish().await;
     }
@@ -132,16 +126,14 @@ impl OnSale {
 
 /// Waits until a worker is ready, or its fault has killed it already.
 async fn begun(worker: &Service) {
-    let ready = async || !worker.process.is_running() || worker.is_ready().await;
+    let ready = async || !worker.process().is_running() || worker.is_ready().await;
     until("a worker is ready", LONG, ready).await;
 }
 
 /// The value of a metric of a worker; 0 if it does not answer.
 async fn metric(worker: &Service, series: &str) -> f64 {
-    let answer = worker.client.try_send(worker.client.request(Method::GET, "/metrics")).await;
-    let text = answer.map(|answer| answer.body).unwrap_or_default();
-    let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
-    text.lines().find_map(value).unwrap_or_default()
+    let answer = worker.client().try_send(worker.client().request(Method::GET, "/metrics")).await;
+    answer.ok().and_then(|answer| answer.metric(series)).unwrap_or_default()
 }
 
 /// So many labels of one row.

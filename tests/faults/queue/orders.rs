@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::Value;
+use test_support::{Answer, Client, Database, labels, taking};
 
-use crate::client::{Answer, Client, labels, taking};
-use crate::database::Database;
 use crate::harness::LONG;
 use crate::ledger::Ledger;
 
@@ -89,7 +88,7 @@ impl Orders {
             request = request.header("idempotency-key", &order.customer);
         }
         let sent = Instant::now();
-        let answer = client.try_send(request).await;
+        let answer = client.try_send(request).await.ok();
         let accepted = Instant::now();
         let mut accounts = self.accounts.lock().unwrap();
         let new = || Account { order: order.clone(), taken: Vec::new(), open: false };
@@ -191,7 +190,7 @@ pub(crate) async fn outcome_of(client: &Client, path: &str) -> Value {
     let end = Instant::now() + LONG;
     loop {
         let request = client.request(Method::GET, path).header("prefer", "wait=5");
-        if let Some(answer) = client.try_send(request).await
+        if let Ok(answer) = client.try_send(request).await
             && answer.status == 200
         {
             let body = answer.json();

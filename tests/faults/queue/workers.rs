@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::Client;
+use test_support::Client;
+
 use crate::harness::{LONG, Setup, blocking, until};
 
 use super::on_sale::{OnSale, seats};
@@ -20,7 +21,7 @@ pub(crate) mod smoke {
         sale.add_worker(&[("SEATLOCK_FAULTS", "before_settle=kill@2")]).await;
         sale.add_worker(&[]).await;
         sale.crowd(customers((&schedule, 60), "a", 0..120, 3), 60, 2).await;
-        let died = async || !sale.workers[0].process.is_running();
+        let died = async || !sale.workers[0].process().is_running();
         until("a worker has died", LONG, died).await;
         let ended = sale.end().await;
         let repeated = sale.executed("repeated").await;
@@ -64,7 +65,6 @@ async fn workers_die_again_and_again() {
     }
     // From now on they may live.
     for number in 0..2 {
-        sale.workers[number].process.kill();
         sale.restart_worker(number, &[]).await;
     }
     let ended = sale.end().await;
@@ -89,17 +89,17 @@ async fn a_worker_stalls_for_longer_than_its_turn() {
     sale.crowd(customers((&schedule, 400), "e", 0..400, 2), 80, 2).await;
     let done = async || sale.executed("done").await > 20.0;
     until("a request is executed", LONG, done).await;
-    let active = usize::from(executed(&sale.workers[0].client).await == 0.0);
-    blocking(|| sale.workers[active].process.pause());
+    let active = usize::from(executed(sale.workers[0].client()).await == 0.0);
+    blocking(|| sale.workers[active].process().pause());
     let stopped = Instant::now();
-    let successor = sale.workers[1 - active].client.clone();
+    let successor = sale.workers[1 - active].client().clone();
     let taken_over =
         until("the other has its turn", LONG, async || executed(&successor).await > 8.0);
     let taken_over = taken_over.await;
     tokio::time::sleep(Duration::from_secs(13).saturating_sub(stopped.elapsed())).await;
     // When it resumes it still has its requests, while the other works.
     sale.crowd(customers((&schedule, 400), "f", 0..200, 2), 80, 2).await;
-    blocking(|| sale.workers[active].process.resume());
+    blocking(|| sale.workers[active].process().resume());
     let ended = sale.end().await;
     let repeated = sale.executed("repeated").await;
     assert!(ended.iter().filter(|one| one.ended_as("succeeded")).count() > 50);
@@ -133,12 +133,12 @@ async fn a_terminated_worker_settles_what_it_has_begun() {
         sale.crowd(one_each(round * 200), 100, 1).await;
         let done = async || sale.executed("done").await > 20.0;
         until("a request is executed", LONG, done).await;
-        let active = usize::from(executed(&sale.workers[0].client).await == 0.0);
-        sale.workers[active].process.terminate();
+        let active = usize::from(executed(sale.workers[0].client()).await == 0.0);
+        sale.workers[active].process().terminate();
         let asked = Instant::now();
         assert_eq!(sale.workers[active].ended(Duration::from_secs(30)), 0);
         slowest = slowest.max(asked.elapsed());
-        let other = sale.workers[1 - active].client.clone();
+        let other = sale.workers[1 - active].client().clone();
         gap = gap
             .max(until("the other continues", LONG, async || executed(&other).await > 0.0).await);
         sale.restart_worker(active, &[("SEATLOCK_FAULTS", &slowly(250))]).await;

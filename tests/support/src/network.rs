@@ -19,14 +19,21 @@ impl Network {
         Self { postgres: Relay::to(postgres.port()), redis: Relay::to(redis.port()) }
     }
 
-    /// The variables with which a process uses the relays; `database` is the address of its database.
-    pub fn variables(&self, database: &str) -> [(&'static str, String); 3] {
+    /// The variables with which a process uses the relays, followed by `more`; `database` is the address of its
+    /// database.
+    pub fn variables<'a>(
+        &self,
+        database: &str,
+        more: &[(&'a str, &str)],
+    ) -> Vec<(&'a str, String)> {
         let (server, name) = database.rsplit_once('/').expect("an address ends in a name");
         let (host, _) = server.rsplit_once(':').expect("an address has a port");
-        [
+        let relays = [
             ("WRITE_DB_URL", format!("{host}:{}/{name}", self.postgres.port())),
             ("REDIS_HOST", "127.0.0.1".to_owned()),
             ("REDIS_PORT", self.redis.port().to_string()),
-        ]
+        ];
+        let more = more.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        relays.into_iter().chain(more).collect()
     }
 }

@@ -2,8 +2,11 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::iter::repeat_with;
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The ports to choose from. They are below the range in which Linux chooses the ports of outgoing connections (from
 /// 32768 on, see `ip_local_port_range` in ip(7)). Inside that range, a client that repeatedly tries to connect to a
@@ -15,9 +18,11 @@ const PORTS: Range<u16> = 20_000..30_000;
 /// Another program may use the port before the caller does. So a caller that starts a server must try again with
 /// another port if that fails.
 pub fn free_port() -> u16 {
+    // The first port is random, so that concurrent test processes rarely choose the same port. One process chooses no
+    // port twice until all others have been chosen.
+    static NEXT: LazyLock<AtomicU64> =
+        LazyLock::new(|| AtomicU64::new(RandomState::new().build_hasher().finish()));
+    let next = || PORTS.start + (NEXT.fetch_add(1, Ordering::Relaxed) % PORTS.len() as u64) as u16;
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    // The search starts at a random port, so that concurrent test processes rarely choose the same port.
-    let random = RandomState::new().build_hasher().finish() % PORTS.len() as u64;
-    let start = PORTS.start + u16::try_from(random).expect("below the number of ports");
-    (start..PORTS.end).chain(PORTS.start..start).find(free).expect("no port from 20000 is free")
+    repeat_with(next).take(PORTS.len()).find(free).expect("no port from 20000 is free")
 }

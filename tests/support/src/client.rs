@@ -3,91 +3,24 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use test_support::eventually;
+
+use crate::answer::Answer;
+use crate::wait::eventually;
 
 /// Longer than any answer takes; a request that hangs fails its test.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long tests wait for a condition.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
-
-/// An answer, read whole.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: String,
-}
-
-impl Answer {
-    /// The body as JSON.
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    /// The body of an answer that must have this status.
-    pub(crate) fn expect(&self, status: u16) -> Value {
-        assert_eq!(self.status, status, "{self:?}");
-        if self.body.is_empty() { Value::Null } else { self.json() }
-    }
-
-    /// The id in the body of an answer that must have this status.
-    pub(crate) fn id(&self, status: u16) -> String {
-        self.expect(status)["id"].as_str().unwrap().to_owned()
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    /// The body of a refusal or failure, which must be a problem with this code and be complete.
-    pub(crate) fn problem(&self, status: u16, code: &str) -> Value {
-        let problem = self.expect(status);
-        assert_eq!(problem["code"], code, "{self:?}");
-        self.check_problem();
-        problem
-    }
-
-    /// Checks the fields that every problem has.
-    pub(crate) fn check_problem(&self) {
-        let problem = self.json();
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
-        assert_eq!(problem["status"], self.status, "{self:?}");
-        assert_eq!(problem["type"], format!("/problems/{}", problem["code"].as_str().unwrap()));
-        assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"), "{self:?}");
-        assert!(problem["retryable"].is_boolean(), "{self:?}");
-        assert!(["none", "unknown"].contains(&problem["effect"].as_str().unwrap()), "{self:?}");
-        for text in ["title", "detail"] {
-            assert!(!problem[text].as_str().unwrap().is_empty(), "{self:?}");
-        }
-        if self.status == 503 || self.status == 429 && problem["code"] == "rate_limited" {
-            let wait = self.header("retry-after").and_then(|wait| wait.parse::<u32>().ok());
-            assert!(wait.is_some_and(|wait| wait > 0), "{self:?}");
-        }
-    }
-
-    /// The lost seats that a problem lists, as `label reason`.
-    pub(crate) fn conflicts(&self) -> Vec<String> {
-        let conflicts = self.json()["conflicts"].as_array().cloned().unwrap_or_default();
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        conflicts.iter().map(|c| format!("{} {}", text(&c["label"]), text(&c["reason"]))).collect()
-    }
-}
-
-/// The labels of a hold's or a booking's seats.
-pub(crate) fn labels(claim: &Value) -> Vec<String> {
-    let seats = claim["seats"].as_array().unwrap();
-    seats.iter().map(|seat| seat["label"].as_str().unwrap().to_owned()).collect()
-}
+pub const SOON: Duration = Duration::from_secs(20);
 
 /// A client of one address of the service.
 #[derive(Clone)]
-pub(crate) struct Client {
+pub struct Client {
     http: reqwest::Client,
     address: SocketAddr,
     /// The newest version of each schedule's seats that an answer has carried.
@@ -106,12 +39,13 @@ fn schedule_of(path: &str, body: &str) -> Option<String> {
 }
 
 impl Client {
-    pub(crate) fn of(address: SocketAddr) -> Self {
+    /// A client of this address, over connections of its own.
+    pub fn of(address: SocketAddr) -> Self {
         Self::with(address, HeaderMap::new())
     }
 
     /// A client that sends an API key with each request.
-    pub(crate) fn with_key(address: SocketAddr, key: &str) -> Self {
+    pub fn with_key(address: SocketAddr, key: &str) -> Self {
         let mut headers = HeaderMap::new();
         let bearer = HeaderValue::from_str(&format!("Bearer {key}")).unwrap();
         headers.insert("authorization", bearer);
@@ -125,34 +59,33 @@ impl Client {
     }
 
     /// Shares the seen versions: each of the two clients requires maps as new as the other has seen.
-    pub(crate) fn shares_versions_with(&mut self, other: &Self) {
+    pub fn shares_versions_with(&mut self, other: &Self) {
         self.versions = Arc::clone(&other.versions);
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// The address of the service.
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// A request to a path of the server, such as `/livez`.
-    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("http://{}{path}", self.address))
     }
 
     /// Sends a request whose answer is read piece by piece.
-    pub(crate) async fn open(&self, request: RequestBuilder) -> reqwest::Response {
+    pub async fn open(&self, request: RequestBuilder) -> reqwest::Response {
         self.http.execute(request.build().unwrap()).await.unwrap()
     }
 
-    /// Sends a request; `None` if the connection broke before its answer was there.
-    pub(crate) async fn try_send(&self, request: RequestBuilder) -> Option<Answer> {
-        self.exchange(request).await.ok()
+    /// Sends a request that must be answered.
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        self.try_send(request).await.unwrap()
     }
 
-    pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
-        self.exchange(request).await.unwrap()
-    }
-
-    async fn exchange(&self, request: RequestBuilder) -> reqwest::Result<Answer> {
+    /// Sends a request. If an error's `is_connect()` is true, nothing listened at the address, and the request was not
+    /// received; after any other error its outcome is unknown.
+    pub async fn try_send(&self, request: RequestBuilder) -> reqwest::Result<Answer> {
         let request = request.build()?;
         let path = request.url().path().to_owned();
         let response = self.http.execute(request).await?;
@@ -173,32 +106,73 @@ impl Client {
         self.versions.lock().unwrap().get(schedule).copied()
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    /// Sends a GET.
+    pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
     }
 
-    pub(crate) async fn delete(&self, path: &str) -> Answer {
+    /// Sends a DELETE.
+    pub async fn delete(&self, path: &str) -> Answer {
         self.send(self.request(Method::DELETE, path)).await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+    /// Sends a POST.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(self.request(Method::POST, path).json(body)).await
     }
 
     /// A POST under an Idempotency-Key.
-    pub(crate) async fn post_keyed(&self, path: &str, key: &str, body: &Value) -> Answer {
+    pub async fn post_keyed(&self, path: &str, key: &str, body: &Value) -> Answer {
         let request = self.request(Method::POST, path).header("idempotency-key", key);
         self.send(request.json(body)).await
     }
 
+    /// Requests seats through the queue.
+    pub async fn queue(&self, path: &str, body: &Value) -> Answer {
+        let request = self.request(Method::POST, path).header("prefer", "respond-async");
+        self.send(request.json(body)).await
+    }
+
+    /// Queues a booking, and returns the path of its request.
+    pub async fn queued(&self, schedule: &str, seats: &[&str], customer: &str) -> String {
+        let answer = self.queue("/api/v1/bookings", &taking(schedule, seats, customer)).await;
+        answer.expect(202);
+        answer.header("location").unwrap().to_owned()
+    }
+
+    /// The same under a key, with which it is not refused before it is queued.
+    pub async fn queued_keyed(&self, key: &str, body: &Value) -> String {
+        let request = self.request(Method::POST, "/api/v1/bookings").json(body);
+        let request = request.header("prefer", "respond-async").header("idempotency-key", key);
+        let answer = self.send(request).await;
+        answer.expect(202);
+        answer.header("location").unwrap().to_owned()
+    }
+
+    /// The final state of a request to the queue.
+    pub async fn outcome(&self, place: &str) -> Value {
+        let end = Instant::now() + 3 * SOON;
+        loop {
+            let request = self.request(Method::GET, place).header("prefer", "wait=5");
+            let answer = self.send(request).await;
+            let status = answer.expect(200);
+            if !["queued", "running"].contains(&status["status"].as_str().unwrap()) {
+                assert_eq!(answer.header("retry-after"), None);
+                return status;
+            }
+            assert_eq!(answer.header("retry-after"), Some("1"));
+            assert!(Instant::now() < end, "it is never decided: {status}");
+        }
+    }
+
     /// Creates an event.
-    pub(crate) async fn event(&self, name: &str) -> String {
+    pub async fn event(&self, name: &str) -> String {
         self.post("/api/v1/events", &json!({ "name": name })).await.id(201)
     }
 
     /// Creates a schedule with these sections, `(name, rows, seats_per_row)` at 1,000 a seat. `more` overrides the
     /// default fields.
-    pub(crate) async fn schedule(&self, sections: &[(&str, u32, u32)], more: Value) -> String {
+    pub async fn schedule(&self, sections: &[(&str, u32, u32)], more: Value) -> String {
         let sections: Vec<Value> = sections
             .iter()
             .map(|(name, rows, seats_per_row)| {
@@ -209,7 +183,7 @@ impl Client {
     }
 
     /// Creates a schedule with this plan.
-    pub(crate) async fn schedule_of(&self, plan: Value, more: Value) -> String {
+    pub async fn schedule_of(&self, plan: Value, more: Value) -> String {
         let event = self.event("The Tempest").await;
         let mut body = json!({"starts_at": "2030-01-01T20:00:00Z", "seat_plan": plan});
         body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
@@ -217,30 +191,33 @@ impl Client {
     }
 
     /// Creates a schedule with seats `A-1-1` to `A-1-n` and the default rules.
-    pub(crate) async fn row_of(&self, seats: u32) -> String {
+    pub async fn row_of(&self, seats: u32) -> String {
         self.schedule(&[("A", 1, seats)], Value::Null).await
     }
 
-    pub(crate) async fn book(&self, schedule: &str, seats: &[&str], customer: &str) -> Answer {
+    /// Books seats.
+    pub async fn book(&self, schedule: &str, seats: &[&str], customer: &str) -> Answer {
         self.post("/api/v1/bookings", &taking(schedule, seats, customer)).await
     }
 
-    pub(crate) async fn hold(&self, schedule: &str, seats: &[&str], customer: &str) -> Answer {
+    /// Holds seats.
+    pub async fn hold(&self, schedule: &str, seats: &[&str], customer: &str) -> Answer {
         self.post("/api/v1/holds", &taking(schedule, seats, customer)).await
     }
 
-    pub(crate) async fn confirm(&self, hold: &str) -> Answer {
+    /// Confirms a hold.
+    pub async fn confirm(&self, hold: &str) -> Answer {
         self.post("/api/v1/bookings", &json!({ "hold_id": hold })).await
     }
 
     /// Cancels a booking, or only these seats of it.
-    pub(crate) async fn cancel(&self, booking: &str, seats: Option<&[&str]>) -> Answer {
+    pub async fn cancel(&self, booking: &str, seats: Option<&[&str]>) -> Answer {
         let body = seats.map_or(json!({}), |seats| json!({ "seats": seats }));
         self.post(&format!("/api/v1/bookings/{booking}/cancel"), &body).await
     }
 
     /// A map of a schedule (`seats?status=held`), not older than the newest version that this client has seen.
-    pub(crate) async fn map(&self, schedule: &str, which: &str) -> Answer {
+    pub async fn map(&self, schedule: &str, which: &str) -> Answer {
         let mark = if which.contains('?') { '&' } else { '?' };
         let seen = self.version_seen(schedule);
         let at_least = seen.map(|version| format!("{mark}min_version={version}"));
@@ -249,7 +226,7 @@ impl Client {
     }
 
     /// A schedule with its counts, not older than the newest version that this client has seen.
-    pub(crate) async fn schedule_now(&self, schedule: &str) -> Value {
+    pub async fn schedule_now(&self, schedule: &str) -> Value {
         let seen = self.version_seen(schedule).unwrap_or_default();
         let path = format!("/api/v1/schedules/{schedule}");
         let caught_up = |answer: &Answer| answer.expect(200)["version"].as_i64() >= Some(seen);
@@ -257,7 +234,7 @@ impl Client {
     }
 
     /// The states of a schedule's seats, label and status in plan order.
-    pub(crate) async fn seats(&self, schedule: &str) -> Vec<(String, String)> {
+    pub async fn seats(&self, schedule: &str) -> Vec<(String, String)> {
         let map = self.map(schedule, "seats").await.expect(200);
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let seats = map["seats"].as_array().unwrap();
@@ -265,12 +242,12 @@ impl Client {
     }
 
     /// The states of a schedule's seats in plan order, a letter each.
-    pub(crate) async fn states(&self, schedule: &str) -> String {
+    pub async fn states(&self, schedule: &str) -> String {
         self.seats(schedule).await.iter().map(|(_, status)| status[..2].to_owned() + " ").collect()
     }
 
     /// All items of a list, page after page.
-    pub(crate) async fn items(&self, path: &str) -> Vec<Value> {
+    pub async fn items(&self, path: &str) -> Vec<Value> {
         let (mut items, mut cursor) = (Vec::new(), String::new());
         loop {
             let page = self.get(&format!("{path}{cursor}")).await.expect(200);
@@ -281,23 +258,19 @@ impl Client {
     }
 
     /// The value of a metric's series, as `/metrics` writes it.
-    pub(crate) async fn metric(&self, series: &str) -> f64 {
-        let text = self.get("/metrics").await.body;
-        let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
-        text.lines().find_map(value).unwrap_or_else(|| panic!("no {series} in {text}"))
+    pub async fn metric(&self, series: &str) -> f64 {
+        let answer = self.get("/metrics").await;
+        answer.metric(series).unwrap_or_else(|| panic!("no {series} in {}", answer.body))
     }
 
     /// Waits until a series is above a value.
-    pub(crate) async fn metric_above(&self, series: &str, value: f64) {
-        let found = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
-        let above = |answer: &Answer| {
-            answer.body.lines().find_map(found).is_some_and(|found: f64| found > value)
-        };
+    pub async fn metric_above(&self, series: &str, value: f64) {
+        let above = |answer: &Answer| answer.metric(series).is_some_and(|found| found > value);
         self.wait_until("/metrics", above).await;
     }
 
     /// Checks that the row locks alone have kept every invariant: no later guard has acted.
-    pub(crate) async fn no_later_guard_stepped_in(&self) {
+    pub async fn no_later_guard_stepped_in(&self) {
         for guard in ["unique_index", "row_count"] {
             let saves = format!("seatlock_guard_saves_total{{guard=\"{guard}\"}}");
             assert_eq!(self.metric(&saves).await, 0.0, "{guard}");
@@ -305,10 +278,10 @@ impl Client {
     }
 
     /// Repeats a GET until its answer fulfils the condition.
-    pub(crate) async fn wait_until(&self, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+    pub async fn wait_until(&self, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
         eventually(path, SOON, async || {
             match self.try_send(self.request(Method::GET, path)).await {
-                Some(answer) if wanted(&answer) => Ok(answer),
+                Ok(answer) if wanted(&answer) => Ok(answer),
                 other => Err(other),
             }
         })
@@ -317,6 +290,6 @@ impl Client {
 }
 
 /// The body of a request for seats.
-pub(crate) fn taking(schedule: &str, seats: &[&str], customer: &str) -> Value {
+pub fn taking(schedule: &str, seats: &[&str], customer: &str) -> Value {
     json!({"schedule_id": schedule, "seats": seats, "customer_id": customer})
 }

@@ -1,51 +1,40 @@
 //! The database without the service: plain SQL, a dump, and the audit.
 
-use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
-use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement, TryGetable};
-use seatlock::app::store_settings;
-use seatlock::config::Config;
-use seatlock::domain::audit::Violation;
-use seatlock::domain::execution_error::StoreError;
-use seatlock::store::{AuditPace, AuditScope, Store};
-use seatlock::telemetry::metrics::Metrics;
-use tokio::sync::mpsc;
+
+use crate::tool::{command, try_run};
 
 /// Tables whose rows change while an idle service runs.
 const VOLATILE_TABLES: [&str; 3] = ["heartbeat", "outage", "queue_worker"];
 
 /// A separate connection to the database under test.
-pub(crate) struct Database {
+pub struct Database {
     connection: DatabaseConnection,
     postgres: bool,
-    /// The variable that names it to the service.
-    variable: (String, String),
+    /// The variable with which the service uses it, `NAME=value`.
+    variable: OsString,
 }
 
 impl Database {
-    pub(crate) async fn postgres(url: &str) -> Self {
-        let variable = ("WRITE_DB_URL".to_owned(), url.to_owned());
-        Self {
-            connection: sea_orm::Database::connect(url).await.unwrap(),
-            postgres: true,
-            variable,
-        }
+    /// A connection to the database of PostgreSQL at this address.
+    pub async fn postgres(url: &str) -> Self {
+        let connection = sea_orm::Database::connect(url).await.unwrap();
+        Self { connection, postgres: true, variable: format!("WRITE_DB_URL={url}").into() }
     }
 
-    pub(crate) async fn sqlite(path: &Path) -> Self {
+    /// A connection to this SQLite file.
+    pub async fn sqlite(path: &Path) -> Self {
         let url = format!("sqlite://{}?mode=rw", path.display());
-        let variable = ("SQLITE_PATH".to_owned(), path.to_string_lossy().into_owned());
-        Self {
-            connection: sea_orm::Database::connect(url).await.unwrap(),
-            postgres: false,
-            variable,
-        }
+        let connection = sea_orm::Database::connect(url).await.unwrap();
+        let variable = format!("SQLITE_PATH={}", path.display()).into();
+        Self { connection, postgres: false, variable }
     }
 
     /// Makes each booking of this customer fail with an error of class 23.
-    pub(crate) async fn forbid(&self, customer: &str) {
+    pub async fn forbid(&self, customer: &str) {
         let sql = match self.postgres {
             true => format!(
                 "ALTER TABLE booking ADD CONSTRAINT forbidden CHECK (customer_id <> '{customer}')"
@@ -59,18 +48,18 @@ impl Database {
     }
 
     /// Runs statements without parameters.
-    pub(crate) async fn execute(&self, sql: &str) {
+    pub async fn execute(&self, sql: &str) {
         self.connection.execute_unprepared(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
     }
 
     /// The first column of the first row: a whole number of 64 bits.
-    pub(crate) async fn number(&self, sql: &str) -> i64 {
+    pub async fn number(&self, sql: &str) -> i64 {
         let found = self.column(sql).await;
         *found.first().unwrap_or_else(|| panic!("no row: {sql}"))
     }
 
     /// The first column of all rows.
-    pub(crate) async fn column<T: TryGetable>(&self, sql: &str) -> Vec<T> {
+    pub async fn column<T: TryGetable>(&self, sql: &str) -> Vec<T> {
         let statement = Statement::from_string(self.connection.get_database_backend(), sql);
         let rows = self.connection.query_all_raw(statement).await;
         let rows = rows.unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -78,7 +67,7 @@ impl Database {
     }
 
     /// Every row of every table, as text, ordered by its content.
-    pub(crate) async fn dump(&self) -> String {
+    pub async fn dump(&self) -> String {
         let tables = match self.postgres {
             true => "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY 1",
             false => {
@@ -107,37 +96,21 @@ impl Database {
         format!("SELECT {} FROM {table}", quoted.join(" || ',' || "))
     }
 
-    /// Checks every invariant, like `seatlock verify`.
-    pub(crate) async fn audit(&self) {
-        let found = self.violations(AuditScope::Everything).await;
-        let found: Vec<String> = found.iter().map(Violation::to_string).collect();
-        assert!(found.is_empty(), "{}", found.join("\n"));
+    /// Checks every invariant with `program verify`.
+    pub async fn audit(&self, program: &str) {
+        assert_eq!(self.violations(program).await, Ok(Vec::new()));
     }
 
-    /// The violations that an audit finds, in order.
-    pub(crate) async fn violations(&self, scope: AuditScope) -> Vec<Violation> {
-        self.try_violations(scope).await.unwrap()
-    }
-
-    /// What an audit finds, in order; an error if the database becomes unavailable.
-    pub(crate) async fn try_violations(
-        &self,
-        scope: AuditScope,
-    ) -> Result<Vec<Violation>, StoreError> {
-        let variables = BTreeMap::from([self.variable.clone()]);
-        let settings = store_settings(&Config::from_vars(&variables).unwrap());
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let store = Store::open_to_read(settings, metrics).await.unwrap();
-        let (sender, mut receiver) = mpsc::channel(16);
-        let found = async {
-            let mut found = Vec::new();
-            while let Some(violation) = receiver.recv().await {
-                found.push(violation);
-            }
-            found
+    /// The violations that `program verify` finds, in order; an error if it could not read the whole database.
+    pub async fn violations(&self, program: &str) -> Result<Vec<String>, String> {
+        let command = command!["env", &self.variable, program, "verify"];
+        let run = move || try_run(Path::new("/"), &command);
+        let Err(problem) = tokio::task::spawn_blocking(run).await.unwrap() else {
+            return Ok(Vec::new());
         };
-        let (audited, found) = tokio::join!(store.audit(scope, AuditPace::Full, sender), found);
-        store.close().await;
-        audited.map(|_| found)
+        let found = problem.lines().filter_map(|line| line.strip_prefix("violated: "));
+        let found: Vec<String> = found.map(str::to_owned).collect();
+        let is_complete = problem.lines().any(|line| line.starts_with("audited "));
+        if is_complete && !found.is_empty() { Ok(found) } else { Err(problem) }
     }
 }
