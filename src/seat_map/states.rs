@@ -1,6 +1,7 @@
 //! The states of a schedule's seats at one version.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::domain::catalogue::Counts;
 use crate::domain::clock::EpochMs;
@@ -11,8 +12,8 @@ use crate::domain::seat::SeatState;
 
 use super::wire::{WireSeats, pack};
 
-/// The states of all seats of a schedule at one version. They are immutable.
-#[derive(Debug, PartialEq, Eq)]
+/// The states of all seats of a schedule at one version. They do not change while a reader has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeatStates {
     /// The history of the database that the version counts in.
     pub history: HistoryId,
@@ -46,7 +47,7 @@ impl SeatStates {
 /// The states of a schedule's seats, and when the holds among them end.
 #[derive(Debug)]
 pub(super) struct SeatSnapshot {
-    pub(super) states: std::sync::Arc<SeatStates>,
+    pub(super) states: Arc<SeatStates>,
     until: HashMap<SeatNumber, EpochMs>,
 }
 
@@ -56,7 +57,7 @@ impl SeatSnapshot {
     pub(super) fn new(at: InHistory<i64>, seats: &[(u8, Option<EpochMs>)]) -> Self {
         let codes = seats.iter().map(|(code, _)| *code).collect();
         let held = (0..).zip(seats).filter_map(|(n, (_, until))| Some((SeatNumber(n), (*until)?)));
-        Self { states: std::sync::Arc::new(SeatStates::new(at, codes)), until: held.collect() }
+        Self { states: Arc::new(SeatStates::new(at, codes)), until: held.collect() }
     }
 
     /// All seats, in the form of the argument of [`SeatSnapshot::new`].
@@ -75,11 +76,12 @@ impl SeatSnapshot {
         if entry.version != self.states.version + 1 {
             return false;
         }
-        let mut codes = self.states.codes.clone();
-        let mut counts = self.states.counts;
+        // Copies the states only if a reader has them.
+        let states = Arc::make_mut(&mut self.states);
+        states.version = entry.version;
         for (number, state) in &entry.changes {
-            if let Some(code) = codes.get_mut(number.0 as usize) {
-                counts.moved(*code, state.code());
+            if let Some(code) = states.codes.get_mut(number.0 as usize) {
+                states.counts.moved(*code, state.code());
                 *code = state.code();
             }
             match state {
@@ -87,9 +89,6 @@ impl SeatSnapshot {
                 _ => self.until.remove(number),
             };
         }
-        let history = self.states.history;
-        let version = entry.version;
-        self.states = std::sync::Arc::new(SeatStates { history, version, codes, counts });
         true
     }
 
