@@ -102,6 +102,9 @@ pub struct BookingDeps {
 }
 
 /// Executes commands, and reads holds, bookings and blocks.
+///
+/// The futures of rare ways, such as a refusal, are boxed: the future of a booking is moved several times, and would
+/// otherwise have the size of the largest way.
 pub struct BookingService {
     deps: BookingDeps,
     running: Arc<RunningKeys>,
@@ -151,11 +154,13 @@ impl BookingService {
             }
         };
         if !taken.is_empty() && command.keyed.is_none() {
-            return Err(self.seats_unavailable(&command, &taken, false, deadline).await);
+            let refusal = self.seats_unavailable(&command, &taken, false, deadline);
+            return Err(Box::pin(refusal).await);
         }
         match queue {
             Some(queue) => {
-                let accepted = queue.accept(command.schedule, command.action, command.keyed).await;
+                let accept = queue.accept(command.schedule, command.action, command.keyed);
+                let accepted = Box::pin(accept).await;
                 let label =
                     accepted.as_ref().map_or_else(EnqueueError::label, |_| Accepted::Queued);
                 self.deps.metrics.queue.accepted(label);
@@ -189,7 +194,7 @@ impl BookingService {
             if taken.is_empty() {
                 this.lock_and_execute(command, deadline).await
             } else {
-                this.recorded_or_refused(&command, &taken, false, deadline).await
+                Box::pin(this.recorded_or_refused(&command, &taken, false, deadline)).await
             }
         });
         task.await.unwrap_or_else(|panic| {
@@ -208,7 +213,7 @@ impl BookingService {
             Locking::Unlocked => None,
             Locking::Busy(seats) if self.locks_are_stale(&command, &seats).await => None,
             Locking::Busy(seats) => {
-                return self.recorded_or_refused(&command, &seats, true, deadline).await;
+                return Box::pin(self.recorded_or_refused(&command, &seats, true, deadline)).await;
             }
         };
         if locked.is_some() {

@@ -14,7 +14,7 @@ use crate::harness::{LONG, SLACK, Scene, Setup, blocking, until};
 use crate::ledger::Ledger;
 
 /// The fail points, in the order in which a booking reaches them.
-const POINTS: [&str; 9] = [
+const POINTS: [&str; 8] = [
     "after_lock",
     "after_begin",
     "after_row_lock",
