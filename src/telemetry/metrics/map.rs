@@ -3,8 +3,8 @@
 use crate::telemetry::metrics::SIZES;
 use crate::telemetry::metrics::macros::metrics;
 
-/// Bucket edges for the age of states, in seconds. Up to 0.2 s no refresh is needed, up to 0.45 s answers do not wait
-/// for a refresh, and 1 s is the limit for refusals.
+/// Bucket edges for the age of states, in seconds. Up to 0.2 s no read is needed. From 0.45 s on, answers wait for a
+/// read, and a map refuses no seats.
 pub const STALENESS_SECONDS: [f64; 13] =
     [0.01, 0.025, 0.05, 0.1, 0.2, 0.45, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
