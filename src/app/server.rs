@@ -8,7 +8,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App as HttpApp, HttpServer, web};
 
 use crate::config::{Config, HostPort};
-use crate::http::{Services, middleware};
+use crate::http::{Services, middleware, socket};
 
 use super::AppError;
 
@@ -31,7 +31,7 @@ pub(super) fn serve(
     })
     .workers(workers)
     .max_connections(config.http.max_connections.div_ceil(workers))
-    .on_connect(move |connection, _| middleware::limit_sending(connection, send_timeout))
+    .on_connect(move |connection, _| socket::set_options(connection, send_timeout))
     .client_request_timeout(config.http.header_timeout)
     .shutdown_timeout(config.http.drain_timeout.as_secs().max(1))
     .disable_signals()

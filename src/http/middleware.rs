@@ -1,7 +1,6 @@
 //! The outermost middleware of every request. Before the handler it sets the id, the trace and the deadline; after the
 //! handler it writes the log line, the metrics and the body of an error. It also catches a panic of a handler.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
@@ -11,12 +10,8 @@ use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method, Version};
 use actix_web::middleware::Next;
-#[cfg(target_os = "linux")]
-use actix_web::rt::net::TcpStream;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use futures_util::FutureExt as _;
-#[cfg(target_os = "linux")]
-use socket2::SockRef;
 
 use crate::telemetry::metrics::http::HttpMethod;
 use crate::telemetry::request_context::{RequestContext, RequestIds};
@@ -26,29 +21,6 @@ use super::response_body::ResponseBody;
 use super::{Services, host_and_origin, trace};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// The most unsent bytes of a response that the kernel buffers. A larger buffer would use memory for slow clients, and
-/// hide from a stream that its client is slow.
-#[cfg(target_os = "linux")]
-const UNSENT_MAX: u32 = 64 * 1024;
-
-/// Makes the kernel close a connection whose client accepts no data for `timeout` (RFC 5482). Otherwise such a client
-/// occupies memory, for hours if it has disappeared.
-#[cfg(target_os = "linux")]
-pub fn limit_sending(connection: &dyn Any, timeout: Duration) {
-    let Some(connection) = connection.downcast_ref::<TcpStream>() else { return };
-    let socket = SockRef::from(connection);
-    let limited = socket
-        .set_tcp_user_timeout(Some(timeout))
-        .and_then(|()| socket.set_tcp_notsent_lowat(UNSENT_MAX));
-    if let Err(error) = limited {
-        log::debug!("a connection has no limits for sending: {error}");
-    }
-}
-
-/// Does nothing: other systems have no such options, and the service is made for Linux.
-#[cfg(not(target_os = "linux"))]
-pub fn limit_sending(_: &dyn Any, _: Duration) {}
 
 /// When a request must be answered.
 #[derive(Debug, Clone, Copy)]
