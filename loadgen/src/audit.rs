@@ -57,7 +57,7 @@ impl AvailabilityBody<'_> {
 /// A reading that failed.
 pub(crate) async fn audit(run: &Run) -> io::Result<Audit> {
     let mut ledger = run.ledger.take();
-    ledger.check_ids();
+    ledger.close();
     let mut connection = Connection::open(&run.api.address).await?;
     let mut found = Violations::default();
     for schedule in 0..run.sale.schedules.len() {

@@ -1,14 +1,12 @@
 //! How a customer buys the seats of an order: a booking, or a hold and its confirmation.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io;
 use std::time::Instant;
 
-use serde::Deserialize;
-
 use crate::Run;
 use crate::arguments::Target;
+use crate::bodies::HoldBody;
 use crate::http::Connection;
 use crate::ledger::Ledger;
 use crate::sale::Order;
@@ -17,13 +15,6 @@ use crate::tally::{Kind, Recorder};
 /// The path of bookings.
 pub(crate) const BOOKINGS: &str = "/api/v1/bookings";
 const HOLDS: &str = "/api/v1/holds";
-
-/// A hold in a response.
-#[derive(Deserialize)]
-struct HoldBody<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-}
 
 /// A request that is being sent. If it is dropped without an answer, its effect is not known.
 struct Sent<'a> {

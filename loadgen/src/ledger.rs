@@ -1,16 +1,18 @@
 //! The generator's own record of what the service confirmed, and its comparison with the maps.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
-use serde::Deserialize;
-
+use crate::bodies::BookingBody;
 use crate::http::Answer;
 use crate::sale::{Order, label};
 
 /// The most violations that are described; the others are counted.
 const DESCRIBED_MAX: usize = 20;
+
+/// The most bytes of confirmations that are kept unread until the end of the measurement. Reading them meanwhile would
+/// take time of the cores that are measured; those above the bound are read immediately.
+const UNREAD_MAX: usize = 128 << 20;
 
 /// The states of a map.
 const AVAILABLE: u8 = 0;
@@ -37,34 +39,6 @@ pub(crate) struct Confirmed {
     pub(crate) id: Box<str>,
     seats: Range<usize>,
     was_held: bool,
-}
-
-/// A booking in a response, as far as it is compared.
-#[derive(Debug, Deserialize)]
-pub(crate) struct BookingBody<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(borrow)]
-    status: Cow<'a, str>,
-    #[serde(borrow, default)]
-    hold_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    seats: Vec<SeatBody<'a>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct SeatBody<'a> {
-    #[serde(borrow)]
-    label: Cow<'a, str>,
-}
-
-impl BookingBody<'_> {
-    /// Whether this is a confirmed booking of these seats.
-    fn has(&self, seats: &Range<usize>) -> bool {
-        self.status == "confirmed"
-            && self.seats.len() == seats.len()
-            && self.seats.iter().zip(seats.clone()).all(|(found, seat)| found.label == label(seat))
-    }
 }
 
 /// Violations; the first ones are described.
@@ -95,6 +69,10 @@ impl Violations {
 pub(crate) struct Ledger {
     /// The entries of the seats of each schedule.
     schedules: Vec<Vec<Entry>>,
+    /// The bodies of confirmations that were not read yet, one after the other.
+    unread: Vec<u8>,
+    /// The position of the schedule and the seats of each of them, and the end of its body.
+    unread_orders: Vec<(usize, Range<usize>, usize)>,
     pub(crate) bookings: Vec<Confirmed>,
     pub(crate) violations: Violations,
 }
@@ -102,7 +80,9 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn new(schedules: usize, seats: usize) -> Self {
         let schedules = vec![vec![Entry::default(); seats]; schedules];
-        Self { schedules, ..Self::default() }
+        // Otherwise the bodies would be copied while the buffer grows, in the middle of the measurement.
+        let unread = Vec::with_capacity(UNREAD_MAX);
+        Self { schedules, unread, ..Self::default() }
     }
 
     /// Records the answer to a request for a booking.
@@ -113,21 +93,47 @@ impl Ledger {
         if answer.status != 200 {
             return;
         }
-        match answer.json::<BookingBody<'_>>() {
-            Ok(body) if body.has(&order.seats) => self.confirmed(order, &body),
+        if self.unread.len() + answer.body.len() <= UNREAD_MAX {
+            self.unread.extend_from_slice(answer.body);
+            self.unread_orders.push((order.schedule, order.seats.clone(), self.unread.len()));
+        } else {
+            self.read(order.schedule, &order.seats, answer.body);
+        }
+    }
+
+    /// Enters the confirmations that were not read yet, and compares the ids of all bookings.
+    pub(crate) fn close(&mut self) {
+        let unread = std::mem::take(&mut self.unread);
+        let mut first = 0;
+        for (schedule, seats, end) in std::mem::take(&mut self.unread_orders) {
+            self.read(schedule, &seats, unread.get(first..end).unwrap_or_default());
+            first = end;
+        }
+        let mut ids = HashSet::new();
+        for booking in &self.bookings {
+            if !ids.insert(&booking.id) {
+                self.violations.add(|| format!("two bookings were confirmed as {}", booking.id));
+            }
+        }
+    }
+
+    /// Reads a confirmation of an order for these seats.
+    fn read(&mut self, schedule: usize, seats: &Range<usize>, body: &[u8]) {
+        match serde_json::from_slice::<BookingBody<'_>>(body) {
+            Ok(body) if body.has(seats) => self.confirmed(schedule, seats, &body),
             Ok(body) => self.violations.add(|| {
-                let seats = Self::labels(&order.seats);
-                format!("booking {} was confirmed with other seats than {seats}", body.id)
+                let (id, seats) = (&body.id, Self::labels(seats));
+                format!("booking {id} was confirmed with other seats than {seats}")
             }),
             Err(error) => self.violations.add(|| format!("a confirmation has no booking: {error}")),
         }
     }
 
-    fn confirmed(&mut self, order: &Order, body: &BookingBody<'_>) {
+    fn confirmed(&mut self, schedule: usize, seats: &Range<usize>, body: &BookingBody<'_>) {
         let number = u32::try_from(self.bookings.len()).unwrap_or(u32::MAX);
-        let entries = self.schedules.get_mut(order.schedule);
-        let entries = entries.and_then(|seats| seats.get_mut(order.seats.clone()));
-        for (entry, seat) in entries.unwrap_or_default().iter_mut().zip(order.seats.clone()) {
+        let entries = self.schedules.get_mut(schedule);
+        let entries = entries.and_then(|all| all.get_mut(seats.clone())).unwrap_or_default();
+        for (entry, seat) in entries.iter_mut().zip(seats.clone()) {
             if let Entry::Booked(earlier) = entry {
                 let earlier = self.bookings.get(*earlier as usize).map_or("", |found| &found.id);
                 self.violations.add(|| {
@@ -139,7 +145,7 @@ impl Ledger {
         }
         self.bookings.push(Confirmed {
             id: body.id.clone().into(),
-            seats: order.seats.clone(),
+            seats: seats.clone(),
             was_held: body.hold_id.is_some(),
         });
     }
@@ -169,16 +175,6 @@ impl Ledger {
     pub(crate) fn booked_seats(&self) -> usize {
         let entries = self.schedules.iter().flatten();
         entries.filter(|entry| matches!(entry, Entry::Booked(_))).count()
-    }
-
-    /// Adds a violation for each booking whose id another one has.
-    pub(crate) fn check_ids(&mut self) {
-        let mut ids = HashSet::new();
-        for booking in &self.bookings {
-            if !ids.insert(&booking.id) {
-                self.violations.add(|| format!("two bookings were confirmed as {}", booking.id));
-            }
-        }
     }
 
     /// Compares a schedule with its map: a state for each seat.
@@ -270,8 +266,10 @@ mod tests {
         let mut ledger = Ledger::new(1, 4);
         confirm(&mut ledger, "a", 0..2);
         confirm(&mut ledger, "b", 2..4);
+        ledger.close();
         assert_eq!(ledger.violations.count, 0);
         confirm(&mut ledger, "c", 1..3);
+        ledger.close();
         let found = &ledger.violations.described;
         assert_eq!(found.len(), 2);
         assert_eq!(found[0], "seat A-1-2 was confirmed twice: bookings a and c");
@@ -283,7 +281,7 @@ mod tests {
         let mut ledger = Ledger::new(1, 4);
         confirm(&mut ledger, "a", 0..1);
         confirm(&mut ledger, "a", 1..2);
-        ledger.check_ids();
+        ledger.close();
         assert_eq!(ledger.violations.described, ["two bookings were confirmed as a"]);
     }
 
@@ -293,6 +291,7 @@ mod tests {
         let other = body("a", &(0..1));
         ledger.answered(&order(1..2), Answer::new(200, other.as_bytes()));
         ledger.answered(&order(1..2), Answer::new(200, b"{}"));
+        ledger.close();
         assert_eq!((ledger.violations.count, ledger.bookings.len()), (2, 0));
     }
 
@@ -302,6 +301,7 @@ mod tests {
         confirm(&mut ledger, "a", 1..2);
         ledger.held(&order(2..3));
         ledger.answered(&order(3..4), Answer::new(503, br#"{"effect":"unknown"}"#));
+        ledger.close();
         assert_eq!(ledger.booked_seats(), 1);
         for states in [[0, 2, 1, 0], [0, 2, 0, 1], [0, 2, 1, 2]] {
             assert_eq!(compare(&ledger, &states), [""; 0]);

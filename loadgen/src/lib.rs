@@ -10,6 +10,7 @@
 
 mod arguments;
 mod audit;
+mod bodies;
 mod browse;
 mod buying;
 mod closed_loop;

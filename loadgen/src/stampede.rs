@@ -7,10 +7,10 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::bodies::ProblemBody;
 use crate::buying::BOOKINGS;
 use crate::http::Connection;
 use crate::report::{Measured, Row, counted, number};
@@ -26,12 +26,6 @@ const OPENED_AT_A_TIME: usize = 256;
 
 /// The longest time to wait for the answers about one seat.
 const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// A refusal in a response.
-#[derive(Deserialize)]
-struct ProblemBody<'a> {
-    code: &'a str,
-}
 
 /// The answers about all seats.
 #[derive(Default)]
