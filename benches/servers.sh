@@ -4,6 +4,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=$(mktemp -d /tmp/seatlock-bench.XXXXXX)
 results=$work/results
+peers=${PEERS:-$root/../shared/peers}
 pids=()
 
 fail() { echo "$(basename "$0"): $*" >&2; exit 1; }
@@ -61,6 +62,30 @@ CONF
 }
 
 sql() { "$bin/psql" -qAt -h 127.0.0.1 -p "$pg_port" -U app "$@"; }
+
+# The peers, on their own database: the reference (sets reference_port) and the tables of pgbench().
+start_peers() {
+    sql postgres -c 'CREATE DATABASE peer'
+    python3 -m venv "$work/venv"
+    "$work/venv/bin/pip" -q install -r "$peers/fastapi_reference/requirements.txt"
+    export DATABASE_URL="postgresql+psycopg2://app@127.0.0.1:$pg_port/peer"
+    export REDIS_URL="redis://127.0.0.1:$redis_port/3" PYTHONDONTWRITEBYTECODE=1
+    (cd "$peers/fastapi_reference" && "$work/venv/bin/python" app.py 20 50000)
+    reference_port=$(free_port)
+    (cd "$peers/fastapi_reference" && exec "$work/venv/bin/uvicorn" app:app --workers 2 \
+        --port "$reference_port" --log-level warning >"$work/reference.log" 2>&1) &
+    pids+=($!)
+    sql peer -f "$peers/pgbench/schema.sql" 2>/dev/null
+    for _ in $(seq 100); do
+        (exec 3<>"/dev/tcp/127.0.0.1/$reference_port") 2>/dev/null && break
+        sleep 0.1
+    done
+}
+
+pgbench() { # transactions per second of a script: first seat, script, clients
+    (cd "$peers/pgbench" && as_postgres "$bin/pgbench" -h 127.0.0.1 -p "$pg_port" -U app -n -M prepared \
+        -D n=0 -D base="$1" -f "$2" -c "$3" -j 1 -T "$seconds" peer) | sed -n 's/^tps = \([0-9.]*\).*/\1/p'
+}
 
 # Sets redis_port.
 start_redis() {

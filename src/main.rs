@@ -45,7 +45,7 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Copy the SQLite database to a file while the service runs (PostgreSQL has its own tools)
     Backup(backup::BackupArguments),
-    /// Measure a running service: confirmed bookings per second
+    /// Measure bookings per second in several scenarios, of a running service or of one of its own, and audit them
     Bench(bench::Arguments),
     /// Print the API's OpenAPI document
     Openapi,
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
         Command::Config(arguments) => config::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),
-        Command::Bench(arguments) => bench::run(arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Openapi => print(&format!("{}\n", openapi::json())),
         Command::Metrics => print(&catalogue::markdown()),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),

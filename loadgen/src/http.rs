@@ -5,6 +5,7 @@
 
 use std::io::{self, ErrorKind};
 
+use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -18,7 +19,6 @@ pub(crate) type ApiRequest = Vec<u8>;
 #[derive(Debug)]
 pub(crate) struct Api {
     pub(crate) address: String,
-    /// `ADMIN_API_KEY` of the environment.
     pub(crate) key: Option<String>,
 }
 
@@ -38,6 +38,43 @@ impl Api {
     }
 }
 
+/// A response.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
+    pub(crate) body: &'a [u8],
+    head: &'a str,
+}
+
+impl<'a> Answer<'a> {
+    #[cfg(test)]
+    pub(crate) fn new(status: u16, body: &'a [u8]) -> Self {
+        Self { status, body, head: "" }
+    }
+
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&'a str> {
+        header(self.head, name)
+    }
+
+    /// The JSON document of the body.
+    ///
+    /// # Errors
+    /// The status and the beginning of a body that is not such a document.
+    pub(crate) fn json<T: Deserialize<'a>>(&self) -> io::Result<T> {
+        serde_json::from_slice(self.body).map_err(|error| {
+            let body = String::from_utf8_lossy(self.body.get(..200).unwrap_or(self.body));
+            io::Error::other(format!("{error}: status {}: {body}", self.status))
+        })
+    }
+
+    /// Whether the request may have had an effect although it was not answered with success.
+    pub(crate) fn may_have_an_effect(&self) -> bool {
+        const NONE: &[u8] = b"\"effect\":\"none\"";
+        self.status >= 500 && !self.body.windows(NONE.len()).any(|part| part == NONE)
+    }
+}
+
 /// A connection that is kept alive.
 pub(crate) struct Connection {
     stream: TcpStream,
@@ -52,11 +89,11 @@ impl Connection {
         Ok(Self { stream, buffer: Vec::with_capacity(4_096) })
     }
 
-    /// Sends a request and returns the response's status and body. The response must have a Content-Length, or no body.
-    pub(crate) async fn send(&mut self, request: &[u8]) -> io::Result<(u16, &[u8])> {
+    /// Sends a request and returns the response. It must have a Content-Length, or no body.
+    pub(crate) async fn send(&mut self, request: &[u8]) -> io::Result<Answer<'_>> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
-        let head = loop {
+        let end = loop {
             if let Some(end) = end_of_head(&self.buffer) {
                 break end;
             }
@@ -65,11 +102,12 @@ impl Connection {
             }
             self.read_more().await?;
         };
-        let (status, length) = parse_head(self.buffer.get(..head).unwrap_or_default())?;
-        while self.buffer.len() < head + length {
+        let (status, length) = parse_head(text(self.buffer.get(..end))?)?;
+        while self.buffer.len() < end + length {
             self.read_more().await?;
         }
-        Ok((status, self.buffer.get(head..head + length).unwrap_or_default()))
+        let head = text(self.buffer.get(..end))?;
+        Ok(Answer { status, head, body: self.buffer.get(end..end + length).unwrap_or_default() })
     }
 
     async fn read_more(&mut self) -> io::Result<()> {
@@ -88,14 +126,20 @@ fn end_of_head(buffer: &[u8]) -> Option<usize> {
     buffer.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
 }
 
+fn text(bytes: Option<&[u8]>) -> io::Result<&str> {
+    std::str::from_utf8(bytes.unwrap_or_default()).map_err(|_| invalid())
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = head.split("\r\n").filter_map(|line| line.split_once(':'));
+    lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+}
+
 /// The status and the Content-Length of a response.
-fn parse_head(head: &[u8]) -> io::Result<(u16, usize)> {
-    let mut lines = std::str::from_utf8(head).map_err(|_| invalid())?.split("\r\n");
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)).ok_or_else(invalid)?;
-    let length = lines.filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok()).flatten()
-    });
-    Ok((status.parse().map_err(|_| invalid())?, length.unwrap_or(0)))
+fn parse_head(head: &str) -> io::Result<(u16, usize)> {
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let length = header(head, "content-length").and_then(|length| length.parse().ok());
+    Ok((status.ok_or_else(invalid)?, length.unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -104,10 +148,20 @@ mod tests {
 
     #[test]
     fn a_head_has_a_status_and_a_length() {
-        let head = b"HTTP/1.1 409 Conflict\r\ncontent-length: 12\r\nx: y\r\n\r\n";
-        assert_eq!(end_of_head(head), Some(head.len()));
+        let head = "HTTP/1.1 409 Conflict\r\nContent-Length: 12\r\nx: y\r\n\r\n";
+        assert_eq!(end_of_head(head.as_bytes()), Some(head.len()));
         assert_eq!(parse_head(head).unwrap(), (409, 12));
-        assert!(parse_head(b"nonsense").is_err());
-        assert_eq!(parse_head(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap(), (204, 0));
+        assert_eq!(header(head, "X"), Some("y"));
+        assert!(parse_head("nonsense").is_err());
+        assert_eq!(parse_head("HTTP/1.1 204 No Content\r\n\r\n").unwrap(), (204, 0));
+    }
+
+    #[test]
+    fn a_failure_has_no_effect_only_if_it_says_so() {
+        assert!(!Answer::new(409, b"{}").may_have_an_effect());
+        assert!(
+            !Answer::new(503, br#"{"code":"overloaded","effect":"none"}"#).may_have_an_effect()
+        );
+        assert!(Answer::new(503, br#"{"code":"timeout","effect":"unknown"}"#).may_have_an_effect());
     }
 }

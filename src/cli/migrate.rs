@@ -4,14 +4,16 @@ use actix_web::rt::System;
 use seatlock::app::store_settings;
 use seatlock::store::Store;
 
+use super::progress::ElapsedTime;
 use super::{Failed, logging, print, read_config};
 
 pub(crate) fn run() -> Result<(), Failed> {
     let config = read_config()?;
     logging::init(&config.log);
     let settings = store_settings(&config);
+    let progress = ElapsedTime::of("migrating the schema");
     let steps = System::new()
-        .block_on(Store::migrate(&settings.target, &settings.limits))
+        .block_on(progress.show_during(Store::migrate(&settings.target, &settings.limits)))
         .map_err(|error| Failed::logged(format!("the schema could not be migrated: {error}")))?;
     print(&summary(steps))
 }

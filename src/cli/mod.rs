@@ -7,6 +7,7 @@ pub(crate) mod healthcheck;
 pub(crate) mod import;
 mod logging;
 pub(crate) mod migrate;
+mod progress;
 pub(crate) mod queue;
 pub(crate) mod serve;
 mod signals;

@@ -12,6 +12,7 @@ use seatlock::telemetry::metrics::Metrics;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::progress::ElapsedTime;
 use super::{Failed, logging, print, read_config};
 
 /// The most violations that are found and not printed yet.
@@ -61,10 +62,10 @@ async fn verify(config: &Config, arguments: &VerifyArguments) -> Result<u64, Fai
     let store = Store::open_to_read(settings, metrics.into()).await.map_err(failed)?;
     let scope = arguments.schedule.map_or(AuditScope::Everything, AuditScope::Schedule);
     let (sender, found) = mpsc::channel(UNPRINTED_MAX);
-    let (audited, printed) = tokio::join!(
-        store.audit(scope, AuditPace::Full, sender),
-        print_all(arguments.format, found)
-    );
+    let progress = ElapsedTime::of("auditing the database");
+    let audit = store.audit(scope, AuditPace::Full, sender);
+    let both = async { tokio::join!(audit, print_all(arguments.format, found, &progress)) };
+    let (audited, printed) = progress.show_during(both).await;
     store.close().await;
     let audited = audited.map_err(failed)?;
     let count = printed?;
@@ -81,17 +82,22 @@ async fn verify(config: &Config, arguments: &VerifyArguments) -> Result<u64, Fai
 }
 
 /// Prints the violations as they are found, and returns how many there were.
-async fn print_all(format: Format, mut found: mpsc::Receiver<Violation>) -> Result<u64, Failed> {
+async fn print_all(
+    format: Format,
+    mut found: mpsc::Receiver<Violation>,
+    progress: &ElapsedTime,
+) -> Result<u64, Failed> {
     let mut count = 0;
     if format == Format::Json {
         print("{\"violations\":[")?;
     }
     while let Some(violation) = found.recv().await {
-        print(&match format {
+        let text = match format {
             Format::Text => format!("violated: {violation}\n"),
             Format::Json if count == 0 => document(&violation),
             Format::Json => format!(",{}", document(&violation)),
-        })?;
+        };
+        progress.suspend(|| print(&text))?;
         count += 1;
     }
     Ok(count)

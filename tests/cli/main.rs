@@ -14,6 +14,7 @@ mod embedded {
     //! Tests without servers: SQLite, locks in the process.
 
     mod backup;
+    mod bench;
     mod commands;
     mod configuration;
     mod files;
