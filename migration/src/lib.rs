@@ -17,6 +17,7 @@ mod m20261128_000010_name_the_history;
 mod m20261128_000020_list_live_blocks;
 mod m20261128_000030_create_queue_worker;
 mod m20261128_000040_describe_answers;
+mod m20261128_000050_read_lists_in_order;
 #[cfg(feature = "rehearsal")]
 pub mod rehearsal;
 
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000020_list_live_blocks::STEP),
             Box::new(m20261128_000030_create_queue_worker::STEP),
             Box::new(m20261128_000040_describe_answers::STEP),
+            Box::new(m20261128_000050_read_lists_in_order::Migration),
         ]
     }
 }

@@ -43,11 +43,29 @@ impl Dialect {
     /// chooses while the table is small, and keeps. A statement with this condition must not be ordered by columns of
     /// `table`, for the same reason.
     pub(crate) fn key(self, table: &str, columns: &[&str]) -> String {
-        let equal = |(at, column): (usize, &&str)| match self {
-            Self::Postgres if at == 0 => format!("{table}.{column} = ANY (ARRAY[r.{column}])"),
+        let equal = |(at, column): (usize, &&str)| match at {
+            0 => self.only(&format!("{table}.{column}"), &format!("r.{column}")),
             _ => format!("{table}.{column} = r.{column}"),
         };
         columns.iter().enumerate().map(equal).collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// The condition that a column has a value. PostgreSQL does not conclude that all rows have the same value in this
+    /// column. So it reads rows in the order of the column and others only from an index that begins with the column.
+    pub(crate) fn only(self, column: &str, value: &str) -> String {
+        match self {
+            Self::Postgres => format!("{column} = ANY (ARRAY[{value}])"),
+            Self::Sqlite => format!("{column} = {value}"),
+        }
+    }
+
+    /// The condition that `key` is one of those that a sub-select returns. PostgreSQL looks up each of them. For a plain
+    /// `IN` it may plan a join that reads the whole table.
+    pub(crate) fn one_of(self, key: &str, select: &str) -> String {
+        match self {
+            Self::Postgres => format!("{key} = ANY (ARRAY({select}))"),
+            Self::Sqlite => format!("{key} IN ({select})"),
+        }
     }
 
     /// Joins a set of rows with a table. SQLite keeps the order of a CROSS JOIN: the set of rows is the outer loop.

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use entity::{block, booking, event, hold, idempotency, schedule};
-use sea_orm::DbErr;
+use sea_orm::{DbErr, Value};
 use uuid::Uuid;
 
 use crate::domain::catalogue::{Event, PlanVersion, Schedule};
@@ -23,6 +23,11 @@ use crate::store::connection::row_set::RowSet;
 /// The error for a row that no release of this program can have written.
 pub(crate) fn corrupt(what: &str) -> DbErr {
     DbErr::Type(format!("the database holds an impossible {what}"))
+}
+
+/// The limit of a statement that reads one row more than a page has. The additional row shows that more pages follow.
+pub(crate) fn more_than(limit: usize) -> Value {
+    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1).into()
 }
 
 pub(crate) fn seat_number(number: i32) -> DbResult<SeatNumber> {

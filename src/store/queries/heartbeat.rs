@@ -76,7 +76,7 @@ async fn read(
     let before = format!(
         "SELECT {now} AS now, h.beat_at, b.attempt, t.*,
             (SELECT string_agg(o.began_at || ':' || o.ended_at, ',') FROM outage o
-             WHERE o.ended_at > {now} - $2) AS outages
+             WHERE o.ended_at > (SELECT {now}) - $2) AS outages
          FROM heartbeat h LEFT JOIN batch b ON b.id = $1
          LEFT JOIN (SELECT t.* FROM"
     );

@@ -59,17 +59,25 @@ impl Store {
         self.read_since(from, filter.schedule, at_least, |db| {
             let filter = Arc::clone(&filter);
             async move {
-                let only = if filter.schedule.is_some() { "AND h.schedule_id = $5" } else { "" };
-                let sql = format!(
-                    "SELECT h.* FROM hold h WHERE h.customer_id = $1 AND h.status = 0
-                     AND (h.schedule_id, h.id) > ($2, $3) {only}
-                     ORDER BY h.schedule_id, h.id LIMIT $4"
-                );
+                // Each form can be answered by one index alone: `hold_live_of_customer`, whose keys are these expressions,
+                // and `hold_of_customer`.
+                let sql = match filter.schedule {
+                    Some(_) => "SELECT h.* FROM hold h WHERE h.schedule_id + 0 = $5
+                         AND h.customer_id || '' = $1 AND h.status + 0 = 0
+                         AND (h.schedule_id + 0, h.id) > ($2, $3) ORDER BY h.id LIMIT $4"
+                        .to_owned(),
+                    None => format!(
+                        "SELECT h.* FROM hold h WHERE {} AND h.status = 0
+                         AND (h.schedule_id, h.id) > ($2, $3)
+                         ORDER BY h.customer_id, h.schedule_id, h.id LIMIT $4",
+                        db.dialect.only("h.customer_id", "$1")
+                    ),
+                };
                 let after = filter.after.map(|after| after.at);
                 let after = after.map_or((0, Uuid::nil()), |id| (id.schedule.0, id.uuid));
                 let customer = filter.customer.as_str().to_owned();
                 let first: [Value; 4] =
-                    [customer.into(), after.0.into(), after.1.into(), more_than(limit)];
+                    [customer.into(), after.0.into(), after.1.into(), rows::more_than(limit)];
                 let schedule = filter.schedule.map(|schedule| schedule.0.into());
                 let values = first.into_iter().chain(schedule).collect();
                 let models = db.models::<hold::Model>(sql, values).await?.into_iter();
@@ -123,10 +131,11 @@ impl Store {
     ) -> StoreResult<Page<BlockView>> {
         let (history, from) = self.history_of_page(after.map(|after| after.history)).await?;
         self.read_since(from, Some(schedule), at_least, move |db| async move {
-            let sql = "SELECT b.* FROM block b WHERE b.schedule_id = $1 AND b.id > $2
+            // The key of the index `block_listed`. The primary key would read lifted blocks, too.
+            let sql = "SELECT b.* FROM block b WHERE b.schedule_id + 0 = $1 AND b.id > $2
                  AND NOT b.lifted ORDER BY b.id LIMIT $3";
             let after = after.map_or(Uuid::nil(), |after| after.at.uuid);
-            let values = vec![schedule.0.into(), after.into(), more_than(limit)];
+            let values = vec![schedule.0.into(), after.into(), rows::more_than(limit)];
             let models = db.models::<block::Model>(sql, values).await?.into_iter();
             let rows: Vec<BlockRow> = models.map(rows::block).collect::<DbResult<_>>()?;
             let seats = |row: &BlockRow| row.seats.len();
@@ -142,11 +151,6 @@ impl Store {
         })
         .await
     }
-}
-
-/// The limit of a statement that reads one row more than a page has. The additional row shows that more pages follow.
-fn more_than(limit: usize) -> Value {
-    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1).into()
 }
 
 /// Adds labels, prices, currencies and the ends after outages to holds, in a fixed number of statements.

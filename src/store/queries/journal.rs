@@ -47,8 +47,9 @@ async fn read(db: Db, schedule: ScheduleId, version: i64) -> DbResult<Option<Jou
         "SELECT v.version, (SELECT {} - beat_at FROM heartbeat WHERE id = 1), j.version, j.changes,
              {HISTORY}
          FROM schedule_version v
-         LEFT JOIN journal j ON j.schedule_id = v.schedule_id AND j.version > $2
-         WHERE v.schedule_id = $1 ORDER BY j.version LIMIT $3",
+         LEFT JOIN (SELECT version, changes FROM journal
+             WHERE schedule_id = $1 AND version > $2 ORDER BY version LIMIT $3) j ON true
+         WHERE v.schedule_id = $1 ORDER BY j.version",
         db.dialect.now()
     );
     let values = vec![schedule.0.into(), version.into(), ENTRIES_MAX.into()];

@@ -97,11 +97,13 @@ impl Store {
         self.on_primary(move |db| async move {
             let session = db.begin().await?;
             let set = RowSet::of(ids).with("id", String::clone);
-            let before = "DELETE FROM queue_letter WHERE id IN (SELECT r.id FROM";
-            let after = ") RETURNING part, id, body, parked_at";
-            let mut removed = session
-                .fetch_set::<(i16, String, String, i64), _>(&set, vec![], before, after)
-                .await?;
+            let mut values = Vec::new();
+            let select = format!("SELECT r.id FROM {}", set.source(session.dialect, &mut values));
+            let sql = format!(
+                "DELETE FROM queue_letter WHERE {} RETURNING part, id, body, parked_at",
+                session.dialect.one_of("id", &select)
+            );
+            let mut removed = session.fetch::<(i16, String, String, i64)>(sql, values).await?;
             removed.sort_by(|(_, id, _, at), (_, next_id, _, next_at)| {
                 (at, id).cmp(&(next_at, next_id))
             });

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use entity::{event, schedule, schedule_version};
-use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Set,
-};
+use sea_orm::{ActiveModelTrait as _, EntityTrait as _, Set};
 use uuid::Uuid;
 
 use crate::domain::catalogue::{NewSchedule, Page, PlanSource, PlanVersion, Schedule};
@@ -61,14 +58,15 @@ impl Store {
     ) -> StoreResult<Page<Schedule>> {
         let (history, from) = self.history_of_page(after.map(|after| after.history)).await?;
         let read = move |db: Db| async move {
-            let rows = schedule::Entity::find()
-                .filter(schedule::Column::EventId.eq(event.0))
-                .filter(schedule::Column::Id.gt(after.map_or(0, |after| after.at.0)))
-                .order_by_asc(schedule::Column::Id)
-                .limit(limit as u64 + 1)
-                .all(&db.connection)
-                .await?;
-            rows.into_iter().map(rows::schedule).collect::<DbResult<Vec<Schedule>>>()
+            let sql = format!(
+                "SELECT s.* FROM schedule s WHERE {} AND s.id > $2
+                 ORDER BY s.event_id, s.id LIMIT $3",
+                db.dialect.only("s.event_id", "$1")
+            );
+            let after = after.map_or(0, |after| after.at.0);
+            let values = vec![event.0.into(), after.into(), rows::more_than(limit)];
+            let models = db.models::<schedule::Model>(sql, values).await?;
+            models.into_iter().map(rows::schedule).collect::<DbResult<Vec<Schedule>>>()
         };
         let rows = self.read_from(from, read).await?;
         Ok(Page::of(history, rows, limit, |schedule| schedule.id))

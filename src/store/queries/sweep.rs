@@ -23,12 +23,13 @@ impl Store {
         let grace = i64::try_from(self.settings.policy.outage_grace.as_millis()).unwrap_or(0);
         self.on_primary(move |db| async move {
             let now = db.dialect.now();
-            // In a sub-select the clock is read once, so that the index on the end can be used.
+            // In a sub-select the clock is read once, so that the indexes on the ends can be used. `+ 0` keeps PostgreSQL
+            // from the index on the beginnings of outages, by which it would read all earlier outages.
             let sql = format!(
                 "SELECT h.schedule_id, h.id, h.held_until, (SELECT {now}) FROM hold h
                  WHERE h.status = 0 AND h.held_until <= (SELECT {now}) AND NOT EXISTS (
-                     SELECT 1 FROM outage o WHERE h.held_until >= o.began_at
-                     AND h.held_until < o.ended_at + $2 AND (SELECT {now}) < o.ended_at + $2)
+                     SELECT 1 FROM outage o WHERE o.ended_at > (SELECT {now}) - $2
+                     AND h.held_until >= o.began_at + 0 AND h.held_until < o.ended_at + $2)
                  ORDER BY h.held_until LIMIT $1"
             );
             let values = vec![i64::from(limit).into(), grace.into()];
@@ -60,20 +61,25 @@ impl Store {
     pub async fn purge(&self) -> StoreResult<u64> {
         let oldest = self.clock().0.saturating_sub(BATCH_LIFE_MS);
         self.on_primary(move |db| async move {
-            let due = format!("expires_at <= (SELECT {})", db.dialect.now());
+            let now = db.dialect.now();
             let row = match db.dialect {
                 Dialect::Postgres => "ctid",
                 Dialect::Sqlite => "(caller, key)",
             };
-            // The condition is repeated outside: a new answer may have replaced the row meanwhile.
+            let columns = row.trim_matches(['(', ')']);
+            let due = format!(
+                "SELECT {columns} FROM idempotency WHERE expires_at <= (SELECT {now})
+                 ORDER BY expires_at LIMIT $1"
+            );
+            // The condition is repeated outside: a new answer may have replaced the row meanwhile. `+ 0` keeps PostgreSQL
+            // from the index on it, by which it would read all expired answers.
             let answers = format!(
-                "DELETE FROM idempotency WHERE {row} IN (SELECT {columns} FROM idempotency
-                 WHERE {due} ORDER BY expires_at LIMIT $1) AND {due}",
-                columns = row.trim_matches(['(', ')']),
+                "DELETE FROM idempotency WHERE {} AND expires_at + 0 <= (SELECT {now})",
+                db.dialect.one_of(row, &due)
             );
             let answers = db.execute(answers, vec![PURGE_ROWS.into()]).await?;
-            let batches = "DELETE FROM batch WHERE id IN (
-                 SELECT id FROM batch WHERE id < $2 ORDER BY id LIMIT $1)";
+            let old = "SELECT id FROM batch WHERE id < $2 ORDER BY id LIMIT $1";
+            let batches = format!("DELETE FROM batch WHERE {}", db.dialect.one_of("id", old));
             let values = vec![PURGE_ROWS.into(), first_uuid_of(oldest).into()];
             Ok::<_, DbErr>(answers + db.execute(batches, values).await?)
         })
