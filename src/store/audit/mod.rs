@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use entity::schedule_version;
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, QueryTrait as _,
+    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    QueryTrait as _,
 };
 use tokio::sync::mpsc;
 
@@ -28,7 +28,7 @@ use crate::domain::clock::EpochMs;
 use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::ScheduleId;
 use crate::domain::rules::Policy;
-use crate::store::connection::{Db, DbResult, Dialect, Transaction, rows};
+use crate::store::connection::{Db, DbResult, Transaction, rows};
 use crate::store::{ReadFrom, Store};
 
 /// Rows of one page.
@@ -39,11 +39,6 @@ const TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
 
 /// The range of times in which all answers expire.
 const ALL: (EpochMs, EpochMs) = (EpochMs(i64::MIN), EpochMs(i64::MAX));
-
-/// Makes PostgreSQL read each page from an index, in the order of the index. Without statistics it would sort all
-/// remaining rows for each page.
-const INDEX_SCANS_ONLY: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;
-     SET LOCAL enable_sort = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
 
 /// Recent answers are not audited for this time, since a transaction that began before them may still commit. No
 /// transaction that records an answer takes longer.
@@ -139,9 +134,6 @@ impl Store {
 
 impl Auditor {
     async fn run(&mut self, scope: AuditScope) -> DbResult<()> {
-        if self.session.dialect == Dialect::Postgres {
-            self.session.connection.execute_unprepared(INDEX_SCANS_ONLY).await?;
-        }
         // This first statement takes the snapshot and then reads the clock, so no row is newer than that time.
         let sql = format!("SELECT {} FROM heartbeat WHERE id = 1", self.session.dialect.now());
         let now = self.session.fetch_one(sql, Vec::new()).await?;

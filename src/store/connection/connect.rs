@@ -147,9 +147,10 @@ fn postgres(
 /// Makes PostgreSQL use indexes only. A cached plan is used after the tables have grown, and no form of a statement
 /// excludes these plans: on a table of one page a scan is cheaper than a look-up, and so is a hash table or a sorted
 /// input for a join. If few rows are expected, it is cheaper to sort them than to read a page of them in the order of
-/// an index.
-const INDEX_SCANS_ONLY: &str = "SET enable_seqscan = off; SET enable_hashjoin = off;
-     SET enable_mergejoin = off; SET enable_sort = off; SET jit = off";
+/// an index. A bitmap scan has no order either, and it never marks the index entries of deleted rows as dead: where rows
+/// are deleted from the front, as in a queue, it reads them again and again until a vacuum.
+const INDEX_SCANS_ONLY: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off;
+     SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_sort = off; SET jit = off";
 
 /// The settings of a writing session, sent in one round trip. A standby is refused.
 fn writer_session(limits: &Limits) -> String {
