@@ -1,6 +1,6 @@
 //! What was answered, and how long it took.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -141,23 +141,22 @@ impl Kind {
 /// The answers of each kind.
 pub(crate) type Kinds = BTreeMap<Kind, Tally>;
 
-/// The answers of a measurement or of a phase, all together and by kind.
+/// The answers of a measurement or of a phase, by kind.
 pub(crate) struct Recorder {
     progress: Rc<Progress>,
-    total: RefCell<Tally>,
     by_kind: RefCell<Kinds>,
+    unanswered: Cell<u64>,
 }
 
 impl Recorder {
     pub(crate) fn new(progress: &Rc<Progress>) -> Self {
-        let (total, by_kind) = (RefCell::default(), RefCell::default());
-        Self { progress: Rc::clone(progress), total, by_kind }
+        let progress = Rc::clone(progress);
+        Self { progress, by_kind: RefCell::default(), unanswered: Cell::default() }
     }
 
     /// Records the answer to a request of this kind.
     pub(crate) fn answered(&self, kind: Kind, status: u16, latency: Duration) {
         self.progress.answered(status, latency);
-        self.total.borrow_mut().answered(status, latency);
         self.finished(kind, status, latency);
     }
 
@@ -169,12 +168,18 @@ impl Recorder {
     /// Records a request without an answer.
     pub(crate) fn unanswered(&self) {
         self.progress.unanswered();
-        self.total.borrow_mut().unanswered += 1;
+        self.unanswered.set(self.unanswered.get() + 1);
     }
 
-    /// All answers.
+    /// All requests. The visits of customers consist of them.
     pub(crate) fn total(&self) -> Tally {
-        self.total.borrow().clone()
+        let mut total = Tally { unanswered: self.unanswered.get(), ..Tally::default() };
+        for (kind, tally) in &*self.by_kind.borrow() {
+            if *kind != Kind::Customer {
+                total.add(tally);
+            }
+        }
+        total
     }
 
     pub(crate) fn by_kind(&self) -> Kinds {
