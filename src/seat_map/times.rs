@@ -8,14 +8,14 @@ pub(super) const ANNOUNCEMENT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Up to this age, a map is answered without a read, unless a newer version was announced: without announcements, 5
 /// reads of the journal per second, schedule and process. Announcements cause at most ten times as many.
-pub(super) const FRESH: Duration = ANNOUNCEMENT_PAUSE.saturating_mul(10);
+pub(super) const FRESH: Duration = Duration::from_millis(200);
 
 /// How long a request that a map may refuse waits for the primary to confirm the map. Later, the rows decide.
 pub(super) const CONFIRM_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// From this age on, a map is stale: it is not answered while a database is available, and it refuses no seats. A read
-/// that starts when the map is no longer fresh has [`CONFIRM_TIMEOUT`] before other readers wait for it.
-pub(super) const STALE: Duration = FRESH.saturating_add(CONFIRM_TIMEOUT);
+/// that starts when the map is no longer [`FRESH`] has the rest of this time before other readers wait for it.
+pub(super) const STALE: Duration = Duration::from_millis(450);
 
 /// How long the one reader that reads for all waits for the databases if an older map is in memory.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_millis(500);
@@ -24,8 +24,7 @@ pub(super) const READ_TIMEOUT: Duration = Duration::from_millis(500);
 /// the readers that wait for [`READ_TIMEOUT`] to one per second and schedule.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// The shortest time between two times at which a process shares the map of a schedule, which copies all its seats: 4 %
-/// of the processor time of a process that sells 20 schedules of 50,000 seats, when it did so each second.
+/// The shortest time between two times at which a process shares the map of a schedule, which copies all its seats.
 pub(super) const SHARE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The TTL in Redis of the version at which seats were freed. It must be longer than [`STALE`]: a map that may refuse
@@ -42,7 +41,7 @@ pub(super) const STREAM_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) const STREAM_INTERVAL_PER_LISTENER: Duration = Duration::from_micros(40);
 
 /// The upper limit of the time between two updates of a stream: from 11,250 listeners on.
-pub(super) const STREAM_INTERVAL_MAX: Duration = STREAM_INTERVAL.saturating_mul(10);
+pub(super) const STREAM_INTERVAL_MAX: Duration = Duration::from_millis(500);
 
 /// The time without an update after which a stream sends a keep-alive, so that proxies do not close the connection.
 pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
