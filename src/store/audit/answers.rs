@@ -111,8 +111,8 @@ impl Auditor {
         for (table, ids) in [("hold", holds), ("booking", bookings), ("block", blocks)] {
             let set = rows::claim_ids(ids);
             let before = "SELECT t.schedule_id, t.id, t.seats FROM";
-            let after = format!("JOIN {table} t ON t.schedule_id = r.schedule_id AND t.id = r.id");
-            let found = self.join::<(i64, Uuid, String), _>(&set, before, &after);
+            let found =
+                self.join::<(i64, Uuid, String), _>(&set, before, table, &["schedule_id", "id"]);
             for (schedule, id, seats) in found.await? {
                 // Blocks have no prices. An unreadable list is reported with its schedule.
                 let seats = if table == "block" { Vec::new() } else { numbers(&seats) };
@@ -121,16 +121,14 @@ impl Auditor {
         }
         self.prices(&mut stored).await?;
         let set = rows::schedule_ids(schedules);
-        let after = "JOIN schedule t ON t.id = r.id";
-        stored.currencies =
-            self.join(&set, "SELECT t.id, t.currency FROM", after).await?.into_iter().collect();
+        let found = self.join(&set, "SELECT t.id, t.currency FROM", "schedule", &["id"]).await?;
+        stored.currencies = found.into_iter().collect();
         let set = RowSet::of(events).with("id", |id| *id);
-        let found = self.join(&set, "SELECT t.id FROM", "JOIN event t ON t.id = r.id").await?;
+        let found = self.join(&set, "SELECT t.id FROM", "event", &["id"]).await?;
         stored.events = found.into_iter().collect();
         let set = RowSet::of(plans).with("id", String::clone);
-        let after = "JOIN seat_plan t ON t.id = r.id";
-        stored.plans =
-            self.join(&set, "SELECT t.id, t.version FROM", after).await?.into_iter().collect();
+        let found = self.join(&set, "SELECT t.id, t.version FROM", "seat_plan", &["id"]).await?;
+        stored.plans = found.into_iter().collect();
         Ok(stored)
     }
 
@@ -143,23 +141,29 @@ impl Auditor {
             .collect();
         let set =
             RowSet::of(listed).with("schedule_id", |seat| seat.0).with("number", |seat| seat.1);
-        let before = "SELECT s.schedule_id, s.number, s.label, s.price FROM";
-        let after = "JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number";
-        for (schedule, number, label, price) in
-            self.join::<(i64, i32, String, i64), _>(&set, before, after).await?
-        {
+        let before = "SELECT t.schedule_id, t.number, t.label, t.price FROM";
+        let found = self.join::<(i64, i32, String, i64), _>(
+            &set,
+            before,
+            "seat",
+            &["schedule_id", "number"],
+        );
+        for (schedule, number, label, price) in found.await? {
             stored.seats.insert((schedule, number), (label, price));
         }
         Ok(())
     }
 
+    /// Reads the rows `t` of a table by their keys.
     async fn join<T: sea_orm::TryGetableMany, R>(
         &self,
         set: &RowSet<R>,
         before: &str,
-        after: &str,
+        table: &str,
+        key: &[&str],
     ) -> DbResult<Vec<T>> {
-        self.session.fetch_set(set, Vec::new(), before, after).await
+        let after = self.session.dialect.join_by_key(table, "t", key);
+        self.session.fetch_set(set, Vec::new(), before, &after).await
     }
 }
 

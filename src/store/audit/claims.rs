@@ -113,10 +113,13 @@ impl Auditor {
     ) -> DbResult<SeatLists> {
         let bookings: BTreeSet<Uuid> = bookings.collect();
         let set = RowSet::of(bookings).with("id", |id| *id);
-        let after = "JOIN booking t ON t.schedule_id = $1 AND t.id = r.id";
+        let after = format!(
+            "{} booking t ON t.schedule_id = $1 AND t.id = r.id",
+            self.session.dialect.join()
+        );
         let before = "SELECT t.id, t.seats FROM";
         let found =
-            self.session.fetch_set::<(Uuid, String), _>(&set, vec![id.0.into()], before, after);
+            self.session.fetch_set::<(Uuid, String), _>(&set, vec![id.0.into()], before, &after);
         let list =
             |(id, seats): (Uuid, String)| (id, rows::seats(&seats).ok().map(SeatList::from_iter));
         Ok(found.await?.into_iter().map(list).collect())
@@ -171,12 +174,15 @@ impl Auditor {
         let set =
             RowSet::of(listed).with("number", |sale| sale.0).with("booking_id", |sale| sale.1);
         let before = "SELECT s.booking_id, s.number, s.released_at FROM";
-        let after = "JOIN booking_seat s ON s.schedule_id = $1 AND s.number = r.number
-             AND s.booking_id = r.booking_id";
+        let after = format!(
+            "{} booking_seat s ON s.schedule_id = $1 AND s.number = r.number
+             AND s.booking_id = r.booking_id",
+            self.session.dialect.join()
+        );
         let mut sales: HashMap<Uuid, Vec<(SeatNumber, bool)>> = HashMap::new();
         for (booking, number, released) in self
             .session
-            .fetch_set::<(Uuid, i32, Option<i64>), _>(&set, vec![id.0.into()], before, after)
+            .fetch_set::<(Uuid, i32, Option<i64>), _>(&set, vec![id.0.into()], before, &after)
             .await?
         {
             let sale = (rows::seat_number(number)?, released.is_none());
@@ -224,9 +230,14 @@ impl Auditor {
         uuids: Vec<Uuid>,
     ) -> DbResult<HashMap<Uuid, BookingRow>> {
         let set = RowSet::of(uuids).with("id", |id| *id);
-        let after = "JOIN booking t ON t.schedule_id = $1 AND t.id = r.id";
-        let models =
-            self.session.models_of_set::<booking::Model, _>(&set, vec![id.0.into()], after).await?;
+        let after = format!(
+            "{} booking t ON t.schedule_id = $1 AND t.id = r.id",
+            self.session.dialect.join()
+        );
+        let models = self
+            .session
+            .models_of_set::<booking::Model, _>(&set, vec![id.0.into()], &after)
+            .await?;
         // Unreadable rows are reported by `bookings`.
         let rows = models.into_iter().filter_map(|model| rows::booking(model).ok());
         Ok(rows.map(|row| (row.id.uuid, row)).collect())

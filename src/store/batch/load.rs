@@ -101,8 +101,8 @@ async fn locked_claims<M: FromQueryResult>(
         return Ok(Vec::new());
     }
     let after = format!(
-        "JOIN {table} t ON {} ORDER BY r.schedule_id, r.id {}",
-        session.dialect.key("t", &["schedule_id", "id"]),
+        "{} ORDER BY r.schedule_id, r.id {}",
+        session.dialect.join_by_key(table, "t", &["schedule_id", "id"]),
         session.dialect.lock("FOR UPDATE OF t")
     );
     session.models_of_set(&rows::claim_ids(ids), Vec::new(), &after).await
@@ -159,9 +159,9 @@ fn seat_locks(dialect: Dialect, rows_to_lock: &RowsToLock) -> Statement {
         "WITH locked_seat AS MATERIALIZED (
              SELECT s.schedule_id, s.number, s.label, s.price, s.state, s.hold_id, s.held_until,
                  s.booking_id, s.block_id
-             FROM {seats} {join} seat s ON {seat} ORDER BY r.schedule_id, r.number {seat_lock}),
+             FROM {seats} {join_seats} ORDER BY r.schedule_id, r.number {seat_lock}),
          locked_version AS MATERIALIZED (
-             SELECT v.schedule_id, v.version FROM {schedules} {join} schedule_version v ON {version}
+             SELECT v.schedule_id, v.version FROM {schedules} {join_versions}
              WHERE (SELECT count(*) FROM locked_seat) >= 0 ORDER BY r.schedule_id {version_lock})
          SELECT schedule_id, CAST(NULL AS BIGINT) AS version, number, label, price, state, hold_id,
              held_until, booking_id, block_id FROM locked_seat
@@ -169,10 +169,9 @@ fn seat_locks(dialect: Dialect, rows_to_lock: &RowsToLock) -> Statement {
          FROM locked_version",
         seats = seats.source(dialect, &mut values),
         schedules = schedules.source(dialect, &mut values),
-        join = dialect.join(),
-        seat = dialect.key("s", &["schedule_id", "number"]),
+        join_seats = dialect.join_by_key("seat", "s", &["schedule_id", "number"]),
         seat_lock = dialect.lock("FOR UPDATE OF s"),
-        version = dialect.key("v", &["schedule_id"]),
+        join_versions = dialect.join_by_key("schedule_version", "v", &["schedule_id"]),
         version_lock = dialect.lock("FOR NO KEY UPDATE OF v"),
     );
     dialect.statement(sql, values)
@@ -192,7 +191,7 @@ async fn load_owners(session: &Transaction, rows: &mut Rows) -> DbResult<()> {
     }
     let set = rows::claim_ids(others.iter().map(|id| (id.schedule, id.uuid)));
     let before = "SELECT t.schedule_id, t.id, t.customer_id FROM";
-    let after = format!("JOIN hold t ON {}", session.dialect.key("t", &["schedule_id", "id"]));
+    let after = session.dialect.join_by_key("hold", "t", &["schedule_id", "id"]);
     let found = session.fetch_set::<(i64, Uuid, String), _>(&set, Vec::new(), before, &after);
     for (schedule, uuid, customer) in found.await? {
         let id = HoldId { schedule: ScheduleId(schedule), uuid };

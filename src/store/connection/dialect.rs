@@ -68,6 +68,11 @@ impl Dialect {
         }
     }
 
+    /// Joins a set of rows with the rows of `table`, named `alias`, that have their keys ([`Self::key`]).
+    pub(crate) fn join_by_key(self, table: &str, alias: &str, columns: &[&str]) -> String {
+        format!("{} {table} {alias} ON {}", self.join(), self.key(alias, columns))
+    }
+
     /// Joins a set of rows with a table. SQLite keeps the order of a CROSS JOIN: the set of rows is the outer loop.
     /// Otherwise SQLite may read the document of the rows again for each row of the table.
     pub(crate) fn join(self) -> &'static str {
@@ -112,5 +117,23 @@ impl Dialect {
 
     pub(crate) fn statement(self, sql: impl Into<String>, values: Vec<Value>) -> Statement {
         Statement::from_sql_and_values(self.backend(), sql, values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_join_by_key_is_one_look_up_for_each_row() {
+        let join = |dialect: Dialect| dialect.join_by_key("seat", "s", &["schedule_id", "number"]);
+        assert_eq!(
+            join(Dialect::Postgres),
+            "JOIN seat s ON s.schedule_id = ANY (ARRAY[r.schedule_id]) AND s.number = r.number"
+        );
+        assert_eq!(
+            join(Dialect::Sqlite),
+            "CROSS JOIN seat s ON s.schedule_id = r.schedule_id AND s.number = r.number"
+        );
     }
 }

@@ -80,7 +80,7 @@ impl<R> RowSet<R> {
     }
 
     /// Builds a statement of `before`, the rows and `after`. `values` are its parameters `$1` to `$n`; the parameters
-    /// of the rows follow them. In SQLite an `after` that begins with `JOIN` becomes a `CROSS JOIN` ([`Dialect::join`]).
+    /// of the rows follow them.
     pub(crate) fn statement(
         &self,
         dialect: Dialect,
@@ -89,11 +89,7 @@ impl<R> RowSet<R> {
         after: &str,
     ) -> Statement {
         let source = self.source(dialect, &mut values);
-        let order = match dialect {
-            Dialect::Sqlite if after.starts_with("JOIN") => "CROSS ",
-            _ => "",
-        };
-        dialect.statement(format!("{before} {source} {order}{after}"), values)
+        dialect.statement(format!("{before} {source} {after}"), values)
     }
 
     /// The rows as a part of a statement, named `r`. Adds their parameters to those that the statement has.
@@ -216,8 +212,9 @@ mod tests {
         assert!(statement.sql.contains("unnest($2::integer[], $3::uuid[])"), "{}", statement.sql);
         let statement = rows().statement(Dialect::Sqlite, vec![1.into()], "SELECT * FROM", "");
         assert!(statement.sql.contains("json_each($2)"), "{}", statement.sql);
-        let joined = rows().statement(Dialect::Sqlite, Vec::new(), "SELECT * FROM", "JOIN seat s");
-        assert!(joined.sql.ends_with("AS r CROSS JOIN seat s"), "{}", joined.sql);
+        let join = Dialect::Sqlite.join_by_key("seat", "s", &["number"]);
+        let joined = rows().statement(Dialect::Sqlite, Vec::new(), "SELECT * FROM", &join);
+        assert!(joined.sql.contains("AS r CROSS JOIN seat s"), "{}", joined.sql);
         let document = r#"[[7,null],[8,"00000000000000000000000000000001"]]"#;
         assert_eq!(statement.values.unwrap().0.last(), Some(&Value::from(document)));
     }

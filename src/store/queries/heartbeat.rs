@@ -80,8 +80,8 @@ async fn read(
          FROM heartbeat h LEFT JOIN batch b ON b.id = $1
          LEFT JOIN (SELECT t.* FROM"
     );
-    let key = session.dialect.key("t", &["id"]);
-    let after = format!("JOIN schedule t ON {key}) t ON true WHERE h.id = 1");
+    let join = session.dialect.join_by_key("schedule", "t", &["id"]);
+    let after = format!("{join}) t ON true WHERE h.id = 1");
     // An older outage cannot have extended any hold that is active now.
     let horizon = policy.hold_ttl_max.saturating_add(policy.outage_grace) * 2;
     let horizon = i64::try_from(horizon.as_millis()).unwrap_or(i64::MAX);

@@ -96,8 +96,8 @@ impl Store {
     pub async fn holders(&self, seats: Vec<SeatKey>) -> StoreResult<HashMap<SeatKey, Holder>> {
         let before = "SELECT s.schedule_id, s.number, s.held_until, t.id, t.customer_id FROM";
         let after = format!(
-            "JOIN seat s ON {} {}",
-            self.dialect.key("s", &["schedule_id", "number"]),
+            "{} {}",
+            self.dialect.join_by_key("seat", "s", &["schedule_id", "number"]),
             self.dialect.look_up("hold", "t.schedule_id = s.schedule_id AND t.id = s.hold_id")
         );
         let seats = Arc::new(rows::seat_keys(seats));

@@ -28,7 +28,7 @@ pub(crate) struct NewRecord {
 
 /// Joins the rows of keys with the answers under them.
 fn join(dialect: Dialect) -> String {
-    format!("JOIN idempotency t ON {}", dialect.key("t", &["caller", "key"]))
+    dialect.join_by_key("idempotency", "t", &["caller", "key"])
 }
 
 fn key_rows<'a>(keys: impl IntoIterator<Item = &'a RequestKey>) -> RowSet<&'a RequestKey> {

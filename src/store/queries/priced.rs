@@ -30,7 +30,7 @@ impl Priced {
             listed.extend(seats.iter().map(|number| (schedule, *number)));
         }
         let before = "SELECT s.schedule_id, s.number, s.label, s.price, s.booking_id FROM";
-        let after = format!("JOIN seat s ON {}", db.dialect.key("s", &["schedule_id", "number"]));
+        let after = db.dialect.join_by_key("seat", "s", &["schedule_id", "number"]);
         let set = rows::seat_keys(listed);
         let found = db.fetch_set::<Columns, _>(&set, Vec::new(), before, &after).await?;
         let mut seats = HashMap::with_capacity(found.len());
@@ -40,7 +40,7 @@ impl Priced {
             seats.insert((ScheduleId(schedule), number), (seat, booking));
         }
         let before = "SELECT t.id, t.currency FROM";
-        let after = format!("JOIN schedule t ON {}", db.dialect.key("t", &["id"]));
+        let after = db.dialect.join_by_key("schedule", "t", &["id"]);
         let set = rows::schedule_ids(schedules);
         let found = db.fetch_set::<(i64, String), _>(&set, Vec::new(), before, &after).await?;
         let currencies = found.into_iter().map(|(id, currency)| (ScheduleId(id), currency));
