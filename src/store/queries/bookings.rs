@@ -54,7 +54,7 @@ impl Store {
 }
 
 /// The statement that lists bookings. With a customer it reads the index `booking_of_customer`, and so all bookings of the
-/// customer if a schedule is given, too: an index of both would make every booking dearer.
+/// customer if a schedule is given, too: an index of both would make every booking slower.
 fn select(filter: &BookingFilter, limit: usize) -> (String, Vec<Value>) {
     let after = filter.after.map_or(Uuid::nil(), |after| after.at.uuid);
     let first: [Value; 2] = [after.into(), rows::more_than(limit)];
