@@ -18,6 +18,7 @@ mod m20261128_000020_list_live_blocks;
 mod m20261128_000030_create_queue_worker;
 mod m20261128_000040_describe_answers;
 mod m20261128_000050_read_lists_in_order;
+mod m20261128_000060_guard_sales_by_one_index_needs_20261122_000002;
 #[cfg(feature = "rehearsal")]
 pub mod rehearsal;
 
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000030_create_queue_worker::STEP),
             Box::new(m20261128_000040_describe_answers::STEP),
             Box::new(m20261128_000050_read_lists_in_order::Migration),
+            Box::new(m20261128_000060_guard_sales_by_one_index_needs_20261122_000002::Migration),
         ]
     }
 }
@@ -99,13 +101,18 @@ async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbE
 /// statement.
 const INDEX_WAIT: &str = "SET lock_timeout = '10min'";
 
-/// Creates an index on a table while other sessions write to it. The step must not run in a transaction.
+/// Creates an index (`INDEX` or `UNIQUE INDEX`) on a table while other sessions write to it. The step must not run in a transaction.
 ///
 /// If the creation is interrupted, PostgreSQL keeps an invalid index. The next attempt drops it first.
-async fn create_index(manager: &SchemaManager<'_>, name: &str, on: &str) -> Result<(), DbErr> {
+async fn create_index(
+    manager: &SchemaManager<'_>,
+    kind: &str,
+    name: &str,
+    on: &str,
+) -> Result<(), DbErr> {
     let db = manager.get_connection();
     if manager.get_database_backend() != DbBackend::Postgres {
-        db.execute_unprepared(&format!("CREATE INDEX {name} ON {on}")).await?;
+        db.execute_unprepared(&format!("CREATE {kind} {name} ON {on}")).await?;
         return Ok(());
     }
     let state = format!(
@@ -119,7 +126,7 @@ async fn create_index(manager: &SchemaManager<'_>, name: &str, on: &str) -> Resu
         db.execute_unprepared(&format!("DROP INDEX {name}")).await?;
     }
     db.execute_unprepared(INDEX_WAIT).await?;
-    let create = format!("CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {on}");
+    let create = format!("CREATE {kind} CONCURRENTLY IF NOT EXISTS {name} ON {on}");
     let created = db.execute_unprepared(&create).await;
     db.execute_unprepared(&format!("SET lock_timeout = '{lock_timeout}'")).await?;
     created.map(|_| ())

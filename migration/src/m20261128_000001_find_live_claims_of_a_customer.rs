@@ -21,9 +21,9 @@ impl MigrationTrait for Migration {
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let booking = "booking ((schedule_id + 0), (customer_id || '')) WHERE live_seats > 0";
-        crate::create_index(manager, "booking_live_of_customer", booking).await?;
+        crate::create_index(manager, "INDEX", "booking_live_of_customer", booking).await?;
         let hold = "hold ((schedule_id + 0), (customer_id || '')) WHERE status + 0 = 0";
-        crate::create_index(manager, "hold_live_of_customer", hold).await
+        crate::create_index(manager, "INDEX", "hold_live_of_customer", hold).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -24,7 +24,7 @@ impl MigrationTrait for Migration {
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for (name, on) in INDEXES {
-            crate::create_index(manager, name, on).await?;
+            crate::create_index(manager, "INDEX", name, on).await?;
         }
         Ok(())
     }

@@ -77,13 +77,27 @@ fn records(changes: &Changes, codec: &dyn AnswerCodec) -> Vec<NewRecord> {
     rendered.collect()
 }
 
+/// The condition that a sale, which the row `r` releases, is live. For PostgreSQL it has the last part of the key of the
+/// index `booking_seat_live`, by which the live sale of a seat is found among its earlier ones. It has a column of `r`,
+/// too: otherwise PostgreSQL may begin with all live sales of the table.
+fn is_live(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => {
+            "(CASE WHEN booking_seat.released_at IS NULL
+                 THEN '00000000-0000-0000-0000-000000000000' ELSE booking_seat.booking_id END)
+             = (CASE WHEN r.released_at IS NULL
+                 THEN r.booking_id ELSE '00000000-0000-0000-0000-000000000000' END)"
+        }
+        Dialect::Sqlite => "booking_seat.released_at IS NULL",
+    }
+}
+
 fn release_seats(dialect: Dialect, writes: &mut Writes, changes: &Changes) {
-    // The last condition is true for live sales. It has columns of both tables, so that PostgreSQL cannot begin with
-    // all live sales of the table.
     let before = "UPDATE booking_seat SET released_at = r.released_at FROM";
     let after = format!(
-        "WHERE {} AND (booking_seat.released_at IS NULL) = (r.released_at IS NOT NULL)",
-        dialect.key("booking_seat", &["schedule_id", "number", "booking_id"])
+        "WHERE {} AND booking_seat.booking_id = r.booking_id AND {}",
+        dialect.key("booking_seat", &["schedule_id", "number"]),
+        is_live(dialect)
     );
     let rows = booked_seats(changes.released_seats.values());
     writes.add("booking_seat", rows, before, after);
