@@ -24,7 +24,7 @@ variables! {
             "the path of a file (no URL, and not :memory:, which is lost)",
             parse_path,
         ),
-        /// connections that write, which is the number of booking lanes
+        /// booking lanes; each opens two connections that write
         write_pool: usize = WRITE_DB_POOL.number(2, 1..=256),
         /// connections that only read
         read_pool: usize = READ_DB_POOL.number(8, 1..=256),

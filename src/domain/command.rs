@@ -63,6 +63,14 @@ pub struct Command {
     pub queued: Option<Queued>,
 }
 
+impl Command {
+    /// Whether its answer is recorded under a key.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        self.keyed.is_some() || self.queued.is_some()
+    }
+}
+
 /// The action of a command. Its seats are ascending and without repeats; the caller chooses the identifiers.
 #[derive(Debug, Clone, PartialEq, Eq, EnumDiscriminants)]
 #[strum_discriminants(

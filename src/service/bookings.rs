@@ -103,8 +103,8 @@ pub struct BookingDeps {
 
 /// Executes commands, and reads holds, bookings and blocks.
 ///
-/// The futures of rare ways, such as a refusal, are boxed: the future of a booking is moved several times, and would
-/// otherwise have the size of the largest way.
+/// The future of a task is moved several times before it runs. So the futures of its work, and of rare ways such as a
+/// refusal, are boxed.
 pub struct BookingService {
     deps: BookingDeps,
     running: Arc<RunningKeys>,
@@ -192,7 +192,7 @@ impl BookingService {
         let task = request_context::spawn(async move {
             let _running = running;
             if taken.is_empty() {
-                this.lock_and_execute(command, deadline).await
+                Box::pin(this.lock_and_execute(command, deadline)).await
             } else {
                 Box::pin(this.recorded_or_refused(&command, &taken, false, deadline)).await
             }

@@ -88,7 +88,7 @@ pub struct Store {
     routing: Routing,
     /// When a batch was last committed, as of `monotonic_ms`; 0 for never.
     committed_at: AtomicU64,
-    /// One connection per lane of the booking engine.
+    /// The connections of each lane of the booking engine.
     lanes: Vec<Arc<Connections>>,
     lanes_taken: AtomicBool,
 }
@@ -96,13 +96,19 @@ pub struct Store {
 /// Connections for writes outside the booking engine: the admin API and background jobs.
 const ADMIN_CONNECTIONS: u32 = 3;
 
+/// Connections of a lane. When the pool takes a connection back, it checks it with a round trip. The next batch uses the
+/// other one, so it does not wait for that.
+const LANE_CONNECTIONS: u32 = 2;
+
 impl Store {
     /// Opens the pools without connecting; a missing SQLite file is created. SQLite has one writer, so one lane.
     pub async fn open(settings: Settings, metrics: Arc<Metrics>) -> StoreResult<Arc<Self>> {
         settings.target.prepare()?;
-        let (lane_count, admin) = match settings.target.dialect() {
-            Dialect::Postgres => (settings.limits.lanes.max(1), ADMIN_CONNECTIONS),
-            Dialect::Sqlite => (1, 1),
+        let (lane_count, of_lane, admin) = match settings.target.dialect() {
+            Dialect::Postgres => {
+                (settings.limits.lanes.max(1), LANE_CONNECTIONS, ADMIN_CONNECTIONS)
+            }
+            Dialect::Sqlite => (1, 1, 1),
         };
         let lineage = Arc::default();
         let writer = |pool, connections| {
@@ -111,7 +117,7 @@ impl Store {
         };
         let mut lanes = Vec::new();
         for _ in 0..lane_count {
-            lanes.push(Arc::new(writer(Pool::Lanes, 1).await?));
+            lanes.push(Arc::new(writer(Pool::Lanes, of_lane).await?));
         }
         let write = writer(Pool::Write, admin).await?;
         let heartbeat = writer(Pool::Beat, 1).await?;
@@ -161,7 +167,7 @@ impl Store {
         }
     }
 
-    /// The lanes of the booking engine, each with a connection of its own. The second call returns none.
+    /// The lanes of the booking engine, each with connections of its own. The second call returns none.
     #[must_use]
     pub fn take_lanes(self: &Arc<Self>) -> Vec<Lane> {
         if self.lanes_taken.swap(true, Ordering::Relaxed) {

@@ -72,7 +72,7 @@ async fn connections_are_counted_pool_by_pool(on: Stack) {
     app.book(&schedule, &["A-1-1"], "anna").await.expect(200);
     app.states(&schedule).await;
     app.wait_until("/readyz", |answer| answer.status == 200).await;
-    let (lanes, write) = if on == Stack::Full { (3.0, 3.0) } else { (1.0, 1.0) };
+    let (lanes, write) = if on == Stack::Full { (6.0, 3.0) } else { (1.0, 1.0) };
     for (pool, max) in [("lanes", lanes), ("beat", 1.0), ("write", write), ("read", 5.0)] {
         let allowed = app.metric(&series("db_pool_connections_max", "pool", pool)).await;
         assert_eq!(allowed, max, "{pool}");

@@ -112,7 +112,7 @@ impl Auditor {
             let set = rows::claim_ids(ids);
             let before = "SELECT t.schedule_id, t.id, t.seats FROM";
             let found =
-                self.join::<(i64, Uuid, String), _>(&set, before, table, &["schedule_id", "id"]);
+                self.join::<(i64, Uuid, String), _>(set, before, table, &["schedule_id", "id"]);
             for (schedule, id, seats) in found.await? {
                 // Blocks have no prices. An unreadable list is reported with its schedule.
                 let seats = if table == "block" { Vec::new() } else { numbers(&seats) };
@@ -121,13 +121,13 @@ impl Auditor {
         }
         self.prices(&mut stored).await?;
         let set = rows::schedule_ids(schedules);
-        let found = self.join(&set, "SELECT t.id, t.currency FROM", "schedule", &["id"]).await?;
+        let found = self.join(set, "SELECT t.id, t.currency FROM", "schedule", &["id"]).await?;
         stored.currencies = found.into_iter().collect();
         let set = RowSet::of(events).with("id", |id| *id);
-        let found = self.join(&set, "SELECT t.id FROM", "event", &["id"]).await?;
+        let found = self.join(set, "SELECT t.id FROM", "event", &["id"]).await?;
         stored.events = found.into_iter().collect();
         let set = RowSet::of(plans).with("id", String::clone);
-        let found = self.join(&set, "SELECT t.id, t.version FROM", "seat_plan", &["id"]).await?;
+        let found = self.join(set, "SELECT t.id, t.version FROM", "seat_plan", &["id"]).await?;
         stored.plans = found.into_iter().collect();
         Ok(stored)
     }
@@ -143,7 +143,7 @@ impl Auditor {
             RowSet::of(listed).with("schedule_id", |seat| seat.0).with("number", |seat| seat.1);
         let before = "SELECT t.schedule_id, t.number, t.label, t.price FROM";
         let found = self.join::<(i64, i32, String, i64), _>(
-            &set,
+            set,
             before,
             "seat",
             &["schedule_id", "number"],
@@ -157,7 +157,7 @@ impl Auditor {
     /// Reads the rows `t` of a table by their keys.
     async fn join<T: sea_orm::TryGetableMany, R>(
         &self,
-        set: &RowSet<R>,
+        set: RowSet<R>,
         before: &str,
         table: &str,
         key: &[&str],

@@ -119,7 +119,7 @@ impl Auditor {
         );
         let before = "SELECT t.id, t.seats FROM";
         let found =
-            self.session.fetch_set::<(Uuid, String), _>(&set, vec![id.0.into()], before, &after);
+            self.session.fetch_set::<(Uuid, String), _>(set, vec![id.0.into()], before, &after);
         let list =
             |(id, seats): (Uuid, String)| (id, rows::seats(&seats).ok().map(SeatList::from_iter));
         Ok(found.await?.into_iter().map(list).collect())
@@ -182,7 +182,7 @@ impl Auditor {
         let mut sales: HashMap<Uuid, Vec<(SeatNumber, bool)>> = HashMap::new();
         for (booking, number, released) in self
             .session
-            .fetch_set::<(Uuid, i32, Option<i64>), _>(&set, vec![id.0.into()], before, &after)
+            .fetch_set::<(Uuid, i32, Option<i64>), _>(set, vec![id.0.into()], before, &after)
             .await?
         {
             let sale = (rows::seat_number(number)?, released.is_none());
@@ -234,10 +234,8 @@ impl Auditor {
             "{} booking t ON t.schedule_id = $1 AND t.id = r.id",
             self.session.dialect.join()
         );
-        let models = self
-            .session
-            .models_of_set::<booking::Model, _>(&set, vec![id.0.into()], &after)
-            .await?;
+        let models =
+            self.session.models_of_set::<booking::Model, _>(set, vec![id.0.into()], &after).await?;
         // Unreadable rows are reported by `bookings`.
         let rows = models.into_iter().filter_map(|model| rows::booking(model).ok());
         Ok(rows.map(|row| (row.id.uuid, row)).collect())

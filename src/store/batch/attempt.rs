@@ -1,5 +1,6 @@
 //! One run of the booking transaction: BEGIN, lock, decide, write, COMMIT.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -7,12 +8,15 @@ use super::load::{injected, load};
 use super::recovery::AttemptError;
 use super::rows_to_lock::RowsToLock;
 use super::write::{RenderedAnswers, write};
-use crate::domain::command::Command;
+use crate::domain::clock::EpochMs;
+use crate::domain::command::{Command, RequestKey};
 use crate::domain::decide::{Decision, decide};
 use crate::domain::ids::BatchId;
+use crate::domain::rows::Rows;
 use crate::faults::{self, FailPoint};
 use crate::store::Settings;
-use crate::store::connection::{Commit, Db, Dialect, Transaction, errors};
+use crate::store::connection::{Commit, Db, DbResult, Dialect, Transaction, errors};
+use crate::store::queries::idempotency;
 
 /// A run of a batch.
 pub(crate) struct Attempt<'a> {
@@ -20,6 +24,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) batch: BatchId,
     pub(crate) number: i16,
     pub(crate) commands: Vec<Command>,
+    /// Whether a key of a batch was recorded lately: recorded answers are then read before the decision.
+    pub(crate) repeated_keys: bool,
 }
 
 /// How a run succeeded.
@@ -115,12 +121,12 @@ impl Attempt<'_> {
         progress: &mut Progress,
     ) -> Result<Attempted, AttemptError> {
         let policy = &self.settings.policy;
-        let rows_to_lock = RowsToLock::of(&self.commands);
-        let (context, rows) = load(transaction, self.batch, policy, rows_to_lock).await?;
+        let mut rows_to_lock = RowsToLock::of(&self.commands);
+        let (context, rows) = load(transaction, self.batch, policy, &mut rows_to_lock).await?;
         if let Some(earlier) = context.committed_attempt {
             return Ok(Attempted::Earlier(earlier));
         }
-        let decision = decide(context.now, policy, rows, &self.commands);
+        let decision = self.decide(transaction, context.now, rows, &rows_to_lock.keys).await?;
         let decision = progress.decision.insert(decision);
         if decision.changes.is_empty() {
             let recorded_gap = context.recorded_gap;
@@ -130,5 +136,30 @@ impl Attempt<'_> {
         progress.answers =
             write(transaction, self.batch, self.number, context.now, decision, codec).await?;
         Ok(Attempted::Committed)
+    }
+
+    /// Decides the batch. Nearly all keys are new, so the first decision assumes that. If a command with a key has no
+    /// effect, its key may be an old one: then the recorded answers are read and the batch is decided again. If all
+    /// have effects, recording the answers proves that the keys are new, or fails with [`AttemptError::KeyTaken`].
+    async fn decide(
+        &self,
+        transaction: &Transaction,
+        now: EpochMs,
+        mut rows: Rows,
+        keys: &BTreeSet<RequestKey>,
+    ) -> DbResult<Decision> {
+        let policy = &self.settings.policy;
+        if keys.is_empty() {
+            return Ok(decide(now, policy, rows, &self.commands));
+        }
+        if !self.repeated_keys {
+            let decision = decide(now, policy, rows.clone(), &self.commands);
+            let mut outcomes = self.commands.iter().zip(&decision.outcomes);
+            if outcomes.all(|(command, outcome)| !command.has_key() || outcome.has_effect()) {
+                return Ok(decision);
+            }
+        }
+        rows.answers = idempotency::find(transaction, now, keys).await?;
+        Ok(decide(now, policy, rows, &self.commands))
     }
 }

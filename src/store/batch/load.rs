@@ -21,18 +21,17 @@ use crate::domain::seat::{SeatRow, SeatState};
 use crate::faults::{self, FailPoint, Injected};
 use crate::store::connection::{DbResult, Dialect, RowSet, Transaction, rows};
 use crate::store::queries::heartbeat::{self, BatchContext};
-use crate::store::queries::idempotency;
 
-/// Locks and reads the rows of a batch, and reads the other data that it needs.
+/// Locks and reads the rows of a batch, and reads the other data that it needs, except recorded answers.
 pub(crate) async fn load(
     session: &Transaction,
     batch: BatchId,
     policy: &Policy,
-    mut rows_to_lock: RowsToLock,
+    rows_to_lock: &mut RowsToLock,
 ) -> DbResult<(BatchContext, Rows)> {
     let mut rows = Rows::default();
     let began = Instant::now();
-    let locked = lock(session, &mut rows_to_lock, &mut rows).await;
+    let locked = lock(session, rows_to_lock, &mut rows).await;
     session.set_lock_time(began.elapsed());
     let versions = locked?;
     let mut context = heartbeat::context(session, batch, policy, versions.keys().copied()).await?;
@@ -43,9 +42,8 @@ pub(crate) async fn load(
         rows.schedules.insert(id, ScheduleRow { version, rules });
     }
     rows.outages = std::mem::take(&mut context.outages);
-    rows.answers = idempotency::find(session, context.now, &rows_to_lock.keys).await?;
     load_owners(session, &mut rows).await?;
-    load_customers(session, &rows_to_lock, &mut rows).await?;
+    load_customers(session, rows_to_lock, &mut rows).await?;
     Ok((context, rows))
 }
 
@@ -105,7 +103,7 @@ async fn locked_claims<M: FromQueryResult>(
         session.dialect.join_by_key(table, "t", &["schedule_id", "id"]),
         session.dialect.lock("FOR UPDATE OF t")
     );
-    session.models_of_set(&rows::claim_ids(ids), Vec::new(), &after).await
+    session.models_of_set(rows::claim_ids(ids), Vec::new(), &after).await
 }
 
 /// A seat, without a version, or the version of a schedule, without a seat.
@@ -192,7 +190,7 @@ async fn load_owners(session: &Transaction, rows: &mut Rows) -> DbResult<()> {
     let set = rows::claim_ids(others.iter().map(|id| (id.schedule, id.uuid)));
     let before = "SELECT t.schedule_id, t.id, t.customer_id FROM";
     let after = session.dialect.join_by_key("hold", "t", &["schedule_id", "id"]);
-    let found = session.fetch_set::<(i64, Uuid, String), _>(&set, Vec::new(), before, &after);
+    let found = session.fetch_set::<(i64, Uuid, String), _>(set, Vec::new(), before, &after);
     for (schedule, uuid, customer) in found.await? {
         let id = HoldId { schedule: ScheduleId(schedule), uuid };
         rows.owners.insert(id, rows::customer(customer)?);
@@ -224,7 +222,7 @@ async fn load_customers(
     let (before, after) = live_claims(session.dialect);
     type Claim = (i64, String, i64, Option<Uuid>, Option<i64>);
     for (schedule, customer, seats, hold, until) in
-        session.fetch_set::<Claim, _>(&set, Vec::new(), before, &after).await?
+        session.fetch_set::<Claim, _>(set, Vec::new(), before, &after).await?
     {
         let key = (ScheduleId(schedule), rows::customer(customer)?);
         let entry = rows.customers.entry(key).or_default();

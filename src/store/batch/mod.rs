@@ -1,4 +1,4 @@
-//! The lanes of the booking engine: each runs batches of commands, one at a time, on a connection of its own.
+//! The lanes of the booking engine: each runs batches of commands, one at a time, on connections of its own.
 //!
 //! `run` works on a batch until every command has a result, `recovery` decides what follows a failed run, and
 //! `attempt` is one transaction.
@@ -11,6 +11,7 @@ mod run;
 pub(crate) mod write;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::domain::command::Command;
 use crate::domain::effect::ExecutedCommand;
@@ -38,15 +39,17 @@ pub struct BatchReport {
 /// Whether the command at this index of the batch is still active, not cancelled; called before every run.
 pub type IsActive<'a> = &'a (dyn Fn(usize) -> bool + Send + Sync);
 
-/// A lane of the booking engine, with a connection of its own.
+/// A lane of the booking engine, with connections of its own.
 pub struct Lane {
     store: Arc<Store>,
     connections: Arc<Connections>,
+    /// When a batch was last found to have a key that an earlier batch has recorded.
+    repeated_key_at: Option<Instant>,
 }
 
 impl Lane {
     pub(crate) fn new(store: Arc<Store>, connections: Arc<Connections>) -> Self {
-        Self { store, connections }
+        Self { store, connections, repeated_key_at: None }
     }
 
     /// Executes the commands as one batch, in order. The batch never fails as a whole: every command has its own
@@ -56,6 +59,9 @@ impl Lane {
         commands: Vec<Command>,
         is_active: IsActive<'_>,
     ) -> BatchReport {
-        BatchRun::new(&self.store, &self.connections, commands, is_active).finish().await
+        let repeated_key_at = &mut self.repeated_key_at;
+        BatchRun::new(&self.store, &self.connections, commands, is_active, repeated_key_at)
+            .finish()
+            .await
     }
 }

@@ -13,7 +13,7 @@ use crate::store::connection::{ErrorClass, classify};
 pub(crate) enum AttemptError {
     /// The database returned an error, and nothing was committed.
     Database(DbErr),
-    /// Another batch has just recorded one of the keys.
+    /// An earlier batch has recorded one of the keys.
     KeyTaken,
     /// A statement wrote another number of rows of this table than was decided.
     RowCount(&'static str),
@@ -72,6 +72,10 @@ pub(crate) fn recovery_action(
         }
         AttemptError::RowCount(table) => {
             bisect(commands, format!("the rows of {table} changed under their locks"))
+        }
+        // The first run did not read the keys.
+        AttemptError::KeyTaken if attempts.unique == 0 => {
+            retry(&mut attempts.unique, Duration::ZERO)
         }
         AttemptError::KeyTaken => retry(&mut attempts.unique, pause),
         AttemptError::Database(error) => match classify(error) {

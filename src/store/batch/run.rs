@@ -19,6 +19,10 @@ use crate::store::Store;
 use crate::store::connection::{Connections, Db, DbResult, ErrorClass, errors};
 use crate::telemetry::metrics::batch::{BatchOutcome, CommandOutcome, Guard};
 
+/// After a repeated key, recorded answers are read first for this long, so that repeated keys cannot make each batch
+/// run twice.
+const REPEATED_KEYS: Duration = Duration::from_secs(1);
+
 /// A batch, or a part of one after bisecting: the indexes of its commands, and its runs so far.
 struct Part {
     id: BatchId,
@@ -56,6 +60,7 @@ pub(super) struct BatchRun<'a> {
     connections: &'a Connections,
     commands: Vec<Command>,
     is_active: IsActive<'a>,
+    repeated_key_at: &'a mut Option<Instant>,
     results: Vec<Option<CommandResult>>,
     report: BatchReport,
     parts: VecDeque<Part>,
@@ -67,11 +72,12 @@ impl<'a> BatchRun<'a> {
         connections: &'a Connections,
         commands: Vec<Command>,
         is_active: IsActive<'a>,
+        repeated_key_at: &'a mut Option<Instant>,
     ) -> Self {
         let results = commands.iter().map(|_| None).collect();
         let parts = VecDeque::from([Part::new((0..commands.len()).collect())]);
         let report = BatchReport { results: Vec::new(), journal: Vec::new(), freed: Vec::new() };
-        Self { store, connections, commands, is_active, results, report, parts }
+        Self { store, connections, commands, is_active, repeated_key_at, results, report, parts }
     }
 
     /// Runs the batch until every command has a result.
@@ -93,6 +99,9 @@ impl<'a> BatchRun<'a> {
             }
             let Some(error) = self.run_once(&mut part).await else { return };
             self.count_guard(&error);
+            if matches!(error, AttemptError::KeyTaken) {
+                *self.repeated_key_at = Some(Instant::now());
+            }
             let commands = part.indexes.len();
             let action = recovery_action(&error, &mut part.attempts, commands, part.uncertain);
             // The connection is stuck, or leads to a demoted primary.
@@ -162,7 +171,8 @@ impl<'a> BatchRun<'a> {
         let number = part.runs;
         let settings = &store.settings;
         let commands = commands.collect();
-        let attempt = Attempt { settings, batch: part.id, number, commands };
+        let repeated_keys = self.repeated_key_at.is_some_and(|at| at.elapsed() < REPEATED_KEYS);
+        let attempt = Attempt { settings, batch: part.id, number, commands, repeated_keys };
         part.runs = part.runs.saturating_add(1);
         metrics.size.observe(f64::from(u32::try_from(part.indexes.len()).unwrap_or(0)));
         let db = Db::new(self.connections.get(), store.dialect);

@@ -38,7 +38,7 @@ pub enum Target {
 /// Time limits and numbers of connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Write lanes, each with a connection of its own (always one for SQLite, which has one writer).
+    /// Write lanes, each with connections of its own (always one lane for SQLite, which has one writer).
     pub lanes: u32,
     /// Connections for reading.
     pub read_pool: u32,

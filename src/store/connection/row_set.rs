@@ -82,7 +82,7 @@ impl<R> RowSet<R> {
     /// Builds a statement of `before`, the rows and `after`. `values` are its parameters `$1` to `$n`; the parameters
     /// of the rows follow them.
     pub(crate) fn statement(
-        &self,
+        self,
         dialect: Dialect,
         mut values: Vec<Value>,
         before: &str,
@@ -93,12 +93,13 @@ impl<R> RowSet<R> {
     }
 
     /// The rows as a part of a statement, named `r`. Adds their parameters to those that the statement has.
-    pub(crate) fn source(&self, dialect: Dialect, values: &mut Vec<Value>) -> String {
+    pub(crate) fn source(self, dialect: Dialect, values: &mut Vec<Value>) -> String {
         let first = values.len() + 1;
         match dialect {
             Dialect::Postgres => {
-                values.extend(self.columns.iter().map(Column::array));
-                self.unnest(first)
+                let source = self.unnest(first);
+                values.extend(self.columns.into_iter().map(Column::array));
+                source
             }
             Dialect::Sqlite => {
                 values.push(self.json().into());
@@ -163,13 +164,13 @@ impl Column {
         }
     }
 
-    fn array(&self) -> Value {
-        let present = |value: &Value| match value {
+    fn array(self) -> Value {
+        let present = |value| match value {
             Value::BigInt(None) => 0_i64.into(),
             Value::Uuid(None) => Uuid::nil().into(),
-            present => present.clone(),
+            present => present,
         };
-        let values = self.values.iter().map(present).collect();
+        let values = self.values.into_iter().map(present).collect();
         Value::Array(self.ty.postgres().1, Some(Box::new(values)))
     }
 }
@@ -200,8 +201,9 @@ mod tests {
         let one = RowSet::of([1]).with("number", |number| *number);
         let many = RowSet::of(0..500).with("number", |number| *number);
         for dialect in [Dialect::Postgres, Dialect::Sqlite] {
-            let sql =
-                |rows: &RowSet<i32>| rows.statement(dialect, vec![5.into()], "SELECT", "").sql;
+            let sql = |rows: &RowSet<i32>| {
+                rows.clone().statement(dialect, vec![5.into()], "SELECT", "").sql
+            };
             assert_eq!(sql(&one), sql(&many));
         }
     }

@@ -132,7 +132,7 @@ impl<C: ConnectionTrait> Session<C> {
     /// Joins a set of rows and returns the rows found as values or tuples.
     pub(crate) async fn fetch_set<T: TryGetableMany, R>(
         &self,
-        set: &RowSet<R>,
+        set: RowSet<R>,
         values: Vec<Value>,
         before: &str,
         after: &str,
@@ -153,7 +153,7 @@ impl<C: ConnectionTrait> Session<C> {
     /// Joins a set of rows with one table `t` and returns the whole rows found.
     pub(crate) async fn models_of_set<M: FromQueryResult, R>(
         &self,
-        set: &RowSet<R>,
+        set: RowSet<R>,
         values: Vec<Value>,
         after: &str,
     ) -> DbResult<Vec<M>> {
@@ -174,7 +174,7 @@ impl<C: ConnectionTrait> Session<C> {
     /// Writes a set of rows and returns the number of rows written.
     pub(crate) async fn write<R>(
         &self,
-        set: &RowSet<R>,
+        set: RowSet<R>,
         values: Vec<Value>,
         before: &str,
         after: &str,

@@ -46,11 +46,11 @@ impl Writes {
     }
 
     /// The statement for PostgreSQL. It returns the place of each write and the number of rows that it wrote.
-    fn statement(&self) -> Statement {
-        let mut values = self.shared.clone();
+    fn statement(self) -> Statement {
+        let mut values = self.shared;
         let mut parts = Vec::with_capacity(self.writes.len());
         let mut counts = Vec::with_capacity(self.writes.len());
-        for (place, Write { rows, before, after, .. }) in self.writes.iter().enumerate() {
+        for (place, Write { rows, before, after, .. }) in self.writes.into_iter().enumerate() {
             let rows = rows.source(Dialect::Postgres, &mut values);
             parts.push(format!("w{place} AS ({before} {rows} {after} RETURNING 1)"));
             counts.push(format!("SELECT {place}::bigint, count(*) FROM w{place}"));
@@ -66,16 +66,17 @@ impl Transaction {
         if writes.writes.is_empty() {
             return Ok(None);
         }
+        let expected: Vec<(&'static str, u64)> =
+            writes.writes.iter().map(|write| (write.table, write.rows.len() as u64)).collect();
         let written = match self.dialect {
-            Dialect::Postgres => self.write_together(&writes).await?,
-            Dialect::Sqlite => self.write_one_by_one(&writes).await?,
+            Dialect::Postgres => self.write_together(writes).await?,
+            Dialect::Sqlite => self.write_one_by_one(writes).await?,
         };
-        let mut wrong =
-            writes.writes.iter().zip(written).filter(|(w, n)| w.rows.len() as u64 != *n);
-        Ok(wrong.next().map(|(write, _)| write.table))
+        let mut pairs = expected.into_iter().zip(written);
+        Ok(pairs.find(|((_, rows), written)| rows != written).map(|((table, _), _)| table))
     }
 
-    async fn write_together(&self, writes: &Writes) -> DbResult<Vec<u64>> {
+    async fn write_together(&self, writes: Writes) -> DbResult<Vec<u64>> {
         let mut written = vec![0; writes.writes.len()];
         for (place, rows) in self.fetch_statement::<(i64, i64)>(writes.statement()).await? {
             let place = usize::try_from(place).ok().and_then(|place| written.get_mut(place));
@@ -86,10 +87,10 @@ impl Transaction {
         Ok(written)
     }
 
-    async fn write_one_by_one(&self, writes: &Writes) -> DbResult<Vec<u64>> {
+    async fn write_one_by_one(&self, writes: Writes) -> DbResult<Vec<u64>> {
         let mut written = Vec::with_capacity(writes.writes.len());
-        for Write { rows, before, after, .. } in &writes.writes {
-            written.push(self.write(rows, writes.shared.clone(), before, after).await?);
+        for Write { rows, before, after, .. } in writes.writes {
+            written.push(self.write(rows, writes.shared.clone(), before, &after).await?);
         }
         Ok(written)
     }

@@ -86,8 +86,9 @@ async fn read(
     let horizon = policy.hold_ttl_max.saturating_add(policy.outage_grace) * 2;
     let horizon = i64::try_from(horizon.as_millis()).unwrap_or(i64::MAX);
     let values = vec![batch.0.into(), horizon.into()];
-    let found =
-        session.query(schedules.statement(session.dialect, values, &before, &after)).await?;
+    let found = session
+        .query(schedules.clone().statement(session.dialect, values, &before, &after))
+        .await?;
     let first = found.first().ok_or_else(|| rows::corrupt("heartbeat"))?;
     let text: Option<String> = first.try_get("", "outages")?;
     let mut schedules = Vec::with_capacity(found.len());

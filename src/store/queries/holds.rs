@@ -100,12 +100,11 @@ impl Store {
             self.dialect.join_by_key("seat", "s", &["schedule_id", "number"]),
             self.dialect.look_up("hold", "t.schedule_id = s.schedule_id AND t.id = s.hold_id")
         );
-        let seats = Arc::new(rows::seat_keys(seats));
         self.read_from(ReadFrom::Primary, |db| {
-            let (seats, after) = (Arc::clone(&seats), after.clone());
+            let (seats, after) = (rows::seat_keys(seats.iter().copied()), after.clone());
             async move {
                 type Columns = (i64, i32, i64, Uuid, String);
-                let found = db.fetch_set::<Columns, _>(&seats, Vec::new(), before, &after).await?;
+                let found = db.fetch_set::<Columns, _>(seats, Vec::new(), before, &after).await?;
                 let one = |(schedule, number, until, uuid, customer)| {
                     let schedule = ScheduleId(schedule);
                     let hold = HoldId { schedule, uuid };

@@ -46,7 +46,7 @@ pub(crate) async fn find<'a>(
         return Ok(HashMap::new());
     }
     let found = session
-        .models_of_set::<idempotency::Model, _>(&set, Vec::new(), &join(session.dialect))
+        .models_of_set::<idempotency::Model, _>(set, Vec::new(), &join(session.dialect))
         .await?;
     let live = found.into_iter().filter(|row| row.expires_at > now.0);
     live.map(|row| {
@@ -94,7 +94,7 @@ pub(crate) async fn insert(
     records: &[NewRecord],
 ) -> DbResult<bool> {
     let (before, after) = RECORD;
-    let written = session.write(&record_rows(records), vec![now.0.into()], before, after).await?;
+    let written = session.write(record_rows(records), vec![now.0.into()], before, after).await?;
     Ok(written == records.len() as u64)
 }
 
@@ -146,7 +146,7 @@ impl Store {
             let after = after.clone();
             async move {
                 let set = key_rows(&*keys);
-                let found = db.models_of_set(&set, Vec::new(), &after).await?;
+                let found = db.models_of_set(set, Vec::new(), &after).await?;
                 found.into_iter().map(rows::answer).collect()
             }
         })

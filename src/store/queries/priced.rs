@@ -32,7 +32,7 @@ impl Priced {
         let before = "SELECT s.schedule_id, s.number, s.label, s.price, s.booking_id FROM";
         let after = db.dialect.join_by_key("seat", "s", &["schedule_id", "number"]);
         let set = rows::seat_keys(listed);
-        let found = db.fetch_set::<Columns, _>(&set, Vec::new(), before, &after).await?;
+        let found = db.fetch_set::<Columns, _>(set, Vec::new(), before, &after).await?;
         let mut seats = HashMap::with_capacity(found.len());
         for (schedule, number, label, price, booking) in found {
             let number = rows::seat_number(number)?;
@@ -42,7 +42,7 @@ impl Priced {
         let before = "SELECT t.id, t.currency FROM";
         let after = db.dialect.join_by_key("schedule", "t", &["id"]);
         let set = rows::schedule_ids(schedules);
-        let found = db.fetch_set::<(i64, String), _>(&set, Vec::new(), before, &after).await?;
+        let found = db.fetch_set::<(i64, String), _>(set, Vec::new(), before, &after).await?;
         let currencies = found.into_iter().map(|(id, currency)| (ScheduleId(id), currency));
         Ok(Self { seats, currencies: currencies.collect() })
     }

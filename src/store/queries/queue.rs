@@ -66,7 +66,7 @@ pub(crate) async fn append(
         .with("body", |(_, message)| STANDARD.encode(&message.body));
     let before = "INSERT INTO queue_message (part, number, id, body)
          SELECT r.part, r.number, r.id, r.body FROM";
-    session.write(&rows, Vec::new(), before, "WHERE true").await?;
+    session.write(rows, Vec::new(), before, "WHERE true").await?;
     Ok(true)
 }
 

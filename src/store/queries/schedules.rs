@@ -149,7 +149,7 @@ async fn insert_seats(
             .with("price", |(.., price)| *price);
         let before = "INSERT INTO seat (schedule_id, number, label, price, state)
              SELECT $1, r.number, r.label, r.price, 0 FROM";
-        session.write(&rows, vec![schedule.0.into()], before, "").await?;
+        session.write(rows, vec![schedule.0.into()], before, "").await?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::telemetry::metrics::macros::metrics;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsRefStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Pool {
-    /// One connection for each booking lane.
+    /// Two connections for each booking lane; one for SQLite.
     Lanes,
     /// The connection of the heartbeat.
     Beat,

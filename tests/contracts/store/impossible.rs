@@ -14,12 +14,6 @@ on_both_databases![
     a_batch_of_impossible_commands_ends,
 ];
 
-impl Stage {
-    fn batches(&self, outcome: BatchOutcome) -> u64 {
-        self.metrics.batch.batches_total.with_label_values(&[outcome]).get()
-    }
-}
-
 async fn a_command_that_cannot_be_stored_fails_alone(stage: Stage) {
     let schedule = stage.schedule(20).await;
     stage.database.forbid("mallory").await;

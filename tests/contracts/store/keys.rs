@@ -3,6 +3,7 @@
 use seatlock::domain::command::{Action, Command, Keyed, RequestKey};
 use seatlock::domain::effect::{Answer, Outcome, RecordedAnswer};
 use seatlock::domain::rejection::Rejection;
+use seatlock::telemetry::metrics::batch::BatchOutcome;
 
 use super::commands::{book, booked, cancel, command, done, hold, is_done, keyed, under};
 use super::on_both_databases;
@@ -13,6 +14,7 @@ on_both_databases![
     a_key_repeated_in_its_own_batch_gets_the_same_effect,
     a_key_of_another_body_is_refused,
     an_expired_answer_is_replaced_by_a_new_one,
+    repeated_keys_do_not_make_each_batch_run_twice,
     callers_do_not_share_keys,
     a_refusal_is_decided_anew,
     a_lookup_returns_the_recorded_answer_and_nothing_else,
@@ -78,6 +80,24 @@ async fn an_expired_answer_is_replaced_by_a_new_one(stage: Stage) {
     assert_eq!(again, Ok(Outcome::Replayed(recorded)));
     assert_eq!(stage.database.number("SELECT count(*) FROM idempotency").await, 1);
     assert_eq!(stage.states(schedule).await, "22");
+    stage.audit().await;
+}
+
+async fn repeated_keys_do_not_make_each_batch_run_twice(stage: Stage) {
+    let schedule = stage.schedule(30).await;
+    let first = stage.run_one(keyed(book(schedule, &[0], "anna"), "k")).await;
+    // The seat is free again, so without the recorded answer the key would have another effect.
+    assert!(is_done(&stage.run_one(cancel(booked(&first).row.id, None)).await));
+    let recorded = answer_of(&stage, &first);
+    for seat in 1..30 {
+        let repeated = keyed(book(schedule, &[0], "anna"), "k");
+        let new = keyed(book(schedule, &[seat], "ben"), &format!("k{seat}"));
+        let results = stage.run(vec![new, repeated]).await;
+        assert!(is_done(&results[0]), "{results:?}");
+        assert_eq!(results[1], Ok(Outcome::Replayed(recorded.clone())));
+    }
+    let run_again = stage.batches(BatchOutcome::Retried);
+    assert!((1..15).contains(&run_again), "{run_again} of 29 batches ran twice");
     stage.audit().await;
 }
 

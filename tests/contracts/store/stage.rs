@@ -19,7 +19,7 @@ use seatlock::domain::rules::ScheduleRules;
 use seatlock::http::responses::{render_event, render_schedule};
 use seatlock::store::{AuditPace, AuditScope, Lane, ReadFrom, Settings, Store};
 use seatlock::telemetry::metrics::Metrics;
-use seatlock::telemetry::metrics::batch::Guard;
+use seatlock::telemetry::metrics::batch::{BatchOutcome, Guard};
 use test_support::{Database, Folder, Postgres, Relay};
 use tokio::sync::{Mutex, mpsc};
 
@@ -83,6 +83,11 @@ impl Stage {
     /// A lane of another store on the same database.
     pub(crate) async fn another_lane(&self) -> SharedLane {
         first_lane(&self.another_store().await)
+    }
+
+    /// How many runs of batches ended like this.
+    pub(crate) fn batches(&self, outcome: BatchOutcome) -> u64 {
+        self.metrics.batch.batches_total.with_label_values(&[outcome]).get()
     }
 
     /// Another store on the same database, like that of another process, but with the same metrics.
