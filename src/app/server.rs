@@ -20,12 +20,13 @@ pub(super) fn serve(
     routes: fn(&mut web::ServiceConfig),
 ) -> Result<(Server, SocketAddr), AppError> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let services = web::Data::from(Arc::clone(services));
+    let services = Arc::clone(services);
     let workers = config.http.workers(cores);
     let send_timeout = config.http.send_timeout;
     let server = HttpServer::new(move || {
         HttpApp::new()
-            .app_data(services.clone())
+            // Each request counts its references. This counter belongs to one worker, so no other core changes it.
+            .app_data(web::Data::new(Arc::clone(&services)))
             .wrap(from_fn(middleware::request_log))
             .configure(routes)
     })

@@ -1,6 +1,8 @@
 //! Authentication of callers. If `ADMIN_API_KEY` is set, every request to the API must carry it as a bearer token (RFC
 //! 6750).
 
+use std::sync::Arc;
+
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, header};
@@ -47,7 +49,7 @@ impl ApiKey {
 
 /// Refuses an API request without the key. Adds the [`Caller`] to the extensions of a request with the key.
 pub async fn authenticate(
-    services: web::Data<Services>,
+    services: web::Data<Arc<Services>>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {

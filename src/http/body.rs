@@ -112,10 +112,12 @@ async fn receive(
 pub fn expect_json(request: &HttpRequest) -> Result<(), Problem> {
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let json = essence == "application/json"
-        || (essence.starts_with("application/") && essence.ends_with("+json"));
-    if json {
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let essence = essence.to_ascii_lowercase();
+    if essence.starts_with("application/") && essence.ends_with("+json") {
         return Ok(());
     }
     let got =

@@ -116,18 +116,18 @@ fn enabled(services: &Services) -> Result<&Documents, Problem> {
 }
 
 /// Answers with the OpenAPI document.
-pub(super) async fn document(services: Data<Services>, request: HttpRequest) -> HttpResult {
+pub(super) async fn document(services: Data<Arc<Services>>, request: HttpRequest) -> HttpResult {
     enabled(&services)?.document().answer(&request).await
 }
 
 /// Redirects to the page.
-pub(super) async fn redirect(services: Data<Services>) -> HttpResult {
+pub(super) async fn redirect(services: Data<Arc<Services>>) -> HttpResult {
     enabled(&services)?;
     Ok(HttpResponse::TemporaryRedirect().insert_header((header::LOCATION, "/docs/")).finish())
 }
 
 /// Answers with a file of the page.
-pub(super) async fn file(services: Data<Services>, request: HttpRequest) -> HttpResult {
+pub(super) async fn file(services: Data<Arc<Services>>, request: HttpRequest) -> HttpResult {
     let name = request.match_info().get("file").unwrap_or_default();
     let file = enabled(&services)?.file(name).ok_or_else(|| Problem::not_found("file"))?;
     let mut response = file.answer(&request).await?;

@@ -51,6 +51,10 @@ pub fn read<T: DeserializeOwned>(document: &[u8]) -> Result<T, JsonError> {
         let message = "the document must be an object, not an array".to_owned();
         return Err(JsonError::Shape { pointer: String::new(), message });
     }
+    // Recording the path costs more than parsing a small document, so only one with an error is parsed with it.
+    if let Ok(parsed) = serde_json::from_slice(document) {
+        return Ok(parsed);
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(document);
     let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let pointer = pointer(error.path().iter());

@@ -2,6 +2,7 @@
 //! handler it writes the log line, the metrics and the body of an error. It also catches a panic of a handler.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, MessageBody};
@@ -36,7 +37,7 @@ impl Deadline {
 
 /// Handles a request in its own log context, from its arrival to its response.
 pub async fn request_log<B: MessageBody + 'static>(
-    services: web::Data<Services>,
+    services: web::Data<Arc<Services>>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<ResponseBody>, actix_web::Error> {
@@ -44,12 +45,12 @@ pub async fn request_log<B: MessageBody + 'static>(
         began: Instant::now(),
         method: HttpMethod::of(request.method().as_str()),
         takes_seats: takes_seats(&request),
-        ids: RequestIds {
+        ids: Arc::new(RequestIds {
             id: request_id(request.headers().get(&REQUEST_ID)),
             trace: trace::of(request.headers(), fastrand::u64(..)),
-        },
+        }),
     };
-    let context = RequestContext::request(start.ids.clone());
+    let context = RequestContext::request(Arc::clone(&start.ids));
     context.during(answer(services, request, next, start)).await
 }
 
@@ -58,17 +59,17 @@ struct RequestStart {
     began: Instant,
     method: HttpMethod,
     takes_seats: bool,
-    ids: RequestIds,
+    ids: Arc<RequestIds>,
 }
 
 async fn answer<B: MessageBody + 'static>(
-    services: web::Data<Services>,
+    services: web::Data<Arc<Services>>,
     request: ServiceRequest,
     next: Next<B>,
     start: RequestStart,
 ) -> Result<ServiceResponse<ResponseBody>, actix_web::Error> {
     request.extensions_mut().insert(Deadline(start.began + services.request_timeout));
-    let in_flight = InFlight::begin(&services);
+    let in_flight = InFlight::begin(&services.metrics.http.in_flight);
     // actix gives the router mutable access to the request, so no clone of the request may exist here.
     let answered = match host_and_origin::check(&services, &request) {
         Err(problem) => request.error_response(problem),
@@ -87,8 +88,9 @@ async fn answer<B: MessageBody + 'static>(
     }
     let route = response.request().match_pattern();
     let status = response.status().as_u16();
-    count(&services, &start, route.as_deref(), status, problem.as_ref());
-    log_answer(&response, problem.as_ref(), start.began.elapsed());
+    let took = start.began.elapsed();
+    count(&services, &start, route.as_deref(), status, problem.as_ref(), took);
+    log_answer(&response, problem.as_ref(), took);
     Ok(response)
 }
 
@@ -114,9 +116,10 @@ fn count(
     route: Option<&str>,
     status: u16,
     problem: Option<&Problem>,
+    took: Duration,
 ) {
     let metrics = &services.metrics;
-    metrics.http.answered(start.method, route, status, start.began.elapsed());
+    metrics.http.answered(start.method, route, status, took);
     if let Some(problem) = problem {
         metrics.reservation.answered_problem(problem.code.name(), status);
     }
@@ -140,7 +143,8 @@ fn set_headers<B>(response: &mut HttpResponse<B>, ids: &RequestIds) {
 /// The answer to a request whose handler panicked; the panic has been logged already.
 fn panicked(services: &Services, start: &RequestStart) -> actix_web::Error {
     let problem = Problem::new(Code::Internal, "the request failed");
-    count(services, start, None, problem.code.status(), Some(&problem));
+    let took = start.began.elapsed();
+    count(services, start, None, problem.code.status(), Some(&problem), took);
     let mut response = problem_response(&problem, &start.ids.id);
     set_headers(&mut response, &start.ids);
     InternalError::from_response(problem, response).into()
@@ -232,16 +236,16 @@ fn log_answer<B>(response: &ServiceResponse<B>, problem: Option<&Problem>, took:
 }
 
 /// Counts a request as in flight until it is dropped.
-struct InFlight(prometheus::IntGauge);
+struct InFlight<'a>(&'a prometheus::IntGauge);
 
-impl InFlight {
-    fn begin(services: &Services) -> Self {
-        services.metrics.http.in_flight.inc();
-        Self(services.metrics.http.in_flight.clone())
+impl<'a> InFlight<'a> {
+    fn begin(gauge: &'a prometheus::IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
     }
 }
 
-impl Drop for InFlight {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.dec();
     }

@@ -53,7 +53,7 @@ pub struct ConflictBody {
     pub label: String,
     /// `booked`, `held`, `blocked` or `contended`.
     #[schema(example = "booked")]
-    pub reason: String,
+    pub reason: &'static str,
     /// The hold that has the seat, if it belongs to the customer who sent the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_id: Option<String>,
@@ -158,7 +158,7 @@ impl Problem {
         }
         let body = |conflict: Conflict| ConflictBody {
             label: conflict.label,
-            reason: conflict.reason.as_ref().to_owned(),
+            reason: conflict.reason.into(),
             hold_id: conflict.hold.map(|hold| hold.to_string()),
         };
         let contended = conflicts.iter().any(|c| c.reason == ConflictReason::Contended);
@@ -186,51 +186,51 @@ impl Problem {
 
     /// The body of the response.
     #[must_use]
-    pub fn body(&self, request_id: &str) -> ProblemBody {
+    pub fn body<'a>(&'a self, request_id: &'a str) -> ProblemBody<'a> {
         ProblemBody {
             kind: format!("/problems/{}", self.code.name()),
-            title: self.code.title().to_owned(),
+            title: self.code.title(),
             status: self.code.status(),
-            code: self.code.name().to_owned(),
-            detail: self.detail.clone(),
-            request_id: request_id.to_owned(),
+            code: self.code.name(),
+            detail: &self.detail,
+            request_id,
             retryable: self.retryable,
             effect: self.effect,
-            errors: self.errors.clone(),
-            conflicts: self.conflicts.to_vec(),
+            errors: &self.errors,
+            conflicts: &self.conflicts,
             booking_id: self.booking_id.as_ref().map(ToString::to_string),
         }
     }
 }
 
 /// `application/problem+json` (RFC 9457) with the extensions of this API.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct ProblemBody {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ProblemBody<'a> {
     /// The path of a description of the code on this server, with the remedy.
     #[serde(rename = "type")]
     #[schema(example = "/problems/seats_unavailable")]
     pub kind: String,
     /// A text for people; the same for every occurrence of the code.
-    pub title: String,
+    pub title: &'a str,
     /// The HTTP status.
     pub status: u16,
     /// The stable name of the error, for programs.
     #[schema(example = "seats_unavailable")]
-    pub code: String,
+    pub code: &'a str,
     /// The details of this occurrence.
-    pub detail: String,
+    pub detail: &'a str,
     /// The id of the request in the server's log.
-    pub request_id: String,
+    pub request_id: &'a str,
     /// Whether the same request may succeed later.
     pub retryable: bool,
     /// Whether the request had an effect.
     pub effect: EffectKnown,
     /// Fields that are wrong.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<FieldError>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub errors: &'a [FieldError],
     /// Seats that could not be taken.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub conflicts: Vec<ConflictBody>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub conflicts: &'a [ConflictBody],
     /// The booking that the refusal is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub booking_id: Option<String>,
@@ -249,8 +249,9 @@ impl ResponseError for Problem {
         StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// Only the status: the middleware writes the body, which needs the id of the request.
     fn error_response(&self) -> HttpResponse {
-        problem_response(self, "")
+        HttpResponse::new(self.status_code())
     }
 }
 

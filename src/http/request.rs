@@ -25,7 +25,7 @@ pub type HttpResult = Result<HttpResponse, Problem>;
 
 /// A request whose query is valid, with the services.
 pub struct ApiRequest<Q> {
-    pub(super) services: Data<Services>,
+    pub(super) services: Data<Arc<Services>>,
     pub(super) request: HttpRequest,
     pub(super) query: Q,
     payload: Payload,
@@ -37,7 +37,7 @@ impl<Q: Parameters> FromRequest for ApiRequest<Q> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let mut read = || {
-            let services = request.app_data::<Data<Services>>().cloned();
+            let services = request.app_data::<Data<Arc<Services>>>().cloned();
             let services = services.ok_or_else(|| Problem::new(Code::Internal, "no services"))?;
             let query = query::read(request.query_string(), request.headers())?;
             Ok(Self { services, request: request.clone(), query, payload: payload.take() })

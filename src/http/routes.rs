@@ -17,8 +17,8 @@ use super::query::Parameters;
 use super::request::ApiRequest;
 use super::{auth, documents};
 
-/// Registers every route. Routes below `/api` need the key, others do not. Routes are matched in this order, so the
-/// most frequent ones come first.
+/// Registers every route. Routes below `/api` need the key, others do not. Routes are matched in this order, and
+/// each with a parameter by a regular expression, so the most frequent ones come first.
 pub fn routes(config: &mut ServiceConfig) {
     config.configure(api).configure(outside_the_api).default_service(web::to(not_found));
 }
@@ -27,19 +27,20 @@ fn api(config: &mut ServiceConfig) {
     config.service(
         web::scope("/api/v1")
             .wrap(from_fn(auth::authenticate))
-            // customers
+            // the most frequent requests
             .service(at("/holds", [get(holds::list), post(holds::create)]))
+            .service(at("/bookings", [get(bookings::list), post(bookings::create)]))
+            .service(at("/schedules/{id}/seats", [get(seats::list)]))
+            .service(at("/schedules/{id}/availability", [get(seats::availability)]))
+            // customers
             .service(at("/holds/{id}", [get(holds::read), delete(holds::release)]))
             .service(at("/holds/{id}/extend", [post(holds::extend)]))
-            .service(at("/bookings", [get(bookings::list), post(bookings::create)]))
             .service(at("/bookings/{id}", [get(bookings::read)]))
             .service(at("/bookings/{id}/cancel", [post(bookings::cancel)]))
             .service(at("/booking-requests/{id}", [get(requests::read)]))
             .service(at("/booking-requests/{id}/stream", [get(requests::listen)]))
-            // the map
+            // schedules
             .service(at("/schedules/{id}", [get(schedules::read)]))
-            .service(at("/schedules/{id}/seats", [get(seats::list)]))
-            .service(at("/schedules/{id}/availability", [get(seats::availability)]))
             .service(at("/schedules/{id}/stream", [get(stream::listen)]))
             // the admin API
             .service(at("/events", [get(events::list), post(events::create)]))

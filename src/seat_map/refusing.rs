@@ -73,7 +73,9 @@ impl SeatMaps {
             self.confirm_for_later(loaded);
             return refused.seats;
         }
-        self.confirmed_refusals(&loaded, seats, arrived_at, at_least).await.unwrap_or_default()
+        // Boxed: a read of the primary would make the future of every request several times as large.
+        let confirmed = Box::pin(self.confirmed_refusals(&loaded, seats, arrived_at, at_least));
+        confirmed.await.unwrap_or_default()
     }
 
     /// Whether the primary confirms now that all of the seats are free.

@@ -12,10 +12,10 @@
 
 mod holders;
 mod locks;
+mod refusal;
 mod running;
 mod tokens;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -264,53 +264,6 @@ impl BookingService {
             }
         }
         Err(self.seats_unavailable(command, taken, by_locks_alone, deadline).await)
-    }
-
-    /// Builds and counts the refusal of seats, with their labels and the holds of the same customer.
-    async fn seats_unavailable(
-        &self,
-        command: &Command,
-        taken: &[(SeatNumber, ConflictReason)],
-        by_locks_alone: bool,
-        deadline: Instant,
-    ) -> BookingError {
-        let maps = &self.deps.seat_maps;
-        let metrics = &self.deps.metrics.reservation;
-        if by_locks_alone {
-            let seats: Vec<SeatNumber> = taken.iter().map(|(seat, _)| *seat).collect();
-            if maps.are_free(command.schedule, &seats) {
-                metrics.free_seat_conflicts_total.inc();
-            }
-            metrics.refused_early(EarlyRejection::Locked);
-        } else {
-            metrics.refused_early(EarlyRejection::Known);
-        }
-        let schedule = maps.schedule(command.schedule);
-        let schedule = match tokio::time::timeout_at(deadline.into(), schedule).await {
-            Ok(Ok(Some(schedule))) => schedule,
-            Ok(Ok(None)) => return BookingError::NoSchedule,
-            Ok(Err(error)) => return BookingError::NotRead(error),
-            Err(_) => {
-                let reason = "the layout of the schedule was not read in time".to_owned();
-                return BookingError::NotRead(StoreError::Unavailable(reason));
-            }
-        };
-        let held = taken.iter().filter(|(_, reason)| *reason == ConflictReason::Held);
-        let held: Vec<SeatNumber> = held.map(|(seat, _)| *seat).collect();
-        let own_holds = match command.action.customer() {
-            Some(customer) if !held.is_empty() => {
-                self.holders.own_holds(command.schedule, customer, &held).await
-            }
-            _ => Some(BTreeMap::new()),
-        };
-        let conflict = |(number, reason): &(SeatNumber, ConflictReason)| Conflict {
-            label: schedule.layout.seat(*number).map_or_else(String::new, |seat| seat.label.into()),
-            reason: *reason,
-            hold: own_holds.as_ref().and_then(|own| own.get(number)).copied(),
-        };
-        let conflicts = taken.iter().map(conflict).collect();
-        let owners_known = own_holds.is_some();
-        BookingError::SeatsUnavailable { conflicts, by_locks_alone, owners_known }
     }
 
     /// Counts a command that was not executed. Refused seats are counted where they are refused.

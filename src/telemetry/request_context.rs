@@ -35,23 +35,31 @@ pub struct Trace {
 /// The requests for which a task works; none for a task that runs on a timer.
 #[derive(Debug, Clone, Default)]
 pub struct RequestContext {
-    requests: Option<Arc<[Arc<RequestIds>]>>,
+    requests: Requests,
+}
+
+/// The requests of a context. Most contexts have one, which needs no list.
+#[derive(Debug, Clone, Default)]
+enum Requests {
+    #[default]
+    None,
+    One(Arc<RequestIds>),
+    Several(Arc<[Arc<RequestIds>]>),
 }
 
 impl RequestContext {
     /// The context of one request.
     #[must_use]
-    pub fn request(request: RequestIds) -> Self {
-        Self { requests: Some(Arc::new([Arc::new(request)])) }
+    pub fn request(request: impl Into<Arc<RequestIds>>) -> Self {
+        Self { requests: Requests::One(request.into()) }
     }
 
     /// The requests of several contexts, at most 16.
     #[must_use]
     pub fn all(contexts: impl IntoIterator<Item = Self>) -> Self {
-        let several = contexts.into_iter().filter_map(|context| context.requests);
-        let requests: Vec<Arc<RequestIds>> =
-            several.flat_map(|requests| requests.to_vec()).take(NAMED_MAX).collect();
-        Self { requests: (!requests.is_empty()).then(|| requests.into()) }
+        let requests = contexts.into_iter().flat_map(|context| context.requests().to_vec());
+        let requests: Vec<Arc<RequestIds>> = requests.take(NAMED_MAX).collect();
+        Self { requests: Requests::Several(requests.into()) }
     }
 
     /// The context of this task.
@@ -63,7 +71,11 @@ impl RequestContext {
     /// The requests, at most 16.
     #[must_use]
     pub fn requests(&self) -> &[Arc<RequestIds>] {
-        self.requests.as_deref().unwrap_or_default()
+        match &self.requests {
+            Requests::None => &[],
+            Requests::One(request) => std::slice::from_ref(request),
+            Requests::Several(requests) => requests,
+        }
     }
 
     /// Runs work in this context.

@@ -1,5 +1,7 @@
 //! Operations: liveness, readiness, metrics, and the explanation of errors.
 
+use std::sync::Arc;
+
 use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -73,7 +75,7 @@ pub async fn ready(api: ApiRequest<ReadyQuery>) -> HttpResult {
 /// Metrics, unless they are served on a separate port.
 #[utoipa::path(get, path = "/metrics", tag = "operations",
     responses((status = 200, content_type = "text/plain", description = "Prometheus text format")))]
-pub async fn metrics(services: Data<Services>) -> HttpResult {
+pub async fn metrics(services: Data<Arc<Services>>) -> HttpResult {
     if services.serve_metrics {
         return Ok(own_port_metrics(services).await);
     }
@@ -81,7 +83,7 @@ pub async fn metrics(services: Data<Services>) -> HttpResult {
 }
 
 /// Metrics on their separate port.
-pub async fn own_port_metrics(services: Data<Services>) -> HttpResponse {
+pub async fn own_port_metrics(services: Data<Arc<Services>>) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(services.metrics.encode())

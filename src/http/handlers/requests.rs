@@ -1,5 +1,6 @@
 //! Queued requests: a request is accepted with 202; then its client polls its status or listens to a stream.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpResponse;
@@ -160,7 +161,7 @@ pub async fn listen(api: ApiRequest<NoParameters>) -> HttpResult {
 
 /// The events of one request.
 struct Events {
-    services: Data<Services>,
+    services: Data<Arc<Services>>,
     id: RequestId,
     /// The data of the last event.
     sent: Vec<u8>,
