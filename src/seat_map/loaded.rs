@@ -226,8 +226,8 @@ impl LoadedSchedule {
     }
 
     /// Whether the primary should confirm the states, and no task is reading them now.
-    pub(super) fn needs_confirmation(&self) -> bool {
-        self.cache.read().needs_confirmation() && self.refreshing.try_lock().is_ok()
+    pub(super) fn needs_confirmation(&self, is_behind: bool) -> bool {
+        self.cache.read().needs_confirmation(is_behind) && self.refreshing.try_lock().is_ok()
     }
 
     /// Lets the primary confirm the states, or reads them, so that they can refuse later requests.
