@@ -42,14 +42,16 @@ as_postgres() {
     fi
 }
 
-# A PostgreSQL that is never analyzed, as on the first minutes of an on-sale. Sets bin and pg_port.
+# A PostgreSQL that is never analyzed, as on the first minutes of an on-sale. Sets bin and pg_port. Lines of
+# postgresql.conf may be in postgres_settings.
 start_postgres() {
     bin=$(dirname "$(ls -1 /usr/lib/postgresql/*/bin/postgres | sort -V | tail -1)")
     pg_port=$(free_port)
     mkdir -p "$work/pg"
     chmod 755 "$work"
     [ "$(id -u)" = 0 ] && chown postgres:postgres "$work/pg"
-    (cd "$work/pg" && as_postgres "$bin/initdb" -D "$work/pg/data" -U app -A trust --no-sync -E UTF8 --locale=C.UTF-8 >/dev/null)
+    [ -e "$work/pg/data/PG_VERSION" ] ||
+        (cd "$work/pg" && as_postgres "$bin/initdb" -D "$work/pg/data" -U app -A trust --no-sync -E UTF8 --locale=C.UTF-8 >/dev/null)
     cat >>"$work/pg/data/postgresql.conf" <<CONF
 port = $pg_port
 listen_addresses = '127.0.0.1'
@@ -57,6 +59,7 @@ unix_socket_directories = '$work/pg'
 max_connections = 200
 shared_preload_libraries = 'pg_stat_statements'
 autovacuum = off
+${postgres_settings:-}
 CONF
     (cd "$work/pg" && as_postgres "$bin/pg_ctl" -D "$work/pg/data" -l "$work/pg/log" -w start >/dev/null)
 }

@@ -204,7 +204,9 @@ impl Engine {
             batch_max: reservation.batch_max,
             pending_max: reservation.pending_max,
         };
-        let seat_maps = SeatMaps::new(Arc::clone(&store), shared_maps, Arc::clone(&metrics));
+        let memory = config.seat_map.memory;
+        let seat_maps =
+            SeatMaps::new(Arc::clone(&store), shared_maps, Arc::clone(&metrics), memory);
         let seat_maps = Arc::new(seat_maps);
         let health = Arc::new(Health::default());
         let lanes = Lanes::start(&store, &seat_maps, &health, &metrics, &engine.handle(), limits);
@@ -263,9 +265,13 @@ impl Engine {
         let store = Arc::downgrade(&self.store);
         let health = Arc::clone(&self.health);
         let streams = Arc::downgrade(&self.services.streams);
+        let seat_maps = Arc::downgrade(&self.services.seat_maps);
         metrics.before_reading(move |metrics| {
             if let Some(store) = store.upgrade() {
                 store.record_pools();
+            }
+            if let Some(seat_maps) = seat_maps.upgrade() {
+                seat_maps.record_size();
             }
             metrics.health.update(&health);
             let listeners = streams.upgrade().map_or(0, |streams| streams.listeners());

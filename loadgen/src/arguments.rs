@@ -1,5 +1,7 @@
 //! The command line of `seatlock bench`, and the measurements that it asks for.
 
+use std::ops::RangeInclusive;
+
 use crate::open_loop::Phase;
 use crate::settings::Settings;
 
@@ -30,9 +32,9 @@ pub struct Arguments {
     /// plain, keyed, limited, hold, the last three together, and plain on one connection
     #[arg(long, value_enum, conflicts_with_all = ["scenario", "keyed", "hold", "queued", "phases", "target"])]
     way: Option<Ways>,
-    /// The address of a running service, which gets ADMIN_API_KEY of the environment. Without it the program starts a
-    /// service of its own: default settings, SQLite in a temporary folder (TMPDIR chooses the disk), seat locks in the
-    /// process. It is removed at the end
+    /// The address of a running service, which gets ADMIN_API_KEY of the environment; several processes of it are
+    /// separated by commas, and used in turn. Without it the program starts a service of its own: default settings,
+    /// SQLite in a temporary folder (TMPDIR chooses the disk), seat locks in the process. It is removed at the end
     #[arg(long, value_name = "HOST:PORT")]
     address: Option<String>,
     /// The number of connections, each with one request at a time; with phases, the largest number
@@ -83,6 +85,14 @@ pub struct Arguments {
     /// The number of customers of a stampede
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = positive)]
     customers: usize,
+    /// Sell the seats of a stampede before it, so that all customers are refused
+    #[arg(long)]
+    sold: bool,
+    /// Sell existing schedules, such as `7-10,12`, instead of new ones. They must have --schedule-seats seats, in one
+    /// section A with rows of 100; --offset skips the bookings that they have
+    #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = ids,
+        conflicts_with_all = ["way", "schedules", "limit", "stored", "target"], requires = "address")]
+    existing: Vec<RangeInclusive<u64>>,
     /// The kind of service at the address
     #[arg(long, value_enum, default_value_t = Target::Seatlock, requires = "address")]
     target: Target,
@@ -169,7 +179,11 @@ impl Arguments {
             _ if self.address.is_none() => 8,
             _ => 20,
         };
-        let schedules = self.schedules.unwrap_or(schedules);
+        let existing: Vec<_> = self.existing.iter().cloned().flatten().collect();
+        let schedules = match existing.len() {
+            0 => self.schedules.unwrap_or(schedules),
+            count => count,
+        };
         let seconds = self.seconds.unwrap_or(if self.way.is_some() { 5 } else { 8 });
         let is_ramp = scenario == OnSale && self.phases.is_empty();
         Settings {
@@ -190,6 +204,8 @@ impl Arguments {
             offset: self.offset,
             phases: if is_ramp { ON_SALE.to_vec() } else { self.phases.clone() },
             customers: self.customers,
+            sold: self.sold,
+            existing,
         }
     }
 
@@ -222,6 +238,15 @@ fn scenario_name(scenario: Scenario) -> String {
 fn positive(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| "give a number above 0".to_owned())
+}
+
+/// An id, or the first and the last one of several.
+fn ids(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) if first <= last => Ok(first..=last),
+        _ => Err("give ids, such as 7 or 7-10".to_owned()),
+    }
 }
 
 fn whole_rows(text: &str) -> Result<usize, String> {
@@ -300,6 +325,10 @@ pub(crate) mod tests {
             "hold --address a:1 --target reference",
             "--schedule-seats 150",
             "--seats 0",
+            "plain --sold",
+            "plain --existing 7-9",
+            "stampede --existing 7 --address a:1",
+            "plain --existing 9-7 --address a:1",
             "nonsense",
         ] {
             let arguments: Vec<_> = wrong.split(' ').collect();

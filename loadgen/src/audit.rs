@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use crate::Run;
 use crate::http::Connection;
-use crate::ledger::{Ledger, Violations};
+use crate::ledger::Ledger;
 use crate::report::counted;
+use crate::violations::Violations;
 
 /// A map may be older than the last commit for a moment; so a difference counts only if it is still there after
 /// these readings.
@@ -58,7 +59,7 @@ impl AvailabilityBody<'_> {
 pub(crate) async fn audit(run: &Run) -> io::Result<Audit> {
     let mut ledger = run.ledger.take();
     ledger.close();
-    let mut connection = Connection::open(&run.api.address).await?;
+    let mut connection = run.api.connect().await?;
     let mut found = Violations::default();
     for schedule in 0..run.sale.schedules.len() {
         for reading in 1..=READINGS {

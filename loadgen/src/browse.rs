@@ -9,7 +9,6 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::closed_loop::CLOSED_LOOP;
-use crate::http::Connection;
 use crate::report::{Measured, Row};
 use crate::tally::{Kind, Recorder};
 use crate::{Run, Settings};
@@ -49,7 +48,7 @@ pub(crate) async fn measure(run: &Rc<Run>) -> io::Result<Measured> {
 }
 
 async fn read(run: &Run, schedule: usize, end: Instant, recorder: &Recorder) -> io::Result<()> {
-    let mut connection = Connection::open(&run.api.address).await?;
+    let mut connection = run.api.connect().await?;
     let id = run.sale.id(schedule);
     let mut tags = MAPS.map(|_| String::new());
     while Instant::now() < end {
@@ -71,7 +70,7 @@ async fn read(run: &Run, schedule: usize, end: Instant, recorder: &Recorder) -> 
 
 /// Books an order now and then.
 async fn sell(run: &Run, end: Instant, recorder: &Recorder) -> io::Result<()> {
-    let mut connection = Connection::open(&run.api.address).await?;
+    let mut connection = run.api.connect().await?;
     while Instant::now() < end
         && let Some(order) = run.sale.next_order()
     {

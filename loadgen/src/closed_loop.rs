@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::http::Connection;
 use crate::report::{Measured, Row};
 use crate::sale::Order;
 use crate::tally::Recorder;
@@ -74,13 +73,13 @@ pub(crate) async fn buy_all(
     for _ in 0..run.settings.connections {
         let (run, orders, recorder) = (Rc::clone(run), Rc::clone(&orders), Rc::clone(recorder));
         connections.spawn_local(async move {
-            let mut connection = Connection::open(&run.api.address).await?;
+            let mut connection = run.api.connect().await?;
             while end.is_none_or(|end| Instant::now() < end) {
                 let Some(order) = orders.borrow_mut().next() else { break };
                 let due = Instant::now();
                 if run.buy(&mut connection, &order, due, &recorder).await.is_err() {
                     recorder.unanswered();
-                    connection = Connection::open(&run.api.address).await?;
+                    connection = run.api.connect().await?;
                 }
             }
             Ok::<_, io::Error>(())
@@ -95,7 +94,7 @@ pub(crate) async fn buy_all(
 /// Waits until `accepted` queued bookings are confirmed, at most for [`QUEUE_TIMEOUT`]; returns how many are
 /// confirmed.
 async fn confirmed_in_queue(run: &Run, accepted: u64) -> io::Result<u64> {
-    let mut connection = Connection::open(&run.api.address).await?;
+    let mut connection = run.api.connect().await?;
     let stored = run.settings.stored as u64;
     let began = Instant::now();
     loop {

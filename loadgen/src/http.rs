@@ -3,6 +3,7 @@
 //! It is written by hand because the load generator runs on the cores of the service that it measures: with hyper as
 //! the client, `benches/run` measured 6,262 to 7,282 bookings per second of a service that confirms 8,367 to 9,244.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind};
 
 use serde::Deserialize;
@@ -15,20 +16,41 @@ const HEAD_MAX: usize = 64 * 1024;
 /// A whole request as it is sent.
 pub(crate) type ApiRequest = Vec<u8>;
 
-/// The service's address, and the key that its requests carry.
+/// The addresses of the service's processes, and the key that its requests carry.
 #[derive(Debug)]
 pub(crate) struct Api {
-    pub(crate) address: String,
-    pub(crate) key: Option<String>,
+    addresses: Vec<String>,
+    /// The address of the next connection.
+    next: Cell<usize>,
+    key: Option<String>,
 }
 
 impl Api {
+    /// `addresses` are one or more of `host:port`, separated by commas.
+    pub(crate) fn new(addresses: &str, key: Option<&str>) -> Self {
+        let addresses = addresses.split(',').map(str::to_owned).collect();
+        Self { addresses, next: Cell::default(), key: key.map(str::to_owned) }
+    }
+
+    /// The number of processes.
+    pub(crate) fn processes(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// Connects to the processes in turn.
+    pub(crate) async fn connect(&self) -> io::Result<Connection> {
+        let number = self.next.replace(self.next.get() + 1);
+        let address = self.addresses.get(number % self.processes());
+        Connection::open(address.map_or("", String::as_str)).await
+    }
+
     /// A POST of a JSON document, or a GET without one. `headers` are whole lines, each with its CR LF.
     pub(crate) fn request(&self, path: &str, body: Option<&str>, headers: &str) -> ApiRequest {
         let method = if body.is_some() { "POST" } else { "GET" };
         let key = self.key.as_deref();
         let key = key.map_or_else(String::new, |key| format!("authorization: Bearer {key}\r\n"));
-        let (address, body) = (&self.address, body.unwrap_or_default());
+        let address = self.addresses.first().map_or("", String::as_str);
+        let body = body.unwrap_or_default();
         format!(
             "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n{key}{headers}\
              content-length: {}\r\n\r\n{body}",
@@ -83,10 +105,16 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects to `host:port`.
-    pub(crate) async fn open(address: &str) -> io::Result<Self> {
+    async fn open(address: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(4_096) })
+    }
+
+    /// Whether the server has closed the connection, or has sent something without a request.
+    pub(crate) fn is_closed(&self) -> bool {
+        let mut byte = [0];
+        !matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
     /// Sends a request and returns the response. It must have a Content-Length, or no body.

@@ -6,9 +6,7 @@ use std::ops::Range;
 use crate::bodies::BookingBody;
 use crate::http::Answer;
 use crate::sale::{Order, label};
-
-/// The most violations that are described; the others are counted.
-const DESCRIBED_MAX: usize = 20;
+use crate::violations::Violations;
 
 /// The most bytes of confirmations that are kept unread until the end of the measurement. Reading them meanwhile would
 /// take time of the cores that are measured; those above the bound are read immediately.
@@ -29,6 +27,8 @@ enum Entry {
     Held,
     /// A request was not answered, or its effect is not known.
     Unknown,
+    /// The seat was booked or blocked before the measurement.
+    Taken,
     /// The booking at this position was confirmed.
     Booked(u32),
 }
@@ -39,29 +39,6 @@ pub(crate) struct Confirmed {
     pub(crate) id: Box<str>,
     seats: Range<usize>,
     was_held: bool,
-}
-
-/// Violations; the first ones are described.
-#[derive(Debug, Default)]
-pub(crate) struct Violations {
-    pub(crate) count: usize,
-    pub(crate) described: Vec<String>,
-}
-
-impl Violations {
-    pub(crate) fn add(&mut self, description: impl FnOnce() -> String) {
-        self.count += 1;
-        if self.described.len() < DESCRIBED_MAX {
-            self.described.push(description());
-        }
-    }
-
-    /// Adds those of another list.
-    pub(crate) fn append(&mut self, other: Self) {
-        self.count += other.count;
-        let more = DESCRIBED_MAX.saturating_sub(self.described.len());
-        self.described.extend(other.described.into_iter().take(more));
-    }
 }
 
 /// What was confirmed, by seat and by booking.
@@ -141,6 +118,10 @@ impl Ledger {
                     format!("seat {seat} was confirmed twice: bookings {earlier} and {id}")
                 });
             }
+            if *entry == Entry::Taken {
+                let id = &body.id;
+                self.violations.add(|| format!("seat {} was not free for {id}", label(seat)));
+            }
             *entry = Entry::Booked(number);
         }
         self.bookings.push(Confirmed {
@@ -148,6 +129,18 @@ impl Ledger {
             seats: seats.clone(),
             was_held: body.hold_id.is_some(),
         });
+    }
+
+    /// Records the states of an existing schedule before the measurement.
+    pub(crate) fn begin_with(&mut self, schedule: usize, states: &[u8]) {
+        let entries = self.schedules.get_mut(schedule).map_or(&mut [][..], Vec::as_mut_slice);
+        for (entry, state) in entries.iter_mut().zip(states) {
+            *entry = match *state {
+                AVAILABLE => Entry::Free,
+                HELD => Entry::Unknown,
+                _ => Entry::Taken,
+            };
+        }
     }
 
     /// Records a hold.
@@ -190,6 +183,7 @@ impl Ledger {
                     Entry::Free => "nothing was granted",
                     Entry::Held => "only a hold was granted",
                     Entry::Unknown => "a request was not answered",
+                    Entry::Taken => "it was taken before",
                     Entry::Booked(_) => "a booking was confirmed",
                 };
                 let state = match *state {
@@ -230,6 +224,7 @@ fn agree(entry: Entry, state: u8) -> bool {
         Entry::Free => state == AVAILABLE,
         Entry::Held => matches!(state, AVAILABLE | HELD),
         Entry::Unknown => matches!(state, AVAILABLE | HELD | BOOKED),
+        Entry::Taken => state >= BOOKED,
         Entry::Booked(_) => state == BOOKED,
     }
 }
@@ -237,6 +232,7 @@ fn agree(entry: Entry, state: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::violations::DESCRIBED_MAX;
 
     fn order(seats: Range<usize>) -> Order {
         Order { number: 0, schedule: 0, seats, customer: String::new() }
@@ -315,6 +311,19 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert_eq!(compare(&ledger, &[0, 2, 0]), ["the map of schedule 7 has 3 of 4 seats"]);
+    }
+
+    #[test]
+    fn seats_that_were_taken_before_stay_taken() {
+        let mut ledger = Ledger::new(1, 4);
+        ledger.begin_with(0, &[BOOKED, HELD, AVAILABLE, AVAILABLE]);
+        confirm(&mut ledger, "a", 2..3);
+        ledger.close();
+        assert_eq!(compare(&ledger, &[BOOKED, AVAILABLE, BOOKED, AVAILABLE]), [""; 0]);
+        assert_eq!(compare(&ledger, &[AVAILABLE, HELD, BOOKED, BOOKED]).len(), 2);
+        confirm(&mut ledger, "b", 0..1);
+        ledger.close();
+        assert_eq!(ledger.violations.described, ["seat A-1-1 was not free for b"]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod settings;
 mod setup;
 mod stampede;
 mod tally;
+mod violations;
 
 use std::cell::RefCell;
 use std::io;
@@ -49,7 +50,8 @@ struct Run {
     progress: Rc<Progress>,
 }
 
-/// Runs the measurements one after the other against the service at `address`. Must be called in a `LocalSet`.
+/// Runs the measurements one after the other against the service at `address`, or at several addresses separated by
+/// commas. Must be called in a `LocalSet`.
 ///
 /// # Errors
 /// The first request before or after a measurement, or the first connection, that failed.
@@ -61,7 +63,7 @@ pub async fn measure(
     let progress = Rc::new(Progress::new());
     let mut all = Vec::new();
     for settings in measurements {
-        let api = Api { address: address.to_owned(), key: key.map(str::to_owned) };
+        let api = Api::new(address, key);
         let run = Rc::new(setup::prepare(settings.clone(), api, &progress).await?);
         let mut measured = measure_one(&run).await?;
         if settings.target == Target::Seatlock {

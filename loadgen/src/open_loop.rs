@@ -176,7 +176,7 @@ async fn serve(
     }
     pool.borrow_mut().open += 1;
     let served = async {
-        let mut connection = Connection::open(&run.api.address).await?;
+        let mut connection = run.api.connect().await?;
         let status = fulfil(run, &mut connection, recorder, wish, due).await?;
         Ok::<_, io::Error>((connection, status))
     };

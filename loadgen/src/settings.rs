@@ -26,6 +26,10 @@ pub struct Settings {
     pub(crate) offset: usize,
     pub(crate) phases: Vec<Phase>,
     pub(crate) customers: usize,
+    /// The seats of a stampede are sold before it.
+    pub(crate) sold: bool,
+    /// Ids of existing schedules to sell instead of new ones.
+    pub(crate) existing: Vec<u64>,
 }
 
 impl Settings {
@@ -44,6 +48,10 @@ impl Settings {
             "--keyed, --hold, --queued and --limit are for the scenarios plain, keyed, limited and hold"
         } else if self.target == Target::Reference && (!is_sale || limit.is_some() || self.hold) {
             "--target reference is for the scenarios plain and keyed"
+        } else if self.sold && *scenario != Scenario::Stampede {
+            "--sold is for the scenario stampede"
+        } else if !self.existing.is_empty() && !is_sale {
+            "--existing is for the scenarios plain, keyed, limited and hold"
         } else if self.queued && self.hold {
             "--queued is not for holds"
         } else {

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use crate::arguments::{SEATS_PER_ROW, Target};
-use crate::http::{Answer, Api, Connection};
+use crate::audit::AvailabilityBody;
+use crate::http::{Answer, Api};
 use crate::ledger::Ledger;
 use crate::progress::Progress;
 use crate::sale::Sale;
@@ -25,10 +26,16 @@ pub(crate) async fn prepare(
     progress: &Rc<Progress>,
 ) -> io::Result<Run> {
     let schedules = match settings.target {
-        Target::Seatlock => create_schedules(&settings, &api, progress).await?,
+        Target::Seatlock if settings.existing.is_empty() => {
+            create_schedules(&settings, &api, progress).await?
+        }
+        Target::Seatlock => settings.existing.iter().map(u64::to_string).collect(),
         Target::Reference => (1..=settings.schedules).map(|id| id.to_string()).collect(),
     };
-    let ledger = Ledger::new(schedules.len(), settings.schedule_seats);
+    let mut ledger = Ledger::new(schedules.len(), settings.schedule_seats);
+    if settings.target == Target::Seatlock {
+        load_maps(&settings, &api, &schedules, &mut ledger).await?;
+    }
     let sale = Sale::new(settings.clone(), schedules);
     let (progress, ledger) = (Rc::clone(progress), RefCell::new(ledger));
     if settings.stored == 0 {
@@ -48,7 +55,7 @@ async fn create_schedules(
     api: &Api,
     progress: &Progress,
 ) -> io::Result<Vec<String>> {
-    let mut connection = Connection::open(&api.address).await?;
+    let mut connection = api.connect().await?;
     let event = api.request("/api/v1/events", Some(r#"{"name":"bench"}"#), "");
     let event = id_of(connection.send(&event).await?)?;
     let mut schedule = json!({
@@ -73,12 +80,31 @@ async fn create_schedules(
         let request = api.request(&path, Some(&schedule), "");
         schedules.push(id_of(connection.send(&request).await?)?);
     }
-    // The layouts are loaded before the measurement, as in a sale that has been announced.
-    for id in &schedules {
-        let path = format!("/api/v1/schedules/{id}/availability");
-        connection.send(&api.request(&path, None, "")).await?;
-    }
     Ok(schedules)
+}
+
+/// Lets every process load the maps before the measurement, as in a sale that has been announced. Notes the seats that
+/// are not available.
+async fn load_maps(
+    settings: &Settings,
+    api: &Api,
+    schedules: &[String],
+    ledger: &mut Ledger,
+) -> io::Result<()> {
+    for _ in 0..api.processes() {
+        let mut connection = api.connect().await?;
+        for (number, id) in schedules.iter().enumerate() {
+            let path = format!("/api/v1/schedules/{id}/availability");
+            let answer = connection.send(&api.request(&path, None, "")).await?;
+            let states = answer.json::<AvailabilityBody<'_>>()?.states()?;
+            if states.len() < settings.schedule_seats {
+                let text = format!("schedule {id} has fewer seats than --schedule-seats");
+                return Err(io::Error::other(text));
+            }
+            ledger.begin_with(number, &states);
+        }
+    }
+    Ok(())
 }
 
 fn id_of(answer: Answer<'_>) -> io::Result<String> {

@@ -22,6 +22,7 @@ mod redis;
 mod replicas;
 mod reservation;
 mod seat_lock;
+mod seat_map;
 mod secret;
 mod service_link;
 mod source;
@@ -46,6 +47,7 @@ pub use reader::{Setting, Variable};
 pub use redis::{RedisClientConfig, RedisConfig, RedisMode};
 pub use reservation::ReservationConfig;
 pub use seat_lock::SeatLockConfig;
+pub use seat_map::SeatMapConfig;
 pub use secret::Secret;
 
 use crate::telemetry::redaction;
@@ -62,6 +64,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Seat locks.
     pub seat_lock: SeatLockConfig,
+    /// The seat maps in memory.
+    pub seat_map: SeatMapConfig,
     /// Redis; without it seat locks are kept in this process, which is safe for one replica.
     pub redis: Option<RedisConfig>,
     /// Holds and batches.
@@ -168,6 +172,7 @@ impl Config {
             http: HttpConfig::read(reader),
             database: DatabaseConfig::read(reader),
             seat_lock: SeatLockConfig::read(reader),
+            seat_map: SeatMapConfig::read(reader),
             redis: RedisConfig::read(reader),
             reservation: ReservationConfig::read(reader),
             audit: AuditConfig::read(reader),

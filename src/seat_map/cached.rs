@@ -79,11 +79,14 @@ impl ScheduleCache {
             .filter(|(states, age)| self.is_fresh(states.version, *age))
     }
 
-    /// Whether the primary should confirm the states now.
-    pub(super) fn needs_confirmation(&self) -> bool {
+    /// Whether the primary should confirm the states now, so that they can refuse later requests. While another process
+    /// sells, it announces a commit between any two requests: only after a refusal (`is_behind`) is a commit that was
+    /// announced worth a read.
+    pub(super) fn needs_confirmation(&self, is_behind: bool) -> bool {
         let is_fresh = |current: &CachedStates| {
             let age = current.primary_confirmed_at.map(|at| at.elapsed());
-            age.is_some_and(|age| self.is_fresh(current.snapshot.states.version, age))
+            let version = if is_behind { current.snapshot.states.version } else { i64::MAX };
+            age.is_some_and(|age| self.is_fresh(version, age))
         };
         !self.states.as_ref().is_some_and(is_fresh) && !self.is_backing_off()
     }

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -109,6 +110,8 @@ type Slot = Arc<tokio::sync::Mutex<Option<Arc<Encoded>>>>;
 pub(super) struct EncodedMaps {
     published: Mutex<Option<Published>>,
     encoded: Mutex<HashMap<(Representation, ContentEncoding), Slot>>,
+    /// The bytes of all encoded bodies.
+    bytes: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -148,6 +151,11 @@ impl EncodedMaps {
         slot.as_ref().filter(|encoded| encoded.is_at_least(states)).map(Arc::clone)
     }
 
+    /// The bytes of all encoded bodies.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     fn slot(&self, representation: Representation, encoding: ContentEncoding) -> Slot {
         Arc::clone(self.encoded.lock().entry((representation, encoding)).or_default())
     }
@@ -176,7 +184,10 @@ impl EncodedMaps {
         // Copies the body to a buffer of the exact size: the capacity of the original may be twice as large.
         let body = Bytes::copy_from_slice(&body);
         let encoded = Arc::new(Encoded { at: states.at(), tag, body });
-        *slot = Some(Arc::clone(&encoded));
+        self.bytes.fetch_add(encoded.body.len(), Ordering::Relaxed);
+        if let Some(last) = slot.replace(Arc::clone(&encoded)) {
+            self.bytes.fetch_sub(last.body.len(), Ordering::Relaxed);
+        }
         Ok(encoded)
     }
 }
@@ -227,7 +238,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_encoded_once_for_all_readers() {
         let answers = Arc::new(EncodedMaps::default());
-        let writes = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let writes = Arc::new(AtomicUsize::new(0));
         let states = states(7, 4);
         let readers = (0..20).map(|_| {
             let answers = answers.clone();
@@ -235,7 +246,7 @@ mod tests {
             let states = states.clone();
             async move {
                 let write = move || {
-                    writes.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    writes.fetch_add(1, Ordering::SeqCst);
                     b"map".to_vec()
                 };
                 let encoded = answers
@@ -245,7 +256,7 @@ mod tests {
             }
         });
         let tags = futures_util::future::join_all(readers).await;
-        assert_eq!(writes.load(std::sync::atomic::Ordering::SeqCst), 1);
+        assert_eq!(writes.load(Ordering::SeqCst), 1);
         assert!(tags.iter().all(|tag| tag == "\"5ea71ock.7-seats-gzip\""), "{tags:?}");
     }
 
@@ -263,6 +274,7 @@ mod tests {
         assert!(answers.cached(seats, coding, &other).is_none());
         let second = answers.encode(seats, coding, &other, write(b"other")).await.unwrap();
         assert_eq!((&first.body[..], &second.body[..]), (&b"one"[..], &b"other"[..]));
+        assert_eq!(answers.bytes(), 5, "the first answer was replaced");
         assert_eq!(second.tag, "\"00000000.7-seats-identity\"");
     }
 }

@@ -26,6 +26,9 @@ use super::states::SeatStates;
 use super::times::{READ_TIMEOUT, RETRY_PAUSE, STALE};
 use super::wire::WireSeats;
 
+/// The bytes of a seat's state: in the newest states and in the published ones, with room for the end of some holds.
+const STATE_BYTES: usize = 4;
+
 /// States of a schedule's seats.
 #[derive(Debug, Clone)]
 pub struct FreshStates {
@@ -71,8 +74,7 @@ impl LoadedSchedule {
 
     /// The approximate number of bytes in memory, for the bound of the cache.
     pub(super) fn weight(&self) -> usize {
-        // The answers in all representations and encodings take about 120 bytes per seat. The states are small.
-        self.layout.weight() + self.layout.len() * 120
+        self.layout.weight() + self.layout.len() * STATE_BYTES + self.answers.bytes()
     }
 
     /// Applies an entry of the journal if it is the next one. After a gap, the next refresh reads the journal.
@@ -224,8 +226,8 @@ impl LoadedSchedule {
     }
 
     /// Whether the primary should confirm the states, and no task is reading them now.
-    pub(super) fn needs_confirmation(&self) -> bool {
-        self.cache.read().needs_confirmation() && self.refreshing.try_lock().is_ok()
+    pub(super) fn needs_confirmation(&self, is_behind: bool) -> bool {
+        self.cache.read().needs_confirmation(is_behind) && self.refreshing.try_lock().is_ok()
     }
 
     /// Lets the primary confirm the states, or reads them, so that they can refuse later requests.

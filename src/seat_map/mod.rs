@@ -13,6 +13,7 @@ mod freed;
 mod layout;
 mod link;
 mod loaded;
+mod lru;
 mod refusing;
 mod shared;
 mod states;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use moka::policy::EvictionPolicy;
+use moka::notification::RemovalCause;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
@@ -46,21 +47,13 @@ use crate::redis::RedisFailure;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 
-/// The most bytes of all cached schedules together.
-const BYTES_MAX: u64 = 1 << 30;
+use lru::{Versions, lru_cache, raise, versions};
 
-/// The weight of a schedule that is being loaded.
+/// The bytes of a schedule that is being loaded.
 const LOADING_BYTES: usize = 256;
-
-/// The most schedules whose newest version is remembered. It is remembered even after the map of a schedule was
-/// evicted, because the versions that readers get must never decrease.
-const VERSIONS_MAX: u64 = 100_000;
 
 /// A schedule that is loaded, or that one task is loading for all that need it.
 type Entry = Arc<OnceCell<Arc<LoadedSchedule>>>;
-
-/// The newest known version of each schedule.
-type Versions = Cache<ScheduleId, i64>;
 
 /// The sources of the states of maps.
 struct Sources {
@@ -92,16 +85,26 @@ pub struct MapAnswer {
 }
 
 impl SeatMaps {
-    /// Creates the maps. No schedule is loaded at first.
+    /// Creates the maps, of at most `bytes_max` together. No schedule is loaded at first.
     #[must_use]
-    pub fn new(store: Arc<Store>, shared: Option<Arc<SharedMaps>>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        store: Arc<Store>,
+        shared: Option<Arc<SharedMaps>>,
+        metrics: Arc<Metrics>,
+        bytes_max: u64,
+    ) -> Self {
+        let evictions = metrics.map.evictions_total.clone();
+        let count = move |_, _, cause: RemovalCause| {
+            if cause == RemovalCause::Size {
+                evictions.inc();
+            }
+        };
+        let weight = |entry: &Entry| entry.get().map_or(LOADING_BYTES, |loaded| loaded.weight());
         Self {
             sources: Sources { store, shared, metrics },
-            schedules: lru_cache(BYTES_MAX, |entry: &Entry| {
-                entry.get().map_or(LOADING_BYTES, |loaded| loaded.weight())
-            }),
-            versions: lru_cache(VERSIONS_MAX, |_| 1),
-            freed: lru_cache(VERSIONS_MAX, |_| 1),
+            schedules: lru_cache(bytes_max, weight).eviction_listener(count).build(),
+            versions: versions(),
+            freed: versions(),
             unpublished: Mutex::default(),
         }
     }
@@ -129,8 +132,7 @@ impl SeatMaps {
         match entry.get_or_try_init(load).await {
             Ok(found) => {
                 if has_loaded {
-                    // Inserts the entry again, because its weight has changed.
-                    self.schedules.insert(id, Arc::clone(&entry));
+                    self.weigh_again(id);
                 }
                 Ok(Some(Arc::clone(found)))
             }
@@ -140,6 +142,22 @@ impl SeatMaps {
             }
             Err(Some(error)) => Err(error),
         }
+    }
+
+    /// Inserts the entry of a schedule again, because its weight has changed.
+    fn weigh_again(&self, id: ScheduleId) {
+        if let Some(entry) = self.schedules.get(&id) {
+            self.schedules.insert(id, entry);
+        }
+    }
+
+    /// Updates the metrics of the maps in memory.
+    pub fn record_size(&self) {
+        self.schedules.run_pending_tasks();
+        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let metrics = &self.sources.metrics.map;
+        metrics.memory_bytes.set(signed(self.schedules.weighted_size()));
+        metrics.loaded.set(signed(self.schedules.entry_count()));
     }
 
     /// Loads a schedule. `Err(None)` means that no schedule has this id.
@@ -181,7 +199,11 @@ impl SeatMaps {
         let layout = Arc::clone(schedule);
         let newest = Arc::clone(&states);
         let write = move || write(&layout, &newest);
+        let before = schedule.answers.bytes();
         let encoded = schedule.answers.encode(representation, encoding, &states, write).await?;
+        if schedule.answers.bytes() != before {
+            self.weigh_again(schedule.schedule.id);
+        }
         Ok(MapAnswer { encoded, stale })
     }
 
@@ -284,64 +306,5 @@ impl SeatMaps {
 
     fn observe_age(&self, age: Duration) {
         self.sources.metrics.map.staleness_seconds.observe(age.as_secs_f64());
-    }
-}
-
-/// A cache that evicts the least recently used entries when their weights exceed the bound.
-fn lru_cache<V: Clone + Send + Sync + 'static>(
-    weight_max: u64,
-    weight: impl Fn(&V) -> usize + Send + Sync + 'static,
-) -> Cache<ScheduleId, V> {
-    Cache::builder()
-        .max_capacity(weight_max)
-        .eviction_policy(EvictionPolicy::lru())
-        .weigher(move |_, value| u32::try_from(weight(value)).unwrap_or(u32::MAX))
-        .build()
-}
-
-/// Raises the newest version of a schedule to `version`, unless it is newer already.
-fn raise(versions: &Versions, id: ScheduleId, version: i64) {
-    if versions.get(&id).is_none_or(|newest| newest < version) {
-        versions.entry(id).and_upsert_with(|current| {
-            current.map_or(version, |current| current.into_value().max(version))
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_least_recently_used_are_evicted_first() {
-        let cache = lru_cache(10, |_: &&str| 4);
-        cache.insert(ScheduleId(1), "one");
-        cache.insert(ScheduleId(2), "two");
-        cache.run_pending_tasks();
-        assert_eq!(cache.get(&ScheduleId(1)), Some("one"));
-        cache.insert(ScheduleId(3), "three");
-        cache.run_pending_tasks();
-        assert_eq!(cache.get(&ScheduleId(2)), None);
-        assert_eq!(cache.get(&ScheduleId(1)), Some("one"));
-        assert_eq!(cache.get(&ScheduleId(3)), Some("three"));
-    }
-
-    #[test]
-    fn a_replaced_entry_weighs_once() {
-        let cache = lru_cache(10, |weight: &usize| *weight);
-        cache.insert(ScheduleId(1), 3);
-        cache.insert(ScheduleId(1), 8);
-        cache.insert(ScheduleId(2), 2);
-        cache.run_pending_tasks();
-        assert_eq!((cache.get(&ScheduleId(1)), cache.get(&ScheduleId(2))), (Some(8), Some(2)));
-    }
-
-    #[test]
-    fn the_newest_version_never_decreases() {
-        let versions = lru_cache(VERSIONS_MAX, |_| 1);
-        for (version, newest) in [(5, 5), (3, 5), (7, 7)] {
-            raise(&versions, ScheduleId(1), version);
-            assert_eq!(versions.get(&ScheduleId(1)), Some(newest));
-        }
     }
 }

@@ -65,17 +65,25 @@ impl SeatMaps {
         let Some(loaded) = self.loaded(id).filter(|_| !seats.is_empty()) else { return Vec::new() };
         let refused = loaded.refused_seats(&self.sources.store, seats).unwrap_or_default();
         if refused.seats.is_empty() {
-            self.confirm_for_later(loaded);
+            self.confirm_for_later(loaded, false);
             return Vec::new();
         }
         let at_least = at_least.max(self.freed_version(id));
         if may_refuse(&refused, arrived_at, at_least, self.freed_by_others(id).await) {
-            self.confirm_for_later(loaded);
+            self.confirm_for_later(loaded, false);
             return refused.seats;
         }
         // Boxed: a read of the primary would make the future of every request several times as large.
         let confirmed = Box::pin(self.confirmed_refusals(&loaded, seats, arrived_at, at_least));
         confirmed.await.unwrap_or_default()
+    }
+
+    /// Notes that the rows have refused seats of a schedule which its map did not refuse: another process has sold them.
+    /// Then a map that lacks announced commits is confirmed in the background.
+    pub fn note_refusal(self: &Arc<Self>, id: ScheduleId) {
+        if let Some(loaded) = self.loaded(id) {
+            self.confirm_for_later(loaded, true);
+        }
     }
 
     /// Whether the primary confirms now that all of the seats are free.
@@ -136,8 +144,8 @@ impl SeatMaps {
     }
 
     /// Confirms a map in the background if that is due, so that the map can refuse later requests.
-    fn confirm_for_later(self: &Arc<Self>, loaded: Arc<LoadedSchedule>) {
-        if loaded.needs_confirmation() {
+    fn confirm_for_later(self: &Arc<Self>, loaded: Arc<LoadedSchedule>, is_behind: bool) {
+        if loaded.needs_confirmation(is_behind) {
             let maps = Arc::clone(self);
             request_context::spawn(async move { loaded.confirm_for_later(&maps.sources).await });
         }

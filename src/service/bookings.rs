@@ -225,6 +225,9 @@ impl BookingService {
         let frees_seats = command.action.gives_back();
         let result = self.deps.lanes.execute(command, deadline).await;
         faults::pass(FailPoint::BeforeUnlock).await;
+        if let Ok(ExecutedCommand { outcome: Outcome::Refused(_), .. }) = &result {
+            self.deps.seat_maps.note_refusal(schedule);
+        }
         match &result {
             Ok(executed) => {
                 self.unlock_after(&executed.outcome, schedule, seats, locked).await;

@@ -67,5 +67,6 @@ mod service;
 mod sharing;
 mod slow_readers;
 mod stadium;
+mod starting;
 mod stream_processes;
 mod streams;

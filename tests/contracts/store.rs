@@ -10,6 +10,7 @@ mod keys;
 mod large;
 mod lineage;
 mod lost_commit;
+mod map_memory;
 mod migrations;
 mod overdue;
 mod plans;

@@ -164,6 +164,27 @@ fn pods_are_given_the_time_that_the_program_needs_to_stop() {
     }
 }
 
+/// Bytes of a quantity in mebibytes or gibibytes.
+fn bytes(quantity: &str) -> u64 {
+    let units = [("Mi", 20), ("Gi", 30)];
+    let found = units.iter().find_map(|(unit, bits)| Some((quantity.strip_suffix(unit)?, bits)));
+    let (number, bits) = found.unwrap_or_else(|| panic!("{quantity}"));
+    number.parse::<u64>().unwrap() << bits
+}
+
+#[test]
+fn half_of_the_memory_of_a_pod_is_left_for_other_things_than_seat_maps() {
+    let dev_deployment = "k8s/overlays/dev/deployment.yaml";
+    for (path, variables) in
+        [(WEB, base_with(&[])), (WORKER, base_with(&[])), (dev_deployment, overlay("dev"))]
+    {
+        let maps = configuration(&variables, path).seat_map.memory;
+        let deployment = manifest(path, "Deployment");
+        let limit = text(&container(&deployment)["resources"]["limits"]["memory"]);
+        assert!(maps * 2 <= bytes(limit), "{path}: {maps} bytes of maps, a limit of {limit}");
+    }
+}
+
 #[test]
 fn the_number_of_pods_is_the_configured_number_of_replicas() {
     let replicas = |name| configuration(&overlay(name), name).replicas;

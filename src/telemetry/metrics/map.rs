@@ -18,6 +18,13 @@ metrics! {
         /// Versions that a map was behind the journal when it was refreshed, because of other processes'
         /// commits or of a local commit in the meantime; a map that was not behind does not count.
         behind_versions: Histogram[buckets SIZES],
+        /// Bytes of the seat maps in memory: layouts, states and encoded answers. At most `SEAT_MAP_MEMORY`.
+        memory_bytes: IntGauge,
+        /// Schedules whose seat maps are in memory.
+        loaded: IntGauge,
+        /// Seat maps that were dropped from memory because the maps were larger than `SEAT_MAP_MEMORY`. If this grows
+        /// steadily, the maps in use do not fit: each is read again when it is needed.
+        evictions_total: IntCounter,
         /// Age of the newest heartbeat in the read database, in seconds: up to about 1 without lag, 0 without
         /// a separate read database. Above 2.5 reads go to the primary instead.
         replica_lag_seconds as "seatlock_replica_lag_seconds": Gauge,

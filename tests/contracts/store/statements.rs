@@ -27,7 +27,8 @@ async fn book_concurrently(stage: &Stage, schedule: ScheduleId) {
     let arbiter = actix::Arbiter::new();
     let limits = BatcherLimits { batch_max: 256, pending_max: 4_096 };
     let store = stage.another_store().await;
-    let seat_maps = Arc::new(SeatMaps::new(Arc::clone(&store), None, Arc::clone(&stage.metrics)));
+    let seat_maps =
+        Arc::new(SeatMaps::new(Arc::clone(&store), None, Arc::clone(&stage.metrics), 1 << 30));
     let health = Arc::default();
     let lanes =
         Lanes::start(&store, &seat_maps, &health, &stage.metrics, &arbiter.handle(), limits);
