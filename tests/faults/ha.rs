@@ -94,7 +94,8 @@ impl Sale {
         blocking(|| scene.cluster().wait_until_complete());
         scene.sells(50).await;
         let pause = pauses.longest().await;
-        assert!(pause < limit, "{}: no seat was sold for {pause:?}", scene.name);
+        let logs = scene.cluster().logs();
+        assert!(pause < limit, "{}: no seat was sold for {pause:?}\n{logs}", scene.name);
         crowd.stop().await;
         scene.inject(&format!("{injected}; sold nothing for {pause:.1?}"));
         scene.finish().await;
@@ -125,7 +126,8 @@ async fn the_machine_of_the_leader_is_paused_and_continues() {
     sale.both_sell().await;
     blocking(|| sale.cluster().thaw(leader));
     let on_the_old = blocking(|| sale.cluster().psql_on(leader, "CREATE TABLE written_too_late ()"));
-    assert!(on_the_old.is_err(), "the old leader has committed something");
+    let logs = || sale.cluster().logs();
+    assert!(on_the_old.is_err(), "the old leader has committed something\n{}", logs());
     sale.both_sell().await;
     let found = "SELECT count(*) FROM pg_tables WHERE tablename = 'written_too_late'";
     assert_eq!(sale.scene.database().await.number(found).await, 0);

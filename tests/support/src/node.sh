@@ -16,7 +16,7 @@ signal_to() {
 case $2 in
 STOP)
     # Until all have stopped, one may start another.
-    while victims=$(running "$1") && [ -n "$victims" ]; do
+    while victims=$(running "$1"); [ -n "$victims" ]; do
         signal_to STOP "$victims"
         sleep 0.01
     done

@@ -24,6 +24,9 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 /// The number of members of etcd, and of PostgreSQL.
 const MEMBERS: usize = 3;
 
+/// The most lines of a log that a failure shows: the last ones.
+const LINES_SHOWN: usize = 120;
+
 /// Sets the variables of the file `server.env` as systemd does, and runs the other arguments in the folder `node`.
 const RUN: &str = "set -a; . ./server.env; set +a; cd node; exec \"$@\"";
 
@@ -241,14 +244,13 @@ impl Patroni {
         try_run(self.nodes[0].server.folder(), &in_node(tool.iter().map(OsString::from).collect()))
     }
 
-    /// The last lines of all members.
-    fn logs(&self) -> String {
+    /// The last lines of Patroni and PostgreSQL on each node.
+    pub fn logs(&self) -> String {
         let last = |log: String| {
             let lines: Vec<&str> = log.lines().collect();
-            lines[lines.len().saturating_sub(25)..].join("\n")
+            lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n")
         };
-        let logs = self.nodes.iter().map(|node| last(node.server.log()));
-        logs.collect::<Vec<_>>().join("\n\n")
+        self.nodes.iter().map(|node| last(node.server.log()) + "\n\n").collect()
     }
 }
 
