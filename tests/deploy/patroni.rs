@@ -27,7 +27,8 @@ fn the_variables_of_the_service_are_valid_and_lead_to_haproxy() {
     let service = variables(&file("seatlock.env"));
     assert_known(service.keys(), "seatlock.env");
     configuration(&service, "seatlock.env");
-    for (variable, front) in [("WRITE_DB_URL", "127.0.0.1:5000"), ("READ_DB_URL", "127.0.0.1:5001")] {
+    for (variable, front) in [("WRITE_DB_URL", "127.0.0.1:5000"), ("READ_DB_URL", "127.0.0.1:5001")]
+    {
         assert!(service[variable].contains(front), "{variable}");
         assert!(file("haproxy.cfg").contains(&format!("bind {front}\n")), "{front}");
     }

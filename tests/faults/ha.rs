@@ -125,13 +125,15 @@ async fn the_machine_of_the_leader_is_paused_and_continues() {
     blocking(|| sale.cluster().freeze(leader));
     sale.both_sell().await;
     blocking(|| sale.cluster().thaw(leader));
-    let on_the_old = blocking(|| sale.cluster().psql_on(leader, "CREATE TABLE written_too_late ()"));
+    let on_the_old =
+        blocking(|| sale.cluster().psql_on(leader, "CREATE TABLE written_too_late ()"));
     let logs = || sale.cluster().logs();
     assert!(on_the_old.is_err(), "the old leader has committed something\n{}", logs());
     sale.both_sell().await;
     let found = "SELECT count(*) FROM pg_tables WHERE tablename = 'written_too_late'";
     assert_eq!(sale.scene.database().await.number(found).await, 0);
-    sale.end("SIGSTOP of the leader and its Patroni, SIGCONT while another one sells", RESUMED).await;
+    sale.end("SIGSTOP of the leader and its Patroni, SIGCONT while another one sells", RESUMED)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -39,6 +39,7 @@ mod haproxy;
 mod monitoring;
 mod network;
 mod patroni;
+mod patroni_files;
 mod port;
 mod postgres;
 mod process;
