@@ -23,7 +23,7 @@ TANSU := $(TANSU_ROOT)/bin/tansu
 export SEATLOCK_STADIUM ?= $(abspath ../shared/data/stadium.json)
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-deploy test-fast test-faults test-history test-image test-kafka check bench help
+.PHONY: run test test-deploy test-fast test-faults test-ha test-history test-image test-kafka check bench help
 
 run: ## build and start the service: SQLite and in-process locks unless configured otherwise
 	$(CARGO) run --release --locked
@@ -55,7 +55,11 @@ test-image: ## build the container image without a daemon and try it (root; 10 t
 
 test-faults: ## every scenario of tests/faults: about 10 minutes, as root (one of them mounts a small disk)
 	scripts/install-test-servers
-	$(CARGO) test --locked --features faults,$(QUEUES) --test faults
+	$(CARGO) test --locked --features faults,$(QUEUES) --test faults -- --skip ha::
+
+test-ha: ## failover by Patroni, etcd and HAProxy from the shipped files, under load (6 minutes)
+	scripts/install-test-servers
+	$(CARGO) test --locked --features faults,$(QUEUES) --test faults -- ha::
 
 test-kafka: ## the queue in Kafka against a broker process, tansu (the first time it builds it)
 	scripts/install-test-servers

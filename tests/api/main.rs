@@ -61,6 +61,7 @@ mod queue;
 mod queue_brokers;
 mod queue_processes;
 mod redis_forms;
+mod replicas;
 mod schedules;
 mod seats;
 mod service;

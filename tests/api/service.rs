@@ -15,7 +15,11 @@ pub(crate) struct Shared {
 impl Shared {
     /// A fresh database of the shared PostgreSQL and of the shared Redis.
     pub(crate) fn fresh() -> Self {
-        let redis = Redis::shared();
+        Self::on(Redis::shared())
+    }
+
+    /// A fresh database of the shared PostgreSQL and of this Redis.
+    pub(crate) fn on(redis: &Redis) -> Self {
         Self {
             url: Postgres::shared().create_database(),
             redis_port: redis.port().to_string(),

@@ -12,6 +12,7 @@
 mod compose;
 mod files;
 mod kubernetes;
+mod patroni;
 mod program;
 mod rules;
 mod unit;

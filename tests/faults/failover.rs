@@ -22,7 +22,7 @@ async fn with_standby(name: &'static str) -> (Scene, Standby, String) {
 }
 
 /// Waits until both processes sell again; gives how long it took.
-async fn both_sell(scene: &Scene, schedule: &str) -> Duration {
+pub(crate) async fn both_sell(scene: &Scene, schedule: &str) -> Duration {
     let mut longest = Duration::ZERO;
     for number in 0..2 {
         let client = scene.client(number);

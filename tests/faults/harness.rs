@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::Value;
 pub(crate) use test_support::until;
-use test_support::{Answer, Client, Database, Network, Redis, Service, eventually};
+use test_support::{Answer, Client, Database, Network, Patroni, Redis, Service, eventually};
 use tokio::task::JoinHandle;
 
 use crate::ledger::Ledger;
@@ -100,6 +100,14 @@ impl Scene {
     /// A schedule with so many rows of so many seats, `A-1-1` and so on.
     pub(crate) async fn schedule(&self, rows: u32, seats: u32) -> String {
         self.client(0).schedule(&[("A", rows, seats)], Value::Null).await
+    }
+
+    /// The cluster of the scenario, which has asked for one.
+    pub(crate) fn cluster(&self) -> &Patroni {
+        match &self.primary {
+            Primary::Cluster(cluster) => cluster,
+            _ => panic!("a scenario with a cluster says so"),
+        }
     }
 
     /// Notes an injected fault for the report.

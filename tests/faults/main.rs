@@ -22,6 +22,7 @@ mod commits;
 mod contention;
 mod disk;
 mod failover;
+mod ha;
 mod holds;
 mod noise;
 mod outages;

@@ -4,17 +4,34 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use test_support::{Network, Postgres, Redis};
+use test_support::{Network, Patroni, Postgres, Redis};
 
 use crate::harness::{Scene, blocking};
 
 /// Scenarios run one at a time: each needs the machine for itself.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// PostgreSQL of all scenarios, or of this one, which may break it.
+/// PostgreSQL of all scenarios, or of this one, which may break it, or a cluster that finds its primary itself.
 pub(crate) enum Primary {
     Shared(&'static Postgres),
     Own(Box<Postgres>),
+    Cluster(Box<Patroni>),
+}
+
+impl Primary {
+    fn create_database(&self) -> String {
+        match self {
+            Self::Cluster(cluster) => cluster.create_database(),
+            _ => Postgres::create_database(self),
+        }
+    }
+
+    fn network(&self, redis: &Redis) -> Network {
+        match self {
+            Self::Cluster(cluster) => Network::to_port(cluster.write_port(), redis),
+            _ => Network::to(self, redis),
+        }
+    }
 }
 
 impl Deref for Primary {
@@ -24,6 +41,7 @@ impl Deref for Primary {
         match self {
             Self::Shared(server) => server,
             Self::Own(server) => server,
+            Self::Cluster(_) => panic!("a cluster is no single server"),
         }
     }
 }
@@ -33,6 +51,7 @@ pub(crate) struct Setup {
     name: &'static str,
     own_postgres: Option<Vec<(&'static str, &'static str)>>,
     postgres: Option<Postgres>,
+    cluster: bool,
     redis: Vec<(&'static str, &'static str)>,
     variables: Vec<(&'static str, &'static str)>,
     processes: usize,
@@ -42,7 +61,15 @@ impl Setup {
     pub(crate) fn of(name: &'static str) -> Self {
         let redis = Vec::new();
         let variables = vec![("HTTP_WORKERS", "2"), ("OUTAGE_GRACE", "10s")];
-        Self { name, own_postgres: None, postgres: None, redis, variables, processes: 1 }
+        Self {
+            name,
+            own_postgres: None,
+            postgres: None,
+            cluster: false,
+            redis,
+            variables,
+            processes: 1,
+        }
     }
 
     /// A PostgreSQL of the scenario's own, with these settings.
@@ -54,6 +81,12 @@ impl Setup {
     /// This PostgreSQL.
     pub(crate) fn on(mut self, postgres: Postgres) -> Self {
         self.postgres = Some(postgres);
+        self
+    }
+
+    /// A cluster under Patroni of the scenario's own, behind HAProxy, with its standbys for reads.
+    pub(crate) fn cluster(mut self) -> Self {
+        self.cluster = true;
         self
     }
 
@@ -90,6 +123,7 @@ impl Setup {
         let (primary, redis) = blocking(|| {
             let own = self.postgres.take();
             let primary = match (own, &self.own_postgres) {
+                _ if self.cluster => Primary::Cluster(Box::new(Patroni::start())),
                 (Some(postgres), _) => Primary::Own(Box::new(postgres)),
                 (None, Some(settings)) => Primary::Own(Box::new(Postgres::start(settings))),
                 (None, None) => Primary::Shared(Postgres::shared()),
@@ -97,7 +131,11 @@ impl Setup {
             (primary, Redis::start(&self.redis))
         });
         let url = blocking(|| primary.create_database());
-        let network = Network::to(&primary, &redis);
+        if let Primary::Cluster(cluster) = &primary {
+            let standbys = cluster.service_variable("READ_DB_URL");
+            self.variables.push(("READ_DB_URL", standbys.leak()));
+        }
+        let network = primary.network(&redis);
         let mut scene = Scene {
             name: self.name,
             began,

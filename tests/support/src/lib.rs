@@ -2,7 +2,7 @@
 //!
 //! [`Postgres`] and [`Redis`] are servers for one test process: they have free ports and their own folders, and share
 //! nothing with another test process or with the system. [`Standby`] replicates a [`Postgres`] and can replace it;
-//! [`Dump`] and [`BaseBackup`] are its backups. [`Sentinels`] and [`RedisCluster`] consist of several Redis servers,
+//! [`Dump`] and [`BaseBackup`] are its backups. [`Patroni`] is a cluster of them with automatic failover. [`Sentinels`] and [`RedisCluster`] consist of several Redis servers,
 //! encrypted or not; [`RabbitMq`] is a broker. [`Service`] is a process of the service, and [`Process`] any other
 //! program. All of them can be killed, paused and resumed. [`Relay`] is a network between two of them that can be made
 //! to fail; [`Network`] contains the relays between the service and its servers. [`Client`] sends requests to the
@@ -15,7 +15,8 @@
 //! All functions that are not `async` block the calling thread. A failure is a panic that shows the output of the failed
 //! program, because a test without its server proves nothing. A server or tool fails if it is not installed, or does
 //! not start or answer within about a minute. Linux only; requires bash, coreutils, grep,
-//! util-linux, openssl, PostgreSQL, Redis, RabbitMQ, Prometheus, Alertmanager and HAProxy
+//! util-linux, openssl, PostgreSQL, Redis, RabbitMQ, Prometheus, Alertmanager, HAProxy,
+//! and for [`Patroni`] Patroni and etcd
 //! (`scripts/install-test-servers`).
 
 #![expect(
@@ -37,6 +38,8 @@ mod folder;
 mod haproxy;
 mod monitoring;
 mod network;
+mod patroni;
+mod patroni_files;
 mod port;
 mod postgres;
 mod process;
@@ -64,6 +67,7 @@ pub use folder::Folder;
 pub use haproxy::Haproxy;
 pub use monitoring::{Alertmanager, Prometheus, monitoring_tool};
 pub use network::Network;
+pub use patroni::{Member, Patroni};
 pub use port::free_port;
 pub use postgres::Postgres;
 pub use process::Process;

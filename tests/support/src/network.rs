@@ -16,7 +16,13 @@ impl Network {
     /// Relays to these servers.
     #[must_use]
     pub fn to(postgres: &Postgres, redis: &Redis) -> Self {
-        Self { postgres: Relay::to(postgres.port()), redis: Relay::to(redis.port()) }
+        Self::to_port(postgres.port(), redis)
+    }
+
+    /// Relays to a database on this port, and to Redis.
+    #[must_use]
+    pub fn to_port(postgres: u16, redis: &Redis) -> Self {
+        Self { postgres: Relay::to(postgres), redis: Relay::to(redis.port()) }
     }
 
     /// The variables with which a process uses the relays, followed by `more`; `database` is the address of its

@@ -12,7 +12,7 @@ use crate::disk::SmallDisk;
 use crate::folder::Folder;
 use crate::server::{Recipe, Server, server};
 use crate::standby::Standby;
-use crate::tool::{command, run};
+use crate::tool::{command, try_run};
 
 /// The longest time of a fast shutdown, which writes a checkpoint first, and waits for a paused standby until
 /// `wal_sender_timeout` (60 seconds) has passed.
@@ -126,11 +126,7 @@ impl Postgres {
             true => database.to_owned(),
             false => self.address(database),
         };
-        let settings = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"].map(OsString::from);
-        let mut psql = command![program("psql")].to_vec();
-        psql.extend(settings);
-        psql.extend(command!["-c", sql, address]);
-        run(Path::new("/"), &psql)
+        psql(&address, sql).unwrap_or_else(|problem| panic!("{problem}"))
     }
 
     /// Stops the server with a "fast shutdown", as an operator does: sessions get an error and are closed, and the
@@ -145,6 +141,16 @@ impl Postgres {
     pub(crate) fn address(&self, database: &str) -> String {
         format!("postgres://app@127.0.0.1:{}/{database}", self.port())
     }
+}
+
+/// Runs SQL at this address, and returns the rows, one per line, with columns separated by `|`. A failure is returned as
+/// a text.
+pub(crate) fn psql(address: &str, sql: &str) -> Result<String, String> {
+    let settings = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"].map(OsString::from);
+    let mut psql = command![program("psql")].to_vec();
+    psql.extend(settings);
+    psql.extend(command!["-c", sql, address]);
+    try_run(Path::new("/"), &psql)
 }
 
 /// The settings that differ from the defaults of PostgreSQL, followed by those of the test.
