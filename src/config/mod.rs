@@ -36,7 +36,7 @@ use std::path::Path;
 
 pub use address::{HostPort, is_loopback_host};
 pub use audit::AuditConfig;
-pub use database::{Database, DatabaseConfig};
+pub use database::{Database, DatabaseConfig, DatabaseServer};
 pub use database_url::DatabaseUrl;
 pub use http::HttpConfig;
 pub use log::{LogConfig, LogFormat};
@@ -46,7 +46,7 @@ pub use reader::{Setting, Variable};
 pub use redis::{RedisClientConfig, RedisConfig, RedisMode};
 pub use reservation::ReservationConfig;
 pub use seat_lock::SeatLockConfig;
-pub use secret::Secret;
+pub use secret::{FromFile, Secret};
 
 use crate::telemetry::redaction;
 

@@ -2,6 +2,7 @@
 
 mod failing_secrets;
 mod log;
+mod managed;
 mod queue;
 mod secrets;
 

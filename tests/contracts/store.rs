@@ -10,6 +10,7 @@ mod keys;
 mod large;
 mod lineage;
 mod lost_commit;
+mod managed;
 mod migrations;
 mod overdue;
 mod plans;

@@ -101,6 +101,22 @@ pub(crate) fn answered_by_server(error: &DbErr) -> bool {
     database_error(error).is_some()
 }
 
+/// The text of an error, with the remedy if a certificate was refused.
+pub(crate) fn with_remedy(error: &DbErr) -> String {
+    let text = error.to_string();
+    let remedy = if text.contains("UnknownIssuer") {
+        "the certificate of the server is signed by an authority that is not trusted here: name the file of \
+         the provider's authorities by sslrootcert= in the URL"
+    } else if text.contains("not valid for name") || text.contains("NotValidForName") {
+        "the certificate of the server is for another name: use the name that the provider gives in the URL"
+    } else if text.contains("server does not support TLS") {
+        "sslmode in the URL requires TLS: turn it on in the server"
+    } else {
+        return text;
+    };
+    format!("{text}; {remedy}")
+}
+
 /// Whether the connection was lost. The server may still be available: the connection may have been cut long ago,
 /// while it was idle in the pool.
 pub(crate) fn lost_connection(error: &DbErr) -> bool {

@@ -9,6 +9,7 @@ use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executo
 
 use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::store::connection::connect::literal;
+use crate::store::connection::lineage::mark_as_copy;
 use crate::store::connection::{Target, files};
 use crate::store::{Settings, Store};
 
@@ -52,7 +53,7 @@ async fn copy(from: &Path, to: &Path) -> Result<(), sea_orm::sqlx::Error> {
     source.close().await?;
     let copy = SqliteConnectOptions::new().filename(to).synchronous(SqliteSynchronous::Full);
     let mut copy: SqliteConnection = copy.connect().await?;
-    copy.execute("UPDATE lineage SET system_id = 'restored'").await?;
+    mark_as_copy(&mut copy).await?;
     copy.close().await
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::folder::Folder;
 use crate::tool::{command, run};
 
-/// A certificate authority of the test, and a server certificate for 127.0.0.1 and localhost that it has signed. The
+/// A certificate authority of the test, and a server certificate that it has signed. The
 /// files are deleted on drop and when the test process ends.
 pub struct Certificates {
     folder: Folder,
@@ -19,9 +19,15 @@ impl Certificates {
     /// Creates the certificates with openssl(1).
     #[must_use]
     pub fn new() -> Self {
+        Self::of("IP:127.0.0.1,DNS:localhost")
+    }
+
+    /// Like [`Certificates::new`], with a server certificate for these names (as `subjectAltName` of openssl(1)).
+    #[must_use]
+    pub fn of(names: &str) -> Self {
         let folder = Folder::new();
         let path = folder.path();
-        let names = "subjectAltName=IP:127.0.0.1,DNS:localhost\n";
+        let names = format!("subjectAltName={names}\n");
         fs::write(path.join("names"), names).expect("the folder is ours to write");
         let openssl = |words: &[&[&str]]| {
             let words: Vec<_> = words.concat();
