@@ -102,7 +102,7 @@ pub struct Store {
 const ADMIN_CONNECTIONS: u32 = 3;
 
 impl Store {
-    /// Opens the pools without connecting; a missing SQLite file is created. SQLite has one writer, so one lane.
+    /// Opens the pools without connecting. Reads the passwords that may change; a missing SQLite file is created. SQLite has one writer, so one lane.
     pub async fn open(settings: Settings, metrics: Arc<Metrics>) -> StoreResult<Arc<Self>> {
         settings.target.prepare()?;
         let (lane_count, admin) = match settings.target.dialect() {
@@ -143,6 +143,11 @@ impl Store {
         lanes: Vec<Arc<Connections>>,
         lineage: Arc<Lineage>,
     ) -> StoreResult<Arc<Self>> {
+        let logins = [settings.target.writer_login(), settings.target.reader_login()];
+        for login in logins.into_iter().flatten().filter_map(Login::changing) {
+            // A command may take longer than a statement may wait for its connection.
+            login.newest().await?;
+        }
         let options = settings.target.reader_options(&settings.limits);
         let read = Connections::open(Pool::Read, options, settings.target.reader_login()).await?;
         Ok(Arc::new(Self {

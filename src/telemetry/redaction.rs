@@ -15,7 +15,7 @@ pub const REDACTED: &str = "[redacted]";
 const LENGTH_MIN: usize = 4;
 
 /// The parameters of URLs whose values are not secret, and may occur in other texts.
-const HARMLESS: [&str; 12] = [
+const HARMLESS: [&str; 16] = [
     "application_name",
     "channel_max",
     "connection_timeout",
@@ -26,6 +26,10 @@ const HARMLESS: [&str; 12] = [
     "hostaddr",
     "options",
     "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-root-cert",
+    "sslrootcert",
     "statement-cache-capacity",
     "user",
 ];
@@ -157,7 +161,9 @@ mod tests {
 
     #[test]
     fn a_url_without_a_secret_is_shown() {
-        for url in ["db://", "postgres://shop@db/seats?host=/run/db", "kafka://one:9092"] {
+        let verified = "postgres://shop@db/seats?sslmode=verify-full&sslrootcert=/etc/ca.pem";
+        for url in ["db://", "postgres://shop@db/seats?host=/run/db", verified, "kafka://one:9092"]
+        {
             assert_eq!(shown(url, url), url);
         }
     }

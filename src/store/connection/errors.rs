@@ -104,7 +104,7 @@ pub(crate) fn answered_by_server(error: &DbErr) -> bool {
 /// The text of an error, with the remedy if a certificate was refused.
 pub(crate) fn with_remedy(error: &DbErr) -> String {
     let text = error.to_string();
-    let remedy = if text.contains("UnknownIssuer") {
+    let remedy = if text.contains("UnknownIssuer") || text.contains("BadSignature") {
         "the certificate of the server is signed by an authority that is not trusted here: name the file of \
          the provider's authorities by sslrootcert= in the URL"
     } else if text.contains("not valid for name") || text.contains("NotValidForName") {
@@ -184,6 +184,20 @@ mod tests {
         for (code, expected) in table {
             assert_eq!(postgres(code), expected, "{code}");
         }
+    }
+
+    #[test]
+    fn a_refused_certificate_has_a_remedy() {
+        let text = |error: &str| with_remedy(&DbErr::Custom(error.to_owned()));
+        for (error, remedy) in [
+            ("invalid peer certificate: UnknownIssuer", "sslrootcert="),
+            ("invalid peer certificate: BadSignature", "sslrootcert="),
+            ("certificate not valid for name \"db\"", "the name that the provider gives"),
+            ("server does not support TLS", "turn it on in the server"),
+        ] {
+            assert!(text(error).contains(remedy), "{error}");
+        }
+        assert!(text("password authentication failed").ends_with("failed"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ const LATER: i64 = 1_000_000;
 /// Long enough for connections to be noticed as lost on a loaded machine.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Makes a function of PostgreSQL raise this error, in this database and for everyone. The function itself is renamed,
+/// Makes a function of PostgreSQL raise this error, in this database and for every role. The function itself is renamed,
 /// since PostgreSQL does not look up the definition of its own functions.
 fn refuse(server: &Postgres, url: &str, function: &str, returns: &str, code: &str, text: &str) {
     server.psql(
@@ -47,7 +47,7 @@ async fn history(stage: &Stage) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_nothing_of_its_history_is_returned_it_sells_says_so_and_begins_one_when_told() {
+async fn where_nothing_of_its_history_is_returned_it_sells_says_so_and_begins_one_when_asked() {
     let url = block_in_place(|| {
         let server = Postgres::shared();
         let url = server.create_database();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::folder::Folder;
 use crate::tool::{command, run};
@@ -35,7 +36,10 @@ impl Certificates {
             command.extend(words.iter().map(std::ffi::OsString::from));
             run(path, &command);
         };
-        let authority = ["-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=an authority"];
+        // Another authority has another name, as in practice.
+        static AUTHORITIES: AtomicU32 = AtomicU32::new(0);
+        let name = format!("/CN=authority {}", AUTHORITIES.fetch_add(1, Ordering::Relaxed));
+        let authority = ["-keyout", "ca.key", "-out", "ca.pem", "-subj", &name];
         openssl(&[&["req", "-x509"], &KEY, &DAY, &authority]);
         let server = ["-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=a server"];
         openssl(&[&["req"], &KEY, &server]);
