@@ -234,12 +234,6 @@ const IS_COPY: &str = "SELECT 1 FROM lineage WHERE system_id <> ''";
 /// Returns a row if the schema has names of histories: a copy may be older than the step that adds them.
 const HAS_NAME: &str = "SELECT 1 FROM pragma_table_info('lineage') WHERE name = 'history'";
 
-/// Marks a file as a copy.
-pub(crate) async fn mark_as_copy(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    connection.execute("UPDATE lineage SET system_id = 'restored'").await?;
-    Ok(())
-}
-
 /// Begins a new history if the file is marked as a copy.
 pub(crate) async fn verify_sqlite(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'lineage'";

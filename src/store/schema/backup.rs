@@ -9,7 +9,6 @@ use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executo
 
 use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::store::connection::connect::literal;
-use crate::store::connection::lineage::mark_as_copy;
 use crate::store::connection::{Target, files};
 use crate::store::{Settings, Store};
 
@@ -55,6 +54,14 @@ async fn copy(from: &Path, to: &Path) -> Result<(), sea_orm::sqlx::Error> {
     let mut copy: SqliteConnection = copy.connect().await?;
     mark_as_copy(&mut copy).await?;
     copy.close().await
+}
+
+/// Marks a file as a copy: a service that opens it begins a new history.
+pub(crate) async fn mark_as_copy(
+    connection: &mut SqliteConnection,
+) -> Result<(), sea_orm::sqlx::Error> {
+    connection.execute("UPDATE lineage SET system_id = 'restored'").await?;
+    Ok(())
 }
 
 fn remove(file: &Path) -> io::Result<()> {

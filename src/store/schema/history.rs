@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::domain::execution_error::{StoreError, StoreResult};
-use crate::store::connection::lineage::{Lineage, mark_as_copy, verify_sqlite};
+use crate::store::connection::lineage::{Lineage, verify_sqlite};
 use crate::store::connection::{Db, HISTORY, Target};
+use crate::store::schema::backup::mark_as_copy;
 use crate::store::schema::compatibility::schema_status;
 use crate::store::schema::migrate::connect;
 use crate::store::{Settings, Store};
