@@ -19,11 +19,17 @@ TANSU_VERSION := 0.6.0
 TANSU_ROOT := target/tools/tansu-$(TANSU_VERSION)
 TANSU := $(TANSU_ROOT)/bin/tansu
 
+# Another version of PostgreSQL than Debian's, for the contract of the store. It has no tools that copy a server.
+POSTGRES_18 := target/tools/postgresql-18.4/bin
+ON_POSTGRES_18 = SEATLOCK_TEST_POSTGRES=$(abspath $(POSTGRES_18)) \
+	$(CARGO) test --locked --features $(QUEUES) --test contracts -- --skip store::managed::copies
+POSTGRES_18_SMOKE := store::batches::full store::lineage::full store::managed store::migrations store::races
+
 # A real seat plan, kept beside the project and not in it.
 export SEATLOCK_STADIUM ?= $(abspath ../shared/data/stadium.json)
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-deploy test-fast test-faults test-ha test-history test-image test-kafka check bench help
+.PHONY: run test test-postgres test-deploy test-fast test-faults test-ha test-history test-image test-kafka check bench help
 
 run: ## build and start the service: SQLite and in-process locks unless configured otherwise
 	$(CARGO) run --release --locked
@@ -36,8 +42,14 @@ test: ## every test, against real servers (installs the servers it needs where t
 	else \
 		echo "not run: the tests of a real stadium, since $(SEATLOCK_STADIUM) is not there"; \
 	fi
+	@if [ -x $(POSTGRES_18)/postgres ]; then $(ON_POSTGRES_18) $(POSTGRES_18_SMOKE); \
+	else echo "not run: the store on PostgreSQL 18, since it is not in $(POSTGRES_18)"; fi
 	$(CARGO) test --locked --features faults,$(QUEUES) --test faults -- smoke
 	$(CARGO) test --locked --features faults,$(QUEUES) --test history -- --skip mutants:: --skip whole::
+
+test-postgres: ## the contract of the store on PostgreSQL 18 (the first time it downloads the server)
+	scripts/install-test-servers
+	$(ON_POSTGRES_18) store::
 
 test-deploy: ## manifests, compose.yaml, Dockerfile and systemd unit: built, validated, and judged by the program
 	scripts/test-deploy

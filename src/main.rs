@@ -10,7 +10,8 @@ use seatlock::http::openapi;
 use seatlock::telemetry::metrics::catalogue;
 
 use cli::{
-    backup, bench, config, healthcheck, import, migrate, print, queue, serve, verify, worker,
+    backup, bench, config, healthcheck, history, import, migrate, print, queue, serve, verify,
+    worker,
 };
 
 #[global_allocator]
@@ -37,6 +38,8 @@ enum Command {
     Queue(queue::QueueArguments),
     /// Bring the database's schema up to date
     Migrate,
+    /// Begin a new history of the database, after a restore or a clone that is not recognised as one
+    History(history::HistoryArguments),
     /// Put a seat plan (CSV or pretix) on sale: a stored plan, an event and a schedule with its seats
     Import(Box<import::ImportArguments>),
     /// Check the configuration, or list its variables
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Worker => worker::run(),
         Command::Queue(arguments) => queue::run(&arguments),
         Command::Migrate => migrate::run(),
+        Command::History(arguments) => history::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),

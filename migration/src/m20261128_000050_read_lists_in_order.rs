@@ -1,8 +1,9 @@
 //! The indexes for lists that are read from one end: outages by their end, dead letters by their time, and the live
 //! blocks of a schedule.
 //!
-//! The key of the index on blocks is an expression, as in `m20261128_000001_find_live_claims_of_a_customer.rs`: with
-//! plain columns PostgreSQL may choose the primary key, by which it reads all blocks that were lifted.
+//! The keys of the indexes on blocks and dead letters have expressions, as in
+//! `m20261128_000001_find_live_claims_of_a_customer.rs`. With plain columns PostgreSQL may choose the primary key to list
+//! blocks, by which it reads all blocks that were lifted, and PostgreSQL 18 this index to find a letter by its id.
 
 use sea_orm_migration::prelude::*;
 
@@ -11,7 +12,7 @@ pub(crate) struct Migration;
 
 const INDEXES: [(&str, &str); 3] = [
     ("outage_ended", "outage (ended_at)"),
-    ("queue_letter_listed", "queue_letter (parked_at, id)"),
+    ("queue_letter_listed", "queue_letter (parked_at, (id || ''))"),
     ("block_listed", "block ((schedule_id + 0), id) WHERE NOT lifted"),
 ];
 

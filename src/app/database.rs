@@ -1,12 +1,13 @@
 //! Opens the store that the configuration describes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::{Config, Database};
+use crate::config::{Config, Database, DatabaseServer, FromFile};
 use crate::domain::execution_error::StoreError;
 use crate::domain::rules::Policy;
 use crate::http::stored_response::JsonAnswers;
-use crate::store::{Limits, Schema, Settings, Store, Target};
+use crate::store::{Limits, Login, PasswordSource, Schema, Settings, Store, Target};
 use crate::telemetry::metrics::Metrics;
 
 use super::AppError;
@@ -17,9 +18,9 @@ pub fn store_settings(config: &Config) -> Settings {
     let database = &config.database;
     let target = match database.backend() {
         Database::Sqlite { path } => Target::Sqlite { path: path.to_owned() },
-        Database::Postgres { write_url, read_url } => Target::Postgres {
-            write_url: write_url.expose().to_owned(),
-            read_url: read_url.map(|url| url.expose().to_owned()),
+        Database::Postgres { write, read } => Target::Postgres {
+            write: login(write, database.password_lifetime),
+            read: read.map(|read| login(read, database.password_lifetime)),
         },
     };
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -40,6 +41,20 @@ pub fn store_settings(config: &Config) -> Settings {
     Settings { target, limits, policy, codec: &JsonAnswers }
 }
 
+fn login(server: DatabaseServer<'_>, lifetime: Duration) -> Arc<Login> {
+    let source = match (server.command, server.password) {
+        (Some(command), _) => PasswordSource::Command(command.to_vec(), lifetime),
+        (None, Some(FromFile { file: Some(file), .. })) => PasswordSource::File(file.clone()),
+        (None, Some(FromFile { value, file: None })) => {
+            PasswordSource::Text(value.expose().to_owned())
+        }
+        (None, None) => {
+            server.url.file.clone().map_or(PasswordSource::Url, PasswordSource::UrlFile)
+        }
+    };
+    Login::new(server.url.value.expose(), source)
+}
+
 /// Opens the store, after the migrations if they are on. A schema that lacks steps is an error.
 pub async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<Store>, AppError> {
     let settings = store_settings(config);
@@ -51,7 +66,7 @@ pub async fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<S
     }
     let store = Store::open(settings, Arc::clone(metrics)).await?;
     store.check_durability().await?;
-    for warning in store.file_warnings() {
+    for warning in store.file_warnings().into_iter().chain(store.history_warning()) {
         log::warn!("{warning}");
     }
     match store.schema().await? {

@@ -4,6 +4,7 @@ pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod config;
 pub(crate) mod healthcheck;
+pub(crate) mod history;
 pub(crate) mod import;
 mod logging;
 pub(crate) mod migrate;

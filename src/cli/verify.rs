@@ -52,8 +52,8 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<(), Failed> {
 /// Returns how many violations were found.
 async fn verify(config: &Config, arguments: &VerifyArguments) -> Result<u64, Failed> {
     let mut settings = store_settings(config);
-    if let (true, Target::Postgres { read_url, .. }) = (arguments.primary, &mut settings.target) {
-        *read_url = None;
+    if let (true, Target::Postgres { read, .. }) = (arguments.primary, &mut settings.target) {
+        *read = None;
     }
     let failed = |error: StoreError| {
         Failed::Work(format!("the database could not be audited completely: {error}"))

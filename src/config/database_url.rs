@@ -1,6 +1,7 @@
 //! PostgreSQL URLs: read by the driver's own parser, and checked so that the end of the password is certain.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use sea_orm::sqlx::postgres::PgConnectOptions;
 
@@ -56,6 +57,31 @@ impl DatabaseUrl {
         let query = query.map_or_else(String::new, |_| format!("?{REDACTED}"));
         let shown = format!("{scheme}://{user}{address}/{path}{query}");
         Some(Self { whole: whole.to_owned(), shown })
+    }
+
+    /// Whether the URL contains a password.
+    pub(super) fn has_password(&self) -> bool {
+        self.shown.contains(&format!(":{REDACTED}@")) || self.parameter(&["password"]).is_some()
+    }
+
+    /// The files of certificates and keys that the URL names.
+    pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let names = [
+            ["sslrootcert", "ssl-root-cert", "ssl-ca"].as_slice(),
+            &["sslcert", "ssl-cert"],
+            &["sslkey", "ssl-key"],
+        ];
+        let values = names.into_iter().filter_map(|names| self.parameter(names));
+        // The driver also accepts the certificate itself.
+        values.filter(|value| !value.contains("-----BEGIN")).map(PathBuf::from)
+    }
+
+    /// The value of the last parameter with one of these names.
+    fn parameter(&self, names: &[&str]) -> Option<String> {
+        let (_, query) = self.whole.split_once('?')?;
+        let mut pairs = query.rsplit('&').filter_map(|pair| pair.split_once('='));
+        let (_, value) = pairs.find(|(name, _)| names.contains(name))?;
+        Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
     }
 
     /// The URL with its password, to connect with. Never log, print or format it.
@@ -138,6 +164,17 @@ mod tests {
         ] {
             assert!(DatabaseUrl::parse(url).is_none(), "{url}");
         }
+    }
+
+    #[test]
+    fn files_and_passwords_are_found_in_a_url() {
+        let parse = |url| DatabaseUrl::parse(url).unwrap();
+        let url = parse("postgres://u@db/s?sslmode=verify-full&sslrootcert=/a%20b.pem&sslkey=/k");
+        let files: Vec<_> = url.files().collect();
+        assert_eq!(files, [PathBuf::from("/a b.pem"), PathBuf::from("/k")]);
+        assert!(!url.has_password());
+        assert!(parse("postgres://u:hunter2@db/s").has_password());
+        assert!(parse("postgres://u@db/s?password=hunter2").has_password());
     }
 
     #[test]

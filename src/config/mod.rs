@@ -37,7 +37,7 @@ use std::path::Path;
 
 pub use address::{HostPort, is_loopback_host};
 pub use audit::AuditConfig;
-pub use database::{Database, DatabaseConfig};
+pub use database::{Database, DatabaseConfig, DatabaseServer};
 pub use database_url::DatabaseUrl;
 pub use http::HttpConfig;
 pub use log::{LogConfig, LogFormat};
@@ -48,7 +48,7 @@ pub use redis::{RedisClientConfig, RedisConfig, RedisMode};
 pub use reservation::ReservationConfig;
 pub use seat_lock::SeatLockConfig;
 pub use seat_map::SeatMapConfig;
-pub use secret::Secret;
+pub use secret::{FromFile, Secret};
 
 use crate::telemetry::redaction;
 

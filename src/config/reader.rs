@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::duration;
 use super::file::READABLE_FILE;
 use super::problem::ConfigProblem;
-use super::secret::{Secret, without_credentials};
+use super::secret::{FromFile, Secret, without_credentials};
 use super::service_link::is_service_link;
 use crate::telemetry::redaction::REDACTED;
 
@@ -207,6 +207,23 @@ impl<'a> Reader<'a> {
             None => self.refuse(name, expected, format!("{name}={example}")),
         }
         value
+    }
+
+    /// Like [`Self::secret`], with the path of its file, which may be read again later.
+    pub(super) fn secret_and_file<T: Display>(
+        &mut self,
+        variable: Declaration,
+        expected: &str,
+        example: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<FromFile<T>> {
+        let value = self.secret(variable, expected, example, parse)?;
+        Some(FromFile { value, file: self.raw(&file_name(variable.name)).map(PathBuf::from) })
+    }
+
+    /// Whether the file can be read.
+    pub(super) fn can_read(&self, path: &Path) -> bool {
+        (self.read_file)(path).is_ok()
     }
 
     /// Whether a variable, or the variable that names its file, is set.

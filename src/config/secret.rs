@@ -1,6 +1,7 @@
 //! Values that must never be printed.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::telemetry::redaction::REDACTED;
 
@@ -34,6 +35,15 @@ impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(REDACTED)
     }
+}
+
+/// A value, and the file that it was read from.
+#[derive(Debug, Clone)]
+pub struct FromFile<T> {
+    /// The value.
+    pub value: T,
+    /// The file; `None` if the variable itself had the value.
+    pub file: Option<PathBuf>,
 }
 
 /// A value of a variable that is not a secret, as it may be shown. Everything before an `@`, and the query of a URL, is

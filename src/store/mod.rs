@@ -19,6 +19,7 @@ use sea_orm::DbErr;
 
 use crate::domain::answer_codec::AnswerCodec;
 use crate::domain::execution_error::{StoreError, StoreResult};
+use crate::domain::ids::BatchId;
 use crate::domain::rules::Policy;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::pool::Pool;
@@ -27,6 +28,7 @@ use crate::telemetry::request_context;
 pub use audit::{ANSWERS_AT_A_TIME, AuditPace, AuditScope, Audited};
 pub use batch::{BatchReport, CommandResult, IsActive, Lane};
 pub use connection::connect::{Limits, Target};
+pub use connection::login::{Login, PasswordSource};
 pub use connection::routing::{REPLICA_BEHIND, ReadFrom};
 pub use queries::holds::Holder;
 pub use queries::journal::Journal;
@@ -40,6 +42,7 @@ pub use schema::compatibility::Schema;
 use connection::connect::Connections;
 use connection::dialect::Dialect;
 use connection::errors::{self, ErrorClass};
+use connection::lineage::Lineage;
 use connection::routing::{Routing, monotonic_ms};
 use connection::session::Db;
 
@@ -48,6 +51,7 @@ impl From<DbErr> for StoreError {
         match &error {
             DbErr::Type(text) => return Self::Corrupt(text.clone()),
             DbErr::ConnectionAcquire(_) => return Self::Unavailable(error.to_string()),
+            DbErr::Conn(_) => return Self::Unavailable(errors::with_remedy(&error)),
             _ => {}
         }
         match errors::classify(&error) {
@@ -85,6 +89,7 @@ pub struct Store {
     write: Connections,
     /// For the heartbeat alone: a full pool must not make the primary seem unavailable.
     heartbeat: Connections,
+    lineage: Arc<Lineage>,
     routing: Routing,
     /// When a batch was last committed, as of `monotonic_ms`; 0 for never.
     committed_at: AtomicU64,
@@ -101,7 +106,8 @@ const ADMIN_CONNECTIONS: u32 = 3;
 const LANE_CONNECTIONS: u32 = 2;
 
 impl Store {
-    /// Opens the pools without connecting; a missing SQLite file is created. SQLite has one writer, so one lane.
+    /// Opens the pools without connecting. Reads the passwords that may change; a missing SQLite file is created. SQLite
+    /// has one writer, so one lane.
     pub async fn open(settings: Settings, metrics: Arc<Metrics>) -> StoreResult<Arc<Self>> {
         settings.target.prepare()?;
         let (lane_count, of_lane, admin) = match settings.target.dialect() {
@@ -113,7 +119,7 @@ impl Store {
         let lineage = Arc::default();
         let writer = |pool, connections| {
             let options = settings.target.writer_options(&settings.limits, connections, &lineage);
-            Connections::open(pool, options)
+            Connections::open(pool, options, settings.target.writer_login())
         };
         let mut lanes = Vec::new();
         for _ in 0..lane_count {
@@ -121,17 +127,19 @@ impl Store {
         }
         let write = writer(Pool::Write, admin).await?;
         let heartbeat = writer(Pool::Beat, 1).await?;
-        Self::from_pools(settings, metrics, write, heartbeat, lanes).await
+        Self::from_pools(settings, metrics, write, heartbeat, lanes, lineage).await
     }
 
     /// Opens a store that only reads: it has no lanes, and the database refuses its writes. A SQLite file is
     /// not created.
     pub async fn open_to_read(settings: Settings, metrics: Arc<Metrics>) -> StoreResult<Arc<Self>> {
-        let reader =
-            |pool| Connections::open(pool, settings.target.reader_options(&settings.limits));
+        let reader = |pool| {
+            let options = settings.target.reader_options(&settings.limits);
+            Connections::open(pool, options, settings.target.reader_login())
+        };
         let write = reader(Pool::Write).await?;
         let heartbeat = reader(Pool::Beat).await?;
-        Self::from_pools(settings, metrics, write, heartbeat, Vec::new()).await
+        Self::from_pools(settings, metrics, write, heartbeat, Vec::new(), Arc::default()).await
     }
 
     async fn from_pools(
@@ -140,9 +148,15 @@ impl Store {
         write: Connections,
         heartbeat: Connections,
         lanes: Vec<Arc<Connections>>,
+        lineage: Arc<Lineage>,
     ) -> StoreResult<Arc<Self>> {
+        let logins = [settings.target.writer_login(), settings.target.reader_login()];
+        for login in logins.into_iter().flatten().filter_map(Login::changing) {
+            // A command may take longer than a statement may wait for its connection.
+            login.newest().await?;
+        }
         let options = settings.target.reader_options(&settings.limits);
-        let read = Connections::open(Pool::Read, options).await?;
+        let read = Connections::open(Pool::Read, options, settings.target.reader_login()).await?;
         Ok(Arc::new(Self {
             dialect: settings.target.dialect(),
             settings,
@@ -150,6 +164,7 @@ impl Store {
             read,
             write,
             heartbeat,
+            lineage,
             routing: Routing::default(),
             committed_at: AtomicU64::new(0),
             lanes,
@@ -165,6 +180,13 @@ impl Store {
             Target::Sqlite { path } => connection::files::warnings(path),
             Target::Postgres { .. } => Vec::new(),
         }
+    }
+
+    /// What cannot be found out about the history of the database, with the consequence; `None` if nothing, or before
+    /// the first connection that writes.
+    #[must_use]
+    pub fn history_warning(&self) -> Option<String> {
+        self.lineage.warning()
     }
 
     /// The lanes of the booking engine, each with connections of its own. The second call returns none.
@@ -184,7 +206,8 @@ impl Store {
         at > 0 && Duration::from_millis(monotonic_ms().saturating_sub(at)) < time
     }
 
-    fn record_commit(&self) {
+    fn record_commit(&self, batch: BatchId) {
+        self.lineage.record_commit(batch);
         self.committed_at.store(monotonic_ms().max(1), Ordering::Relaxed);
     }
 
@@ -192,7 +215,7 @@ impl Store {
     pub async fn check_durability(&self) -> StoreResult<()> {
         match self.dialect {
             Dialect::Postgres => {
-                let db = Db::new(self.write.get(), self.dialect);
+                let db = Db::new(self.write.ready().await?, self.dialect);
                 connection::connect::check_durability(&db).await
             }
             // Every connection of this program sets the journal mode and `synchronous`.
@@ -248,7 +271,13 @@ impl Store {
         E: Into<StoreError> + Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let work = pool.wait(&self.metrics).measure(work(Db::new(pool.get(), self.dialect)));
+        // The command of a password may run for longer than the limit, but no statement was sent then.
+        let Ok(connection) = tokio::time::timeout(limit, pool.ready()).await else {
+            let why = "the password for the database could not be read in time";
+            return Err(StoreError::Unavailable(why.to_owned()));
+        };
+        let work = work(Db::new(connection?, self.dialect));
+        let work = pool.wait(&self.metrics).measure(work);
         let failed = match tokio::time::timeout(limit, request_context::spawn(work)).await {
             Ok(Ok(Ok(done))) => return Ok(done),
             Ok(Ok(Err(error))) => match error.into() {

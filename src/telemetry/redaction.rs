@@ -4,7 +4,7 @@
 //! commands and to the reasons of `/readyz`, because the error of a driver may contain the URL of its server.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use parking_lot::RwLock;
 
@@ -15,7 +15,7 @@ pub const REDACTED: &str = "[redacted]";
 const LENGTH_MIN: usize = 4;
 
 /// The parameters of URLs whose values are not secret, and may occur in other texts.
-const HARMLESS: [&str; 12] = [
+const HARMLESS: [&str; 16] = [
     "application_name",
     "channel_max",
     "connection_timeout",
@@ -26,12 +26,22 @@ const HARMLESS: [&str; 12] = [
     "hostaddr",
     "options",
     "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-root-cert",
+    "sslrootcert",
     "statement-cache-capacity",
     "user",
 ];
 
 /// Texts to remove, the longest first.
 static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
+
+/// The most secrets of [`register_changing`]: those of several servers, each with some before it.
+const CHANGING_MAX: usize = 16;
+
+/// The forms of each secret that is replaced by others, the newest secret first.
+static CHANGING: RwLock<VecDeque<Vec<String>>> = RwLock::new(VecDeque::new());
 
 /// Registers a secret. From now on it is removed from every text, in each form in which it may occur.
 pub fn register(secret: &str) {
@@ -41,10 +51,24 @@ pub fn register(secret: &str) {
     secrets.dedup();
 }
 
+/// Registers a secret that will be replaced by others, such as a password that is valid for minutes. Only the newest
+/// ones are removed from texts.
+pub fn register_changing(secret: &str) {
+    let mut forms: Vec<String> = forms(secret).into_iter().collect();
+    forms.sort_unstable_by_key(|form| std::cmp::Reverse(form.len()));
+    let mut changing = CHANGING.write();
+    changing.truncate(CHANGING_MAX - 1);
+    changing.push_front(forms);
+}
+
 /// The text without the registered secrets.
 #[must_use]
 pub fn redact(text: &str) -> Cow<'_, str> {
-    without(text, &SECRETS.read())
+    let text = without(text, &SECRETS.read());
+    CHANGING.read().iter().fold(text, |text, forms| match without(&text, forms) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(text) => Cow::Owned(text),
+    })
 }
 
 fn without<'a>(text: &'a str, secrets: &[String]) -> Cow<'a, str> {
@@ -137,7 +161,9 @@ mod tests {
 
     #[test]
     fn a_url_without_a_secret_is_shown() {
-        for url in ["db://", "postgres://shop@db/seats?host=/run/db", "kafka://one:9092"] {
+        let verified = "postgres://shop@db/seats?sslmode=verify-full&sslrootcert=/etc/ca.pem";
+        for url in ["db://", "postgres://shop@db/seats?host=/run/db", verified, "kafka://one:9092"]
+        {
             assert_eq!(shown(url, url), url);
         }
     }
@@ -154,6 +180,15 @@ mod tests {
         assert_eq!(redact("learnt-in-this-test"), "learnt-in-this-test");
         register("learnt-in-this-test");
         assert_eq!(redact("a learnt-in-this-test b"), "a [redacted] b");
+    }
+
+    #[test]
+    fn of_secrets_that_change_the_newest_are_removed() {
+        for number in 0..20 {
+            register_changing(&format!("changing-{number}-"));
+        }
+        assert_eq!(redact("changing-19- changing-3-"), "[redacted] changing-3-");
+        assert_eq!(CHANGING.read().len(), CHANGING_MAX);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 mod failing_secrets;
 mod log;
+mod managed;
 mod queue;
 mod secrets;
 
 use serde_json::json;
-use test_support::{Postgres, Redis};
+use test_support::{Postgres, Redis, holds_within};
 
-use crate::program::Workplace;
+use crate::program::{SOON, Workplace};
 
 #[test]
 fn with_the_specifications_variables_it_uses_postgresql_and_redis() {
@@ -84,7 +85,7 @@ fn a_role_that_may_not_change_the_schema_serves_on_it() {
     let service = place.serve(&environment);
     let (status, event) = service.post("/api/v1/events", &json!({"name": "A"}));
     assert_eq!(status, 201, "{event}");
-    assert_eq!(service.get("/readyz").0, 200);
+    assert!(holds_within(SOON, || service.get("/readyz").0 == 200));
     assert_eq!(service.stop(), 0);
     // It begins a new history, too, after a restore.
     postgres.psql(&database, "UPDATE lineage SET system_id = 'restored'");

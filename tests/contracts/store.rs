@@ -10,6 +10,7 @@ mod keys;
 mod large;
 mod lineage;
 mod lost_commit;
+mod managed;
 mod map_memory;
 mod migrations;
 mod overdue;

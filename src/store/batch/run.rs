@@ -175,7 +175,10 @@ impl<'a> BatchRun<'a> {
         let attempt = Attempt { settings, batch: part.id, number, commands, repeated_keys };
         part.runs = part.runs.saturating_add(1);
         metrics.size.observe(f64::from(u32::try_from(part.indexes.len()).unwrap_or(0)));
-        let db = Db::new(self.connections.get(), store.dialect);
+        let db = match self.connections.ready().await {
+            Ok(connection) => Db::new(connection, store.dialect),
+            Err(error) => return Some(AttemptError::Database(error)),
+        };
         let wait = self.connections.wait(&store.metrics);
         let report = wait.measure(attempt.run(&db)).await;
         let Progress { decision, answers, statements, lock_time } = report.progress;
@@ -192,7 +195,7 @@ impl<'a> BatchRun<'a> {
         match report.result {
             Ok(Attempted::Earlier(earlier)) => self.deliver(part, earlier, BatchOutcome::Committed),
             Ok(Attempted::Committed) => {
-                store.record_commit();
+                store.record_commit(part.id);
                 self.deliver(part, number, BatchOutcome::Committed);
             }
             // A refusal had no effect, even if an earlier run of the others is durable.
@@ -222,7 +225,7 @@ impl<'a> BatchRun<'a> {
     }
 
     async fn committed_run(&self, batch: BatchId) -> DbResult<Option<i16>> {
-        let db = Db::new(self.connections.get(), self.store.dialect);
+        let db = Db::new(self.connections.ready().await?, self.store.dialect);
         let sql = "SELECT attempt FROM batch WHERE id = $1";
         let found = db.fetch_one::<i16>(sql, vec![batch.0.into()]);
         let limit = self.store.settings.limits.statement_timeout;

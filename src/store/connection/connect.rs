@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{AssertSqlSafe, Executor as _};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
@@ -13,7 +14,9 @@ use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::store::connection::connection_wait::{self, ConnectionWait};
 use crate::store::connection::dialect::Dialect;
 use crate::store::connection::lineage::{Lineage, verify_sqlite};
+use crate::store::connection::login::{APPLICATION, Login};
 use crate::store::connection::session::Db;
+use crate::store::connection::session_settings::{reader_session, writer_session};
 use crate::store::connection::{DbResult, files};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::pool::Pool;
@@ -23,10 +26,10 @@ use crate::telemetry::metrics::pool::Pool;
 pub enum Target {
     /// PostgreSQL: a primary, and a replica for reads if there is one.
     Postgres {
-        /// `postgres://user:password@host:port/database` of the primary.
-        write_url: String,
-        /// The URL of the replica; reads go to the primary if absent.
-        read_url: Option<String>,
+        /// The primary.
+        write: Arc<Login>,
+        /// The replica; reads go to the primary if absent.
+        read: Option<Arc<Login>>,
     },
     /// A SQLite file, created if it is missing.
     Sqlite {
@@ -72,7 +75,23 @@ impl Target {
 
     /// Whether reads go to a database that may lag behind the primary.
     pub(crate) fn has_replica(&self) -> bool {
-        matches!(self, Self::Postgres { read_url: Some(_), .. })
+        matches!(self, Self::Postgres { read: Some(_), .. })
+    }
+
+    /// The login of the primary; `None` for SQLite.
+    pub(crate) fn writer_login(&self) -> Option<&Arc<Login>> {
+        match self {
+            Self::Postgres { write, .. } => Some(write),
+            Self::Sqlite { .. } => None,
+        }
+    }
+
+    /// The login of the database for reads; `None` for SQLite.
+    pub(crate) fn reader_login(&self) -> Option<&Arc<Login>> {
+        match self {
+            Self::Postgres { write, read } => Some(read.as_ref().unwrap_or(write)),
+            Self::Sqlite { .. } => None,
+        }
     }
 
     pub(crate) fn writer_options(
@@ -82,9 +101,10 @@ impl Target {
         lineage: &Arc<Lineage>,
     ) -> ConnectOptions {
         match self {
-            Self::Postgres { write_url, .. } => {
-                let session = writer_session(limits);
-                postgres(write_url, limits, connections, session, Some(Arc::clone(lineage)))
+            Self::Postgres { write, .. } => {
+                let (statement, lock) = (limits.statement_timeout, limits.lock_timeout);
+                let session = writer_session(statement, lock, limits.transaction_timeout);
+                postgres(write, limits, connections, session, Some(Arc::clone(lineage)))
             }
             Self::Sqlite { path } => sqlite(path, limits, connections, false),
         }
@@ -92,9 +112,10 @@ impl Target {
 
     pub(crate) fn reader_options(&self, limits: &Limits) -> ConnectOptions {
         match self {
-            Self::Postgres { write_url, read_url } => {
-                let url = read_url.as_ref().unwrap_or(write_url);
-                postgres(url, limits, limits.read_pool, reader_session(limits), None)
+            Self::Postgres { write, read } => {
+                let login = read.as_ref().unwrap_or(write);
+                let session = reader_session(limits.statement_timeout, limits.lock_timeout);
+                postgres(login, limits, limits.read_pool, session, None)
             }
             Self::Sqlite { path } => sqlite(path, limits, limits.read_pool, true),
         }
@@ -117,14 +138,15 @@ fn pooled(url: String, limits: &Limits, connections: u32) -> ConnectOptions {
 }
 
 fn postgres(
-    url: &str,
+    login: &Login,
     limits: &Limits,
     connections: u32,
     session: String,
     lineage: Option<Arc<Lineage>>,
 ) -> ConnectOptions {
-    let mut options = pooled(url.to_owned(), limits, connections);
-    options.set_application_name("seatlock");
+    let mut options = pooled(login.url().to_owned(), limits, connections);
+    options.set_application_name(APPLICATION);
+    login.set_fixed(&mut options);
     options.map_sqlx_postgres_pool_opts(move |pool| {
         let session = session.clone();
         let lineage = lineage.clone();
@@ -142,39 +164,6 @@ fn postgres(
         })
     });
     options
-}
-
-/// Makes PostgreSQL use indexes only. A cached plan is used after the tables have grown, and no form of a statement
-/// excludes these plans: on a table of one page a scan is cheaper than a look-up, and so is a hash table or a sorted
-/// input for a join. If few rows are expected, it is cheaper to sort them than to read a page of them in the order of
-/// an index. A bitmap scan has no order either, and it never marks the index entries of deleted rows as dead: where rows
-/// are deleted from the front, as in a queue, it reads them again and again until a vacuum.
-const INDEX_SCANS_ONLY: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off;
-     SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_sort = off; SET jit = off";
-
-/// The settings of a writing session, sent in one round trip. A standby is refused.
-fn writer_session(limits: &Limits) -> String {
-    format!(
-        "SET statement_timeout = {statement}; SET lock_timeout = {lock};
-         SET idle_in_transaction_session_timeout = {transaction};
-         {INDEX_SCANS_ONLY}; SET client_min_messages = error;
-         DO $$ BEGIN IF pg_is_in_recovery() THEN
-             RAISE 'this server is a standby' USING ERRCODE = '25006'; END IF; END $$",
-        statement = limits.statement_timeout.as_millis(),
-        lock = limits.lock_timeout.as_millis(),
-        transaction = limits.transaction_timeout.as_millis(),
-    )
-}
-
-fn reader_session(limits: &Limits) -> String {
-    format!(
-        "SET statement_timeout = {statement}; SET lock_timeout = {lock};
-         SET default_transaction_read_only = on;
-         SET idle_in_transaction_session_timeout = {statement};
-         {INDEX_SCANS_ONLY}; SET client_min_messages = error",
-        statement = limits.statement_timeout.as_millis(),
-        lock = limits.lock_timeout.as_millis(),
-    )
 }
 
 fn sqlite(path: &Path, limits: &Limits, connections: u32, read: bool) -> ConnectOptions {
@@ -246,19 +235,32 @@ async fn connect(options: ConnectOptions) -> DbResult<DatabaseConnection> {
 pub(crate) struct Connections {
     pool: Pool,
     options: ConnectOptions,
-    current: Mutex<DatabaseConnection>,
+    /// The login, if its password may change.
+    login: Option<Arc<Login>>,
+    current: Mutex<Current>,
+}
+
+/// A pool, and the number of the password with which it opens connections.
+struct Current {
+    connection: DatabaseConnection,
+    password: u64,
 }
 
 impl Connections {
     /// Opens the pool. It connects to the database when it is first used.
-    pub(crate) async fn open(pool: Pool, options: ConnectOptions) -> DbResult<Self> {
-        let current = Mutex::new(connect(options.clone()).await?);
-        Ok(Self { pool, options, current })
+    pub(crate) async fn open(
+        pool: Pool,
+        options: ConnectOptions,
+        login: Option<&Arc<Login>>,
+    ) -> DbResult<Self> {
+        let connection = connect(options.clone()).await?;
+        let current = Mutex::new(Current { connection, password: 0 });
+        Ok(Self { pool, options, login: login.and_then(Login::changing), current })
     }
 
     /// Begins to measure how long work waits for a connection of this pool.
     pub(crate) fn wait(&self, metrics: &Arc<Metrics>) -> ConnectionWait {
-        ConnectionWait::begin(self.pool, &self.options, metrics)
+        ConnectionWait::begin(self.pool, &self.options, self.login.clone(), metrics)
     }
 
     /// The most connections of the pool.
@@ -267,15 +269,30 @@ impl Connections {
     }
 
     pub(crate) fn get(&self) -> DatabaseConnection {
-        self.current.lock().clone()
+        self.current.lock().connection.clone()
+    }
+
+    /// The pool, for work that may open a connection: with the newest password. Waits only if the password may change
+    /// and is due.
+    pub(crate) async fn ready(&self) -> DbResult<DatabaseConnection> {
+        let Some(login) = &self.login else { return Ok(self.get()) };
+        let (password, options) = login.newest().await?;
+        let mut current = self.current.lock();
+        if current.password != password {
+            let pool = current.connection.get_postgres_connection_pool();
+            pool.set_connect_options(PgConnectOptions::clone(&options));
+            current.password = password;
+        }
+        Ok(current.connection.clone())
     }
 
     /// Replaces the pool by a new one. Work that is running keeps its connection of the old pool.
     pub(crate) async fn renew(&self) -> DbResult<()> {
         let fresh = connect(self.options.clone()).await?;
+        let fresh = Current { connection: fresh, password: 0 };
         let old = std::mem::replace(&mut *self.current.lock(), fresh);
         // Not awaited: closing waits for connections whose server may never answer.
-        tokio::spawn(old.close());
+        tokio::spawn(old.connection.close());
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use sea_orm::ConnectOptions;
 
+use crate::store::connection::login::Login;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::pool::Pool;
 
@@ -19,16 +20,23 @@ pub(crate) struct ConnectionWait {
     metrics: Arc<Metrics>,
     began: Instant,
     limit: Duration,
+    login: Option<Arc<Login>>,
     acquired: Cell<bool>,
 }
 
 impl ConnectionWait {
-    pub(crate) fn begin(pool: Pool, options: &ConnectOptions, metrics: &Arc<Metrics>) -> Self {
+    pub(crate) fn begin(
+        pool: Pool,
+        options: &ConnectOptions,
+        login: Option<Arc<Login>>,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
         Self {
             pool,
             metrics: Arc::clone(metrics),
             began: Instant::now(),
             limit: options.get_acquire_timeout().unwrap_or(Duration::MAX),
+            login,
             acquired: Cell::new(false),
         }
     }
@@ -40,10 +48,17 @@ impl ConnectionWait {
 }
 
 impl Drop for ConnectionWait {
-    /// Counts a timeout if the work got no connection within the limit, also if the work was cancelled.
+    /// Counts a timeout if the work got no connection within the limit, also if the work was cancelled. The password of
+    /// a login with which no connection was made is doubted.
     fn drop(&mut self) {
-        if !self.acquired.get() && self.began.elapsed() >= self.limit {
+        if self.acquired.get() {
+            return;
+        }
+        if self.began.elapsed() >= self.limit {
             self.metrics.pool.timed_out(self.pool);
+        }
+        if let Some(login) = &self.login {
+            login.doubt();
         }
     }
 }

@@ -101,6 +101,22 @@ pub(crate) fn answered_by_server(error: &DbErr) -> bool {
     database_error(error).is_some()
 }
 
+/// The text of an error, with the remedy if a certificate was refused.
+pub(crate) fn with_remedy(error: &DbErr) -> String {
+    let text = error.to_string();
+    let remedy = if text.contains("UnknownIssuer") || text.contains("BadSignature") {
+        "the certificate of the server is signed by an authority that is not trusted here: name the file of \
+         the provider's authorities by sslrootcert= in the URL"
+    } else if text.contains("not valid for name") || text.contains("NotValidForName") {
+        "the certificate of the server is for another name: use the name that the provider gives in the URL"
+    } else if text.contains("server does not support TLS") {
+        "sslmode in the URL requires TLS: turn it on in the server"
+    } else {
+        return text;
+    };
+    format!("{text}; {remedy}")
+}
+
 /// Whether the connection was lost. The server may still be available: the connection may have been cut long ago,
 /// while it was idle in the pool.
 pub(crate) fn lost_connection(error: &DbErr) -> bool {
@@ -168,6 +184,20 @@ mod tests {
         for (code, expected) in table {
             assert_eq!(postgres(code), expected, "{code}");
         }
+    }
+
+    #[test]
+    fn a_refused_certificate_has_a_remedy() {
+        let text = |error: &str| with_remedy(&DbErr::Custom(error.to_owned()));
+        for (error, remedy) in [
+            ("invalid peer certificate: UnknownIssuer", "sslrootcert="),
+            ("invalid peer certificate: BadSignature", "sslrootcert="),
+            ("certificate not valid for name \"db\"", "the name that the provider gives"),
+            ("server does not support TLS", "turn it on in the server"),
+        ] {
+            assert!(text(error).contains(remedy), "{error}");
+        }
+        assert!(text("password authentication failed").ends_with("failed"));
     }
 
     #[test]

@@ -6,11 +6,13 @@ pub(crate) mod dialect;
 pub(crate) mod errors;
 pub(crate) mod files;
 pub(crate) mod lineage;
+pub(crate) mod login;
 pub(crate) mod pool;
 pub(crate) mod routing;
 pub(crate) mod row_set;
 pub(crate) mod rows;
 pub(crate) mod session;
+pub(crate) mod session_settings;
 pub(crate) mod writes;
 
 pub(crate) use connect::{Connections, Limits, Target};

@@ -69,7 +69,7 @@ impl Store {
     ) -> StoreResult<Vec<StoredDeadLetter>> {
         self.on_primary(move |db| async move {
             let sql = "SELECT part, id, body, reason, parked_at FROM queue_letter
-                 WHERE (parked_at, id) > ($2, $3) ORDER BY parked_at, id LIMIT $1";
+                 WHERE (parked_at, id || '') > ($2, $3) ORDER BY parked_at, id || '' LIMIT $1";
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             let (time, id) = after.unwrap_or((i64::MIN, String::new()));
             let values = vec![limit.into(), time.into(), id.into()];

@@ -52,8 +52,16 @@ async fn copy(from: &Path, to: &Path) -> Result<(), sea_orm::sqlx::Error> {
     source.close().await?;
     let copy = SqliteConnectOptions::new().filename(to).synchronous(SqliteSynchronous::Full);
     let mut copy: SqliteConnection = copy.connect().await?;
-    copy.execute("UPDATE lineage SET system_id = 'restored'").await?;
+    mark_as_copy(&mut copy).await?;
     copy.close().await
+}
+
+/// Marks a file as a copy: a service that opens it begins a new history.
+pub(crate) async fn mark_as_copy(
+    connection: &mut SqliteConnection,
+) -> Result<(), sea_orm::sqlx::Error> {
+    connection.execute("UPDATE lineage SET system_id = 'restored'").await?;
+    Ok(())
 }
 
 fn remove(file: &Path) -> io::Result<()> {

@@ -42,6 +42,9 @@ impl Store {
         target.prepare()?;
         let mut options = target.writer_options(limits, 1, &Arc::default());
         options.connect_lazy(false);
+        if let Some(login) = target.writer_login() {
+            login.set_newest(&mut options).await?;
+        }
         let db = Db::new(connect(options).await?, target.dialect());
         let steps = match target.dialect() {
             Dialect::Postgres => migrate_locked(&db).await,
@@ -58,7 +61,7 @@ impl Store {
 
 /// Connects, and retries while SQLite is busy. SQLite does not wait for the lock under which it switches a new file
 /// to the write-ahead log: if several processes open a new file, all but one get a busy error.
-async fn connect(options: ConnectOptions) -> DbResult<DatabaseConnection> {
+pub(crate) async fn connect(options: ConnectOptions) -> DbResult<DatabaseConnection> {
     for _ in 0..BUSY_ATTEMPTS {
         match Database::connect(options.clone()).await {
             Err(error) if classify(&error) == ErrorClass::Retry => {

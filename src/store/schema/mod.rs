@@ -2,4 +2,5 @@
 
 pub(crate) mod backup;
 pub(crate) mod compatibility;
+pub(crate) mod history;
 pub(crate) mod migrate;

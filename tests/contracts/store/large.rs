@@ -129,7 +129,7 @@ async fn live_holds_are_listed_by_customer_and_no_others(stage: Stage) {
 
 async fn a_statement_that_the_driver_refuses_is_an_internal_error(stage: Stage) {
     let url = match &stage.settings.target {
-        Target::Postgres { write_url, .. } => write_url.clone(),
+        Target::Postgres { write, .. } => write.url().to_owned(),
         Target::Sqlite { path } => format!("sqlite://{}?mode=ro", path.display()),
     };
     let connection = sea_orm::Database::connect(url).await.unwrap();

@@ -67,10 +67,14 @@ impl Stage {
 
     /// A database of the PostgreSQL server given.
     pub(crate) async fn on_postgres(server: &Postgres) -> Self {
-        let url = server.create_database();
-        let settings = settings(&[("WRITE_DB_URL", &url)]);
+        Self::at(&server.create_database()).await
+    }
+
+    /// The database at this address.
+    pub(crate) async fn at(url: &str) -> Self {
+        let settings = settings(&[("WRITE_DB_URL", url)]);
         Store::migrate(&settings.target, &settings.limits).await.unwrap();
-        Self::on(settings, Database::postgres(&url).await, None).await
+        Self::on(settings, Database::postgres(url).await, None).await
     }
 
     async fn on(settings: Settings, database: Database, folder: Option<Folder>) -> Self {
@@ -138,18 +142,31 @@ impl Stage {
     }
 
     pub(crate) async fn schedule_with(&self, seats: u32, rules: ScheduleRules) -> Schedule {
-        let event = self.event().await;
+        Self::schedule_in(&self.store, seats, rules).await
+    }
+
+    /// A schedule that this store creates.
+    pub(crate) async fn schedule_in(
+        store: &Arc<Store>,
+        seats: u32,
+        rules: ScheduleRules,
+    ) -> Schedule {
+        let event = Self::event_in(store).await;
         let new = NewSchedule { event, starts_at: EpochMs(0), rules };
         let source = PlanSource::Inline(hall(seats));
-        match self.store.create_schedule(new, source, None, render_schedule).await.unwrap() {
+        match store.create_schedule(new, source, None, render_schedule).await.unwrap() {
             Once::Done(schedule) => schedule,
             other => panic!("{other:?}"),
         }
     }
 
     pub(crate) async fn event(&self) -> EventId {
+        Self::event_in(&self.store).await
+    }
+
+    async fn event_in(store: &Arc<Store>) -> EventId {
         let name = "The Tempest".to_owned();
-        match self.store.create_event(name, None, render_event).await.unwrap() {
+        match store.create_event(name, None, render_event).await.unwrap() {
             Once::Done(event) => event.id,
             other => panic!("{other:?}"),
         }

@@ -73,6 +73,12 @@ impl Postgres {
         server
     }
 
+    /// Starts a server on the files of a backup as if they were a snapshot of the disk, on the timeline of the original.
+    #[must_use]
+    pub fn run_copy(backup: BaseBackup) -> Self {
+        Self::run(backup.folder, "postgresql.auto.conf", &[], None)
+    }
+
     /// The address on this server of the database with the same name as in the address on another server.
     pub fn address_of(&self, elsewhere: &str) -> String {
         self.address(elsewhere.rsplit('/').next().unwrap_or_default())

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::folder::Folder;
 use crate::tool::{command, run};
 
-/// A certificate authority of the test, and a server certificate for 127.0.0.1 and localhost that it has signed. The
+/// A certificate authority of the test, and a server certificate that it has signed. The
 /// files are deleted on drop and when the test process ends.
 pub struct Certificates {
     folder: Folder,
@@ -19,9 +20,15 @@ impl Certificates {
     /// Creates the certificates with openssl(1).
     #[must_use]
     pub fn new() -> Self {
+        Self::of("IP:127.0.0.1,DNS:localhost")
+    }
+
+    /// Like [`Certificates::new`], with a server certificate for these names (as `subjectAltName` of openssl(1)).
+    #[must_use]
+    pub fn of(names: &str) -> Self {
         let folder = Folder::new();
         let path = folder.path();
-        let names = "subjectAltName=IP:127.0.0.1,DNS:localhost\n";
+        let names = format!("subjectAltName={names}\n");
         fs::write(path.join("names"), names).expect("the folder is ours to write");
         let openssl = |words: &[&[&str]]| {
             let words: Vec<_> = words.concat();
@@ -29,7 +36,10 @@ impl Certificates {
             command.extend(words.iter().map(std::ffi::OsString::from));
             run(path, &command);
         };
-        let authority = ["-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=an authority"];
+        // Another authority has another name, as in practice.
+        static AUTHORITIES: AtomicU32 = AtomicU32::new(0);
+        let name = format!("/CN=authority {}", AUTHORITIES.fetch_add(1, Ordering::Relaxed));
+        let authority = ["-keyout", "ca.key", "-out", "ca.pem", "-subj", &name];
         openssl(&[&["req", "-x509"], &KEY, &DAY, &authority]);
         let server = ["-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=a server"];
         openssl(&[&["req"], &KEY, &server]);

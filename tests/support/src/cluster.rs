@@ -1,5 +1,6 @@
 //! The files of a PostgreSQL server (PostgreSQL calls them a cluster), and the programs that create them.
 
+use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::iter;
@@ -59,9 +60,19 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-/// A program of the newest PostgreSQL in the folders of Debian, whose `PATH` contains only `psql`; on other systems the
-/// program in `PATH`.
+/// The variable that names a folder with `initdb` and `postgres` of another version, with which servers are started.
+const OTHER_VERSION: &str = "SEATLOCK_TEST_POSTGRES";
+
+/// A program of the version that [`OTHER_VERSION`] names, if it has this program; or of the newest PostgreSQL in the
+/// folders of Debian, whose `PATH` contains only `psql`; on other systems the program in `PATH`.
 pub(crate) fn program(name: &str) -> PathBuf {
+    if let Some(programs) = env::var_os(OTHER_VERSION).filter(|programs| !programs.is_empty()) {
+        let other = Path::new(&programs).join(name);
+        assert!(name != "postgres" || other.exists(), "there is no {}", other.display());
+        if other.exists() {
+            return other;
+        }
+    }
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     versions
         .filter_map(|version| {

@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::certificates::Certificates;
 use crate::cluster::{self, as_server_user, program};
 use crate::disk::SmallDisk;
 use crate::folder::Folder;
@@ -61,6 +63,28 @@ impl Postgres {
         let disk = SmallDisk::over(&folder.path().join("data").join(part), mebibytes);
         let postgres = Self::run(folder, "postgresql.conf", &settings(options), Some(&disk));
         (postgres, disk)
+    }
+
+    /// Starts a server that encrypts connections by these certificates, as `ssl = on`. The role `seller`, which does not
+    /// exist yet, must use such connections, and log in with a password.
+    #[must_use]
+    pub fn start_guarded(certificates: &Certificates) -> Self {
+        let folder = Folder::new();
+        cluster::create(folder.path());
+        let data = folder.path().join("data");
+        let owner = fs::metadata(&data).expect("the cluster has just been created");
+        for (from, name) in
+            [(certificates.certificate(), "server.crt"), (certificates.key(), "server.key")]
+        {
+            let to = data.join(name);
+            fs::copy(from, &to).expect("the folder is ours to write");
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).expect("as above");
+            chown(&to, Some(owner.uid()), Some(owner.gid())).expect("as above");
+        }
+        let rules = data.join("pg_hba.conf");
+        let own = "hostssl all seller all scram-sha-256\nhost all seller all reject\n";
+        write(&rules, &format!("{own}{}", read(&rules)));
+        Self::run(folder, "postgresql.conf", &settings(&[("ssl", "on")]), None)
     }
 
     /// Runs a server on the cluster in `folder`/data, on a free port. `settings` are appended to the configuration file
