@@ -63,7 +63,7 @@ impl Node {
     /// Whether it went through an index for rows that are few. A condition on a column that is not the first of the
     /// index is checked in the index, and the entries that do not meet it are not counted as rows.
     fn is_walk(&self) -> bool {
-        self.is_scan && self.pages > 50.0 + 5.0 * (self.rows + self.loops)
+        self.is_scan && self.pages > 40.0 + 5.0 * (self.rows + self.loops)
     }
 }
 
