@@ -101,7 +101,8 @@ async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbE
 /// statement.
 const INDEX_WAIT: &str = "SET lock_timeout = '10min'";
 
-/// Creates an index (`INDEX` or `UNIQUE INDEX`) on a table while other sessions write to it. The step must not run in a transaction.
+/// Creates an index (`kind` is `INDEX` or `UNIQUE INDEX`) on a table while other sessions write to it. The step must
+/// not run in a transaction.
 ///
 /// If the creation is interrupted, PostgreSQL keeps an invalid index. The next attempt drops it first.
 async fn create_index(

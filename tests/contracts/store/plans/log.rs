@@ -63,7 +63,7 @@ impl Node {
     /// Whether it went through an index for rows that are few. A condition on a column that is not the first of the
     /// index is checked in the index, and the entries that do not meet it are not counted as rows.
     fn is_walk(&self) -> bool {
-        self.is_scan && self.pages > 40.0 + 5.0 * (self.rows + self.loops)
+        self.is_scan && self.pages > 20.0 + 5.0 * (self.rows + self.loops)
     }
 }
 
@@ -160,8 +160,8 @@ fn rows_that_were_removed_and_entries_that_were_passed_over_are_found() {
     assert!(!removed.walks_through_an_index());
     assert_eq!(removed.query(), "SELECT 1");
     assert!(
-        plan(scan, "Index Cond: (number = 1)\nBuffers: shared hit=90 read=9")
+        plan(scan, "Index Cond: (number = 1)\nBuffers: shared hit=60 read=9")
             .walks_through_an_index()
     );
-    assert!(!plan("CTE Scan on w0", "Buffers: shared hit=99").walks_through_an_index());
+    assert!(!plan("CTE Scan on w0", "Buffers: shared hit=69").walks_through_an_index());
 }
