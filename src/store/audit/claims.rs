@@ -106,6 +106,11 @@ impl Auditor {
         Ok(())
     }
 
+    /// Joins a set of ids `r` with the bookings `t` of the schedule `$1`.
+    fn join_bookings(&self) -> String {
+        format!("{} booking t ON t.schedule_id = $1 AND t.id = r.id", self.session.dialect.join())
+    }
+
     async fn lists(
         &self,
         id: ScheduleId,
@@ -113,10 +118,7 @@ impl Auditor {
     ) -> DbResult<SeatLists> {
         let bookings: BTreeSet<Uuid> = bookings.collect();
         let set = RowSet::of(bookings).with("id", |id| *id);
-        let after = format!(
-            "{} booking t ON t.schedule_id = $1 AND t.id = r.id",
-            self.session.dialect.join()
-        );
+        let after = self.join_bookings();
         let before = "SELECT t.id, t.seats FROM";
         let found =
             self.session.fetch_set::<(Uuid, String), _>(set, vec![id.0.into()], before, &after);
@@ -230,10 +232,7 @@ impl Auditor {
         uuids: Vec<Uuid>,
     ) -> DbResult<HashMap<Uuid, BookingRow>> {
         let set = RowSet::of(uuids).with("id", |id| *id);
-        let after = format!(
-            "{} booking t ON t.schedule_id = $1 AND t.id = r.id",
-            self.session.dialect.join()
-        );
+        let after = self.join_bookings();
         let models =
             self.session.models_of_set::<booking::Model, _>(set, vec![id.0.into()], &after).await?;
         // Unreadable rows are reported by `bookings`.

@@ -7,7 +7,7 @@ use crate::store::connection::lineage::{Lineage, verify_sqlite};
 use crate::store::connection::{Db, HISTORY, Target};
 use crate::store::schema::backup::mark_as_copy;
 use crate::store::schema::compatibility::schema_status;
-use crate::store::schema::migrate::connect;
+use crate::store::schema::migrate::connect_writer;
 use crate::store::{Settings, Store};
 
 impl Store {
@@ -16,13 +16,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unfit`] if the schema is not that of this program.
     pub async fn begin_history(settings: &Settings) -> StoreResult<(String, String)> {
-        let (target, limits) = (&settings.target, &settings.limits);
+        let target = &settings.target;
         let lineage = Arc::<Lineage>::default();
-        let mut options = target.writer_options(limits, 1, &lineage);
-        if let Some(login) = target.writer_login() {
-            login.set_newest(&mut options).await?;
-        }
-        let db = Db::new(connect(options).await?, target.dialect());
+        let db = connect_writer(target, &settings.limits, &lineage).await?;
         let begun = begin(&db, target, &lineage).await;
         db.connection.close().await?;
         begun

@@ -9,6 +9,7 @@ use sea_orm_migration::MigratorTrait as _;
 use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::store::Store;
 use crate::store::connection::errors::timed_out;
+use crate::store::connection::lineage::Lineage;
 use crate::store::connection::{Db, DbResult, Dialect, ErrorClass, Limits, Target, classify};
 use crate::store::schema::compatibility::{Schema, Steps, schema_status};
 
@@ -40,12 +41,7 @@ impl Store {
     /// sea-orm-migration takes no lock, so that replicas that start together would create the same tables and fail.
     pub async fn migrate(target: &Target, limits: &Limits) -> StoreResult<usize> {
         target.prepare()?;
-        let mut options = target.writer_options(limits, 1, &Arc::default());
-        options.connect_lazy(false);
-        if let Some(login) = target.writer_login() {
-            login.set_newest(&mut options).await?;
-        }
-        let db = Db::new(connect(options).await?, target.dialect());
+        let db = connect_writer(target, limits, &Arc::default()).await?;
         let steps = match target.dialect() {
             Dialect::Postgres => migrate_locked(&db).await,
             Dialect::Sqlite => migrate_file(&db).await,
@@ -59,9 +55,23 @@ impl Store {
     }
 }
 
+/// Opens one connection that writes, with the newest password.
+pub(crate) async fn connect_writer(
+    target: &Target,
+    limits: &Limits,
+    lineage: &Arc<Lineage>,
+) -> DbResult<Db> {
+    let mut options = target.writer_options(limits, 1, lineage);
+    options.connect_lazy(false);
+    if let Some(login) = target.writer_login() {
+        login.set_newest(&mut options).await?;
+    }
+    Ok(Db::new(connect(options).await?, target.dialect()))
+}
+
 /// Connects, and retries while SQLite is busy. SQLite does not wait for the lock under which it switches a new file
 /// to the write-ahead log: if several processes open a new file, all but one get a busy error.
-pub(crate) async fn connect(options: ConnectOptions) -> DbResult<DatabaseConnection> {
+async fn connect(options: ConnectOptions) -> DbResult<DatabaseConnection> {
     for _ in 0..BUSY_ATTEMPTS {
         match Database::connect(options.clone()).await {
             Err(error) if classify(&error) == ErrorClass::Retry => {
