@@ -14,10 +14,12 @@ pub struct Model {
     pub id: Uuid,
     /// The customer.
     pub customer_id: String,
-    /// JSON array of seat numbers, ascending; written once.
+    /// JSON array of seat numbers, ascending.
     pub seats: String,
     /// The number of seats.
     pub seat_count: i32,
+    /// Begins with 1 and grows by one with each change of the seats.
+    pub version: i32,
     /// 0 held, 1 confirmed, 2 released, 3 expired.
     pub status: i16,
     /// Epoch milliseconds.

@@ -1,7 +1,8 @@
 //! The rows of claims: holds, bookings and blocks.
 //!
-//! A claim's seat list is written once, when the claim is created. The claim still owns the seats whose state names
-//! it. A command locks the whole list and changes only the seats that the claim still owns.
+//! The seat list of a booking or block is written once, when the claim is created; that of a hold can be changed while
+//! the hold is active. The claim still owns the seats whose state names it. A command locks the whole list and changes
+//! only the seats that the claim still owns.
 
 use super::clock::EpochMs;
 use super::ids::{BlockId, BookingId, CustomerId, HoldId, SeatNumber};
@@ -26,8 +27,10 @@ pub struct HoldRow {
     pub id: HoldId,
     /// Its customer.
     pub customer: CustomerId,
-    /// All seats it was granted, ascending.
+    /// All its seats, ascending. They do not change after its end.
     pub seats: Vec<SeatNumber>,
+    /// Begins with 1 and grows by one with each change of its seats.
+    pub version: u32,
     /// Its status.
     pub status: HoldStatus,
     /// When it was granted; its longest life begins here.

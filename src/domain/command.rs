@@ -98,6 +98,17 @@ pub enum Action {
         /// The time from now; the schedule's rule if absent.
         ttl: Option<Duration>,
     },
+    /// Add seats to a hold and remove others: all of it, or nothing.
+    Change {
+        /// The hold.
+        hold: HoldId,
+        /// Seats to add; those that the hold has already stay in it.
+        add: Vec<SeatNumber>,
+        /// Seats to remove; each must be one of the hold's. A hold without seats is released.
+        remove: Vec<SeatNumber>,
+        /// The version that the hold must have, if the caller named one.
+        version: Option<u32>,
+    },
     /// End a hold for its owner.
     Release {
         /// The hold.
@@ -169,6 +180,16 @@ impl Action {
             Self::Hold { seats, .. } | Self::Book { seats, .. } | Self::Block { seats, .. } => {
                 seats
             }
+            Self::Change { add, .. } => add,
+            _ => &[],
+        }
+    }
+
+    /// The seats that it removes from a hold that it changes.
+    #[must_use]
+    pub fn removed_seats(&self) -> &[SeatNumber] {
+        match self {
+            Self::Change { remove, .. } => remove,
             _ => &[],
         }
     }
@@ -183,5 +204,6 @@ impl Action {
     #[must_use]
     pub fn gives_back(&self) -> bool {
         matches!(self, Self::Release { .. } | Self::Cancel { .. } | Self::Unblock { .. })
+            || !self.removed_seats().is_empty()
     }
 }

@@ -61,6 +61,8 @@ pub enum Effect {
     Held(HoldView),
     /// The hold expires later, or at the same time as before.
     Extended(HoldView),
+    /// The hold has the seats that the change leads to; also if it had them before.
+    Changed(HoldView),
     /// The hold is released and its seats are free; also if it was released before.
     Released(HoldRow),
     /// Seats are sold.

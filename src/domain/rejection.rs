@@ -46,6 +46,18 @@ pub enum Rejection {
     HoldConfirmed,
     /// The hold became this booking, and every seat of the booking was cancelled since.
     BookingCancelled(BookingId),
+    /// The hold does not have these seats, listed by label.
+    NotInHold(Vec<String>),
+    /// The hold has another version than the caller named.
+    HoldChanged {
+        /// Its version now.
+        version: u32,
+    },
+    /// The hold would have more seats than the schedule allows.
+    HoldTooLarge {
+        /// The schedule's rule.
+        max: u32,
+    },
     /// The booking never had these seats, listed by label.
     NotInBooking(Vec<String>),
     /// Sales have not opened yet, or have closed.

@@ -36,6 +36,19 @@ impl From<Rejection> for Problem {
                 let message = format!("the booking has no seat {list}; name seats of its own");
                 Self::field("/seats", "not_in_booking", message)
             }
+            Rejection::NotInHold(labels) => {
+                let list = labels.join(", ");
+                let message = format!("the hold has no seat {list}; name seats of its own");
+                Self::field("/remove", "not_in_hold", message)
+            }
+            Rejection::HoldChanged { version } => Self::new(
+                Code::HoldChanged,
+                format!("the hold has version {version}; read it, and change that version"),
+            ),
+            Rejection::HoldTooLarge { max } => {
+                let message = format!("a hold can have at most {max} seats; add fewer");
+                Self::field("/add", "too_many_seats", message)
+            }
             Rejection::SalesClosed => {
                 let message = "seats of this schedule are not on sale now; see its sales_open_at and \
                                sales_close_at";

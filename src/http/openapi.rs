@@ -20,7 +20,7 @@ use super::handlers::{
         schedules::create, schedules::read, schedules::list,
         plans::put, plans::read, blocks::create, blocks::list, blocks::lift,
         seats::list, seats::availability, stream::listen,
-        holds::create, holds::read, holds::list, holds::extend, holds::release,
+        holds::create, holds::read, holds::list, holds::extend, holds::change, holds::release,
         bookings::create, bookings::read, bookings::list, bookings::cancel,
         requests::read, requests::listen,
         operations::live, operations::ready, operations::metrics, operations::problem,

@@ -48,6 +48,8 @@ pub struct HoldBody {
     pub customer_id: String,
     /// `held`, `confirmed`, `released` or `expired`.
     pub status: &'static str,
+    /// Begins with 1 and grows by one with each change of the seats.
+    pub version: u32,
     /// The seats, in plan order.
     pub seats: Vec<SeatBody>,
     /// The sum of the prices of `seats`.
@@ -212,6 +214,7 @@ impl From<HoldView> for HoldBody {
             schedule_id: view.row.id.schedule.to_string(),
             customer_id: view.row.customer.as_str().to_owned(),
             status,
+            version: view.row.version,
             total: total(&view.seats, view.currency),
             seats: seats(view.seats),
             created_at: time::write(view.row.created_at),
@@ -308,7 +311,9 @@ const NO_CONTENT: u16 = 204;
 pub fn render(effect: &Effect) -> RecordedAnswer {
     match effect.clone() {
         Effect::Held(hold) => answer(201, Resource::Hold(hold.row.id), &HoldBody::from(hold)),
-        Effect::Extended(hold) => answer(200, Resource::Hold(hold.row.id), &HoldBody::from(hold)),
+        Effect::Extended(hold) | Effect::Changed(hold) => {
+            answer(200, Resource::Hold(hold.row.id), &HoldBody::from(hold))
+        }
         Effect::Booked(booking) | Effect::Confirmed(booking) | Effect::Cancelled(booking) => {
             answer(200, Resource::Booking(booking.row.id), &BookingBody::from(booking))
         }

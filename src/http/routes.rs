@@ -33,7 +33,10 @@ fn api(config: &mut ServiceConfig) {
             .service(at("/schedules/{id}/seats", [get(seats::list)]))
             .service(at("/schedules/{id}/availability", [get(seats::availability)]))
             // customers
-            .service(at("/holds/{id}", [get(holds::read), delete(holds::release)]))
+            .service(at(
+                "/holds/{id}",
+                [get(holds::read), patch(holds::change), delete(holds::release)],
+            ))
             .service(at("/holds/{id}/extend", [post(holds::extend)]))
             .service(at("/bookings/{id}", [get(bookings::read)]))
             .service(at("/bookings/{id}/cancel", [post(bookings::cancel)]))
@@ -102,6 +105,7 @@ api_methods! {
     get = READS, reads();
     post = "POST", web::post();
     put = "PUT", web::put();
+    patch = "PATCH", web::patch();
     delete = "DELETE", web::delete();
 }
 

@@ -199,6 +199,7 @@ mod tests {
             id: hold,
             customer: customer.clone(),
             seats: vec![SEAT],
+            version: 1,
             status: HoldStatus::Held,
             created_at: NOW,
             until: NOW,

@@ -171,17 +171,27 @@ impl Validator {
     }
 
     /// The seats of these labels, ascending: at least one, each in the layout, none twice.
-    pub fn seats(&mut self, Labels(AtMost(labels)): &Labels, layout: &Layout) -> Vec<SeatNumber> {
-        if labels.is_empty() {
+    pub fn seats(&mut self, labels: &Labels, layout: &Layout) -> Vec<SeatNumber> {
+        if labels.0.0.is_empty() {
             self.error("/seats", "empty", "name at least one seat");
         }
+        self.seats_if_any("/seats", labels, layout)
+    }
+
+    /// The seats of these labels, ascending: each in the layout, none twice.
+    pub fn seats_if_any(
+        &mut self,
+        pointer: &str,
+        Labels(AtMost(labels)): &Labels,
+        layout: &Layout,
+    ) -> Vec<SeatNumber> {
         let mut seen = HashSet::with_capacity(labels.len());
         let mut seats = Vec::with_capacity(labels.len());
         for (index, label) in labels.iter().enumerate() {
             if self.is_full() {
                 break;
             }
-            let pointer = format!("/seats/{index}");
+            let pointer = format!("{pointer}/{index}");
             match layout.number(label) {
                 Some(number) if seen.insert(number) => seats.push(number),
                 Some(_) => {

@@ -153,6 +153,7 @@ impl BookingService {
                 self.deps.seat_maps.refusals(command.schedule, seats, min_version).await
             }
         };
+        let taken = self.without_seats_of_changed_hold(&command, taken).await;
         if !taken.is_empty() && command.keyed.is_none() {
             let refusal = self.seats_unavailable(&command, &taken, false, deadline);
             return Err(Box::pin(refusal).await);
@@ -222,6 +223,7 @@ impl BookingService {
         command.locked = locked.is_some();
         let schedule = command.schedule;
         let seats = command.action.taken_seats().to_vec();
+        let removed = command.action.removed_seats().to_vec();
         let frees_seats = command.action.gives_back();
         let result = self.deps.lanes.execute(command, deadline).await;
         faults::pass(FailPoint::BeforeUnlock).await;
@@ -230,7 +232,7 @@ impl BookingService {
         }
         match &result {
             Ok(executed) => {
-                self.unlock_after(&executed.outcome, schedule, seats, locked).await;
+                self.unlock_after(&executed.outcome, schedule, seats, &removed, locked).await;
                 if frees_seats {
                     // Releases of earlier requests for the same seats may still be unsent.
                     self.deps.locker.flush().await;

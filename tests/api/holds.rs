@@ -55,7 +55,7 @@ async fn a_hold_keeps_its_seats_until_it_becomes_a_booking(on: Stack) {
         "id": id, "schedule_id": schedule, "customer_id": "anna", "status": "held",
         "seats": [{"label": "A-1-1", "price": 1_000}, {"label": "A-1-2", "price": 1_000}],
         "total": {"amount": 2_000, "currency": "EUR"}, "created_at": hold["created_at"],
-        "expires_at": hold["expires_at"], "expires_in_s": 600,
+        "expires_at": hold["expires_at"], "expires_in_s": 600, "version": 1,
     });
     assert_eq!(hold, expected);
     assert_eq!(millis(&hold["expires_at"]) - millis(&hold["created_at"]), 600_000);

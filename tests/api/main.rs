@@ -43,6 +43,7 @@ mod edge;
 mod events;
 mod giving_back;
 mod histories;
+mod hold_changes;
 mod holds;
 mod idempotency;
 mod listener;

@@ -25,7 +25,7 @@ const DESIGN: [(&str, &str); 20] = [
     ("/api/v1/seat-plans/{id}", "put"),
     ("/api/v1/seat-plans/{id}/versions/{version}", "get"),
     ("/api/v1/holds", "get post"),
-    ("/api/v1/holds/{id}", "delete get"),
+    ("/api/v1/holds/{id}", "delete get patch"),
     ("/api/v1/holds/{id}/extend", "post"),
     ("/api/v1/bookings", "get post"),
     ("/api/v1/bookings/{id}", "get"),

@@ -40,7 +40,7 @@ async fn an_unsupported_method_is_answered_with_the_supported_ones(on: Stack) {
     for (method, path, allow) in [
         (Method::PUT, "/api/v1/bookings", "GET, HEAD, POST, OPTIONS"),
         (Method::DELETE, "/api/v1/events", "GET, HEAD, POST, OPTIONS"),
-        (Method::PATCH, "/api/v1/holds/1", "GET, HEAD, DELETE, OPTIONS"),
+        (Method::PUT, "/api/v1/holds/1", "GET, HEAD, PATCH, DELETE, OPTIONS"),
         (Method::PUT, "/api/v1/holds", "GET, HEAD, POST, OPTIONS"),
         (Method::HEAD, "/api/v1/holds/1/extend", "POST, OPTIONS"),
         (Method::POST, "/livez", "GET, HEAD, OPTIONS"),

@@ -9,6 +9,7 @@ use test_support::{Client, Database, SOON, Service, taking};
 
 use crate::app::{Stack, TestApp};
 use crate::concurrency::{exactly_one_won, send_concurrently};
+use crate::hold_changes::race_for_a_seat;
 use crate::service::Shared;
 
 /// Two processes that start together on an empty database.
@@ -102,6 +103,24 @@ mod full {
         let shared = Shared::fresh();
         let (one, two) = both_ready(shared.start(), shared.start_without_redis()).await;
         compete(&[&one, &two]).await;
+        shared.audit().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_hold_is_changed_on_any_process() {
+        let shared = Shared::fresh();
+        let (one, two) = two_of(&shared).await;
+        let (one, two) = (one.client(), two.client());
+        let schedule = one.row_of(4).await;
+        let hold = one.hold(&schedule, &["A-1-1"], "anna").await.id(201);
+        let changed = two.change(&hold, &json!({"add": ["A-1-2"], "remove": ["A-1-1"]})).await;
+        changed.expect(200);
+        one.book(&schedule, &["A-1-1"], "ben").await.expect(200);
+        let lost = one.book(&schedule, &["A-1-2"], "ben").await;
+        assert_eq!(lost.conflicts(), ["A-1-2 held"]);
+        for _ in 0..5 {
+            race_for_a_seat(&[one, two], &one.row_of(9).await).await;
+        }
         shared.audit().await;
     }
 

@@ -35,6 +35,8 @@ pub struct StoredPrices {
     pub prices: HashMap<String, i64>,
     /// The schedule's currency.
     pub currency: String,
+    /// Whether seats may have been removed from the claim since the answer: it is a hold that was changed.
+    pub changed: bool,
 }
 
 /// Checks one answer. `recorded` is `None` if the answer cannot be decoded, `stored` if its resource does not exist.
@@ -59,7 +61,10 @@ pub fn check(
         return violation(Invariant::AnswerHasItsEffect, expected, "nothing".into());
     };
     let bill = recorded.bill.as_ref()?;
-    let is_priced = bill.seats.iter().all(|(label, price)| stored.prices.get(label) == Some(price));
+    let is_priced = bill.seats.iter().all(|(label, price)| match stored.prices.get(label) {
+        Some(stored) => stored == price,
+        None => stored.changed,
+    });
     let sum: i64 = bill.seats.iter().map(|(_, price)| price).sum();
     if is_priced && sum == bill.amount && bill.currency == stored.currency {
         return None;

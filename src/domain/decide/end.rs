@@ -17,22 +17,8 @@ pub(super) fn extend(
     id: HoldId,
     ttl: Option<Duration>,
 ) -> Result<Effect, Rejection> {
-    let mut row = batch.find_hold(id)?;
-    match row.status {
-        HoldStatus::Confirmed => return Err(Rejection::HoldConfirmed),
-        HoldStatus::Released => return Err(Rejection::HoldReleased),
-        HoldStatus::Expired => return Err(Rejection::HoldExpired(Vec::new())),
-        HoldStatus::Held => {}
-    }
+    let mut row = active_hold(batch, id)?;
     let expires_at = batch.expires_at(&row);
-    if expires_at <= batch.now {
-        return Err(Rejection::HoldExpired(Vec::new()));
-    }
-    // An outage that was found late can extend a hold whose seats were sold in the meantime.
-    let lost = lost_seats(batch, &row);
-    if !lost.is_empty() {
-        return Err(Rejection::HoldExpired(lost));
-    }
     let life = ttl.unwrap_or(batch.rules(id.schedule)?.hold_ttl);
     let cap = row.created_at.plus(batch.policy.hold_ttl_max);
     let until = batch.now.plus(life).min(cap);
@@ -48,6 +34,23 @@ pub(super) fn extend(
         batch.put_hold(row.clone());
     }
     Ok(Effect::Extended(batch.hold_view(row)?))
+}
+
+/// A hold that has not ended and still has all its seats.
+pub(super) fn active_hold(batch: &DecisionState, id: HoldId) -> Result<HoldRow, Rejection> {
+    let row = batch.find_hold(id)?;
+    match row.status {
+        HoldStatus::Confirmed => return Err(Rejection::HoldConfirmed),
+        HoldStatus::Released => return Err(Rejection::HoldReleased),
+        HoldStatus::Expired => return Err(Rejection::HoldExpired(Vec::new())),
+        HoldStatus::Held => {}
+    }
+    if batch.expires_at(&row) <= batch.now {
+        return Err(Rejection::HoldExpired(Vec::new()));
+    }
+    // An outage that was found late can extend a hold whose seats were sold in the meantime.
+    let lost = lost_seats(batch, &row);
+    if lost.is_empty() { Ok(row) } else { Err(Rejection::HoldExpired(lost)) }
 }
 
 /// Releases a hold, also an expired one: a later confirm must then be refused.
@@ -112,7 +115,8 @@ pub(super) fn unblock(batch: &mut DecisionState, id: BlockId) -> Result<Effect, 
     Ok(Effect::Unblocked)
 }
 
-fn end_hold(batch: &mut DecisionState, mut row: HoldRow, status: HoldStatus) -> HoldRow {
+/// Ends a hold and frees its seats.
+pub(super) fn end_hold(batch: &mut DecisionState, mut row: HoldRow, status: HoldStatus) -> HoldRow {
     batch.free_seats(row.id.schedule, &row.seats, |state| state.names_hold(row.id.uuid));
     row.status = status;
     batch.put_hold(row.clone());

@@ -3,6 +3,7 @@
 //! First come, first served: each command sees the changes of the commands before it, so a batch decides
 //! exactly as the same commands one after another would. A refused command changes nothing.
 
+mod change;
 mod end;
 mod state;
 mod take;
@@ -118,6 +119,9 @@ fn execute(batch: &mut DecisionState, command: &Command) -> Result<Effect, Rejec
             take::confirm(batch, *hold, *booking, customer.as_ref())
         }
         Action::Extend { hold, ttl } => end::extend(batch, *hold, *ttl),
+        Action::Change { hold, add, remove, version } => {
+            change::change(batch, command, *hold, (add, remove), *version)
+        }
         Action::Release { hold } => end::release(batch, *hold),
         Action::Expire { hold } => end::expire(batch, *hold),
         Action::Cancel { booking, seats } => end::cancel(batch, *booking, seats.as_deref()),

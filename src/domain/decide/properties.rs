@@ -100,7 +100,7 @@ proptest! {
 fn the_scripts_make_everything_happen() {
     let mut runner = TestRunner::deterministic();
     let mut tally = ScriptTally::default();
-    for _ in 0..128 {
+    for _ in 0..256 {
         let script = script().new_tree(&mut runner).unwrap().current();
         let counted = play(&script, |step| {
             tally.count_batch(step);

@@ -21,7 +21,7 @@ pub(super) fn hold(
     ttl: Option<Duration>,
 ) -> Result<Effect, Rejection> {
     check_sale(batch, command.schedule, seats.len(), customer)?;
-    check_seats(batch, command, seats)?;
+    check_seats(batch, command, seats, Some(customer))?;
     let life = ttl.unwrap_or(batch.rules(command.schedule)?.hold_ttl);
     let until = batch.now.plus(life.min(batch.policy.hold_ttl_max));
     let state = SeatState::Held { hold: id.uuid, until };
@@ -30,6 +30,7 @@ pub(super) fn hold(
         id,
         customer: customer.clone(),
         seats: seats.to_vec(),
+        version: 1,
         status: HoldStatus::Held,
         created_at: batch.now,
         until,
@@ -47,7 +48,7 @@ pub(super) fn book(
     customer: &CustomerId,
 ) -> Result<Effect, Rejection> {
     check_sale(batch, command.schedule, seats.len(), customer)?;
-    check_seats(batch, command, seats)?;
+    check_seats(batch, command, seats, Some(customer))?;
     take_seats(batch, command, seats, SeatState::Booked { booking: id.uuid });
     let row = sell(batch, id, seats, customer, None);
     Ok(Effect::Booked(batch.booking_view(row)?))
@@ -60,7 +61,7 @@ pub(super) fn block(
     seats: &[SeatNumber],
     reason: &str,
 ) -> Result<Effect, Rejection> {
-    check_seats(batch, command, seats)?;
+    check_seats(batch, command, seats, None)?;
     take_seats(batch, command, seats, SeatState::Blocked { block: id.uuid });
     let row = BlockRow {
         id,
@@ -147,15 +148,16 @@ fn check_sale(
     batch.check_customer_limit(schedule, customer, seats)
 }
 
-fn check_seats(
+/// Refuses if a seat cannot be taken for `customer`.
+pub(super) fn check_seats(
     batch: &mut DecisionState,
     command: &Command,
     seats: &[SeatNumber],
+    customer: Option<&CustomerId>,
 ) -> Result<(), Rejection> {
     let keys = || seats.iter().map(|number| (command.schedule, *number));
-    let conflicts: Vec<(SeatKey, Conflict)> = keys()
-        .filter_map(|key| Some((key, batch.conflict(key, command.action.customer())?)))
-        .collect();
+    let conflicts: Vec<(SeatKey, Conflict)> =
+        keys().filter_map(|key| Some((key, batch.conflict(key, customer)?))).collect();
     if conflicts.is_empty() {
         return Ok(());
     }
@@ -165,7 +167,8 @@ fn check_seats(
     Err(Rejection::SeatsUnavailable(conflicts.into_iter().map(|(_, conflict)| conflict).collect()))
 }
 
-fn take_seats(
+/// Gives seats their new state.
+pub(super) fn take_seats(
     batch: &mut DecisionState,
     command: &Command,
     seats: &[SeatNumber],

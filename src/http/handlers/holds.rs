@@ -1,5 +1,7 @@
 //! Holds.
 
+use actix_web::HttpRequest;
+use actix_web::http::header;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -38,6 +40,18 @@ pub struct NewHold {
 pub struct Extension {
     /// The lifetime in seconds from now; the schedule's `hold_ttl_s` if absent.
     pub ttl_s: Option<u64>,
+}
+
+/// Seats to add to a hold, and seats to remove from it.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldChange {
+    /// Labels of seats to add; a seat that the hold has already stays in it.
+    #[serde(default)]
+    pub add: Labels,
+    /// Labels of seats to remove; each must be one of the hold's.
+    #[serde(default)]
+    pub remove: Labels,
 }
 
 /// Holds seats for a limited time.
@@ -105,6 +119,59 @@ pub async fn extend(mut api: ApiRequest<MinVersion>) -> HttpResult {
     let ttl = check.ttl(extension.ttl_s, api.services.hold_ttl_max);
     check.finish()?;
     api.submit(hold.schedule, Action::Extend { hold, ttl }, keyed, LocationHeader::None).await
+}
+
+/// Adds seats to a hold and removes others, all in one step or not at all. The hold keeps its id, and it ends when it
+/// would have ended before. A hold whose last seat is removed is released. A refused change leaves the hold as it was.
+#[utoipa::path(patch, path = "/api/v1/holds/{id}", tag = "customers", request_body = HoldChange,
+    params(("id" = String, Path), ("min_version" = Option<i64>, Query),
+        ("Idempotency-Key" = Option<String>, Header),
+        ("If-Match" = Option<String>, Header, description = "the `version` that the hold must have, in quotes")),
+    responses((status = 200, body = HoldBody),
+        (status = 204, description = "the last seat was removed, so the hold is released"),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "seats_unavailable, seat_limit_reached, hold_expired, hold_released, hold_confirmed, request_in_progress"),
+        (status = 412, body = ProblemBody, content_type = "application/problem+json", description = "hold_changed"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn change(mut api: ApiRequest<MinVersion>) -> HttpResult {
+    let hold: HoldId = api.path_id("id", "hold")?;
+    let version = version_to_match(&api.request)?;
+    let (change, keyed) = api.json::<HoldChange>().await?;
+    let loaded = api.in_time(api.services.seat_maps.schedule(hold.schedule)).await?;
+    let loaded = loaded.ok_or_else(|| Problem::not_found("hold"))?;
+    let mut check = Validator::default();
+    let add = check.seats_if_any("/add", &change.add, &loaded.layout);
+    let remove = check.seats_if_any("/remove", &change.remove, &loaded.layout);
+    for (index, label) in change.remove.0.0.iter().enumerate() {
+        if loaded.layout.number(label).is_some_and(|number| add.contains(&number)) {
+            let message = format!("seat {label} is in add, too; name it in one of the two");
+            check.error(&format!("/remove/{index}"), "duplicate_seat", message);
+        }
+    }
+    if change.add.0.0.is_empty() && change.remove.0.0.is_empty() {
+        check.error("/add", "empty", "name at least one seat in add or in remove");
+    }
+    check.finish()?;
+    let action = Action::Change { hold, add, remove, version };
+    api.submit(hold.schedule, action, keyed, LocationHeader::None).await
+}
+
+/// The version in `If-Match` (RFC 9110 §13.1.1), unless it is absent or `*`.
+fn version_to_match(request: &HttpRequest) -> Result<Option<u32>, Problem> {
+    let Some(value) = request.headers().get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let version = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let version = version.and_then(|text| text.parse().ok());
+    let invalid = || {
+        let message = "must be the version of the hold in quotes, as in \"3\"";
+        Problem::parameter("If-Match", message)
+    };
+    version.map(Some).ok_or_else(invalid)
 }
 
 /// Releases a hold.

@@ -110,6 +110,8 @@ problem_codes! {
     RequestInProgress = "request_in_progress", 409, "The same request is still being executed", Repeat,
     /// The request waited in the queue until its time was over, and had no effect. Send it again if it is still wanted.
     RequestExpired = "request_expired", 410, "The request has expired", Refund,
+    /// Another request changed the hold since it was read. Read it again, decide anew, and send its version.
+    HoldChanged = "hold_changed", 412, "The hold has another version", Correct,
     /// Send a smaller body.
     PayloadTooLarge = "payload_too_large", 413, "The body is too large", Correct,
     /// Send `Content-Type: application/json`; a seat plan may be `text/csv`, too. A body may be in gzip, and in no

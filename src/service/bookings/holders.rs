@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::batcher::{Batcher, BatcherLimits};
 use crate::domain::clock::EpochMs;
-use crate::domain::ids::{CustomerId, HoldId, ScheduleId, SeatNumber};
+use crate::domain::ids::{HoldId, ScheduleId, SeatNumber};
 use crate::domain::rows::SeatKey;
 use crate::seat_map::SeatMaps;
 use crate::store::{Holder, Store};
@@ -62,12 +62,12 @@ impl Holders {
         Self { maps, cache, lookups }
     }
 
-    /// The holds of this customer that have some of the seats; `None` if the holders were not found in time.
-    pub(crate) async fn own_holds(
+    /// The holds that have some of the seats and that `is_own` accepts; `None` if the holders were not found in time.
+    pub(crate) async fn holds(
         &self,
         schedule: ScheduleId,
-        customer: &CustomerId,
         seats: &[SeatNumber],
+        is_own: impl Fn(&Holder) -> bool,
     ) -> Option<BTreeMap<SeatNumber, HoldId>> {
         let mut holders = HashMap::new();
         let mut missing = Vec::new();
@@ -83,7 +83,7 @@ impl Holders {
             let found = tokio::time::timeout(WAIT_MAX, found).await.ok()?.ok()?;
             holders.extend(missing.iter().filter_map(|key| Some((*key, found.get(key)?.clone()))));
         }
-        let own = holders.into_iter().filter(|(_, holder)| holder.customer == *customer);
+        let own = holders.into_iter().filter(|(_, holder)| is_own(holder));
         Some(own.map(|((_, number), holder)| (number, holder.hold)).collect())
     }
 
@@ -127,6 +127,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::domain::ids::CustomerId;
 
     #[test]
     fn a_holder_is_cached_for_a_moment_and_for_the_same_hold_only() {

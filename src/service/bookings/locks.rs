@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::command::Command;
+use crate::domain::command::{Action, Command};
 use crate::domain::effect::{Effect, HoldView, Outcome};
 use crate::domain::ids::{HoldId, ScheduleId, SeatNumber};
 use crate::domain::rejection::ConflictReason;
@@ -22,6 +22,11 @@ pub(super) enum Locking {
     Unlocked,
     /// Other requests or holds have the locks of these seats.
     Busy(Vec<(SeatNumber, ConflictReason)>),
+}
+
+/// Whether the hold that a command changes owns a lock.
+fn is_of_changed_hold(command: &Command, holder: LockToken) -> bool {
+    matches!(command.action, Action::Change { hold, .. } if hold_token(hold) == holder)
 }
 
 impl BookingService {
@@ -46,6 +51,12 @@ impl BookingService {
             {
                 Locking::Unlocked
             }
+            // The hold that the command changes has these seats already.
+            Ok(LockReply::Busy(holders))
+                if holders.iter().all(|(_, holder)| is_of_changed_hold(command, *holder)) =>
+            {
+                Locking::Unlocked
+            }
             Ok(LockReply::Busy(holders)) => Locking::Busy(
                 holders.into_iter().map(|(seat, holder)| (seat, reason_of(holder))).collect(),
             ),
@@ -65,17 +76,28 @@ impl BookingService {
         of_holds && self.deps.seat_maps.are_free_now(command.schedule, &seats).await
     }
 
-    /// Releases the locks that the outcome of a command makes unnecessary.
+    /// Releases the locks that the outcome of a command makes unnecessary. `seats` are those that it took, `removed`
+    /// those that it removed from a hold.
     pub(super) async fn unlock_after(
         &self,
         outcome: &Outcome,
         schedule: ScheduleId,
         seats: Vec<SeatNumber>,
+        removed: &[SeatNumber],
         locked: Option<LockToken>,
     ) {
         match outcome {
             Outcome::Done(Effect::Held(hold)) if locked.is_some() => {
                 self.retoken_for_hold(hold, locked).await;
+                return;
+            }
+            Outcome::Done(Effect::Changed(hold)) => {
+                if locked.is_some() {
+                    self.retoken_for_hold(hold, locked).await;
+                }
+                if !removed.is_empty() {
+                    self.unlock_hold(hold.row.id, removed).await;
+                }
                 return;
             }
             Outcome::Done(Effect::Extended(hold)) => self.retoken_for_hold(hold, None).await,

@@ -6,16 +6,37 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::domain::command::Command;
+use crate::domain::command::{Action, Command};
 use crate::domain::execution_error::StoreError;
 use crate::domain::ids::{ScheduleId, SeatNumber};
 use crate::domain::rejection::{Conflict, ConflictReason};
 use crate::seat_map::LoadedSchedule;
+use crate::store::Holder;
 use crate::telemetry::metrics::reservation::EarlyRejection;
 
 use super::{BookingError, BookingService};
 
 impl BookingService {
+    /// Removes from the seats that the map refuses those that the hold has already that the command changes. If the
+    /// holders cannot be read, the rows decide.
+    pub(super) async fn without_seats_of_changed_hold(
+        &self,
+        command: &Command,
+        taken: Vec<(SeatNumber, ConflictReason)>,
+    ) -> Vec<(SeatNumber, ConflictReason)> {
+        let Action::Change { hold, .. } = command.action else { return taken };
+        let held = taken.iter().filter(|(_, reason)| *reason == ConflictReason::Held);
+        let held: Vec<SeatNumber> = held.map(|(seat, _)| *seat).collect();
+        if held.is_empty() {
+            return taken;
+        }
+        let is_own = |holder: &Holder| holder.hold == hold;
+        match Box::pin(self.holders.holds(hold.schedule, &held, is_own)).await {
+            Some(own) => taken.into_iter().filter(|(seat, _)| !own.contains_key(seat)).collect(),
+            None => Vec::new(),
+        }
+    }
+
     /// Builds and counts the refusal of seats, with their labels and the holds of the same customer.
     pub(super) async fn seats_unavailable(
         &self,
@@ -46,7 +67,8 @@ impl BookingService {
         let held: Vec<SeatNumber> = held.map(|(seat, _)| *seat).collect();
         let own_holds = match command.action.customer() {
             Some(customer) if !held.is_empty() => {
-                Box::pin(self.holders.own_holds(command.schedule, customer, &held)).await
+                let is_own = |holder: &Holder| holder.customer == *customer;
+                Box::pin(self.holders.holds(command.schedule, &held, is_own)).await
             }
             _ => Some(BTreeMap::new()),
         };

@@ -27,6 +27,8 @@ pub const ANSWERS_AT_A_TIME: u64 = 10_000;
 struct Stored {
     /// Seat numbers of holds and bookings; blocks have an empty list.
     claims: HashMap<(i64, Uuid), Vec<i32>>,
+    /// The holds among them whose seats were changed.
+    changed: HashSet<(i64, Uuid)>,
     seats: HashMap<(i64, i32), (String, i64)>,
     currencies: HashMap<i64, String>,
     events: HashSet<i64>,
@@ -110,10 +112,16 @@ impl Auditor {
         }
         for (table, ids) in [("hold", holds), ("booking", bookings), ("block", blocks)] {
             let set = rows::claim_ids(ids);
-            let before = "SELECT t.schedule_id, t.id, t.seats FROM";
-            let found =
-                self.join::<(i64, Uuid, String), _>(set, before, table, &["schedule_id", "id"]);
-            for (schedule, id, seats) in found.await? {
+            let before = match table {
+                "hold" => "SELECT t.schedule_id, t.id, t.seats, t.version FROM",
+                _ => "SELECT t.schedule_id, t.id, t.seats, 1 FROM",
+            };
+            let key = ["schedule_id", "id"];
+            let found = self.join::<(i64, Uuid, String, i32), _>(set, before, table, &key);
+            for (schedule, id, seats, version) in found.await? {
+                if version > 1 {
+                    stored.changed.insert((schedule, id));
+                }
                 // Blocks have no prices. An unreadable list is reported with its schedule.
                 let seats = if table == "block" { Vec::new() } else { numbers(&seats) };
                 stored.claims.insert((schedule, id), seats);
@@ -194,6 +202,7 @@ impl Stored {
         let seats = self.claims.get(&(schedule, uuid))?.iter();
         let prices = seats.filter_map(|seat| self.seats.get(&(schedule, *seat)).cloned()).collect();
         let currency = self.currencies.get(&schedule).cloned().unwrap_or_default();
-        Some(StoredPrices { prices, currency })
+        let changed = self.changed.contains(&(schedule, uuid));
+        Some(StoredPrices { prices, currency, changed })
     }
 }

@@ -45,6 +45,11 @@ impl RowsToLock {
             | Action::Expire { hold } => {
                 self.holds.insert(*hold);
             }
+            Action::Change { hold, add, remove, .. } => {
+                self.holds.insert(*hold);
+                self.add_seats(schedule, add);
+                self.add_seats(schedule, remove);
+            }
             Action::Cancel { booking, seats } => {
                 self.bookings.insert(*booking);
                 self.add_seats(schedule, seats.as_deref().unwrap_or_default());

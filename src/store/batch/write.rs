@@ -104,14 +104,26 @@ fn release_seats(dialect: Dialect, writes: &mut Writes, changes: &Changes) {
 }
 
 fn end_claims(dialect: Dialect, writes: &mut Writes, changes: &Changes) {
+    let rows = hold_keys(changes.holds.values())
+        .with("seats", |hold| rows::seats_column(&hold.seats))
+        .with("seat_count", |hold| rows::count_column(hold.seats.len()))
+        .with("version", |hold| rows::hold_version_column(hold.version))
+        .with("status", |hold| rows::hold_status_column(hold.status))
+        .with("held_until", |hold| hold.until.0)
+        .with("booking_id", |hold| hold.booking.map(|booking| booking.uuid));
     let before = "UPDATE hold SET status = r.status, held_until = r.held_until,
-             booking_id = r.booking_id FROM";
+             booking_id = r.booking_id, seats = r.seats, seat_count = r.seat_count,
+             version = r.version FROM";
     let after = format!("WHERE {}", dialect.key("hold", &["schedule_id", "id"]));
-    writes.add("hold", holds(changes.holds.values()), before, after);
+    writes.add("hold", rows, before, after);
+    let rows = booking_keys(changes.bookings.values())
+        .with("live_seats", |booking| rows::count_column(booking.live_seats))
+        .with("status", |booking| rows::booking_status_column(booking.status))
+        .with("cancelled_at", |booking| booking.cancelled_at.map(|time| time.0));
     let before = "UPDATE booking SET status = r.status, live_seats = r.live_seats,
              cancelled_at = r.cancelled_at FROM";
     let after = format!("WHERE {}", dialect.key("booking", &["schedule_id", "id"]));
-    writes.add("booking", bookings(changes.bookings.values()), before, after);
+    writes.add("booking", rows, before, after);
     // The only change of a block is that it is lifted.
     let rows = rows::claim_ids(changes.blocks.keys().map(|id| (id.schedule, id.uuid)));
     let before = "UPDATE block SET lifted = true FROM";
@@ -120,15 +132,15 @@ fn end_claims(dialect: Dialect, writes: &mut Writes, changes: &Changes) {
 }
 
 fn begin_claims(writes: &mut Writes, changes: &Changes) {
-    let before = "INSERT INTO hold (schedule_id, id, customer_id, seats, seat_count, status,
+    let before = "INSERT INTO hold (schedule_id, id, customer_id, seats, seat_count, version, status,
              created_at, held_until, booking_id) SELECT r.schedule_id, r.id, r.customer_id,
-             r.seats, r.seat_count, r.status, r.created_at, r.held_until, r.booking_id FROM";
-    writes.add("hold", holds(changes.new_holds.values()), before, "");
+             r.seats, r.seat_count, r.version, r.status, r.created_at, r.held_until, r.booking_id FROM";
+    writes.add("hold", new_holds(changes.new_holds.values()), before, "");
     let before = "INSERT INTO booking (schedule_id, id, customer_id, seats, live_seats,
              status, hold_id, created_at, cancelled_at) SELECT r.schedule_id, r.id,
              r.customer_id, r.seats, r.live_seats, r.status, r.hold_id, r.created_at,
              r.cancelled_at FROM";
-    writes.add("booking", bookings(changes.new_bookings.values()), before, "");
+    writes.add("booking", new_bookings(changes.new_bookings.values()), before, "");
     let rows = RowSet::of(changes.new_blocks.values())
         .with("schedule_id", |block| block.id.schedule.0)
         .with("id", |block| block.id.uuid)
@@ -188,23 +200,30 @@ fn journal(dialect: Dialect, writes: &mut Writes, entries: &[JournalEntry]) {
     writes.add("schedule_version", versions, before, after);
 }
 
-fn holds<'a>(holds: impl Iterator<Item = &'a HoldRow>) -> RowSet<&'a HoldRow> {
-    RowSet::of(holds)
-        .with("schedule_id", |hold| hold.id.schedule.0)
-        .with("id", |hold| hold.id.uuid)
+fn hold_keys<'a>(holds: impl Iterator<Item = &'a HoldRow>) -> RowSet<&'a HoldRow> {
+    RowSet::of(holds).with("schedule_id", |hold| hold.id.schedule.0).with("id", |hold| hold.id.uuid)
+}
+
+fn new_holds<'a>(holds: impl Iterator<Item = &'a HoldRow>) -> RowSet<&'a HoldRow> {
+    hold_keys(holds)
         .with("customer_id", |hold| hold.customer.as_str().to_owned())
         .with("seats", |hold| rows::seats_column(&hold.seats))
         .with("seat_count", |hold| rows::count_column(hold.seats.len()))
+        .with("version", |hold| rows::hold_version_column(hold.version))
         .with("status", |hold| rows::hold_status_column(hold.status))
         .with("created_at", |hold| hold.created_at.0)
         .with("held_until", |hold| hold.until.0)
         .with("booking_id", |hold| hold.booking.map(|booking| booking.uuid))
 }
 
-fn bookings<'a>(bookings: impl Iterator<Item = &'a BookingRow>) -> RowSet<&'a BookingRow> {
+fn booking_keys<'a>(bookings: impl Iterator<Item = &'a BookingRow>) -> RowSet<&'a BookingRow> {
     RowSet::of(bookings)
         .with("schedule_id", |booking| booking.id.schedule.0)
         .with("id", |booking| booking.id.uuid)
+}
+
+fn new_bookings<'a>(bookings: impl Iterator<Item = &'a BookingRow>) -> RowSet<&'a BookingRow> {
+    booking_keys(bookings)
         .with("customer_id", |booking| booking.customer.as_str().to_owned())
         .with("seats", |booking| rows::seats_column(&booking.seats))
         .with("live_seats", |booking| rows::count_column(booking.live_seats))

@@ -105,6 +105,11 @@ pub(crate) fn seat_state(
     }
 }
 
+/// The column value of a hold's version: the number of its changes, which its life bounds.
+pub(crate) fn hold_version_column(version: u32) -> i32 {
+    i32::try_from(version).unwrap_or(i32::MAX)
+}
+
 pub(crate) fn hold_status_column(status: HoldStatus) -> i16 {
     match status {
         HoldStatus::Held => 0,
@@ -130,6 +135,7 @@ pub(crate) fn hold(row: hold::Model) -> DbResult<HoldRow> {
         id: HoldId { schedule, uuid: row.id },
         customer: customer(row.customer_id)?,
         seats: seats(&row.seats)?,
+        version: count(row.version)?,
         status: hold_status(row.status)?,
         created_at: EpochMs(row.created_at),
         until: EpochMs(row.held_until),

@@ -205,6 +205,12 @@ impl Client {
         self.post("/api/v1/holds", &taking(schedule, seats, customer)).await
     }
 
+    /// Changes the seats of a hold: `{"add": […], "remove": […]}`.
+    pub async fn change(&self, hold: &str, change: &Value) -> Answer {
+        let request = self.request(Method::PATCH, &format!("/api/v1/holds/{hold}"));
+        self.send(request.json(change)).await
+    }
+
     /// Confirms a hold.
     pub async fn confirm(&self, hold: &str) -> Answer {
         self.post("/api/v1/bookings", &json!({ "hold_id": hold })).await

@@ -109,6 +109,18 @@ fn seats_to_write(single: &Single<'_>) -> BTreeMap<SeatKey, SeatState> {
             all(hold.schedule, &before.holds[hold].seats, state)
         }
         Action::Extend { hold, .. } => all(hold.schedule, &before.holds[hold].seats, held(hold)),
+        Action::Change { hold, add, remove, .. } => {
+            let kept: Vec<_> = before.holds[hold]
+                .seats
+                .iter()
+                .chain(add)
+                .filter(|seat| !remove.contains(seat))
+                .copied()
+                .collect();
+            let mut written = all(hold.schedule, remove, SeatState::Available);
+            written.extend(all(hold.schedule, &kept, held(hold)));
+            written
+        }
         Action::Release { hold } => {
             let names = |state: SeatState| state.names_hold(hold.uuid);
             freed(hold.schedule, &before.holds[hold].seats, &names)
@@ -141,6 +153,7 @@ pub(super) fn living_holds_keep_their_seats(single: &Single<'_>) -> TestCaseResu
         };
         let ended_by_its_owner = match (&single.command.action, single.outcome) {
             (Action::Release { hold: id }, Outcome::Done(_)) => *id == hold.id,
+            (Action::Change { hold: id, .. }, Outcome::Done(Effect::Released(_))) => *id == hold.id,
             (Action::Confirm { hold: id, customer, .. }, outcome) if *id == hold.id => {
                 let is_other = customer.as_ref().is_some_and(|customer| *customer != hold.customer);
                 let answered = single.key_has_an_answer();
@@ -151,8 +164,9 @@ pub(super) fn living_holds_keep_their_seats(single: &Single<'_>) -> TestCaseResu
         };
         if !ended_by_its_owner {
             let hold_after = &after.holds[&hold.id];
+            let removed = removed_seats(single, hold.id);
             prop_assert!(
-                hold.seats.iter().all(names),
+                hold.seats.iter().filter(|seat| !removed.contains(seat)).all(names),
                 "{hold:?} lost seats to {:?}",
                 single.command
             );
@@ -164,12 +178,21 @@ pub(super) fn living_holds_keep_their_seats(single: &Single<'_>) -> TestCaseResu
     Ok(())
 }
 
+/// The seats that the owner of a hold removes from it.
+fn removed_seats<'a>(single: &'a Single<'_>, id: HoldId) -> &'a [SeatNumber] {
+    match (&single.command.action, single.outcome) {
+        (Action::Change { hold, remove, .. }, Outcome::Done(_)) if *hold == id => remove,
+        _ => &[],
+    }
+}
+
 /// An answer agrees with the tables after the command.
 pub(super) fn answers_are_true(single: &Single<'_>) -> TestCaseResult {
     let (Outcome::Done(effect), after) = (single.outcome, single.after) else { return Ok(()) };
     match effect {
         Effect::Held(HoldView { row, seats, ends_at, now, .. })
-        | Effect::Extended(HoldView { row, seats, ends_at, now, .. }) => {
+        | Effect::Extended(HoldView { row, seats, ends_at, now, .. })
+        | Effect::Changed(HoldView { row, seats, ends_at, now, .. }) => {
             prop_assert_eq!(Some(row), after.holds.get(&row.id));
             prop_assert_eq!(&numbers(seats), &row.seats);
             prop_assert_eq!(now, &single.now);

@@ -147,6 +147,10 @@ impl ModelDatabase {
             Action::Hold { customer, .. } | Action::Book { customer, .. } => {
                 self.load_customer(rows, command.schedule, customer);
             }
+            Action::Change { hold, remove, .. } => {
+                self.load_hold(rows, *hold);
+                self.load_seats(rows, hold.schedule, remove);
+            }
             Action::Extend { hold, .. }
             | Action::Release { hold }
             | Action::Expire { hold }
@@ -234,8 +238,7 @@ impl ModelDatabase {
             let before = self.booked_seats.insert((*seat, *booking), begun.released_at);
             prop_assert!(before.is_none(), "{seat:?} sold twice to one booking");
         }
-        let grant =
-            |row: &HoldRow| (row.id, row.customer.clone(), row.seats.clone(), row.created_at);
+        let grant = |row: &HoldRow| (row.id, row.customer.clone(), row.created_at);
         update(&mut self.holds, &changes.holds, grant)?;
         let sale = |row: &BookingRow| {
             (row.id, row.customer.clone(), row.seats.clone(), row.created_at, row.hold)

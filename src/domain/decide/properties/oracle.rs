@@ -42,6 +42,9 @@ impl Oracle<'_> {
             }
             Action::Confirm { hold, customer, .. } => self.confirm(*hold, customer.as_ref()),
             Action::Extend { hold, .. } => self.extend(self.find(*hold)?),
+            Action::Change { hold, add, remove, version } => {
+                self.change(self.find(*hold)?, add, remove, *version)
+            }
             Action::Release { hold } => match self.find(*hold)?.status {
                 HoldStatus::Confirmed => Err(Rejection::HoldConfirmed),
                 _ => Ok(()),
@@ -91,6 +94,47 @@ impl Oracle<'_> {
         }
     }
 
+    fn change(
+        &self,
+        hold: &HoldRow,
+        add: &[SeatNumber],
+        remove: &[SeatNumber],
+        version: Option<u32>,
+    ) -> Result<(), Rejection> {
+        self.extend(hold)?;
+        if version.is_some_and(|version| version != hold.version) {
+            return Err(Rejection::HoldChanged { version: hold.version });
+        }
+        let schedule = hold.id.schedule;
+        let foreign = remove.iter().filter(|number| !hold.seats.contains(number));
+        let labels: Vec<_> = foreign.map(|number| self.label((schedule, *number))).collect();
+        if !labels.is_empty() {
+            return Err(Rejection::NotInHold(labels));
+        }
+        let new: Vec<_> =
+            add.iter().filter(|number| !hold.seats.contains(number)).copied().collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        // The seats that are removed count neither for the size nor for the limit.
+        let removed = u32::try_from(remove.len()).unwrap();
+        let size = u32::try_from(hold.seats.len() + new.len()).unwrap() - removed;
+        let rules = &self.database.schedules[&schedule].rules;
+        self.window(schedule)?;
+        if size > rules.max_seats_per_booking {
+            return Err(Rejection::HoldTooLarge { max: rules.max_seats_per_booking });
+        }
+        let owned = owned(self.database, self.now, schedule, &hold.customer);
+        let after = owned - removed + u32::try_from(new.len()).unwrap();
+        match rules.max_seats_per_customer {
+            Some(max) if after > max && after > owned => {
+                return Err(Rejection::SeatLimitReached { max, owned });
+            }
+            _ => {}
+        }
+        self.all_free(schedule, &new, Some(&hold.customer)).map_err(Rejection::SeatsUnavailable)
+    }
+
     fn cancel(&self, booking: BookingId, seats: &[SeatNumber]) -> Result<(), Rejection> {
         let row = self.database.bookings.get(&booking).ok_or(Rejection::NotFound("booking"))?;
         let foreign = seats.iter().filter(|number| !row.seats.contains(number));
@@ -110,12 +154,8 @@ impl Oracle<'_> {
         seats: &[SeatNumber],
         customer: &CustomerId,
     ) -> Result<(), Rejection> {
+        self.window(schedule)?;
         let rules = &self.database.schedules[&schedule].rules;
-        let opened = rules.sales_open_at.is_none_or(|open| self.now >= open);
-        let closed = rules.sales_close_at.is_some_and(|close| self.now >= close);
-        if !opened || closed {
-            return Err(Rejection::SalesClosed);
-        }
         let count = u32::try_from(seats.len()).unwrap();
         if count > rules.max_seats_per_booking {
             return Err(Rejection::TooManySeats { max: rules.max_seats_per_booking });
@@ -125,6 +165,13 @@ impl Oracle<'_> {
             Some(max) if owned + count > max => Err(Rejection::SeatLimitReached { max, owned }),
             _ => Ok(()),
         }
+    }
+
+    fn window(&self, schedule: ScheduleId) -> Result<(), Rejection> {
+        let rules = &self.database.schedules[&schedule].rules;
+        let opened = rules.sales_open_at.is_none_or(|open| self.now >= open);
+        let closed = rules.sales_close_at.is_some_and(|close| self.now >= close);
+        if !opened || closed { Err(Rejection::SalesClosed) } else { Ok(()) }
     }
 
     fn all_free(

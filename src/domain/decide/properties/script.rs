@@ -23,6 +23,7 @@ const BACK_MAX: usize = 8;
 enum Kind {
     Hold,
     Extend,
+    Change,
     Release,
     Book,
     Confirm,
@@ -75,6 +76,7 @@ fn draft() -> impl Strategy<Value = ScriptDraft> {
         4 => Just(Kind::Book),
         6 => Just(Kind::Confirm),
         2 => Just(Kind::Extend),
+        9 => Just(Kind::Change),
         2 => Just(Kind::Release),
         2 => Just(Kind::Expire),
         4 => Just(Kind::Cancel),
@@ -229,11 +231,24 @@ impl ScriptDraft {
                 Action::Cancel { booking, seats }
             }
             Kind::Extend => Action::Extend { hold, ttl },
+            Kind::Change => self.change(database, hold),
             Kind::Release => Action::Release { hold },
             Kind::Expire => Action::Expire { hold },
             Kind::Unblock => Action::Unblock { block },
             Kind::Lookup => Action::Lookup,
         }
+    }
+
+    /// A change of a hold: it adds the seats of the draft, except some of them that the hold has, which it removes. The
+    /// locked drafts name a version.
+    fn change(&self, database: &ModelDatabase, hold: HoldId) -> Action {
+        let row = database.holds.get(&hold);
+        let has = |seat: &SeatNumber| row.is_some_and(|row| row.seats.contains(seat));
+        let removes = |seat: &SeatNumber| self.in_full && (has(seat) || self.back % 3 == 2);
+        let (remove, add) = self.seats.iter().partition(|seat| removes(seat));
+        let version = row.map_or(1, |row| row.version)
+            + u32::from(self.seconds.is_some_and(|seconds| seconds < 6));
+        Action::Change { hold, add, remove, version: self.locked.then_some(version) }
     }
 
     /// One of the claims; `None` if there are no claims, or if `back` is [`BACK_MAX`] or more.

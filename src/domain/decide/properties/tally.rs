@@ -21,6 +21,8 @@ pub(super) const KINDS: &[&str] = &[
     "confirmed again",
     "confirmed in time",
     "confirmed late",
+    "changed",
+    "changed by nothing",
     "conflict: blocked",
     "conflict: booked",
     "conflict: held",
@@ -36,14 +38,18 @@ pub(super) const KINDS: &[&str] = &[
     "refused: booking cancelled",
     "refused: customer limit",
     "refused: extend of an ended hold",
+    "refused: hold changed",
     "refused: hold confirmed",
     "refused: hold released",
+    "refused: hold too large",
     "refused: key reused",
     "refused: not found",
     "refused: not in booking",
+    "refused: not in hold",
     "refused: sales closed",
     "refused: too many seats",
     "released",
+    "released by removing its last seat",
     "repeated",
     "replayed",
     "still alive when swept",
@@ -114,6 +120,9 @@ impl ScriptTally {
             Rejection::HoldReleased => self.add("refused: hold released"),
             Rejection::BookingCancelled(_) => self.add("refused: booking cancelled"),
             Rejection::HoldConfirmed => self.add("refused: hold confirmed"),
+            Rejection::NotInHold(_) => self.add("refused: not in hold"),
+            Rejection::HoldChanged { .. } => self.add("refused: hold changed"),
+            Rejection::HoldTooLarge { .. } => self.add("refused: hold too large"),
             Rejection::NotInBooking(_) => self.add("refused: not in booking"),
             Rejection::SalesClosed => self.add("refused: sales closed"),
             Rejection::TooManySeats { .. } => self.add("refused: too many seats"),
@@ -132,6 +141,11 @@ fn effect_kind(single: &Single<'_>, effect: &Effect) -> &'static str {
         Effect::Held(_) => "held",
         Effect::Extended(_) if changed => "extended",
         Effect::Extended(_) => "extended by nothing",
+        Effect::Changed(_) if changed => "changed",
+        Effect::Changed(_) => "changed by nothing",
+        Effect::Released(_) if matches!(single.command.action, Action::Change { .. }) => {
+            "released by removing its last seat"
+        }
         Effect::Released(_) => "released",
         Effect::Booked(_) => "booked",
         Effect::Confirmed(view) => {
@@ -157,7 +171,9 @@ fn effect_kind(single: &Single<'_>, effect: &Effect) -> &'static str {
 fn takes_over(single: &Single<'_>) -> bool {
     let before = single.before;
     let own = match &single.command.action {
-        Action::Confirm { hold, .. } | Action::Extend { hold, .. } => Some(hold.uuid),
+        Action::Confirm { hold, .. }
+        | Action::Extend { hold, .. }
+        | Action::Change { hold, .. } => Some(hold.uuid),
         _ => None,
     };
     before.seats.iter().any(|(key, row)| match row.state {

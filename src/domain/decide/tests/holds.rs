@@ -16,6 +16,7 @@ fn a_hold_claims_all_its_seats_until_its_end() {
         id: hold_id(1),
         customer: customer("ada"),
         seats: numbers(&[0, 2]),
+        version: 1,
         status: HoldStatus::Held,
         created_at: at(0),
         until: at(600),

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 mod batches;
 mod bookings;
+mod changes;
 mod confirm;
 mod holds;
 mod keys;
@@ -155,6 +156,11 @@ fn extend(hold: u128, seconds: u64) -> Command {
     command(Action::Extend { hold: hold_id(hold), ttl })
 }
 
+fn change(hold: u128, add: &[u32], remove: &[u32]) -> Command {
+    let (add, remove) = (numbers(add), numbers(remove));
+    command(Action::Change { hold: hold_id(hold), add, remove, version: None })
+}
+
 fn release(hold: u128) -> Command {
     command(Action::Release { hold: hold_id(hold) })
 }
@@ -240,7 +246,7 @@ fn rejection(outcome: &Outcome) -> &Rejection {
 
 fn held_view(effect: Effect) -> HoldView {
     match effect {
-        Effect::Held(view) | Effect::Extended(view) => view,
+        Effect::Held(view) | Effect::Extended(view) | Effect::Changed(view) => view,
         other => panic!("not a hold: {other:?}"),
     }
 }

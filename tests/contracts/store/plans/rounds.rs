@@ -1,7 +1,7 @@
 //! Batches of every kind of command.
 
 use seatlock::domain::command::{Action, Command};
-use seatlock::domain::ids::{BlockId, HoldId};
+use seatlock::domain::ids::{BlockId, HoldId, SeatNumber};
 use test_support::Strike;
 
 use super::super::commands::{
@@ -47,6 +47,16 @@ impl Site {
 
         let extend = |hold: &_| command(schedule, Action::Extend { hold: *hold, ttl: None });
         self.batch(holds.iter().map(extend), drop_result).await;
+        let change = |hold: &HoldId, add: &[u32], remove: &[u32]| {
+            let numbers = |seats: &[u32]| seats.iter().copied().map(SeatNumber).collect();
+            let (add, remove) = (numbers(add), numbers(remove));
+            command(schedule, Action::Change { hold: *hold, add, remove, version: None })
+        };
+        let spare = 4 * self.customers;
+        let swap = holds.iter().zip(0..).map(|(id, n)| change(id, &[spare + n], &[4 * n + 2]));
+        self.batch(swap, drop_result).await;
+        let back = holds.iter().zip(0..).map(|(id, n)| change(id, &[4 * n + 2], &[spare + n]));
+        self.batch(back, drop_result).await;
         let expire = |hold: &_| command(schedule, Action::Expire { hold: *hold });
         self.stage.run(holds.iter().map(expire).collect()).await;
         // Of an odd number, one more is confirmed than released.

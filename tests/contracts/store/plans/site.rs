@@ -45,7 +45,7 @@ impl Site {
         let routed = Store::open(settings, Arc::clone(&stage.metrics)).await.unwrap();
         let lane = first_lane(&routed);
         let rules = ScheduleRules { max_seats_per_customer: Some(10), ..default_rules() };
-        let schedule = stage.schedule_with(4 * customers, rules).await.id;
+        let schedule = stage.schedule_with(5 * customers, rules).await.id;
         let elsewhere = stage.schedule(4).await;
         Self { server, stage, routed, lane, relay, schedule, elsewhere, customers }
     }
