@@ -313,6 +313,7 @@ fn services(config: &Config, bookings: BookingService, streams: Arc<Streams>) ->
         bookings: Arc::new(bookings),
         work_permits: WorkPermits::default(),
         api_key: http.admin_api_key.as_ref().map(|key| ApiKey::new(key.expose())),
+        audit_addresses: http.audit_addresses,
         rate_limit: http.rate_limit.and_then(NonZeroU32::new).map(RateLimit::per_second),
         request_timeout: http.request_timeout,
         body_timeout: http.body_timeout,

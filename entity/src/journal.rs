@@ -18,6 +18,8 @@ pub struct Model {
     pub at: i64,
     /// JSON array of `[number, state, held_until?]`, ascending.
     pub changes: String,
+    /// JSON array of the changes of claims; absent in entries of older releases.
+    pub events: Option<String>,
 }
 
 /// Empty: batches and queries join tables by their keys.

@@ -20,6 +20,7 @@ mod m20261128_000040_describe_answers;
 mod m20261128_000050_read_lists_in_order;
 mod m20261128_000060_guard_sales_by_one_index_needs_20261122_000002;
 mod m20261129_000020_change_holds;
+mod m20261129_000030_record_senders;
 #[cfg(feature = "rehearsal")]
 pub mod rehearsal;
 
@@ -43,6 +44,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000050_read_lists_in_order::Migration),
             Box::new(m20261128_000060_guard_sales_by_one_index_needs_20261122_000002::Migration),
             Box::new(m20261129_000020_change_holds::STEP),
+            Box::new(m20261129_000030_record_senders::STEP),
         ]
     }
 }

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 
 use crate::actors::booking::Lanes;
 use crate::domain::clock::EpochMs;
-use crate::domain::command::{Action, Command};
+use crate::domain::command::{Action, Command, Sender};
 use crate::domain::effect::Outcome;
 use crate::domain::execution_error::StoreError;
 use crate::domain::ids::HoldId;
@@ -37,6 +37,7 @@ pub struct HoldExpiry {
     lanes: Arc<Lanes>,
     metrics: Arc<Metrics>,
     limit: Duration,
+    sender: Arc<Sender>,
     sweeps: u64,
     counted_at: Option<Instant>,
 }
@@ -51,7 +52,9 @@ impl HoldExpiry {
         interval: Duration,
         limit: Duration,
     ) {
-        let expiry = Self { store, lanes, metrics, limit, sweeps: 0, counted_at: None };
+        let actor = "hold expiry".to_owned();
+        let sender = Arc::new(Sender { actor, request: String::new(), address: None });
+        let expiry = Self { store, lanes, metrics, limit, sender, sweeps: 0, counted_at: None };
         run_every(arbiter, "the expiry of holds", interval, interval, expiry, Self::run);
     }
 
@@ -96,13 +99,8 @@ impl HoldExpiry {
 
     /// Returns whether the expiry was written.
     async fn expire(&self, hold: HoldId, until: EpochMs, now: EpochMs) -> bool {
-        let command = Command {
-            schedule: hold.schedule,
-            action: Action::Expire { hold },
-            keyed: None,
-            locked: false,
-            queued: None,
-        };
+        let sender = Some(Arc::clone(&self.sender));
+        let command = Command { sender, ..Command::new(hold.schedule, Action::Expire { hold }) };
         let executed = self.lanes.execute(command, Instant::now() + self.limit).await;
         let expired = executed.is_ok_and(|executed| matches!(executed.outcome, Outcome::Done(_)));
         if expired {

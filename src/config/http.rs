@@ -37,6 +37,8 @@ variables! {
         ),
         /// whether /docs/ and /openapi.json are served
         docs: bool = DOCS.flag(true),
+        /// whether the journal records the address of the client of each change
+        audit_addresses: bool = AUDIT_ADDRESSES.flag(false),
         /// deadline of a request, from its arrival to its answer
         request_timeout: Duration = REQUEST_TIMEOUT.duration(Duration::from_secs(12)),
         /// largest request body in bytes

@@ -1,5 +1,6 @@
 //! Commands: the actions of the booking engine that requests lead to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use strum::{AsRefStr, EnumDiscriminants, VariantNames};
@@ -47,6 +48,17 @@ impl Queued {
     }
 }
 
+/// Who sent a request, as the journal records it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender {
+    /// The name of the API key, or of the task of this program.
+    pub actor: String,
+    /// The id of the request; empty for a task of this program.
+    pub request: String,
+    /// The address of the client, if addresses are recorded.
+    pub address: Option<String>,
+}
+
 /// A command for the lane of its schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
@@ -61,9 +73,17 @@ pub struct Command {
     pub locked: bool,
     /// Its request in the admission queue, if it came through the queue.
     pub queued: Option<Queued>,
+    /// Who sent it; `None` if that is not known, as for a request that came through the queue.
+    pub sender: Option<Arc<Sender>>,
 }
 
 impl Command {
+    /// A command without a key that comes directly from its sender.
+    #[must_use]
+    pub fn new(schedule: ScheduleId, action: Action) -> Self {
+        Self { schedule, action, keyed: None, locked: false, queued: None, sender: None }
+    }
+
     /// Whether its answer is recorded under a key.
     #[must_use]
     pub fn has_key(&self) -> bool {

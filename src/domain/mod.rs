@@ -13,6 +13,7 @@ pub mod answer_codec;
 pub mod audit;
 pub mod bounded;
 pub mod catalogue;
+pub mod claim_event;
 pub mod claims;
 pub mod clock;
 pub mod command;

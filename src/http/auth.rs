@@ -7,7 +7,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, header};
 use actix_web::middleware::Next;
-use actix_web::{HttpMessage as _, web};
+use actix_web::{HttpMessage as _, HttpRequest, web};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -17,6 +17,13 @@ use super::problem::{Code, Problem};
 /// The caller that an Idempotency-Key belongs to.
 #[derive(Debug, Clone)]
 pub struct Caller(pub String);
+
+impl Caller {
+    /// The caller of a request; all requests without a key have the same one.
+    pub(super) fn of(request: &HttpRequest) -> Self {
+        request.extensions().get::<Self>().cloned().unwrap_or_default()
+    }
+}
 
 impl Default for Caller {
     fn default() -> Self {

@@ -1,6 +1,6 @@
 //! The Idempotency-Key of a request (draft-ietf-httpapi-idempotency-key-header-07). The value may be bare or quoted.
 
-use actix_web::{HttpMessage as _, HttpRequest};
+use actix_web::HttpRequest;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -32,7 +32,7 @@ impl KeyHeader {
                 "must be sent once, with 1 to 255 visible ASCII characters, bare or quoted";
             Problem::parameter(HEADER, message)
         })?;
-        let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default().0;
+        let Caller(caller) = Caller::of(request);
         Self::with_key(RequestKey { caller, key }, request).map(Some)
     }
 

@@ -72,6 +72,8 @@ pub struct Services {
     pub work_permits: WorkPermits,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+    /// Whether the addresses of clients are recorded in the journal.
+    pub audit_addresses: bool,
     /// The API key that callers must send, if one is configured.
     pub api_key: Option<ApiKey>,
     /// The limit of requests per second and client address, if there is one.

@@ -77,13 +77,8 @@ impl QueuedRequest {
     /// The command that executes the request.
     #[must_use]
     pub fn command(&self) -> Command {
-        Command {
-            schedule: self.queued.id.schedule,
-            action: self.action.clone(),
-            keyed: self.keyed.clone(),
-            locked: false,
-            queued: Some(self.queued),
-        }
+        let command = Command::new(self.queued.id.schedule, self.action.clone());
+        Command { keyed: self.keyed.clone(), queued: Some(self.queued), ..command }
     }
 
     /// The line that represents the request in a message: JSON without line breaks.

@@ -257,11 +257,9 @@ impl BookingService {
     ) -> Result<ExecutedCommand, BookingError> {
         if command.keyed.is_some() {
             let lookup = Command {
-                schedule: command.schedule,
-                action: Action::Lookup,
                 keyed: command.keyed.clone(),
-                locked: false,
                 queued: command.queued,
+                ..Command::new(command.schedule, Action::Lookup)
             };
             let found = self.deps.lanes.execute(lookup, deadline).await?;
             if found.outcome != Outcome::NotRecorded {

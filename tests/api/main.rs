@@ -65,6 +65,7 @@ mod redis_forms;
 mod replicas;
 mod schedules;
 mod seats;
+mod senders;
 mod service;
 mod sharing;
 mod slow_readers;

@@ -42,6 +42,8 @@ pub enum Invariant {
     JournalAddsUp,
     /// A journal entry's batch has a record, until such records are purged.
     JournalHasItsBatch,
+    /// The changes of claims in a journal entry name exactly the seats that it writes.
+    JournalHasItsEvents,
     /// No version is above the schedule's own.
     VersionIsTheNewest,
     /// No hold or booking was granted more seats than the schedule allows.

@@ -1,8 +1,11 @@
 //! The audit of one schedule. Its seats, at most a hundred thousand, are in memory; its claims and its journal are
 //! read page by page.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
+use crate::domain::claim_event::ClaimEvent;
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::{BookingId, ScheduleId, SeatNumber};
 use crate::domain::rows::BookedSeat;
@@ -35,6 +38,8 @@ pub struct JournalFact {
     pub has_batch: Option<bool>,
     /// The seats written, with their states.
     pub changes: Vec<(SeatNumber, SeatState)>,
+    /// The changes of claims that wrote them; `None` in an entry of an older release.
+    pub events: Option<Vec<ClaimEvent>>,
 }
 
 /// A running audit of one schedule. Add the seats first, then the other rows in any order, then call
@@ -148,6 +153,17 @@ impl ScheduleAudit {
         let has_batch = entry.has_batch != Some(false);
         self.require(has_batch, Invariant::JournalHasItsBatch, subject, || {
             ("a record of its batch".to_owned(), "no such record".to_owned())
+        });
+        let Some(events) = &entry.events else { return };
+        let written: BTreeSet<SeatNumber> = entry.changes.iter().map(|change| change.0).collect();
+        let of_events = events.iter().flat_map(|event| event.taken.iter().chain(&event.freed));
+        let of_events: BTreeSet<SeatNumber> = of_events.copied().collect();
+        self.require(written == of_events, Invariant::JournalHasItsEvents, subject, || {
+            let list = |seats: BTreeSet<SeatNumber>| {
+                let numbers = seats.iter().map(|seat| seat.0.to_string());
+                format!("seats {}", numbers.collect::<Vec<_>>().join(", "))
+            };
+            (list(written), list(of_events))
         });
     }
 

@@ -8,6 +8,9 @@ mod end;
 mod state;
 mod take;
 
+use std::collections::BTreeMap;
+
+use super::claim_event::ClaimEvent;
 use super::clock::EpochMs;
 use super::command::{Action, Command, Keyed, Queued};
 use super::effect::{Answer, Effect, Outcome};
@@ -26,6 +29,8 @@ pub struct Decision {
     pub changes: Changes,
     /// One entry per schedule whose seats were written, ascending by schedule.
     pub journal: Vec<JournalEntry>,
+    /// The changes of claims that wrote these seats, by schedule, in the order of the commands.
+    pub events: BTreeMap<ScheduleId, Vec<ClaimEvent>>,
     /// The schedules in which a command freed seats, in this batch or before, ascending; each with a version at which
     /// those seats are free.
     pub freed: Vec<(ScheduleId, i64)>,
@@ -84,6 +89,7 @@ fn decide_unless_answered(batch: &mut DecisionState, command: &Command) -> Outco
     }
     match execute(batch, command) {
         Ok(effect) => {
+            batch.record_event(command, &effect);
             // Only effects are recorded under a caller's key: after a refusal, the same key is decided again.
             if let Some(keyed) = &command.keyed {
                 record(batch, keyed, Answer::Effect(effect.clone()));

@@ -16,7 +16,7 @@ mod tally;
 use super::decide;
 use crate::domain::command::{Action, Command};
 use crate::domain::effect::Outcome;
-use crate::domain::ids::ScheduleId;
+use crate::domain::ids::{ScheduleId, SeatNumber};
 use crate::domain::rejection::Rejection;
 use crate::domain::rows::SeatKey;
 use crate::domain::seat::SeatState;
@@ -173,7 +173,14 @@ fn versions_count_batches(step: &ScriptStep<'_>) -> TestCaseResult {
         let before = step.before.schedules[schedule].version;
         prop_assert_eq!(row.version, before + i64::from(!seats.is_empty()));
         if let Some(changes) = step.after.journal.get(&(*schedule, before + 1)) {
-            prop_assert_eq!(changes.iter().map(|(number, _)| *number).collect::<Vec<_>>(), seats);
+            prop_assert_eq!(
+                changes.iter().map(|(number, _)| *number).collect::<Vec<_>>(),
+                &seats[..]
+            );
+            let events = step.decision.events.get(schedule).into_iter().flatten();
+            let named = events.flat_map(|event| event.taken.iter().chain(&event.freed));
+            let named: BTreeSet<SeatNumber> = named.copied().collect();
+            prop_assert!(seats.iter().all(|number| named.contains(number)), "no event: {seats:?}");
         }
         let journal = step.after.journal.iter().filter(|((of, _), _)| of == schedule);
         let versions: Vec<_> = journal.clone().map(|((_, version), _)| *version).collect();

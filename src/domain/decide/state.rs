@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use crate::domain::claim_event::{ClaimEvent, event_of};
 use crate::domain::claims::{BlockRow, BookingRow, HoldRow};
 use crate::domain::clock::{EpochMs, hold_end};
-use crate::domain::effect::{BlockView, BookingView, HoldView, Outcome, PricedSeat};
+use crate::domain::command::Command;
+use crate::domain::effect::{BlockView, BookingView, Effect, HoldView, Outcome, PricedSeat};
 use crate::domain::ids::{BlockId, BookingId, CustomerId, HoldId, ScheduleId, SeatNumber};
 use crate::domain::rejection::{Conflict, ConflictReason, Rejection};
 use crate::domain::rows::{BookedSeat, Changes, JournalEntry, Rows, SeatKey};
@@ -23,11 +25,22 @@ pub(super) struct DecisionState {
     pub(super) rows: Rows,
     pub(super) changes: Changes,
     row_lock_saves: u64,
+    events: BTreeMap<ScheduleId, Vec<ClaimEvent>>,
+    /// The seats that the present command has written, and whether it freed them.
+    written: BTreeMap<SeatNumber, bool>,
 }
 
 impl DecisionState {
     pub(super) fn new(now: EpochMs, policy: Policy, rows: Rows) -> Self {
-        Self { now, policy, rows, changes: Changes::default(), row_lock_saves: 0 }
+        Self {
+            now,
+            policy,
+            rows,
+            changes: Changes::default(),
+            row_lock_saves: 0,
+            events: BTreeMap::new(),
+            written: BTreeMap::new(),
+        }
     }
 
     /// Ends the batch. `freed_schedules` are the schedules in which a command freed seats, in this batch or before.
@@ -58,7 +71,23 @@ impl DecisionState {
             })
             .collect();
         let row_lock_saves = self.row_lock_saves;
-        Decision { outcomes, changes: self.changes, journal, freed, row_lock_saves }
+        let events = self.events;
+        Decision { outcomes, changes: self.changes, journal, events, freed, row_lock_saves }
+    }
+
+    /// Records the change of the claim by a command that has had its effect, if the command has written seats.
+    pub(super) fn record_event(&mut self, command: &Command, effect: &Effect) {
+        let written = std::mem::take(&mut self.written);
+        let Some((kind, claim)) = event_of(&command.action, effect) else { return };
+        if written.is_empty() {
+            return;
+        }
+        let (freed, taken): (Vec<_>, Vec<_>) = written.into_iter().partition(|(_, freed)| *freed);
+        let numbers =
+            |seats: Vec<(SeatNumber, bool)>| seats.into_iter().map(|seat| seat.0).collect();
+        let (taken, freed) = (numbers(taken), numbers(freed));
+        let event = ClaimEvent { kind, claim, taken, freed, sender: command.sender.clone() };
+        self.events.entry(command.schedule).or_default().push(event);
     }
 
     pub(super) fn rules(&self, schedule: ScheduleId) -> Result<&ScheduleRules, Rejection> {
@@ -123,6 +152,7 @@ impl DecisionState {
         if let Some(row) = self.rows.seats.get_mut(&key) {
             row.state = state;
             self.changes.seats.insert(key, state);
+            self.written.insert(key.1, state == SeatState::Available);
         }
     }
 

@@ -13,13 +13,16 @@ pub mod seats;
 pub mod stream;
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::domain::command::{Action, Command, Keyed};
+use crate::domain::command::{Action, Command, Keyed, Sender};
 use crate::domain::ids::{CustomerId, InHistory, ScheduleId};
 use crate::service::bookings::Submitted;
+use crate::telemetry::request_context::RequestContext;
 
+use super::auth::Caller;
 use super::middleware::Deadline;
 use super::prefer_header::Prefer;
 use super::problem::Problem;
@@ -37,7 +40,7 @@ impl ApiRequest<MinVersion> {
         keyed: Option<Keyed>,
         location: LocationHeader,
     ) -> HttpResult {
-        let command = Command { schedule, action, keyed, locked: false, queued: None };
+        let command = Command { keyed, sender: self.sender(), ..Command::new(schedule, action) };
         let deadline = Deadline::of(&self.request);
         let prefer = Prefer::of(&self.request);
         let (bookings, MinVersion(min_version)) = (&self.services.bookings, self.query);
@@ -48,6 +51,22 @@ impl ApiRequest<MinVersion> {
             }
             Submitted::Queued(status) => Ok(requests::accepted(status, prefer)),
         }
+    }
+}
+
+impl<Q> ApiRequest<Q> {
+    /// Who sends this request, for the journal.
+    fn sender(&self) -> Option<Arc<Sender>> {
+        let Caller(actor) = Caller::of(&self.request);
+        let context = RequestContext::current();
+        let request = context.requests().first().map(|ids| ids.id.clone());
+        let is_recorded = self.services.audit_addresses;
+        let address = self.request.peer_addr().filter(|_| is_recorded);
+        Some(Arc::new(Sender {
+            actor,
+            request: request.unwrap_or_default(),
+            address: address.map(|address| address.ip().to_string()),
+        }))
     }
 }
 

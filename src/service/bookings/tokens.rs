@@ -47,13 +47,7 @@ mod tests {
             request: RequestKey { caller: "shop".to_owned(), key: key.to_owned() },
             fingerprint: String::new(),
         });
-        Command {
-            schedule: ScheduleId(1),
-            action: Action::Lookup,
-            keyed,
-            locked: false,
-            queued: None,
-        }
+        Command { keyed, ..Command::new(ScheduleId(1), Action::Lookup) }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::domain::audit::schedule::{JournalFact, ScheduleAudit, ScheduleFacts};
 use crate::domain::audit::{Invariant, Subject, Violation};
 use crate::domain::ids::{CustomerId, ScheduleId, SeatNumber};
 use crate::domain::seat::{SeatRow, SeatState};
-use crate::store::connection::{DbResult, rows};
+use crate::store::connection::{DbResult, claim_events, rows};
 use crate::store::queries::{journal, sweep};
 
 const JOURNAL: Pages = Pages { table: "journal", key: "version", list: "changes" };
@@ -89,22 +89,25 @@ impl Auditor {
     async fn journal(&mut self, id: ScheduleId, audit: &mut ScheduleAudit) -> DbResult<()> {
         let oldest_ms = self.audited.at.0 - sweep::BATCH_LIFE_MS + PURGE_MARGIN_MS;
         let oldest = sweep::first_uuid_of(oldest_ms);
-        let sql = "SELECT j.version, j.batch_id, j.changes, b.attempt FROM journal j
+        let sql = "SELECT j.version, j.batch_id, j.changes, j.events, b.attempt FROM journal j
              LEFT JOIN batch b ON b.id = j.batch_id
              WHERE j.schedule_id = $1 AND j.version > $2 AND j.version <= $3 ORDER BY j.version";
         let mut after = i64::MIN;
         while let Some(last) = self.end_of_page(JOURNAL, id, after).await? {
             let values = vec![id.0.into(), after.into(), last.into()];
-            let page = self.session.fetch::<(i64, Uuid, String, Option<i16>)>(sql, values).await?;
+            type Columns = (i64, Uuid, String, Option<String>, Option<i16>);
+            let page = self.session.fetch::<Columns>(sql, values).await?;
             after = last;
             self.audited.journal += page.len() as u64;
-            for (version, batch, changes, attempt) in page {
-                let row_key = ("journal", Some(id), version.to_string());
-                let changes = self.readable(row_key, journal::parse(&changes)).await;
+            for (version, batch, changes, events, attempt) in page {
+                let row_key = || ("journal", Some(id), version.to_string());
+                let changes = self.readable(row_key(), journal::parse(&changes)).await;
                 let changes = changes.unwrap_or_default();
+                let events = events.map(|events| claim_events::parse(&events)).transpose();
+                let events = self.readable(row_key(), events).await.flatten();
                 let has_batch = attempt.is_some().then_some(true);
                 let has_batch = has_batch.or_else(|| (batch >= oldest).then_some(false));
-                audit.journal(&JournalFact { version, has_batch, changes });
+                audit.journal(&JournalFact { version, has_batch, changes, events });
             }
             self.page_done(audit).await;
         }

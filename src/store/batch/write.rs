@@ -18,7 +18,7 @@ use crate::domain::effect::RecordedAnswer;
 use crate::domain::ids::BatchId;
 use crate::domain::rows::{BookedSeat, Changes, JournalEntry};
 use crate::domain::seat::SeatState;
-use crate::store::connection::{Dialect, RowSet, Transaction, Writes, rows};
+use crate::store::connection::{Dialect, RowSet, Transaction, Writes, claim_events, rows};
 use crate::store::queries::idempotency::{self, NewRecord};
 
 /// The answers that a batch has recorded, rendered as they are sent.
@@ -51,7 +51,7 @@ pub(crate) async fn write(
     end_claims(dialect, &mut writes, changes);
     begin_claims(&mut writes, changes);
     seats(dialect, &mut writes, changes);
-    journal(dialect, &mut writes, &decision.journal);
+    journal(dialect, &mut writes, decision);
     let rows = RowSet::of([batch]).with("id", |batch| batch.0);
     let before = "INSERT INTO batch (id, attempt, at) SELECT r.id, $3, $1 FROM";
     writes.add("batch", rows, before, "");
@@ -184,13 +184,20 @@ fn seats(dialect: Dialect, writes: &mut Writes, changes: &Changes) {
     writes.add("seat", rows, before, after);
 }
 
-fn journal(dialect: Dialect, writes: &mut Writes, entries: &[JournalEntry]) {
-    let versions = RowSet::of(entries)
+fn journal(dialect: Dialect, writes: &mut Writes, decision: &Decision) {
+    let versions = RowSet::of(&decision.journal)
         .with("schedule_id", |entry| entry.schedule.0)
         .with("version", |entry| entry.version);
-    let rows = versions.clone().with("changes", |entry| rows::journal_column(entry));
-    let before = "INSERT INTO journal (schedule_id, version, batch_id, at, changes)
-         SELECT r.schedule_id, r.version, $2, $1, r.changes FROM";
+    let events = |entry: &&JournalEntry| {
+        let events = decision.events.get(&entry.schedule).map_or(&[][..], Vec::as_slice);
+        claim_events::column(events)
+    };
+    let rows = versions
+        .clone()
+        .with("changes", |entry| rows::journal_column(entry))
+        .with("events", events);
+    let before = "INSERT INTO journal (schedule_id, version, batch_id, at, changes, events)
+         SELECT r.schedule_id, r.version, $2, $1, r.changes, r.events FROM";
     writes.add("journal", rows, before, "");
     let before = "UPDATE schedule_version SET version = r.version FROM";
     let after = format!(

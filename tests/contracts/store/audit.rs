@@ -142,12 +142,17 @@ const DAMAGE: &[(Invariant, &str, &[Invariant])] = &[
     (
         Invariant::JournalAddsUp,
         "UPDATE journal SET changes = '[[0,2]]' WHERE schedule_id = {s} AND version = 2",
-        &[],
+        &[Invariant::JournalHasItsEvents],
     ),
     (
         Invariant::JournalHasItsBatch,
         "DELETE FROM batch WHERE id = (SELECT batch_id FROM journal
          WHERE schedule_id = {s} AND version = 3)",
+        &[],
+    ),
+    (
+        Invariant::JournalHasItsEvents,
+        "UPDATE journal SET events = '[]' WHERE schedule_id = {s} AND version = 3",
         &[],
     ),
     (

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::stage::CommandResult;
 
 pub(crate) fn command(schedule: ScheduleId, action: Action) -> Command {
-    Command { schedule, action, keyed: None, locked: false, queued: None }
+    Command::new(schedule, action)
 }
 
 pub(crate) fn book(schedule: ScheduleId, seats: &[u32], by: &str) -> Command {

@@ -185,7 +185,7 @@ impl Author {
             }
             Keyed { request, fingerprint }
         });
-        Command { schedule, action, keyed, locked: draft.locked, queued: None }
+        Command { keyed, locked: draft.locked, ..Command::new(schedule, action) }
     }
 }
 

@@ -134,7 +134,7 @@ fn numbers(seats: &[u32]) -> Vec<SeatNumber> {
 }
 
 fn command(action: Action) -> Command {
-    Command { schedule: ScheduleId(1), action, keyed: None, locked: false, queued: None }
+    Command::new(ScheduleId(1), action)
 }
 
 fn hold(id: u128, name: &str, seats: &[u32]) -> Command {
