@@ -151,6 +151,24 @@ impl FromStr for CustomerId {
     }
 }
 
+/// The beginning of the name of a browser session.
+const SESSION: &str = "browser-session-";
+
+impl CustomerId {
+    /// A browser session: the customer of a hold until a shop confirms the hold for a customer of its own.
+    #[must_use]
+    pub fn session(id: Uuid) -> Self {
+        Self(format!("{SESSION}{}", id.simple()))
+    }
+
+    /// Whether this is a browser session.
+    #[must_use]
+    pub fn is_session(&self) -> bool {
+        let id = self.0.strip_prefix(SESSION);
+        id.is_some_and(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()))
+    }
+}
+
 /// The random name of a history of the database, eight letters or digits. Each new database, failover and restore
 /// begins a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -275,6 +293,16 @@ mod tests {
         assert!(CustomerId::parse("x".repeat(128)).is_ok());
         for wrong in [String::new(), "x".repeat(129), "a\0b".into(), "a\nb".into()] {
             assert_eq!(CustomerId::parse(wrong), Err(InvalidId));
+        }
+    }
+
+    #[test]
+    fn a_browser_session_is_recognized_by_its_whole_name() {
+        assert!(CustomerId::session(Uuid::from_u128(7)).is_session());
+        for other in
+            ["ada", "browser-session-", "browser-session-7", &format!("{SESSION}{:0>33}", 1)]
+        {
+            assert!(!CustomerId::parse(other).unwrap().is_session(), "{other}");
         }
     }
 

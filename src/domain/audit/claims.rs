@@ -80,7 +80,7 @@ impl ScheduleAudit {
         let same = booking.is_some_and(|booking| {
             booking.hold == Some(row.id)
                 && booking.seats == row.seats
-                && booking.customer == row.customer
+                && (booking.customer == row.customer || row.customer.is_session())
         });
         self.require(same, Invariant::HoldEndsOnce, subject, || {
             let found = match booking {

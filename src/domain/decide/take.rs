@@ -78,6 +78,8 @@ pub(super) fn block(
 /// rules of a new sale apply, and a lost seat means `HoldExpired`, so that a shop that has received money can refund
 /// it. If the hold was confirmed before, its booking is returned with its present seats. If the whole booking was
 /// cancelled since, the command is refused.
+///
+/// A hold of a browser session becomes a booking of the customer that is given, whose limit is then checked.
 pub(super) fn confirm(
     batch: &mut DecisionState,
     hold: HoldId,
@@ -85,7 +87,8 @@ pub(super) fn confirm(
     customer: Option<&CustomerId>,
 ) -> Result<Effect, Rejection> {
     let mut row = batch.find_hold(hold)?;
-    if customer.is_some_and(|customer| *customer != row.customer) {
+    let other = customer.filter(|customer| **customer != row.customer);
+    if other.is_some() && !row.customer.is_session() {
         return Err(Rejection::NotFound("hold"));
     }
     match row.status {
@@ -93,6 +96,9 @@ pub(super) fn confirm(
         HoldStatus::Confirmed => {
             let id = row.booking.ok_or(Rejection::NotFound("booking"))?;
             let booking = batch.find_booking(id)?;
+            if other.is_some_and(|customer| *customer != booking.customer) {
+                return Err(Rejection::NotFound("hold"));
+            }
             if booking.status == BookingStatus::Cancelled {
                 return Err(Rejection::BookingCancelled(id));
             }
@@ -101,8 +107,11 @@ pub(super) fn confirm(
         HoldStatus::Held | HoldStatus::Expired => {}
     }
     let in_time = row.status == HoldStatus::Held && batch.now < batch.expires_at(&row);
+    let buyer = other.unwrap_or(&row.customer).clone();
     if !in_time {
-        check_sale(batch, hold.schedule, row.seats.len(), &row.customer)?;
+        check_sale(batch, hold.schedule, row.seats.len(), &buyer)?;
+    } else if other.is_some() {
+        batch.check_customer_limit(hold.schedule, &buyer, row.seats.len())?;
     }
     let lost = lost_seats(batch, &row);
     if !lost.is_empty() {
@@ -115,7 +124,7 @@ pub(super) fn confirm(
     row.status = HoldStatus::Confirmed;
     row.booking = Some(booking);
     batch.put_hold(row.clone());
-    let sold = sell(batch, booking, &row.seats, &row.customer, Some(hold));
+    let sold = sell(batch, booking, &row.seats, &buyer, Some(hold));
     Ok(Effect::Confirmed(batch.booking_view(sold)?))
 }
 

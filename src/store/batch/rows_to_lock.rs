@@ -39,10 +39,11 @@ impl RowsToLock {
                 self.customers.insert((schedule, customer.clone()));
             }
             Action::Block { seats, .. } => self.add_seats(schedule, seats),
-            Action::Extend { hold, .. }
-            | Action::Release { hold }
-            | Action::Confirm { hold, .. }
-            | Action::Expire { hold } => {
+            Action::Confirm { hold, customer, .. } => {
+                self.holds.insert(*hold);
+                self.customers.extend(customer.clone().map(|customer| (schedule, customer)));
+            }
+            Action::Extend { hold, .. } | Action::Release { hold } | Action::Expire { hold } => {
                 self.holds.insert(*hold);
             }
             Action::Change { hold, add, remove, .. } => {

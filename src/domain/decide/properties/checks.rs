@@ -155,6 +155,7 @@ pub(super) fn living_holds_keep_their_seats(single: &Single<'_>) -> TestCaseResu
             (Action::Release { hold: id }, Outcome::Done(_)) => *id == hold.id,
             (Action::Change { hold: id, .. }, Outcome::Done(Effect::Released(_))) => *id == hold.id,
             (Action::Confirm { hold: id, customer, .. }, outcome) if *id == hold.id => {
+                // Another customer, or one whose limit a hold of a browser session would exceed.
                 let is_other = customer.as_ref().is_some_and(|customer| *customer != hold.customer);
                 let answered = single.key_has_an_answer();
                 prop_assert!(is_other || answered || matches!(outcome, Outcome::Done(_)));

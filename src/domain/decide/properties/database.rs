@@ -151,10 +151,15 @@ impl ModelDatabase {
                 self.load_hold(rows, *hold);
                 self.load_seats(rows, hold.schedule, remove);
             }
-            Action::Extend { hold, .. }
-            | Action::Release { hold }
-            | Action::Expire { hold }
-            | Action::Confirm { hold, .. } => self.load_hold(rows, *hold),
+            Action::Extend { hold, .. } | Action::Release { hold } | Action::Expire { hold } => {
+                self.load_hold(rows, *hold)
+            }
+            Action::Confirm { hold, customer, .. } => {
+                self.load_hold(rows, *hold);
+                if let Some(customer) = customer {
+                    self.load_customer(rows, hold.schedule, customer);
+                }
+            }
             Action::Cancel { booking, seats } => {
                 self.load_booking(rows, *booking);
                 self.load_seats(rows, booking.schedule, seats.as_deref().unwrap_or_default());

@@ -67,9 +67,15 @@ impl Oracle<'_> {
 
     fn confirm(&self, hold: HoldId, customer: Option<&CustomerId>) -> Result<(), Rejection> {
         let hold = self.find(hold)?;
-        if customer.is_some_and(|customer| *customer != hold.customer) {
+        let bought =
+            hold.booking.map_or(&hold.customer, |id| &self.database.bookings[&id].customer);
+        let is_session = hold.customer.as_str().starts_with("browser-session-");
+        let may_bind = is_session && hold.booking.is_none();
+        let is_own = |customer: &CustomerId| *customer == hold.customer || customer == bought;
+        if customer.is_some_and(|customer| !may_bind && !is_own(customer)) {
             return Err(Rejection::NotFound("hold"));
         }
+        let buyer = customer.unwrap_or(&hold.customer);
         if hold.status == HoldStatus::Released {
             return Err(Rejection::HoldReleased);
         }
@@ -78,9 +84,14 @@ impl Oracle<'_> {
             return if is_cancelled { Err(Rejection::BookingCancelled(booking)) } else { Ok(()) };
         }
         if self.database.is_alive(hold, self.now) {
-            return Ok(());
+            let is_other = *buyer != hold.customer;
+            return if is_other {
+                self.limit(hold.id.schedule, &hold.seats, buyer)
+            } else {
+                Ok(())
+            };
         }
-        self.sale(hold.id.schedule, &hold.seats, &hold.customer)?;
+        self.sale(hold.id.schedule, &hold.seats, buyer)?;
         let lost = self.all_free(hold.id.schedule, &hold.seats, Some(&hold.customer));
         lost.map_err(Rejection::HoldExpired)
     }
@@ -160,8 +171,18 @@ impl Oracle<'_> {
         if count > rules.max_seats_per_booking {
             return Err(Rejection::TooManySeats { max: rules.max_seats_per_booking });
         }
+        self.limit(schedule, seats, customer)
+    }
+
+    fn limit(
+        &self,
+        schedule: ScheduleId,
+        seats: &[SeatNumber],
+        customer: &CustomerId,
+    ) -> Result<(), Rejection> {
+        let count = u32::try_from(seats.len()).unwrap();
         let owned = owned(self.database, self.now, schedule, customer);
-        match rules.max_seats_per_customer {
+        match self.database.schedules[&schedule].rules.max_seats_per_customer {
             Some(max) if owned + count > max => Err(Rejection::SeatLimitReached { max, owned }),
             _ => Ok(()),
         }

@@ -86,7 +86,10 @@ fn draft() -> impl Strategy<Value = ScriptDraft> {
     ];
     let schedule = prop_oneof![30 => Just(1), 20 => Just(2), 1 => Just(9)];
     let seats = prop_oneof![5 => btree_set(0..SEATS, 1..=2), 1 => btree_set(0..SEATS, 3..=4)];
-    let customer = prop_oneof!["ada", "ben", "cleo"];
+    let customer = prop_oneof![
+        3 => prop_oneof!["ada", "ben", "cleo"],
+        1 => "browser-session-000000000000000000000000000000a[12]",
+    ];
     let what = (schedule, kind, seats, customer);
     let back = prop_oneof![4 => Just(0), 3 => 1..=2usize, 1 => 3..=BACK_MAX];
     let how = (option::of(1..=15u64), back, option::weighted(0.4, 0..4u8));

@@ -20,6 +20,7 @@ pub(super) const KINDS: &[&str] = &[
     "confirmed after an outage",
     "confirmed again",
     "confirmed in time",
+    "confirmed for another customer",
     "confirmed late",
     "changed",
     "changed by nothing",
@@ -152,6 +153,7 @@ fn effect_kind(single: &Single<'_>, effect: &Effect) -> &'static str {
             let hold = view.row.hold.and_then(|hold| before.holds.get(&hold)).unwrap();
             match hold.status {
                 HoldStatus::Confirmed => "confirmed again",
+                _ if hold.customer != view.row.customer => "confirmed for another customer",
                 _ if !before.is_alive(hold, single.now) => "confirmed late",
                 _ if hold.until <= single.now => "confirmed after an outage",
                 _ => "confirmed in time",

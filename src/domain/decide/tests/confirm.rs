@@ -161,3 +161,23 @@ fn a_hold_of_another_customer_is_not_found() {
     }
     assert_eq!(world.refused(confirm(9, 20)), Rejection::NotFound("hold"));
 }
+
+#[test]
+fn a_hold_of_a_browser_session_is_sold_to_the_customer_of_the_shop() {
+    let session = CustomerId::session(Uuid::from_u128(7));
+    let mut world = World::new();
+    world.rules().max_seats_per_customer = Some(2);
+    world.done(hold(1, session.as_str(), &[0, 1]));
+    world.done(book(2, "ada", &[5]));
+    let full = Rejection::SeatLimitReached { max: 2, owned: 1 };
+    assert_eq!(world.refused(confirm_as("ada", 1, 3)), full);
+    let view = booking_view(world.done(confirm_as("ben", 1, 3)));
+    assert_eq!((view.row.customer, &world.hold(1).customer), (customer("ben"), &session));
+    for again in [confirm_as("ben", 1, 4), confirm(1, 4), confirm_as(session.as_str(), 1, 4)] {
+        assert_eq!(booking_view(world.done(again)).row.id, booking_id(3));
+    }
+    assert_eq!(world.refused(confirm_as("ada", 1, 4)), Rejection::NotFound("hold"));
+    let full = Rejection::SeatLimitReached { max: 2, owned: 2 };
+    assert_eq!(world.refused(book(5, "ben", &[6])), full, "the seats count for the customer");
+    world.done(book(6, session.as_str(), &[7, 8]));
+}
