@@ -4,7 +4,9 @@ pub mod caller;
 pub mod origin;
 pub mod text;
 
+use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, EnumString, IntoEnumIterator as _, VariantArray};
+use utoipa::ToSchema;
 
 use super::clock::EpochMs;
 use super::ids::KeyId;
@@ -22,7 +24,20 @@ pub const KEY_NAME_MAX: usize = 64;
 pub const ORIGINS_MAX: usize = 50;
 
 /// Who a key is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr, EnumString, VariantArray)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    AsRefStr,
+    EnumString,
+    VariantArray,
+    Serialize,
+    Deserialize,
+    ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum KeyKind {
     /// For servers: it may do what its scopes allow, and must stay secret.
@@ -32,7 +47,20 @@ pub enum KeyKind {
 }
 
 /// Marks the data that a key is meant for. Both modes use the same data today.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr, EnumString, VariantArray)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    AsRefStr,
+    EnumString,
+    VariantArray,
+    Serialize,
+    Deserialize,
+    ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum KeyMode {
     /// Real sales.
@@ -52,9 +80,13 @@ pub enum KeyMode {
     Ord,
     AsRefStr,
     EnumString,
-    strum::EnumIter,
     VariantArray,
+    strum::EnumIter,
+    Serialize,
+    Deserialize,
+    ToSchema,
 )]
+#[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Scope {
     /// Events, schedules, plans, maps and streams.
@@ -190,7 +222,20 @@ pub enum KeyRefusal {
 }
 
 /// One of the two secrets of a key that is being rotated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr, EnumString, VariantArray)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    AsRefStr,
+    EnumString,
+    VariantArray,
+    Serialize,
+    Deserialize,
+    ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum WhichSecret {
     /// The one that was created first.

@@ -193,6 +193,18 @@ pub(super) fn json(body: &impl Serialize) -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body)
 }
 
+/// The response to the creation of what is at `location`. It must not be cached.
+pub(super) fn created(location: &str, body: &impl Serialize) -> HttpResponse {
+    let mut response = HttpResponse::Created();
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    response.insert_header((header::LOCATION, location)).json(body)
+}
+
+/// The response without a body.
+pub(super) fn no_content() -> HttpResponse {
+    HttpResponse::NoContent().finish()
+}
+
 /// A page of a list.
 pub(super) fn page<T, B: From<T> + Serialize>(page: Page<T>) -> HttpResponse {
     let items: Vec<B> = page.items.into_iter().map(B::from).collect();

@@ -1,6 +1,7 @@
 //! The handlers, a file per resource. A handler reads and checks the request, calls one service, and writes the
 //! response.
 
+pub mod api_keys;
 pub mod blocks;
 pub mod bookings;
 pub mod events;

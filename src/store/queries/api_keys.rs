@@ -85,8 +85,9 @@ impl Store {
         let changed = self.once(None, limit, unrecorded::<T>, move |session, now| {
             let work = Arc::clone(&work);
             Box::pin(async move {
-                let sql = "UPDATE api_key_revision SET revision = revision + 1 WHERE id = 1";
-                session.execute(sql, Vec::new()).await?;
+                let lock = session.dialect.lock("FOR UPDATE");
+                let sql = format!("SELECT revision FROM api_key_revision WHERE id = 1 {lock}");
+                session.fetch_one::<i64>(sql, Vec::new()).await?;
                 work(session, now).await
             })
         });
@@ -229,7 +230,13 @@ async fn insert_secret(
     let hash: String = secret.hash.iter().map(|byte| format!("{byte:02x}")).collect();
     let prefix = secret.prefix.clone();
     let values = vec![id.0.into(), number.into(), prefix.into(), hash.into(), now.0.into()];
-    session.execute(sql, values).await.map(drop)
+    session.execute(sql, values).await?;
+    new_revision(session).await
+}
+
+async fn new_revision(session: &Transaction) -> DbResult<()> {
+    let sql = "UPDATE api_key_revision SET revision = revision + 1 WHERE id = 1";
+    session.execute(sql, Vec::new()).await.map(drop)
 }
 
 async fn created(session: &Transaction, id: KeyId) -> DbResult<Refusable<ApiKey>> {
@@ -253,7 +260,11 @@ async fn revoke(session: &Transaction, now: EpochMs, id: KeyId) -> DbResult<bool
     let sql = "DELETE FROM api_key_secret WHERE key_id = $1";
     session.execute(sql, vec![id.0.into()]).await?;
     let sql = "UPDATE api_key SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1";
-    Ok(session.execute(sql, vec![id.0.into(), now.0.into()]).await? > 0)
+    let is_found = session.execute(sql, vec![id.0.into(), now.0.into()]).await? > 0;
+    if is_found {
+        new_revision(session).await?;
+    }
+    Ok(is_found)
 }
 
 async fn rotate(
