@@ -12,13 +12,16 @@ use tokio::task::JoinHandle;
 
 use crate::actors::booking::{BatcherLimits, Lanes};
 use crate::actors::seat_lock::SeatLocker;
+use crate::api_keys::ApiKeys;
 use crate::background::auditor::Auditor;
 use crate::background::health_monitor::{HealthMonitor, Probes};
 use crate::background::hold_expiry::HoldExpiry;
+use crate::background::key_refresh;
 use crate::background::map_refresh::MapRefresh;
 use crate::config::{Config, QueueMode, is_loopback_host};
+use crate::domain::api_key::caller::Caller;
 use crate::domain::execution_error::StoreError;
-use crate::http::auth::ApiKey;
+use crate::http::auth::InstallationKey;
 use crate::http::problem::Code;
 use crate::http::{
     AllowedHosts, Documents, RateLimit, ResponseBudget, Services, WorkPermits, routes,
@@ -114,6 +117,9 @@ impl App {
         let store = open_store(config, &metrics).await?;
         let engine = Engine::start(config, role, store, metrics)?;
         engine.register_gauges();
+        if let (Role::Serve, Err(error)) = (role, engine.services.api_keys.refresh().await) {
+            log::warn!("the API keys are not known yet: {error}");
+        }
         let routes = match role {
             Role::Serve => routes::routes,
             Role::Work => routes::metrics_routes,
@@ -253,6 +259,9 @@ impl Engine {
             seat_lock_ttl: config.seat_lock.timeout,
         });
         let services = Arc::new(services(config, bookings, streams));
+        if role == Role::Serve {
+            key_refresh::start_in(&timers.handle(), Arc::clone(&services.api_keys));
+        }
         let arbiters = vec![engine, timers];
         Ok(Self { services, store, lanes, health, arbiters, lock_maintenance, queue })
     }
@@ -305,6 +314,7 @@ fn services(config: &Config, bookings: BookingService, streams: Arc<Streams>) ->
     let deps = bookings.deps();
     Services {
         queue: deps.queue.clone(),
+        api_keys: Arc::new(ApiKeys::new(Arc::clone(&deps.store), http.api_keys_max_age)),
         catalogue: Arc::new(Catalogue::new(Arc::clone(&deps.store))),
         seat_maps: Arc::clone(&deps.seat_maps),
         streams,
@@ -312,7 +322,8 @@ fn services(config: &Config, bookings: BookingService, streams: Arc<Streams>) ->
         metrics: Arc::clone(&deps.metrics),
         bookings: Arc::new(bookings),
         work_permits: WorkPermits::default(),
-        api_key: http.admin_api_key.as_ref().map(|key| ApiKey::new(key.expose())),
+        admin_key: http.admin_api_key.as_ref().map(|key| InstallationKey::new(key.expose())),
+        open_caller: Arc::new(Caller::open()),
         audit_addresses: http.audit_addresses,
         rate_limit: http.rate_limit.and_then(NonZeroU32::new).map(RateLimit::per_second),
         request_timeout: http.request_timeout,

@@ -10,8 +10,8 @@ use seatlock::http::openapi;
 use seatlock::telemetry::metrics::catalogue;
 
 use cli::{
-    backup, bench, config, healthcheck, history, import, migrate, print, queue, serve, verify,
-    worker,
+    backup, bench, config, healthcheck, history, import, keys, migrate, print, queue, serve,
+    verify, worker,
 };
 
 #[global_allocator]
@@ -42,6 +42,8 @@ enum Command {
     History(history::HistoryArguments),
     /// Put a seat plan (CSV or pretix) on sale: a stored plan, an event and a schedule with its seats
     Import(Box<import::ImportArguments>),
+    /// Create, list, rotate and revoke API keys
+    Keys(keys::KeysArguments),
     /// Check the configuration, or list its variables
     Config(config::ConfigArguments),
     /// Check every invariant of the database without changing it; exits with 1 if one is violated
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Command::Migrate => migrate::run(),
         Command::History(arguments) => history::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
+        Command::Keys(arguments) => keys::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),

@@ -1,6 +1,8 @@
 //! The tables of Seatlock as sea-orm entities, a file per table. Times are epoch milliseconds in both databases:
 //! SQLite would sort textual times wrongly. The schema itself is in `migration`.
 
+pub mod api_key;
+pub mod api_key_secret;
 pub mod batch;
 pub mod block;
 pub mod booking;

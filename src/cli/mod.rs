@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod healthcheck;
 pub(crate) mod history;
 pub(crate) mod import;
+pub(crate) mod keys;
 mod logging;
 pub(crate) mod migrate;
 mod progress;

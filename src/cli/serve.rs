@@ -95,7 +95,7 @@ async fn print_banner(config: &Config, app: &App) {
         log::warn!("the example seats of the banner could not be read: {error}");
         None
     });
-    let text = banner::text(app.address(), example.as_ref(), services.api_key.is_some());
+    let text = banner::text(app.address(), example.as_ref(), services.admin_key.is_some());
     if let Err(Failed::Work(reason)) = print(&text) {
         log::warn!("{reason}");
     }

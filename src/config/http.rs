@@ -28,6 +28,8 @@ variables! {
             "\"$(openssl rand -hex 24)\"",
             parse_key,
         ),
+        /// how long API keys of the database are accepted while the database cannot be asked for them
+        api_keys_max_age: Duration = API_KEYS_MAX_AGE.duration(Duration::from_secs(900)),
         /// host names, in addition to loopback ones, that requests may name without ADMIN_API_KEY, and whose pages may
         /// send requests that write
         allowed_hosts: Vec<String> = ALLOWED_HOSTS.list(

@@ -16,6 +16,10 @@ pub struct EventId(pub i64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ScheduleId(pub i64);
 
+/// An API key. Decimal in JSON, `bigint` in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(pub i64);
+
 /// A seat's index in the plan of its schedule, from 0; identifies it in maps and streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeatNumber(pub u32);
@@ -47,6 +51,7 @@ macro_rules! number_id {
 
 number_id!(EventId);
 number_id!(ScheduleId);
+number_id!(KeyId);
 
 macro_rules! scoped_id {
     ($(#[$doc:meta])* $name:ident) => {

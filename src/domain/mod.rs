@@ -10,6 +10,7 @@
 //! arguments.
 
 pub mod answer_codec;
+pub mod api_key;
 pub mod audit;
 pub mod bounded;
 pub mod catalogue;

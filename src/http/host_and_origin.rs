@@ -3,7 +3,8 @@
 //! Any page that a browser shows can make the browser send requests to this service. Such a request has no API key, so
 //! it fails if a key is required. If no key is required, the service listens on a loopback address, and three checks
 //! exclude foreign pages: the host name of the request (a foreign name that resolves to 127.0.0.1 is DNS rebinding),
-//! the origin of a request that writes, and the content type of its body (`src/http/body.rs`).
+//! the origin of a request that writes, and the content type of its body (`src/http/body.rs`). A page of another origin
+//! may write with a publishable key that lists its origin (`src/http/auth.rs`).
 
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -11,7 +12,7 @@ use actix_web::http::uri::Authority;
 use actix_web::http::{Method, Version};
 
 use super::problem::{Code, Problem};
-use super::{Services, rate_limit};
+use super::{Services, auth, rate_limit};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -54,7 +55,11 @@ pub(super) fn check(services: &Services, request: &ServiceRequest) -> Result<(),
     refuse_repeated(headers)?;
     let host = requested_host(request)?;
     services.allowed_hosts.check_host(host.as_ref())?;
-    services.allowed_hosts.check_origin(request.method(), headers, host.as_ref())
+    match services.allowed_hosts.check_origin(request.method(), headers, host.as_ref()) {
+        // Authentication compares the origin with those of the key.
+        Err(_) if auth::presents_publishable(headers) => Ok(()),
+        checked => checked,
+    }
 }
 
 fn refuse_repeated(headers: &HeaderMap) -> Result<(), Problem> {
@@ -138,8 +143,8 @@ impl AllowedHosts {
         if own {
             return Ok(());
         }
-        let detail = "a page of another origin must not send requests that write; send them from a \
-                      backend, or name the host of the page in ALLOWED_HOSTS if it is this service's \
+        let detail = "a page of another origin must not send requests that write without a publishable key; send \
+                      them from a backend, or name the host of the page in ALLOWED_HOSTS if it is this service's \
                       own behind a proxy that changes Host";
         Err(Problem::new(Code::OriginNotAllowed, detail))
     }

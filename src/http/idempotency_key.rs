@@ -4,9 +4,9 @@ use actix_web::HttpRequest;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::domain::api_key::caller::Caller;
 use crate::domain::command::{Keyed, RequestKey};
 
-use super::auth::Caller;
 use super::percent;
 use super::problem::{Code, Problem};
 
@@ -22,8 +22,8 @@ pub(crate) struct KeyHeader {
 }
 
 impl KeyHeader {
-    /// The key of a request, if it has one.
-    pub(super) fn of(request: &HttpRequest) -> Result<Option<Self>, Problem> {
+    /// The key of a request, if it has one. It belongs to the caller.
+    pub(super) fn of(request: &HttpRequest, caller: &Caller) -> Result<Option<Self>, Problem> {
         let mut values = request.headers().get_all(HEADER);
         let Some(value) = values.next() else { return Ok(None) };
         let key = values.next().is_none().then(|| parse(value.as_bytes())).flatten();
@@ -32,7 +32,7 @@ impl KeyHeader {
                 "must be sent once, with 1 to 255 visible ASCII characters, bare or quoted";
             Problem::parameter(HEADER, message)
         })?;
-        let Caller(caller) = Caller::of(request);
+        let caller = caller.id.clone();
         Self::with_key(RequestKey { caller, key }, request).map(Some)
     }
 
@@ -63,9 +63,10 @@ impl KeyHeader {
 /// The key of a request, if it has one, with its fingerprint.
 pub(super) fn keyed(
     request: &HttpRequest,
+    caller: &Caller,
     meaning: &impl Serialize,
 ) -> Result<Option<Keyed>, Problem> {
-    KeyHeader::of(request)?.map(|key| key.keyed(meaning)).transpose()
+    KeyHeader::of(request, caller)?.map(|key| key.keyed(meaning)).transpose()
 }
 
 fn parse(value: &[u8]) -> Option<String> {

@@ -35,6 +35,15 @@ impl fmt::Display for JsonError {
     }
 }
 
+/// Adds a text field to the body of an object.
+#[must_use]
+pub fn with_field(body: &str, name: &str, value: &str) -> String {
+    match body.strip_suffix('}') {
+        Some(fields) => format!("{fields},{}:{}}}", write(&name), write(&value)),
+        None => body.to_owned(),
+    }
+}
+
 /// Writes a body of the API. Bodies have text keys and plain values, so this cannot fail.
 #[expect(clippy::expect_used, reason = "an empty body would be a wrong answer")]
 #[must_use]

@@ -7,6 +7,7 @@
 pub mod auth;
 pub mod body;
 mod content_encoding;
+mod cors;
 mod documents;
 mod error_mapping;
 pub mod handlers;
@@ -15,7 +16,9 @@ mod idempotency_key;
 pub mod json;
 mod media;
 pub mod middleware;
+pub mod needs;
 pub mod openapi;
+mod openapi_security;
 mod percent;
 mod prefer_header;
 pub mod problem;
@@ -38,6 +41,8 @@ mod work_permits;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::api_keys::ApiKeys;
+use crate::domain::api_key::caller::Caller;
 use crate::seat_map::{SeatMaps, Streams};
 use crate::service::bookings::BookingService;
 use crate::service::catalogue::Catalogue;
@@ -52,7 +57,7 @@ pub use rate_limit::RateLimit;
 pub use response_body::ResponseBudget;
 pub use work_permits::WorkPermits;
 
-use auth::ApiKey;
+use auth::InstallationKey;
 
 /// The services and settings that handlers use.
 pub struct Services {
@@ -74,8 +79,12 @@ pub struct Services {
     pub metrics: Arc<Metrics>,
     /// Whether the addresses of clients are recorded in the journal.
     pub audit_addresses: bool,
-    /// The API key that callers must send, if one is configured.
-    pub api_key: Option<ApiKey>,
+    /// `ADMIN_API_KEY`, if it is set. If not, requests need no key.
+    pub admin_key: Option<InstallationKey>,
+    /// The keys of the database.
+    pub api_keys: Arc<ApiKeys>,
+    /// The caller of requests without a key, where they need none.
+    pub open_caller: Arc<Caller>,
     /// The limit of requests per second and client address, if there is one.
     pub rate_limit: Option<RateLimit>,
     /// The time limit of a request, from its head to its response.
@@ -103,6 +112,6 @@ pub struct Services {
 impl Services {
     /// Whether the API needs no key, so that shared caches may keep its answers.
     fn is_public(&self) -> bool {
-        self.api_key.is_none()
+        self.admin_key.is_none()
     }
 }

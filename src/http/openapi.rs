@@ -1,11 +1,12 @@
 //! The OpenAPI 3.1 document of the API, generated from the handlers.
 
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use utoipa::OpenApi;
 
 use super::handlers::{
-    blocks, bookings, events, holds, operations, plans, requests, schedules, seats, stream,
+    api_keys, blocks, bookings, events, holds, operations, plans, requests, schedules, seats,
+    stream,
 };
+use super::openapi_security::Security;
 
 /// The document.
 #[derive(Debug, OpenApi)]
@@ -23,21 +24,12 @@ use super::handlers::{
         holds::create, holds::read, holds::list, holds::extend, holds::change, holds::release,
         bookings::create, bookings::read, bookings::list, bookings::cancel,
         requests::read, requests::listen,
+        api_keys::create, api_keys::read, api_keys::list, api_keys::revoke, api_keys::rotate,
         operations::live, operations::ready, operations::metrics, operations::problem,
     ),
-    modifiers(&ApiKeyScheme)
+    modifiers(&Security)
 )]
 pub struct Api;
-
-struct ApiKeyScheme;
-
-impl Modify for ApiKeyScheme {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-        let components = document.components.get_or_insert_default();
-        components.add_security_scheme("api_key", SecurityScheme::Http(bearer));
-    }
-}
 
 /// The document as JSON.
 #[expect(clippy::expect_used, reason = "an empty document would be a wrong answer")]

@@ -79,7 +79,7 @@ pub struct Problem {
     /// The booking that the refusal is about.
     pub booking_id: Option<Box<BookingId>>,
     /// What the resource supports: methods in `Allow` for 405, encodings in `Accept-Encoding` for a 415 about the
-    /// encoding of a body (RFC 9110 §12.5.3).
+    /// encoding of a body (RFC 9110 §12.5.3), the kind of key in `WWW-Authenticate` for 401 and 403 (RFC 6750 §3).
     pub supported: Option<Box<(HeaderName, String)>>,
     /// The cause, for the log only; it is never sent to the caller.
     pub reason: Option<Box<str>>,
@@ -264,11 +264,11 @@ pub fn problem_response(problem: &Problem, id: &str) -> HttpResponse {
     if let Some(seconds) = problem.retry_after {
         response.insert_header((header::RETRY_AFTER, seconds.to_string()));
     }
-    if let Some((name, supported)) = problem.supported.as_deref() {
-        response.insert_header((name.clone(), supported.as_str()));
-    }
     if problem.code == Code::Unauthenticated {
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+    }
+    if let Some((name, supported)) = problem.supported.as_deref() {
+        response.insert_header((name.clone(), supported.as_str()));
     }
     response.body(json::write(&problem.body(id)))
 }

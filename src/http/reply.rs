@@ -63,17 +63,19 @@ pub(super) enum LocationHeader {
     None,
 }
 
-/// The response to the outcome of a command. If the batch has recorded the answer, it is rendered already.
+/// The response to the outcome of a command. If the batch has recorded the answer, it is rendered already. `complete`
+/// adds what is not recorded.
 pub(super) fn outcome(
     executed: ExecutedCommand,
     location: LocationHeader,
+    complete: impl Fn(RecordedAnswer) -> RecordedAnswer,
 ) -> Result<HttpResponse, Problem> {
     let ExecutedCommand { outcome, answer } = executed;
-    let rendered = |effect| answer.unwrap_or_else(|| render(effect));
+    let rendered = |effect| complete(answer.unwrap_or_else(|| render(effect)));
     match outcome {
         Outcome::Done(effect) => Ok(recorded(rendered(&effect), location, false)),
         Outcome::Repeated(effect) => Ok(recorded(rendered(&effect), location, true)),
-        Outcome::Replayed(answer) => Ok(recorded(answer, location, true)),
+        Outcome::Replayed(answer) => Ok(recorded(complete(answer), location, true)),
         Outcome::Refused(rejection) => Err(rejection.into()),
         Outcome::NotRecorded => Err(Problem::not_found("answer")),
     }
@@ -191,6 +193,18 @@ fn is_known(request: &HttpRequest, tag: &str) -> bool {
 /// A JSON response that must not be cached.
 pub(super) fn json(body: &impl Serialize) -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+}
+
+/// The response to the creation of what is at `location`. It must not be cached.
+pub(super) fn created(location: &str, body: &impl Serialize) -> HttpResponse {
+    let mut response = HttpResponse::Created();
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    response.insert_header((header::LOCATION, location)).json(body)
+}
+
+/// The response without a body.
+pub(super) fn no_content() -> HttpResponse {
+    HttpResponse::NoContent().finish()
 }
 
 /// A page of a list.

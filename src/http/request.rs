@@ -11,10 +11,13 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::auth::Authenticated;
 use super::idempotency_key::KeyHeader;
+use super::needs::{Access, MethodAccess, Needs};
 use super::problem::{Code, Problem};
 use super::query::{self, Parameters};
 use super::{Services, body, idempotency_key, percent};
+use crate::domain::api_key::caller::Caller;
 use crate::domain::command::Keyed;
 use crate::domain::execution_error::StoreError;
 use crate::domain::ids::ScheduleId;
@@ -23,9 +26,11 @@ use crate::seat_map::LoadedSchedule;
 /// The result of a handler.
 pub type HttpResult = Result<HttpResponse, Problem>;
 
-/// A request whose query is valid, with the services.
+/// A request whose caller may send it and whose query is valid, with the services.
 pub struct ApiRequest<Q> {
     pub(super) services: Data<Arc<Services>>,
+    /// Who sends the request; `None` outside of the API.
+    pub(super) caller: Option<Arc<Caller>>,
     pub(super) request: HttpRequest,
     pub(super) query: Q,
     payload: Payload,
@@ -39,14 +44,37 @@ impl<Q: Parameters> FromRequest for ApiRequest<Q> {
         let mut read = || {
             let services = request.app_data::<Data<Arc<Services>>>().cloned();
             let services = services.ok_or_else(|| Problem::new(Code::Internal, "no services"))?;
+            let caller = admitted(request)?;
             let query = query::read(request.query_string(), request.headers())?;
-            Ok(Self { services, request: request.clone(), query, payload: payload.take() })
+            Ok(Self { services, caller, request: request.clone(), query, payload: payload.take() })
         };
         ready(read())
     }
 }
 
+/// The caller of a request, if it has what the route needs.
+fn admitted(request: &HttpRequest) -> Result<Option<Arc<Caller>>, Problem> {
+    let unstated = || Problem::new(Code::Internal, "the route does not state what it needs");
+    let MethodAccess { needs, key_in_query, .. } = Access::of(request).ok_or_else(unstated)?;
+    if needs == Needs::Nothing {
+        return Ok(None);
+    }
+    let missing = || Problem::new(Code::Internal, "the caller was not authenticated");
+    let Authenticated { caller, in_query } = Authenticated::of(request).ok_or_else(missing)?;
+    if in_query && !key_in_query {
+        let detail = "only streams take a key in the query; send it as a bearer token";
+        return Err(Problem::new(Code::Unauthenticated, detail));
+    }
+    needs.check(&caller)?;
+    Ok(Some(caller))
+}
+
 impl<Q> ApiRequest<Q> {
+    /// Who sends the request. A route outside of the API has no caller.
+    pub(super) fn caller(&self) -> Result<&Caller, Problem> {
+        self.caller.as_deref().ok_or_else(|| Problem::new(Code::Internal, "there is no caller"))
+    }
+
     /// Parses an id in the path. A text that is not an id is answered as not found.
     pub(super) fn path_id<T: FromStr>(&self, name: &str, what: &str) -> Result<T, Problem> {
         let text = percent::path_parameter(&self.request, name)?;
@@ -86,7 +114,7 @@ impl<Q> ApiRequest<Q> {
     ) -> Result<(T, Option<Keyed>), Problem> {
         body::expect_json(&self.request)?;
         let parsed = body::parse(&self.body(self.services.body_limit).await?)?;
-        let keyed = idempotency_key::keyed(&self.request, &parsed)?;
+        let keyed = idempotency_key::keyed(&self.request, self.caller()?, &parsed)?;
         Ok((parsed, keyed))
     }
 
@@ -101,7 +129,7 @@ impl<Q> ApiRequest<Q> {
             body::expect_json(&self.request)?;
         }
         let parsed = if body.is_empty() { T::default() } else { body::parse(&body)? };
-        let keyed = idempotency_key::keyed(&self.request, &parsed)?;
+        let keyed = idempotency_key::keyed(&self.request, self.caller()?, &parsed)?;
         Ok((parsed, keyed))
     }
 
@@ -125,7 +153,7 @@ impl<Q> ApiRequest<Q> {
         work: impl FnOnce(&[u8], Option<KeyHeader>) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let services = self.services.clone();
-        let key = KeyHeader::of(&self.request)?;
+        let key = KeyHeader::of(&self.request, self.caller()?)?;
         let permit = services.work_permits.permit_for_body(&self.request, services.body_limit)?;
         let body = self.body(services.plan_body_limit).await?;
         let work = move || {

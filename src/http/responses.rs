@@ -1,5 +1,6 @@
 //! The bodies of responses: effects and rows as JSON, including those that are recorded under an Idempotency-Key.
 
+mod api_key;
 mod plan;
 
 use serde::Serialize;
@@ -13,6 +14,7 @@ use crate::domain::effect::{
 
 use super::{json, time};
 
+pub use api_key::{ApiKeyBody, IssuedKeyBody};
 pub use plan::{EnteredPlanBody, render_plan};
 
 /// An amount of money.

@@ -30,6 +30,7 @@ pub use batch::{BatchReport, CommandResult, IsActive, Lane};
 pub use connection::connect::{Limits, Target};
 pub use connection::login::{Login, PasswordSource};
 pub use connection::routing::{REPLICA_BEHIND, ReadFrom};
+pub use queries::api_keys::KeysRevision;
 pub use queries::holds::Holder;
 pub use queries::journal::Journal;
 pub use queries::plans::StoredPlan;

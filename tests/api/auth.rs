@@ -41,7 +41,7 @@ async fn without_the_key_every_path_of_the_api_is_refused(on: Stack) {
             }
             let refused = app.send(request).await;
             refused.problem(401, "unauthenticated");
-            assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
+            assert!(refused.header("www-authenticate").unwrap().starts_with("Bearer"));
         }
         let admitted = office.send(office.request(method, &path)).await;
         assert_ne!(admitted.status, 401, "{path}");

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::domain::catalogue::HoldFilter;
 use crate::domain::command::Action;
-use crate::domain::ids::{HoldId, ScheduleId};
+use crate::domain::ids::{CustomerId, HoldId, ScheduleId};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::PageQuery;
 use crate::http::reply::{self, LocationHeader};
@@ -27,9 +27,10 @@ pub struct NewHold {
     pub schedule_id: IdText,
     /// Labels of seats; either all of them are held, or none.
     pub seats: Labels,
-    /// The shop's name for the customer.
+    /// The shop's name for the customer. A page with a publishable key names no customer: the hold belongs to a browser
+    /// session, whose name is in the answer and may be sent with the session's next hold.
     #[schema(example = "customer-1")]
-    pub customer_id: String,
+    pub customer_id: Option<String>,
     /// The lifetime in seconds; the schedule's `hold_ttl_s` if absent.
     pub ttl_s: Option<u64>,
 }
@@ -71,13 +72,35 @@ pub async fn create(mut api: ApiRequest<MinVersion>) -> HttpResult {
     let loaded = api.schedule(id).await?;
     let mut check = Validator::default();
     let seats = check.seats(&new.seats, &loaded.layout);
-    let customer = check.customer("/customer_id", &new.customer_id);
+    let customer = match api.caller.as_ref().is_some_and(|caller| caller.is_publishable()) {
+        true => session(&mut check, new.customer_id.as_deref()),
+        false => named_customer(&mut check, new.customer_id.as_deref()),
+    };
     let ttl = check.ttl(new.ttl_s, api.services.hold_ttl_max);
     let Some(customer) = customer else { return Err(check.into_problem()) };
     check.finish()?;
     let hold = HoldId { schedule: id, uuid: new_uuid() };
     let action = Action::Hold { id: hold, seats, customer, ttl };
     api.submit(id, action, keyed, LocationHeader::Location("/api/v1/holds/")).await
+}
+
+fn named_customer(check: &mut Validator, text: Option<&str>) -> Option<CustomerId> {
+    if text.is_none() {
+        check.error("/customer_id", "missing", "is missing; name the customer");
+    }
+    check.customer("/customer_id", text?)
+}
+
+/// The browser session of a page: the one that it names, or a new one.
+fn session(check: &mut Validator, text: Option<&str>) -> Option<CustomerId> {
+    let Some(text) = text else { return Some(CustomerId::session(new_uuid())) };
+    let known = CustomerId::parse(text).ok().filter(CustomerId::is_session);
+    if known.is_none() {
+        let message = "a page may name only a browser session that an answer named; leave it out, and \
+                       name the customer when the shop confirms the hold";
+        check.error("/customer_id", "not_a_session", message);
+    }
+    known
 }
 
 /// The current holds of a customer. A page may have fewer items than `limit`.
@@ -102,7 +125,7 @@ pub async fn list(api: ApiRequest<ClaimsQuery<HoldId>>) -> HttpResult {
     responses((status = 200, body = HoldBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn read(api: ApiRequest<MinVersion>) -> HttpResult {
-    let id: HoldId = api.path_id("id", "hold")?;
+    let id = api.own_hold()?;
     reply::found::<_, HoldBody>(api.services.bookings.hold(id, api.query.0).await?, "hold")
 }
 
@@ -113,7 +136,7 @@ pub async fn read(api: ApiRequest<MinVersion>) -> HttpResult {
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "hold_expired, hold_released, hold_confirmed")))]
 pub async fn extend(mut api: ApiRequest<MinVersion>) -> HttpResult {
-    let hold: HoldId = api.path_id("id", "hold")?;
+    let hold = api.own_hold()?;
     let (extension, keyed) = api.optional_json::<Extension>().await?;
     let mut check = Validator::default();
     let ttl = check.ttl(extension.ttl_s, api.services.hold_ttl_max);
@@ -136,7 +159,7 @@ pub async fn extend(mut api: ApiRequest<MinVersion>) -> HttpResult {
         (status = 422, body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn change(mut api: ApiRequest<MinVersion>) -> HttpResult {
-    let hold: HoldId = api.path_id("id", "hold")?;
+    let hold = api.own_hold()?;
     let version = version_to_match(&api.request)?;
     let (change, keyed) = api.json::<HoldChange>().await?;
     let loaded = api.in_time(api.services.seat_maps.schedule(hold.schedule)).await?;
@@ -181,6 +204,6 @@ fn version_to_match(request: &HttpRequest) -> Result<Option<u32>, Problem> {
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "hold_confirmed")))]
 pub async fn release(api: ApiRequest<MinVersion>) -> HttpResult {
-    let hold: HoldId = api.path_id("id", "hold")?;
+    let hold = api.own_hold()?;
     api.submit(hold.schedule, Action::Release { hold }, None, LocationHeader::None).await
 }

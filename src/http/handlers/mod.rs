@@ -1,6 +1,7 @@
 //! The handlers, a file per resource. A handler reads and checks the request, calls one service, and writes the
 //! response.
 
+pub mod api_keys;
 pub mod blocks;
 pub mod bookings;
 pub mod events;
@@ -18,11 +19,11 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::domain::command::{Action, Command, Keyed, Sender};
-use crate::domain::ids::{CustomerId, InHistory, ScheduleId};
+use crate::domain::effect::{RecordedAnswer, Resource};
+use crate::domain::ids::{CustomerId, HoldId, InHistory, ScheduleId};
 use crate::service::bookings::Submitted;
 use crate::telemetry::request_context::RequestContext;
 
-use super::auth::Caller;
 use super::middleware::Deadline;
 use super::prefer_header::Prefer;
 use super::problem::Problem;
@@ -30,6 +31,10 @@ use super::query::{PageQuery, Parameters, RawQuery};
 use super::reply::{self, LocationHeader};
 use super::request::{ApiRequest, HttpResult};
 use super::version::MinVersion;
+use super::{json, stored_response};
+
+/// The header with the secret of a hold, which a page sends to change the hold.
+pub(super) const HOLD_SECRET: &str = "hold-secret";
 
 impl ApiRequest<MinVersion> {
     /// Submits a command and builds the response.
@@ -47,7 +52,9 @@ impl ApiRequest<MinVersion> {
         match bookings.submit(command, min_version, prefer.respond_async, deadline).await? {
             Submitted::Executed(outcome) => {
                 let version = self.services.seat_maps.version(schedule);
-                Ok(reply::with_version(reply::outcome(*outcome, location)?, version))
+                let complete = |answer| self.with_hold_secret(answer);
+                let response = reply::outcome(*outcome, location, complete)?;
+                Ok(reply::with_version(response, version))
             }
             Submitted::Queued(status) => Ok(requests::accepted(status, prefer)),
         }
@@ -55,9 +62,44 @@ impl ApiRequest<MinVersion> {
 }
 
 impl<Q> ApiRequest<Q> {
+    /// Adds the secret of a new hold to the answer for a page.
+    fn with_hold_secret(&self, answer: RecordedAnswer) -> RecordedAnswer {
+        let is_page = self.caller.as_ref().is_some_and(|caller| caller.is_publishable());
+        let created = |resource| match resource {
+            Resource::Hold(hold) if answer.status == 201 && is_page => Some(hold),
+            _ => None,
+        };
+        let secret = stored_response::resource(&answer).and_then(created).and_then(|hold| {
+            let key = self.services.api_keys.hold_key()?;
+            Some(key.secret(hold))
+        });
+        match secret {
+            Some(secret) => {
+                let body = json::with_field(&answer.body, "hold_secret", &secret);
+                RecordedAnswer { body, ..answer }
+            }
+            None => answer,
+        }
+    }
+
+    /// The hold that the path names, if it is the caller's own: a page needs the secret of the hold. Without the secret
+    /// the hold is not found, as if it did not exist.
+    fn own_hold(&self) -> Result<HoldId, Problem> {
+        let hold = self.path_id("id", "hold")?;
+        if self.caller.as_ref().is_some_and(|caller| caller.is_publishable()) {
+            let secret = self.request.headers().get(HOLD_SECRET);
+            let secret = secret.and_then(|secret| secret.to_str().ok()).unwrap_or_default();
+            let key = self.services.api_keys.hold_key();
+            if !key.is_some_and(|key| key.admits(hold, secret)) {
+                return Err(Problem::not_found("hold"));
+            }
+        }
+        Ok(hold)
+    }
+
     /// Who sends this request, for the journal.
     fn sender(&self) -> Option<Arc<Sender>> {
-        let Caller(actor) = Caller::of(&self.request);
+        let actor = self.caller.as_ref()?.name.clone();
         let context = RequestContext::current();
         let request = context.requests().first().map(|ids| ids.id.clone());
         let is_recorded = self.services.audit_addresses;

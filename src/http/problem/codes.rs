@@ -80,11 +80,13 @@ problem_codes! {
     InvalidParameter = "invalid_parameter", 400, "A parameter is not valid", Correct,
     /// Send a well-formed HTTP request.
     BadRequest = "bad_request", 400, "The request is not valid", Correct,
-    /// Send `Authorization: Bearer` with the key of this installation.
-    Unauthenticated = "unauthenticated", 401, "An API key is needed", Correct,
-    /// Send it from a backend or from a page of this service. If a proxy changes `Host`, add the public host to
-    /// `ALLOWED_HOSTS`.
-    OriginNotAllowed = "origin_not_allowed", 403, "Pages of another origin may not write", Correct,
+    /// Send `Authorization: Bearer` with an API key that is valid.
+    Unauthenticated = "unauthenticated", 401, "A valid API key is needed", Correct,
+    /// Use a key with the scope that `detail` names.
+    InsufficientScope = "insufficient_scope", 403, "The API key may not do this", Correct,
+    /// Send it from a backend, from a page of this service, or with a publishable key that lists the origin of the
+    /// page. If a proxy changes `Host`, add the public host to `ALLOWED_HOSTS`.
+    OriginNotAllowed = "origin_not_allowed", 403, "Pages of this origin may not send the request", Correct,
     /// Nothing there, or not yours to see. Check the id.
     NotFound = "not_found", 404, "Not found", Correct,
     /// Use one of the methods in `Allow`.

@@ -4,16 +4,20 @@ use std::fmt::Debug;
 
 use std::time::Duration;
 
-use entity::{block, booking, event, hold, idempotency, schedule};
+use entity::{api_key, api_key_secret, block, booking, event, hold, idempotency, schedule};
 use sea_orm::{DbErr, Value};
 use uuid::Uuid;
 
+use crate::domain::api_key::origin::Origin;
+use crate::domain::api_key::{ApiKey, HashedSecret, KeySecret, Scopes};
 use crate::domain::catalogue::{Event, PlanVersion, Schedule};
 use crate::domain::claims::{BlockRow, BookingRow, BookingStatus, HoldRow, HoldStatus};
 use crate::domain::clock::EpochMs;
 use crate::domain::command::RequestKey;
 use crate::domain::effect::{RecordedAnswer, Resource};
-use crate::domain::ids::{BlockId, BookingId, CustomerId, EventId, HoldId, ScheduleId, SeatNumber};
+use crate::domain::ids::{
+    BlockId, BookingId, CustomerId, EventId, HoldId, KeyId, ScheduleId, SeatNumber,
+};
 use crate::domain::rows::{JournalEntry, SeatKey};
 use crate::domain::rules::ScheduleRules;
 use crate::domain::seat::SeatState;
@@ -256,4 +260,42 @@ pub(crate) fn answer(row: idempotency::Model) -> DbResult<(RequestKey, RecordedA
     let status = u16::try_from(row.status).map_err(|_| corrupt("status"))?;
     let request = RequestKey { caller: row.caller, key: row.key };
     Ok((request, RecordedAnswer { status, body: row.body, resource }))
+}
+
+/// An API key with its secrets.
+pub(crate) fn api_key(row: api_key::Model, secrets: Vec<KeySecret>) -> DbResult<ApiKey> {
+    let origins = row.origins.split(' ').filter(|text| !text.is_empty());
+    let origins = origins.map(|text| Origin::parse(text).ok_or_else(|| corrupt("origin")));
+    Ok(ApiKey {
+        id: KeyId(row.id),
+        name: row.name,
+        kind: row.kind.parse().map_err(|_| corrupt("kind of an API key"))?,
+        mode: row.mode.parse().map_err(|_| corrupt("mode of an API key"))?,
+        scopes: Scopes::parse(&row.scopes),
+        origins: origins.collect::<DbResult<_>>()?,
+        created_at: EpochMs(row.created_at),
+        expires_at: row.expires_at.map(EpochMs),
+        revoked_at: row.revoked_at.map(EpochMs),
+        last_used_at: row.last_used_at.map(EpochMs),
+        secrets,
+    })
+}
+
+/// A secret of an API key as it is listed.
+pub(crate) fn key_secret(row: &api_key_secret::Model) -> KeySecret {
+    KeySecret {
+        prefix: row.prefix.clone(),
+        created_at: EpochMs(row.created_at),
+        ends_at: row.ends_at.map(EpochMs),
+    }
+}
+
+/// A secret of an API key as it is compared.
+pub(crate) fn hashed_secret(row: api_key_secret::Model) -> DbResult<HashedSecret> {
+    let byte = |at: usize| u8::from_str_radix(row.hash.get(2 * at..2 * at + 2)?, 16).ok();
+    let mut hash = [0; 32];
+    for (at, slot) in hash.iter_mut().enumerate() {
+        *slot = byte(at).ok_or_else(|| corrupt("hash of an API key"))?;
+    }
+    Ok(HashedSecret { prefix: row.prefix, hash })
 }

@@ -1,5 +1,6 @@
 //! Queries outside the booking transaction, a file per subject.
 
+pub(crate) mod api_keys;
 pub(crate) mod bookings;
 pub(crate) mod events;
 pub(crate) mod heartbeat;

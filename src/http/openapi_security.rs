@@ -1,0 +1,72 @@
+//! What each operation needs of its caller, in the OpenAPI document. It comes from the table of routes.
+
+use utoipa::Modify;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
+
+use super::needs::Needs;
+use super::routes::{self, RouteRow};
+
+/// A key as a bearer token.
+const BEARER: &str = "api_key";
+
+/// A publishable key in the query of a stream.
+const QUERY: &str = "publishable_key";
+
+pub(super) struct Security;
+
+impl Modify for Security {
+    fn modify(&self, document: &mut OpenApi) {
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        let query = ApiKeyValue::with_description("key", "a publishable key; for `EventSource`");
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
+        components.add_security_scheme(QUERY, SecurityScheme::ApiKey(ApiKey::Query(query)));
+        for row in routes::table() {
+            let item = document.paths.paths.get_mut(&row.path);
+            if let Some(operation) = item.and_then(|item| operation_mut(item, row.method)) {
+                describe(operation, &row);
+            }
+        }
+    }
+}
+
+fn operation_mut<'a>(item: &'a mut PathItem, method: &str) -> Option<&'a mut Operation> {
+    let operation = match method {
+        "GET" => &mut item.get,
+        "POST" => &mut item.post,
+        "PUT" => &mut item.put,
+        "DELETE" => &mut item.delete,
+        _ => return None,
+    };
+    operation.as_mut()
+}
+
+fn describe(operation: &mut Operation, row: &RouteRow) {
+    let Some(scope) = row.needs.scope() else { return };
+    let none = Vec::<String>::new;
+    let mut security = vec![SecurityRequirement::new(BEARER, none())];
+    if row.key_in_query && row.needs.allows_publishable() {
+        security.push(SecurityRequirement::new(QUERY, none()));
+    }
+    operation.security = Some(security);
+    let publishable = match row.needs {
+        Needs::Read => ", or a publishable key from a page of its origins",
+        _ => "",
+    };
+    let scope = format!("the key needs the scope `{}`{publishable}", scope.as_ref());
+    let responses = &mut operation.responses.responses;
+    for (status, description) in [("401", "no valid API key"), ("403", &scope)] {
+        responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(problem(description)));
+    }
+}
+
+fn problem(description: &str) -> Response {
+    let schema = Ref::from_schema_name("ProblemBody");
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    let response = ResponseBuilder::new().description(description);
+    response.content("application/problem+json", content).build()
+}
