@@ -55,6 +55,7 @@ mod methods;
 mod metrics;
 mod openapi;
 mod operations;
+mod pages;
 mod plans;
 mod plans_csv;
 mod problems;

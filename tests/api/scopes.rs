@@ -22,14 +22,16 @@ on_both_stacks![
 enum For {
     Everybody,
     Readers,
+    /// Pages, for their own holds, and sellers.
+    Holders,
     Sellers,
     Admins,
 }
 
-use For::{Admins, Everybody, Readers, Sellers};
+use For::{Admins, Everybody, Holders, Readers, Sellers};
 
 /// The routes, written independently of the table in the code.
-const ROUTES: [(&str, &str, For); 36] = [
+const ROUTES: [(&str, &str, For); 37] = [
     ("GET", "/api/v1/events", Readers),
     ("POST", "/api/v1/events", Admins),
     ("GET", "/api/v1/events/{id}", Readers),
@@ -45,10 +47,11 @@ const ROUTES: [(&str, &str, For); 36] = [
     ("PUT", "/api/v1/seat-plans/{id}", Admins),
     ("GET", "/api/v1/seat-plans/{id}/versions/{version}", Readers),
     ("GET", "/api/v1/holds", Sellers),
-    ("POST", "/api/v1/holds", Sellers),
-    ("GET", "/api/v1/holds/{id}", Sellers),
-    ("DELETE", "/api/v1/holds/{id}", Sellers),
-    ("POST", "/api/v1/holds/{id}/extend", Sellers),
+    ("POST", "/api/v1/holds", Holders),
+    ("GET", "/api/v1/holds/{id}", Holders),
+    ("PATCH", "/api/v1/holds/{id}", Holders),
+    ("DELETE", "/api/v1/holds/{id}", Holders),
+    ("POST", "/api/v1/holds/{id}/extend", Holders),
     ("GET", "/api/v1/bookings", Sellers),
     ("POST", "/api/v1/bookings", Sellers),
     ("GET", "/api/v1/bookings/{id}", Sellers),
@@ -115,8 +118,8 @@ async fn callers(app: &TestApp, office: &Client, admin: &str) -> Vec<Caller> {
         caller("sell", keyed(&sell), Sellers, missing),
         caller("admin", keyed(&all), Admins, missing),
         caller("ADMIN_API_KEY", app.client_with_key(admin), Admins, missing),
-        caller("publishable", keyed(&page), Readers, missing),
-        from(OWN_PAGE, caller("publishable, its page", keyed(&page), Readers, missing)),
+        caller("publishable", keyed(&page), Holders, missing),
+        from(OWN_PAGE, caller("publishable, its page", keyed(&page), Holders, missing)),
         from(OTHER_PAGE, caller("publishable, another page", keyed(&page), Everybody, elsewhere)),
         from("null", caller("publishable, no page", keyed(&page), Everybody, elsewhere)),
         caller("revoked", keyed(&revoked), Everybody, refused),
