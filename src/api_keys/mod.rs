@@ -28,7 +28,7 @@ use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::domain::ids::{InHistory, KeyId};
 use crate::store::{KeysRevision, Store};
 
-use snapshot::{Found, Snapshot};
+use snapshot::{Found, KeySnapshot};
 
 /// The most requests that wait for a key that is not in the copy. More are refused immediately.
 const WAITING_MAX: usize = 1_000;
@@ -76,7 +76,7 @@ pub struct ApiKeys {
 /// The copy of the keys.
 #[derive(Default)]
 struct Copy {
-    snapshot: Arc<Snapshot>,
+    snapshot: Arc<KeySnapshot>,
     revision: Option<KeysRevision>,
     /// When the primary was asked for the revision that the copy has.
     confirmed_at: Option<Instant>,
@@ -98,7 +98,7 @@ impl ApiKeys {
         }
     }
 
-    fn snapshot(&self) -> Arc<Snapshot> {
+    fn snapshot(&self) -> Arc<KeySnapshot> {
         Arc::clone(&self.copy.read().snapshot)
     }
 
@@ -166,7 +166,7 @@ impl ApiKeys {
             return Ok(());
         }
         let live = self.store.live_api_keys().await?;
-        let snapshot = Snapshot::new(live, &self.snapshot());
+        let snapshot = KeySnapshot::new(live, &self.snapshot());
         log::debug!("{} secrets of API keys were read from the database", snapshot.len());
         *self.copy.write() = Copy {
             snapshot: Arc::new(snapshot),
