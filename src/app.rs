@@ -24,7 +24,7 @@ use crate::domain::execution_error::StoreError;
 use crate::http::auth::InstallationKey;
 use crate::http::problem::Code;
 use crate::http::{
-    AllowedHosts, Documents, RateLimit, ResponseBudget, Services, WorkPermits, routes,
+    AllowedHosts, Documents, RateLimits, ResponseBudget, Services, WorkPermits, openapi, routes,
 };
 use crate::queue::QueueError;
 use crate::redis::RedisFailure;
@@ -325,7 +325,12 @@ fn services(config: &Config, bookings: BookingService, streams: Arc<Streams>) ->
         admin_key: http.admin_api_key.as_ref().map(|key| InstallationKey::new(key.expose())),
         open_caller: Arc::new(Caller::open()),
         audit_addresses: http.audit_addresses,
-        rate_limit: http.rate_limit.and_then(NonZeroU32::new).map(RateLimit::per_second),
+        rate_limits: RateLimits::new(
+            http.rate_limit.and_then(NonZeroU32::new),
+            http.rate_limit_key.and_then(NonZeroU32::new),
+            http.rate_limit_customer.and_then(NonZeroU32::new),
+            http.trusted_proxies.clone(),
+        ),
         request_timeout: http.request_timeout,
         body_timeout: http.body_timeout,
         body_limit: http.body_limit,
@@ -333,7 +338,7 @@ fn services(config: &Config, bookings: BookingService, streams: Arc<Streams>) ->
         hold_ttl: config.reservation.hold_ttl,
         hold_ttl_max: config.reservation.hold_ttl_max,
         serve_metrics: http.metrics_bind.is_none(),
-        documents: http.docs.then(Documents::default),
+        documents: http.docs.then(|| Documents::new(openapi::json())),
         allowed_hosts: AllowedHosts {
             any: http.admin_api_key.is_some(),
             is_loopback: is_loopback_host,

@@ -30,7 +30,7 @@ use crate::domain::ids::{InHistory, KeyId};
 use crate::store::{KeysRevision, Store};
 
 use hold_secret::HoldKey;
-use snapshot::{Found, Snapshot};
+use snapshot::{Found, KeySnapshot};
 
 /// The most requests that wait for a key that is not in the copy. More are refused immediately.
 const WAITING_MAX: usize = 1_000;
@@ -79,7 +79,7 @@ pub struct ApiKeys {
 /// The copy of the keys.
 #[derive(Default)]
 struct Copy {
-    snapshot: Arc<Snapshot>,
+    snapshot: Arc<KeySnapshot>,
     revision: Option<KeysRevision>,
     /// When the primary was asked for the revision that the copy has.
     confirmed_at: Option<Instant>,
@@ -102,7 +102,7 @@ impl ApiKeys {
         }
     }
 
-    fn snapshot(&self) -> Arc<Snapshot> {
+    fn snapshot(&self) -> Arc<KeySnapshot> {
         Arc::clone(&self.copy.read().snapshot)
     }
 
@@ -175,7 +175,7 @@ impl ApiKeys {
             drop(self.hold_key.set(key.ok_or_else(corrupt)?));
         }
         let live = self.store.live_api_keys().await?;
-        let snapshot = Snapshot::new(live, &self.snapshot());
+        let snapshot = KeySnapshot::new(live, &self.snapshot());
         log::debug!("{} secrets of API keys were read from the database", snapshot.len());
         *self.copy.write() = Copy {
             snapshot: Arc::new(snapshot),

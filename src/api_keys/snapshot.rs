@@ -17,7 +17,7 @@ type LastUse = Arc<AtomicI64>;
 
 /// All keys at one revision.
 #[derive(Debug, Default)]
-pub(super) struct Snapshot {
+pub(super) struct KeySnapshot {
     secrets: HashMap<String, Entry>,
     uses: HashMap<KeyId, LastUse>,
     origins: BTreeSet<Origin>,
@@ -42,7 +42,7 @@ pub(super) enum Found {
     Nothing,
 }
 
-impl Snapshot {
+impl KeySnapshot {
     /// A copy of these keys. Uses that the snapshot before has not recorded yet are kept.
     pub(super) fn new(live: Vec<LiveSecret>, before: &Self) -> Self {
         let mut snapshot = Self::default();
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn both_secrets_of_a_key_are_the_same_caller() {
         let both = vec![secret(1, "a", Some(2_000)), secret(1, "b", None)];
-        let snapshot = Snapshot::new(both, &Snapshot::default());
+        let snapshot = KeySnapshot::new(both, &KeySnapshot::default());
         for prefix in ["a", "b"] {
             let Found::Caller(caller) = snapshot.find(prefix, &[7; 32], NOW) else { panic!() };
             assert_eq!((caller.id.as_str(), caller.name.as_str()), ("key:1", "key 1"));
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn another_hash_is_not_found_and_an_ended_secret_is_refused() {
-        let snapshot = Snapshot::new(vec![secret(1, "a", Some(1_000))], &Snapshot::default());
+        let snapshot = KeySnapshot::new(vec![secret(1, "a", Some(1_000))], &KeySnapshot::default());
         assert_eq!(snapshot.find("a", &[8; 32], NOW), Found::Nothing);
         assert_eq!(snapshot.find("c", &[7; 32], NOW), Found::Nothing);
         assert_eq!(snapshot.find("a", &[7; 32], NOW), Found::Ended);
@@ -143,20 +143,24 @@ mod tests {
 
     #[test]
     fn a_use_is_returned_once_and_survives_a_new_snapshot() {
-        let first =
-            Snapshot::new(vec![secret(1, "a", None), secret(2, "b", None)], &Snapshot::default());
+        let first = KeySnapshot::new(
+            vec![secret(1, "a", None), secret(2, "b", None)],
+            &KeySnapshot::default(),
+        );
         assert!(first.take_uses().is_empty());
         first.find("a", &[7; 32], NOW);
         first.find("b", &[8; 32], NOW);
-        let next = Snapshot::new(vec![secret(1, "a", None)], &first);
+        let next = KeySnapshot::new(vec![secret(1, "a", None)], &first);
         assert_eq!(next.take_uses(), [(KeyId(1), NOW)]);
         assert!(next.take_uses().is_empty());
     }
 
     #[test]
     fn the_origins_are_those_of_all_keys() {
-        let snapshot =
-            Snapshot::new(vec![secret(1, "a", None), secret(2, "b", None)], &Snapshot::default());
+        let snapshot = KeySnapshot::new(
+            vec![secret(1, "a", None), secret(2, "b", None)],
+            &KeySnapshot::default(),
+        );
         assert!(
             snapshot.allows_origin("https://shop1.example")
                 && snapshot.allows_origin("https://shop2.example")
@@ -164,6 +168,6 @@ mod tests {
         assert!(
             !snapshot.allows_origin("https://shop3.example") && !snapshot.allows_origin("null")
         );
-        assert!(snapshot.has_origins() && !Snapshot::default().has_origins());
+        assert!(snapshot.has_origins() && !KeySnapshot::default().has_origins());
     }
 }

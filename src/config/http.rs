@@ -6,6 +6,7 @@ use super::address::{HostPort, parse_host};
 use super::macros::variables;
 use super::reader::Reader;
 use super::secret::Secret;
+use crate::domain::cidr::Cidr;
 
 const ADDRESS: &str = "host:port or [ipv6]:port";
 const KEY_LENGTH_MIN: usize = 16;
@@ -59,8 +60,19 @@ variables! {
         streams_max: Option<usize> = STREAMS_MAX.optional_number(0..=1_000_000, 5_000),
         /// how long a client may read nothing of its response before its connection is closed
         send_timeout: Duration = SEND_TIMEOUT.duration(Duration::from_secs(20)),
-        /// requests per second and client address; no limit if not set
+        /// requests per second and client address, or IPv6 network of 64 bits; no limit if not set
         rate_limit: Option<u32> = RATE_LIMIT.optional_number(1..=1_000_000, 100),
+        /// requests per second of each secret API key of the database; no limit if not set
+        rate_limit_key: Option<u32> = RATE_LIMIT_KEY.optional_number(1..=1_000_000, 1_000),
+        /// requests for seats per second of each customer; no limit if not set
+        rate_limit_customer: Option<u32> =
+            RATE_LIMIT_CUSTOMER.optional_number(1..=1_000_000, 5),
+        /// networks of the proxies whose X-Forwarded-For names the client; the header is ignored if not set
+        trusted_proxies: Vec<Cidr> = TRUSTED_PROXIES.list(
+            "addresses or networks such as 10.0.0.0/8, separated by commas",
+            "10.0.0.0/8,fd00::/8",
+            Cidr::parse,
+        ),
         /// how long requests are still accepted after SIGTERM has turned readiness off
         drain_delay: Duration = DRAIN_DELAY.duration(Duration::from_secs(5)),
         /// how long shutdown waits for running requests

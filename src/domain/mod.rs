@@ -14,6 +14,7 @@ pub mod api_key;
 pub mod audit;
 pub mod bounded;
 pub mod catalogue;
+pub mod cidr;
 pub mod claim_event;
 pub mod claims;
 pub mod clock;

@@ -19,8 +19,8 @@ use crate::api_keys::{self, RefusedKey};
 use crate::domain::api_key::caller::Caller;
 use crate::domain::api_key::{KeyKind, text};
 
-use super::Services;
 use super::problem::{Code, Problem};
+use super::{Services, rate_limit};
 
 /// `ADMIN_API_KEY`, as a hash.
 #[derive(Clone)]
@@ -68,7 +68,13 @@ pub async fn authenticate(
     // A browser sends preflight requests without credentials, and OPTIONS answers only methods.
     if request.method() != Method::OPTIONS {
         match identify(&services, &mut request).await {
-            Ok(caller) => drop(request.extensions_mut().insert(caller)),
+            Ok(authenticated) => {
+                let counted = rate_limit::check_key(&services, &request, &authenticated.caller);
+                request.extensions_mut().insert(authenticated);
+                if let Err(problem) = counted {
+                    return Ok(request.error_response(problem).map_into_right_body());
+                }
+            }
             Err(problem) => return Ok(request.error_response(problem).map_into_right_body()),
         }
     }

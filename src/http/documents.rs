@@ -15,7 +15,7 @@ use crate::seat_map::ContentEncoding;
 use super::problem::{Code, Problem};
 use super::reply::CachePolicy;
 use super::request::HttpResult;
-use super::{Services, content_encoding, openapi, reply};
+use super::{Services, content_encoding, reply};
 
 /// The files of the page. The package contains other files, which the page does not use.
 const FILES: [&str; 8] = [
@@ -36,15 +36,17 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
                            form-action 'none'; frame-ancestors 'none'";
 
 /// The document and the files, ready to be sent.
-#[derive(Default)]
 pub struct Documents {
-    document: OnceLock<Asset>,
+    document: Asset,
     files: [OnceLock<Option<Asset>>; FILES.len()],
 }
 
 impl Documents {
-    fn document(&self) -> &Asset {
-        self.document.get_or_init(|| Asset::new("application/json", openapi::json().into()))
+    /// Stores the OpenAPI document, as JSON.
+    #[must_use]
+    pub fn new(document: String) -> Self {
+        let document = Asset::new("application/json", document.into());
+        Self { document, files: Default::default() }
     }
 
     fn file(&self, name: &str) -> Option<&Asset> {
@@ -117,7 +119,7 @@ fn enabled(services: &Services) -> Result<&Documents, Problem> {
 
 /// Answers with the OpenAPI document.
 pub(super) async fn document(services: Data<Arc<Services>>, request: HttpRequest) -> HttpResult {
-    enabled(&services)?.document().answer(&request).await
+    enabled(&services)?.document.answer(&request).await
 }
 
 /// Redirects to the page.
@@ -142,7 +144,7 @@ mod tests {
 
     #[test]
     fn every_file_of_the_page_exists_and_refers_to_no_other() {
-        let documents = Documents::default();
+        let documents = Documents::new(String::new());
         for name in FILES {
             assert!(documents.file(name).is_some(), "{name}");
         }

@@ -49,7 +49,7 @@ pub(super) struct Unlimited;
 /// Checks the rate limit, the host and the origin of a request.
 pub(super) fn check(services: &Services, request: &ServiceRequest) -> Result<(), Problem> {
     if !UNLIMITED.contains(&request.path()) && request.app_data::<Unlimited>().is_none() {
-        rate_limit::check(services, request)?;
+        rate_limit::check_address(services, request)?;
     }
     let headers = request.headers();
     refuse_repeated(headers)?;

@@ -19,7 +19,7 @@ use crate::telemetry::request_context::{RequestContext, RequestIds};
 
 use super::problem::{Code, Problem, problem_response};
 use super::response_body::ResponseBody;
-use super::{Services, cors, host_and_origin, trace};
+use super::{Services, cors, host_and_origin, rate_limit, trace};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -82,6 +82,7 @@ async fn answer<B: MessageBody + 'static>(
     let (mut response, problem) = with_counted_body(&services, answered, problem, &start.ids.id);
     drop(in_flight);
     set_headers(response.response_mut(), &start.ids);
+    rate_limit::set_headers(&mut response);
     cors::set_headers(&services, &mut response);
     close_without_chunking(&mut response);
     if services.health.is_draining() {

@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod body;
+mod client_address;
 mod content_encoding;
 mod cors;
 mod documents;
@@ -53,7 +54,7 @@ use crate::telemetry::metrics::Metrics;
 pub use documents::Documents;
 pub use error_mapping::plan_problem;
 pub use host_and_origin::AllowedHosts;
-pub use rate_limit::RateLimit;
+pub use rate_limit::RateLimits;
 pub use response_body::ResponseBudget;
 pub use work_permits::WorkPermits;
 
@@ -85,8 +86,8 @@ pub struct Services {
     pub api_keys: Arc<ApiKeys>,
     /// The caller of requests without a key, where they need none.
     pub open_caller: Arc<Caller>,
-    /// The limit of requests per second and client address, if there is one.
-    pub rate_limit: Option<RateLimit>,
+    /// The limits of requests per second.
+    pub rate_limits: RateLimits,
     /// The time limit of a request, from its head to its response.
     pub request_timeout: Duration,
     /// The time limit of a request body.

@@ -16,11 +16,11 @@ use super::idempotency_key::KeyHeader;
 use super::needs::{Access, MethodAccess, Needs};
 use super::problem::{Code, Problem};
 use super::query::{self, Parameters};
-use super::{Services, body, idempotency_key, percent};
+use super::{Services, body, idempotency_key, percent, rate_limit};
 use crate::domain::api_key::caller::Caller;
 use crate::domain::command::Keyed;
 use crate::domain::execution_error::StoreError;
-use crate::domain::ids::ScheduleId;
+use crate::domain::ids::{CustomerId, ScheduleId};
 use crate::seat_map::LoadedSchedule;
 
 /// The result of a handler.
@@ -73,6 +73,11 @@ impl<Q> ApiRequest<Q> {
     /// Who sends the request. A route outside of the API has no caller.
     pub(super) fn caller(&self) -> Result<&Caller, Problem> {
         self.caller.as_deref().ok_or_else(|| Problem::new(Code::Internal, "there is no caller"))
+    }
+
+    /// Counts a request for seats against the rate limit of the customer.
+    pub(super) fn count_customer(&self, customer: &CustomerId) -> Result<(), Problem> {
+        rate_limit::check_customer(&self.services, &self.request, customer)
     }
 
     /// Parses an id in the path. A text that is not an id is answered as not found.

@@ -20,6 +20,7 @@ mod embedded {
     mod files;
     mod import;
     mod import_csv;
+    mod keys;
     mod log;
     mod manager;
     mod serve;

@@ -87,6 +87,7 @@ async fn book(api: &ApiRequest<MinVersion>, new: &NewBooking, keyed: Option<Keye
     let customer = check.customer("/customer_id", customer);
     let Some(customer) = customer else { return Err(check.into_problem()) };
     check.finish()?;
+    api.count_customer(&customer)?;
     let booking = BookingId { schedule: id, uuid: new_uuid() };
     api.submit(id, Action::Book { id: booking, seats, customer }, keyed, LOCATION).await
 }

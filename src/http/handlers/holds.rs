@@ -79,6 +79,7 @@ pub async fn create(mut api: ApiRequest<MinVersion>) -> HttpResult {
     let ttl = check.ttl(new.ttl_s, api.services.hold_ttl_max);
     let Some(customer) = customer else { return Err(check.into_problem()) };
     check.finish()?;
+    api.count_customer(&customer)?;
     let hold = HoldId { schedule: id, uuid: new_uuid() };
     let action = Action::Hold { id: hold, seats, customer, ttl };
     api.submit(id, action, keyed, LocationHeader::Location("/api/v1/holds/")).await

@@ -24,6 +24,7 @@ use crate::domain::ids::{CustomerId, HoldId, InHistory, ScheduleId};
 use crate::service::bookings::Submitted;
 use crate::telemetry::request_context::RequestContext;
 
+use super::client_address::client_address;
 use super::middleware::Deadline;
 use super::prefer_header::Prefer;
 use super::problem::Problem;
@@ -103,11 +104,13 @@ impl<Q> ApiRequest<Q> {
         let context = RequestContext::current();
         let request = context.requests().first().map(|ids| ids.id.clone());
         let is_recorded = self.services.audit_addresses;
-        let address = self.request.peer_addr().filter(|_| is_recorded);
+        let peer = self.request.peer_addr().filter(|_| is_recorded);
+        let trusted = &self.services.rate_limits.trusted_proxies;
+        let address = peer.map(|peer| client_address(peer.ip(), self.request.headers(), trusted));
         Some(Arc::new(Sender {
             actor,
             request: request.unwrap_or_default(),
-            address: address.map(|address| address.ip().to_string()),
+            address: address.map(|address| address.to_string()),
         }))
     }
 }
