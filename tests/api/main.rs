@@ -42,6 +42,7 @@ mod concurrency;
 mod databases;
 mod edge;
 mod events;
+mod fair_use;
 mod giving_back;
 mod histories;
 mod hold_changes;

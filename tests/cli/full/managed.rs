@@ -58,6 +58,41 @@ impl Guarded {
     }
 }
 
+/// The rights of docs/operations.md: the service changes rows, and no table.
+#[test]
+fn a_role_without_ddl_sells_and_manages_keys() {
+    let postgres = Postgres::shared();
+    let url = postgres.create_database();
+    let place = Workplace::new();
+    place.import_hall(&[("WRITE_DB_URL", &url)]);
+    let name = url.rsplit('/').next().unwrap();
+    let role = format!("rows_only_{name}");
+    postgres.psql(
+        &url,
+        &format!(
+            "CREATE ROLE {role} LOGIN;
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
+             GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role};"
+        ),
+    );
+    let limited = format!("postgres://{role}@127.0.0.1:{}/{name}", postgres.port());
+    let environment = [("WRITE_DB_URL", limited.as_str()), ("MIGRATE", "off")];
+    let service = place.serve(&environment);
+    sell(&service, "1-1-1");
+    let keys =
+        |arguments: &[&str]| place.run_with(&[&["keys"], arguments].concat(), &environment, "");
+    let created = keys(&["create", "shop", "--scope", "read", "--json"]);
+    assert_eq!(created.code, 0, "{created:?}");
+    assert_eq!(keys(&["rotate", "shop"]).code, 0);
+    assert_eq!(keys(&["revoke", "shop"]).code, 0);
+    let verified = place.run_with(&["verify"], &environment, "");
+    assert_eq!(verified.code, 0, "{verified:?}");
+    let refused =
+        std::panic::catch_unwind(|| postgres.psql(&limited, "CREATE TABLE x (y INTEGER)"));
+    assert!(refused.is_err(), "the role may create tables");
+    assert_eq!(service.stop(), 0);
+}
+
 /// Sells a seat, and retries while the database cannot be reached.
 fn sell(service: &Service, seat: &str) {
     let booking = json!({"schedule_id": "1", "seats": [seat], "customer_id": "ada"});

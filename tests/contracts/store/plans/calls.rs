@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::super::commands::{block, blocked, book, booked, cancel, command, held, hold, under};
 use super::super::stage::{default_rules, hall};
+use super::keys;
 use super::site::{Site, customer};
 use seatlock::domain::command::Action;
 
@@ -39,6 +40,7 @@ pub(super) async fn every_call(site: &Site, name: &str) {
     queue(site, name).await;
     claims(site).await;
     maps(site).await;
+    keys::every_call(site, name).await;
 }
 
 async fn sweep(site: &Site) {
