@@ -36,6 +36,7 @@ pub(super) async fn every_call(site: &Site, name: &str) {
         let rotated = store.rotate_api_key(id, secret(name, number), overlap, end).await;
         assert_eq!(rotated.unwrap().unwrap().secrets.len(), 2);
     }
+    assert!(store.hold_key().await.unwrap().len() >= 64);
     assert_ne!(store.api_keys_revision().await.unwrap(), before);
     let live = store.live_api_keys().await.unwrap();
     assert_eq!(live.iter().filter(|live| live.key.name.starts_with(name)).count(), 3);
