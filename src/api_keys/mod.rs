@@ -203,7 +203,7 @@ impl ApiKeys {
         self.hold_key.get()
     }
 
-    /// Stores when the keys were used since the last call.
+    /// Stores when keys were used, at most once in a minute for each.
     pub async fn record_uses(&self) -> StoreResult<()> {
         let uses = self.snapshot().take_uses();
         if uses.is_empty() { Ok(()) } else { self.store.record_key_uses(uses).await }

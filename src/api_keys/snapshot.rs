@@ -12,14 +12,37 @@ use crate::domain::api_key::origin::Origin;
 use crate::domain::clock::EpochMs;
 use crate::domain::ids::KeyId;
 
-/// When a key was last used; 0 for never since it was recorded.
-type LastUse = Arc<AtomicI64>;
+/// The least time between two records of the use of a key, in milliseconds.
+const USE_INTERVAL_MS: i64 = 60_000;
+
+/// When a key was last used, and the last use that was stored; in epoch milliseconds, 0 for never.
+#[derive(Debug, Default)]
+struct LastUse {
+    used_at: AtomicI64,
+    recorded_at: AtomicI64,
+}
+
+impl LastUse {
+    fn recorded(at: Option<EpochMs>) -> Arc<Self> {
+        let recorded_at = at.map_or(0, |at| at.0).into();
+        Arc::new(Self { used_at: AtomicI64::new(0), recorded_at })
+    }
+
+    /// The last use, if it is to be stored. It is returned once.
+    fn take(&self) -> Option<EpochMs> {
+        let used_at = self.used_at.load(Ordering::Relaxed);
+        let is_due = used_at - self.recorded_at.load(Ordering::Relaxed) >= USE_INTERVAL_MS;
+        is_due
+            .then(|| self.recorded_at.store(used_at, Ordering::Relaxed))
+            .map(|()| EpochMs(used_at))
+    }
+}
 
 /// All keys at one revision.
 #[derive(Debug, Default)]
 pub(super) struct KeySnapshot {
     secrets: HashMap<String, Entry>,
-    uses: HashMap<KeyId, LastUse>,
+    uses: HashMap<KeyId, Arc<LastUse>>,
     origins: BTreeSet<Origin>,
 }
 
@@ -28,7 +51,7 @@ struct Entry {
     hash: [u8; 32],
     ends_at: Option<EpochMs>,
     caller: Arc<Caller>,
-    used_at: LastUse,
+    last_use: Arc<LastUse>,
 }
 
 /// The result of a look-up.
@@ -47,14 +70,15 @@ impl KeySnapshot {
     pub(super) fn new(live: Vec<LiveSecret>, before: &Self) -> Self {
         let mut snapshot = Self::default();
         for LiveSecret { secret, ends_at, key } in live {
-            let used_at = snapshot.uses.entry(key.id);
-            let used_at =
-                used_at.or_insert_with(|| before.uses.get(&key.id).cloned().unwrap_or_default());
+            let last_use = snapshot.uses.entry(key.id).or_insert_with(|| {
+                let known = before.uses.get(&key.id).cloned();
+                known.unwrap_or_else(|| LastUse::recorded(key.last_used_at))
+            });
             let entry = Entry {
                 hash: secret.hash,
                 ends_at,
                 caller: Arc::new(Caller::of_key(&key)),
-                used_at: Arc::clone(used_at),
+                last_use: Arc::clone(last_use),
             };
             snapshot.origins.extend(key.origins);
             snapshot.secrets.insert(secret.prefix, entry);
@@ -71,7 +95,7 @@ impl KeySnapshot {
         if entry.ends_at.is_some_and(|end| end <= now) {
             return Found::Ended;
         }
-        entry.used_at.store(now.0, Ordering::Relaxed);
+        entry.last_use.used_at.store(now.0, Ordering::Relaxed);
         Found::Caller(Arc::clone(&entry.caller))
     }
 
@@ -90,10 +114,9 @@ impl KeySnapshot {
         self.secrets.len()
     }
 
-    /// Returns the uses since the last call, and forgets them.
+    /// The uses to be stored: each is returned once, and those of one key at most once in a minute.
     pub(super) fn take_uses(&self) -> Vec<(KeyId, EpochMs)> {
-        let taken = self.uses.iter().map(|(id, at)| (*id, EpochMs(at.swap(0, Ordering::Relaxed))));
-        taken.filter(|(_, at)| at.0 > 0).collect()
+        self.uses.iter().filter_map(|(id, last_use)| Some((*id, last_use.take()?))).collect()
     }
 }
 
@@ -102,7 +125,7 @@ mod tests {
     use super::*;
     use crate::domain::api_key::{ApiKey, HashedSecret, KeyKind, KeyMode, Scope, Scopes};
 
-    const NOW: EpochMs = EpochMs(1_000);
+    const NOW: EpochMs = EpochMs(100_000);
 
     fn secret(id: i64, prefix: &str, ends_at: Option<i64>) -> LiveSecret {
         let key = ApiKey {
@@ -124,7 +147,7 @@ mod tests {
 
     #[test]
     fn both_secrets_of_a_key_are_the_same_caller() {
-        let both = vec![secret(1, "a", Some(2_000)), secret(1, "b", None)];
+        let both = vec![secret(1, "a", Some(200_000)), secret(1, "b", None)];
         let snapshot = KeySnapshot::new(both, &KeySnapshot::default());
         for prefix in ["a", "b"] {
             let Found::Caller(caller) = snapshot.find(prefix, &[7; 32], NOW) else { panic!() };
@@ -134,11 +157,12 @@ mod tests {
 
     #[test]
     fn another_hash_is_not_found_and_an_ended_secret_is_refused() {
-        let snapshot = KeySnapshot::new(vec![secret(1, "a", Some(1_000))], &KeySnapshot::default());
+        let snapshot =
+            KeySnapshot::new(vec![secret(1, "a", Some(100_000))], &KeySnapshot::default());
         assert_eq!(snapshot.find("a", &[8; 32], NOW), Found::Nothing);
         assert_eq!(snapshot.find("c", &[7; 32], NOW), Found::Nothing);
         assert_eq!(snapshot.find("a", &[7; 32], NOW), Found::Ended);
-        assert!(matches!(snapshot.find("a", &[7; 32], EpochMs(999)), Found::Caller(_)));
+        assert!(matches!(snapshot.find("a", &[7; 32], EpochMs(99_999)), Found::Caller(_)));
     }
 
     #[test]
@@ -153,6 +177,10 @@ mod tests {
         let next = KeySnapshot::new(vec![secret(1, "a", None)], &first);
         assert_eq!(next.take_uses(), [(KeyId(1), NOW)]);
         assert!(next.take_uses().is_empty());
+        for (later, is_due) in [(59_999, false), (60_000, true)] {
+            next.find("a", &[7; 32], EpochMs(NOW.0 + later));
+            assert_eq!(next.take_uses().len(), usize::from(is_due), "{later} ms later");
+        }
     }
 
     #[test]

@@ -18,8 +18,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The least time between two queries, when requests wait for a new key.
 const INTERVAL_MIN: Duration = Duration::from_millis(250);
 
-/// The time between two records of uses.
-const USES_INTERVAL: Duration = Duration::from_secs(60);
+/// The time between two records of uses. The uses of one key are stored at most once in a minute.
+const USES_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Starts the tasks on the arbiter.
 pub fn start_in(arbiter: &ArbiterHandle, keys: Arc<ApiKeys>) {

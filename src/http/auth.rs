@@ -90,7 +90,7 @@ async fn identify(
     let key = from_query.as_deref().or_else(|| bearer(request.headers()));
     // Without `ADMIN_API_KEY` the service is open to this machine. A key of the database is still judged, so that a shop
     // in development notices a key that is wrong or may not do enough.
-    if services.admin_key.is_none() && !key.is_some_and(|key| text::kind_of(key).is_some()) {
+    if services.admin_key.is_none() && key.is_none_or(|key| text::kind_of(key).is_none()) {
         return Ok(Authenticated { caller: Arc::clone(&services.open_caller), in_query });
     }
     let Some(key) = key else {

@@ -1,9 +1,7 @@
 //! API keys of the database: created, listed, rotated and revoked over HTTP, and used.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use test_support::{Answer, Client, taking, until};
+use test_support::{Answer, Client, SOON, taking, until};
 
 use crate::app::{Stack, TestApp};
 
@@ -209,6 +207,5 @@ async fn the_use_of_a_key_is_recorded(on: Stack) {
     assert_eq!(office.get(&path).await.expect(200)["last_used_at"], Value::Null);
     app.client_with_key(&key).get("/api/v1/events").await.expect(200);
     let used = |answer: &Answer| answer.json()["last_used_at"].is_string();
-    let wait = Duration::from_secs(90);
-    until("the use is stored", wait, async || used(&office.get(&path).await)).await;
+    until("the use is stored", SOON, async || used(&office.get(&path).await)).await;
 }

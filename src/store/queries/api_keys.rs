@@ -24,7 +24,7 @@ use crate::store::{ReadFrom, Store};
 /// How long a revoked key is listed.
 const REVOKED_KEPT: Duration = Duration::from_secs(365 * 24 * 3_600);
 
-/// A use is not stored if the stored one is less old than this.
+/// A use is not stored if that of another process is less old than this. The clocks of processes may differ a little.
 const USE_INTERVAL_MS: i64 = 50_000;
 
 /// Identifies a state of all keys: the history of the database, and the number of changes in it.
