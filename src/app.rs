@@ -321,7 +321,7 @@ fn services(config: &Config, bookings: BookingService, streams: Arc<Streams>) ->
         hold_ttl: config.reservation.hold_ttl,
         hold_ttl_max: config.reservation.hold_ttl_max,
         serve_metrics: http.metrics_bind.is_none(),
-        documents: http.docs.then(Documents::default),
+        documents: http.docs.then(|| Documents::new(config.reservation.hold_ttl_max)),
         allowed_hosts: AllowedHosts {
             any: http.admin_api_key.is_some(),
             is_loopback: is_loopback_host,

@@ -45,7 +45,7 @@ pub use problem::{ConfigProblem, ConfigProblems};
 pub use queue::{QueueConfig, QueueMode, QueueUrl};
 pub use reader::{Setting, Variable};
 pub use redis::{RedisClientConfig, RedisConfig, RedisMode};
-pub use reservation::ReservationConfig;
+pub use reservation::{HOLD_TTL_MAX_DEFAULT, ReservationConfig};
 pub use seat_lock::SeatLockConfig;
 pub use seat_map::SeatMapConfig;
 pub use secret::{FromFile, Secret};

@@ -28,3 +28,4 @@ pub mod rows;
 pub mod rules;
 pub mod seat;
 pub mod version;
+pub mod whole;

@@ -2,6 +2,7 @@
 //! first request, and all responses share the result.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Bytes, Data};
@@ -36,15 +37,22 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
                            form-action 'none'; frame-ancestors 'none'";
 
 /// The document and the files, ready to be sent.
-#[derive(Default)]
 pub struct Documents {
+    hold_ttl_max: Duration,
     document: OnceLock<Asset>,
     files: [OnceLock<Option<Asset>>; FILES.len()],
 }
 
 impl Documents {
+    /// The documents of an installation in which holds last at most `hold_ttl_max`.
+    #[must_use]
+    pub fn new(hold_ttl_max: Duration) -> Self {
+        Self { hold_ttl_max, document: OnceLock::new(), files: Default::default() }
+    }
+
     fn document(&self) -> &Asset {
-        self.document.get_or_init(|| Asset::new("application/json", openapi::json().into()))
+        self.document
+            .get_or_init(|| Asset::new("application/json", openapi::json(self.hold_ttl_max).into()))
     }
 
     fn file(&self, name: &str) -> Option<&Asset> {
@@ -142,7 +150,7 @@ mod tests {
 
     #[test]
     fn every_file_of_the_page_exists_and_refers_to_no_other() {
-        let documents = Documents::default();
+        let documents = Documents::new(Duration::from_secs(60));
         for name in FILES {
             assert!(documents.file(name).is_some(), "{name}");
         }

@@ -26,6 +26,7 @@ pub mod request;
 mod response_body;
 pub mod responses;
 pub mod routes;
+pub mod schemas;
 pub mod socket;
 mod sse;
 pub mod stored_response;

@@ -38,6 +38,7 @@ mod blocks;
 mod bookings;
 mod clock;
 mod concurrency;
+mod contract;
 mod databases;
 mod edge;
 mod events;
