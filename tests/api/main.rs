@@ -42,6 +42,7 @@ mod contract;
 mod databases;
 mod edge;
 mod events;
+mod framing;
 mod giving_back;
 mod histories;
 mod holds;
