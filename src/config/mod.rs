@@ -39,7 +39,7 @@ pub use address::{HostPort, is_loopback_host};
 pub use audit::AuditConfig;
 pub use database::{Database, DatabaseConfig, DatabaseServer};
 pub use database_url::DatabaseUrl;
-pub use http::HttpConfig;
+pub use http::{HttpConfig, TlsFiles};
 pub use log::{LogConfig, LogFormat};
 pub use problem::{ConfigProblem, ConfigProblems};
 pub use queue::{QueueConfig, QueueMode, QueueUrl};

@@ -73,3 +73,4 @@ mod stadium;
 mod starting;
 mod stream_processes;
 mod streams;
+mod tls;
