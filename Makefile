@@ -29,7 +29,7 @@ POSTGRES_18_SMOKE := store::batches::full store::lineage::full store::managed st
 export SEATLOCK_STADIUM ?= $(abspath ../shared/data/stadium.json)
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-postgres test-deploy test-fast test-faults test-ha test-history test-image test-kafka check bench help
+.PHONY: run test test-openapi test-postgres test-deploy test-fast test-faults test-ha test-history test-image test-kafka check bench help
 
 run: ## build and start the service: SQLite and in-process locks unless configured otherwise
 	$(CARGO) run --release --locked
@@ -44,8 +44,12 @@ test: ## every test, against real servers (installs the servers it needs where t
 	fi
 	@if [ -x $(POSTGRES_18)/postgres ]; then $(ON_POSTGRES_18) $(POSTGRES_18_SMOKE); \
 	else echo "not run: the store on PostgreSQL 18, since it is not in $(POSTGRES_18)"; fi
+	scripts/test-openapi
 	$(CARGO) test --locked --features faults,$(QUEUES) --test faults -- smoke
 	$(CARGO) test --locked --features faults,$(QUEUES) --test history -- --skip mutants:: --skip whole::
+
+test-openapi: ## the OpenAPI document as the contract: linted, and many requests made of it, valid and invalid ones
+	scripts/test-openapi 100
 
 test-postgres: ## the contract of the store on PostgreSQL 18 (the first time it downloads the server)
 	scripts/install-test-servers

@@ -41,12 +41,14 @@ pub use queue::open_queue;
 use coordination::Coordination;
 use queue::AdmissionQueue;
 use server::serve;
+use tls::TlsError;
 
 mod coordination;
 mod database;
 mod queue;
 mod redis;
 mod server;
+mod tls;
 
 /// The time in which the engine must stop if the requests have used up the drain timeout.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
@@ -75,6 +77,9 @@ pub enum AppError {
     /// The address is in use, or not an address of this machine.
     #[error("cannot listen on {0}: {1}; free the address or set BIND to another")]
     Bind(String, std::io::Error),
+    /// The certificate of the listener cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The server failed.
     #[error(transparent)]
     Server(#[from] std::io::Error),
@@ -95,6 +100,7 @@ pub struct App {
     metrics_server: Option<Server>,
     address: SocketAddr,
     metrics_address: Option<SocketAddr>,
+    is_encrypted: bool,
     engine: Engine,
     drain_timeout: Duration,
 }
@@ -124,20 +130,37 @@ impl App {
             Role::Serve => routes::routes,
             Role::Work => routes::metrics_routes,
         };
-        let (server, address) = serve(config, &config.http.bind, &engine.services, routes)?;
+        let tls = config.http.tls();
+        let (server, address) =
+            serve(config, &config.http.bind, tls.as_ref(), &engine.services, routes)?;
         let metrics_bind = config.http.metrics_bind.as_ref();
         let bound = metrics_bind
-            .map(|bind| serve(config, bind, &engine.services, routes::metrics_routes))
+            .map(|bind| serve(config, bind, None, &engine.services, routes::metrics_routes))
             .transpose()?;
         let (metrics_server, metrics_address) = bound.unzip();
         let drain_timeout = config.http.drain_timeout;
-        Ok(Self { server, metrics_server, address, metrics_address, engine, drain_timeout })
+        let is_encrypted = tls.is_some();
+        Ok(Self {
+            server,
+            metrics_server,
+            address,
+            metrics_address,
+            is_encrypted,
+            engine,
+            drain_timeout,
+        })
     }
 
     /// The address of the API, with the port that was bound if 0 was configured.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The scheme of the API's URLs: `https` if its listener has a certificate.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.is_encrypted { "https" } else { "http" }
     }
 
     /// The address of the metrics, if they have a separate port.
@@ -338,7 +361,9 @@ fn services(config: &Config, bookings: BookingService, streams: Arc<Streams>) ->
         hold_ttl: config.reservation.hold_ttl,
         hold_ttl_max: config.reservation.hold_ttl_max,
         serve_metrics: http.metrics_bind.is_none(),
-        documents: http.docs.then(|| Documents::new(openapi::json())),
+        documents: http
+            .docs
+            .then(|| Documents::new(openapi::json(config.reservation.hold_ttl_max))),
         allowed_hosts: AllowedHosts {
             any: http.admin_api_key.is_some(),
             is_loopback: is_loopback_host,

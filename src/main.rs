@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
+use seatlock::config::HOLD_TTL_MAX_DEFAULT;
 use seatlock::http::openapi;
 use seatlock::telemetry::metrics::catalogue;
 
@@ -73,7 +74,7 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
-        Command::Openapi => print(&format!("{}\n", openapi::json())),
+        Command::Openapi => print(&openapi::json(HOLD_TTL_MAX_DEFAULT)),
         Command::Metrics => print(&catalogue::markdown()),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
     };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
 
-use seatlock::config::variables;
+use seatlock::config::{HOLD_TTL_MAX_DEFAULT, variables};
 use seatlock::http::openapi;
 use seatlock::http::problem::Code;
 use serde_json::Value;
@@ -121,12 +121,19 @@ fn every_error_code_is_listed_with_its_status_and_remedy() -> io::Result<()> {
 }
 
 #[test]
+fn the_openapi_document_is_the_one_of_the_handlers() -> io::Result<()> {
+    let is_current = page("docs/openapi.json")? == openapi::json(HOLD_TTL_MAX_DEFAULT);
+    assert!(is_current, "renew it: cargo run -- openapi > docs/openapi.json");
+    Ok(())
+}
+
+#[test]
 fn every_route_of_the_openapi_document_is_listed_and_no_other() -> io::Result<()> {
     let api = page("docs/api.md")?;
     let cells = rows(between(&api, "routes")?);
     let listed: BTreeSet<String> =
         cells.iter().filter_map(|cells| Some(cells.first()?.replace('`', ""))).collect();
-    let document: Value = serde_json::from_str(&openapi::json())?;
+    let document: Value = serde_json::from_str(&openapi::json(HOLD_TTL_MAX_DEFAULT))?;
     let paths = document.get("paths").and_then(Value::as_object).into_iter().flatten();
     let described = paths.flat_map(|(path, item)| {
         let methods = METHODS.iter().filter(|method| item.get(**method).is_some());

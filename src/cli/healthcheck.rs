@@ -1,8 +1,10 @@
 //! `seatlock healthcheck`: checks whether a running service is alive, for containers without a shell.
 
+mod encrypted;
+
 use std::time::Duration;
 
-use seatlock::config::HostPort;
+use seatlock::config::{HostPort, TlsFiles};
 use ureq::Agent;
 use ureq::http::{StatusCode, Uri};
 
@@ -24,13 +26,30 @@ pub(crate) struct HealthcheckArguments {
 pub(crate) fn run(arguments: &HealthcheckArguments) -> Result<(), Failed> {
     let url = match &arguments.url {
         Some(url) => parse(url),
-        None => of_bind(&read_config()?.http.bind),
+        None => {
+            let http = read_config()?.http;
+            if let Some(files) = http.tls() {
+                return of_encrypted(&http.bind, &files);
+            }
+            of_bind(&http.bind)
+        }
     };
     let url = url.map_err(Failed::Usage)?;
     match request_status(&url) {
         Ok(status) if status.is_success() => Ok(()),
         Ok(status) => Err(Failed::Work(format!("{url} answers {status}"))),
         Err(error) => Err(Failed::Work(format!("{url}: {error}"))),
+    }
+}
+
+/// Checks the service on this machine that listens on `bind` with TLS.
+fn of_encrypted(bind: &HostPort, files: &TlsFiles) -> Result<(), Failed> {
+    let address = on_this_machine(bind).map_err(Failed::Usage)?;
+    let status = encrypted::request_status(&address, PATH, files, TIMEOUT);
+    match status {
+        Ok(200) => Ok(()),
+        Ok(status) => Err(Failed::Work(format!("https://{address}{PATH} answers {status}"))),
+        Err(error) => Err(Failed::Work(format!("https://{address}{PATH}: {error}"))),
     }
 }
 
@@ -50,6 +69,11 @@ fn parse(text: &str) -> Result<Uri, String> {
 
 /// The URL of the service on this machine that listens on `bind`.
 fn of_bind(bind: &HostPort) -> Result<Uri, String> {
+    parse(&format!("http://{}", on_this_machine(bind)?))
+}
+
+/// The address at which a client on this machine reaches a listener on `bind`.
+fn on_this_machine(bind: &HostPort) -> Result<HostPort, String> {
     if bind.port == 0 {
         return Err("BIND lets the system choose the port: give the service's URL".to_owned());
     }
@@ -57,7 +81,7 @@ fn of_bind(bind: &HostPort) -> Result<Uri, String> {
         Ok(address) => reachable(address).to_string(),
         Err(_) => bind.host.clone(),
     };
-    parse(&format!("http://{}", HostPort { host, port: bind.port }))
+    Ok(HostPort { host, port: bind.port })
 }
 
 fn request_status(url: &Uri) -> Result<StatusCode, ureq::Error> {

@@ -1,5 +1,6 @@
 //! The HTTP server: its addresses, its API key, and the limits of requests.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::{HostPort, parse_host};
@@ -9,6 +10,7 @@ use super::secret::Secret;
 use crate::domain::cidr::Cidr;
 
 const ADDRESS: &str = "host:port or [ipv6]:port";
+const PEM_FILE: &str = "the path of a PEM file";
 const KEY_LENGTH_MIN: usize = 16;
 
 variables! {
@@ -23,6 +25,12 @@ variables! {
         /// address of a separate port for /metrics; loopback only without ADMIN_API_KEY
         metrics_bind: Option<HostPort> =
             METRICS_BIND.optional(ADDRESS, "127.0.0.1:9090", HostPort::parse),
+        /// file with the certificate chain of the API in PEM form, read again when it changes; with it BIND answers
+        /// HTTPS only
+        tls_certificate: Option<PathBuf> =
+            TLS_CERTIFICATE.optional(PEM_FILE, "/etc/seatlock/tls.crt", parse_file),
+        /// file with the private key of TLS_CERTIFICATE in PEM form
+        tls_key: Option<PathBuf> = TLS_KEY.optional(PEM_FILE, "/etc/seatlock/tls.key", parse_file),
         /// key that requests to the API must send as a bearer token; at least 16 printable ASCII characters
         admin_api_key: Option<Secret> = ADMIN_API_KEY.secret(
             "at least 16 printable ASCII characters without spaces",
@@ -82,7 +90,23 @@ variables! {
     }
 }
 
+/// The files of the listener's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
 impl HttpConfig {
+    /// The files of the listener's certificate, if it has one.
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsFiles> {
+        let (certificate, key) = (self.tls_certificate.clone()?, self.tls_key.clone()?);
+        Some(TlsFiles { certificate, key })
+    }
+
     /// The number of worker threads on a machine with `cores` cores.
     #[must_use]
     pub fn workers(&self, cores: usize) -> usize {
@@ -102,6 +126,24 @@ impl HttpConfig {
         if is_shared && !reader.is_refused("BIND") {
             reader.refuse("METRICS_BIND", "another address than BIND", example);
         }
+        for (given, missing, name, example) in [
+            (
+                &self.tls_certificate,
+                &self.tls_key,
+                "TLS_CERTIFICATE",
+                "TLS_KEY=/etc/seatlock/tls.key",
+            ),
+            (
+                &self.tls_key,
+                &self.tls_certificate,
+                "TLS_KEY",
+                "TLS_CERTIFICATE=/etc/seatlock/tls.crt",
+            ),
+        ] {
+            if given.is_some() && missing.is_none() {
+                reader.refuse(name, "TLS_CERTIFICATE and TLS_KEY together, or neither", example);
+            }
+        }
         // Without a key every client is an administrator, so only this machine may connect. A key that is set but not
         // valid has a problem already.
         if self.admin_api_key.is_none() && !reader.is_refused("ADMIN_API_KEY") {
@@ -118,6 +160,11 @@ impl HttpConfig {
             reader.refuse("STREAMS_MAX", expected, "STREAMS_MAX=5000");
         }
     }
+}
+
+fn parse_file(text: &str) -> Option<PathBuf> {
+    // The content of a file in its place would be shown in problems.
+    (!text.contains("-----")).then(|| PathBuf::from(text))
 }
 
 fn parse_key(text: &str) -> Option<Secret> {
@@ -159,6 +206,20 @@ mod tests {
             let found = problems(&[("BIND", "0.0.0.0:80"), ("ADMIN_API_KEY", key)]);
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(found[0].starts_with("ADMIN_API_KEY=\"[redacted]\": expected at least 16"));
+        }
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        let certificate = ("TLS_CERTIFICATE", "/tls.crt");
+        let key = ("TLS_KEY", "/tls.key");
+        assert!(config(&[]).http.tls().is_none());
+        let files = config(&[certificate, key]).http.tls().unwrap();
+        assert_eq!(files.certificate.to_str(), Some("/tls.crt"));
+        for alone in [certificate, key] {
+            let found = problems(&[alone]);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].contains("TLS_CERTIFICATE and TLS_KEY together"), "{found:?}");
         }
     }
 

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use super::macros::variables;
 
+/// The longest lifetime of a hold if the configuration sets none.
+pub const HOLD_TTL_MAX_DEFAULT: Duration = Duration::from_secs(3_600);
+
 variables! {
     /// Settings of holds, recorded answers and batches.
     pub struct ReservationConfig {
         /// lifetime of a hold whose request sets none
         hold_ttl: Duration = HOLD_TTL.duration(Duration::from_secs(600)),
         /// longest lifetime that a request may set for a new or an extended hold
-        hold_ttl_max: Duration = HOLD_TTL_MAX.duration(Duration::from_secs(3_600)),
+        hold_ttl_max: Duration = HOLD_TTL_MAX.duration(HOLD_TTL_MAX_DEFAULT),
         /// how long a hold stays valid after an outage during which it would have ended
         outage_grace: Duration = OUTAGE_GRACE.duration(Duration::from_secs(60)),
         /// how long the answer to an Idempotency-Key is kept

@@ -29,6 +29,15 @@ pub struct SeatNumber(pub u32);
 #[error("not a valid identifier")]
 pub struct InvalidId;
 
+/// The form of the id of an event or a schedule: a positive number of at most 18 digits.
+pub const NUMBER_ID_PATTERN: &str = "^[1-9][0-9]{0,17}$";
+
+/// The greatest number of an id.
+pub const NUMBER_ID_MAX: i64 = 999_999_999_999_999_999;
+
+/// The form of the id of a hold, a booking, a block or a queued request: its schedule and its uuid.
+pub const SCOPED_ID_PATTERN: &str = "^[1-9][0-9]{0,17}-[0-9a-f]{32}$";
+
 macro_rules! number_id {
     ($name:ident) => {
         impl fmt::Display for $name {
@@ -40,10 +49,11 @@ macro_rules! number_id {
         impl FromStr for $name {
             type Err = InvalidId;
 
-            /// Parses the canonical decimal form of a positive number and no other.
+            /// Parses the form of [`NUMBER_ID_PATTERN`] and no other.
             fn from_str(text: &str) -> Result<Self, InvalidId> {
                 let number: i64 = text.parse().map_err(|_| InvalidId)?;
-                (number > 0 && number.to_string() == text).then_some(Self(number)).ok_or(InvalidId)
+                let is_id = (1..=NUMBER_ID_MAX).contains(&number) && number.to_string() == text;
+                is_id.then_some(Self(number)).ok_or(InvalidId)
             }
         }
     };
@@ -73,7 +83,7 @@ macro_rules! scoped_id {
         impl FromStr for $name {
             type Err = InvalidId;
 
-            /// Parses `<schedule>-<32 hexadecimal digits>`, the form that `Display` writes, and no other.
+            /// Parses the form of [`SCOPED_ID_PATTERN`], which `Display` writes, and no other.
             fn from_str(text: &str) -> Result<Self, InvalidId> {
                 let (schedule, uuid) = text.split_once('-').ok_or(InvalidId)?;
                 let id = Self {
@@ -232,6 +242,7 @@ pub struct BatchId(pub Uuid);
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::string::string_regex;
 
     use super::*;
 
@@ -250,7 +261,16 @@ mod tests {
         }
 
         #[test]
-        fn an_id_is_read_as_it_was_written(schedule in 1..=i64::MAX, uuid in any::<u128>()) {
+        fn a_text_of_the_form_of_an_id_is_one(
+            number in string_regex(NUMBER_ID_PATTERN).unwrap(),
+            scoped in string_regex(SCOPED_ID_PATTERN).unwrap(),
+        ) {
+            prop_assert!(number.parse::<EventId>().is_ok());
+            prop_assert!(scoped.parse::<HoldId>().is_ok());
+        }
+
+        #[test]
+        fn an_id_is_read_as_it_was_written(schedule in 1..=NUMBER_ID_MAX, uuid in any::<u128>()) {
             let schedule = ScheduleId(schedule);
             prop_assert_eq!(schedule.to_string().parse(), Ok(schedule));
             let booking = BookingId { schedule, uuid: Uuid::from_u128(uuid) };
@@ -264,7 +284,7 @@ mod tests {
     #[test]
     fn an_id_has_one_spelling() {
         assert_eq!("42".parse(), Ok(ScheduleId(42)));
-        for wrong in ["", "0", "-1", "+1", "042", " 1", "1x", "9223372036854775808"] {
+        for wrong in ["", "0", "-1", "+1", "042", " 1", "1x", "1000000000000000000"] {
             assert_eq!(wrong.parse::<ScheduleId>(), Err(InvalidId), "{wrong:?}");
         }
     }

@@ -31,3 +31,4 @@ pub mod rows;
 pub mod rules;
 pub mod seat;
 pub mod version;
+pub mod whole;

@@ -14,6 +14,12 @@ pub const PLAN_ID_MAX: usize = 64;
 pub const PLAN_ID_RULE: &str = "must have 1 to 64 letters A to Z, digits or the characters - . _ ~, and \
                                 not only dots";
 
+/// The form of the id of a new seat plan of at most [`PLAN_ID_MAX`] characters.
+pub const PLAN_ID_PATTERN: &str = r"^\.*[A-Za-z0-9_~-][A-Za-z0-9._~-]*$";
+
+/// The most characters of the reason for a block.
+pub const REASON_MAX: usize = 200;
+
 /// Whether a text can be the id of a new seat plan. The id is a segment of a URL's path, so it has only unreserved
 /// characters (RFC 3986 §2.3) and is no segment of dots (§3.3).
 #[must_use]

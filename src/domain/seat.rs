@@ -80,10 +80,13 @@ impl SeatState {
     }
 }
 
+/// The names of the states in the API, in the order of their codes.
+pub const STATUS_NAMES: [&str; 4] = ["available", "held", "booked", "blocked"];
+
 /// The name in the API of a state's code; `None` for any other number than 0 to 3.
 #[must_use]
 pub fn status_name(code: u8) -> Option<&'static str> {
-    ["available", "held", "booked", "blocked"].get(usize::from(code)).copied()
+    STATUS_NAMES.get(usize::from(code)).copied()
 }
 
 /// The row of a seat.

@@ -16,7 +16,7 @@ use crate::formats::prices::Prices;
 use format::{PretixSeat, PretixZone, Text};
 
 /// Which part of a pretix plan becomes the seats' labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::EnumString)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::EnumString, strum::VariantNames)]
 #[strum(
     serialize_all = "snake_case",
     parse_err_ty = InvalidIdFrom,

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::plan::{PRICE_MAX, first_ten};
 
+/// The form of a price in a query: `9900` or `Category I=9900`. A price is at most [`PRICE_MAX`].
+pub const PRICE_PATTERN: &str = "^([\\s\\S]+=)?0*([0-9]{1,10}|10000000000)$";
+
 /// Prices in minor units; a category's price takes precedence over the general one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prices {
@@ -28,7 +31,9 @@ impl Prices {
             Some((category, digits)) => (Some(category), digits),
             None => (None, text),
         };
-        let price = digits.parse().ok().filter(|price| (0..=PRICE_MAX).contains(price));
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let price =
+            digits.parse().ok().filter(|price| (0..=PRICE_MAX).contains(price) && is_number);
         let price = price.filter(|_| category != Some("")).ok_or_else(|| {
             format!(
                 "{} is not a price: give minor units, 0 to {PRICE_MAX}, as `9900` for all seats \
@@ -74,6 +79,9 @@ impl Prices {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::string::string_regex;
+
     use super::*;
 
     fn parse(texts: &[&str]) -> Result<Prices, Vec<String>> {
@@ -92,11 +100,29 @@ mod tests {
 
     #[test]
     fn what_is_no_price_is_refused_with_an_example() {
-        let wrong = ["", "99.00", "-1", "10000000001", "Category I", "Category I=", "=9900", "1 "];
+        let wrong = [
+            "",
+            "99.00",
+            "-1",
+            "+1",
+            "-0",
+            "10000000001",
+            "Category I",
+            "Category I=",
+            "=9900",
+            "1 ",
+        ];
         let problems = parse(&wrong).err().unwrap_or_default();
         assert_eq!(problems.len(), wrong.len());
         for (problem, wrong) in problems.iter().zip(wrong) {
             assert!(problem.starts_with(&format!("`{wrong}` is not a price")), "{problem}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_of_the_form_of_a_price_is_one(text in string_regex(PRICE_PATTERN).unwrap()) {
+            prop_assert_eq!(parse(&[&text]).err(), None);
         }
     }
 

@@ -182,7 +182,7 @@ impl Problem {
 pub(super) fn other_history() -> Problem {
     let message = "the database was replaced since the page before, by a failover or a restore; read \
                    the list from its beginning, without a cursor";
-    Problem::parameter("cursor", message)
+    Problem::parameter_error("cursor", "other_history", message)
 }
 
 /// The problem with all errors of a plan. `base` is the JSON pointer of the plan in the body; it may be empty.

@@ -32,6 +32,9 @@ const UNLIMITED: [&str; 2] = ["/livez", "/readyz"];
 /// The Content-Security-Policy of responses other than pages: nothing may be loaded, and no page may frame them.
 const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
+/// How long browsers use only encrypted connections to this host: a year (RFC 6797 §6.1).
+const ENCRYPTED_ONLY: &str = "max-age=31536000";
+
 /// The host names that a request may name.
 pub struct AllowedHosts {
     /// Whether every name is allowed, because callers need a key.
@@ -165,8 +168,12 @@ impl AllowedHosts {
     }
 }
 
-/// Adds the security headers of every response. A Content-Security-Policy that the handler has set is kept.
-pub(super) fn set_security_headers(headers: &mut HeaderMap) {
+/// Adds the security headers of every response. A Content-Security-Policy that the handler has set is kept. Only an
+/// encrypted connection may demand further ones (RFC 6797 §7.2).
+pub(super) fn set_security_headers(headers: &mut HeaderMap, is_encrypted: bool) {
+    if is_encrypted {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(ENCRYPTED_ONLY));
+    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
@@ -276,12 +283,14 @@ mod tests {
     #[test]
     fn a_page_keeps_its_own_policy() {
         let mut headers = HeaderMap::new();
-        set_security_headers(&mut headers);
+        set_security_headers(&mut headers, false);
         assert_eq!(headers.get("content-security-policy").unwrap(), DATA_POLICY);
+        assert!(!headers.contains_key("strict-transport-security"));
         let own = HeaderValue::from_static("default-src 'self'");
         headers.insert(header::CONTENT_SECURITY_POLICY, own.clone());
-        set_security_headers(&mut headers);
+        set_security_headers(&mut headers, true);
         assert_eq!(headers.get("content-security-policy").unwrap(), own);
+        assert_eq!(headers.get("strict-transport-security").unwrap(), "max-age=31536000");
         assert_eq!(headers.get("x-content-type-options").unwrap(), "nosniff");
         assert_eq!(headers.get("referrer-policy").unwrap(), "no-referrer");
     }

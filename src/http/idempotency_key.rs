@@ -12,6 +12,9 @@ use super::problem::{Code, Problem};
 
 const HEADER: &str = "Idempotency-Key";
 
+/// The form of a key, bare or quoted.
+pub(super) const KEY_PATTERN: &str = "^([!#-~][!-~]{0,254}|\"[!-~]{1,255}\")$";
+
 /// The key of a request, and the parts of its fingerprint other than the body. Unlike the request, this can be sent to
 /// another thread.
 pub(crate) struct KeyHeader {
@@ -104,6 +107,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_text_of_the_form_of_a_key_is_one(text in proptest::string::string_regex(KEY_PATTERN).unwrap()) {
+            prop_assert!(parse(text.as_bytes()).is_some());
+        }
+
         #[test]
         fn no_header_makes_the_reader_panic(value in any::<Vec<u8>>()) {
             if let Some(key) = parse(&value) {

@@ -45,6 +45,7 @@ pub async fn request_log<B: MessageBody + 'static>(
         began: Instant::now(),
         method: HttpMethod::of(request.method().as_str()),
         takes_seats: takes_seats(&request),
+        is_encrypted: request.app_config().secure(),
         ids: Arc::new(RequestIds {
             id: request_id(request.headers().get(&REQUEST_ID)),
             trace: trace::of(request.headers(), fastrand::u64(..)),
@@ -59,6 +60,7 @@ struct RequestStart {
     began: Instant,
     method: HttpMethod,
     takes_seats: bool,
+    is_encrypted: bool,
     ids: Arc<RequestIds>,
 }
 
@@ -81,7 +83,7 @@ async fn answer<B: MessageBody + 'static>(
     let (answered, problem) = with_problem_body(answered, &start.ids.id);
     let (mut response, problem) = with_counted_body(&services, answered, problem, &start.ids.id);
     drop(in_flight);
-    set_headers(response.response_mut(), &start.ids);
+    set_headers(response.response_mut(), &start);
     rate_limit::set_headers(&mut response);
     cors::set_headers(&services, &mut response);
     close_without_chunking(&mut response);
@@ -131,7 +133,8 @@ fn count(
 }
 
 /// Adds the ids that identify the request in the log, and the security headers.
-fn set_headers<B>(response: &mut HttpResponse<B>, ids: &RequestIds) {
+fn set_headers<B>(response: &mut HttpResponse<B>, start: &RequestStart) {
+    let RequestStart { ids, is_encrypted, .. } = start;
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&ids.id) {
         headers.insert(REQUEST_ID, value);
@@ -139,7 +142,7 @@ fn set_headers<B>(response: &mut HttpResponse<B>, ids: &RequestIds) {
     if let Some(value) = ids.trace.as_ref().and_then(trace::response) {
         headers.insert(trace::TRACERESPONSE, value);
     }
-    host_and_origin::set_security_headers(headers);
+    host_and_origin::set_security_headers(headers, *is_encrypted);
 }
 
 /// The answer to a request whose handler panicked; the panic has been logged already.
@@ -148,7 +151,7 @@ fn panicked(services: &Services, start: &RequestStart) -> actix_web::Error {
     let took = start.began.elapsed();
     count(services, start, None, problem.code.status(), Some(&problem), took);
     let mut response = problem_response(&problem, &start.ids.id);
-    set_headers(&mut response, &start.ids);
+    set_headers(&mut response, start);
     InternalError::from_response(problem, response).into()
 }
 

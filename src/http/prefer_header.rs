@@ -29,13 +29,16 @@ impl Prefer {
 
     fn parse<'a>(values: impl Iterator<Item = &'a str>) -> Self {
         let mut prefer = Self::default();
+        // Also if its value is no time: a later one does not replace it.
+        let mut wait_is_given = false;
         for preference in values.flat_map(|value| value.split(',')) {
             let preference = preference.split(';').next().unwrap_or_default();
             let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
             let value = value.trim().trim_matches('"');
             match name.trim().to_ascii_lowercase().as_str() {
                 "respond-async" => prefer.respond_async = true,
-                "wait" if prefer.wait.is_none() => {
+                "wait" if !wait_is_given => {
+                    wait_is_given = true;
                     prefer.wait = value.parse().ok().map(Duration::from_secs);
                 }
                 _ => {}
@@ -79,7 +82,15 @@ mod tests {
         ] {
             assert_eq!(parse(values), both, "{values:?}");
         }
-        for values in [&[][..], &[""], &["wait=soon"], &["respond-asynchronously"], &["wait=-1"]] {
+        for values in [
+            &[][..],
+            &[""],
+            &["wait=soon"],
+            &["wait=soon, wait=5"],
+            &["wait", "wait=5"],
+            &["respond-asynchronously"],
+            &["wait=-1"],
+        ] {
             assert_eq!(parse(values), Prefer::default(), "{values:?}");
         }
     }

@@ -10,10 +10,11 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
 use super::json;
+use super::schemas::ConflictReasonName;
 use crate::domain::ids::BookingId;
 use crate::domain::rejection::{Conflict, ConflictReason};
 
-pub use codes::{Code, Payment};
+pub use codes::{Code, Payment, ProblemCode};
 
 /// Whether a failed request had an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -51,8 +52,8 @@ pub struct ConflictBody {
     /// The seat's public name.
     #[schema(example = "A-12-7")]
     pub label: String,
-    /// `booked`, `held`, `blocked` or `contended`.
-    #[schema(example = "booked")]
+    /// The reason: its state, or `contended` if another request is taking it.
+    #[schema(value_type = ConflictReasonName)]
     pub reason: &'static str,
     /// The hold that has the seat, if it belongs to the customer who sent the request.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,8 +139,14 @@ impl Problem {
     /// One wrong header or parameter.
     #[must_use]
     pub fn parameter(name: &str, message: impl Into<String>) -> Self {
+        Self::parameter_error(name, "invalid", message)
+    }
+
+    /// One wrong header or parameter, with the kind of error.
+    #[must_use]
+    pub fn parameter_error(name: &str, code: &str, message: impl Into<String>) -> Self {
         let message = message.into();
-        let error = FieldError::new(name, "invalid", message.clone());
+        let error = FieldError::new(name, code, message.clone());
         Self { errors: vec![error], ..Self::new(Code::InvalidParameter, message) }
     }
 
@@ -215,7 +222,7 @@ pub struct ProblemBody<'a> {
     /// The HTTP status.
     pub status: u16,
     /// The stable name of the error, for programs.
-    #[schema(example = "seats_unavailable")]
+    #[schema(value_type = ProblemCode)]
     pub code: &'a str,
     /// The details of this occurrence.
     pub detail: &'a str,

@@ -9,10 +9,10 @@ use super::percent;
 use super::problem::Problem;
 
 /// The most items of a page.
-const PAGE_MAX: usize = 200;
+pub(super) const PAGE_MAX: usize = 200;
 
 /// The most items of a page if the request sets no limit.
-const PAGE_DEFAULT: usize = 50;
+pub(super) const PAGE_DEFAULT: usize = 50;
 
 /// The most characters of an unknown parameter's name that an answer repeats.
 const NAME_SHOWN_MAX: usize = 64;
@@ -170,7 +170,7 @@ mod tests {
         }
 
         #[test]
-        fn a_cursor_is_read_as_it_was_given(id in 1..=i64::MAX, limit in 1..=PAGE_MAX) {
+        fn a_cursor_is_read_as_it_was_given(id in 1..1_000_000_000_000_000_000_i64, limit in 1..=PAGE_MAX) {
             let cursor = InHistory { history: HistoryId::TEST, at: EventId(id) };
             let page = read::<PageQuery<_>>(&format!("cursor={cursor}&limit={limit}")).unwrap();
             prop_assert_eq!((page.after, page.limit), (Some(cursor), limit));

@@ -123,7 +123,7 @@ impl<Q> ApiRequest<Q> {
         Ok((parsed, keyed))
     }
 
-    /// Like [`Self::json`], for a body that may be omitted.
+    /// Like [`Self::json`], for a body that may be omitted or null.
     pub(super) async fn optional_json<T: DeserializeOwned + Serialize + Default>(
         &mut self,
     ) -> Result<(T, Option<Keyed>), Problem> {
@@ -133,7 +133,8 @@ impl<Q> ApiRequest<Q> {
         if !body.is_empty() || self.request.headers().contains_key(header::CONTENT_TYPE) {
             body::expect_json(&self.request)?;
         }
-        let parsed = if body.is_empty() { T::default() } else { body::parse(&body)? };
+        let parsed = if body.is_empty() { None } else { body::parse::<Option<T>>(&body)? };
+        let parsed = parsed.unwrap_or_default();
         let keyed = idempotency_key::keyed(&self.request, self.caller()?, &parsed)?;
         Ok((parsed, keyed))
     }

@@ -1,21 +1,25 @@
-//! The bodies of responses: effects and rows as JSON, including those that are recorded under an Idempotency-Key.
+//! The bodies of responses: effects and rows as JSON.
 
 mod api_key;
 mod plan;
+mod recorded;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::catalogue::{Counts, Event, PlanVersion, Schedule};
 use crate::domain::claims::{BookingStatus, HoldStatus};
-use crate::domain::effect::{
-    BlockView, BookingView, Effect, HoldView, PricedSeat, RecordedAnswer, Resource,
-};
+use crate::domain::effect::{BlockView, BookingView, HoldView, PricedSeat};
 
-use super::{json, time};
+use super::schemas::{
+    BookingStatusName, CurrencyCode, HoldStatusName, KnownCustomer, NumberId, PlanVersionNumber,
+    Price, ScopedId, SeatLabel, SeatsVersion, Timestamp,
+};
+use super::time;
 
 pub use api_key::{ApiKeyBody, IssuedKeyBody};
 pub use plan::{EnteredPlanBody, render_plan};
+pub use recorded::{render, render_event, render_schedule};
 
 /// An amount of money.
 #[derive(Debug, Serialize, ToSchema)]
@@ -24,7 +28,7 @@ pub struct MoneyBody {
     #[schema(example = 19800)]
     pub amount: i64,
     /// ISO 4217 code.
-    #[schema(example = "EUR")]
+    #[schema(value_type = CurrencyCode)]
     pub currency: String,
 }
 
@@ -32,10 +36,10 @@ pub struct MoneyBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SeatBody {
     /// The public name.
-    #[schema(example = "A-1-1")]
+    #[schema(value_type = SeatLabel)]
     pub label: String,
     /// Minor units.
-    #[schema(example = 9900)]
+    #[schema(value_type = Price)]
     pub price: i64,
 }
 
@@ -43,12 +47,16 @@ pub struct SeatBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HoldBody {
     /// Its identifier.
+    #[schema(value_type = ScopedId)]
     pub id: String,
     /// Its schedule.
+    #[schema(value_type = NumberId)]
     pub schedule_id: String,
     /// The customer who has the hold.
+    #[schema(value_type = KnownCustomer)]
     pub customer_id: String,
     /// `held`, `confirmed`, `released` or `expired`.
+    #[schema(value_type = HoldStatusName)]
     pub status: &'static str,
     /// Begins with 1 and grows by one with each change of the seats.
     pub version: u32,
@@ -56,14 +64,17 @@ pub struct HoldBody {
     pub seats: Vec<SeatBody>,
     /// The sum of the prices of `seats`.
     pub total: MoneyBody,
-    /// RFC 3339.
+    /// When it was created.
+    #[schema(value_type = Timestamp)]
     pub created_at: String,
-    /// RFC 3339; when the hold ends, unless it is extended, confirmed or released before.
+    /// When the hold ends, unless it is extended, confirmed or released before.
+    #[schema(value_type = Timestamp)]
     pub expires_at: String,
     /// The seconds from this answer to `expires_at`, for clients whose clock is wrong.
     pub expires_in_s: u64,
     /// The booking that the hold became.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ScopedId>)]
     pub booking_id: Option<String>,
 }
 
@@ -71,15 +82,20 @@ pub struct HoldBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BookingBody {
     /// Its identifier.
+    #[schema(value_type = ScopedId)]
     pub id: String,
     /// `confirmed` or `cancelled`.
+    #[schema(value_type = BookingStatusName)]
     pub status: &'static str,
     /// Its schedule.
+    #[schema(value_type = NumberId)]
     pub schedule_id: String,
     /// The customer who has the booking.
+    #[schema(value_type = KnownCustomer)]
     pub customer_id: String,
     /// The hold that was confirmed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ScopedId>)]
     pub hold_id: Option<String>,
     /// The seats that are not cancelled, in plan order.
     pub seats: Vec<SeatBody>,
@@ -88,10 +104,12 @@ pub struct BookingBody {
     pub cancelled_seats: Vec<SeatBody>,
     /// The sum of the prices of `seats`.
     pub total: MoneyBody,
-    /// RFC 3339.
+    /// When it was created.
+    #[schema(value_type = Timestamp)]
     pub created_at: String,
-    /// RFC 3339; when the last seat was cancelled.
+    /// When the last seat was cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Timestamp>)]
     pub cancelled_at: Option<String>,
 }
 
@@ -99,14 +117,18 @@ pub struct BookingBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BlockBody {
     /// Its identifier.
+    #[schema(value_type = ScopedId)]
     pub id: String,
     /// Its schedule.
+    #[schema(value_type = NumberId)]
     pub schedule_id: String,
     /// Labels, in plan order.
+    #[schema(value_type = Vec<SeatLabel>)]
     pub seats: Vec<String>,
     /// The reason for the block.
     pub reason: String,
-    /// RFC 3339.
+    /// When it was created.
+    #[schema(value_type = Timestamp)]
     pub created_at: String,
 }
 
@@ -114,11 +136,12 @@ pub struct BlockBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventBody {
     /// Its identifier.
-    #[schema(example = "1")]
+    #[schema(value_type = NumberId)]
     pub id: String,
     /// Its name.
     pub name: String,
-    /// RFC 3339.
+    /// When it was created.
+    #[schema(value_type = Timestamp)]
     pub created_at: String,
 }
 
@@ -141,6 +164,7 @@ pub struct PlanVersionBody {
     /// The plan.
     pub id: String,
     /// Its version.
+    #[schema(value_type = PlanVersionNumber)]
     pub version: i32,
 }
 
@@ -148,19 +172,24 @@ pub struct PlanVersionBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ScheduleBody {
     /// Its identifier.
-    #[schema(example = "1")]
+    #[schema(value_type = NumberId)]
     pub id: String,
     /// Its event.
+    #[schema(value_type = NumberId)]
     pub event_id: String,
-    /// RFC 3339.
+    /// When the performance begins.
+    #[schema(value_type = Timestamp)]
     pub starts_at: String,
     /// ISO 4217 code of all prices.
+    #[schema(value_type = CurrencyCode)]
     pub currency: String,
-    /// RFC 3339; on sale immediately if absent.
+    /// On sale immediately if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Timestamp>)]
     pub sales_open_at: Option<String>,
-    /// RFC 3339; never closes if absent.
+    /// Never closes if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Timestamp>)]
     pub sales_close_at: Option<String>,
     /// The most seats of one hold or booking.
     pub max_seats_per_booking: u32,
@@ -173,10 +202,12 @@ pub struct ScheduleBody {
     pub seat_plan: PlanVersionBody,
     /// The number of its seats.
     pub seats: u32,
-    /// RFC 3339.
+    /// When it was created.
+    #[schema(value_type = Timestamp)]
     pub created_at: String,
     /// The version of its seats; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<SeatsVersion>)]
     pub version: Option<i64>,
     /// Its seats by state; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -299,51 +330,4 @@ impl From<Schedule> for ScheduleBody {
             counts: None,
         }
     }
-}
-
-/// A recorded answer with a body.
-fn answer(status: u16, resource: Resource, body: &impl Serialize) -> RecordedAnswer {
-    RecordedAnswer { status, body: json::write(body), resource: Some(resource) }
-}
-
-const NO_CONTENT: u16 = 204;
-
-/// The answer to a command's effect.
-#[must_use]
-pub fn render(effect: &Effect) -> RecordedAnswer {
-    match effect.clone() {
-        Effect::Held(hold) => answer(201, Resource::Hold(hold.row.id), &HoldBody::from(hold)),
-        Effect::Extended(hold) | Effect::Changed(hold) => {
-            answer(200, Resource::Hold(hold.row.id), &HoldBody::from(hold))
-        }
-        Effect::Booked(booking) | Effect::Confirmed(booking) | Effect::Cancelled(booking) => {
-            answer(200, Resource::Booking(booking.row.id), &BookingBody::from(booking))
-        }
-        Effect::Blocked(block) => {
-            answer(201, Resource::Block(block.row.id), &BlockBody::from(block))
-        }
-        Effect::Released(_) | Effect::Expired | Effect::Unblocked => {
-            let body = String::new();
-            let resource = Some(Resource::Nothing);
-            RecordedAnswer { status: NO_CONTENT, body, resource }
-        }
-    }
-}
-
-/// The answer to a new event.
-#[must_use]
-pub fn render_event(event: &Event) -> RecordedAnswer {
-    answer(201, Resource::Event(event.id), &EventBody::from(event.clone()))
-}
-
-/// The answer to a new schedule: all its seats are for sale at version 1.
-#[must_use]
-pub fn render_schedule(schedule: &Schedule) -> RecordedAnswer {
-    let counts = Counts { available: schedule.seats, ..Counts::default() };
-    let body = ScheduleBody {
-        version: Some(1),
-        counts: Some(counts.into()),
-        ..ScheduleBody::from(schedule.clone())
-    };
-    answer(201, Resource::Schedule(schedule.id), &body)
 }

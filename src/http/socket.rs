@@ -4,6 +4,7 @@ use std::any::Any;
 use std::io;
 use std::time::Duration;
 
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::rt::net::TcpStream;
 use socket2::SockRef;
 
@@ -15,7 +16,9 @@ const UNSENT_MAX: u32 = 64 * 1024;
 /// Sets the options of a connection that was accepted. The kernel closes it if the client accepts no data for
 /// `send_timeout`.
 pub fn set_options(connection: &dyn Any, send_timeout: Duration) {
-    let Some(connection) = connection.downcast_ref::<TcpStream>() else { return };
+    let encrypted = connection.downcast_ref::<TlsStream<TcpStream>>();
+    let encrypted = encrypted.map(|connection| connection.get_ref().0);
+    let Some(connection) = connection.downcast_ref::<TcpStream>().or(encrypted) else { return };
     // With Nagle's algorithm (RFC 896) the end of a large answer waits until the client has acknowledged the part before
     // it, about 40 ms (RFC 1122 §4.2.3.2).
     let set = connection.set_nodelay(true);

@@ -1,12 +1,16 @@
 //! Validation of bodies: each field is parsed into a value of the domain, and all errors are returned together.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::de::Visitor;
+use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::domain::bounded::AtMost;
 use crate::domain::clock::EpochMs;
@@ -14,14 +18,16 @@ use crate::domain::currency::{self, is_currency};
 use crate::domain::ids::{CustomerId, SeatNumber};
 use crate::domain::name;
 use crate::domain::plan::{LABEL_MAX, SEATS_MAX};
+use crate::domain::whole::exact;
 use crate::seat_map::Layout;
 
 use super::problem::{ERRORS_MAX, FieldError, Problem};
+use super::schemas::{NewTime, NumberIdInput, seat_labels};
 use super::time;
 
 /// An identifier in a body: a string, or a whole number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[schema(value_type = String, example = "42")]
+#[schema(value_type = NumberIdInput)]
 pub struct IdText(pub String);
 
 impl IdText {
@@ -48,6 +54,12 @@ impl<'de> Deserialize<'de> for IdText {
             fn visit_u64<E>(self, number: u64) -> Result<IdText, E> {
                 Ok(IdText(number.to_string()))
             }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<IdText, E> {
+                let id = exact(number).filter(|number| *number >= 0);
+                let wrong = || E::invalid_type(Unexpected::Float(number), &self);
+                id.map(|id| IdText(id.to_string())).ok_or_else(wrong)
+            }
         }
         deserializer.deserialize_any(Id)
     }
@@ -55,10 +67,21 @@ impl<'de> Deserialize<'de> for IdText {
 
 /// The labels of seats in a body, at most as many as a schedule can have. The order of the labels has no meaning: it
 /// does not change the fingerprint of a request.
-#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(transparent)]
-#[schema(value_type = Vec<String>, example = json!(["A-1-1", "A-1-2"]))]
 pub struct Labels(pub AtMost<String, SEATS_MAX>);
+
+impl PartialSchema for Labels {
+    fn schema() -> RefOr<Schema> {
+        seat_labels()
+    }
+}
+
+impl ToSchema for Labels {
+    fn name() -> Cow<'static, str> {
+        "SeatLabels".into()
+    }
+}
 
 impl Serialize for Labels {
     /// Writes the labels sorted, so that equal requests have equal fingerprints.
@@ -72,7 +95,7 @@ impl Serialize for Labels {
 /// A time in a body. The same moment with another offset is the same time.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
-#[schema(value_type = String, example = "2026-12-24T20:00:00Z")]
+#[schema(value_type = NewTime)]
 pub struct TimeText(pub String);
 
 impl Serialize for TimeText {
@@ -219,6 +242,7 @@ mod tests {
     fn an_id_is_a_string_or_a_number() {
         let id = |text| serde_json::from_str::<IdText>(text);
         assert_eq!(id("42").unwrap(), IdText("42".to_owned()));
+        assert_eq!(id("42.0").unwrap(), IdText("42".to_owned()));
         assert_eq!(id("\"42-ab\"").unwrap(), IdText("42-ab".to_owned()));
         for wrong in ["-1", "1.5", "null", "[]", "true"] {
             assert!(id(wrong).is_err(), "{wrong}");

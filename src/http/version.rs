@@ -16,12 +16,20 @@ pub struct MinVersion(pub i64);
 impl Parameters for MinVersion {
     fn read(raw: &mut RawQuery<'_>) -> Result<Self, Problem> {
         let expected = "a version, a whole number";
-        let in_query: i64 = raw.parsed("min_version", expected)?.unwrap_or(0);
+        let wrong = |name| Problem::parameter(name, format!("{name} must be {expected}"));
+        let in_query = match raw.one("min_version")? {
+            Some(text) => parse(&text).ok_or_else(|| wrong("min_version"))?,
+            None => 0,
+        };
         let Some(value) = raw.headers.get(&HEADER) else { return Ok(Self(in_query)) };
-        let in_header = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-        let wrong = || Problem::parameter("X-Seatlock-Min-Version", format!("must be {expected}"));
-        Ok(Self(in_query.max(in_header.ok_or_else(wrong)?)))
+        let in_header = value.to_str().ok().and_then(|text| parse(text.trim()));
+        Ok(Self(in_query.max(in_header.ok_or_else(|| wrong("X-Seatlock-Min-Version"))?)))
     }
+}
+
+/// A version in digits alone: versions are not negative.
+pub(super) fn parse(text: &str) -> Option<i64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -52,6 +60,7 @@ mod tests {
     fn a_value_that_is_no_version_is_refused_by_its_name() {
         let in_header = version("", Some("soon")).unwrap_err();
         let in_query = version("min_version=1.5", None).unwrap_err();
+        assert!(version("min_version=-1", None).is_err() && version("", Some("+1")).is_err());
         for (problem, name) in [(in_header, "X-Seatlock-Min-Version"), (in_query, "min_version")] {
             let body = serde_json::to_string(&problem.body("r")).unwrap();
             assert!(body.contains(name) && body.contains("whole number"), "{body}");

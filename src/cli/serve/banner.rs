@@ -9,11 +9,12 @@ use crate::cli::reachable;
 
 /// The whole banner. With `needs_key` the commands send `$ADMIN_API_KEY`, which must be set in the shell.
 pub(super) fn text(
-    address: SocketAddr,
+    (scheme, address): (&str, SocketAddr),
     example: Option<&ExampleSchedule>,
     needs_key: bool,
 ) -> String {
-    let base = format!("http://{}", SocketAddr::new(reachable(address.ip()), address.port()));
+    let reachable = SocketAddr::new(reachable(address.ip()), address.port());
+    let base = format!("{scheme}://{reachable}");
     let mut lines =
         vec![format!("Seatlock listens on {base}"), format!("Try the API: {base}/docs/")];
     if let Some(example) = example {
@@ -66,7 +67,7 @@ mod tests {
     fn banner(address: &str, seats: Option<[&str; 2]>, keyed: bool) -> Vec<String> {
         let seats = seats.map(|seats| seats.map(str::to_owned));
         let example = ExampleSchedule { id: ScheduleId(7), seats };
-        let text = text(address.parse().unwrap(), Some(&example), keyed);
+        let text = text(("http", address.parse().unwrap()), Some(&example), keyed);
         text.lines().map(str::to_owned).collect()
     }
 
@@ -110,7 +111,7 @@ mod tests {
 
     #[test]
     fn without_a_schedule_there_is_the_address_alone() {
-        assert_eq!(text("127.0.0.1:1".parse().unwrap(), None, false).lines().count(), 2);
+        assert_eq!(text(("https", "127.0.0.1:1".parse().unwrap()), None, false).lines().count(), 2);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use seatlock::telemetry::health::Health;
 const NOTIFICATIONS_PER_TIMEOUT: u32 = 3;
 
 /// Notifies that requests are answered, and at which address.
-pub(super) fn ready(address: SocketAddr) {
-    let status = format!("listening on http://{address}");
+pub(super) fn ready(scheme: &str, address: SocketAddr) {
+    let status = format!("listening on {scheme}://{address}");
     notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 

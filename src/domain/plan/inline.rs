@@ -12,19 +12,24 @@ use super::{
     SeatPlan, Section,
 };
 use crate::domain::name;
+use crate::domain::whole::whole;
 
 /// A section of equal rows. `{"name":"A","rows":20,"seats_per_row":30,"price":9900}` gives the
 /// labels `A-1-1` to `A-20-30`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct InlineSection {
     /// The first part of the labels, unique among the sections. The longest label, such as
     /// `A-20-30`, may have [`LABEL_MAX`] characters.
     pub name: String,
     /// How many rows: 1 to [`ROWS_PER_SECTION_MAX`].
+    #[serde(deserialize_with = "whole")]
     pub rows: u32,
     /// How many seats in each row: 1 to [`SEATS_PER_ROW_MAX`].
+    #[serde(deserialize_with = "whole")]
     pub seats_per_row: u32,
     /// The price of each seat in minor units: 0 to [`PRICE_MAX`](super::PRICE_MAX).
+    #[serde(deserialize_with = "whole")]
     pub price: i64,
 }
 

@@ -9,7 +9,7 @@ use crate::api_keys::IssuedKey;
 use crate::domain::api_key::{KeyKind, KeyMode, KeyRefusal, NewApiKey, Scope, WhichSecret};
 use crate::domain::command::Keyed;
 use crate::domain::ids::{InHistory, KeyId};
-use crate::http::problem::{Problem, ProblemBody};
+use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, PageQuery};
 use crate::http::reply;
 use crate::http::request::{ApiRequest, HttpResult};
@@ -56,10 +56,8 @@ pub struct RotationBody {
 }
 
 /// Creates an API key. Its text is in this answer only.
-#[utoipa::path(post, path = "/api/v1/api-keys", tag = "keys", request_body = NewApiKeyBody,
-    responses((status = 201, body = IssuedKeyBody, headers(("Location" = String))),
-        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
+#[utoipa::path(operation_id = "create_api_key", post, path = "/api/v1/api-keys", tag = "keys", request_body = NewApiKeyBody,
+    responses((status = 201, body = IssuedKeyBody, headers(("Location" = String)))))]
 pub async fn create(mut api: ApiRequest<NoParameters>) -> HttpResult {
     let (new, keyed) = api.json::<NewApiKeyBody>().await?;
     refuse_recording(keyed.as_ref())?;
@@ -80,28 +78,25 @@ pub async fn create(mut api: ApiRequest<NoParameters>) -> HttpResult {
 }
 
 /// API keys in the order of their ids, with those that were revoked in the last year.
-#[utoipa::path(get, path = "/api/v1/api-keys", tag = "keys",
-    params(("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 by default"), ("cursor" = Option<String>, Query)),
-    responses((status = 200, body = PageBody<ApiKeyBody>),
-        (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
+#[utoipa::path(operation_id = "list_api_keys", get, path = "/api/v1/api-keys", tag = "keys",
+    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = PageBody<ApiKeyBody>)))]
 pub async fn list(api: ApiRequest<PageQuery<InHistory<KeyId>>>) -> HttpResult {
     let page = api.services.api_keys.list(api.query.after, api.query.limit).await?;
     Ok(reply::page::<_, ApiKeyBody>(page))
 }
 
 /// One API key.
-#[utoipa::path(get, path = "/api/v1/api-keys/{id}", tag = "keys", params(("id" = String, Path)),
-    responses((status = 200, body = ApiKeyBody),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+#[utoipa::path(operation_id = "read_api_key", get, path = "/api/v1/api-keys/{id}", tag = "keys", params(("id" = String, Path)),
+    responses((status = 200, body = ApiKeyBody)))]
 pub async fn read(api: ApiRequest<NoParameters>) -> HttpResult {
     let key = api.services.api_keys.find(api.path_id("id", KEY)?).await?;
     reply::found::<_, ApiKeyBody>(key, KEY)
 }
 
 /// Revokes an API key. It stops to work in about a second on every process.
-#[utoipa::path(delete, path = "/api/v1/api-keys/{id}", tag = "keys", params(("id" = String, Path)),
-    responses((status = 204, description = "revoked, or revoked before"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+#[utoipa::path(operation_id = "revoke_api_key", delete, path = "/api/v1/api-keys/{id}", tag = "keys", params(("id" = String, Path)),
+    responses((status = 204, description = "revoked, or revoked before")))]
 pub async fn revoke(api: ApiRequest<NoParameters>) -> HttpResult {
     if api.services.api_keys.revoke(api.path_id("id", KEY)?).await? {
         Ok(reply::no_content())
@@ -111,12 +106,9 @@ pub async fn revoke(api: ApiRequest<NoParameters>) -> HttpResult {
 }
 
 /// Gives an API key a new text, which is in this answer only. The text before works until the overlap is over.
-#[utoipa::path(post, path = "/api/v1/api-keys/{id}/rotate", tag = "keys", request_body = Option<RotationBody>,
+#[utoipa::path(operation_id = "rotate_api_key", post, path = "/api/v1/api-keys/{id}/rotate", tag = "keys", request_body = Option<RotationBody>,
     params(("id" = String, Path)),
-    responses((status = 200, body = IssuedKeyBody),
-        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
+    responses((status = 200, body = IssuedKeyBody)))]
 pub async fn rotate(mut api: ApiRequest<NoParameters>) -> HttpResult {
     let id: KeyId = api.path_id("id", KEY)?;
     let (rotation, keyed) = api.optional_json::<RotationBody>().await?;

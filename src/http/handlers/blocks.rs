@@ -5,18 +5,17 @@ use utoipa::ToSchema;
 
 use crate::domain::command::Action;
 use crate::domain::ids::{BlockId, InHistory, ScheduleId};
-use crate::http::problem::{Problem, ProblemBody};
+use crate::domain::rules::REASON_MAX;
+use crate::http::problem::Problem;
 use crate::http::query::{PageQuery, Parameters, RawQuery};
 use crate::http::reply::{self, LocationHeader};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{BlockBody, PageBody};
+use crate::http::schemas::Reason;
 use crate::http::validation::{Labels, Validator};
 use crate::http::version::MinVersion;
 
 use super::new_uuid;
-
-/// The most characters of a reason.
-const REASON_MAX: usize = 200;
 
 /// A new block.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
@@ -24,8 +23,8 @@ const REASON_MAX: usize = 200;
 pub struct NewBlock {
     /// Labels of seats; either all of them are blocked, or none.
     pub seats: Labels,
-    /// 1 to 200 characters.
-    #[schema(example = "camera position")]
+    /// The reason for the block.
+    #[schema(value_type = Reason)]
     pub reason: String,
 }
 
@@ -40,13 +39,11 @@ impl Parameters for BlocksQuery {
 }
 
 /// Takes seats out of sale.
-#[utoipa::path(post, path = "/api/v1/schedules/{id}/blocks", tag = "box office", request_body = NewBlock,
+#[utoipa::path(operation_id = "create_block", post, path = "/api/v1/schedules/{id}/blocks", tag = "box office", request_body = NewBlock,
     params(("id" = String, Path), ("min_version" = Option<i64>, Query),
         ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 201, body = BlockBody),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "seats_unavailable"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
+        (status = 409, description = "seats_unavailable, request_in_progress")))]
 pub async fn create(mut api: ApiRequest<MinVersion>) -> HttpResult {
     let id: ScheduleId = api.path_id("id", "schedule")?;
     let (new, keyed) = api.large_json(Ok::<NewBlock, _>).await?;
@@ -64,12 +61,11 @@ pub async fn create(mut api: ApiRequest<MinVersion>) -> HttpResult {
 }
 
 /// The blocks of a schedule that were not lifted, in the order of their creation.
-#[utoipa::path(get, path = "/api/v1/schedules/{id}/blocks", tag = "box office",
-    params(("id" = String, Path), ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 by default"),
+#[utoipa::path(operation_id = "list_blocks", get, path = "/api/v1/schedules/{id}/blocks", tag = "box office",
+    params(("id" = String, Path), ("limit" = Option<u32>, Query),
         ("cursor" = Option<String>, Query),
         ("min_version" = Option<i64>, Query)),
-    responses((status = 200, body = PageBody<BlockBody>),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+    responses((status = 200, body = PageBody<BlockBody>)))]
 pub async fn list(api: ApiRequest<BlocksQuery>) -> HttpResult {
     let id: ScheduleId = api.path_id("id", "schedule")?;
     let BlocksQuery(PageQuery { after, limit }, MinVersion(version)) = api.query;
@@ -79,10 +75,9 @@ pub async fn list(api: ApiRequest<BlocksQuery>) -> HttpResult {
 }
 
 /// Puts a block's seats back on sale.
-#[utoipa::path(delete, path = "/api/v1/schedules/{id}/blocks/{block}", tag = "box office",
+#[utoipa::path(operation_id = "lift_block", delete, path = "/api/v1/schedules/{id}/blocks/{block}", tag = "box office",
     params(("id" = String, Path), ("block" = String, Path), ("min_version" = Option<i64>, Query)),
-    responses((status = 204, description = "lifted, or lifted before"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+    responses((status = 204, description = "lifted, or lifted before")))]
 pub async fn lift(api: ApiRequest<MinVersion>) -> HttpResult {
     let id: ScheduleId = api.path_id("id", "schedule")?;
     let block: BlockId = api.path_id("block", "block")?;

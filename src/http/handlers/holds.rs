@@ -8,11 +8,13 @@ use utoipa::ToSchema;
 use crate::domain::catalogue::HoldFilter;
 use crate::domain::command::Action;
 use crate::domain::ids::{CustomerId, HoldId, ScheduleId};
-use crate::http::problem::{Problem, ProblemBody};
+use crate::domain::whole::optional_whole;
+use crate::http::problem::Problem;
 use crate::http::query::PageQuery;
 use crate::http::reply::{self, LocationHeader};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{HoldBody, PageBody};
+use crate::http::schemas::{CustomerName, HoldLifetime};
 use crate::http::validation::{IdText, Labels, Validator};
 use crate::http::version::MinVersion;
 
@@ -29,9 +31,11 @@ pub struct NewHold {
     pub seats: Labels,
     /// The shop's name for the customer. A page with a publishable key names no customer: the hold belongs to a browser
     /// session, whose name is in the answer and may be sent with the session's next hold.
-    #[schema(example = "customer-1")]
+    #[schema(value_type = Option<CustomerName>)]
     pub customer_id: Option<String>,
     /// The lifetime in seconds; the schedule's `hold_ttl_s` if absent.
+    #[schema(value_type = Option<HoldLifetime>)]
+    #[serde(default, deserialize_with = "optional_whole")]
     pub ttl_s: Option<u64>,
 }
 
@@ -40,6 +44,8 @@ pub struct NewHold {
 #[serde(deny_unknown_fields)]
 pub struct Extension {
     /// The lifetime in seconds from now; the schedule's `hold_ttl_s` if absent.
+    #[schema(value_type = Option<HoldLifetime>)]
+    #[serde(default, deserialize_with = "optional_whole")]
     pub ttl_s: Option<u64>,
 }
 
@@ -56,16 +62,15 @@ pub struct HoldChange {
 }
 
 /// Holds seats for a limited time.
-#[utoipa::path(post, path = "/api/v1/holds", tag = "customers", request_body = NewHold,
+#[utoipa::path(operation_id = "create_hold", post, path = "/api/v1/holds", tag = "customers", request_body = NewHold,
     params(("min_version" = Option<i64>, Query),
         ("Idempotency-Key" = Option<String>, Header),
-        ("Prefer" = Option<String>, Header, description = "`respond-async` (RFC 7240)")),
+        ("Prefer" = Option<String>, Header)),
     responses((status = 201, body = HoldBody, headers(("Location" = String))),
         (status = 202, body = RequestBody, headers(("Location" = String))),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "seats_unavailable, seat_limit_reached, request_in_progress"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "rate_limited, queue_limit_reached"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
+        (status = 404, description = "not_found"),
+        (status = 409, description = "seats_unavailable, seat_limit_reached, request_in_progress"),
+        (status = 429, description = "queue_limit_reached")))]
 pub async fn create(mut api: ApiRequest<MinVersion>) -> HttpResult {
     let (new, keyed) = api.json::<NewHold>().await?;
     let id: ScheduleId = new.schedule_id.parse("schedule")?;
@@ -105,37 +110,35 @@ fn session(check: &mut Validator, text: Option<&str>) -> Option<CustomerId> {
 }
 
 /// The current holds of a customer. A page may have fewer items than `limit`.
-#[utoipa::path(get, path = "/api/v1/holds", tag = "customers",
+#[utoipa::path(operation_id = "list_holds", get, path = "/api/v1/holds", tag = "customers",
     params(("customer_id" = String, Query), ("schedule_id" = Option<String>, Query),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 by default"),
+        ("limit" = Option<u32>, Query),
         ("cursor" = Option<String>, Query), ("min_version" = Option<i64>, Query)),
-    responses((status = 200, body = PageBody<HoldBody>),
-        (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
+    responses((status = 200, body = PageBody<HoldBody>)))]
 pub async fn list(api: ApiRequest<ClaimsQuery<HoldId>>) -> HttpResult {
     let ClaimsQuery { customer, schedule, page: PageQuery { after, limit }, min_version } =
         api.query;
-    let needed = || Problem::parameter("customer_id", "give the customer whose holds to list");
+    let message = "give the customer whose holds to list";
+    let needed = || Problem::parameter_error("customer_id", "missing", message);
     let filter = HoldFilter { customer: customer.ok_or_else(needed)?, schedule, after };
     let page = api.services.bookings.holds(filter, min_version, limit).await?;
     Ok(reply::page::<_, HoldBody>(page))
 }
 
 /// One hold.
-#[utoipa::path(get, path = "/api/v1/holds/{id}", tag = "customers",
-    params(("id" = String, Path), ("min_version" = Option<i64>, Query)),
-    responses((status = 200, body = HoldBody),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+#[utoipa::path(operation_id = "read_hold", get, path = "/api/v1/holds/{id}", tag = "customers",
+    params(("id" = String, Path), ("Hold-Secret" = Option<String>, Header), ("min_version" = Option<i64>, Query)),
+    responses((status = 200, body = HoldBody)))]
 pub async fn read(api: ApiRequest<MinVersion>) -> HttpResult {
     let id = api.own_hold()?;
     reply::found::<_, HoldBody>(api.services.bookings.hold(id, api.query.0).await?, "hold")
 }
 
 /// Extends the lifetime of a hold; never shortens it.
-#[utoipa::path(post, path = "/api/v1/holds/{id}/extend", tag = "customers", request_body = Extension,
-    params(("id" = String, Path), ("min_version" = Option<i64>, Query), ("Idempotency-Key" = Option<String>, Header)),
+#[utoipa::path(operation_id = "extend_hold", post, path = "/api/v1/holds/{id}/extend", tag = "customers", request_body = Option<Extension>,
+    params(("id" = String, Path), ("Hold-Secret" = Option<String>, Header), ("min_version" = Option<i64>, Query), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = HoldBody),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "hold_expired, hold_released, hold_confirmed")))]
+        (status = 409, description = "hold_expired, hold_released, hold_confirmed, request_in_progress")))]
 pub async fn extend(mut api: ApiRequest<MinVersion>) -> HttpResult {
     let hold = api.own_hold()?;
     let (extension, keyed) = api.optional_json::<Extension>().await?;
@@ -147,18 +150,14 @@ pub async fn extend(mut api: ApiRequest<MinVersion>) -> HttpResult {
 
 /// Adds seats to a hold and removes others, all in one step or not at all. The hold keeps its id, and it ends when it
 /// would have ended before. A hold whose last seat is removed is released. A refused change leaves the hold as it was.
-#[utoipa::path(patch, path = "/api/v1/holds/{id}", tag = "customers", request_body = HoldChange,
-    params(("id" = String, Path), ("min_version" = Option<i64>, Query),
+#[utoipa::path(operation_id = "change_hold", patch, path = "/api/v1/holds/{id}", tag = "customers", request_body = HoldChange,
+    params(("id" = String, Path), ("Hold-Secret" = Option<String>, Header), ("min_version" = Option<i64>, Query),
         ("Idempotency-Key" = Option<String>, Header),
-        ("If-Match" = Option<String>, Header, description = "the `version` that the hold must have, in quotes")),
+        ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = HoldBody),
-        (status = 204, description = "the last seat was removed, so the hold is released"),
-        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "seats_unavailable, seat_limit_reached, hold_expired, hold_released, hold_confirmed, request_in_progress"),
-        (status = 412, body = ProblemBody, content_type = "application/problem+json", description = "hold_changed"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
+        (status = 204, description = "The last seat was removed, so the hold is released."),
+        (status = 409, description = "seats_unavailable, seat_limit_reached, hold_expired, hold_released, hold_confirmed, request_in_progress"),
+        (status = 412, description = "hold_changed")))]
 pub async fn change(mut api: ApiRequest<MinVersion>) -> HttpResult {
     let hold = api.own_hold()?;
     let version = version_to_match(&api.request)?;
@@ -199,11 +198,10 @@ fn version_to_match(request: &HttpRequest) -> Result<Option<u32>, Problem> {
 }
 
 /// Releases a hold.
-#[utoipa::path(delete, path = "/api/v1/holds/{id}", tag = "customers",
-    params(("id" = String, Path), ("min_version" = Option<i64>, Query)),
+#[utoipa::path(operation_id = "release_hold", delete, path = "/api/v1/holds/{id}", tag = "customers",
+    params(("id" = String, Path), ("Hold-Secret" = Option<String>, Header), ("min_version" = Option<i64>, Query)),
     responses((status = 204, description = "released, or ended before"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "hold_confirmed")))]
+        (status = 409, description = "hold_confirmed")))]
 pub async fn release(api: ApiRequest<MinVersion>) -> HttpResult {
     let hold = api.own_hold()?;
     api.submit(hold.schedule, Action::Release { hold }, None, LocationHeader::None).await

@@ -9,14 +9,14 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::http::problem::{Code, Problem, ProblemBody};
+use crate::http::problem::{Code, Problem};
 use crate::http::query::{Parameters, RawQuery};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::{Services, percent, reply};
 use crate::telemetry::health::{Check, Readiness};
 
 /// Whether the process runs; nothing else is checked.
-#[utoipa::path(get, path = "/livez", tag = "operations", responses((status = 200, description = "alive")))]
+#[utoipa::path(operation_id = "live", get, path = "/livez", tag = "operations", responses((status = 200, description = "alive")))]
 pub async fn live() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
 }
@@ -48,7 +48,7 @@ impl Parameters for ReadyQuery {
 
 /// Whether the service accepts requests. A lost dependency degrades it; requests that do not need it are still
 /// executed.
-#[utoipa::path(get, path = "/readyz", tag = "operations", params(("verbose" = Option<String>, Query)),
+#[utoipa::path(operation_id = "ready", get, path = "/readyz", tag = "operations", params(("verbose" = Option<String>, Query)),
     responses((status = 200, body = ReadyBody), (status = 503, body = ReadyBody)))]
 pub async fn ready(api: ApiRequest<ReadyQuery>) -> HttpResult {
     let health = &api.services.health;
@@ -73,8 +73,9 @@ pub async fn ready(api: ApiRequest<ReadyQuery>) -> HttpResult {
 }
 
 /// Metrics, unless they are served on a separate port.
-#[utoipa::path(get, path = "/metrics", tag = "operations",
-    responses((status = 200, content_type = "text/plain", description = "Prometheus text format")))]
+#[utoipa::path(operation_id = "read_metrics", get, path = "/metrics", tag = "operations",
+    responses((status = 200, content_type = "text/plain", description = "Prometheus text format"),
+        (status = 404, description = "not_found")))]
 pub async fn metrics(services: Data<Arc<Services>>) -> HttpResult {
     if services.serve_metrics {
         return Ok(own_port_metrics(services).await);
@@ -90,9 +91,8 @@ pub async fn own_port_metrics(services: Data<Arc<Services>>) -> HttpResponse {
 }
 
 /// The resource of a problem's `type`: its meaning and remedy.
-#[utoipa::path(get, path = "/problems/{code}", tag = "operations", params(("code" = String, Path)),
-    responses((status = 200, description = "code, status, title, remedy and what to do with a payment"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+#[utoipa::path(operation_id = "read_problem", get, path = "/problems/{code}", tag = "operations", params(("code" = String, Path)),
+    responses((status = 200, description = "code, status, title, remedy and what to do with a payment")))]
 pub async fn problem(request: HttpRequest) -> HttpResult {
     let name = percent::path_parameter(&request, "code")?;
     let code = Code::ALL.iter().find(|code| code.name() == name);

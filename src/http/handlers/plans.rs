@@ -3,7 +3,9 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{OneOfBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::domain::plan::{ReadPlan, SeatPlan};
 use crate::domain::rules::{PLAN_ID_RULE, is_plan_id};
@@ -12,27 +14,29 @@ use crate::formats::pretix::{IdFrom, PretixPlan, to_plan};
 use crate::formats::prices::Prices;
 use crate::http::idempotency_key::KeyHeader;
 use crate::http::media::{CSV, PlanMedia};
-use crate::http::problem::{Problem, ProblemBody};
+use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, Parameters, RawQuery};
 use crate::http::reply::{self, CachePolicy, LocationHeader};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{EnteredPlanBody, render_plan};
+use crate::http::schemas::{PretixPlanBody, Price, RowCount, RowLength, SectionName};
 use crate::http::{body, json, percent, plan_problem};
 
 /// A section of equal rows.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SectionBody {
     /// Its name, the first part of its labels.
-    #[schema(example = "A")]
+    #[schema(value_type = SectionName)]
     pub name: String,
-    /// 1 to 1,000.
-    #[schema(example = 20)]
+    /// The number of its rows.
+    #[schema(value_type = RowCount)]
     pub rows: u32,
-    /// 1 to 1,000.
-    #[schema(example = 30)]
+    /// The number of seats in each row.
+    #[schema(value_type = RowLength)]
     pub seats_per_row: u32,
-    /// Minor units.
-    #[schema(example = 9900)]
+    /// The price of each seat.
+    #[schema(value_type = Price)]
     pub price: i64,
 }
 
@@ -47,6 +51,24 @@ pub struct DryRunBody {
     /// none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+/// The answer to an upload in the OpenAPI document.
+#[derive(Debug)]
+pub enum SeatPlanAnswer {}
+
+impl PartialSchema for SeatPlanAnswer {
+    fn schema() -> RefOr<Schema> {
+        let form = Ref::from_schema_name;
+        OneOfBuilder::new().item(form("EnteredPlanBody")).item(form("DryRunBody")).into()
+    }
+}
+
+impl ToSchema for SeatPlanAnswer {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push(("EnteredPlanBody".to_owned(), EnteredPlanBody::schema()));
+        schemas.push(("DryRunBody".to_owned(), DryRunBody::schema()));
+    }
 }
 
 /// The query of an upload; `price` may be repeated.
@@ -72,14 +94,12 @@ impl Parameters for PutQuery {
 /// CSV has a header with the columns `section`, `row`, `number` and, optionally, `label`, `x`, `y`, `category` and
 /// `price` (minor units). Some other names of columns are understood and reported in `notes`. The `pointer` of an error
 /// in CSV is like `line 7, column 3`.
-#[utoipa::path(put, path = "/api/v1/seat-plans/{id}", tag = "box office",
+#[utoipa::path(operation_id = "put_seat_plan", put, path = "/api/v1/seat-plans/{id}", tag = "box office",
     params(("id" = String, Path), ("dry_run" = Option<bool>, Query),
-        ("id_from" = Option<String>, Query, description = "guid, uuid or position; not with CSV"),
-        ("price" = Option<String>, Query, description = "`9900` or `Category I=9900`; may be repeated")),
-    request_body(content((serde_json::Value = "application/json"), (String = "text/csv"))),
-    responses((status = 200, body = EnteredPlanBody),
-        (status = 415, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
+        ("id_from" = Option<String>, Query),
+        ("price" = Option<String>, Query)),
+    request_body(content((PretixPlanBody = "application/json"), (String = "text/csv", example = "section,row,number,price\nA,1,1,9900\n"))),
+    responses((status = 200, body = SeatPlanAnswer)))]
 pub async fn put(mut api: ApiRequest<PutQuery>) -> HttpResult {
     let id = percent::path_parameter(&api.request, "id")?.into_owned();
     if !is_plan_id(&id) {
@@ -89,7 +109,7 @@ pub async fn put(mut api: ApiRequest<PutQuery>) -> HttpResult {
     let PutQuery { dry_run, id_from, prices } = api.query.clone();
     if media == PlanMedia::Csv && id_from.is_some() {
         let message = "is for pretix plans; CSV has labels in a column of its own";
-        return Err(Problem::parameter("id_from", message));
+        return Err(Problem::parameter_error("id_from", "conflicting", message));
     }
     let read = move |body: &[u8], key: Option<KeyHeader>| {
         let plan = match media {
@@ -123,13 +143,12 @@ struct LayoutBody<'a> {
 }
 
 /// One version of a plan: sections, rows, seats. It never changes. CSV for `Accept: text/csv`.
-#[utoipa::path(get, path = "/api/v1/seat-plans/{id}/versions/{version}", tag = "map",
+#[utoipa::path(operation_id = "read_seat_plan", get, path = "/api/v1/seat-plans/{id}/versions/{version}", tag = "map",
     params(("id" = String, Path), ("version" = i32, Path)),
     responses((status = 200, description = "sections, rows and seats in plan order",
             content((serde_json::Value = "application/json"), (String = "text/csv")),
             headers(("ETag" = String), ("Vary" = String))),
-        (status = 304, description = "not modified"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+        (status = 304, description = "not modified")))]
 pub async fn read(api: ApiRequest<NoParameters>) -> HttpResult {
     let id = percent::path_parameter(&api.request, "id")?.into_owned();
     // No plan has an id with control characters, and PostgreSQL cannot store all of them.

@@ -13,9 +13,10 @@ use utoipa::ToSchema;
 use crate::domain::ids::RequestId;
 use crate::http::middleware::Deadline;
 use crate::http::prefer_header::{APPLIED, Prefer};
-use crate::http::problem::{Code, Problem, ProblemBody};
+use crate::http::problem::{Code, Problem};
 use crate::http::query::NoParameters;
 use crate::http::request::{ApiRequest, HttpResult};
+use crate::http::schemas::{RequestEvent, RequestStatusName, ScopedId, Timestamp};
 use crate::http::sse::{self, sse_event};
 use crate::http::{Services, json, reply, time};
 use crate::service::queued_requests::{QueuedRequests, RequestProgress, RequestStatus, estimate_s};
@@ -36,13 +37,16 @@ const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RequestBody {
     /// Its identifier.
+    #[schema(value_type = ScopedId)]
     pub id: String,
     /// `queued`, `running`, `succeeded`, `failed` or `expired`.
-    #[schema(example = "queued")]
+    #[schema(value_type = RequestStatusName)]
     pub status: &'static str,
-    /// RFC 3339; when it was accepted.
+    /// When it was accepted.
+    #[schema(value_type = Timestamp)]
     pub accepted_at: String,
-    /// RFC 3339; from this time on the request is not executed.
+    /// From this time on the request is not executed.
+    #[schema(value_type = Timestamp)]
     pub expires_at: String,
     /// Its position in the queue of its schedule, from 1; absent if not known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,9 +56,11 @@ pub struct RequestBody {
     pub estimate_s: Option<u64>,
     /// The booking or hold that the request created.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub result: Option<serde_json::Value>,
     /// The problem with which the same request without a queue would have been answered.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub error: Option<serde_json::Value>,
 }
 
@@ -114,12 +120,10 @@ impl ApiRequest<NoParameters> {
 
 /// A request that went through the queue. With `Prefer: wait=5` the response is sent as soon as the request has an
 /// outcome, or after 5 seconds.
-#[utoipa::path(get, path = "/api/v1/booking-requests/{id}", tag = "customers",
+#[utoipa::path(operation_id = "read_booking_request", get, path = "/api/v1/booking-requests/{id}", tag = "customers",
     params(("id" = String, Path),
-        ("Prefer" = Option<String>, Header, description = "`wait=<seconds>` (RFC 7240)")),
-    responses((status = 200, body = RequestBody),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
+        ("Prefer" = Option<String>, Header)),
+    responses((status = 200, body = RequestBody)))]
 pub async fn read(api: ApiRequest<NoParameters>) -> HttpResult {
     let (queue, id) = api.queued_request()?;
     let status = match Prefer::of(&api.request).wait {
@@ -140,11 +144,9 @@ pub async fn read(api: ApiRequest<NoParameters>) -> HttpResult {
 
 /// The progress of a request, as server-sent events: `status` whenever it has changed, at most once a second;
 /// `outcome` when it is decided, or `bye` when the service is stopping. Then the stream ends.
-#[utoipa::path(get, path = "/api/v1/booking-requests/{id}/stream", tag = "customers",
+#[utoipa::path(operation_id = "stream_booking_request", get, path = "/api/v1/booking-requests/{id}/stream", tag = "customers",
     params(("id" = String, Path)),
-    responses((status = 200, description = "events", content_type = "text/event-stream", body = String),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
+    responses((status = 200, description = "events", content_type = "text/event-stream", body = RequestEvent)))]
 pub async fn listen(api: ApiRequest<NoParameters>) -> HttpResult {
     let (queue, id) = api.queued_request()?;
     let status = queue.status(id).await?.ok_or_else(|| Problem::not_found("request"))?;

@@ -14,12 +14,16 @@ use crate::domain::plan::{InlineSection, SEATS_MAX, SeatPlan};
 use crate::domain::rules::{
     CURRENCY, PLAN_ID_MAX, SEATS_PER_BOOKING, SEATS_PER_BOOKING_MAX, ScheduleRules,
 };
+use crate::domain::whole::optional_whole;
 use crate::http::plan_problem;
-use crate::http::problem::{Problem, ProblemBody};
+use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, PageQuery};
 use crate::http::reply::{self, LocationHeader};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{PageBody, ScheduleBody, render_schedule};
+use crate::http::schemas::{
+    HoldLifetime, NewCurrency, PlanVersionNumber, SeatsPerBooking, SeatsPerCustomer, StoredPlanId,
+};
 use crate::http::validation::{TimeText, Validator};
 use crate::http::version::MinVersion;
 
@@ -30,6 +34,7 @@ use super::plans::SectionBody;
 #[serde(untagged)]
 pub enum SeatPlanField {
     /// A stored plan's newest version.
+    #[schema(value_type = StoredPlanId)]
     Id(#[serde(serialize_with = "newest")] String),
     /// A stored plan.
     Stored(StoredPlanField),
@@ -78,16 +83,20 @@ impl<'de> Deserialize<'de> for SeatPlanField {
 #[serde(deny_unknown_fields)]
 struct PlanFields {
     id: Option<String>,
+    #[serde(default, deserialize_with = "optional_whole")]
     version: Option<i32>,
     sections: Option<Vec<InlineSection>>,
 }
 
 /// A stored plan.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct StoredPlanField {
     /// The plan.
+    #[schema(value_type = StoredPlanId)]
     pub id: String,
     /// Its version; the newest if absent.
+    #[schema(value_type = Option<PlanVersionNumber>)]
     pub version: Option<i32>,
 }
 
@@ -98,9 +107,10 @@ fn newest<S: Serializer>(id: &str, serializer: S) -> Result<S::Ok, S::Error> {
 
 /// A plan made of sections of equal rows: `A` with 2 rows of 3 gives `A-1-1` to `A-2-3`.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct InlinePlanField {
-    /// At least one.
-    #[schema(value_type = Vec<SectionBody>)]
+    /// At least one. All sections together have at most 100,000 seats.
+    #[schema(value_type = Vec<SectionBody>, min_items = 1, max_items = 100_000)]
     pub sections: Vec<InlineSection>,
 }
 
@@ -108,30 +118,35 @@ pub struct InlinePlanField {
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewScheduleBody {
-    /// RFC 3339.
+    /// When the performance begins.
     pub starts_at: TimeText,
-    /// ISO 4217 code; EUR if absent.
+    /// EUR if absent.
+    #[schema(value_type = Option<NewCurrency>)]
     pub currency: Option<String>,
-    /// RFC 3339; on sale immediately if absent.
+    /// On sale immediately if absent.
     pub sales_open_at: Option<TimeText>,
-    /// RFC 3339; never closes if absent.
+    /// Later than `sales_open_at`; never closes if absent.
     pub sales_close_at: Option<TimeText>,
-    /// The most seats of one hold or booking, 1 to 1,000; 10 if absent.
+    /// The most seats of one hold or booking, 10 if absent.
+    #[schema(value_type = Option<SeatsPerBooking>)]
+    #[serde(default, deserialize_with = "optional_whole")]
     pub max_seats_per_booking: Option<u64>,
     /// The most held and booked seats of one customer; no limit if absent.
+    #[schema(value_type = Option<SeatsPerCustomer>)]
+    #[serde(default, deserialize_with = "optional_whole")]
     pub max_seats_per_customer: Option<u64>,
     /// The lifetime of a hold whose request sets none, in seconds; the default of the installation if absent.
+    #[schema(value_type = Option<HoldLifetime>)]
+    #[serde(default, deserialize_with = "optional_whole")]
     pub hold_ttl_s: Option<u64>,
     /// The seats.
     pub seat_plan: SeatPlanField,
 }
 
 /// Creates a schedule with all its seats.
-#[utoipa::path(post, path = "/api/v1/events/{id}/schedules", tag = "box office",
+#[utoipa::path(operation_id = "create_schedule", post, path = "/api/v1/events/{id}/schedules", tag = "box office",
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = NewScheduleBody,
-    responses((status = 201, body = ScheduleBody, headers(("Location" = String))),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json")))]
+    responses((status = 201, body = ScheduleBody, headers(("Location" = String)))))]
 pub async fn create(mut api: ApiRequest<NoParameters>) -> HttpResult {
     let event: EventId = api.path_id("id", "event")?;
     let hold_ttl = api.services.hold_ttl;
@@ -207,10 +222,9 @@ fn plan_source(check: &mut Validator, plan: SeatPlanField) -> Result<PlanSource,
 }
 
 /// One schedule, with the version of its seats and their number in each state.
-#[utoipa::path(get, path = "/api/v1/schedules/{id}", tag = "map",
+#[utoipa::path(operation_id = "read_schedule", get, path = "/api/v1/schedules/{id}", tag = "map",
     params(("id" = String, Path), ("min_version" = Option<i64>, Query)),
-    responses((status = 200, body = ScheduleBody),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+    responses((status = 200, body = ScheduleBody)))]
 pub async fn read(api: ApiRequest<MinVersion>) -> HttpResult {
     let loaded = api.schedule(api.path_id("id", "schedule")?).await?;
     let fresh = api.in_time(api.services.seat_maps.states(&loaded, api.query.0)).await?;
@@ -224,10 +238,9 @@ pub async fn read(api: ApiRequest<MinVersion>) -> HttpResult {
 }
 
 /// The schedules of an event in the order of their ids.
-#[utoipa::path(get, path = "/api/v1/events/{id}/schedules", tag = "box office",
-    params(("id" = String, Path), ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 by default"), ("cursor" = Option<String>, Query)),
-    responses((status = 200, body = PageBody<ScheduleBody>),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+#[utoipa::path(operation_id = "list_schedules", get, path = "/api/v1/events/{id}/schedules", tag = "box office",
+    params(("id" = String, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = PageBody<ScheduleBody>)))]
 pub async fn list(api: ApiRequest<PageQuery<InHistory<ScheduleId>>>) -> HttpResult {
     let event: EventId = api.path_id("id", "event")?;
     let PageQuery { after, limit } = api.query;

@@ -10,22 +10,23 @@ use utoipa::ToSchema;
 use crate::domain::ids::{InHistory, ScheduleId};
 use crate::domain::seat::status_name;
 use crate::http::error_mapping::other_history;
-use crate::http::problem::{Problem, ProblemBody};
+use crate::http::problem::Problem;
 use crate::http::query::{Parameters, RawQuery};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::CountsBody;
+use crate::http::schemas::{NumberId, Price, SeatLabel, SeatStatus};
 use crate::http::version::MinVersion;
 use crate::http::{content_encoding, json, reply};
 use crate::seat_map::{Layout, LoadedSchedule, Representation, SeatStates};
 
 /// The most seats of one page.
-const SEATS_PAGE_MAX: usize = 1_000;
+pub(in crate::http) const SEATS_PAGE_MAX: usize = 1_000;
 
 /// A seat of the map.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MapSeat<'a> {
     /// The public name.
-    #[schema(example = "A-1-1")]
+    #[schema(value_type = SeatLabel)]
     pub label: &'a str,
     /// The section's name.
     pub section: &'a str,
@@ -33,9 +34,11 @@ pub struct MapSeat<'a> {
     pub row: &'a str,
     /// The seat's number in its row.
     pub number: &'a str,
-    /// Minor units.
+    /// The price.
+    #[schema(value_type = Price)]
     pub price: i64,
-    /// `available`, `held`, `booked` or `blocked`.
+    /// The state.
+    #[schema(value_type = SeatStatus)]
     pub status: &'a str,
 }
 
@@ -43,6 +46,7 @@ pub struct MapSeat<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MapBody<'a> {
     /// Its schedule.
+    #[schema(value_type = NumberId)]
     pub schedule_id: String,
     /// The version of all its states.
     pub version: i64,
@@ -104,13 +108,12 @@ fn status_code(name: &str) -> Result<u8, Problem> {
 }
 
 /// The seats of a schedule with their states: all of them, unless the query selects some.
-#[utoipa::path(get, path = "/api/v1/schedules/{id}/seats", tag = "map",
+#[utoipa::path(operation_id = "list_seats", get, path = "/api/v1/schedules/{id}/seats", tag = "map",
     params(("id" = String, Path), ("section" = Option<String>, Query), ("status" = Option<String>, Query),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "all by default"), ("cursor" = Option<String>, Query),
-        ("min_version" = Option<i64>, Query, description = "not older than this; from X-Seatlock-Version")),
+        ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query),
+        ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = MapBody, headers(("ETag" = String), ("X-Seatlock-Version" = i64))),
-        (status = 304, description = "not modified"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+        (status = 304, description = "not modified")))]
 pub async fn list(api: ApiRequest<SeatsQuery>) -> HttpResult {
     let (id, query): (ScheduleId, _) = (api.path_id("id", "schedule")?, &api.query);
     let loaded = api.schedule(id).await?;
@@ -203,11 +206,10 @@ fn select<'a>(
 }
 
 /// The states of all seats, packed, with counts.
-#[utoipa::path(get, path = "/api/v1/schedules/{id}/availability", tag = "map",
+#[utoipa::path(operation_id = "read_availability", get, path = "/api/v1/schedules/{id}/availability", tag = "map",
     params(("id" = String, Path), ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = AvailabilityBody, headers(("ETag" = String), ("X-Seatlock-Version" = i64))),
-        (status = 304, description = "not modified"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+        (status = 304, description = "not modified")))]
 pub async fn availability(api: ApiRequest<MinVersion>) -> HttpResult {
     let loaded = api.schedule(api.path_id("id", "schedule")?).await?;
     shared_map(&api, &loaded, Representation::Availability, api.query.0).await

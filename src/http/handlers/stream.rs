@@ -11,12 +11,13 @@ use actix_web::web::Bytes;
 use futures_util::stream;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::domain::ids::{InHistory, SeatNumber};
-use crate::http::problem::{Code, Problem, ProblemBody};
+use crate::domain::ids::SeatNumber;
+use crate::http::problem::{Code, Problem};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::CountsBody;
+use crate::http::schemas::SeatsEvent;
 use crate::http::sse::{self, sse_event};
-use crate::http::version::MinVersion;
+use crate::http::version::{self, MinVersion};
 use crate::http::{json, reply};
 use crate::seat_map::{LastSeen, ListenError, Listener, ListenerSlot, SeatStates, StreamEvent};
 use crate::telemetry::metrics::Metrics;
@@ -35,12 +36,10 @@ const RETRY_MS: std::ops::Range<u32> = 500..3_000;
 /// `{"c":[[number,state],…]}`, `counts` the number of seats in each state, `bye` the reason why the stream ends. The id
 /// of an event is the version of the map after the event, preceded by the name of the history of the database:
 /// `5ea71ock.17`.
-#[utoipa::path(get, path = "/api/v1/schedules/{id}/stream", tag = "map",
+#[utoipa::path(operation_id = "stream_seats", get, path = "/api/v1/schedules/{id}/stream", tag = "map",
     params(("id" = String, Path), ("min_version" = Option<i64>, Query),
-        ("Last-Event-ID" = Option<String>, Header, description = "resume after this event; an event of another history starts the stream again with a snapshot")),
-    responses((status = 200, description = "events", content_type = "text/event-stream", body = String),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
+        ("Last-Event-ID" = Option<String>, Header, description = "Resume after this event; an event of another history starts the stream again with a snapshot.")),
+    responses((status = 200, description = "events", content_type = "text/event-stream", body = SeatsEvent)))]
 pub async fn listen(api: ApiRequest<MinVersion>) -> HttpResult {
     let last = last_event_id(&api.request)?;
     let loaded = api.schedule(api.path_id("id", "schedule")?).await?;
@@ -63,11 +62,15 @@ pub async fn listen(api: ApiRequest<MinVersion>) -> HttpResult {
 fn last_event_id(request: &HttpRequest) -> Result<Option<LastSeen>, Problem> {
     let Some(value) = request.headers().get(LAST_EVENT_ID) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
-    let id = text.parse::<InHistory<i64>>();
-    let last = id.map(|id| LastSeen { history: Some(id.history), version: id.at });
-    let last = last.ok().or_else(|| Some(LastSeen { history: None, version: text.parse().ok()? }));
+    let parse = || {
+        let (history, version) = match text.split_once('.') {
+            Some((history, version)) => (Some(history.parse().ok()?), version),
+            None => (None, text),
+        };
+        Some(LastSeen { history, version: version::parse(version)? })
+    };
     let wrong = || Problem::parameter("Last-Event-ID", "must be the id of an event of this stream");
-    last.map(Some).ok_or_else(wrong)
+    parse().map(Some).ok_or_else(wrong)
 }
 
 fn no_stream(error: ListenError) -> Problem {
@@ -166,7 +169,7 @@ fn delta(seats: &[SeatNumber], states: &SeatStates) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::HistoryId;
+    use crate::domain::ids::{HistoryId, InHistory};
 
     fn states() -> Arc<SeatStates> {
         Arc::new(SeatStates::new(

@@ -1,5 +1,23 @@
 //! The only error table: every `code` of the API with its status, title, remedy and the treatment of a payment.
 
+use crate::http::schemas::one_of;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
+
+/// The `code` of a problem in the OpenAPI document.
+#[derive(Debug)]
+pub enum ProblemCode {}
+
+impl PartialSchema for ProblemCode {
+    fn schema() -> RefOr<Schema> {
+        let codes = one_of(Code::ALL.iter().map(|code| code.name()));
+        codes.description(Some("The stable name of an error.")).into()
+    }
+}
+
+impl ToSchema for ProblemCode {}
+
 /// How a shop treats a payment that it took before the request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payment {

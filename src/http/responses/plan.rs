@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::answer;
+use super::recorded::answer;
 use crate::domain::catalogue::{EnteredPlan, PlanVersion};
 use crate::domain::effect::{RecordedAnswer, Resource};
 

@@ -14,6 +14,10 @@ pub struct Certificates {
 }
 
 const KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+/// The configuration of an authority that chooses the dates of a certificate.
+const AUTHORITY: &str = "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nnew_certs_dir=.\nrand_serial=yes\n\
+                         policy=p\n[p]\ncommonName=supplied\n";
+
 const DAY: [&str; 2] = ["-days", "1"];
 
 impl Certificates {
@@ -47,6 +51,22 @@ impl Certificates {
         let request = ["x509", "-req", "-in", "server.csr", "-extfile", "names"];
         openssl(&[&request, &signed, &DAY]);
         Self { folder }
+    }
+
+    /// Like [`Certificates::new`], with a server certificate that has expired years ago.
+    #[must_use]
+    pub fn expired() -> Self {
+        let certificates = Self::new();
+        let path = certificates.folder.path();
+        fs::write(path.join("ca.cnf"), AUTHORITY).expect("the folder is ours to write");
+        fs::write(path.join("index.txt"), "").expect("the folder is ours to write");
+        let sign = ["openssl", "ca", "-batch", "-notext", "-config", "ca.cnf", "-md", "sha256"];
+        let dates = ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"];
+        let files =
+            ["-cert", "ca.pem", "-keyfile", "ca.key", "-in", "server.csr", "-out", "server.pem"];
+        let words = [&sign[..], &dates, &files, &["-extfile", "names"]].concat();
+        run(path, &words.into_iter().map(std::ffi::OsString::from).collect::<Vec<_>>());
+        certificates
     }
 
     /// The authority's certificate, for clients.

@@ -1,14 +1,13 @@
 //! What each operation needs of its caller, in the OpenAPI document. It comes from the table of routes.
 
 use utoipa::Modify;
+use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
 
-use super::needs::Needs;
-use super::routes::{self, RouteRow};
+use crate::http::routes::{self, RouteRow};
 
 /// A key as a bearer token.
 const BEARER: &str = "api_key";
@@ -20,7 +19,10 @@ pub(super) struct Security;
 
 impl Modify for Security {
     fn modify(&self, document: &mut OpenApi) {
-        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+        let about =
+            "`ADMIN_API_KEY`, or a key of the database; without `ADMIN_API_KEY` none is needed.";
+        let bearer = bearer.description(Some(about)).build();
         let query = ApiKeyValue::with_description("key", "a publishable key; for `EventSource`");
         let components = document.components.get_or_insert_default();
         components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
@@ -40,33 +42,21 @@ fn operation_mut<'a>(item: &'a mut PathItem, method: &str) -> Option<&'a mut Ope
         "POST" => &mut item.post,
         "PUT" => &mut item.put,
         "DELETE" => &mut item.delete,
+        "PATCH" => &mut item.patch,
         _ => return None,
     };
     operation.as_mut()
 }
 
 fn describe(operation: &mut Operation, row: &RouteRow) {
-    let Some(scope) = row.needs.scope() else { return };
+    if row.needs.scope().is_none() {
+        operation.security = Some(Vec::new());
+        return;
+    }
     let none = Vec::<String>::new;
     let mut security = vec![SecurityRequirement::new(BEARER, none())];
     if row.key_in_query && row.needs.allows_publishable() {
         security.push(SecurityRequirement::new(QUERY, none()));
     }
     operation.security = Some(security);
-    let publishable = match row.needs {
-        Needs::Read => ", or a publishable key from a page of its origins",
-        _ => "",
-    };
-    let scope = format!("the key needs the scope `{}`{publishable}", scope.as_ref());
-    let responses = &mut operation.responses.responses;
-    for (status, description) in [("401", "no valid API key"), ("403", &scope)] {
-        responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(problem(description)));
-    }
-}
-
-fn problem(description: &str) -> Response {
-    let schema = Ref::from_schema_name("ProblemBody");
-    let content = ContentBuilder::new().schema(Some(schema)).build();
-    let response = ResponseBuilder::new().description(description);
-    response.content("application/problem+json", content).build()
 }
