@@ -48,6 +48,11 @@ macro_rules! number_id {
 number_id!(EventId);
 number_id!(ScheduleId);
 
+impl ScheduleId {
+    /// The column value of what belongs to no schedule, or to several. Ids begin at 1.
+    pub(crate) const NONE: Self = Self(0);
+}
+
 macro_rules! scoped_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -1,6 +1,7 @@
 //! Queries outside the booking transaction, a file per subject.
 
 pub(crate) mod bookings;
+pub(crate) mod citus;
 pub(crate) mod events;
 pub(crate) mod heartbeat;
 pub(crate) mod holds;
