@@ -55,7 +55,7 @@ pub(crate) enum RecoveryAction {
 
 const RETRIES_MAX: u32 = 4;
 
-/// The unit of the pauses in which a cluster replaces a worker or completes the move of a shard.
+/// The unit of the pauses in which a cluster opens new connections between its servers.
 const INTERRUPTED_PAUSE: Duration = Duration::from_millis(100);
 
 const RESOLVE_MAX: u32 = 20;

@@ -18,8 +18,7 @@ pub(crate) enum ErrorClass {
     Stale,
     /// The server is read-only (a standby, or a primary that was demoted).
     ReadOnly,
-    /// The server has lost its connection to another server, a worker of a Citus cluster, or a shard has moved to another
-    /// worker: run the batch again.
+    /// A connection was ended, perhaps that of a Citus coordinator to a worker: run the batch again.
     Interrupted,
     /// The server cannot be reached, is full, too slow or shutting down; the batch is not the cause.
     Unavailable,
@@ -57,7 +56,7 @@ fn driver(error: &sqlx::Error) -> ErrorClass {
 fn postgres(code: &str) -> ErrorClass {
     match code {
         "40001" | "40P01" => ErrorClass::Retry,
-        "08000" | "08001" | "08003" | "08006" => ErrorClass::Interrupted,
+        "08000" | "08001" | "08003" | "08006" | "57P01" | "57P02" => ErrorClass::Interrupted,
         "23505" => ErrorClass::Unique,
         "25006" => ErrorClass::ReadOnly,
         "0A000" | "26000" => ErrorClass::Stale,
@@ -177,7 +176,7 @@ mod tests {
             ("55P03", ErrorClass::Unavailable),
             ("57014", ErrorClass::Unavailable),
             ("53100", ErrorClass::Unavailable),
-            ("57P01", ErrorClass::Unavailable),
+            ("57P01", ErrorClass::Interrupted),
             ("08006", ErrorClass::Interrupted),
             ("08P01", ErrorClass::Refused),
             ("42601", ErrorClass::Refused),

@@ -4,6 +4,7 @@ use std::env;
 use std::process;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
 use crate::postgres::psql;
 
@@ -71,10 +72,16 @@ impl Citus {
         let name = format!("seatlock_test_{}_{number}", process::id());
         let (scheme, _) = self.coordinator.rsplit_once('@').expect("CITUS_URL has a user");
         let workers = self.workers.iter().map(|(host, port)| format!("{scheme}@{host}:{port}"));
-        for node in workers.chain([self.coordinator.clone()]) {
-            run(&format!("{node}/postgres"), &format!("CREATE DATABASE {name}"));
-            run(&format!("{node}/{name}"), "CREATE EXTENSION citus");
-        }
+        let nodes: Vec<String> = workers.chain([self.coordinator.clone()]).collect();
+        thread::scope(|scope| {
+            for node in &nodes {
+                let name = &name;
+                scope.spawn(move || {
+                    run(&format!("{node}/postgres"), &format!("CREATE DATABASE {name}"));
+                    run(&format!("{node}/{name}"), "CREATE EXTENSION citus");
+                });
+            }
+        });
         let url = format!("{}/{name}", self.coordinator);
         run(&url, &format!("ALTER DATABASE {name} SET citus.shard_count = {SHARDS}"));
         url
