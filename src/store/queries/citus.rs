@@ -5,6 +5,7 @@ use sea_orm::Value;
 use uuid::Uuid;
 
 use crate::domain::clock::{EpochMs, Outage};
+use crate::domain::ids::ScheduleId;
 use crate::store::connection::{Db, DbResult, Dialect, RowSet, rows};
 use crate::store::queries::outages::outages;
 
@@ -40,6 +41,18 @@ pub(crate) async fn due_holds(
     let after = "WHERE h.held_until >= r.began_at AND h.held_until < r.ended_at + $2)
          ORDER BY h.held_until LIMIT $1";
     db.fetch_set(outage_rows(&outages), values, before, after).await
+}
+
+/// Collects statistics of the shard with the seats of a new schedule. Without them a worker may read all seats of a schedule
+/// for each seat of a batch, until its autovacuum has run.
+pub(crate) async fn analyze(db: &Db, schedule: ScheduleId) -> DbResult<()> {
+    let sql = "SELECT count(a.*) FROM (
+             SELECT get_shard_id_for_distribution_column('seat', $1) AS shardid) s
+         JOIN pg_dist_placement p ON p.shardid = s.shardid
+         JOIN pg_dist_node n ON n.groupid = p.groupid AND n.noderole = 'primary',
+         LATERAL master_run_on_worker(ARRAY[n.nodename], ARRAY[n.nodeport],
+             ARRAY['ANALYZE ' || shard_name('seat'::regclass, s.shardid)], false) a";
+    db.fetch_one::<i64>(sql, vec![schedule.into()]).await.map(drop)
 }
 
 /// Deletes about `limit` rows with the smallest values of `column`, if these are below `end`. Returns their number. Rows

@@ -100,9 +100,9 @@ async fn find_in<R>(
     .collect()
 }
 
-/// The statement that records answers of this table, before and after its rows. `$1` is the time now. A key that has an
-/// unexpired answer, which another transaction has just recorded, is not written.
-fn record_in(dialect: Dialect, table: &str) -> (String, String) {
+/// The statement that records answers of this table, before and after its rows, given the SQL for the time now. A key that
+/// has an unexpired answer, which another transaction has just recorded, is not written.
+fn record_in(dialect: Dialect, table: &str, now: &str) -> (String, String) {
     let key = key_columns(dialect).join(", ");
     let before = format!(
         "INSERT INTO {table} (schedule_id, caller, key, fingerprint, status, body, expires_at,
@@ -119,14 +119,14 @@ fn record_in(dialect: Dialect, table: &str) -> (String, String) {
          fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body,
          expires_at = excluded.expires_at, kind = excluded.kind,
          resource_id = excluded.resource_id, described_until = excluded.described_until
-         WHERE {table}.expires_at <= $1"
+         WHERE {table}.expires_at <= {now}"
     );
     (before, after)
 }
 
-/// The statement that records the answers of a batch, before and after its rows.
+/// The statement that records the answers of a batch, before and after its rows. `$1` is the time now.
 pub(crate) fn record(dialect: Dialect) -> (String, String) {
-    record_in(dialect, "idempotency")
+    record_in(dialect, "idempotency", "$1")
 }
 
 /// Answers as rows to record, in the order of their keys.
@@ -154,8 +154,13 @@ pub(crate) async fn insert(
 ) -> DbResult<bool> {
     let Some(first) = records.first() else { return Ok(true) };
     let table = table_of(session.dialect, first.schedule);
-    let (before, after) = record_in(session.dialect, table);
-    let written = session.write(record_rows(records), vec![now.0.into()], &before, &after).await?;
+    // If the rows are for several workers, Citus does not send them the parameter of the conflict.
+    let (sql, values) = match session.dialect {
+        Dialect::Citus => (now.0.to_string(), Vec::new()),
+        Dialect::Postgres | Dialect::Sqlite => ("$1".to_owned(), vec![now.0.into()]),
+    };
+    let (before, after) = record_in(session.dialect, table, &sql);
+    let written = session.write(record_rows(records), values, &before, &after).await?;
     Ok(written == records.len() as u64)
 }
 
