@@ -2,8 +2,8 @@
 
 use std::env;
 use std::process;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use crate::postgres::psql;
@@ -21,6 +21,8 @@ pub struct Citus {
     /// `HOST:PORT` of each worker.
     workers: Vec<(String, String)>,
     databases: AtomicU32,
+    /// Nodes that are added to several databases at the same time update the same rows of their roles.
+    adding: Mutex<()>,
 }
 
 impl Citus {
@@ -39,7 +41,12 @@ impl Citus {
         let workers: Vec<_> = found.lines().filter_map(|line| line.split_once('|')).collect();
         assert!(workers.len() >= 2, "{VARIABLE} names a coordinator with two workers: {found:?}");
         let workers = workers.into_iter().map(|(host, port)| (host.into(), port.into())).collect();
-        Self { coordinator: coordinator.to_owned(), workers, databases: AtomicU32::new(0) }
+        Self {
+            coordinator: coordinator.to_owned(),
+            workers,
+            databases: AtomicU32::new(0),
+            adding: Mutex::default(),
+        }
     }
 
     /// The port of the coordinator.
@@ -58,6 +65,7 @@ impl Citus {
 
     /// Adds the workers to a database of the coordinator.
     pub fn add_workers(&self, url: &str) {
+        let _turn = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, place) = self.coordinator.rsplit_once('@').expect("CITUS_URL has a user");
         let (host, port) = place.rsplit_once(':').expect("CITUS_URL has a port");
         run(url, &format!("SELECT citus_set_coordinator_host('{host}', {port})"));
