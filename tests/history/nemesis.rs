@@ -94,7 +94,7 @@ async fn inflict(fixture: &Fixture, fault: &str, rng: &mut Rng) {
             block_in_place(|| world.postgres.restart());
         }
         "worker_terminate" => {
-            let cluster = Citus::given().expect("the fault of a cluster");
+            let cluster = Citus::given().unwrap();
             for _ in 0..8 {
                 let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                      WHERE datname = current_database() AND pid <> pg_backend_pid()

@@ -14,7 +14,7 @@ pub enum Engine {
     Citus,
 }
 
-/// What a database with the extension says of its cluster.
+/// What a database with the extension returns about its cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Cluster {
     is_coordinator: bool,
@@ -77,7 +77,7 @@ async fn cluster(db: &Db) -> DbResult<Option<Cluster>> {
     }))
 }
 
-/// The engine that is used, given what the database says and what the configuration states.
+/// The engine that is used, given what the database returned and what the configuration states.
 fn engine_of(cluster: Option<Cluster>, stated: Option<Engine>) -> Result<Engine, String> {
     let found = match cluster {
         Some(Cluster { is_coordinator: false, .. }) => {

@@ -12,7 +12,7 @@ use super::commands::{book, booked, cancel, confirm, held, hold, is_done, keyed,
 use super::stage::{CommandResult, Stage, settings};
 
 fn cluster() -> &'static Citus {
-    Citus::given().expect("CITUS_URL names a cluster")
+    Citus::given().unwrap()
 }
 
 /// Schedules on at least two workers.
