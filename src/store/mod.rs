@@ -40,7 +40,6 @@ pub use queries::seats::Snapshot;
 pub use queries::sweep::PURGE_ROWS;
 pub use schema::compatibility::Schema;
 
-use connection::citus;
 use connection::connect::Connections;
 use connection::dialect::Dialect;
 use connection::errors::{self, ErrorClass};
@@ -185,10 +184,7 @@ impl Store {
 
     /// The dialect of the database, which is asked whether it is a Citus cluster.
     async fn dialect_of(target: &Target, write: &Connections) -> StoreResult<Dialect> {
-        match target.dialect() {
-            Dialect::Sqlite => Ok(Dialect::Sqlite),
-            dialect => citus::dialect(&Db::new(write.ready().await?, dialect), target).await,
-        }
+        target.ask_dialect(&Db::new(write.ready().await?, target.dialect())).await
     }
 
     /// A warning for each file of the database that other users of this machine may read or replace, with the

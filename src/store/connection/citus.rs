@@ -1,9 +1,9 @@
 //! Finds out whether the database is the coordinator of a Citus cluster.
 
 use crate::domain::execution_error::{StoreError, StoreResult};
+use crate::store::connection::DbResult;
 use crate::store::connection::dialect::Dialect;
 use crate::store::connection::session::Db;
-use crate::store::connection::{DbResult, Target};
 
 /// An engine that speaks the protocol of PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +40,15 @@ pub(crate) const DISTRIBUTED: [&str; 9] = [
 /// # Errors
 /// [`StoreError::Unfit`] if the database is not of the engine that the configuration states, is a worker, or if a replica
 /// is named for a cluster.
-pub(crate) async fn dialect(db: &Db, target: &Target) -> StoreResult<Dialect> {
-    let Target::Postgres { read, engine, .. } = target else { return Ok(Dialect::Sqlite) };
-    let found = engine_of(cluster(db).await?, *engine).map_err(StoreError::Unfit)?;
+pub(crate) async fn dialect(
+    db: &Db,
+    stated: Option<Engine>,
+    has_replica: bool,
+) -> StoreResult<Dialect> {
+    let found = engine_of(cluster(db).await?, stated).map_err(StoreError::Unfit)?;
     match found {
         Engine::Postgresql => Ok(Dialect::Postgres),
-        Engine::Citus if read.is_some() => Err(StoreError::Unfit(
+        Engine::Citus if has_replica => Err(StoreError::Unfit(
             "reads of a Citus cluster go to its coordinator: unset READ_DB_URL".to_owned(),
         )),
         Engine::Citus => Ok(Dialect::Citus),

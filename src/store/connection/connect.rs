@@ -11,7 +11,7 @@ use sea_orm::sqlx::{AssertSqlSafe, Executor as _};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
 use crate::domain::execution_error::{StoreError, StoreResult};
-use crate::store::connection::citus::Engine;
+use crate::store::connection::citus::{self, Engine};
 use crate::store::connection::connection_wait::{self, ConnectionWait};
 use crate::store::connection::dialect::Dialect;
 use crate::store::connection::lineage::{Lineage, verify_sqlite};
@@ -67,6 +67,16 @@ impl Target {
         match self {
             Self::Postgres { .. } => Dialect::Postgres,
             Self::Sqlite { .. } => Dialect::Sqlite,
+        }
+    }
+
+    /// The dialect of the database of this connection, which is asked whether it is a Citus cluster.
+    pub(crate) async fn ask_dialect(&self, db: &Db) -> StoreResult<Dialect> {
+        match self {
+            Self::Postgres { engine, read, .. } => {
+                citus::dialect(db, *engine, read.is_some()).await
+            }
+            Self::Sqlite { .. } => Ok(Dialect::Sqlite),
         }
     }
 

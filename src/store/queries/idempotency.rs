@@ -29,8 +29,7 @@ pub(crate) struct NewRecord {
     pub(crate) expires_at: EpochMs,
 }
 
-/// The tables of answers. On Citus the answers to requests of the catalogue are on the coordinator, where their effects
-/// are; a transaction that writes both is atomic only there.
+/// The tables of answers. On Citus those of the catalogue are on the coordinator, as their effects are.
 pub(crate) fn tables(dialect: Dialect) -> &'static [&'static str] {
     match dialect {
         Dialect::Citus => &["idempotency", "catalogue_idempotency"],
@@ -63,23 +62,23 @@ fn keyed_answers<'a>(
     let set = RowSet::of(keys)
         .with("caller", |(_, key)| key.caller.clone())
         .with("key", |(_, key)| key.key.clone());
-    let set = match dialect {
-        Dialect::Citus => set.with("schedule_id", |(schedule, _)| *schedule),
-        Dialect::Postgres | Dialect::Sqlite => set,
-    };
-    (set, dialect.join_by_key(table, "t", key_columns(dialect)))
+    let join = dialect.join_by_key(table, "t", key_columns(dialect));
+    match dialect {
+        Dialect::Citus => (set.with("schedule_id", |(schedule, _)| *schedule), join),
+        Dialect::Postgres | Dialect::Sqlite => (set, join),
+    }
 }
 
-/// The unexpired answers under the keys of a schedule, with their fingerprints. Only on Citus the schedule matters.
+/// The unexpired answers under keys, with their fingerprints. The schedule matters only on Citus.
 pub(crate) async fn find<'a>(
     session: &Transaction,
     now: EpochMs,
     schedule: ScheduleId,
     keys: impl IntoIterator<Item = &'a RequestKey>,
 ) -> DbResult<HashMap<RequestKey, (String, KnownAnswer)>> {
-    let table = table_of(session.dialect, schedule);
     let keys = keys.into_iter().map(|key| (schedule, key));
-    find_in(session, now, keyed_answers(session.dialect, table, keys)).await
+    let keys = keyed_answers(session.dialect, table_of(session.dialect, schedule), keys);
+    find_in(session, now, keys).await
 }
 
 async fn find_in<R>(
@@ -110,10 +109,9 @@ fn record_in(dialect: Dialect, table: &str, now: &str) -> (String, String) {
      SELECT r.schedule_id, r.caller, r.key, r.fingerprint, r.status, r.body, r.expires_at,
          nullif(r.kind, 0), nullif(r.resource_id, ''), r.expires_at FROM"
     );
-    let schedule = match dialect {
-        Dialect::Citus => "",
-        Dialect::Postgres | Dialect::Sqlite => "schedule_id = excluded.schedule_id,",
-    };
+    // Citus does not update the column by which it distributes.
+    let is_citus = dialect == Dialect::Citus;
+    let schedule = if is_citus { "" } else { "schedule_id = excluded.schedule_id," };
     let after = format!(
         "WHERE true ON CONFLICT ({key}) DO UPDATE SET {schedule}
          fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body,
@@ -131,9 +129,8 @@ pub(crate) fn record(dialect: Dialect) -> (String, String) {
 
 /// Answers as rows to record, in the order of their keys.
 pub(crate) fn record_rows(records: &[NewRecord]) -> RowSet<()> {
-    let described =
-        records.iter().map(|new| (new, rows::resource_columns(new.answer.resource.as_ref())));
-    RowSet::of(described)
+    let columns = |new: &NewRecord| rows::resource_columns(new.answer.resource.as_ref());
+    RowSet::of(records.iter().map(|new| (new, columns(new))))
         .with("schedule_id", |(new, _)| new.schedule)
         .with("caller", |(new, _)| new.keyed.request.caller.clone())
         .with("key", |(new, _)| new.keyed.request.key.clone())
@@ -152,14 +149,13 @@ pub(crate) async fn insert(
     now: EpochMs,
     records: &[NewRecord],
 ) -> DbResult<bool> {
-    let Some(first) = records.first() else { return Ok(true) };
-    let table = table_of(session.dialect, first.schedule);
+    let Some(NewRecord { schedule, .. }) = records.first() else { return Ok(true) };
+    let table = table_of(session.dialect, *schedule);
     // If the rows are for several workers, Citus does not send them the parameter of the conflict.
-    let (sql, values) = match session.dialect {
-        Dialect::Citus => (now.0.to_string(), Vec::new()),
-        Dialect::Postgres | Dialect::Sqlite => ("$1".to_owned(), vec![now.0.into()]),
-    };
-    let (before, after) = record_in(session.dialect, table, &sql);
+    let text = now.0.to_string();
+    let is_citus = session.dialect == Dialect::Citus;
+    let (sql, values) = if is_citus { (&*text, vec![]) } else { ("$1", vec![now.0.into()]) };
+    let (before, after) = record_in(session.dialect, table, sql);
     let written = session.write(record_rows(records), values, &before, &after).await?;
     Ok(written == records.len() as u64)
 }

@@ -8,7 +8,6 @@ use sea_orm_migration::MigratorTrait as _;
 
 use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::store::Store;
-use crate::store::connection::citus;
 use crate::store::connection::errors::timed_out;
 use crate::store::connection::lineage::Lineage;
 use crate::store::connection::{Db, DbResult, Dialect, ErrorClass, Limits, Target, classify};
@@ -69,7 +68,7 @@ pub(crate) async fn connect_writer(
         login.set_newest(&mut options).await?;
     }
     let mut db = Db::new(connect(options).await?, target.dialect());
-    db.dialect = citus::dialect(&db, target).await?;
+    db.dialect = target.ask_dialect(&db).await?;
     Ok(db)
 }
 
