@@ -29,7 +29,7 @@ POSTGRES_18_SMOKE := store::batches::full store::lineage::full store::managed st
 export SEATLOCK_STADIUM ?= $(abspath ../shared/data/stadium.json)
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-openapi test-postgres test-deploy test-fast test-faults test-ha test-history test-image test-kafka check bench help
+.PHONY: run test test-openapi test-postgres test-citus test-deploy test-fast test-faults test-ha test-history test-image test-kafka check bench help
 
 run: ## build and start the service: SQLite and in-process locks unless configured otherwise
 	$(CARGO) run --release --locked
@@ -54,6 +54,10 @@ test-openapi: ## the OpenAPI document as the contract: linted, and many requests
 test-postgres: ## the contract of the store on PostgreSQL 18 (the first time it downloads the server)
 	scripts/install-test-servers
 	$(ON_POSTGRES_18) store::
+
+test-citus: ## the store, the API, faults and chaos on a Citus cluster: CITUS_URL=postgres://USER@HOST:PORT/DATABASE
+	scripts/install-test-servers
+	scripts/test-citus
 
 test-deploy: ## manifests, compose.yaml, Dockerfile and systemd unit: built, validated, and judged by the program
 	scripts/test-deploy

@@ -13,6 +13,8 @@ pub struct Model {
     pub attempt: i16,
     /// Epoch milliseconds.
     pub at: i64,
+    /// Its schedule; 0 if it had several, or if an older release wrote the row.
+    pub schedule_id: i64,
 }
 
 /// Empty: batches and queries join tables by their keys.

@@ -29,6 +29,8 @@ pub struct Model {
     /// `expires_at` of the answer that `kind` and `resource_id` describe. An older release that replaces an answer does
     /// not change these three columns.
     pub described_until: Option<i64>,
+    /// The schedule of the request; 0 for a request of the catalogue, or if an older release wrote the row.
+    pub schedule_id: i64,
 }
 
 /// Empty: batches and queries join tables by their keys.

@@ -23,6 +23,7 @@ mod m20261129_000010_create_api_keys;
 mod m20261129_000020_change_holds;
 mod m20261129_000030_record_senders;
 mod m20261129_000040_create_hold_key;
+mod m20261129_000050_give_answers_a_schedule;
 #[cfg(feature = "rehearsal")]
 pub mod rehearsal;
 
@@ -49,6 +50,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000020_change_holds::STEP),
             Box::new(m20261129_000030_record_senders::STEP),
             Box::new(m20261129_000040_create_hold_key::STEP),
+            Box::new(m20261129_000050_give_answers_a_schedule::STEP),
         ]
     }
 }

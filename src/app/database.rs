@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Database, DatabaseServer, FromFile};
+use crate::config::{Config, Database, DatabaseEngine, DatabaseServer, FromFile};
 use crate::domain::execution_error::StoreError;
 use crate::domain::rules::Policy;
 use crate::http::stored_response::JsonAnswers;
-use crate::store::{Limits, Login, PasswordSource, Schema, Settings, Store, Target};
+use crate::store::{Engine, Limits, Login, PasswordSource, Schema, Settings, Store, Target};
 use crate::telemetry::metrics::Metrics;
 
 use super::AppError;
@@ -21,11 +21,15 @@ pub fn store_settings(config: &Config) -> Settings {
         Database::Postgres { write, read } => Target::Postgres {
             write: login(write, database.password_lifetime),
             read: read.map(|read| login(read, database.password_lifetime)),
+            engine: database.engine.map(|engine| match engine {
+                DatabaseEngine::Postgresql => Engine::Postgresql,
+                DatabaseEngine::Citus => Engine::Citus,
+            }),
         },
     };
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let limits = Limits {
-        lanes: count(database.write_pool),
+        lanes: database.write_pool.map(count),
         read_pool: count(database.read_pool),
         pool_wait: database.pool_wait,
         lock_timeout: database.lock_timeout,

@@ -43,8 +43,11 @@ variables! {
             "the path of a file (no URL, and not :memory:, which is lost)",
             parse_path,
         ),
-        /// booking lanes; each opens two connections that write
-        write_pool: usize = WRITE_DB_POOL.number(2, 1..=256),
+        /// engine behind WRITE_DB_URL, postgresql or citus; the database is asked if not set
+        engine: Option<DatabaseEngine> =
+            WRITE_DB_ENGINE.optional("postgresql or citus", "citus", DatabaseEngine::parse),
+        /// booking lanes; each opens two connections that write; 2, or 16 on Citus, if not set
+        write_pool: Option<usize> = WRITE_DB_POOL.optional_number(1..=256, 4),
         /// connections that only read
         read_pool: usize = READ_DB_POOL.number(8, 1..=256),
         /// how long to wait for a free connection
@@ -57,6 +60,25 @@ variables! {
         transaction_timeout: Duration = DB_TRANSACTION_TIMEOUT.duration(Duration::from_secs(10)),
         /// whether serve migrates the database first; off leaves that to seatlock migrate
         migrate: bool = MIGRATE.flag(true),
+    }
+}
+
+/// An engine that speaks the protocol of PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseEngine {
+    /// One primary has all tables.
+    Postgresql,
+    /// A coordinator of Citus and its workers.
+    Citus,
+}
+
+impl DatabaseEngine {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "postgresql" => Some(Self::Postgresql),
+            "citus" => Some(Self::Citus),
+            _ => None,
+        }
     }
 }
 

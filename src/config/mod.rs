@@ -37,7 +37,7 @@ use std::path::Path;
 
 pub use address::{HostPort, is_loopback_host};
 pub use audit::AuditConfig;
-pub use database::{Database, DatabaseConfig, DatabaseServer};
+pub use database::{Database, DatabaseConfig, DatabaseEngine, DatabaseServer};
 pub use database_url::DatabaseUrl;
 pub use http::{HttpConfig, TlsFiles};
 pub use log::{LogConfig, LogFormat};

@@ -39,7 +39,7 @@ fn without_any_variable_it_runs_on_a_file_and_locks_in_the_process() {
     assert!(config.redis.is_none() && config.http.admin_api_key.is_none());
     assert_eq!(config.http.bind.to_string(), "127.0.0.1:8080");
     assert_eq!((config.http.body_limit, config.http.plan_body_limit), (1 << 20, 64 << 20));
-    assert_eq!((config.database.write_pool, config.database.read_pool), (2, 8));
+    assert_eq!((config.database.write_pool, config.database.read_pool), (None, 8));
     assert_eq!((config.reservation.batch_max, config.reservation.pending_max), (256, 4096));
     assert_eq!(config.reservation.idempotency_ttl, Duration::from_secs(86_400));
     assert_eq!(config.seat_lock.round_trip, Duration::from_millis(50));

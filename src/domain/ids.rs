@@ -63,6 +63,11 @@ number_id!(EventId);
 number_id!(ScheduleId);
 number_id!(KeyId);
 
+impl ScheduleId {
+    /// The column value of what belongs to no schedule, or to several. Ids begin at 1.
+    pub(crate) const NONE: Self = Self(0);
+}
+
 macro_rules! scoped_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -95,6 +95,8 @@ pub struct JournalEntry {
 /// An answer to record under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewAnswer {
+    /// The schedule of the request.
+    pub schedule: ScheduleId,
     /// The key, and the fingerprint of the request.
     pub keyed: Keyed,
     /// The answer to render and record.

@@ -328,15 +328,15 @@ async fn look_up_batched(
 }
 
 async fn look_up(store: Arc<Store>, batch: Vec<Lookup>) {
-    let keys: Vec<RequestKey> = batch.iter().map(|lookup| Queued::key(lookup.id)).collect();
-    answer(batch, &store.recorded_answers(&keys).await);
+    let ids: Vec<RequestId> = batch.iter().map(|lookup| lookup.id).collect();
+    answer(batch, &store.recorded_answers(&ids).await);
 }
 
 /// Records the requests without an outcome as expired.
 async fn expire(store: Arc<Store>, limits: RequestLimits, batch: Vec<Lookup>) {
     let expired = |lookup: &Lookup| {
         let answer = (limits.render_expired)(lookup.id);
-        (Queued::key(lookup.id), (answer, limits.not_after(lookup.id)))
+        (lookup.id, (answer, limits.not_after(lookup.id)))
     };
     let found = store.record_overdue(batch.iter().map(expired).collect()).await;
     answer(batch, &found);

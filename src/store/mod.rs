@@ -27,6 +27,7 @@ use crate::telemetry::request_context;
 
 pub use audit::{ANSWERS_AT_A_TIME, AuditPace, AuditScope, Audited};
 pub use batch::{BatchReport, CommandResult, IsActive, Lane};
+pub use connection::citus::Engine;
 pub use connection::connect::{Limits, Target};
 pub use connection::login::{Login, PasswordSource};
 pub use connection::routing::{REPLICA_BEHIND, ReadFrom};
@@ -60,9 +61,10 @@ impl From<DbErr> for StoreError {
             ErrorClass::Data | ErrorClass::Unique | ErrorClass::Refused => {
                 Self::Corrupt(error.to_string())
             }
-            ErrorClass::Retry | ErrorClass::Stale | ErrorClass::Unavailable => {
-                Self::Unavailable(error.to_string())
-            }
+            ErrorClass::Retry
+            | ErrorClass::Stale
+            | ErrorClass::Interrupted
+            | ErrorClass::Unavailable => Self::Unavailable(error.to_string()),
         }
     }
 }
@@ -99,6 +101,12 @@ pub struct Store {
     lanes_taken: AtomicBool,
 }
 
+/// Lanes of PostgreSQL: few lanes make large batches.
+const LANES: u32 = 2;
+
+/// Lanes of Citus. A batch has one schedule there, and the schedules are on several workers.
+const LANES_OF_CITUS: u32 = 16;
+
 /// Connections for writes outside the booking engine: the admin API and background jobs.
 const ADMIN_CONNECTIONS: u32 = 3;
 
@@ -107,26 +115,28 @@ const ADMIN_CONNECTIONS: u32 = 3;
 const LANE_CONNECTIONS: u32 = 2;
 
 impl Store {
-    /// Opens the pools without connecting. Reads the passwords that may change; a missing SQLite file is created. SQLite
-    /// has one writer, so one lane.
+    /// Opens the pools, and asks a PostgreSQL server whether it is a Citus cluster. Reads the passwords that may change; a
+    /// missing SQLite file is created. SQLite has one writer, so one lane.
     pub async fn open(settings: Settings, metrics: Arc<Metrics>) -> StoreResult<Arc<Self>> {
         settings.target.prepare()?;
-        let (lane_count, of_lane, admin) = match settings.target.dialect() {
-            Dialect::Postgres => {
-                (settings.limits.lanes.max(1), LANE_CONNECTIONS, ADMIN_CONNECTIONS)
-            }
-            Dialect::Sqlite => (1, 1, 1),
-        };
         let lineage = Arc::default();
         let writer = |pool, connections| {
             let options = settings.target.writer_options(&settings.limits, connections, &lineage);
             Connections::open(pool, options, settings.target.writer_login())
         };
+        let admin =
+            if settings.target.dialect() == Dialect::Sqlite { 1 } else { ADMIN_CONNECTIONS };
+        let write = writer(Pool::Write, admin).await?;
+        let lanes_of = |lanes| settings.limits.lanes.unwrap_or(lanes).max(1);
+        let (lane_count, of_lane) = match Self::dialect_of(&settings.target, &write).await? {
+            Dialect::Postgres => (lanes_of(LANES), LANE_CONNECTIONS),
+            Dialect::Citus => (lanes_of(LANES_OF_CITUS), LANE_CONNECTIONS),
+            Dialect::Sqlite => (1, 1),
+        };
         let mut lanes = Vec::new();
         for _ in 0..lane_count {
             lanes.push(Arc::new(writer(Pool::Lanes, of_lane).await?));
         }
-        let write = writer(Pool::Write, admin).await?;
         let heartbeat = writer(Pool::Beat, 1).await?;
         Self::from_pools(settings, metrics, write, heartbeat, lanes, lineage).await
     }
@@ -159,7 +169,7 @@ impl Store {
         let options = settings.target.reader_options(&settings.limits);
         let read = Connections::open(Pool::Read, options, settings.target.reader_login()).await?;
         Ok(Arc::new(Self {
-            dialect: settings.target.dialect(),
+            dialect: Self::dialect_of(&settings.target, &write).await?,
             settings,
             metrics,
             read,
@@ -171,6 +181,11 @@ impl Store {
             lanes,
             lanes_taken: AtomicBool::new(false),
         }))
+    }
+
+    /// The dialect of the database, which is asked whether it is a Citus cluster.
+    async fn dialect_of(target: &Target, write: &Connections) -> StoreResult<Dialect> {
+        target.ask_dialect(&Db::new(write.ready().await?, target.dialect())).await
     }
 
     /// A warning for each file of the database that other users of this machine may read or replace, with the
@@ -208,14 +223,17 @@ impl Store {
     }
 
     fn record_commit(&self, batch: BatchId) {
-        self.lineage.record_commit(batch);
+        // The history of the coordinator does not depend on the worker that has the batch.
+        if self.dialect != Dialect::Citus {
+            self.lineage.record_commit(batch);
+        }
         self.committed_at.store(monotonic_ms().max(1), Ordering::Relaxed);
     }
 
     /// Refuses a database that may lose acknowledged commits.
     pub async fn check_durability(&self) -> StoreResult<()> {
         match self.dialect {
-            Dialect::Postgres => {
+            Dialect::Postgres | Dialect::Citus => {
                 let db = Db::new(self.write.ready().await?, self.dialect);
                 connection::connect::check_durability(&db).await
             }

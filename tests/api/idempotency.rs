@@ -1,7 +1,7 @@
 //! Idempotency-Key: a repeated request gets the same answer and has no second effect.
 
 use serde_json::{Value, json};
-use test_support::{Answer, taking};
+use test_support::{Answer, Citus, taking};
 
 use crate::app::{Stack, TestApp};
 
@@ -91,13 +91,17 @@ async fn a_key_of_another_request_is_refused(on: Stack) {
     let body = taking(&schedule, &["A-1-1"], "anna");
     app.post_keyed("/api/v1/bookings", "k", &body).await.expect(200);
     let before = app.database.dump().await;
-    for (path, body) in [
+    let mut others = vec![
         ("/api/v1/bookings", taking(&schedule, &["A-1-2"], "anna")),
         // The first request took this seat: the key must not make it look like a lost race.
         ("/api/v1/bookings", taking(&schedule, &["A-1-1"], "ben")),
         ("/api/v1/holds", body.clone()),
-        ("/api/v1/events", json!({"name": "Hamlet"})),
-    ] {
+    ];
+    // On Citus the catalogue and each schedule have keys of their own.
+    if Citus::given().is_none() {
+        others.push(("/api/v1/events", json!({"name": "Hamlet"})));
+    }
+    for (path, body) in others {
         let refused = app.post_keyed(path, "k", &body).await;
         let problem = refused.problem(422, "idempotency_key_reused");
         assert_eq!((&problem["effect"], &problem["retryable"]), (&json!("none"), &json!(false)));

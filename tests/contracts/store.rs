@@ -3,6 +3,7 @@
 mod audit;
 mod batches;
 mod catalogue;
+mod citus;
 mod commands;
 mod holds;
 mod impossible;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use test_support::Citus;
 use tokio::task::block_in_place;
 use tokio::time::sleep;
 
@@ -91,6 +92,16 @@ async fn inflict(fixture: &Fixture, fault: &str, rng: &mut Rng) {
             block_in_place(|| world.postgres.kill());
             sleep(while_).await;
             block_in_place(|| world.postgres.restart());
+        }
+        "worker_terminate" => {
+            let cluster = Citus::given().unwrap();
+            for _ in 0..8 {
+                let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                     WHERE datname = current_database() AND pid <> pg_backend_pid()
+                     AND backend_type = 'client backend' AND random() < 0.5";
+                block_in_place(|| cluster.on_workers(world.database(), sql));
+                sleep(Duration::from_millis(rng.u64(50..300))).await;
+            }
         }
         other => panic!("no fault is called {other}"),
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
-use test_support::{Network, Postgres, Redis, Service};
+use test_support::{Citus, Network, Postgres, Redis, Service};
 use tokio::task::block_in_place;
 
 use crate::history::Pod;
@@ -62,10 +62,14 @@ impl World {
     pub(crate) async fn start(program: &Path) -> Self {
         let (postgres, redis) =
             block_in_place(|| (Postgres::start(&[("max_connections", "100")]), Redis::start(&[])));
-        let database = postgres.create_database();
+        let cluster = Citus::given();
+        let database = block_in_place(|| {
+            cluster.map_or_else(|| postgres.create_database(), Citus::create_database)
+        });
+        let port = cluster.map_or_else(|| postgres.port(), Citus::port);
         let mut places = Vec::new();
         for _ in 0..PODS {
-            let network = Network::to(&postgres, &redis);
+            let network = Network::to_port(port, &redis);
             let service = start(program, &network, &database).await;
             places.push(Place { service: Mutex::new((service, 1)), network });
         }

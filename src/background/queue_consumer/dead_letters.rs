@@ -1,7 +1,6 @@
 //! Handles messages that cannot be executed. Such a message becomes a dead letter, or is only logged if the queue
 //! cannot store another dead letter. In both cases later messages are not delayed.
 
-use crate::domain::command::Queued;
 use crate::domain::ids::RequestId;
 use crate::queue::{DeadLettered, Message, QueueError};
 use crate::telemetry::metrics::queue::Executed;
@@ -22,7 +21,7 @@ impl Consumer {
     ) -> Result<Executed, QueueError> {
         if let Some(id) = id {
             let answer = (self.with.render_dead_letter)(id);
-            let recorded = self.with.store.record_answer(Queued::key(id), answer).await;
+            let recorded = self.with.store.record_answer(id, answer).await;
             recorded.map_err(QueueError::new)?;
         }
         let name = message.id.escape_debug().to_string();

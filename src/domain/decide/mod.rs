@@ -70,7 +70,7 @@ fn decide_one(batch: &mut DecisionState, command: &Command) -> Outcome {
         Outcome::Refused(rejection) => Answer::Rejection(rejection.clone()),
         Outcome::NotRecorded => return outcome,
     };
-    record(batch, &Keyed { request: key, fingerprint: String::new() }, answer);
+    record(batch, command.schedule, &Keyed { request: key, fingerprint: String::new() }, answer);
     outcome
 }
 
@@ -92,7 +92,7 @@ fn decide_unless_answered(batch: &mut DecisionState, command: &Command) -> Outco
             batch.record_event(command, &effect);
             // Only effects are recorded under a caller's key: after a refusal, the same key is decided again.
             if let Some(keyed) = &command.keyed {
-                record(batch, keyed, Answer::Effect(effect.clone()));
+                record(batch, command.schedule, keyed, Answer::Effect(effect.clone()));
             }
             Outcome::Done(effect)
         }
@@ -137,7 +137,7 @@ fn execute(batch: &mut DecisionState, command: &Command) -> Result<Effect, Rejec
 }
 
 /// Records an answer, for later commands of the batch and to be written with it.
-fn record(batch: &mut DecisionState, keyed: &Keyed, answer: Answer) {
+fn record(batch: &mut DecisionState, schedule: ScheduleId, keyed: &Keyed, answer: Answer) {
     let recorded = match &answer {
         Answer::Effect(effect) => KnownAnswer::Given(Box::new(effect.clone())),
         Answer::Recorded(answer) => KnownAnswer::Recorded(answer.clone()),
@@ -146,7 +146,7 @@ fn record(batch: &mut DecisionState, keyed: &Keyed, answer: Answer) {
     let fingerprint = keyed.fingerprint.clone();
     batch.rows.answers.insert(keyed.request.clone(), (fingerprint, recorded));
     let expires_at = batch.now.plus(batch.policy.idempotency_ttl);
-    let answer = NewAnswer { keyed: keyed.clone(), answer, expires_at };
+    let answer = NewAnswer { schedule, keyed: keyed.clone(), answer, expires_at };
     batch.changes.answers.insert(keyed.request.clone(), answer);
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use entity::idempotency;
+use entity::idempotency::Model;
 use uuid::Uuid;
 
 use super::Auditor;
@@ -14,6 +14,7 @@ use crate::domain::command::RequestKey;
 use crate::domain::effect::Resource;
 use crate::domain::ids::ScheduleId;
 use crate::store::connection::{DbResult, RowSet, rows};
+use crate::store::queries::idempotency;
 
 /// The answers of one page. Each may list as many seats as a booking may have.
 const PAGE: usize = 200;
@@ -49,11 +50,25 @@ impl Auditor {
     /// Audits the answers that expire after `since` and not after `until`; with `only`, those of one schedule.
     pub(super) async fn answers(
         &mut self,
+        range: (EpochMs, EpochMs),
+        only: Option<ScheduleId>,
+    ) -> DbResult<()> {
+        for table in idempotency::tables(self.session.dialect) {
+            self.answers_in(table, range, only).await?;
+        }
+        Ok(())
+    }
+
+    async fn answers_in(
+        &mut self,
+        table: &str,
         (since, until): (EpochMs, EpochMs),
         only: Option<ScheduleId>,
     ) -> DbResult<()> {
-        let sql = "SELECT * FROM idempotency WHERE (expires_at, caller, key) > ($1, $2, $3)
-             AND expires_at <= $5 ORDER BY expires_at, caller, key LIMIT $4";
+        let sql = format!(
+            "SELECT * FROM {table} WHERE (expires_at, caller, key) > ($1, $2, $3)
+             AND expires_at <= $5 ORDER BY expires_at, caller, key LIMIT $4"
+        );
         // No caller's name sorts after this one, so answers that expire at `since` are not read again.
         let mut after = (since.0, "\u{10ffff}".to_owned(), String::new());
         self.audited.answers_until = Some(until);
@@ -62,7 +77,7 @@ impl Auditor {
             let (expires_at, caller, key) = after.clone();
             let values =
                 vec![expires_at.into(), caller.into(), key.into(), limit.into(), until.0.into()];
-            let found = self.session.models::<idempotency::Model>(sql, values).await?;
+            let found = self.session.models::<Model>(&sql, values).await?;
             let count = found.len();
             let mut page = Vec::with_capacity(count);
             for row in found {
@@ -147,8 +162,9 @@ impl Auditor {
             .iter()
             .flat_map(|((schedule, _), seats)| seats.iter().map(|seat| (*schedule, *seat)))
             .collect();
-        let set =
-            RowSet::of(listed).with("schedule_id", |seat| seat.0).with("number", |seat| seat.1);
+        let set = RowSet::of(listed)
+            .with("schedule_id", |seat| ScheduleId(seat.0))
+            .with("number", |seat| seat.1);
         let before = "SELECT t.schedule_id, t.number, t.label, t.price FROM";
         let found = self.join::<(i64, i32, String, i64), _>(
             set,

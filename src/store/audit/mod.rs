@@ -28,7 +28,7 @@ use crate::domain::clock::EpochMs;
 use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::ScheduleId;
 use crate::domain::rules::Policy;
-use crate::store::connection::{Db, DbResult, Transaction, rows};
+use crate::store::connection::{Db, DbResult, Dialect, Transaction, rows};
 use crate::store::{ReadFrom, Store};
 
 /// Rows of one page.
@@ -134,6 +134,13 @@ impl Store {
 
 impl Auditor {
     async fn run(&mut self, scope: AuditScope) -> DbResult<()> {
+        if self.session.dialect == Dialect::Citus {
+            // Each worker takes its snapshot when it gets the first statement, and has one for each connection.
+            let one = "SET LOCAL citus.max_adaptive_executor_pool_size = 1";
+            self.session.execute(one, Vec::new()).await?;
+            let all = "SELECT count(*) FROM schedule_version";
+            self.session.fetch_one::<i64>(all, Vec::new()).await?;
+        }
         // This first statement takes the snapshot and then reads the clock, so no row is newer than that time.
         let sql = format!("SELECT {} FROM heartbeat WHERE id = 1", self.session.dialect.now());
         let now = self.session.fetch_one(sql, Vec::new()).await?;

@@ -11,10 +11,11 @@ use super::page::Pages;
 use super::{Auditor, PAGE};
 use crate::domain::audit::schedule::{JournalFact, ScheduleAudit, ScheduleFacts};
 use crate::domain::audit::{Invariant, Subject, Violation};
+use crate::domain::clock::{EpochMs, Outage};
 use crate::domain::ids::{CustomerId, ScheduleId, SeatNumber};
 use crate::domain::seat::{SeatRow, SeatState};
-use crate::store::connection::{DbResult, claim_events, rows};
-use crate::store::queries::{journal, sweep};
+use crate::store::connection::{DbResult, Dialect, claim_events, rows};
+use crate::store::queries::{citus, journal, sweep};
 
 const JOURNAL: Pages = Pages { table: "journal", key: "version", list: "changes" };
 
@@ -89,14 +90,17 @@ impl Auditor {
     async fn journal(&mut self, id: ScheduleId, audit: &mut ScheduleAudit) -> DbResult<()> {
         let oldest_ms = self.audited.at.0 - sweep::BATCH_LIFE_MS + PURGE_MARGIN_MS;
         let oldest = sweep::first_uuid_of(oldest_ms);
-        let sql = "SELECT j.version, j.batch_id, j.changes, j.events, b.attempt FROM journal j
-             LEFT JOIN batch b ON b.id = j.batch_id
-             WHERE j.schedule_id = $1 AND j.version > $2 AND j.version <= $3 ORDER BY j.version";
+        let sql = format!(
+            "SELECT j.version, j.batch_id, j.changes, j.events, b.attempt FROM journal j
+             LEFT JOIN batch b ON b.id = j.batch_id {}
+             WHERE j.schedule_id = $1 AND j.version > $2 AND j.version <= $3 ORDER BY j.version",
+            self.session.dialect.same_schedule("b", "j")
+        );
         let mut after = i64::MIN;
         while let Some(last) = self.end_of_page(JOURNAL, id, after).await? {
             let values = vec![id.0.into(), after.into(), last.into()];
             type Columns = (i64, Uuid, String, Option<String>, Option<i16>);
-            let page = self.session.fetch::<Columns>(sql, values).await?;
+            let page = self.session.fetch::<Columns>(&sql, values).await?;
             after = last;
             self.audited.journal += page.len() as u64;
             for (version, batch, changes, events, attempt) in page {
@@ -118,8 +122,31 @@ impl Auditor {
     /// bookings that they became: the customer may have taken other seats after the stored end of such a hold and
     /// before the outage was recorded.
     async fn customers(&self, id: ScheduleId, max: i32) -> DbResult<()> {
-        let in_outage = "EXISTS (SELECT 1 FROM outage o WHERE h.held_until >= o.began_at
-             AND h.created_at < o.ended_at + $4)";
+        let grace = i64::try_from(self.policy.outage_grace.as_millis()).unwrap_or(i64::MAX);
+        let mut values = vec![
+            id.0.into(),
+            i64::from(max).into(),
+            self.audited.at.0.into(),
+            grace.into(),
+            PAGE.into(),
+        ];
+        let dialect = self.session.dialect;
+        let outages = match dialect {
+            // The workers, which have the claims, do not have the table.
+            Dialect::Citus => {
+                let sql = "SELECT began_at, ended_at FROM outage";
+                let found = self.session.fetch::<(i64, i64)>(sql, Vec::new()).await?.into_iter();
+                let found = found
+                    .map(|(began, ended)| Outage { began: EpochMs(began), ended: EpochMs(ended) });
+                let found: Vec<Outage> = found.collect();
+                citus::outage_rows(&found).source(dialect, &mut values)
+            }
+            Dialect::Postgres | Dialect::Sqlite => "outage r".to_owned(),
+        };
+        let in_outage = format!(
+            "EXISTS (SELECT 1 FROM {outages} WHERE h.held_until >= r.began_at
+             AND h.created_at < r.ended_at + $4)"
+        );
         let sql = format!(
             "SELECT customer_id, CAST(sum(seats) AS BIGINT) FROM (
                  SELECT b.customer_id, b.live_seats AS seats FROM booking b
@@ -132,14 +159,6 @@ impl Auditor {
                  AND NOT {in_outage}) AS owned
              GROUP BY customer_id HAVING sum(seats) > $2 ORDER BY customer_id LIMIT $5"
         );
-        let grace = i64::try_from(self.policy.outage_grace.as_millis()).unwrap_or(i64::MAX);
-        let values = vec![
-            id.0.into(),
-            i64::from(max).into(),
-            self.audited.at.0.into(),
-            grace.into(),
-            PAGE.into(),
-        ];
         for (customer, seats) in self.session.fetch::<(String, i64)>(sql, values).await? {
             let row_key = ("booking", Some(id), customer.clone());
             let read = CustomerId::parse(customer).map_err(|_| rows::corrupt("customer"));

@@ -11,12 +11,12 @@ use super::write::{RenderedAnswers, write};
 use crate::domain::clock::EpochMs;
 use crate::domain::command::{Command, RequestKey};
 use crate::domain::decide::{Decision, decide};
-use crate::domain::ids::BatchId;
+use crate::domain::ids::{BatchId, ScheduleId};
 use crate::domain::rows::Rows;
 use crate::faults::{self, FailPoint};
 use crate::store::Settings;
 use crate::store::connection::{Commit, Db, DbResult, Dialect, Transaction, errors};
-use crate::store::queries::idempotency;
+use crate::store::queries::{heartbeat, idempotency};
 
 /// A run of a batch.
 pub(crate) struct Attempt<'a> {
@@ -115,6 +115,13 @@ impl Attempt<'_> {
         }
     }
 
+    /// The schedule of all commands; [`ScheduleId::NONE`] if they have several.
+    fn schedule(&self) -> ScheduleId {
+        let mut schedules = self.commands.iter().map(|command| command.schedule);
+        let first = schedules.next().unwrap_or(ScheduleId::NONE);
+        if schedules.all(|schedule| schedule == first) { first } else { ScheduleId::NONE }
+    }
+
     async fn work(
         &self,
         transaction: &Transaction,
@@ -123,7 +130,15 @@ impl Attempt<'_> {
         let policy = &self.settings.policy;
         let mut rows_to_lock = RowsToLock::of(&self.commands);
         let (context, rows) = load(transaction, self.batch, policy, &mut rows_to_lock).await?;
-        if let Some(earlier) = context.committed_attempt {
+        let schedule = self.schedule();
+        let earlier = match transaction.dialect {
+            // The context is read on the coordinator, and the batch is on the worker of its schedule.
+            Dialect::Citus if self.number > 0 => {
+                heartbeat::committed_attempt(transaction, self.batch, schedule).await?
+            }
+            _ => context.committed_attempt,
+        };
+        if let Some(earlier) = earlier {
             return Ok(Attempted::Earlier(earlier));
         }
         let decision = self.decide(transaction, context.now, rows, &rows_to_lock.keys).await?;
@@ -133,8 +148,8 @@ impl Attempt<'_> {
             return Ok(if recorded_gap { Attempted::Committed } else { Attempted::ReadOnly });
         }
         let codec = self.settings.codec;
-        progress.answers =
-            write(transaction, self.batch, self.number, context.now, decision, codec).await?;
+        let at = (context.now, schedule);
+        progress.answers = write(transaction, self.batch, self.number, at, decision, codec).await?;
         Ok(Attempted::Committed)
     }
 
@@ -159,7 +174,7 @@ impl Attempt<'_> {
                 return Ok(decision);
             }
         }
-        rows.answers = idempotency::find(transaction, now, keys).await?;
+        rows.answers = idempotency::find(transaction, now, self.schedule(), keys).await?;
         Ok(decide(now, policy, rows, &self.commands))
     }
 }

@@ -151,8 +151,9 @@ async fn lock_seats(
 /// The statement that locks. PostgreSQL reads the version rows only after it has counted, and so locked, all seats.
 fn seat_locks(dialect: Dialect, rows_to_lock: &RowsToLock) -> Statement {
     let mut values = Vec::new();
-    let seats = rows::seat_keys(rows_to_lock.seats.iter().copied());
-    let schedules = RowSet::of(&rows_to_lock.schedules).with("schedule_id", |id| id.0);
+    let seats = rows::seat_keys(rows_to_lock.seats.iter().copied())
+        .or_of(rows_to_lock.schedules.first().copied());
+    let schedules = RowSet::of(&rows_to_lock.schedules).with("schedule_id", |id| **id);
     let sql = format!(
         "WITH locked_seat AS MATERIALIZED (
              SELECT s.schedule_id, s.number, s.label, s.price, s.state, s.hold_id, s.held_until,
@@ -238,15 +239,23 @@ fn customer_set<'a>(
     customers: impl Iterator<Item = &'a (ScheduleId, CustomerId)>,
 ) -> RowSet<&'a (ScheduleId, CustomerId)> {
     RowSet::of(customers)
-        .with("schedule_id", |(schedule, _)| schedule.0)
+        .with("schedule_id", |(schedule, _)| *schedule)
         .with("customer_id", |(_, customer)| customer.as_str().to_owned())
 }
 
 /// The statement that counts the live seats in bookings and reads the live holds, as its parts before and after the
 /// rows of customers.
 fn live_claims(dialect: Dialect) -> (&'static str, String) {
-    let bookings = dialect.look_up("booking", &format!("{LIVE_CLAIMS} AND t.live_seats > 0"));
-    let holds = dialect.look_up("hold", &format!("{LIVE_CLAIMS} AND t.status + 0 = 0"));
+    // Citus needs the plain column to find the worker, and sees its value only where the rows are merged into the query.
+    let (same, before) = match dialect {
+        Dialect::Citus => (
+            " AND t.schedule_id = r.schedule_id",
+            "WITH customer AS NOT MATERIALIZED (SELECT * FROM",
+        ),
+        Dialect::Postgres | Dialect::Sqlite => ("", "WITH customer AS (SELECT * FROM"),
+    };
+    let of = |table, is_live| dialect.look_up(table, &format!("{LIVE_CLAIMS}{same} AND {is_live}"));
+    let (bookings, holds) = (of("booking", "t.live_seats > 0"), of("hold", "t.status + 0 = 0"));
     let after = format!(
         ") SELECT t.schedule_id, t.customer_id, CAST(sum(t.live_seats) AS BIGINT),
              CAST(NULL AS UUID), CAST(NULL AS BIGINT)
@@ -255,7 +264,7 @@ fn live_claims(dialect: Dialect) -> (&'static str, String) {
              t.id, t.held_until
          FROM customer r {holds}"
     );
-    ("WITH customer AS (SELECT * FROM", after)
+    (before, after)
 }
 
 #[cfg(test)]

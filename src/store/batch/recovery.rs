@@ -54,6 +54,10 @@ pub(crate) enum RecoveryAction {
 }
 
 const RETRIES_MAX: u32 = 4;
+
+/// The unit of the pauses in which a cluster opens new connections between its servers.
+const INTERRUPTED_PAUSE: Duration = Duration::from_millis(100);
+
 const RESOLVE_MAX: u32 = 20;
 
 /// The action after a failed run. With `uncertain`, an earlier run of this batch may be durable: the batch then keeps
@@ -80,6 +84,9 @@ pub(crate) fn recovery_action(
         AttemptError::KeyTaken => retry(&mut attempts.unique, pause),
         AttemptError::Database(error) => match classify(error) {
             ErrorClass::Retry => retry(&mut attempts.retried, pause),
+            ErrorClass::Interrupted if attempts.retried < RETRIES_MAX => {
+                retry(&mut attempts.retried, INTERRUPTED_PAUSE)
+            }
             ErrorClass::Unique if attempts.unique == 0 => {
                 retry(&mut attempts.unique, Duration::ZERO)
             }
@@ -96,7 +103,7 @@ pub(crate) fn recovery_action(
                 RecoveryAction::Reconnect
             }
             ErrorClass::ReadOnly => RecoveryAction::Fail(ExecutionError::ReadOnly),
-            ErrorClass::Stale | ErrorClass::Unavailable => {
+            ErrorClass::Stale | ErrorClass::Interrupted | ErrorClass::Unavailable => {
                 RecoveryAction::Fail(ExecutionError::Unavailable(error.to_string()))
             }
         },

@@ -1,4 +1,6 @@
 //! Runs one batch until every command has a result: retries it, bisects it, or resolves a lost COMMIT.
+//!
+//! On Citus a transaction has one schedule, and so one worker: a batch has a part for each of its schedules.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -14,9 +16,10 @@ use crate::domain::command::{Command, CommandKind};
 use crate::domain::decide::Decision;
 use crate::domain::effect::{ExecutedCommand, Outcome};
 use crate::domain::execution_error::ExecutionError;
-use crate::domain::ids::BatchId;
+use crate::domain::ids::{BatchId, ScheduleId};
 use crate::store::Store;
-use crate::store::connection::{Connections, Db, DbResult, ErrorClass, errors};
+use crate::store::connection::{Connections, Db, DbResult, Dialect, ErrorClass, errors};
+use crate::store::queries::heartbeat;
 use crate::telemetry::metrics::batch::{BatchOutcome, CommandOutcome, Guard};
 
 /// After a repeated key, recorded answers are read first for this long, so that repeated keys cannot make each batch
@@ -54,6 +57,15 @@ impl Part {
     }
 }
 
+/// The indexes of commands, in their order, one list for each schedule.
+fn by_schedule(commands: &[Command]) -> impl Iterator<Item = Vec<usize>> {
+    let mut parts: BTreeMap<ScheduleId, Vec<usize>> = BTreeMap::new();
+    for (index, command) in commands.iter().enumerate() {
+        parts.entry(command.schedule).or_default().push(index);
+    }
+    parts.into_values()
+}
+
 /// The state of one batch while it is executed.
 pub(super) struct BatchRun<'a> {
     store: &'a Store,
@@ -75,7 +87,12 @@ impl<'a> BatchRun<'a> {
         repeated_key_at: &'a mut Option<Instant>,
     ) -> Self {
         let results = commands.iter().map(|_| None).collect();
-        let parts = VecDeque::from([Part::new((0..commands.len()).collect())]);
+        let parts = match store.dialect {
+            Dialect::Citus => by_schedule(&commands).map(Part::new).collect(),
+            Dialect::Postgres | Dialect::Sqlite => {
+                VecDeque::from([Part::new((0..commands.len()).collect())])
+            }
+        };
         let report = BatchReport { results: Vec::new(), journal: Vec::new(), freed: Vec::new() };
         Self { store, connections, commands, is_active, repeated_key_at, results, report, parts }
     }
@@ -207,7 +224,9 @@ impl<'a> BatchRun<'a> {
 
     /// Looks up whether a run of the part is durable. If so, delivers its outcomes and returns true.
     async fn resolve_commit(&mut self, part: &mut Part) -> bool {
-        match self.committed_run(part.id).await {
+        let first = part.indexes.first().and_then(|index| self.commands.get(*index));
+        let schedule = first.map_or(ScheduleId::NONE, |command| command.schedule);
+        match self.committed_run(part.id, schedule).await {
             Ok(Some(run)) => {
                 self.deliver(part, run, BatchOutcome::Committed);
                 true
@@ -224,10 +243,9 @@ impl<'a> BatchRun<'a> {
         }
     }
 
-    async fn committed_run(&self, batch: BatchId) -> DbResult<Option<i16>> {
+    async fn committed_run(&self, batch: BatchId, schedule: ScheduleId) -> DbResult<Option<i16>> {
         let db = Db::new(self.connections.ready().await?, self.store.dialect);
-        let sql = "SELECT attempt FROM batch WHERE id = $1";
-        let found = db.fetch_one::<i16>(sql, vec![batch.0.into()]);
+        let found = heartbeat::committed_attempt(&db, batch, schedule);
         let limit = self.store.settings.limits.statement_timeout;
         match tokio::time::timeout(limit, found).await {
             Ok(found) => found,

@@ -15,7 +15,7 @@ use crate::domain::clock::EpochMs;
 use crate::domain::command::RequestKey;
 use crate::domain::decide::Decision;
 use crate::domain::effect::RecordedAnswer;
-use crate::domain::ids::BatchId;
+use crate::domain::ids::{BatchId, ScheduleId};
 use crate::domain::rows::{BookedSeat, Changes, JournalEntry};
 use crate::domain::seat::SeatState;
 use crate::store::connection::{Dialect, RowSet, Transaction, Writes, claim_events, rows};
@@ -29,12 +29,13 @@ fn shared(batch: BatchId, attempt: i16, now: EpochMs) -> Vec<Value> {
     vec![now.0.into(), batch.0.into(), attempt.into()]
 }
 
-/// Writes the changes and returns the rendered answers.
+/// Writes the changes and returns the rendered answers. `schedule` is that of the batch, [`ScheduleId::NONE`] if there are
+/// several.
 pub(crate) async fn write(
     session: &Transaction,
     batch: BatchId,
     attempt: i16,
-    now: EpochMs,
+    (now, schedule): (EpochMs, ScheduleId),
     decision: &Decision,
     codec: &dyn AnswerCodec,
 ) -> Result<RenderedAnswers, AttemptError> {
@@ -42,7 +43,7 @@ pub(crate) async fn write(
     let records = records(changes, codec);
     let mut releases = Writes::new(Vec::new());
     let mut writes = Writes::new(shared(batch, attempt, now));
-    let (before, after) = idempotency::RECORD;
+    let (before, after) = idempotency::record(session.dialect);
     writes.add(KEYS, idempotency::record_rows(&records), before, after);
     // A seat may be released and booked again in one batch, and has at most one live booking.
     let resold = !changes.new_booked_seats.is_empty();
@@ -52,8 +53,9 @@ pub(crate) async fn write(
     begin_claims(&mut writes, changes);
     seats(dialect, &mut writes, changes);
     journal(dialect, &mut writes, decision);
-    let rows = RowSet::of([batch]).with("id", |batch| batch.0);
-    let before = "INSERT INTO batch (id, attempt, at) SELECT r.id, $3, $1 FROM";
+    let rows = RowSet::of([batch]).with("id", |batch| batch.0).with("schedule_id", |_| schedule);
+    let before =
+        "INSERT INTO batch (id, schedule_id, attempt, at) SELECT r.id, r.schedule_id, $3, $1 FROM";
     writes.add("batch", rows, before, "");
     for writes in [releases, writes] {
         match session.write_all(writes).await? {
@@ -70,6 +72,7 @@ const KEYS: &str = "idempotency";
 /// The new answers, rendered.
 fn records(changes: &Changes, codec: &dyn AnswerCodec) -> Vec<NewRecord> {
     let rendered = changes.answers.values().map(|new| NewRecord {
+        schedule: new.schedule,
         answer: codec.render(&new.answer, &new.keyed.request),
         keyed: new.keyed.clone(),
         expires_at: new.expires_at,
@@ -82,7 +85,7 @@ fn records(changes: &Changes, codec: &dyn AnswerCodec) -> Vec<NewRecord> {
 /// too: otherwise PostgreSQL may begin with all live sales of the table.
 fn is_live(dialect: Dialect) -> &'static str {
     match dialect {
-        Dialect::Postgres => {
+        Dialect::Postgres | Dialect::Citus => {
             "(CASE WHEN booking_seat.released_at IS NULL
                  THEN '00000000-0000-0000-0000-000000000000' ELSE booking_seat.booking_id END)
              = (CASE WHEN r.released_at IS NULL
@@ -142,7 +145,7 @@ fn begin_claims(writes: &mut Writes, changes: &Changes) {
              r.cancelled_at FROM";
     writes.add("booking", new_bookings(changes.new_bookings.values()), before, "");
     let rows = RowSet::of(changes.new_blocks.values())
-        .with("schedule_id", |block| block.id.schedule.0)
+        .with("schedule_id", |block| block.id.schedule)
         .with("id", |block| block.id.uuid)
         .with("seats", |block| rows::seats_column(&block.seats))
         .with("reason", |block| block.reason.clone())
@@ -159,7 +162,7 @@ fn begin_claims(writes: &mut Writes, changes: &Changes) {
 
 fn seats(dialect: Dialect, writes: &mut Writes, changes: &Changes) {
     let rows = RowSet::of(&changes.seats)
-        .with("schedule_id", |((schedule, _), _)| schedule.0)
+        .with("schedule_id", |((schedule, _), _)| *schedule)
         .with("number", |((_, number), _)| rows::number_column(*number))
         .with("state", |(_, state)| i16::from(state.code()))
         .with("held_until", |(_, state)| match state {
@@ -186,7 +189,7 @@ fn seats(dialect: Dialect, writes: &mut Writes, changes: &Changes) {
 
 fn journal(dialect: Dialect, writes: &mut Writes, decision: &Decision) {
     let versions = RowSet::of(&decision.journal)
-        .with("schedule_id", |entry| entry.schedule.0)
+        .with("schedule_id", |entry| entry.schedule)
         .with("version", |entry| entry.version);
     let events = |entry: &&JournalEntry| {
         let events = decision.events.get(&entry.schedule).map_or(&[][..], Vec::as_slice);
@@ -208,7 +211,7 @@ fn journal(dialect: Dialect, writes: &mut Writes, decision: &Decision) {
 }
 
 fn hold_keys<'a>(holds: impl Iterator<Item = &'a HoldRow>) -> RowSet<&'a HoldRow> {
-    RowSet::of(holds).with("schedule_id", |hold| hold.id.schedule.0).with("id", |hold| hold.id.uuid)
+    RowSet::of(holds).with("schedule_id", |hold| hold.id.schedule).with("id", |hold| hold.id.uuid)
 }
 
 fn new_holds<'a>(holds: impl Iterator<Item = &'a HoldRow>) -> RowSet<&'a HoldRow> {
@@ -225,7 +228,7 @@ fn new_holds<'a>(holds: impl Iterator<Item = &'a HoldRow>) -> RowSet<&'a HoldRow
 
 fn booking_keys<'a>(bookings: impl Iterator<Item = &'a BookingRow>) -> RowSet<&'a BookingRow> {
     RowSet::of(bookings)
-        .with("schedule_id", |booking| booking.id.schedule.0)
+        .with("schedule_id", |booking| booking.id.schedule)
         .with("id", |booking| booking.id.uuid)
 }
 
@@ -242,7 +245,7 @@ fn new_bookings<'a>(bookings: impl Iterator<Item = &'a BookingRow>) -> RowSet<&'
 
 fn booked_seats<'a>(seats: impl Iterator<Item = &'a BookedSeat>) -> RowSet<&'a BookedSeat> {
     RowSet::of(seats)
-        .with("schedule_id", |seat| seat.seat.0.0)
+        .with("schedule_id", |seat| seat.seat.0)
         .with("number", |seat| rows::number_column(seat.seat.1))
         .with("booking_id", |seat| seat.booking)
         .with("released_at", |seat| seat.released_at.map(|time| time.0))

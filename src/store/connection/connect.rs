@@ -11,6 +11,7 @@ use sea_orm::sqlx::{AssertSqlSafe, Executor as _};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
 use crate::domain::execution_error::{StoreError, StoreResult};
+use crate::store::connection::citus::{self, Engine};
 use crate::store::connection::connection_wait::{self, ConnectionWait};
 use crate::store::connection::dialect::Dialect;
 use crate::store::connection::lineage::{Lineage, verify_sqlite};
@@ -30,6 +31,8 @@ pub enum Target {
         write: Arc<Login>,
         /// The replica; reads go to the primary if absent.
         read: Option<Arc<Login>>,
+        /// The engine that the configuration states; the database is asked if absent.
+        engine: Option<Engine>,
     },
     /// A SQLite file, created if it is missing.
     Sqlite {
@@ -41,8 +44,9 @@ pub enum Target {
 /// Time limits and numbers of connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Write lanes, each with connections of its own (always one lane for SQLite, which has one writer).
-    pub lanes: u32,
+    /// Write lanes, each with connections of its own; the number depends on the engine if absent (always one lane for
+    /// SQLite, which has one writer).
+    pub lanes: Option<u32>,
     /// Connections for reading.
     pub read_pool: u32,
     /// The time limit of waiting for a connection.
@@ -58,10 +62,21 @@ pub struct Limits {
 }
 
 impl Target {
+    /// The dialect before the database was asked whether it is a Citus cluster.
     pub(crate) fn dialect(&self) -> Dialect {
         match self {
             Self::Postgres { .. } => Dialect::Postgres,
             Self::Sqlite { .. } => Dialect::Sqlite,
+        }
+    }
+
+    /// The dialect of the database of this connection, which is asked whether it is a Citus cluster.
+    pub(crate) async fn ask_dialect(&self, db: &Db) -> StoreResult<Dialect> {
+        match self {
+            Self::Postgres { engine, read, .. } => {
+                citus::dialect(db, *engine, read.is_some()).await
+            }
+            Self::Sqlite { .. } => Ok(Dialect::Sqlite),
         }
     }
 
@@ -89,7 +104,7 @@ impl Target {
     /// The login of the database for reads; `None` for SQLite.
     pub(crate) fn reader_login(&self) -> Option<&Arc<Login>> {
         match self {
-            Self::Postgres { write, read } => Some(read.as_ref().unwrap_or(write)),
+            Self::Postgres { write, read, .. } => Some(read.as_ref().unwrap_or(write)),
             Self::Sqlite { .. } => None,
         }
     }
@@ -112,7 +127,7 @@ impl Target {
 
     pub(crate) fn reader_options(&self, limits: &Limits) -> ConnectOptions {
         match self {
-            Self::Postgres { write, read } => {
+            Self::Postgres { write, read, .. } => {
                 let login = read.as_ref().unwrap_or(write);
                 let session = reader_session(limits.statement_timeout, limits.lock_timeout);
                 postgres(login, limits, limits.read_pool, session, None)
@@ -216,7 +231,7 @@ pub(crate) async fn check_durability(db: &Db) -> StoreResult<()> {
 
 /// The most parameters of a statement: those of a batch that writes every table in one statement. Rows, whatever their
 /// number, are one array per column or one document (`RowSet`).
-const PARAMETERS_MAX: usize = 72;
+const PARAMETERS_MAX: usize = 74;
 
 /// Opens a pool. A debug build, and so every test, checks the number of parameters of each statement.
 async fn connect(options: ConnectOptions) -> DbResult<DatabaseConnection> {
@@ -320,7 +335,7 @@ mod tests {
     }
 
     #[tokio::test]
-    #[should_panic(expected = "73 parameters: SELECT $1, $2")]
+    #[should_panic(expected = "75 parameters: SELECT $1, $2")]
     async fn a_statement_with_a_parameter_for_each_value_is_found() {
         query_with(PARAMETERS_MAX + 1).await;
     }

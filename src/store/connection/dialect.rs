@@ -1,4 +1,4 @@
-//! The differences between PostgreSQL and SQLite.
+//! The differences between PostgreSQL, Citus and SQLite.
 
 use sea_orm::{
     AccessMode, DbBackend, IsolationLevel, SqliteTransactionMode, Statement, TransactionOptions,
@@ -9,13 +9,15 @@ use sea_orm::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Postgres,
+    /// PostgreSQL with the extension Citus, which distributes the tables by schedule.
+    Citus,
     Sqlite,
 }
 
 impl Dialect {
     pub(crate) fn backend(self) -> DbBackend {
         match self {
-            Self::Postgres => DbBackend::Postgres,
+            Self::Postgres | Self::Citus => DbBackend::Postgres,
             Self::Sqlite => DbBackend::Sqlite,
         }
     }
@@ -23,7 +25,9 @@ impl Dialect {
     /// The database's clock now, in epoch milliseconds; not the time of BEGIN.
     pub(crate) fn now(self) -> &'static str {
         match self {
-            Self::Postgres => "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+            Self::Postgres | Self::Citus => {
+                "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+            }
             Self::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
         }
     }
@@ -31,7 +35,7 @@ impl Dialect {
     /// A row-lock clause. SQLite has none and needs none: `BEGIN IMMEDIATE` locks the whole file.
     pub(crate) fn lock(self, clause: &'static str) -> &'static str {
         match self {
-            Self::Postgres => clause,
+            Self::Postgres | Self::Citus => clause,
             Self::Sqlite => "",
         }
     }
@@ -54,7 +58,7 @@ impl Dialect {
     /// column. So it reads rows in the order of the column and others only from an index that begins with the column.
     pub(crate) fn only(self, column: &str, value: &str) -> String {
         match self {
-            Self::Postgres => format!("{column} = ANY (ARRAY[{value}])"),
+            Self::Postgres | Self::Citus => format!("{column} = ANY (ARRAY[{value}])"),
             Self::Sqlite => format!("{column} = {value}"),
         }
     }
@@ -63,8 +67,27 @@ impl Dialect {
     /// `IN` it may plan a join that reads the whole table.
     pub(crate) fn one_of(self, key: &str, select: &str) -> String {
         match self {
-            Self::Postgres => format!("{key} = ANY (ARRAY({select}))"),
+            Self::Postgres | Self::Citus => format!("{key} = ANY (ARRAY({select}))"),
             Self::Sqlite => format!("{key} IN ({select})"),
+        }
+    }
+
+    /// The condition that a row of the table `alias` has this schedule, for an index whose key is the expression
+    /// `schedule_id + 0`. Citus needs the plain column to find the worker.
+    pub(crate) fn of_schedule(self, alias: &str, schedule: &str) -> String {
+        let by_index = format!("{alias}.schedule_id + 0 = {schedule}");
+        match self {
+            Self::Citus => format!("{by_index} AND {alias}.schedule_id = {schedule}"),
+            Self::Postgres | Self::Sqlite => by_index,
+        }
+    }
+
+    /// The condition, in addition to their key, that rows of two tables are of one schedule. On Citus they are then on one
+    /// worker. Elsewhere the key suffices, and a batch of several schedules has one row in the table `batch`.
+    pub(crate) fn same_schedule(self, left: &str, right: &str) -> String {
+        match self {
+            Self::Citus => format!("AND {left}.schedule_id = {right}.schedule_id"),
+            Self::Postgres | Self::Sqlite => String::new(),
         }
     }
 
@@ -77,7 +100,7 @@ impl Dialect {
     /// Otherwise SQLite may read the document of the rows again for each row of the table.
     pub(crate) fn join(self) -> &'static str {
         match self {
-            Self::Postgres => "JOIN",
+            Self::Postgres | Self::Citus => "JOIN",
             Self::Sqlite => "CROSS JOIN",
         }
     }
@@ -87,7 +110,7 @@ impl Dialect {
     /// plan. `OFFSET 0` prevents PostgreSQL from merging the sub-select into the outer query.
     pub(crate) fn look_up(self, table: &str, condition: &str) -> String {
         match self {
-            Self::Postgres => {
+            Self::Postgres | Self::Citus => {
                 format!(
                     "JOIN LATERAL (SELECT * FROM {table} t WHERE {condition} OFFSET 0) t ON true"
                 )
@@ -106,7 +129,7 @@ impl Dialect {
     /// The options of a transaction whose reads must all see one snapshot. In SQLite every transaction's reads do.
     pub(crate) fn snapshot(self) -> TransactionOptions {
         match self {
-            Self::Postgres => TransactionOptions {
+            Self::Postgres | Self::Citus => TransactionOptions {
                 isolation_level: Some(IsolationLevel::RepeatableRead),
                 access_mode: Some(AccessMode::ReadOnly),
                 ..TransactionOptions::default()

@@ -18,6 +18,8 @@ pub(crate) enum ErrorClass {
     Stale,
     /// The server is read-only (a standby, or a primary that was demoted).
     ReadOnly,
+    /// A connection was ended, perhaps that of a Citus coordinator to a worker: run the batch again.
+    Interrupted,
     /// The server cannot be reached, is full, too slow or shutting down; the batch is not the cause.
     Unavailable,
 }
@@ -54,6 +56,7 @@ fn driver(error: &sqlx::Error) -> ErrorClass {
 fn postgres(code: &str) -> ErrorClass {
     match code {
         "40001" | "40P01" => ErrorClass::Retry,
+        "08000" | "08001" | "08003" | "08006" | "57P01" | "57P02" => ErrorClass::Interrupted,
         "23505" => ErrorClass::Unique,
         "25006" => ErrorClass::ReadOnly,
         "0A000" | "26000" => ErrorClass::Stale,
@@ -173,8 +176,8 @@ mod tests {
             ("55P03", ErrorClass::Unavailable),
             ("57014", ErrorClass::Unavailable),
             ("53100", ErrorClass::Unavailable),
-            ("57P01", ErrorClass::Unavailable),
-            ("08006", ErrorClass::Unavailable),
+            ("57P01", ErrorClass::Interrupted),
+            ("08006", ErrorClass::Interrupted),
             ("08P01", ErrorClass::Refused),
             ("42601", ErrorClass::Refused),
             ("42P01", ErrorClass::Unavailable),

@@ -168,12 +168,13 @@ fn begin_history(found: &Timeline, committed: Option<BatchId>, asked_for: bool) 
     let Timeline { system, number: timeline } = found;
     // PostgreSQL's identifier is a number. Only digits are kept, so the text needs no quoting.
     let system: String = system.chars().filter(char::is_ascii_digit).collect();
-    let version = first_version("floor(extract(epoch FROM clock_timestamp()))::bigint", "greatest");
+    let version = first_version("seconds", "greatest");
     let committed = committed.map_or_else(|| "NULL".to_owned(), |batch| format!("'{}'", batch.0));
     let reason = if asked_for { "'an operator has asked for it'" } else { "''" };
     format!(
         "DO $$ DECLARE known record; reason text := {reason}; committed uuid := {committed};
              this_oid bigint := to_regclass('lineage')::oid::bigint;
+             seconds bigint := floor(extract(epoch FROM clock_timestamp()));
          BEGIN
              PERFORM set_config('seatlock.reason', '', true);
              PERFORM 1 FROM pg_attribute WHERE attrelid = this_oid AND attname = 'table_oid';

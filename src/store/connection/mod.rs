@@ -1,5 +1,6 @@
 //! Connections, transactions, and the differences between PostgreSQL and SQLite.
 
+pub(crate) mod citus;
 pub(crate) mod claim_events;
 pub(crate) mod connect;
 pub(crate) mod connection_wait;

@@ -9,7 +9,7 @@ use crate::telemetry::metrics::pool::Pool;
 /// The number of connections in use, and the number of idle ones.
 fn in_use_and_idle(connection: &DatabaseConnection, dialect: Dialect) -> (u64, u64) {
     let (size, idle) = match dialect {
-        Dialect::Postgres => {
+        Dialect::Postgres | Dialect::Citus => {
             let pool = connection.get_postgres_connection_pool();
             (pool.size(), pool.num_idle())
         }

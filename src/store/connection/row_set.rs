@@ -3,16 +3,22 @@
 //! A batch of any size is written by the same statement: its rows are sent as one parameter per column (PostgreSQL,
 //! `unnest`) or as one JSON document (SQLite, `json_each`). So each statement is prepared once, whatever the size of
 //! the batch, and its number of parameters is fixed.
+//!
+//! If all rows have the same schedule, PostgreSQL gets the schedule as one constant instead of an array. Citus finds the
+//! worker of a statement by this constant.
 
 use sea_orm::sea_query::ArrayType;
 use sea_orm::{Statement, Value};
 use uuid::Uuid;
 
+use crate::domain::ids::ScheduleId;
 use crate::store::connection::dialect::Dialect;
 
 /// The type of a column in a [`RowSet`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ColumnType {
+    /// A constant if it is the same in all rows.
+    Schedule,
     BigInt,
     Int,
     Small,
@@ -37,7 +43,13 @@ macro_rules! column_values {
     };
 }
 
-column_values!(i64 => BigInt, i32 => Int, i16 => Small, String => Text, Uuid => Uuid,
+impl From<ScheduleId> for Value {
+    fn from(id: ScheduleId) -> Self {
+        id.0.into()
+    }
+}
+
+column_values!(ScheduleId => Schedule, i64 => BigInt, i32 => Int, i16 => Small, String => Text, Uuid => Uuid,
     Option<i64> => OptionalTime, Option<Uuid> => OptionalUuid);
 
 #[derive(Debug, Clone)]
@@ -52,11 +64,26 @@ struct Column {
 pub(crate) struct RowSet<R> {
     rows: Vec<R>,
     columns: Vec<Column>,
+    schedule_if_empty: Option<ScheduleId>,
+}
+
+/// The statement that a set of rows is a part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Join,
+    Insert,
 }
 
 impl<R> RowSet<R> {
     pub(crate) fn of(rows: impl IntoIterator<Item = R>) -> Self {
-        Self { rows: rows.into_iter().collect(), columns: Vec::new() }
+        let rows = rows.into_iter().collect();
+        Self { rows, columns: Vec::new(), schedule_if_empty: None }
+    }
+
+    /// The schedule of a set that may have no rows: the statement needs it to find the worker.
+    #[must_use]
+    pub(crate) fn or_of(self, schedule: Option<ScheduleId>) -> Self {
+        Self { schedule_if_empty: schedule, ..self }
     }
 
     #[must_use]
@@ -76,7 +103,8 @@ impl<R> RowSet<R> {
 
     /// The same columns, without the values that they were made of.
     pub(crate) fn without_source(self) -> RowSet<()> {
-        RowSet { rows: self.rows.iter().map(drop).collect(), columns: self.columns }
+        let rows = self.rows.iter().map(drop).collect();
+        RowSet { rows, columns: self.columns, schedule_if_empty: self.schedule_if_empty }
     }
 
     /// Builds a statement of `before`, the rows and `after`. `values` are its parameters `$1` to `$n`; the parameters
@@ -94,11 +122,24 @@ impl<R> RowSet<R> {
 
     /// The rows as a part of a statement, named `r`. Adds their parameters to those that the statement has.
     pub(crate) fn source(self, dialect: Dialect, values: &mut Vec<Value>) -> String {
+        self.source_for(Purpose::Join, dialect, values)
+    }
+
+    /// Like [`Self::source`], of an `INSERT` in a batch.
+    pub(crate) fn source_to_insert(self, dialect: Dialect, values: &mut Vec<Value>) -> String {
+        self.source_for(Purpose::Insert, dialect, values)
+    }
+
+    fn source_for(self, purpose: Purpose, dialect: Dialect, values: &mut Vec<Value>) -> String {
         let first = values.len() + 1;
         match dialect {
-            Dialect::Postgres => {
-                let source = self.unnest(first);
-                values.extend(self.columns.into_iter().map(Column::array));
+            Dialect::Postgres | Dialect::Citus => {
+                let schedule = self.only_schedule();
+                let source = self.unnest(first, schedule.is_some(), purpose, dialect);
+                values.extend(self.columns.into_iter().map(|column| match schedule {
+                    Some(schedule) if column.ty == ColumnType::Schedule => schedule.into(),
+                    _ => column.array(),
+                }));
                 source
             }
             Dialect::Sqlite => {
@@ -108,16 +149,53 @@ impl<R> RowSet<R> {
         }
     }
 
-    fn unnest(&self, first: usize) -> String {
-        let fields: Vec<String> = self.columns.iter().map(Column::select_expression).collect();
-        let arrays = (first..).zip(&self.columns);
-        let arrays: Vec<String> =
-            arrays.map(|(n, column)| format!("${n}::{}[]", column.ty.postgres().0)).collect();
-        let names: Vec<&str> = self.columns.iter().map(|column| column.name).collect();
+    /// The schedule of all rows; `None` if they have several, or no column of this type. Rows that have only a schedule
+    /// are an array, unless there is one.
+    fn only_schedule(&self) -> Option<ScheduleId> {
+        let column = self.columns.iter().find(|column| column.ty == ColumnType::Schedule)?;
+        let mut values = column.values.iter();
+        let Some(first) = values.next() else { return self.schedule_if_empty };
+        let is_alone = self.columns.len() == 1 && self.rows.len() > 1;
+        match first {
+            Value::BigInt(Some(id)) if !is_alone && values.all(|value| value == first) => {
+                Some(ScheduleId(*id))
+            }
+            _ => None,
+        }
+    }
+
+    /// The rows as a sub-select. Its columns are parameters, from the number `first` on.
+    ///
+    /// `OFFSET 0` hides a constant schedule from PostgreSQL, which otherwise would read all rows of the schedule while a
+    /// table is small, instead of looking up each row. Citus must see the constant. Citus executes an `INSERT` on the
+    /// worker, and commits it without two phases, only if the schedule comes from a table that is distributed alike.
+    fn unnest(&self, first: usize, constant: bool, purpose: Purpose, dialect: Dialect) -> String {
+        let is_constant = |column: &Column| constant && column.ty == ColumnType::Schedule;
+        let inserts_on_worker = purpose == Purpose::Insert && dialect == Dialect::Citus;
+        let mut fields = Vec::new();
+        let mut arrays = Vec::new();
+        let mut names = Vec::new();
+        let mut worker = String::new();
+        for (n, column) in (first..).zip(&self.columns) {
+            let (name, (ty, _)) = (column.name, column.ty.postgres());
+            if is_constant(column) && inserts_on_worker {
+                fields.push(format!("v.schedule_id AS {name}"));
+                worker = format!(", schedule_version v WHERE v.schedule_id = ${n}");
+            } else if is_constant(column) {
+                fields.push(format!("${n}::{ty} AS {name}"));
+            } else {
+                fields.push(column.select_expression());
+                arrays.push(format!("${n}::{ty}[]"));
+                names.push(name);
+            }
+        }
         let fields = fields.join(", ");
-        let arrays = arrays.join(", ");
-        let names = names.join(", ");
-        format!("(SELECT {fields} FROM unnest({arrays}) AS u ({names})) AS r")
+        let hidden = if constant && dialect == Dialect::Postgres { " OFFSET 0" } else { "" };
+        if arrays.is_empty() {
+            return format!("(SELECT {fields}{hidden}) AS r");
+        }
+        let (arrays, names) = (arrays.join(", "), names.join(", "));
+        format!("(SELECT {fields} FROM unnest({arrays}) AS u ({names}){worker}{hidden}) AS r")
     }
 
     fn json_each(&self, parameter: usize) -> String {
@@ -143,7 +221,7 @@ impl ColumnType {
     /// The PostgreSQL type of the column's values, for SQL and for the driver.
     fn postgres(self) -> (&'static str, ArrayType) {
         match self {
-            Self::BigInt | Self::OptionalTime => ("bigint", ArrayType::BigInt),
+            Self::Schedule | Self::BigInt | Self::OptionalTime => ("bigint", ArrayType::BigInt),
             Self::Int => ("integer", ArrayType::Int),
             Self::Small => ("smallint", ArrayType::SmallInt),
             Self::Text => ("text", ArrayType::String),
@@ -206,6 +284,35 @@ mod tests {
             };
             assert_eq!(sql(&one), sql(&many));
         }
+    }
+
+    #[test]
+    fn a_schedule_that_all_rows_have_is_a_constant() {
+        let set = |schedules: [i64; 2]| {
+            let rows = RowSet::of(schedules).with("schedule_id", |id| ScheduleId(*id));
+            rows.with("number", |_| 7_i32).or_of(Some(ScheduleId(9)))
+        };
+        let source = |rows: RowSet<i64>, dialect| {
+            let mut values = Vec::new();
+            (rows.source(dialect, &mut values), values)
+        };
+        let (one, values) = source(set([4, 4]), Dialect::Postgres);
+        let hidden = "(SELECT $1::bigint AS schedule_id, u.number \
+            FROM unnest($2::integer[]) AS u (number) OFFSET 0) AS r";
+        assert_eq!(one, hidden);
+        assert_eq!(values.first(), Some(&Value::from(4_i64)));
+        let (one, _) = source(set([4, 4]), Dialect::Citus);
+        assert_eq!(one, hidden.replace(" OFFSET 0", ""));
+        let (several, _) = source(set([4, 5]), Dialect::Postgres);
+        assert!(several.contains("unnest($1::bigint[], $2::integer[])"), "{several}");
+        let empty = RowSet { rows: Vec::new(), ..set([4, 4]) };
+        let columns = empty.columns.iter().map(|c| Column { values: Vec::new(), ..c.clone() });
+        let (_, values) = source(RowSet { columns: columns.collect(), ..empty }, Dialect::Citus);
+        assert_eq!(values.first(), Some(&Value::from(9_i64)));
+        let inserted = set([4, 4]).source_to_insert(Dialect::Citus, &mut Vec::new());
+        let on_worker = "(SELECT v.schedule_id AS schedule_id, u.number FROM \
+            unnest($2::integer[]) AS u (number), schedule_version v WHERE v.schedule_id = $1) AS r";
+        assert_eq!(inserted, on_worker);
     }
 
     #[test]

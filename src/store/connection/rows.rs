@@ -63,7 +63,7 @@ pub(crate) fn status_column(status: u16) -> i16 {
 /// Seats by their keys, as rows to join with.
 pub(crate) fn seat_keys(keys: impl IntoIterator<Item = SeatKey>) -> RowSet<SeatKey> {
     RowSet::of(keys)
-        .with("schedule_id", |(schedule, _)| schedule.0)
+        .with("schedule_id", |(schedule, _)| *schedule)
         .with("number", |(_, number)| number_column(*number))
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn seat_keys(keys: impl IntoIterator<Item = SeatKey>) -> RowSet<SeatK
 pub(crate) fn claim_ids(
     ids: impl IntoIterator<Item = (ScheduleId, Uuid)>,
 ) -> RowSet<(ScheduleId, Uuid)> {
-    RowSet::of(ids).with("schedule_id", |(schedule, _)| schedule.0).with("id", |(_, id)| *id)
+    RowSet::of(ids).with("schedule_id", |(schedule, _)| *schedule).with("id", |(_, id)| *id)
 }
 
 /// Schedules by their ids, as rows to join with.

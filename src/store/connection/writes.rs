@@ -9,7 +9,7 @@ use crate::store::connection::DbResult;
 
 /// Writes of several tables, one set of rows each.
 ///
-/// PostgreSQL gets them in one round trip, as the data-modifying parts of one `WITH` statement
+/// PostgreSQL and Citus get them in one round trip, as the data-modifying parts of one `WITH` statement
 /// (<https://www.postgresql.org/docs/current/queries-with.html>). These parts see one snapshot, and their order is not
 /// defined. So no write may depend on another one. SQLite has no such statement and no round trips: it gets one
 /// statement for each write.
@@ -21,7 +21,7 @@ pub(crate) struct Writes {
 struct Write {
     table: &'static str,
     rows: RowSet<()>,
-    before: &'static str,
+    before: String,
     after: String,
 }
 
@@ -36,27 +36,30 @@ impl Writes {
         &mut self,
         table: &'static str,
         rows: RowSet<R>,
-        before: &'static str,
+        before: impl Into<String>,
         after: impl Into<String>,
     ) {
         if rows.len() > 0 {
-            let (rows, after) = (rows.without_source(), after.into());
+            let (rows, before, after) = (rows.without_source(), before.into(), after.into());
             self.writes.push(Write { table, rows, before, after });
         }
     }
 
-    /// The statement for PostgreSQL. It returns the place of each write and the number of rows that it wrote.
-    fn statement(self) -> Statement {
+    /// The statement for PostgreSQL and Citus. It returns the place of each write and the number of rows that it wrote.
+    fn statement(self, dialect: Dialect) -> Statement {
         let mut values = self.shared;
         let mut parts = Vec::with_capacity(self.writes.len());
         let mut counts = Vec::with_capacity(self.writes.len());
         for (place, Write { rows, before, after, .. }) in self.writes.into_iter().enumerate() {
-            let rows = rows.source(Dialect::Postgres, &mut values);
+            let rows = match before.starts_with("INSERT") {
+                true => rows.source_to_insert(dialect, &mut values),
+                false => rows.source(dialect, &mut values),
+            };
             parts.push(format!("w{place} AS ({before} {rows} {after} RETURNING 1)"));
             counts.push(format!("SELECT {place}::bigint, count(*) FROM w{place}"));
         }
         let sql = format!("WITH {} {}", parts.join(", "), counts.join(" UNION ALL "));
-        Dialect::Postgres.statement(sql, values)
+        dialect.statement(sql, values)
     }
 }
 
@@ -69,7 +72,7 @@ impl Transaction {
         let expected: Vec<(&'static str, u64)> =
             writes.writes.iter().map(|write| (write.table, write.rows.len() as u64)).collect();
         let written = match self.dialect {
-            Dialect::Postgres => self.write_together(writes).await?,
+            Dialect::Postgres | Dialect::Citus => self.write_together(writes).await?,
             Dialect::Sqlite => self.write_one_by_one(writes).await?,
         };
         let mut pairs = expected.into_iter().zip(written);
@@ -78,7 +81,9 @@ impl Transaction {
 
     async fn write_together(&self, writes: Writes) -> DbResult<Vec<u64>> {
         let mut written = vec![0; writes.writes.len()];
-        for (place, rows) in self.fetch_statement::<(i64, i64)>(writes.statement()).await? {
+        for (place, rows) in
+            self.fetch_statement::<(i64, i64)>(writes.statement(self.dialect)).await?
+        {
             let place = usize::try_from(place).ok().and_then(|place| written.get_mut(place));
             if let (Some(count), Ok(rows)) = (place, u64::try_from(rows)) {
                 *count = rows;
@@ -90,7 +95,7 @@ impl Transaction {
     async fn write_one_by_one(&self, writes: Writes) -> DbResult<Vec<u64>> {
         let mut written = Vec::with_capacity(writes.writes.len());
         for Write { rows, before, after, .. } in writes.writes {
-            written.push(self.write(rows, writes.shared.clone(), before, &after).await?);
+            written.push(self.write(rows, writes.shared.clone(), &before, &after).await?);
         }
         Ok(written)
     }
@@ -107,7 +112,7 @@ mod tests {
         writes.add("a", numbers("x"), "INSERT INTO a SELECT r.x, $1 FROM", "");
         writes.add("none", RowSet::of([]).with("x", |n: &i64| *n), "INSERT INTO none", "");
         writes.add("b", numbers("y"), "UPDATE b SET y = $2 FROM", "WHERE b.y = r.y");
-        let statement = writes.statement();
+        let statement = writes.statement(Dialect::Postgres);
         let sql = "WITH w0 AS (INSERT INTO a SELECT r.x, $1 FROM \
              (SELECT u.x FROM unnest($3::bigint[]) AS u (x)) AS r  RETURNING 1), \
              w1 AS (UPDATE b SET y = $2 FROM \

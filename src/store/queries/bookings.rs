@@ -12,7 +12,7 @@ use crate::domain::effect::BookingView;
 use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::BookingId;
 use crate::store::Store;
-use crate::store::connection::{Db, DbResult, rows};
+use crate::store::connection::{Db, DbResult, Dialect, rows};
 use crate::store::queries::priced::Priced;
 
 impl Store {
@@ -40,7 +40,7 @@ impl Store {
         self.read_since(from, filter.schedule, at_least, |db| {
             let filter = Arc::clone(&filter);
             async move {
-                let (sql, values) = select(&filter, limit);
+                let (sql, values) = select(db.dialect, &filter, limit);
                 let models = db.models::<booking::Model>(sql, values).await?.into_iter();
                 let rows: Vec<BookingRow> = models.map(rows::booking).collect::<DbResult<_>>()?;
                 let seats = |row: &BookingRow| row.seats.len();
@@ -55,16 +55,18 @@ impl Store {
 
 /// The statement that lists bookings. With a customer it reads the index `booking_of_customer`, and so all bookings of the
 /// customer if a schedule is given, too: an index of both would make every booking slower.
-fn select(filter: &BookingFilter, limit: usize) -> (String, Vec<Value>) {
+fn select(dialect: Dialect, filter: &BookingFilter, limit: usize) -> (String, Vec<Value>) {
     let after = filter.after.map_or(Uuid::nil(), |after| after.at.uuid);
     let first: [Value; 2] = [after.into(), rows::more_than(limit)];
     let schedule = filter.schedule.map(|schedule| schedule.0.into());
     let customer = filter.customer.as_ref().map(|customer| customer.as_str().into());
     let of = match (&schedule, &customer) {
-        (Some(_), Some(_)) => "AND b.schedule_id + 0 = $3 AND b.customer_id = $4",
-        (Some(_), None) => "AND b.schedule_id = $3",
-        (None, Some(_)) => "AND b.customer_id = $3",
-        (None, None) => "",
+        (Some(_), Some(_)) => {
+            format!("AND {} AND b.customer_id = $4", dialect.of_schedule("b", "$3"))
+        }
+        (Some(_), None) => "AND b.schedule_id = $3".to_owned(),
+        (None, Some(_)) => "AND b.customer_id = $3".to_owned(),
+        (None, None) => String::new(),
     };
     let sql = format!("SELECT b.* FROM booking b WHERE b.id > $1 {of} ORDER BY b.id LIMIT $2");
     (sql, first.into_iter().chain(schedule).chain(customer).collect())

@@ -3,10 +3,11 @@
 //! Replicas update one row each second. The first heartbeat or batch that finds the row too old records the gap as an
 //! outage before anything is decided, so that every replica extends the same holds.
 
+use std::iter;
 use std::time::Duration;
 
 use entity::schedule;
-use sea_orm::{DbErr, FromQueryResult as _};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult as _};
 use uuid::Uuid;
 
 use crate::domain::clock::{EpochMs, Outage};
@@ -15,7 +16,7 @@ use crate::domain::ids::{BatchId, ScheduleId};
 use crate::domain::rules::Policy;
 use crate::store::Store;
 use crate::store::connection::routing::system_ms;
-use crate::store::connection::{Db, DbResult, RowSet, Transaction, rows};
+use crate::store::connection::{Db, DbResult, Dialect, RowSet, Session, Transaction, rows};
 use crate::store::queries::outages::outages;
 
 /// A heartbeat older than this means that no process could write.
@@ -65,7 +66,22 @@ pub(crate) async fn context(
     Err(rows::corrupt("heartbeat"))
 }
 
-/// Reads the context, and the time of the last heartbeat.
+/// The run of a batch that is durable, if there is one. With several schedules the batch has [`ScheduleId::NONE`].
+pub(crate) async fn committed_attempt<C: ConnectionTrait>(
+    session: &Session<C>,
+    batch: BatchId,
+    schedule: ScheduleId,
+) -> DbResult<Option<i16>> {
+    let (of_schedule, schedule) = match session.dialect {
+        Dialect::Citus => ("AND schedule_id = $2", Some(schedule.into())),
+        Dialect::Postgres | Dialect::Sqlite => ("", None),
+    };
+    let sql = format!("SELECT attempt FROM batch WHERE id = $1 {of_schedule}");
+    session.fetch_one(sql, iter::once(batch.0.into()).chain(schedule).collect()).await
+}
+
+/// Reads the context, and the time of the last heartbeat. On Citus the context is on the coordinator, so that all
+/// workers' batches have one clock, and the batch is not looked up.
 async fn read(
     session: &Transaction,
     batch: BatchId,
@@ -73,15 +89,19 @@ async fn read(
     schedules: &RowSet<ScheduleId>,
 ) -> DbResult<(BatchContext, i64)> {
     let now = session.dialect.now();
+    let (attempt, batch_table, condition) = match session.dialect {
+        Dialect::Citus => ("CAST(NULL AS SMALLINT) AS attempt", "", "AND $1::uuid IS NOT NULL"),
+        Dialect::Postgres | Dialect::Sqlite => ("b.attempt", "LEFT JOIN batch b ON b.id = $1", ""),
+    };
     let before = format!(
-        "SELECT {now} AS now, h.beat_at, b.attempt, t.*,
+        "SELECT {now} AS now, h.beat_at, {attempt}, t.*,
             (SELECT string_agg(o.began_at || ':' || o.ended_at, ',') FROM outage o
              WHERE o.ended_at > (SELECT {now}) - $2) AS outages
-         FROM heartbeat h LEFT JOIN batch b ON b.id = $1
+         FROM heartbeat h {batch_table}
          LEFT JOIN (SELECT t.* FROM"
     );
     let join = session.dialect.join_by_key("schedule", "t", &["id"]);
-    let after = format!("{join}) t ON true WHERE h.id = 1");
+    let after = format!("{join}) t ON true WHERE h.id = 1 {condition}");
     // An older outage cannot have extended any hold that is active now.
     let horizon = policy.hold_ttl_max.saturating_add(policy.outage_grace) * 2;
     let horizon = i64::try_from(horizon.as_millis()).unwrap_or(i64::MAX);

@@ -62,10 +62,12 @@ impl Store {
                 // Each form can be answered by one index alone: `hold_live_of_customer`, whose keys are these expressions,
                 // and `hold_of_customer`.
                 let sql = match filter.schedule {
-                    Some(_) => "SELECT h.* FROM hold h WHERE h.schedule_id + 0 = $5
+                    Some(_) => format!(
+                        "SELECT h.* FROM hold h WHERE {}
                          AND h.customer_id || '' = $1 AND h.status + 0 = 0
-                         AND (h.schedule_id + 0, h.id) > ($2, $3) ORDER BY h.id LIMIT $4"
-                        .to_owned(),
+                         AND (h.schedule_id + 0, h.id) > ($2, $3) ORDER BY h.id LIMIT $4",
+                        db.dialect.of_schedule("h", "$5")
+                    ),
                     None => format!(
                         "SELECT h.* FROM hold h WHERE {} AND h.status = 0
                          AND (h.schedule_id, h.id) > ($2, $3)
@@ -98,7 +100,7 @@ impl Store {
         let after = format!(
             "{} {}",
             self.dialect.join_by_key("seat", "s", &["schedule_id", "number"]),
-            self.dialect.look_up("hold", "t.schedule_id = s.schedule_id AND t.id = s.hold_id")
+            self.dialect.look_up("hold", "t.schedule_id = r.schedule_id AND t.id = s.hold_id")
         );
         self.read_from(ReadFrom::Primary, |db| {
             let (seats, after) = (rows::seat_keys(seats.iter().copied()), after.clone());
@@ -131,8 +133,11 @@ impl Store {
         let (history, from) = self.history_of_page(after.map(|after| after.history)).await?;
         self.read_since(from, Some(schedule), at_least, move |db| async move {
             // The key of the index `block_listed`. The primary key would read lifted blocks, too.
-            let sql = "SELECT b.* FROM block b WHERE b.schedule_id + 0 = $1 AND b.id > $2
-                 AND NOT b.lifted ORDER BY b.id LIMIT $3";
+            let sql = format!(
+                "SELECT b.* FROM block b WHERE {} AND b.id > $2
+                 AND NOT b.lifted ORDER BY b.id LIMIT $3",
+                db.dialect.of_schedule("b", "$1")
+            );
             let after = after.map_or(Uuid::nil(), |after| after.at.uuid);
             let values = vec![schedule.0.into(), after.into(), rows::more_than(limit)];
             let models = db.models::<block::Model>(sql, values).await?.into_iter();

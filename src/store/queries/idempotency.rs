@@ -9,9 +9,10 @@ use futures_util::future::BoxFuture;
 use sea_orm::DbErr;
 
 use crate::domain::clock::EpochMs;
-use crate::domain::command::{Keyed, RequestKey};
+use crate::domain::command::{Keyed, Queued, RequestKey};
 use crate::domain::effect::{Once, RecordedAnswer};
 use crate::domain::execution_error::{StoreError, StoreResult};
+use crate::domain::ids::{RequestId, ScheduleId};
 use crate::domain::rejection::Rejection;
 use crate::domain::rows::KnownAnswer;
 use crate::store::connection::{
@@ -21,33 +22,74 @@ use crate::store::{ReadFrom, Store};
 
 /// An answer to record under a key.
 pub(crate) struct NewRecord {
+    /// The schedule of the request; [`ScheduleId::NONE`] for a request of the catalogue.
+    pub(crate) schedule: ScheduleId,
     pub(crate) keyed: Keyed,
     pub(crate) answer: RecordedAnswer,
     pub(crate) expires_at: EpochMs,
 }
 
-/// Joins the rows of keys with the answers under them.
-fn join(dialect: Dialect) -> String {
-    dialect.join_by_key("idempotency", "t", &["caller", "key"])
+/// The tables of answers. On Citus those of the catalogue are on the coordinator, as their effects are.
+pub(crate) fn tables(dialect: Dialect) -> &'static [&'static str] {
+    match dialect {
+        Dialect::Citus => &["idempotency", "catalogue_idempotency"],
+        Dialect::Postgres | Dialect::Sqlite => &["idempotency"],
+    }
 }
 
-fn key_rows<'a>(keys: impl IntoIterator<Item = &'a RequestKey>) -> RowSet<&'a RequestKey> {
-    RowSet::of(keys).with("caller", |key| key.caller.clone()).with("key", |key| key.key.clone())
+/// The table with the answers of a schedule.
+fn table_of(dialect: Dialect, schedule: ScheduleId) -> &'static str {
+    match (dialect, schedule) {
+        (Dialect::Citus, ScheduleId::NONE) => "catalogue_idempotency",
+        _ => "idempotency",
+    }
 }
 
-/// The unexpired answers under the keys, with their fingerprints.
+/// The columns of a key. On Citus a key belongs to a schedule: another schedule may be on another worker.
+fn key_columns(dialect: Dialect) -> &'static [&'static str] {
+    match dialect {
+        Dialect::Citus => &["schedule_id", "caller", "key"],
+        Dialect::Postgres | Dialect::Sqlite => &["caller", "key"],
+    }
+}
+
+/// Keys as rows to join with, and the join with the answers under them.
+fn keyed_answers<'a>(
+    dialect: Dialect,
+    table: &str,
+    keys: impl IntoIterator<Item = (ScheduleId, &'a RequestKey)>,
+) -> (RowSet<(ScheduleId, &'a RequestKey)>, String) {
+    let set = RowSet::of(keys)
+        .with("caller", |(_, key)| key.caller.clone())
+        .with("key", |(_, key)| key.key.clone());
+    let join = dialect.join_by_key(table, "t", key_columns(dialect));
+    match dialect {
+        Dialect::Citus => (set.with("schedule_id", |(schedule, _)| *schedule), join),
+        Dialect::Postgres | Dialect::Sqlite => (set, join),
+    }
+}
+
+/// The unexpired answers under keys, with their fingerprints. The schedule matters only on Citus.
 pub(crate) async fn find<'a>(
     session: &Transaction,
     now: EpochMs,
+    schedule: ScheduleId,
     keys: impl IntoIterator<Item = &'a RequestKey>,
 ) -> DbResult<HashMap<RequestKey, (String, KnownAnswer)>> {
-    let set = key_rows(keys);
+    let keys = keys.into_iter().map(|key| (schedule, key));
+    let keys = keyed_answers(session.dialect, table_of(session.dialect, schedule), keys);
+    find_in(session, now, keys).await
+}
+
+async fn find_in<R>(
+    session: &Transaction,
+    now: EpochMs,
+    (set, join): (RowSet<R>, String),
+) -> DbResult<HashMap<RequestKey, (String, KnownAnswer)>> {
     if set.len() == 0 {
         return Ok(HashMap::new());
     }
-    let found = session
-        .models_of_set::<idempotency::Model, _>(set, Vec::new(), &join(session.dialect))
-        .await?;
+    let found = session.models_of_set::<idempotency::Model, _>(set, Vec::new(), &join).await?;
     let live = found.into_iter().filter(|row| row.expires_at > now.0);
     live.map(|row| {
         let fingerprint = row.fingerprint.clone();
@@ -57,25 +99,39 @@ pub(crate) async fn find<'a>(
     .collect()
 }
 
-/// The statement that records answers, before and after its rows. `$1` is the time now. A key that has an unexpired
-/// answer, which another transaction has just recorded, is not written.
-pub(crate) const RECORD: (&str, &str) = (
-    "INSERT INTO idempotency (caller, key, fingerprint, status, body, expires_at,
+/// The statement that records answers of this table, before and after its rows, given the SQL for the time now. A key that
+/// has an unexpired answer, which another transaction has just recorded, is not written.
+fn record_in(dialect: Dialect, table: &str, now: &str) -> (String, String) {
+    let key = key_columns(dialect).join(", ");
+    let before = format!(
+        "INSERT INTO {table} (schedule_id, caller, key, fingerprint, status, body, expires_at,
          kind, resource_id, described_until)
-     SELECT r.caller, r.key, r.fingerprint, r.status, r.body, r.expires_at,
-         nullif(r.kind, 0), nullif(r.resource_id, ''), r.expires_at FROM",
-    "WHERE true ON CONFLICT (caller, key) DO UPDATE SET
+     SELECT r.schedule_id, r.caller, r.key, r.fingerprint, r.status, r.body, r.expires_at,
+         nullif(r.kind, 0), nullif(r.resource_id, ''), r.expires_at FROM"
+    );
+    // Citus does not update the column by which it distributes.
+    let is_citus = dialect == Dialect::Citus;
+    let schedule = if is_citus { "" } else { "schedule_id = excluded.schedule_id," };
+    let after = format!(
+        "WHERE true ON CONFLICT ({key}) DO UPDATE SET {schedule}
          fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body,
          expires_at = excluded.expires_at, kind = excluded.kind,
          resource_id = excluded.resource_id, described_until = excluded.described_until
-         WHERE idempotency.expires_at <= $1",
-);
+         WHERE {table}.expires_at <= {now}"
+    );
+    (before, after)
+}
+
+/// The statement that records the answers of a batch, before and after its rows. `$1` is the time now.
+pub(crate) fn record(dialect: Dialect) -> (String, String) {
+    record_in(dialect, "idempotency", "$1")
+}
 
 /// Answers as rows to record, in the order of their keys.
 pub(crate) fn record_rows(records: &[NewRecord]) -> RowSet<()> {
-    let described =
-        records.iter().map(|new| (new, rows::resource_columns(new.answer.resource.as_ref())));
-    RowSet::of(described)
+    let columns = |new: &NewRecord| rows::resource_columns(new.answer.resource.as_ref());
+    RowSet::of(records.iter().map(|new| (new, columns(new))))
+        .with("schedule_id", |(new, _)| new.schedule)
         .with("caller", |(new, _)| new.keyed.request.caller.clone())
         .with("key", |(new, _)| new.keyed.request.key.clone())
         .with("fingerprint", |(new, _)| new.keyed.fingerprint.clone())
@@ -87,14 +143,20 @@ pub(crate) fn record_rows(records: &[NewRecord]) -> RowSet<()> {
         .without_source()
 }
 
-/// Records answers; false if one of the keys has an unexpired answer.
+/// Records answers, all of the catalogue or all of schedules; false if one of the keys has an unexpired answer.
 pub(crate) async fn insert(
     session: &Transaction,
     now: EpochMs,
     records: &[NewRecord],
 ) -> DbResult<bool> {
-    let (before, after) = RECORD;
-    let written = session.write(record_rows(records), vec![now.0.into()], before, after).await?;
+    let Some(NewRecord { schedule, .. }) = records.first() else { return Ok(true) };
+    let table = table_of(session.dialect, *schedule);
+    // If the rows are for several workers, Citus does not send them the parameter of the conflict.
+    let text = now.0.to_string();
+    let is_citus = session.dialect == Dialect::Citus;
+    let (sql, values) = if is_citus { (&*text, vec![]) } else { ("$1", vec![now.0.into()]) };
+    let (before, after) = record_in(session.dialect, table, sql);
+    let written = session.write(record_rows(records), values, &before, &after).await?;
     Ok(written == records.len() as u64)
 }
 
@@ -134,18 +196,19 @@ impl<T, W> OnceWork<T> for W where
 }
 
 impl Store {
-    /// The unexpired answers under these keys, read from the replica if there is one.
+    /// The unexpired outcomes of these queued requests, read from the replica if there is one.
     pub async fn recorded_answers(
         &self,
-        keys: &[RequestKey],
+        requests: &[RequestId],
     ) -> StoreResult<HashMap<RequestKey, RecordedAnswer>> {
-        let after = format!("{} WHERE t.expires_at > {}", join(self.dialect), self.dialect.now());
-        let keys: Arc<[RequestKey]> = keys.into();
+        let keys: Arc<[(ScheduleId, RequestKey)]> =
+            requests.iter().map(|id| (id.schedule, Queued::key(*id))).collect();
         self.read_from(ReadFrom::Anywhere, move |db| {
             let keys = Arc::clone(&keys);
-            let after = after.clone();
             async move {
-                let set = key_rows(&*keys);
+                let keys = keys.iter().map(|(schedule, key)| (*schedule, key));
+                let (set, join) = keyed_answers(db.dialect, "idempotency", keys);
+                let after = format!("{join} WHERE t.expires_at > {}", db.dialect.now());
                 let found = db.models_of_set(set, Vec::new(), &after).await?;
                 found.into_iter().map(rows::answer).collect()
             }
@@ -153,41 +216,44 @@ impl Store {
         .await
     }
 
-    /// Records an answer under a key that has none. An existing answer is not changed.
+    /// Records the outcome of a queued request that has none. An existing outcome is not changed.
     pub async fn record_answer(
         &self,
-        request: RequestKey,
+        request: RequestId,
         answer: RecordedAnswer,
     ) -> StoreResult<()> {
         let ttl = self.settings.policy.idempotency_ttl;
         self.on_primary(move |db| async move {
             let session = db.begin().await?;
             let now = now(&session).await?;
-            insert(&session, now, &[record(request, answer, now.plus(ttl))]).await?;
+            insert(&session, now, &[of_request(request, answer, now.plus(ttl))]).await?;
             session.connection.commit().await
         })
         .await
     }
 
-    /// Records each answer under its key, if the key has none and the time given with the answer has come on the
-    /// database's clock. Returns the answers that the keys have afterwards.
+    /// Records each outcome of a queued request, if the request has none and the time given with the outcome has come on
+    /// the database's clock. Returns the outcomes that the requests have afterwards.
     ///
-    /// This waits for every transaction that is recording one of the keys, and later transactions find the record. So
-    /// the returned answers are final.
+    /// This waits for every transaction that is recording one of them, and later transactions find the record. So the
+    /// returned outcomes are final.
     pub async fn record_overdue(
         &self,
-        answers: BTreeMap<RequestKey, (RecordedAnswer, EpochMs)>,
+        answers: BTreeMap<RequestId, (RecordedAnswer, EpochMs)>,
     ) -> StoreResult<HashMap<RequestKey, RecordedAnswer>> {
         let ttl = self.settings.policy.idempotency_ttl;
         self.on_primary(move |db| async move {
             let session = db.begin().await?;
             let now = now(&session).await?;
-            let keys: Vec<RequestKey> = answers.keys().cloned().collect();
+            let keys: Vec<(ScheduleId, RequestKey)> =
+                answers.keys().map(|id| (id.schedule, Queued::key(*id))).collect();
             let due = answers.into_iter().filter(|(_, (_, from))| *from <= now);
-            let records = due.map(|(request, (answer, _))| record(request, answer, now.plus(ttl)));
+            let records = due.map(|(id, (answer, _))| of_request(id, answer, now.plus(ttl)));
             insert(&session, now, &records.collect::<Vec<_>>()).await?;
             // A key that was not written has an answer that another transaction has recorded.
-            let found = find(&session, now, &keys).await?;
+            let keys = keys.iter().map(|(schedule, key)| (*schedule, key));
+            let keys = keyed_answers(session.dialect, "idempotency", keys);
+            let found = find_in(&session, now, keys).await?;
             session.connection.commit().await?;
             let recorded = found.into_iter().filter_map(|(key, (_, answer))| match answer {
                 KnownAnswer::Recorded(answer) => Some((key, answer)),
@@ -238,13 +304,13 @@ impl Store {
         work: &impl OnceWork<T>,
     ) -> DbResult<OnceAttempt<T>> {
         let session = db.begin().await?;
-        if session.dialect == Dialect::Postgres {
+        if session.dialect != Dialect::Sqlite {
             let sql = format!("SET LOCAL statement_timeout = {}", limit.as_millis());
             session.execute(sql, Vec::new()).await?;
         }
         let now = now(&session).await?;
         if let Some(keyed) = keyed {
-            let found = find(&session, now, [&keyed.request]).await?;
+            let found = find(&session, now, ScheduleId::NONE, [&keyed.request]).await?;
             if let Some((fingerprint, KnownAnswer::Recorded(answer))) = found.into_values().next() {
                 session.rollback().await?;
                 return Ok(OnceAttempt::Done(if fingerprint == keyed.fingerprint {
@@ -263,7 +329,8 @@ impl Store {
         };
         if let Some(keyed) = keyed.cloned() {
             let expires_at = now.plus(self.settings.policy.idempotency_ttl);
-            let new = NewRecord { keyed, answer: render(&done), expires_at };
+            let answer = render(&done);
+            let new = NewRecord { schedule: ScheduleId::NONE, keyed, answer, expires_at };
             if !insert(&session, now, &[new]).await? {
                 session.rollback().await?;
                 return Ok(OnceAttempt::Retry);
@@ -277,6 +344,7 @@ impl Store {
 }
 
 /// The record of a request that came through the queue, which has no fingerprint.
-fn record(request: RequestKey, answer: RecordedAnswer, expires_at: EpochMs) -> NewRecord {
-    NewRecord { keyed: Keyed { request, fingerprint: String::new() }, answer, expires_at }
+fn of_request(id: RequestId, answer: RecordedAnswer, expires_at: EpochMs) -> NewRecord {
+    let keyed = Keyed { request: Queued::key(id), fingerprint: String::new() };
+    NewRecord { schedule: id.schedule, keyed, answer, expires_at }
 }

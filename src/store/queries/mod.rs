@@ -2,6 +2,7 @@
 
 pub(crate) mod api_keys;
 pub(crate) mod bookings;
+pub(crate) mod citus;
 pub(crate) mod events;
 pub(crate) mod heartbeat;
 pub(crate) mod holds;

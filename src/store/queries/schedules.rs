@@ -15,8 +15,8 @@ use crate::domain::ids::{EventId, InHistory, ScheduleId};
 use crate::domain::plan::SeatPlan;
 use crate::domain::rejection::Rejection;
 use crate::store::Store;
-use crate::store::connection::{Db, DbResult, RowSet, Transaction, rows};
-use crate::store::queries::plans;
+use crate::store::connection::{Db, DbResult, Dialect, RowSet, Transaction, rows};
+use crate::store::queries::{citus, plans};
 
 /// The most seats in one statement, which bounds the memory of the statement.
 const SEATS_PER_STATEMENT: usize = 10_000;
@@ -33,11 +33,20 @@ impl Store {
     ) -> StoreResult<Once<Schedule>> {
         let limit = self.settings.limits.creation_timeout;
         let input = Arc::new((new, source));
-        self.once(keyed, limit, render, move |session, now| {
-            let input = Arc::clone(&input);
-            Box::pin(async move { create(session, now, &input.0, &input.1).await })
-        })
-        .await
+        let created = self
+            .once(keyed, limit, render, move |session, now| {
+                let input = Arc::clone(&input);
+                Box::pin(async move { create(session, now, &input.0, &input.1).await })
+            })
+            .await?;
+        if let (Dialect::Citus, Once::Done(schedule)) = (self.dialect, &created) {
+            let id = schedule.id;
+            let analyzed = self.on_primary(move |db| async move { citus::analyze(&db, id).await });
+            if let Err(error) = analyzed.await {
+                log::warn!("no statistics of the seats of schedule {id} were collected: {error}");
+            }
+        }
+        Ok(created)
     }
 
     /// One schedule.

@@ -6,7 +6,8 @@ use uuid::Uuid;
 use crate::domain::clock::EpochMs;
 use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::{HoldId, ScheduleId};
-use crate::store::connection::Dialect;
+use crate::store::connection::{Db, DbResult, Dialect};
+use crate::store::queries::{citus, idempotency};
 use crate::store::{ReadFrom, Store};
 
 /// How long the record of a batch is stored: far longer than resolving a lost COMMIT takes.
@@ -23,6 +24,10 @@ impl Store {
         let grace = i64::try_from(self.settings.policy.outage_grace.as_millis()).unwrap_or(0);
         self.on_primary(move |db| async move {
             let now = db.dialect.now();
+            if db.dialect == Dialect::Citus {
+                let found = citus::due_holds(&db, limit, grace).await?;
+                return Ok(found.into_iter().map(due_hold).collect());
+            }
             // In a sub-select the clock is read once, so that the indexes on the ends can be used. `+ 0` keeps PostgreSQL
             // from the index on the beginnings of outages, by which it would read all earlier outages.
             let sql = format!(
@@ -34,11 +39,7 @@ impl Store {
             );
             let values = vec![i64::from(limit).into(), grace.into()];
             let found = db.fetch::<(i64, Uuid, i64, i64)>(sql, values).await?;
-            let one = |(schedule, uuid, until, now)| {
-                let id = HoldId { schedule: ScheduleId(schedule), uuid };
-                (id, EpochMs(until), EpochMs(now))
-            };
-            Ok::<_, DbErr>(found.into_iter().map(one).collect())
+            Ok::<_, DbErr>(found.into_iter().map(due_hold).collect())
         })
         .await
     }
@@ -63,6 +64,7 @@ impl Store {
         self.on_primary(move |db| async move {
             let now = db.dialect.now();
             let row = match db.dialect {
+                Dialect::Citus => return purge_citus(&db, oldest).await,
                 Dialect::Postgres => "ctid",
                 Dialect::Sqlite => "(caller, key)",
             };
@@ -85,6 +87,24 @@ impl Store {
         })
         .await
     }
+}
+
+/// A hold from the columns `(schedule_id, id, held_until, now)`.
+fn due_hold((schedule, uuid, until, now): (i64, Uuid, i64, i64)) -> (HoldId, EpochMs, EpochMs) {
+    let id = HoldId { schedule: ScheduleId(schedule), uuid };
+    (id, EpochMs(until), EpochMs(now))
+}
+
+/// Deletes what [`Store::purge`] deletes.
+async fn purge_citus(db: &Db, oldest: i64) -> DbResult<u64> {
+    let (now, _) = citus::clock(db, 0).await?;
+    let mut deleted = 0;
+    for table in idempotency::tables(db.dialect) {
+        let end = now.0.saturating_add(1).into();
+        deleted += citus::delete_oldest(db, (table, "expires_at"), end, PURGE_ROWS).await?;
+    }
+    let end = first_uuid_of(oldest).into();
+    Ok(deleted + citus::delete_oldest(db, ("batch", "id"), end, PURGE_ROWS).await?)
 }
 
 /// The smallest version 7 uuid of a millisecond (RFC 9562 §5.7). A batch with a smaller id is older.

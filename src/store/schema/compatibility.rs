@@ -7,7 +7,8 @@ use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager};
 use crate::domain::execution_error::StoreResult;
 use crate::faults::release;
 use crate::store::Store;
-use crate::store::connection::{Db, DbResult};
+use crate::store::connection::citus::is_distributed;
+use crate::store::connection::{Db, DbResult, Dialect};
 
 /// The table in which sea-orm-migration records the applied steps.
 const TABLE: &str = "seaql_migrations";
@@ -66,7 +67,13 @@ impl MigratorTrait for Steps {
 /// Compares the schema of this database with this program.
 pub(crate) async fn schema_status(db: &Db) -> DbResult<Schema> {
     let own: Vec<String> = Steps::migrations().iter().map(|step| step.name().to_owned()).collect();
-    Ok(compare_migrations(&own, &applied(db).await?))
+    match compare_migrations(&own, &applied(db).await?) {
+        // The distribution of the tables is one step more.
+        Schema::Current if db.dialect == Dialect::Citus && !is_distributed(db).await? => {
+            Ok(Schema::Behind(1))
+        }
+        schema => Ok(schema),
+    }
 }
 
 /// The names of the applied steps, of any program.

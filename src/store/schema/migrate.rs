@@ -12,6 +12,7 @@ use crate::store::connection::errors::timed_out;
 use crate::store::connection::lineage::Lineage;
 use crate::store::connection::{Db, DbResult, Dialect, ErrorClass, Limits, Target, classify};
 use crate::store::schema::compatibility::{Schema, Steps, schema_status};
+use crate::store::schema::distribute::distribute;
 
 /// The advisory lock under which one replica migrates while the others wait. An arbitrary number.
 const ADVISORY_LOCK: i64 = 0x5EA7_10C4;
@@ -42,8 +43,8 @@ impl Store {
     pub async fn migrate(target: &Target, limits: &Limits) -> StoreResult<usize> {
         target.prepare()?;
         let db = connect_writer(target, limits, &Arc::default()).await?;
-        let steps = match target.dialect() {
-            Dialect::Postgres => migrate_locked(&db).await,
+        let steps = match db.dialect {
+            Dialect::Postgres | Dialect::Citus => migrate_locked(&db).await,
             Dialect::Sqlite => migrate_file(&db).await,
         };
         let schema = schema_status(&db).await;
@@ -60,13 +61,15 @@ pub(crate) async fn connect_writer(
     target: &Target,
     limits: &Limits,
     lineage: &Arc<Lineage>,
-) -> DbResult<Db> {
+) -> StoreResult<Db> {
     let mut options = target.writer_options(limits, 1, lineage);
     options.connect_lazy(false);
     if let Some(login) = target.writer_login() {
         login.set_newest(&mut options).await?;
     }
-    Ok(Db::new(connect(options).await?, target.dialect()))
+    let mut db = Db::new(connect(options).await?, target.dialect());
+    db.dialect = target.ask_dialect(&db).await?;
+    Ok(db)
 }
 
 /// Connects, and retries while SQLite is busy. SQLite does not wait for the lock under which it switches a new file
@@ -88,6 +91,9 @@ async fn apply(db: &Db) -> DbResult<usize> {
     match schema_status(db).await? {
         Schema::Behind(steps) => {
             Steps::up(&db.connection, None).await?;
+            if db.dialect == Dialect::Citus {
+                distribute(db).await?;
+            }
             Ok(steps)
         }
         Schema::Current | Schema::Newer(_) | Schema::Incompatible(_) => Ok(0),

@@ -2,5 +2,6 @@
 
 pub(crate) mod backup;
 pub(crate) mod compatibility;
+pub(crate) mod distribute;
 pub(crate) mod history;
 pub(crate) mod migrate;

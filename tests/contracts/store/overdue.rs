@@ -14,8 +14,12 @@ use super::stage::Stage;
 
 on_both_databases![a_request_without_an_outcome_expires_and_one_with_an_outcome_keeps_it,];
 
+fn id(number: u128) -> RequestId {
+    RequestId { schedule: ScheduleId(1), uuid: Uuid::from_u128(number) }
+}
+
 fn key(number: u128) -> RequestKey {
-    Queued::key(RequestId { schedule: ScheduleId(1), uuid: Uuid::from_u128(number) })
+    Queued::key(id(number))
 }
 
 fn answer(text: &str) -> RecordedAnswer {
@@ -28,9 +32,9 @@ fn answer(text: &str) -> RecordedAnswer {
 
 async fn a_request_without_an_outcome_expires_and_one_with_an_outcome_keeps_it(stage: Stage) {
     let now = EpochMs(stage.store.clock().0 - 1_000);
-    stage.store.record_answer(key(1), answer("decided")).await.unwrap();
+    stage.store.record_answer(id(1), answer("decided")).await.unwrap();
     let ask = || {
-        let late = |number, from| (key(number), (answer("expired"), from));
+        let late = |number, from| (id(number), (answer("expired"), from));
         let future = now.plus(Duration::from_secs(60));
         let asked = BTreeMap::from([late(1, now), late(2, now), late(3, future)]);
         stage.store.record_overdue(asked)
@@ -41,7 +45,7 @@ async fn a_request_without_an_outcome_expires_and_one_with_an_outcome_keeps_it(s
         assert_eq!(found.get(&key(2)), Some(&answer("expired")));
         assert_eq!(found.get(&key(3)), None, "its deadline has not passed");
     }
-    stage.store.record_answer(key(2), answer("too late")).await.unwrap();
+    stage.store.record_answer(id(2), answer("too late")).await.unwrap();
     assert_eq!(ask().await.unwrap().get(&key(2)), Some(&answer("expired")), "it is final");
 }
 
@@ -57,14 +61,15 @@ mod waiting {
             let RequestKey { caller, key: name } = key(1);
             // One statement string is one transaction.
             let recording = format!(
-                "INSERT INTO idempotency (caller, key, fingerprint, status, body, expires_at)
-                 VALUES ('{caller}', '{name}', '', 200, '{{}}', {});
+                "INSERT INTO idempotency
+                     (schedule_id, caller, key, fingerprint, status, body, expires_at)
+                 VALUES (1, '{caller}', '{name}', '', 200, '{{}}', {});
                  SELECT pg_sleep(0.6)",
                 now.plus(Duration::from_secs(60)).0
             );
             let asking = async {
                 tokio::time::sleep(Duration::from_millis(200)).await;
-                let asked = BTreeMap::from([(key(1), (answer("expired"), now))]);
+                let asked = BTreeMap::from([(id(1), (answer("expired"), now))]);
                 stage.store.record_overdue(asked).await
             };
             let (found, ()) = tokio::join!(asking, stage.database.execute(&recording));

@@ -3,7 +3,7 @@
 //! [`Postgres`] and [`Redis`] are servers for one test process: they have free ports and their own folders, and share
 //! nothing with another test process or with the system. [`Standby`] replicates a [`Postgres`] and can replace it;
 //! [`Dump`] and [`BaseBackup`] are its backups. [`Patroni`] is a cluster of them with automatic failover. [`Sentinels`] and [`RedisCluster`] consist of several Redis servers,
-//! encrypted or not; [`RabbitMq`] is a broker. [`Service`] is a process of the service, and [`Process`] any other
+//! encrypted or not; [`RabbitMq`] is a broker. [`Citus`] is a cluster that the caller provides. [`Service`] is a process of the service, and [`Process`] any other
 //! program. All of them can be killed, paused and resumed. [`Relay`] is a network between two of them that can be made
 //! to fail; [`Network`] contains the relays between the service and its servers. [`Client`] sends requests to the
 //! service, and [`Database`] reads and audits what it has stored. [`Prometheus`] and [`Alertmanager`] are the
@@ -30,6 +30,7 @@
 mod answer;
 mod backup;
 mod certificates;
+mod citus;
 mod client;
 mod cluster;
 mod database;
@@ -60,6 +61,7 @@ mod watchdog;
 pub use answer::{Answer, labels};
 pub use backup::{BaseBackup, Dump};
 pub use certificates::Certificates;
+pub use citus::Citus;
 pub use client::{Client, SOON, taking};
 pub use database::Database;
 pub use disk::SmallDisk;

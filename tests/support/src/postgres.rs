@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::certificates::Certificates;
+use crate::citus::Citus;
 use crate::cluster::{self, as_server_user, program};
 use crate::disk::SmallDisk;
 use crate::folder::Folder;
@@ -38,6 +39,8 @@ pub struct Postgres {
     server: Server,
     databases: AtomicU32,
     standbys: AtomicU32,
+    /// The databases are created in this cluster.
+    cluster: Option<&'static Citus>,
 }
 
 server!(Postgres);
@@ -110,7 +113,8 @@ impl Postgres {
             let place = [("port", port.as_str()), ("unix_socket_directories", &sockets)];
             write(&file, &format!("{defaults}\n{}", lines(&[&place, settings].concat())));
         });
-        let postgres = Self { server, databases: AtomicU32::new(0), standbys: AtomicU32::new(0) };
+        let (databases, standbys) = (AtomicU32::new(0), AtomicU32::new(0));
+        let postgres = Self { server, databases, standbys, cluster: None };
         let found = postgres.psql("postgres", "SELECT current_setting('data_directory')");
         assert_eq!(Path::new(&found), data, "another server answers on this port");
         postgres
@@ -118,18 +122,27 @@ impl Postgres {
 
     /// The server that the tests of this process share. The first call starts it.
     ///
-    /// It must not be killed or paused. A test that does so must start its own server.
+    /// It must not be killed or paused. A test that does so must start its own server. With `CITUS_URL` its databases and
+    /// its port are those of the [`Citus`] cluster.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start(&[]))
+        SHARED.get_or_init(|| Self { cluster: Citus::given(), ..Self::start(&[]) })
     }
 
     /// Creates an empty database with a new name, and returns its address:
     /// `postgres://app@127.0.0.1:PORT/NAME`.
     pub fn create_database(&self) -> String {
+        if let Some(cluster) = self.cluster {
+            return cluster.create_database();
+        }
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.psql("postgres", &format!("CREATE DATABASE {name}"));
         self.address(&name)
+    }
+
+    /// The port at which its databases are.
+    pub fn port(&self) -> u16 {
+        self.cluster.map_or_else(|| self.server.port(), Citus::port)
     }
 
     /// Starts a streaming standby of this server, and waits until the standby has everything that is committed on this
@@ -163,7 +176,7 @@ impl Postgres {
 
     /// The address of a database of this server.
     pub(crate) fn address(&self, database: &str) -> String {
-        format!("postgres://app@127.0.0.1:{}/{database}", self.port())
+        format!("postgres://app@127.0.0.1:{}/{database}", self.server.port())
     }
 }
 

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use seatlock::domain::catalogue::{BookingFilter, HoldFilter, NewSchedule, PlanSource};
 use seatlock::domain::clock::EpochMs;
-use seatlock::domain::command::RequestKey;
 use seatlock::domain::effect::{Once, RecordedAnswer, Resource};
-use seatlock::domain::ids::{CustomerId, SeatNumber};
+use seatlock::domain::ids::{CustomerId, RequestId, ScheduleId, SeatNumber};
 use seatlock::domain::plan::ReadPlan;
 use seatlock::http::responses::{render_event, render_plan, render_schedule};
 use seatlock::store::{DeadLettersRemoved, Fetched, ReadFrom, StoredMessage};
@@ -35,7 +34,7 @@ pub(super) async fn every_call(site: &Site, name: &str) {
     assert_eq!(store.ping(SOON).await, Ok(None));
     assert_eq!(store.check_durability().await, Ok(()));
     sweep(site).await;
-    answers(site, name).await;
+    answers(site).await;
     catalogue(site, name).await;
     queue(site, name).await;
     claims(site).await;
@@ -52,17 +51,21 @@ async fn sweep(site: &Site) {
     assert!(store.purge().await.unwrap() >= 2 * u64::from(site.customers));
 }
 
-async fn answers(site: &Site, name: &str) {
+async fn answers(site: &Site) {
     let store = &site.stage.store;
-    let key = |n: u32| under(&format!("{name} answer {n}")).request;
+    let run = Uuid::now_v7();
+    let id = |n: u32| RequestId {
+        schedule: ScheduleId(1),
+        uuid: Uuid::from_u128(run.as_u128() ^ u128::from(n)),
+    };
     let answer =
         RecordedAnswer { status: 410, body: "{}".to_owned(), resource: Some(Resource::Nothing) };
-    store.record_answer(key(0), answer.clone()).await.unwrap();
-    let overdue: BTreeMap<RequestKey, _> =
-        (0..3).map(|n| (key(n), (answer.clone(), EpochMs(1)))).collect();
+    store.record_answer(id(0), answer.clone()).await.unwrap();
+    let overdue: BTreeMap<RequestId, _> =
+        (0..3).map(|n| (id(n), (answer.clone(), EpochMs(1)))).collect();
     assert_eq!(store.record_overdue(overdue).await.unwrap().len(), 3);
-    let keys: Vec<RequestKey> = (0..site.customers.max(3)).map(key).collect();
-    assert_eq!(store.recorded_answers(&keys).await.unwrap().len(), 3);
+    let ids: Vec<RequestId> = (0..site.customers.max(3)).map(id).collect();
+    assert_eq!(store.recorded_answers(&ids).await.unwrap().len(), 3);
 }
 
 async fn catalogue(site: &Site, name: &str) {
