@@ -100,7 +100,8 @@ pub struct App {
     metrics_server: Option<Server>,
     address: SocketAddr,
     metrics_address: Option<SocketAddr>,
-    is_encrypted: bool,
+    /// The scheme of the API's URLs: `https` if its listener has a certificate.
+    pub scheme: &'static str,
     engine: Engine,
     drain_timeout: Duration,
 }
@@ -139,28 +140,14 @@ impl App {
             .transpose()?;
         let (metrics_server, metrics_address) = bound.unzip();
         let drain_timeout = config.http.drain_timeout;
-        let is_encrypted = tls.is_some();
-        Ok(Self {
-            server,
-            metrics_server,
-            address,
-            metrics_address,
-            is_encrypted,
-            engine,
-            drain_timeout,
-        })
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        Ok(Self { server, metrics_server, address, metrics_address, scheme, engine, drain_timeout })
     }
 
     /// The address of the API, with the port that was bound if 0 was configured.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// The scheme of the API's URLs: `https` if its listener has a certificate.
-    #[must_use]
-    pub fn scheme(&self) -> &'static str {
-        if self.is_encrypted { "https" } else { "http" }
     }
 
     /// The address of the metrics, if they have a separate port.

@@ -68,7 +68,7 @@ async fn serve(config: &Config, role: Role) -> Result<(), Failed> {
             return Ok(());
         }
     };
-    log::info!("listening on {}://{}", app.scheme(), app.address());
+    log::info!("listening on {}://{}", app.scheme, app.address());
     if let Some(address) = app.metrics_address() {
         log::info!("metrics are at http://{address}/metrics");
     }
@@ -76,7 +76,7 @@ async fn serve(config: &Config, role: Role) -> Result<(), Failed> {
         print_banner(config, &app).await;
     }
     manager::keep_alive(Arc::clone(&app.services().health));
-    manager::ready(app.scheme(), app.address());
+    manager::ready(app.scheme, app.address());
     let stop = async {
         let delay = signals.drain(config.http.drain_delay).await;
         manager::stopping();
@@ -95,7 +95,7 @@ async fn print_banner(config: &Config, app: &App) {
         log::warn!("the example seats of the banner could not be read: {error}");
         None
     });
-    let place = (app.scheme(), app.address());
+    let place = (app.scheme, app.address());
     let text = banner::text(place, example.as_ref(), services.admin_key.is_some());
     if let Err(Failed::Work(reason)) = print(&text) {
         log::warn!("{reason}");

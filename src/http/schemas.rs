@@ -82,11 +82,11 @@ fn to_i64(number: usize) -> i64 {
 }
 
 macro_rules! schemas {
-    ($($(#[doc = $about:literal])+ $name:ident = $schema:expr;)+) => {
+    ($($(#[doc = $about:literal])+ $visible:vis $name:ident = $schema:expr;)+) => {
         $(
             $(#[doc = $about])+
             #[derive(Debug)]
-            pub enum $name {}
+            $visible enum $name {}
 
             impl PartialSchema for $name {
                 fn schema() -> RefOr<Schema> {
@@ -102,78 +102,78 @@ macro_rules! schemas {
 
 schemas! {
     /// The id of an event or a schedule.
-    NumberId = text().pattern(Some(NUMBER_ID_PATTERN)).examples([json!("1")]);
+    pub NumberId = text().pattern(Some(NUMBER_ID_PATTERN)).examples([json!("1")]);
     /// The id of a hold, a booking, a block or a queued request.
-    ScopedId = text().pattern(Some(SCOPED_ID_PATTERN))
+    pub ScopedId = text().pattern(Some(SCOPED_ID_PATTERN))
         .examples([json!("1-019b2f00000070008000000000000001")]);
     /// The id of an event or a schedule in a request: a text or a number.
-    NumberIdInput = text()
+    pub NumberIdInput = text()
         .schema_type(SchemaType::from_iter([Type::String, Type::Integer]))
         .pattern(Some(NUMBER_ID_PATTERN))
         .minimum(Some(1))
         .maximum(Some(NUMBER_ID_MAX))
         .examples([json!("1")]);
     /// The shop's name for a customer, in Unicode NFKC and without invisible characters.
-    CustomerName = name(CUSTOMER_ID_MAX).format(custom("folded-name")).examples([json!("customer-1")]);
+    pub CustomerName = name(CUSTOMER_ID_MAX).format(custom("folded-name")).examples([json!("customer-1")]);
     /// The shop's name for a customer who has a hold or a booking.
-    KnownCustomer = stored_name(CUSTOMER_ID_MAX).examples([json!("customer-1")]);
+    pub KnownCustomer = stored_name(CUSTOMER_ID_MAX).examples([json!("customer-1")]);
     /// The name of an event, in Unicode NFC and without invisible characters.
-    EventName = name(EVENT_NAME_MAX).examples([json!("The Tempest")]);
+    pub EventName = name(EVENT_NAME_MAX).examples([json!("The Tempest")]);
     /// The reason for a block, in Unicode NFC and without invisible characters.
-    Reason = name(REASON_MAX).examples([json!("camera position")]);
+    pub Reason = name(REASON_MAX).examples([json!("camera position")]);
     /// The id of a seat plan to be stored.
-    NewPlanId = text().min_length(Some(1)).max_length(Some(PLAN_ID_MAX))
+    pub NewPlanId = text().min_length(Some(1)).max_length(Some(PLAN_ID_MAX))
         .pattern(Some(PLAN_ID_PATTERN)).examples([json!("great-hall")]);
     /// The id of a stored seat plan.
-    StoredPlanId = name(PLAN_ID_MAX).examples([json!("great-hall")]);
+    pub StoredPlanId = name(PLAN_ID_MAX).examples([json!("great-hall")]);
     /// The name of a section, the first part of its labels: `A` in `A-1-1`. The longest label has at most 64
     /// characters.
-    SectionName = name(LABEL_MAX - "-1-1".len()).examples([json!("A")]);
+    pub SectionName = name(LABEL_MAX - "-1-1".len()).examples([json!("A")]);
     /// The number of rows of a section.
-    RowCount = whole_number(1, to_i64(ROWS_PER_SECTION_MAX)).examples([json!(20)]);
+    pub RowCount = whole_number(1, to_i64(ROWS_PER_SECTION_MAX)).examples([json!(20)]);
     /// The number of seats in each row of a section.
-    RowLength = whole_number(1, to_i64(SEATS_PER_ROW_MAX)).examples([json!(30)]);
+    pub RowLength = whole_number(1, to_i64(SEATS_PER_ROW_MAX)).examples([json!(30)]);
     /// A price in minor units.
-    Price = whole_number(0, PRICE_MAX).examples([json!(9900)]);
+    pub Price = whole_number(0, PRICE_MAX).examples([json!(9900)]);
     /// The public name of a seat.
-    SeatLabel = text().min_length(Some(1)).max_length(Some(LABEL_MAX)).examples([json!("A-1-1")]);
+    pub SeatLabel = text().min_length(Some(1)).max_length(Some(LABEL_MAX)).examples([json!("A-1-1")]);
     /// The state of a seat.
-    SeatStatus = one_of(STATUS_NAMES);
+    pub SeatStatus = one_of(STATUS_NAMES);
     /// ISO 4217 code of a currency in which prices can be.
-    NewCurrency = one_of(currency::codes()).examples([json!(CURRENCY)]);
+    pub NewCurrency = one_of(currency::codes()).examples([json!(CURRENCY)]);
     /// ISO 4217 code of a currency.
-    CurrencyCode = text().pattern(Some("^[A-Z]{3}$")).examples([json!(CURRENCY)]);
+    pub CurrencyCode = text().pattern(Some("^[A-Z]{3}$")).examples([json!(CURRENCY)]);
     /// A time in RFC 3339, with any offset, from 1970-01-01T00:00:00Z to 9999-12-31T23:59:59.999Z.
-    NewTime = text().format(custom("date-time")).pattern(Some(TIME_PATTERN))
+    pub NewTime = text().format(custom("date-time")).pattern(Some(TIME_PATTERN))
         .examples([json!("2026-12-24T20:00:00Z")]);
     /// A time in RFC 3339, in UTC and with milliseconds.
-    Timestamp = text().format(custom("date-time")).pattern(Some(TIMESTAMP_PATTERN))
+    pub Timestamp = text().format(custom("date-time")).pattern(Some(TIMESTAMP_PATTERN))
         .examples([json!("2026-12-24T20:00:00.000Z")]);
     /// The lifetime of a hold in seconds, at most `HOLD_TTL_MAX` of the installation.
-    HoldLifetime = whole_number(1, i64::from(u32::MAX)).examples([json!(300)]);
+    pub HoldLifetime = whole_number(1, i64::from(u32::MAX)).examples([json!(300)]);
     /// The most seats of one hold or booking.
-    SeatsPerBooking = whole_number(1, i64::from(SEATS_PER_BOOKING_MAX))
+    pub SeatsPerBooking = whole_number(1, i64::from(SEATS_PER_BOOKING_MAX))
         .examples([json!(SEATS_PER_BOOKING)]);
     /// The most held and booked seats of one customer.
-    SeatsPerCustomer = whole_number(1, to_i64(SEATS_MAX)).examples([json!(20)]);
+    pub SeatsPerCustomer = whole_number(1, to_i64(SEATS_MAX)).examples([json!(20)]);
     /// A version of a seat plan.
-    PlanVersionNumber = whole_number(1, i64::from(i32::MAX)).examples([json!(1)]);
+    pub PlanVersionNumber = whole_number(1, i64::from(i32::MAX)).examples([json!(1)]);
     /// A version of the seats of a schedule.
-    SeatsVersion = whole_number(0, i64::MAX).examples([json!(1)]);
+    pub SeatsVersion = whole_number(0, i64::MAX).examples([json!(1)]);
     /// `held`, `confirmed`, `released` or `expired`.
-    HoldStatusName = one_of(["held", "confirmed", "released", "expired"]);
+    pub HoldStatusName = one_of(["held", "confirmed", "released", "expired"]);
     /// `confirmed`, or `cancelled` if all its seats were cancelled.
-    BookingStatusName = one_of(["confirmed", "cancelled"]);
+    pub BookingStatusName = one_of(["confirmed", "cancelled"]);
     /// `queued`, `running`, `succeeded`, `failed` or `expired`.
-    RequestStatusName = one_of(["queued", "running", "succeeded", "failed", "expired"]);
+    pub RequestStatusName = one_of(["queued", "running", "succeeded", "failed", "expired"]);
     /// Why a seat could not be taken.
-    ConflictReasonName = one_of(<ConflictReason as VariantNames>::VARIANTS.iter().copied());
+    pub ConflictReasonName = one_of(<ConflictReason as VariantNames>::VARIANTS.iter().copied());
     /// An event of the stream of a schedule.
-    SeatsEvent = event(["snapshot", "delta", "counts", "bye"]);
+    pub SeatsEvent = event(["snapshot", "delta", "counts", "bye"]);
     /// An event of the stream of a queued request.
-    RequestEvent = event(["status", "outcome", "bye"]);
+    pub RequestEvent = event(["status", "outcome", "bye"]);
     /// A field of another form of this body: absent or null.
-    OfOtherForm = ObjectBuilder::new().schema_type(Type::Null);
+    pub OfOtherForm = ObjectBuilder::new().schema_type(Type::Null);
 }
 
 /// An event of a stream (server-sent events): its name is one of these, and its data is a JSON document.

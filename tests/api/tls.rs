@@ -230,7 +230,7 @@ mod embedded {
                 App::build(&config, Role::Serve).await.err().map(|error| error.to_string())
             })
         };
-        std::thread::spawn(start).join().unwrap().expect("the service does not start")
+        std::thread::spawn(start).join().unwrap().unwrap()
     }
 
     #[test]

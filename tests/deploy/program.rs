@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use seatlock::config::{Config, variables};
+use seatlock::config::{Config, HOLD_TTL_MAX_DEFAULT, variables};
 use seatlock::http::openapi;
 use serde_json::Value;
 
@@ -70,7 +70,7 @@ fn example_secret(path: &Path) -> io::Result<String> {
 
 /// The paths of the API's document, and those of the document itself.
 pub(crate) fn paths() -> BTreeSet<String> {
-    let document: Value = serde_json::from_str(&openapi::json()).unwrap();
+    let document: Value = serde_json::from_str(&openapi::json(HOLD_TTL_MAX_DEFAULT)).unwrap();
     let described = document["paths"].as_object().unwrap().keys().cloned();
     described.chain(["/openapi.json".to_owned(), "/docs/".to_owned()]).collect()
 }
