@@ -11,7 +11,7 @@ use crate::history::What;
 use crate::workload::Fixture;
 use crate::world::PODS;
 
-/// The faults, by the names in the record.
+/// The faults of single servers, by the names in the record. A cluster has `worker_terminate` as well.
 pub(crate) const FAULTS: [&str; 10] = [
     "redis_kill",
     "redis_pause",
