@@ -19,6 +19,7 @@ mod m20261128_000030_create_queue_worker;
 mod m20261128_000040_describe_answers;
 mod m20261128_000050_read_lists_in_order;
 mod m20261128_000060_guard_sales_by_one_index_needs_20261122_000002;
+mod m20261128_000070_list_by_keys_without_plain_ids_needs_20261122_000002;
 #[cfg(feature = "rehearsal")]
 pub mod rehearsal;
 
@@ -41,6 +42,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000040_describe_answers::STEP),
             Box::new(m20261128_000050_read_lists_in_order::Migration),
             Box::new(m20261128_000060_guard_sales_by_one_index_needs_20261122_000002::Migration),
+            Box::new(
+                m20261128_000070_list_by_keys_without_plain_ids_needs_20261122_000002::Migration,
+            ),
         ]
     }
 }

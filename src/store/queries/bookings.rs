@@ -12,7 +12,7 @@ use crate::domain::effect::BookingView;
 use crate::domain::execution_error::StoreResult;
 use crate::domain::ids::BookingId;
 use crate::store::Store;
-use crate::store::connection::{Db, DbResult, rows};
+use crate::store::connection::{Db, DbResult, Dialect, rows};
 use crate::store::queries::priced::Priced;
 
 impl Store {
@@ -40,7 +40,7 @@ impl Store {
         self.read_since(from, filter.schedule, at_least, |db| {
             let filter = Arc::clone(&filter);
             async move {
-                let (sql, values) = select(&filter, limit);
+                let (sql, values) = select(db.dialect, &filter, limit);
                 let models = db.models::<booking::Model>(sql, values).await?.into_iter();
                 let rows: Vec<BookingRow> = models.map(rows::booking).collect::<DbResult<_>>()?;
                 let seats = |row: &BookingRow| row.seats.len();
@@ -53,9 +53,17 @@ impl Store {
     }
 }
 
-/// The statement that lists bookings. With a customer it reads the index `booking_of_customer`, and so all bookings of the
+/// The id of a booking as the second key of the index by customer, in the same order.
+fn listed_id(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => "GREATEST(b.id, '00000000-0000-0000-0000-000000000000'::uuid)",
+        Dialect::Sqlite => "b.id",
+    }
+}
+
+/// The statement that lists bookings. With a customer it reads the index `booking_listed`, and so all bookings of the
 /// customer if a schedule is given, too: an index of both would make every booking slower.
-fn select(filter: &BookingFilter, limit: usize) -> (String, Vec<Value>) {
+fn select(dialect: Dialect, filter: &BookingFilter, limit: usize) -> (String, Vec<Value>) {
     let after = filter.after.map_or(Uuid::nil(), |after| after.at.uuid);
     let first: [Value; 2] = [after.into(), rows::more_than(limit)];
     let schedule = filter.schedule.map(|schedule| schedule.0.into());
@@ -66,7 +74,8 @@ fn select(filter: &BookingFilter, limit: usize) -> (String, Vec<Value>) {
         (None, Some(_)) => "AND b.customer_id = $3",
         (None, None) => "",
     };
-    let sql = format!("SELECT b.* FROM booking b WHERE b.id > $1 {of} ORDER BY b.id LIMIT $2");
+    let id = if customer.is_some() { listed_id(dialect) } else { "b.id" };
+    let sql = format!("SELECT b.* FROM booking b WHERE {id} > $1 {of} ORDER BY {id} LIMIT $2");
     (sql, first.into_iter().chain(schedule).chain(customer).collect())
 }
 
