@@ -73,6 +73,7 @@ async fn rows_stay_few(site: &Site, name: &str) {
     for n in 0..CALLS {
         calls::every_call(site, &format!("{name} {n}")).await;
     }
+    site.turns().await;
     site.trouble().await;
     mark(&site.server, &site.stage, &format!("{name} ends")).await;
     let log = site.server.log();
