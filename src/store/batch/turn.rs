@@ -1,8 +1,8 @@
 //! Turns: lanes of several processes that write the same schedules run their batches one after the other, in the order
 //! in which they asked.
 //!
-//! Without a turn, each lane fills its batch and then waits for the rows that another process has locked, so its batch
-//! has only the commands that had arrived before the wait. A lane that waits for its turn first fills its batch
+//! Without a turn, each lane fills its batch and then waits for the rows that another process has locked, so its
+//! batch has only the commands that had arrived before the wait. A lane that waits for its turn fills its batch
 //! afterwards, with every command that has arrived meanwhile. A turn is an advisory lock of the transaction in which the
 //! batch then runs, so it ends with that transaction, even if the process dies. It is taken before any row is locked,
 //! and a transaction takes only one, so turns cannot deadlock. No promise depends on them: a lane without its turn waits
