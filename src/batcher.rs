@@ -43,6 +43,16 @@ pub(crate) trait BatchHandler<J>: Send + 'static {
         Some(job)
     }
 
+    /// Called before a batch is removed from the queue. The jobs that arrive while it runs are in the batch.
+    fn before_batch(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
+    /// Called instead of [`Self::run`] if none of the jobs that were removed must be run.
+    fn without_batch(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// Called after each batch has been removed from the queue, with the number of jobs that are still queued.
     fn note_pending(&mut self, _jobs: usize) {}
 
@@ -140,6 +150,7 @@ async fn run_batches<J: Send + 'static>(
     mut handler: impl BatchHandler<J>,
 ) {
     while let Some(first) = jobs.recv().await {
+        caught("the preparation of a batch panicked", async { handler.before_batch().await }).await;
         if jobs.len() + 1 < batch_max {
             // Lets tasks that are about to add jobs run first, so that the batch contains every job that has arrived.
             tokio::task::yield_now().await;
@@ -154,12 +165,19 @@ async fn run_batches<J: Send + 'static>(
         handler.note_pending(jobs.len());
         let size = batch.len();
         if size == 0 {
+            caught("the end of an empty batch panicked", async { handler.without_batch().await })
+                .await;
             continue;
         }
-        let run = async { handler.run(batch).await };
-        if AssertUnwindSafe(run).catch_unwind().await.is_err() {
-            log::error!("a batch panicked; its {size} jobs have failed");
-        }
+        let error = "a batch panicked; its jobs have failed";
+        caught(error, async { handler.run(batch).await }).await;
+    }
+}
+
+/// Runs the work to its end. If it panics, logs the error.
+async fn caught(error: &str, work: impl Future<Output = ()>) {
+    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+        log::error!("{error}");
     }
 }
 
@@ -240,6 +258,52 @@ mod tests {
             assert_eq!(batch.len(), 3, "a batch contains accepted jobs only");
             self.0.extend(batch);
         }
+    }
+
+    /// Waits before each batch until the test lets it continue; accepts even numbers, and counts the batches without any.
+    struct Waiting {
+        turns: Arc<Semaphore>,
+        empty: Arc<Semaphore>,
+    }
+
+    impl BatchHandler<(u32, Reply)> for Waiting {
+        fn accept(&mut self, job: Admitted<(u32, Reply)>) -> Option<Admitted<(u32, Reply)>> {
+            job.job.0.is_multiple_of(2).then_some(job)
+        }
+
+        async fn before_batch(&mut self) {
+            self.turns.acquire().await.unwrap().forget();
+        }
+
+        async fn without_batch(&mut self) {
+            self.empty.add_permits(1);
+        }
+
+        async fn run(&mut self, batch: Vec<Admitted<(u32, Reply)>>) {
+            let numbers: Vec<u32> = batch.iter().map(|admitted| admitted.job.0).collect();
+            for admitted in batch {
+                admitted.job.1.send(numbers.clone()).unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_has_every_job_that_arrived_while_it_was_prepared() {
+        let turns = Arc::new(Semaphore::new(0));
+        let empty = Arc::new(Semaphore::new(0));
+        let handler = Waiting { turns: Arc::clone(&turns), empty: Arc::clone(&empty) };
+        let batcher = Batcher::start(LIMITS, handler);
+        let first = push(&batcher, 2);
+        tokio::task::yield_now().await;
+        let second = push(&batcher, 4);
+        turns.add_permits(1);
+        assert_eq!(first.await.unwrap(), [2, 4]);
+        assert_eq!(second.await.unwrap(), [2, 4]);
+        let odd = push(&batcher, 1);
+        turns.add_permits(1);
+        assert!(odd.await.is_err());
+        empty.acquire().await.unwrap().forget();
+        assert_eq!(empty.available_permits(), 0);
     }
 
     #[tokio::test]

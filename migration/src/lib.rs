@@ -19,6 +19,7 @@ mod m20261128_000030_create_queue_worker;
 mod m20261128_000040_describe_answers;
 mod m20261128_000050_read_lists_in_order;
 mod m20261128_000060_guard_sales_by_one_index_needs_20261122_000002;
+mod m20261128_000070_list_by_keys_without_plain_ids_needs_20261122_000002;
 mod m20261129_000010_create_api_keys;
 mod m20261129_000020_change_holds;
 mod m20261129_000030_record_senders;
@@ -46,6 +47,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000040_describe_answers::STEP),
             Box::new(m20261128_000050_read_lists_in_order::Migration),
             Box::new(m20261128_000060_guard_sales_by_one_index_needs_20261122_000002::Migration),
+            Box::new(
+                m20261128_000070_list_by_keys_without_plain_ids_needs_20261122_000002::Migration,
+            ),
             Box::new(m20261129_000010_create_api_keys::STEP),
             Box::new(m20261129_000020_change_holds::STEP),
             Box::new(m20261129_000030_record_senders::STEP),

@@ -56,6 +56,14 @@ impl BatchHandler<BookingJob> for BookingHandler {
         None
     }
 
+    async fn before_batch(&mut self) {
+        self.lane.take_turn().await;
+    }
+
+    async fn without_batch(&mut self) {
+        self.lane.end_turn().await;
+    }
+
     fn note_pending(&mut self, jobs: usize) {
         self.metrics.actor.set_pending(ActorName::Booking, jobs);
     }

@@ -211,8 +211,9 @@ impl Store {
         if self.lanes_taken.swap(true, Ordering::Relaxed) {
             return Vec::new();
         }
-        let lane = |connections| Lane::new(Arc::clone(self), connections);
-        self.lanes.iter().cloned().map(lane).collect()
+        let lanes = self.lanes.len();
+        let lane = |(number, connections)| Lane::new(Arc::clone(self), connections, number, lanes);
+        self.lanes.iter().cloned().enumerate().map(lane).collect()
     }
 
     /// Whether a batch was committed within this time: if so, the primary is writable, whatever else fails.

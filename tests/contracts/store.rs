@@ -22,6 +22,7 @@ mod retries;
 mod round_trips;
 pub(crate) mod stage;
 mod statements;
+mod turns;
 
 /// Makes two tests of each function named: `embedded` on SQLite, `full` on PostgreSQL.
 macro_rules! on_both_databases {

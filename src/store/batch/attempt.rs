@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::load::{injected, load};
 use super::recovery::AttemptError;
 use super::rows_to_lock::RowsToLock;
+use super::turn::Turn;
 use super::write::{RenderedAnswers, write};
 use crate::domain::clock::EpochMs;
 use crate::domain::command::{Command, RequestKey};
@@ -26,6 +27,14 @@ pub(crate) struct Attempt<'a> {
     pub(crate) commands: Vec<Command>,
     /// Whether a key of a batch was recorded lately: recorded answers are then read before the decision.
     pub(crate) repeated_keys: bool,
+}
+
+/// Where a run gets its transaction.
+pub(crate) enum Begin {
+    /// It begins one.
+    On(Db),
+    /// The transaction that has the turn.
+    WithTurn(Turn),
 }
 
 /// How a run succeeded.
@@ -52,17 +61,17 @@ pub(crate) struct Progress {
     pub(crate) decision: Option<Decision>,
     pub(crate) answers: RenderedAnswers,
     pub(crate) statements: u32,
-    /// How long the statements that lock rows took, if they were sent.
+    /// How long the turn and the statements that lock rows took, if these were sent.
     pub(crate) lock_time: Option<Duration>,
 }
 
 impl Attempt<'_> {
     /// Runs the transaction within its time limit. After [`AttemptError::Deadline`] and
     /// [`AttemptError::Uncertain`] the connection is in an unknown state and must not be used again.
-    pub(crate) async fn run(self, db: &Db) -> AttemptReport {
+    pub(crate) async fn run(self, begin: Begin) -> AttemptReport {
         let committing = AtomicBool::new(false);
         let mut progress = Progress::default();
-        let work = self.transact(db, &committing, &mut progress);
+        let work = self.transact(begin, &committing, &mut progress);
         let limit = self.settings.limits.transaction_timeout;
         let (result, timed_out) = match tokio::time::timeout(limit, work).await {
             Ok(Err(AttemptError::Database(error))) => {
@@ -78,19 +87,22 @@ impl Attempt<'_> {
 
     async fn transact(
         &self,
-        db: &Db,
+        begin: Begin,
         committing: &AtomicBool,
         progress: &mut Progress,
     ) -> Result<Attempted, AttemptError> {
         let began = Instant::now();
-        let transaction = db.begin().await?;
+        let (transaction, waited) = match begin {
+            Begin::On(db) => (db.begin().await?, Duration::ZERO),
+            Begin::WithTurn(turn) => (turn.transaction, turn.waited),
+        };
         faults::reach(FailPoint::AfterBegin).await.map_err(injected)?;
         if transaction.dialect == Dialect::Sqlite {
             transaction.set_lock_time(began.elapsed());
         }
         let worked = self.work(&transaction, progress).await;
         progress.statements = transaction.statements() + 1;
-        progress.lock_time = transaction.lock_time();
+        progress.lock_time = transaction.lock_time().map(|time| time + waited);
         match worked {
             Ok(Attempted::Committed) => {
                 faults::reach(FailPoint::BeforeCommit).await.map_err(injected)?;

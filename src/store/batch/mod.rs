@@ -1,13 +1,14 @@
 //! The lanes of the booking engine: each runs batches of commands, one at a time, on connections of its own.
 //!
-//! `run` works on a batch until every command has a result, `recovery` decides what follows a failed run, and
-//! `attempt` is one transaction.
+//! `turn` lets the lanes of several processes take turns, `run` works on a batch until every command has a result,
+//! `recovery` decides what follows a failed run, and `attempt` is one transaction.
 
 pub(crate) mod attempt;
 pub(crate) mod load;
 pub(crate) mod recovery;
 pub(crate) mod rows_to_lock;
 mod run;
+mod turn;
 pub(crate) mod write;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::domain::rows::JournalEntry;
 use crate::store::Store;
 use crate::store::connection::Connections;
 use run::BatchRun;
+use turn::Turns;
 
 /// The result of one command.
 pub type CommandResult = Result<ExecutedCommand, ExecutionError>;
@@ -45,11 +47,32 @@ pub struct Lane {
     connections: Arc<Connections>,
     /// When a batch was last found to have a key that an earlier batch has recorded.
     repeated_key_at: Option<Instant>,
+    turns: Turns,
 }
 
 impl Lane {
-    pub(crate) fn new(store: Arc<Store>, connections: Arc<Connections>) -> Self {
-        Self { store, connections, repeated_key_at: None }
+    /// The lane `number` of `lanes`.
+    pub(crate) fn new(
+        store: Arc<Store>,
+        connections: Arc<Connections>,
+        number: usize,
+        lanes: usize,
+    ) -> Self {
+        let turns = Turns::new(store.dialect, number, lanes);
+        Self { store, connections, repeated_key_at: None, turns }
+    }
+
+    /// Waits for the turn of this lane if other processes write the same schedules, at most for the time limit of a
+    /// lock. Returns whether the lane has its turn, which ends with the next batch.
+    pub async fn take_turn(&mut self) -> bool {
+        self.turns.take(&self.store, &self.connections).await
+    }
+
+    /// Ends the turn of this lane without a batch.
+    pub async fn end_turn(&mut self) {
+        if let Some(turn) = self.turns.release() {
+            turn.end().await;
+        }
     }
 
     /// Executes the commands as one batch, in order. The batch never fails as a whole: every command has its own
@@ -59,9 +82,12 @@ impl Lane {
         commands: Vec<Command>,
         is_active: IsActive<'_>,
     ) -> BatchReport {
+        let (turn, count) = (self.turns.release(), commands.len());
         let repeated_key_at = &mut self.repeated_key_at;
-        BatchRun::new(&self.store, &self.connections, commands, is_active, repeated_key_at)
-            .finish()
-            .await
+        let run =
+            BatchRun::new(&self.store, &self.connections, commands, is_active, repeated_key_at);
+        let report = run.finish(turn).await;
+        self.turns.note(count, &report.journal);
+        report
     }
 }

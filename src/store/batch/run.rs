@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use sea_orm::DbErr;
 use uuid::Uuid;
 
-use super::attempt::{Attempt, Attempted, Progress};
+use super::attempt::{Attempt, Attempted, Begin, Progress};
 use super::recovery::{AttemptError, RecoveryAction, RecoveryAttempts, recovery_action};
+use super::turn::Turn;
 use super::write::RenderedAnswers;
 use super::{BatchReport, CommandResult, IsActive};
 use crate::domain::command::{Command, CommandKind};
@@ -76,6 +77,8 @@ pub(super) struct BatchRun<'a> {
     results: Vec<Option<CommandResult>>,
     report: BatchReport,
     parts: VecDeque<Part>,
+    /// For the first transaction.
+    turn: Option<Turn>,
 }
 
 impl<'a> BatchRun<'a> {
@@ -94,14 +97,28 @@ impl<'a> BatchRun<'a> {
             }
         };
         let report = BatchReport { results: Vec::new(), journal: Vec::new(), freed: Vec::new() };
-        Self { store, connections, commands, is_active, repeated_key_at, results, report, parts }
+        Self {
+            store,
+            connections,
+            commands,
+            is_active,
+            repeated_key_at,
+            results,
+            report,
+            parts,
+            turn: None,
+        }
     }
 
-    /// Runs the batch until every command has a result.
-    pub(super) async fn finish(mut self) -> BatchReport {
+    /// Runs the batch until every command has a result. Its first transaction is that of the turn, if there is one.
+    pub(super) async fn finish(mut self, turn: Option<Turn>) -> BatchReport {
         let started = Instant::now();
+        self.turn = turn;
         while let Some(part) = self.parts.pop_front() {
             self.finish_part(part).await;
+        }
+        if let Some(unused) = self.turn.take() {
+            unused.end().await;
         }
         self.store.metrics.batch.duration_seconds.observe(started.elapsed().as_secs_f64());
         self.into_report()
@@ -192,12 +209,16 @@ impl<'a> BatchRun<'a> {
         let attempt = Attempt { settings, batch: part.id, number, commands, repeated_keys };
         part.runs = part.runs.saturating_add(1);
         metrics.size.observe(f64::from(u32::try_from(part.indexes.len()).unwrap_or(0)));
-        let db = match self.connections.ready().await {
-            Ok(connection) => Db::new(connection, store.dialect),
-            Err(error) => return Some(AttemptError::Database(error)),
+        let report = match self.turn.take() {
+            Some(turn) => attempt.run(Begin::WithTurn(turn)).await,
+            None => {
+                let db = match self.connections.ready().await {
+                    Ok(connection) => Db::new(connection, store.dialect),
+                    Err(error) => return Some(AttemptError::Database(error)),
+                };
+                self.connections.wait(&store.metrics).measure(attempt.run(Begin::On(db))).await
+            }
         };
-        let wait = self.connections.wait(&store.metrics);
-        let report = wait.measure(attempt.run(&db)).await;
         let Progress { decision, answers, statements, lock_time } = report.progress;
         if let Some(time) = lock_time {
             metrics.row_lock_wait_seconds.observe(time.as_secs_f64());

@@ -91,6 +91,12 @@ impl Dialect {
         }
     }
 
+    /// Whether lanes of several processes take turns. SQLite runs one transaction after the other; on Citus each schedule of
+    /// a batch has a transaction of its own.
+    pub(crate) fn has_turns(self) -> bool {
+        self == Self::Postgres
+    }
+
     /// Joins a set of rows with the rows of `table`, named `alias`, that have their keys ([`Self::key`]).
     pub(crate) fn join_by_key(self, table: &str, alias: &str, columns: &[&str]) -> String {
         format!("{} {table} {alias} ON {}", self.join(), self.key(alias, columns))

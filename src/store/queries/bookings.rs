@@ -53,7 +53,17 @@ impl Store {
     }
 }
 
-/// The statement that lists bookings. With a customer it reads the index `booking_of_customer`, and so all bookings of the
+/// The id of a booking as the second key of the index by customer, in the same order.
+fn listed_id(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres | Dialect::Citus => {
+            "GREATEST(b.id, '00000000-0000-0000-0000-000000000000'::uuid)"
+        }
+        Dialect::Sqlite => "b.id",
+    }
+}
+
+/// The statement that lists bookings. With a customer it reads the index `booking_listed`, and so all bookings of the
 /// customer if a schedule is given, too: an index of both would make every booking slower.
 fn select(dialect: Dialect, filter: &BookingFilter, limit: usize) -> (String, Vec<Value>) {
     let after = filter.after.map_or(Uuid::nil(), |after| after.at.uuid);
@@ -68,7 +78,8 @@ fn select(dialect: Dialect, filter: &BookingFilter, limit: usize) -> (String, Ve
         (None, Some(_)) => "AND b.customer_id = $3".to_owned(),
         (None, None) => String::new(),
     };
-    let sql = format!("SELECT b.* FROM booking b WHERE b.id > $1 {of} ORDER BY b.id LIMIT $2");
+    let id = if customer.is_some() { listed_id(dialect) } else { "b.id" };
+    let sql = format!("SELECT b.* FROM booking b WHERE {id} > $1 {of} ORDER BY {id} LIMIT $2");
     (sql, first.into_iter().chain(schedule).chain(customer).collect())
 }
 

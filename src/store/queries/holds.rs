@@ -60,7 +60,7 @@ impl Store {
             let filter = Arc::clone(&filter);
             async move {
                 // Each form can be answered by one index alone: `hold_live_of_customer`, whose keys are these expressions,
-                // and `hold_of_customer`.
+                // and `hold_listed`.
                 let sql = match filter.schedule {
                     Some(_) => format!(
                         "SELECT h.* FROM hold h WHERE {}
@@ -70,8 +70,8 @@ impl Store {
                     ),
                     None => format!(
                         "SELECT h.* FROM hold h WHERE {} AND h.status = 0
-                         AND (h.schedule_id, h.id) > ($2, $3)
-                         ORDER BY h.customer_id, h.schedule_id, h.id LIMIT $4",
+                         AND (h.schedule_id + 0, h.id) > ($2, $3)
+                         ORDER BY h.customer_id, h.schedule_id + 0, h.id LIMIT $4",
                         db.dialect.only("h.customer_id", "$1")
                     ),
                 };

@@ -67,9 +67,10 @@ impl Store {
     ) -> StoreResult<Page<Schedule>> {
         let (history, from) = self.history_of_page(after.map(|after| after.history)).await?;
         let read = move |db: Db| async move {
+            // The keys of the index `schedule_listed`.
             let sql = format!(
-                "SELECT s.* FROM schedule s WHERE {} AND s.id > $2
-                 ORDER BY s.event_id, s.id LIMIT $3",
+                "SELECT s.* FROM schedule s WHERE {} AND s.id + 0 > $2
+                 ORDER BY s.event_id, s.id + 0 LIMIT $3",
                 db.dialect.only("s.event_id", "$1")
             );
             let after = after.map_or(0, |after| after.at.0);

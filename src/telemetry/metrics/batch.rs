@@ -64,8 +64,8 @@ metrics! {
         wait_seconds: Histogram[buckets REQUEST_SECONDS],
         /// Time of a batch from taking a connection to its answers, in seconds.
         duration_seconds: Histogram[buckets REQUEST_SECONDS],
-        /// Time of the statements of a batch that lock rows, in seconds: nearly all of it is waiting for
-        /// other transactions. On SQLite, which has one write lock, the time until it was acquired.
+        /// Time of the statements of a batch that lock rows, and of the wait for its turn, in seconds: nearly all of it
+        /// is waiting for other transactions. On SQLite, which has one write lock, the time until it was acquired.
         row_lock_wait_seconds as "seatlock_row_lock_wait_seconds": Histogram[buckets REQUEST_SECONDS],
         /// Transactions of batches that exceeded DB_TRANSACTION_TIMEOUT, or a statement of which exceeded
         /// DB_STATEMENT_TIMEOUT or DB_LOCK_TIMEOUT.

@@ -121,6 +121,20 @@ impl Site {
         self.batch(end, drop_result).await;
     }
 
+    /// Runs batches of two stores alternately, which then take turns.
+    pub(super) async fn turns(&self) {
+        let mut turns = 0;
+        for lane in [&self.stage.lane, &self.lane, &self.stage.lane, &self.lane, &self.stage.lane] {
+            turns += u32::from(lane.lock().await.take_turn().await);
+            let buy = [1, 2].map(|seat| book(self.elsewhere, &[seat], &format!("rival {seat}")));
+            let bought = run(lane, buy.to_vec()).await;
+            let cancelled = bought.iter().map(|bought| cancel(booked(bought).row.id, None));
+            let cancelled = run(lane, cancelled.collect()).await;
+            assert!(cancelled.iter().all(is_done), "{cancelled:?}");
+        }
+        assert!(turns > 0, "no lane has waited for its turn");
+    }
+
     /// Runs a batch whose COMMIT has no answer, after a time without heartbeats.
     pub(super) async fn trouble(&self) {
         self.stage.database.execute("UPDATE heartbeat SET beat_at = beat_at - 2000").await;
