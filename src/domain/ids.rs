@@ -267,8 +267,8 @@ mod tests {
 
         #[test]
         fn a_text_of_the_form_of_an_id_is_one(
-            number in string_regex(NUMBER_ID_PATTERN).unwrap(),
-            scoped in string_regex(SCOPED_ID_PATTERN).unwrap(),
+            number in string_regex(NUMBER_ID_PATTERN.trim_matches(['^', '$'])).unwrap(),
+            scoped in string_regex(SCOPED_ID_PATTERN.trim_matches(['^', '$'])).unwrap(),
         ) {
             prop_assert!(number.parse::<EventId>().is_ok());
             prop_assert!(scoped.parse::<HoldId>().is_ok());
