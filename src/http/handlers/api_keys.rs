@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::openapi::schema::{
-    Array, ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type,
+    AnyOfBuilder, Array, ArrayBuilder, Object, ObjectBuilder, Schema, SchemaType, Type,
 };
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
@@ -105,7 +105,7 @@ fn page_origins() -> Array {
 impl PartialSchema for NewApiKeyBody {
     fn schema() -> RefOr<Schema> {
         let form = Ref::from_schema_name;
-        let forms = OneOfBuilder::new().item(form("NewSecretKey")).item(form("NewPublishableKey"));
+        let forms = AnyOfBuilder::new().item(form("NewSecretKey")).item(form("NewPublishableKey"));
         forms.description(Some("A new API key: a secret or a publishable one.")).into()
     }
 }

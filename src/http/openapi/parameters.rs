@@ -14,8 +14,8 @@ use crate::http::idempotency_key::KEY_PATTERN;
 use crate::http::problem::Code;
 use crate::http::query::{PAGE_DEFAULT, PAGE_MAX};
 use crate::http::schemas::{
-    HoldSecret, KnownCustomer, NewPlanId, NumberId, PlanVersionNumber, ScopedId, SeatStatus,
-    SeatsVersion, cursor, one_of, text, whole_number,
+    KnownCustomer, NewPlanId, NumberId, PlanVersionNumber, ScopedId, SeatStatus, SeatsVersion,
+    cursor, one_of, text, whole_number,
 };
 
 /// Gives each parameter of an operation its schema and description, and adds the headers that several operations take.
@@ -104,7 +104,8 @@ fn described(path: &str, name: &str) -> Option<(RefOr<Schema>, &'static str)> {
             (version.into(), "The `version` that the hold must have, in quotes; `*` for any.")
         }
         "Hold-Secret" => {
-            (HoldSecret::schema(), "The secret of the hold; only with a publishable key.")
+            let about = "The secret of the hold, with a publishable key; ignored with any other.";
+            (text().into(), about)
         }
         "Prefer" => {
             let about = "Preferences (RFC 7240): `respond-async`, or `wait=<seconds>`; others are \
