@@ -163,6 +163,10 @@ def map_case(context, case):
     parts = [case.path_parameters, case.query, case.body if isinstance(case.body, dict) else None]
     number = zlib.crc32(json.dumps([operation, parts], sort_keys=True, default=str).encode())
     known = ids.get(OF_ID.get(operation), [])
+    if operation in ("change_hold", "extend_hold"):
+        known = known[-4:]
+    if operation == "release_hold":
+        known = known[:-4]  # the newest ones are kept for changes
     if known and number % 4:
         known = known[number % len(known)]
         if operation == "lift_block":
@@ -175,6 +179,8 @@ def map_case(context, case):
         section = {"name": "A", "rows": 20, "seats_per_row": 30, "price": number % 10_000}
         case.body["seat_plan"] = {"sections": [section]}
         case.body["sales_open_at"] = case.body["sales_close_at"] = None
+    if operation == "create_hold" and number % 8:
+        case.body.pop("ttl_s", None)
     if operation == "create_api_key" and number % 4:
         case.body["expires_at"] = None
     if operation == "change_hold" and number % 4:
