@@ -146,6 +146,8 @@ def after_call(context, case, response):
         succeeded.add(operation)
         with open("succeeded.txt", "a", encoding="utf-8") as listed:
             listed.write(operation + "\n")
+    if operation == "revoke_api_key" and case.path_parameters["id"] in ids["api_key"]:
+        ids["api_key"].remove(case.path_parameters["id"])
     created = operation.removeprefix("create_")
     if response.status_code == 202:
         created = "booking_request"
@@ -163,10 +165,10 @@ def map_case(context, case):
     parts = [case.path_parameters, case.query, case.body if isinstance(case.body, dict) else None]
     number = zlib.crc32(json.dumps([operation, parts], sort_keys=True, default=str).encode())
     known = ids.get(OF_ID.get(operation), [])
-    if operation in ("change_hold", "extend_hold"):
-        known = known[-4:]
-    if operation == "release_hold":
-        known = known[:-4]  # the newest ones are kept for changes
+    if operation in ("change_hold", "extend_hold", "rotate_api_key"):
+        known = known[-1:]
+    if operation in ("release_hold", "revoke_api_key"):
+        known = known[:-1]  # the newest one is kept to be changed
     if known and number % 4:
         known = known[number % len(known)]
         if operation == "lift_block":
