@@ -2,7 +2,6 @@
 //! backends.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,25 +11,19 @@ use tokio::task::JoinHandle;
 
 use crate::actors::booking::{BatcherLimits, Lanes};
 use crate::actors::seat_lock::SeatLocker;
-use crate::api_keys::ApiKeys;
 use crate::background::auditor::Auditor;
 use crate::background::health_monitor::{HealthMonitor, Probes};
 use crate::background::hold_expiry::HoldExpiry;
 use crate::background::key_refresh;
 use crate::background::map_refresh::MapRefresh;
-use crate::config::{Config, QueueMode, is_loopback_host};
-use crate::domain::api_key::caller::Caller;
+use crate::config::{Config, QueueMode};
 use crate::domain::execution_error::StoreError;
-use crate::http::auth::InstallationKey;
 use crate::http::problem::Code;
-use crate::http::{
-    AllowedHosts, Documents, RateLimits, ResponseBudget, Services, WorkPermits, openapi, routes,
-};
+use crate::http::{Services, routes};
 use crate::queue::QueueError;
 use crate::redis::RedisFailure;
 use crate::seat_map::{SeatMaps, Streams};
 use crate::service::bookings::{BookingDeps, BookingService};
-use crate::service::catalogue::Catalogue;
 use crate::store::Store;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
@@ -41,6 +34,7 @@ pub use queue::open_queue;
 use coordination::Coordination;
 use queue::AdmissionQueue;
 use server::serve;
+use services::services;
 use tls::TlsError;
 
 mod coordination;
@@ -48,6 +42,7 @@ mod database;
 mod queue;
 mod redis;
 mod server;
+mod services;
 mod tls;
 
 /// The time in which the engine must stop if the requests have used up the drain timeout.
@@ -316,46 +311,5 @@ impl Engine {
         if tokio::time::timeout_at(deadline.into(), self.store.close()).await.is_err() {
             log::warn!("connections were still open at the end of the drain timeout");
         }
-    }
-}
-
-fn services(config: &Config, bookings: BookingService, streams: Arc<Streams>) -> Services {
-    let http = &config.http;
-    let deps = bookings.deps();
-    Services {
-        queue: deps.queue.clone(),
-        api_keys: Arc::new(ApiKeys::new(Arc::clone(&deps.store), http.api_keys_max_age)),
-        catalogue: Arc::new(Catalogue::new(Arc::clone(&deps.store))),
-        seat_maps: Arc::clone(&deps.seat_maps),
-        streams,
-        health: Arc::clone(&deps.health),
-        metrics: Arc::clone(&deps.metrics),
-        bookings: Arc::new(bookings),
-        work_permits: WorkPermits::default(),
-        admin_key: http.admin_api_key.as_ref().map(|key| InstallationKey::new(key.expose())),
-        open_caller: Arc::new(Caller::open()),
-        audit_addresses: http.audit_addresses,
-        rate_limits: RateLimits::new(
-            http.rate_limit.and_then(NonZeroU32::new),
-            http.rate_limit_key.and_then(NonZeroU32::new),
-            http.rate_limit_customer.and_then(NonZeroU32::new),
-            http.trusted_proxies.clone(),
-        ),
-        request_timeout: http.request_timeout,
-        body_timeout: http.body_timeout,
-        body_limit: http.body_limit,
-        plan_body_limit: http.plan_body_limit,
-        hold_ttl: config.reservation.hold_ttl,
-        hold_ttl_max: config.reservation.hold_ttl_max,
-        serve_metrics: http.metrics_bind.is_none(),
-        documents: http
-            .docs
-            .then(|| Documents::new(openapi::json(config.reservation.hold_ttl_max))),
-        allowed_hosts: AllowedHosts {
-            any: http.admin_api_key.is_some(),
-            is_loopback: is_loopback_host,
-            names: http.allowed_hosts.clone(),
-        },
-        response_budget: ResponseBudget::default(),
     }
 }

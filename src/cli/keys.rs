@@ -10,12 +10,11 @@ use seatlock::api_keys::{ApiKeys, IssuedKey};
 use seatlock::app::open_store;
 use seatlock::config::Config;
 use seatlock::domain::api_key::{
-    ApiKey, KeyKind, KeyMode, KeyRefusal, NewApiKey, Scope, WhichSecret,
+    ApiKey, KeyKind, KeyMode, KeyRefusal, NewApiKey, OVERLAP, OVERLAP_MAX, Scope, WhichSecret,
 };
 use seatlock::domain::clock::EpochMs;
 use seatlock::domain::execution_error::StoreError;
 use seatlock::domain::ids::{InHistory, KeyId};
-use seatlock::http::handlers::api_keys::{OVERLAP, OVERLAP_MAX};
 use seatlock::http::responses::{ApiKeyBody, IssuedKeyBody};
 use seatlock::http::time;
 use seatlock::telemetry::metrics::Metrics;

@@ -5,6 +5,8 @@ mod new_key;
 pub mod origin;
 pub mod text;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, EnumString, IntoEnumIterator as _, VariantArray};
 use utoipa::ToSchema;
@@ -14,10 +16,16 @@ use super::ids::KeyId;
 
 use origin::Origin;
 
-pub use new_key::{KeyFault, NewApiKey};
+pub use new_key::{KEY_NAME_MAX, KeyFault, NewApiKey, ORIGINS_MAX};
 
 /// The most keys that are neither revoked nor expired. Each process keeps all of them in memory.
 pub const LIVE_KEYS_MAX: i64 = 1_000;
+
+/// How long the secret before works after a rotation, if the request does not set it.
+pub const OVERLAP: Duration = Duration::from_secs(24 * 3_600);
+
+/// The longest time for which two secrets of a key work.
+pub const OVERLAP_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Who a key is for.
 #[derive(

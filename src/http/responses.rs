@@ -12,8 +12,8 @@ use crate::domain::claims::{BookingStatus, HoldStatus};
 use crate::domain::effect::{BlockView, BookingView, HoldView, PricedSeat};
 
 use super::schemas::{
-    BookingStatusName, CurrencyCode, HoldStatusName, KnownCustomer, NumberId, PlanVersionNumber,
-    Price, ScopedId, SeatLabel, SeatsVersion, Timestamp,
+    BookingStatusName, CurrencyCode, HoldStatusName, HoldVersion, KnownCustomer, NumberId,
+    PlanVersionNumber, Price, ScopedId, SeatLabel, SeatsVersion, Timestamp,
 };
 use super::time;
 
@@ -59,6 +59,7 @@ pub struct HoldBody {
     #[schema(value_type = HoldStatusName)]
     pub status: &'static str,
     /// Begins with 1 and grows by one with each change of the seats.
+    #[schema(value_type = HoldVersion)]
     pub version: u32,
     /// The seats, in plan order.
     pub seats: Vec<SeatBody>,

@@ -5,6 +5,8 @@ mod pretix;
 
 pub use pretix::PretixPlanBody;
 
+use std::time::Duration;
+
 use serde_json::json;
 use strum::VariantNames;
 use utoipa::openapi::schema::{
@@ -14,6 +16,9 @@ use utoipa::openapi::schema::{
 use utoipa::openapi::{ArrayBuilder, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::domain::api_key::origin::{ORIGIN_MAX, ORIGIN_PATTERN};
+use crate::domain::api_key::text::{KEY_PATTERN, PREFIX_PATTERN};
+use crate::domain::api_key::{KEY_NAME_MAX, OVERLAP, OVERLAP_MAX};
 use crate::domain::currency;
 use crate::domain::ids::{CUSTOMER_ID_MAX, NUMBER_ID_MAX, NUMBER_ID_PATTERN, SCOPED_ID_PATTERN};
 use crate::domain::plan::{
@@ -75,6 +80,10 @@ fn stored_name(max: usize) -> ObjectBuilder {
 
 fn name(max: usize) -> ObjectBuilder {
     stored_name(max).pattern(Some(NAME_PATTERN)).format(custom("name"))
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn to_i64(number: usize) -> i64 {
@@ -151,6 +160,23 @@ schemas! {
         .examples([json!("2026-12-24T20:00:00.000Z")]);
     /// The lifetime of a hold in seconds, at most `HOLD_TTL_MAX` of the installation.
     pub HoldLifetime = whole_number(1, i64::from(u32::MAX)).examples([json!(300)]);
+    /// The version of a hold: 1 at first, and one more with each change of its seats.
+    pub HoldVersion = whole_number(1, i64::from(u32::MAX)).examples([json!(1)]);
+    /// The secret of a hold, with which a page reads and changes it.
+    pub HoldSecret = text().pattern(Some("^hs_[0-9A-Za-z_-]{32}$"))
+        .examples([json!("hs_wIX4q0Jb2mT9sYk3Zr7LdPaVxE5nGc8u")]);
+    /// The name of an API key.
+    pub NewKeyName = name(KEY_NAME_MAX).format(custom("folded-name")).examples([json!("shop backend")]);
+    /// The text of an API key.
+    pub KeySecretText = text().pattern(Some(KEY_PATTERN.replacen("\\b", "^", 1).replace("\\b", "$")))
+        .examples([json!("sk_live_4fT9xQ2bVn7LkZ0aRc3JwYh8sEu5Gm1pQdXo")]);
+    /// The beginning of the text of an API key.
+    pub KeyPrefix = text().pattern(Some(PREFIX_PATTERN)).examples([json!("sk_live_4fT9xQ2b")]);
+    /// The origin of pages: `scheme://host` or `scheme://host:port`.
+    pub PageOrigin = text().pattern(Some(ORIGIN_PATTERN)).max_length(Some(ORIGIN_MAX))
+        .examples([json!("https://shop.example")]);
+    /// The seconds for which the secret before still works after a rotation.
+    pub KeyOverlap = whole_number(0, seconds(OVERLAP_MAX)).default(Some(json!(OVERLAP.as_secs())));
     /// The most seats of one hold or booking.
     pub SeatsPerBooking = whole_number(1, i64::from(SEATS_PER_BOOKING_MAX))
         .examples([json!(SEATS_PER_BOOKING)]);
@@ -189,9 +215,17 @@ fn event<'a>(names: impl IntoIterator<Item = &'a str>) -> ObjectBuilder {
 
 /// Labels of seats, each once; either all of them are taken, or none.
 pub(super) fn seat_labels() -> RefOr<Schema> {
-    let about = "Labels of seats, each once, of which all are taken or none.";
+    labels(1, "Labels of seats, each once, of which all are taken or none.")
+}
+
+/// Labels of seats, each once, or none.
+pub(super) fn optional_seat_labels() -> RefOr<Schema> {
+    labels(0, "Labels of seats, each once.")
+}
+
+fn labels(min: usize, about: &str) -> RefOr<Schema> {
     let label = RefOr::Ref(utoipa::openapi::Ref::from_schema_name("SeatLabel"));
-    let list = ArrayBuilder::new().items(label).min_items(Some(1)).max_items(Some(SEATS_MAX));
+    let list = ArrayBuilder::new().items(label).min_items(Some(min)).max_items(Some(SEATS_MAX));
     let list = list.unique_items(true).description(Some(about));
     RefOr::T(Schema::Array(list.examples([json!(["A-1-1", "A-1-2"])]).build()))
 }

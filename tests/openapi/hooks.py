@@ -5,6 +5,7 @@
 
 import datetime
 import json
+import re
 import zlib
 
 import schemathesis
@@ -25,6 +26,8 @@ schemathesis.openapi.format(
     "date-time", st.tuples(times, offsets).map(lambda pair: pair[0].isoformat() + pair[1])
 )
 
+IF_MATCH = re.compile(r'\*|"[0-9]{1,9}"')
+
 # Codes in `errors` of requests that fit the schema: whether they are refused depends on the state, or on several
 # fields together.
 BY_STATE = {
@@ -37,10 +40,28 @@ BY_STATE = {
         "too_many_seats",  # of all sections together
     },
     "list_bookings": {"missing"},  # customer_id and schedule_id
-    "create_hold": {"unknown_seat", "too_many_seats", "sales_closed"},
+    # Only a page with a publishable key may leave out customer_id.
+    "create_hold": {"unknown_seat", "too_many_seats", "sales_closed", "missing"},
+    "change_hold": {
+        "empty",  # neither add nor remove has a seat
+        "duplicate_seat",  # the same seat in add and in remove
+        "unknown_seat",
+        "not_in_hold",
+        "more_problems",
+        "too_many_seats",
+        "sales_closed",
+    },
     "create_booking": {"unknown_seat", "too_many_seats", "sales_closed"},
     "cancel_booking": {"unknown_seat", "not_in_booking"},
     "create_block": {"unknown_seat"},
+    "create_api_key": {
+        "name_taken",
+        "too_many_keys",
+        "in_the_past",  # expires_at
+        "invalid_origin",  # a port above 65535, a wrong IPv6 address
+        "more_problems",
+    },
+    "rotate_api_key": {"two_secrets"},  # and no `end`
     # The rules of a plan: docs/api.md and docs/errors.md.
     "put_seat_plan": {
         "conflicting",  # id_from with CSV
@@ -80,9 +101,11 @@ def filter_failure(context, failure, case, response):
     if not isinstance(failure, RejectedPositiveData):
         return True
     problem = response.json()
-    if problem["code"] == "idempotency_key_reused":
+    if problem["code"] in ("idempotency_key_reused", "hold_changed"):
         return False
     operation = operation_id(case)
+    if operation == "change_hold" and not IF_MATCH.fullmatch(case.headers.get("If-Match", "*")):
+        return False  # schemathesis has its own values of this header, which may contradict the schema
     if operation == "put_seat_plan":
         prices = case.query.get("price")
         if problem["errors"][0]["pointer"] == "price" and isinstance(prices, list) and len(prices) > 1:
@@ -94,18 +117,22 @@ def filter_failure(context, failure, case, response):
 
 
 # The ids that responses have carried, and the operations that have succeeded.
-ids = {"hold": [], "booking": [], "block": [], "booking_request": []}
+ids = {"hold": [], "booking": [], "block": [], "booking_request": [], "api_key": []}
 succeeded = set()
 
 OF_ID = {
     "read_hold": "hold",
     "extend_hold": "hold",
+    "change_hold": "hold",
     "release_hold": "hold",
     "read_booking": "booking",
     "cancel_booking": "booking",
     "lift_block": "block",
     "read_booking_request": "booking_request",
     "stream_booking_request": "booking_request",
+    "read_api_key": "api_key",
+    "revoke_api_key": "api_key",
+    "rotate_api_key": "api_key",
 }
 
 
@@ -119,6 +146,8 @@ def after_call(context, case, response):
         succeeded.add(operation)
         with open("succeeded.txt", "a", encoding="utf-8") as listed:
             listed.write(operation + "\n")
+    if operation == "revoke_api_key" and case.path_parameters["id"] in ids["api_key"]:
+        ids["api_key"].remove(case.path_parameters["id"])
     created = operation.removeprefix("create_")
     if response.status_code == 202:
         created = "booking_request"
@@ -136,6 +165,10 @@ def map_case(context, case):
     parts = [case.path_parameters, case.query, case.body if isinstance(case.body, dict) else None]
     number = zlib.crc32(json.dumps([operation, parts], sort_keys=True, default=str).encode())
     known = ids.get(OF_ID.get(operation), [])
+    if operation in ("change_hold", "extend_hold", "rotate_api_key"):
+        known = known[-1:]
+    if operation in ("release_hold", "revoke_api_key"):
+        known = known[:-1]  # the newest one is kept to be changed
     if known and number % 4:
         known = known[number % len(known)]
         if operation == "lift_block":
@@ -148,6 +181,14 @@ def map_case(context, case):
         section = {"name": "A", "rows": 20, "seats_per_row": 30, "price": number % 10_000}
         case.body["seat_plan"] = {"sections": [section]}
         case.body["sales_open_at"] = case.body["sales_close_at"] = None
+    if operation == "create_hold" and number % 8:
+        case.body.pop("ttl_s", None)
+    if operation == "create_api_key" and number % 4:
+        case.body["expires_at"] = None
+    if operation == "change_hold" and number % 4:
+        case.body["add"] = [f"A-{number % 20 + 1}-{number % 30 + 1}"]
+        case.body.pop("remove", None)
+        case.headers.pop("If-Match", None)
     if operation in ("create_hold", "create_booking", "create_block") and case.body.get("seats"):
         count = min(len(case.body["seats"]), 3)
         seats = [(number + index) % 600 for index in range(count)]

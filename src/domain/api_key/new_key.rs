@@ -6,10 +6,10 @@ use crate::domain::clock::EpochMs;
 use crate::domain::name;
 
 /// The most characters of a name.
-const KEY_NAME_MAX: usize = 64;
+pub const KEY_NAME_MAX: usize = 64;
 
 /// The most origins of a publishable key.
-const ORIGINS_MAX: usize = 50;
+pub const ORIGINS_MAX: usize = 50;
 
 /// Why keys cannot be created or changed as requested.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,12 @@ pub const ORIGIN_REMEDY: &str = "must be scheme://host or scheme://host:port, su
      without *";
 
 /// The most bytes of an origin: a host name has at most 253.
-const ORIGIN_MAX: usize = 280;
+pub const ORIGIN_MAX: usize = 280;
+
+/// The form of an origin, for documents. A port above 65535 and a wrong IPv6 address have it, too.
+pub const ORIGIN_PATTERN: &str = "^[Hh][Tt][Tt][Pp][Ss]?://(\\[[0-9A-Fa-f:.]+\\]|\
+                                  [0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?\
+                                  (\\.[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?)*)(:[1-9][0-9]{0,4})?$";
 
 /// An origin of pages: lower case, without the default port of its scheme.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -28,6 +28,9 @@ pub const PREFIX_LENGTH: usize = BEGINNING_LENGTH + 8;
 /// The regular expression of keys, for scanners of leaked secrets.
 pub const KEY_PATTERN: &str = r"\b[sp]k_(live|test)_[0-9A-Za-z]{36}\b";
 
+/// The regular expression of a prefix.
+pub const PREFIX_PATTERN: &str = "^[sp]k_(live|test)_[0-9A-Za-z]{8}$";
+
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// The text of a new key, which is shown once. `Debug` does not show it.

@@ -3,55 +3,132 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde_json::json;
+use utoipa::openapi::schema::{
+    AnyOfBuilder, Array, ArrayBuilder, Object, ObjectBuilder, Schema, SchemaType, Type,
+};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::api_keys::IssuedKey;
-use crate::domain::api_key::{KeyKind, KeyMode, KeyRefusal, NewApiKey, Scope, WhichSecret};
+use crate::domain::api_key::{
+    KeyKind, KeyMode, KeyRefusal, NewApiKey, ORIGINS_MAX, OVERLAP, OVERLAP_MAX, Scope, WhichSecret,
+};
 use crate::domain::command::Keyed;
 use crate::domain::ids::{InHistory, KeyId};
+use crate::domain::whole::optional_whole;
 use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, PageQuery};
 use crate::http::reply;
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{ApiKeyBody, IssuedKeyBody, PageBody};
+use crate::http::schemas::{KeyOverlap, NewKeyName, PageOrigin, closed, one_of};
 use crate::http::validation::{TimeText, Validator};
 
-/// How long the secret before works after a rotation, if the request does not set it.
-pub const OVERLAP: Duration = Duration::from_secs(24 * 3_600);
-
-/// The longest time for which two secrets of a key work.
-pub const OVERLAP_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
-
-/// A new API key.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
+/// A new API key: a secret or a publishable one.
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewApiKeyBody {
-    /// 1 to 64 characters; no other live key has this name.
-    #[schema(example = "shop backend")]
+    /// Its name, which no other live key has.
     pub name: String,
-    /// `secret` for servers, which is the default, or `publishable` for pages in a browser.
+    /// Who it is for; `secret` if absent.
     pub kind: Option<KeyKind>,
-    /// `live`, which is the default, or `test`, which marks the key and changes nothing else.
+    /// The data that it is meant for; `live` if absent.
     pub mode: Option<KeyMode>,
-    /// What a secret key may do; `sell` includes `read`, and `admin` includes both.
+    /// What a secret key may do.
     #[serde(default)]
     pub scopes: Vec<Scope>,
-    /// The pages that may use a publishable key, as `scheme://host` or `scheme://host:port`.
+    /// The pages that may use a publishable key.
     #[serde(default)]
-    #[schema(example = json!([]))]
     pub origins: Vec<String>,
     /// When it stops to work by itself.
     pub expires_at: Option<TimeText>,
+}
+
+/// A secret key, for servers.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "one of the two forms of `NewApiKeyBody` in the OpenAPI document")]
+struct NewSecretKey {
+    /// Its name, which no other live key has.
+    name: NewKeyName,
+    /// `secret` if absent.
+    #[schema(schema_with = secret_kind)]
+    kind: Option<KeyKind>,
+    /// `live` if absent; `test` marks the key and changes nothing else.
+    mode: Option<KeyMode>,
+    /// What the key may do; `sell` includes `read`, and `admin` includes both.
+    #[schema(min_items = 1)]
+    scopes: Vec<Scope>,
+    /// A secret key has none: it must not be in a page.
+    #[schema(required = false, max_items = 0)]
+    origins: Vec<PageOrigin>,
+    /// When it stops to work by itself: a time in the future.
+    expires_at: Option<TimeText>,
+}
+
+/// A publishable key, for pages in a browser.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "one of the two forms of `NewApiKeyBody` in the OpenAPI document")]
+struct NewPublishableKey {
+    /// Its name, which no other live key has.
+    name: NewKeyName,
+    /// `publishable`.
+    #[schema(schema_with = publishable_kind)]
+    kind: KeyKind,
+    /// `live` if absent; `test` marks the key and changes nothing else.
+    mode: Option<KeyMode>,
+    /// A publishable key has none.
+    #[schema(required = false, max_items = 0)]
+    scopes: Vec<Scope>,
+    /// The pages that may use the key.
+    #[schema(schema_with = page_origins)]
+    origins: Vec<PageOrigin>,
+    /// When it stops to work by itself: a time in the future.
+    expires_at: Option<TimeText>,
+}
+
+fn secret_kind() -> Object {
+    let types = SchemaType::from_iter([Type::String, Type::Null]);
+    let names = [json!(KeyKind::Secret), json!(null)];
+    ObjectBuilder::new().schema_type(types).enum_values(Some(names)).build()
+}
+
+fn publishable_kind() -> Object {
+    one_of([KeyKind::Publishable.as_ref()]).build()
+}
+
+fn page_origins() -> Array {
+    let origin = Ref::from_schema_name("PageOrigin");
+    ArrayBuilder::new().items(origin).min_items(Some(1)).max_items(Some(ORIGINS_MAX)).build()
+}
+
+impl PartialSchema for NewApiKeyBody {
+    fn schema() -> RefOr<Schema> {
+        let form = Ref::from_schema_name;
+        let forms = AnyOfBuilder::new().item(form("NewSecretKey")).item(form("NewPublishableKey"));
+        forms.description(Some("A new API key: a secret or a publishable one.")).into()
+    }
+}
+
+impl ToSchema for NewApiKeyBody {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        NewSecretKey::schemas(schemas);
+        NewPublishableKey::schemas(schemas);
+        schemas.push(("NewSecretKey".to_owned(), closed(NewSecretKey::schema())));
+        schemas.push(("NewPublishableKey".to_owned(), closed(NewPublishableKey::schema())));
+        schemas.push(("PageOrigin".to_owned(), PageOrigin::schema()));
+    }
 }
 
 /// How a key is rotated.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotationBody {
-    /// Seconds for which the secret before still works, 0 to 2,592,000; 86,400 by default.
-    #[schema(maximum = 2_592_000)]
+    /// Seconds for which the secret before still works; 86,400 if absent.
+    #[schema(value_type = Option<KeyOverlap>)]
+    #[serde(default, deserialize_with = "optional_whole")]
     pub overlap_s: Option<u32>,
-    /// If two secrets work already: the one that ends now.
+    /// The secret that ends now; needed if two secrets work already.
     pub end: Option<WhichSecret>,
 }
 

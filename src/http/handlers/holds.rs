@@ -14,7 +14,7 @@ use crate::http::query::PageQuery;
 use crate::http::reply::{self, LocationHeader};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{HoldBody, PageBody};
-use crate::http::schemas::{CustomerName, HoldLifetime};
+use crate::http::schemas::{CustomerName, HoldLifetime, HoldSecret, optional_seat_labels};
 use crate::http::validation::{IdText, Labels, Validator};
 use crate::http::version::MinVersion;
 
@@ -49,16 +49,33 @@ pub struct Extension {
     pub ttl_s: Option<u64>,
 }
 
-/// Seats to add to a hold, and seats to remove from it.
+/// Seats to add to a hold, and seats to remove from it: at least one seat, and none in both.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HoldChange {
     /// Labels of seats to add; a seat that the hold has already stays in it.
     #[serde(default)]
+    #[schema(schema_with = optional_seat_labels)]
     pub add: Labels,
     /// Labels of seats to remove; each must be one of the hold's.
     #[serde(default)]
+    #[schema(schema_with = optional_seat_labels)]
     pub remove: Labels,
+}
+
+/// A new hold in the answer to its creation.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "the secret is not recorded with the answer: `with_hold_secret` adds it"
+)]
+struct NewHoldAnswer {
+    /// The hold.
+    #[serde(flatten)]
+    hold: HoldBody,
+    /// The secret of the hold, only for a page with a publishable key: it is sent in `Hold-Secret`.
+    #[schema(required = false)]
+    hold_secret: HoldSecret,
 }
 
 /// Holds seats for a limited time.
@@ -66,7 +83,7 @@ pub struct HoldChange {
     params(("min_version" = Option<i64>, Query),
         ("Idempotency-Key" = Option<String>, Header),
         ("Prefer" = Option<String>, Header)),
-    responses((status = 201, body = HoldBody, headers(("Location" = String))),
+    responses((status = 201, body = NewHoldAnswer, headers(("Location" = String))),
         (status = 202, body = RequestBody, headers(("Location" = String))),
         (status = 404, description = "not_found"),
         (status = 409, description = "seats_unavailable, seat_limit_reached, request_in_progress"),

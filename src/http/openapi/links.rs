@@ -33,6 +33,7 @@ const LINKS: &[Row] = &[
     ("create_block", "list_blocks", &[("id", "$request.path.id")], &[]),
     ("create_hold", "read_hold", BY_ID, &[]),
     ("create_hold", "extend_hold", BY_ID, &[]),
+    ("create_hold", "change_hold", BY_ID, &[]),
     ("create_hold", "release_hold", BY_ID, &[]),
     ("create_hold", "list_holds", OF_CUSTOMER, &[]),
     ("create_hold", "create_booking", &[], &[("hold_id", ID)]),
@@ -43,6 +44,9 @@ const LINKS: &[Row] = &[
     ("create_booking", "list_bookings", OF_CUSTOMER, &[]),
     ("create_booking", "read_booking_request", BY_ID, &[]),
     ("create_booking", "stream_booking_request", BY_ID, &[]),
+    ("create_api_key", "read_api_key", BY_ID, &[]),
+    ("create_api_key", "rotate_api_key", BY_ID, &[]),
+    ("create_api_key", "revoke_api_key", BY_ID, &[]),
 ];
 
 const PLAN: Values = &[("id", ID), ("version", "$response.body#/version")];

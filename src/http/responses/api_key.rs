@@ -5,13 +5,14 @@ use utoipa::ToSchema;
 
 use crate::api_keys::IssuedKey;
 use crate::domain::api_key::{ApiKey, KeyKind, KeyMode, KeySecret, Scope};
+use crate::http::schemas::{KeyPrefix, KeySecretText, NumberId, PageOrigin, Timestamp};
 use crate::http::time;
 
 /// An API key, without its text.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ApiKeyBody {
     /// Its identifier, which a rotation does not change.
-    #[schema(example = "7")]
+    #[schema(value_type = NumberId)]
     pub id: String,
     /// Its name, which no other live key has.
     #[schema(example = "shop backend")]
@@ -23,14 +24,19 @@ pub struct ApiKeyBody {
     /// What a secret key may do, with the scopes that are included; empty for a publishable one.
     pub scopes: Vec<Scope>,
     /// The pages that may use a publishable key; empty for a secret one.
+    #[schema(value_type = Vec<PageOrigin>)]
     pub origins: Vec<String>,
-    /// RFC 3339.
+    /// When it was created.
+    #[schema(value_type = Timestamp)]
     pub created_at: String,
-    /// RFC 3339; when it stops to work by itself.
+    /// When it stops to work by itself.
+    #[schema(value_type = Option<Timestamp>)]
     pub expires_at: Option<String>,
-    /// RFC 3339; when it was revoked, or had expired.
+    /// When it was revoked, or had expired.
+    #[schema(value_type = Option<Timestamp>)]
     pub revoked_at: Option<String>,
-    /// RFC 3339; when it was last used, to about a minute.
+    /// When it was last used, to about a minute.
+    #[schema(value_type = Option<Timestamp>)]
     pub last_used_at: Option<String>,
     /// Its secrets that work, the oldest first: two during a rotation.
     pub secrets: Vec<KeySecretBody>,
@@ -40,11 +46,13 @@ pub struct ApiKeyBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct KeySecretBody {
     /// The beginning of its text, by which people recognise it.
-    #[schema(example = "sk_live_4fT9xQ2b")]
+    #[schema(value_type = KeyPrefix)]
     pub prefix: String,
-    /// RFC 3339.
+    /// When it was created.
+    #[schema(value_type = Timestamp)]
     pub created_at: String,
-    /// RFC 3339; when it stops to work, during a rotation.
+    /// When it stops to work, during a rotation.
+    #[schema(value_type = Option<Timestamp>)]
     pub ends_at: Option<String>,
 }
 
@@ -52,7 +60,7 @@ pub struct KeySecretBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct IssuedKeyBody {
     /// The text of the key. It is shown in this answer only.
-    #[schema(example = "sk_live_4fT9xQ2bVn7LkZ0aRc3JwYh8sEu5Gm1pQdXo6T")]
+    #[schema(value_type = KeySecretText)]
     pub key: String,
     /// The key as it is listed.
     #[serde(flatten)]

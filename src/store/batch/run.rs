@@ -1,5 +1,4 @@
 //! Runs one batch until every command has a result: retries it, bisects it, or resolves a lost COMMIT.
-//!
 //! On Citus a transaction has one schedule, and so one worker: a batch has a part for each of its schedules.
 
 use std::collections::{BTreeMap, VecDeque};

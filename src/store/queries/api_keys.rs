@@ -1,6 +1,5 @@
 //! API keys. Every change also changes the revision, by which the processes notice that their copy is old.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +8,7 @@ use sea_orm::ConnectionTrait;
 
 use crate::domain::api_key::origin::Origin;
 use crate::domain::api_key::{
-    ApiKey, HashedSecret, KeyFault, KeyRefusal, KeySecret, LIVE_KEYS_MAX, LiveSecret, NewApiKey,
-    WhichSecret,
+    ApiKey, HashedSecret, KeyFault, KeyRefusal, LIVE_KEYS_MAX, LiveSecret, NewApiKey, WhichSecret,
 };
 use crate::domain::catalogue::Page;
 use crate::domain::clock::EpochMs;
@@ -19,6 +17,7 @@ use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::domain::ids::{InHistory, KeyId};
 use crate::store::connection::{Db, DbResult, HISTORY, RowSet, Session, Transaction, rows};
 use crate::store::queries::idempotency::OnceWork;
+use crate::store::queries::key_secrets::{live, with_secrets};
 use crate::store::{ReadFrom, Store};
 
 /// How long a revoked key is listed.
@@ -318,40 +317,4 @@ async fn named<C: ConnectionTrait>(session: &Session<C>, name: String) -> DbResu
 async fn find<C: ConnectionTrait>(session: &Session<C>, id: KeyId) -> DbResult<Option<ApiKey>> {
     let found = session.models("SELECT * FROM api_key WHERE id = $1", vec![id.0.into()]).await?;
     Ok(with_secrets(session, found).await?.into_iter().next())
-}
-
-/// The keys of these rows with their secrets.
-async fn with_secrets<C: ConnectionTrait>(
-    session: &Session<C>,
-    keys: Vec<api_key::Model>,
-) -> DbResult<Vec<ApiKey>> {
-    let ids = RowSet::of(keys.iter().map(|key| key.id)).with("key_id", |id| *id);
-    let join = session.dialect.join_by_key("api_key_secret", "t", &["key_id"]);
-    let mut secrets: BTreeMap<(i64, i16), KeySecret> = BTreeMap::new();
-    for row in session.models_of_set::<api_key_secret::Model, _>(ids, Vec::new(), &join).await? {
-        secrets.insert((row.key_id, row.number), rows::key_secret(&row));
-    }
-    let key = |row: api_key::Model| {
-        let of_key = secrets.range((row.id, i16::MIN)..=(row.id, i16::MAX));
-        let of_key = of_key.map(|(_, secret)| secret.clone()).collect();
-        rows::api_key(row, of_key)
-    };
-    keys.into_iter().map(key).collect()
-}
-
-/// The secrets of these keys.
-fn live(
-    keys: Vec<api_key::Model>,
-    secrets: Vec<api_key_secret::Model>,
-) -> DbResult<Vec<LiveSecret>> {
-    let keys = keys.into_iter().map(|row| rows::api_key(row, Vec::new()).map(|key| (key.id, key)));
-    let keys: BTreeMap<KeyId, ApiKey> = keys.collect::<DbResult<_>>()?;
-    let mut live = Vec::with_capacity(secrets.len());
-    for row in secrets {
-        let Some(key) = keys.get(&KeyId(row.key_id)) else { continue };
-        let end = row.ends_at.map(EpochMs);
-        let ends_at = [end, key.expires_at].into_iter().flatten().min();
-        live.push(LiveSecret { secret: rows::hashed_secret(row)?, ends_at, key: key.clone() });
-    }
-    Ok(live)
 }

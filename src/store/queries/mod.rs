@@ -8,6 +8,7 @@ pub(crate) mod heartbeat;
 pub(crate) mod holds;
 pub(crate) mod idempotency;
 pub(crate) mod journal;
+mod key_secrets;
 pub(crate) mod outages;
 pub(crate) mod plans;
 pub(crate) mod priced;
