@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join};
 use serde_json::{Value, json};
 use test_support::{Client, SOON, Service};
 
@@ -157,11 +157,11 @@ mod full {
                 client.book(&schedule, &[&label], "anna").await.expect(200);
             }
         });
-        let sales = tokio::spawn(join_all(sales));
-        // Each listener reads until the sale is complete.
+        // Each listener reads until the sale is complete. The test ends when a booking fails.
+        let sold = async { tokio::spawn(join_all(sales)).await.map(drop) };
         let hear = listeners.iter_mut().map(|listener| listener.until_booked(600));
-        join_all(hear).await;
-        sales.await.unwrap();
+        let heard = async { Ok(drop(join_all(hear).await)) };
+        try_join(sold, heard).await.unwrap();
         for listener in &listeners {
             assert!(listener.codes.iter().all(|code| *code == 2));
         }
