@@ -94,7 +94,7 @@ pub async fn create(mut api: ApiRequest<MinVersion>) -> HttpResult {
     let loaded = api.schedule(id).await?;
     let mut check = Validator::default();
     let seats = check.seats(&new.seats, &loaded.layout);
-    let customer = match api.caller.as_ref().is_some_and(|caller| caller.is_publishable()) {
+    let customer = match api.is_page() {
         true => session(&mut check, new.customer_id.as_deref()),
         false => named_customer(&mut check, new.customer_id.as_deref()),
     };

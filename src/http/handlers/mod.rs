@@ -50,7 +50,9 @@ impl ApiRequest<MinVersion> {
         let deadline = Deadline::of(&self.request);
         let prefer = Prefer::of(&self.request);
         let (bookings, MinVersion(min_version)) = (&self.services.bookings, self.query);
-        match bookings.submit(command, min_version, prefer.respond_async, deadline).await? {
+        // A page may not read the outcome of a queued request.
+        let respond_async = prefer.respond_async && !self.is_page();
+        match bookings.submit(command, min_version, respond_async, deadline).await? {
             Submitted::Executed(outcome) => {
                 let version = self.services.seat_maps.version(schedule);
                 let complete = |answer| self.with_hold_secret(answer);
@@ -63,11 +65,15 @@ impl ApiRequest<MinVersion> {
 }
 
 impl<Q> ApiRequest<Q> {
+    /// Whether a page with a publishable key sends this request.
+    fn is_page(&self) -> bool {
+        self.caller.as_ref().is_some_and(|caller| caller.is_publishable())
+    }
+
     /// Adds the secret of a new hold to the answer for a page.
     fn with_hold_secret(&self, answer: RecordedAnswer) -> RecordedAnswer {
-        let is_page = self.caller.as_ref().is_some_and(|caller| caller.is_publishable());
         let created = |resource| match resource {
-            Resource::Hold(hold) if answer.status == 201 && is_page => Some(hold),
+            Resource::Hold(hold) if answer.status == 201 && self.is_page() => Some(hold),
             _ => None,
         };
         let secret = stored_response::resource(&answer).and_then(created).and_then(|hold| {
@@ -87,7 +93,7 @@ impl<Q> ApiRequest<Q> {
     /// the hold is not found, as if it did not exist.
     fn own_hold(&self) -> Result<HoldId, Problem> {
         let hold = self.path_id("id", "hold")?;
-        if self.caller.as_ref().is_some_and(|caller| caller.is_publishable()) {
+        if self.is_page() {
             let secret = self.request.headers().get(HOLD_SECRET);
             let secret = secret.and_then(|secret| secret.to_str().ok()).unwrap_or_default();
             let key = self.services.api_keys.hold_key();
