@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::json;
-use test_support::Folder;
+use test_support::{Folder, taking};
 use tokio::process::Command;
 
 use crate::app::Stack;
@@ -32,6 +32,10 @@ async fn every_response_is_the_documented_one(on: Stack) {
         json!({"starts_at": "2030-01-01T20:00:00Z", "seat_plan": {"sections": [section]}});
     let schedules = format!("/api/v1/events/{event}/schedules");
     assert_eq!(office.post(&schedules, &schedule).await.id(201), "1", "hooks.py names it");
+    let other = office.schedule(&[("A", 1, 30)], json!({"max_seats_per_booking": 30})).await;
+    let mut body = taking(&other, &["A-1-1"], "anna");
+    body["ttl_s"] = json!(3_600);
+    let hold = office.post("/api/v1/holds", &body).await.id(201);
 
     let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openapi");
     let folder = Folder::new();
@@ -43,6 +47,7 @@ async fn every_response_is_the_documented_one(on: Stack) {
         .args(["run", &format!("http://{}/openapi.json", app.address())])
         .args(examples)
         .env("SEATLOCK_KEY", KEY)
+        .env("SEATLOCK_HOLD", hold)
         .env("PYTHONPATH", &settings)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(folder.path())
