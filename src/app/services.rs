@@ -48,9 +48,10 @@ pub(super) fn services(
         hold_ttl: config.reservation.hold_ttl,
         hold_ttl_max: config.reservation.hold_ttl_max,
         serve_metrics: http.metrics_bind.is_none(),
-        documents: http
-            .docs
-            .then(|| Documents::new(openapi::json(config.reservation.hold_ttl_max))),
+        documents: http.docs.then(|| {
+            let hold_ttl_max = config.reservation.hold_ttl_max;
+            Documents::new(move || openapi::json(hold_ttl_max))
+        }),
         allowed_hosts: AllowedHosts {
             any: http.admin_api_key.is_some(),
             is_loopback: is_loopback_host,

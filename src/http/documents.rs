@@ -1,7 +1,7 @@
 //! The OpenAPI document and the page that shows it (swagger-ui, embedded in this program). Each is compressed at the
 //! first request, and all responses share the result.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Bytes, Data};
@@ -37,16 +37,16 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 
 /// The document and the files, ready to be sent.
 pub struct Documents {
-    document: Asset,
+    document: LazyLock<Asset, Box<dyn FnOnce() -> Asset + Send>>,
     files: [OnceLock<Option<Asset>>; FILES.len()],
 }
 
 impl Documents {
-    /// Stores the OpenAPI document, as JSON.
+    /// The documents. `document` makes the OpenAPI document, as JSON, for the first request.
     #[must_use]
-    pub fn new(document: String) -> Self {
-        let document = Asset::new("application/json", document.into());
-        Self { document, files: Default::default() }
+    pub fn new(document: impl FnOnce() -> String + Send + 'static) -> Self {
+        let document = move || Asset::new("application/json", document().into());
+        Self { document: LazyLock::new(Box::new(document)), files: Default::default() }
     }
 
     fn file(&self, name: &str) -> Option<&Asset> {
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn every_file_of_the_page_exists_and_refers_to_no_other() {
-        let documents = Documents::new(String::new());
+        let documents = Documents::new(String::new);
         for name in FILES {
             assert!(documents.file(name).is_some(), "{name}");
         }
