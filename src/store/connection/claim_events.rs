@@ -3,6 +3,7 @@
 //! It is a JSON array. Each item is `[kind, claim, taken, freed]`, and `[…, actor, request]` or `[…, actor, request,
 //! address]` if the sender is known.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -14,20 +15,13 @@ use crate::domain::claim_event::{ClaimEvent, ClaimEventKind};
 use crate::domain::command::Sender;
 use crate::domain::ids::SeatNumber;
 
-#[derive(Serialize)]
+/// One event: kind, claim, taken, freed, and what is known of the sender.
+#[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Item<'a> {
-    Anonymous(u8, &'a str, Vec<u32>, Vec<u32>),
-    Sent(u8, &'a str, Vec<u32>, Vec<u32>, &'a str, &'a str),
-    Located(u8, &'a str, Vec<u32>, Vec<u32>, &'a str, &'a str, &'a str),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum StoredItem {
-    Anonymous(u8, String, Vec<u32>, Vec<u32>),
-    Sent(u8, String, Vec<u32>, Vec<u32>, String, String),
-    Located(u8, String, Vec<u32>, Vec<u32>, String, String, String),
+    Anonymous(u8, Cow<'a, str>, Vec<u32>, Vec<u32>),
+    Sent(u8, Cow<'a, str>, Vec<u32>, Vec<u32>, Cow<'a, str>, Cow<'a, str>),
+    Located(u8, Cow<'a, str>, Vec<u32>, Vec<u32>, Cow<'a, str>, Cow<'a, str>, Cow<'a, str>),
 }
 
 /// The column value of events.
@@ -39,16 +33,19 @@ pub(crate) fn column(events: &[ClaimEvent]) -> String {
             text.push(',');
         }
         let mut claim = Uuid::encode_buffer();
-        let claim = &*event.claim.simple().encode_lower(&mut claim);
+        let claim = Cow::Borrowed(&*event.claim.simple().encode_lower(&mut claim));
         let numbers = |seats: &[SeatNumber]| seats.iter().map(|seat| seat.0).collect();
         let (kind, taken, freed) = (event.kind as u8, numbers(&event.taken), numbers(&event.freed));
         let item = match event.sender.as_deref() {
             None => Item::Anonymous(kind, claim, taken, freed),
-            Some(Sender { actor, request, address: None }) => {
-                Item::Sent(kind, claim, taken, freed, actor, request)
-            }
-            Some(Sender { actor, request, address: Some(address) }) => {
-                Item::Located(kind, claim, taken, freed, actor, request, address)
+            Some(Sender { actor, request, address }) => {
+                let (actor, request) = (actor.into(), request.into());
+                match address {
+                    None => Item::Sent(kind, claim, taken, freed, actor, request),
+                    Some(address) => {
+                        Item::Located(kind, claim, taken, freed, actor, request, address.into())
+                    }
+                }
             }
         };
         text.push_str(&serde_json::to_string(&item).expect("an event is JSON"));
@@ -59,30 +56,33 @@ pub(crate) fn column(events: &[ClaimEvent]) -> String {
 
 /// The events of a column value.
 pub(crate) fn parse(text: &str) -> DbResult<Vec<ClaimEvent>> {
-    let items: Vec<StoredItem> =
+    let items: Vec<Item<'static>> =
         serde_json::from_str(text).map_err(|_| corrupt("list of events"))?;
     items.into_iter().map(event).collect()
 }
 
-fn event(item: StoredItem) -> DbResult<ClaimEvent> {
-    let ((kind, claim, taken, freed), sender) = match item {
-        StoredItem::Anonymous(kind, claim, taken, freed) => ((kind, claim, taken, freed), None),
-        StoredItem::Sent(kind, claim, taken, freed, actor, request) => {
-            let sender = Sender { actor, request, address: None };
-            ((kind, claim, taken, freed), Some(Arc::new(sender)))
+fn event(item: Item<'_>) -> DbResult<ClaimEvent> {
+    let (kind, claim, taken, freed, sender) = match item {
+        Item::Anonymous(kind, claim, taken, freed) => (kind, claim, taken, freed, None),
+        Item::Sent(kind, claim, taken, freed, actor, request) => {
+            (kind, claim, taken, freed, Some((actor, request, None)))
         }
-        StoredItem::Located(kind, claim, taken, freed, actor, request, address) => {
-            let sender = Sender { actor, request, address: Some(address) };
-            ((kind, claim, taken, freed), Some(Arc::new(sender)))
+        Item::Located(kind, claim, taken, freed, actor, request, address) => {
+            (kind, claim, taken, freed, Some((actor, request, Some(address))))
         }
     };
+    let sender = sender.map(|(actor, request, address)| Sender {
+        actor: actor.into_owned(),
+        request: request.into_owned(),
+        address: address.map(Cow::into_owned),
+    });
     let numbers = |seats: Vec<u32>| seats.into_iter().map(SeatNumber).collect();
     Ok(ClaimEvent {
         kind: ClaimEventKind::from_repr(kind).ok_or_else(|| corrupt("kind of event"))?,
         claim: claim.parse().map_err(|_| corrupt("claim of an event"))?,
         taken: numbers(taken),
         freed: numbers(freed),
-        sender,
+        sender: sender.map(Arc::new),
     })
 }
 
