@@ -46,8 +46,8 @@ pub(super) fn set_headers<B: MessageBody>(services: &Services, response: &mut Se
     }
 }
 
-/// The origin of the page, if it may read the response: it may use the key of the caller. If nobody was authenticated,
-/// it may use any key, so that a page can read why its request was refused.
+/// The origin of the page, if it may read the response: it may use the key of the caller. If the request was not
+/// authenticated, it may use any key, so that a page can read why its request was refused.
 fn allowed_origin<B>(services: &Services, response: &ServiceResponse<B>) -> Option<HeaderValue> {
     let request = response.request();
     let origin = request.headers().get(header::ORIGIN)?;

@@ -124,7 +124,7 @@ async fn callers(app: &TestApp, office: &Client, admin: &str) -> Vec<Caller> {
         from("null", caller("publishable, no page", keyed(&page), Everybody, elsewhere)),
         caller("revoked", keyed(&revoked), Everybody, refused),
         caller("expired", keyed(&expired), Everybody, refused),
-        caller("unknown", app.client_with_key("a-key-that-nobody-has"), Everybody, refused),
+        caller("unknown", app.client_with_key("an-unknown-api-key"), Everybody, refused),
     ]
 }
 

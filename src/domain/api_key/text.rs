@@ -54,7 +54,7 @@ impl KeyText {
         Some(Self(text))
     }
 
-    /// The key itself. It must reach nobody but the one who created it.
+    /// The key itself. Only the person who creates the key may see it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
