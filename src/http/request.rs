@@ -88,11 +88,20 @@ impl<Q> ApiRequest<Q> {
 
     /// A schedule with its layout.
     pub(super) async fn schedule(&self, id: ScheduleId) -> Result<Arc<LoadedSchedule>, Problem> {
+        self.schedule_of(id, "schedule").await
+    }
+
+    /// The schedule of `what` the request names, with its layout. Without the schedule, that is not found.
+    pub(super) async fn schedule_of(
+        &self,
+        id: ScheduleId,
+        what: &str,
+    ) -> Result<Arc<LoadedSchedule>, Problem> {
         if let Some(found) = self.services.seat_maps.loaded(id) {
             return Ok(found);
         }
         let found = self.in_time(self.services.seat_maps.schedule(id)).await?;
-        found.ok_or_else(|| Problem::not_found("schedule"))
+        found.ok_or_else(|| Problem::not_found(what))
     }
 
     /// Waits for a read, at most for the request timeout.

@@ -24,14 +24,16 @@ pub(super) fn change(
     if version.is_some_and(|version| version != row.version) {
         return Err(Rejection::HoldChanged { version: row.version });
     }
-    let foreign = remove.iter().filter(|number| !row.seats.contains(number));
+    // All lists are ascending. A request may name as many seats as a schedule has.
+    let lists = |seats: &[SeatNumber], number: &SeatNumber| seats.binary_search(number).is_ok();
+    let foreign = remove.iter().filter(|number| !lists(&row.seats, number));
     let foreign: Vec<String> = foreign.map(|number| batch.label((id.schedule, *number))).collect();
     if !foreign.is_empty() {
         return Err(Rejection::NotInHold(foreign));
     }
     let added: Vec<SeatNumber> =
-        add.iter().filter(|number| !row.seats.contains(number)).copied().collect();
-    let kept = row.seats.iter().filter(|number| !remove.contains(number));
+        add.iter().filter(|number| !lists(&row.seats, number)).copied().collect();
+    let kept = row.seats.iter().filter(|number| !lists(remove, number));
     let mut seats: Vec<SeatNumber> = kept.chain(&added).copied().collect();
     seats.sort_unstable();
     if seats.is_empty() {

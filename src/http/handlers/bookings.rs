@@ -200,8 +200,7 @@ pub async fn cancel(mut api: ApiRequest<MinVersion>) -> HttpResult {
     let (cancellation, keyed) = api.optional_json::<Cancellation>().await?;
     let seats = match &cancellation.seats {
         Some(labels) => {
-            let loaded = api.in_time(api.services.seat_maps.schedule(booking.schedule)).await?;
-            let loaded = loaded.ok_or_else(|| Problem::not_found("booking"))?;
+            let loaded = api.schedule_of(booking.schedule, "booking").await?;
             let mut check = Validator::default();
             let seats = check.seats(labels, &loaded.layout);
             check.finish()?;

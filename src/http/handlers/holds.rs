@@ -179,13 +179,13 @@ pub async fn change(mut api: ApiRequest<MinVersion>) -> HttpResult {
     let hold = api.own_hold()?;
     let version = version_to_match(&api.request)?;
     let (change, keyed) = api.json::<HoldChange>().await?;
-    let loaded = api.in_time(api.services.seat_maps.schedule(hold.schedule)).await?;
-    let loaded = loaded.ok_or_else(|| Problem::not_found("hold"))?;
+    let loaded = api.schedule_of(hold.schedule, "hold").await?;
     let mut check = Validator::default();
     let add = check.seats_if_any("/add", &change.add, &loaded.layout);
     let remove = check.seats_if_any("/remove", &change.remove, &loaded.layout);
     for (index, label) in change.remove.0.0.iter().enumerate() {
-        if loaded.layout.number(label).is_some_and(|number| add.contains(&number)) {
+        let number = loaded.layout.number(label);
+        if number.is_some_and(|number| add.binary_search(&number).is_ok()) {
             let message = format!("seat {label} is in add, too; name it in one of the two");
             check.error(&format!("/remove/{index}"), "duplicate_seat", message);
         }
