@@ -16,6 +16,7 @@ use crate::background::health_monitor::{HealthMonitor, Probes};
 use crate::background::hold_expiry::HoldExpiry;
 use crate::background::key_refresh;
 use crate::background::map_refresh::MapRefresh;
+use crate::background::token_refresh;
 use crate::config::{Config, QueueMode};
 use crate::domain::execution_error::StoreError;
 use crate::http::problem::Code;
@@ -75,6 +76,11 @@ pub enum AppError {
     /// The certificate of the listener cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The file with the keys of customer tokens cannot be used.
+    #[error(
+        "JWKS_FILE={0}: {1}; name a readable file with the public keys of the identity provider (JWKS)"
+    )]
+    TokenKeys(String, String),
     /// The server failed.
     #[error(transparent)]
     Server(#[from] std::io::Error),
@@ -122,6 +128,7 @@ impl App {
         if let (Role::Serve, Err(error)) = (role, engine.services.api_keys.refresh().await) {
             log::warn!("the API keys are not known yet: {error}");
         }
+        engine.read_token_keys(config, role).await?;
         let routes = match role {
             Role::Serve => routes::routes,
             Role::Work => routes::metrics_routes,
@@ -266,9 +273,26 @@ impl Engine {
         let services = Arc::new(services(config, bookings, streams));
         if role == Role::Serve {
             key_refresh::start_in(&timers.handle(), Arc::clone(&services.api_keys));
+            if let Some(tokens) = &services.tokens {
+                token_refresh::start_in(&timers.handle(), Arc::clone(tokens));
+            }
         }
         let arbiters = vec![engine, timers];
         Ok(Self { services, store, lanes, health, arbiters, lock_maintenance, queue })
+    }
+
+    /// Reads the keys of customer tokens. The identity provider may be unavailable at the start; a file may not.
+    async fn read_token_keys(&self, config: &Config, role: Role) -> Result<(), AppError> {
+        let tokens = self.services.tokens.as_ref().filter(|_| role == Role::Serve);
+        let Some(tokens) = tokens else { return Ok(()) };
+        let Err(error) = tokens.refresh().await else { return Ok(()) };
+        match &config.tokens.jwks_file {
+            Some(file) => Err(AppError::TokenKeys(file.display().to_string(), error)),
+            None => {
+                log::warn!("the keys of customer tokens are not known yet (JWKS_URL): {error}");
+                Ok(())
+            }
+        }
     }
 
     /// Registers the gauges of values that other objects own. They are set whenever the metrics are read.

@@ -12,7 +12,7 @@
 //! The folders are the layers, in reading order: [`app`] composes the service from its [`config`]; [`http`] reads and
 //! answers requests and calls [`service`], the use cases; [`actors`] are the mailboxes that batch commands and lock
 //! requests; [`background`] has the tasks that timers and the queue start; [`seat_map`],
-//! [`api_keys`], [`lock`], [`queue`] and [`redis`] are the parts around [`store`], the database; [`formats`] reads
+//! [`api_keys`], [`tokens`], [`lock`], [`queue`] and [`redis`] are the parts around [`store`], the database; [`formats`] reads
 //! plans of other programs; [`domain`] decides commands. [`telemetry`] has metrics, health and log context.
 //! [`breaker`], [`backoff`] and `batcher` are small general mechanisms, and [`faults`] is for tests alone. A module
 //! names only modules below it, which `tests/tidy.rs` checks.
@@ -36,3 +36,4 @@ pub mod seat_map;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+pub mod tokens;

@@ -13,6 +13,8 @@ use crate::http::{
 use crate::seat_map::Streams;
 use crate::service::bookings::BookingService;
 use crate::service::catalogue::Catalogue;
+use crate::store::Store;
+use crate::tokens::{KeySource, Tokens};
 
 /// Builds the services.
 pub(super) fn services(
@@ -24,6 +26,7 @@ pub(super) fn services(
     let deps = bookings.deps();
     Services {
         queue: deps.queue.clone(),
+        tokens: tokens(config, &deps.store),
         api_keys: Arc::new(ApiKeys::new(Arc::clone(&deps.store), http.api_keys_max_age)),
         catalogue: Arc::new(Catalogue::new(Arc::clone(&deps.store))),
         seat_maps: Arc::clone(&deps.seat_maps),
@@ -59,4 +62,14 @@ pub(super) fn services(
         },
         response_budget: ResponseBudget::default(),
     }
+}
+
+/// Customer tokens, if the keys of an identity provider are configured.
+fn tokens(config: &Config, store: &Arc<Store>) -> Option<Arc<Tokens>> {
+    let settings = &config.tokens;
+    let url = settings.jwks_url.clone().map(KeySource::Url);
+    let source = url.or_else(|| settings.jwks_file.clone().map(KeySource::File))?;
+    let store = Arc::clone(store);
+    let clock = move || store.clock();
+    Some(Arc::new(Tokens::new(settings.rules()?, source, settings.jwks_refresh, clock)))
 }

@@ -7,6 +7,7 @@
 //! | [`auditor`] | counts violated invariants |
 //! | [`map_refresh`] | refreshes the maps that have listeners |
 //! | [`key_refresh`] | keeps the copy of the API keys up to date |
+//! | [`token_refresh`] | keeps the copy of the identity provider's keys up to date |
 //! | [`queue_consumer`] | executes the requests of the queue |
 
 pub mod auditor;
@@ -16,3 +17,4 @@ pub mod key_refresh;
 pub mod map_refresh;
 mod periodic;
 pub mod queue_consumer;
+pub mod token_refresh;

@@ -6,6 +6,7 @@
 
 mod address;
 mod audit;
+mod customer_tokens;
 mod database;
 mod database_url;
 mod duration;
@@ -37,6 +38,7 @@ use std::path::Path;
 
 pub use address::{HostPort, is_loopback_host};
 pub use audit::AuditConfig;
+pub use customer_tokens::TokenConfig;
 pub use database::{Database, DatabaseConfig, DatabaseEngine, DatabaseServer};
 pub use database_url::DatabaseUrl;
 pub use http::{HttpConfig, TlsFiles};
@@ -60,6 +62,8 @@ use replicas::Replicas;
 pub struct Config {
     /// The HTTP server.
     pub http: HttpConfig,
+    /// Customer tokens.
+    pub tokens: TokenConfig,
     /// The database.
     pub database: DatabaseConfig,
     /// Seat locks.
@@ -157,6 +161,7 @@ impl Config {
         let mut reader = Reader::new(vars, read_file);
         let mut config = Self::read_sections(&mut reader);
         config.http.check(&mut reader);
+        config.tokens.check(&mut reader);
         config.database.check(&mut reader);
         replicas::check(&config, &mut reader);
         queue::check(&config, &mut reader);
@@ -170,6 +175,7 @@ impl Config {
     fn read_sections(reader: &mut Reader<'_>) -> Self {
         Self {
             http: HttpConfig::read(reader),
+            tokens: TokenConfig::read(reader),
             database: DatabaseConfig::read(reader),
             seat_lock: SeatLockConfig::read(reader),
             seat_map: SeatMapConfig::read(reader),

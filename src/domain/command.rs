@@ -75,13 +75,24 @@ pub struct Command {
     pub queued: Option<Queued>,
     /// Who sent it; `None` if that is not known, as for a request that came through the queue.
     pub sender: Option<Arc<Sender>>,
+    /// The customer whose own claims alone it may touch; any claim if absent. A command that can be queued creates what it
+    /// touches, so the queue does not carry this.
+    pub owner: Option<CustomerId>,
 }
 
 impl Command {
     /// A command without a key that comes directly from its sender.
     #[must_use]
     pub fn new(schedule: ScheduleId, action: Action) -> Self {
-        Self { schedule, action, keyed: None, locked: false, queued: None, sender: None }
+        Self {
+            schedule,
+            action,
+            keyed: None,
+            locked: false,
+            queued: None,
+            sender: None,
+            owner: None,
+        }
     }
 
     /// Whether its answer is recorded under a key.

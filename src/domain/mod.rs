@@ -30,5 +30,6 @@ pub mod rejection;
 pub mod rows;
 pub mod rules;
 pub mod seat;
+pub mod token;
 pub mod version;
 pub mod whole;

@@ -1,6 +1,7 @@
 //! Authentication: who sends a request. What the caller may do is stated by the route (`src/http/needs.rs`).
 //!
-//! A request of the API carries a key as a bearer token (RFC 6750): `ADMIN_API_KEY`, or a key of the database. Streams
+//! A request of the API carries a key as a bearer token (RFC 6750): `ADMIN_API_KEY`, a key of the database, or a
+//! customer's token of the identity provider. Streams
 //! take a publishable key in the query, because `EventSource` of browsers sends no headers; it is removed from the
 //! request before anything else reads the query.
 
@@ -18,6 +19,7 @@ use subtle::ConstantTimeEq as _;
 use crate::api_keys::{self, RefusedKey};
 use crate::domain::api_key::caller::Caller;
 use crate::domain::api_key::{KeyKind, text};
+use crate::tokens::RefusedToken;
 
 use super::problem::{Code, Problem};
 use super::{Services, rate_limit};
@@ -90,7 +92,8 @@ async fn identify(
     let key = from_query.as_deref().or_else(|| bearer(request.headers()));
     // Without `ADMIN_API_KEY` the service is open to this machine. A key of the database is still judged, so that a shop
     // in development notices a key that is wrong or may not do enough.
-    if services.admin_key.is_none() && key.is_none_or(|key| text::kind_of(key).is_none()) {
+    let is_judged = |key: &str| text::kind_of(key).is_some() || is_token(services, key);
+    if services.admin_key.is_none() && !key.is_some_and(is_judged) {
         return Ok(Authenticated { caller: Arc::clone(&services.open_caller), in_query });
     }
     let Some(key) = key else {
@@ -106,6 +109,11 @@ async fn identify(
     if let Some(admin) = services.admin_key.as_ref().filter(|admin| admin.matches(&hash)) {
         return Ok(Authenticated { caller: Arc::clone(&admin.caller), in_query });
     }
+    if let Some(tokens) = services.tokens.as_ref().filter(|tokens| tokens.recognizes(key)) {
+        let caller = tokens.caller(key).await.map_err(refused_token)?;
+        check_origin(&caller, request.headers())?;
+        return Ok(Authenticated { caller, in_query });
+    }
     let caller = services.api_keys.caller(key, &hash).await.map_err(refused)?;
     check_origin(&caller, request.headers())?;
     Ok(Authenticated { caller, in_query })
@@ -117,15 +125,33 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Whether a request carries a publishable key, right or wrong: the key's origins are then checked with the key.
-pub(super) fn presents_publishable(headers: &HeaderMap) -> bool {
-    bearer(headers).and_then(text::kind_of) == Some(KeyKind::Publishable)
+/// Whether a bearer token is to be judged as a customer token.
+fn is_token(services: &Services, bearer: &str) -> bool {
+    services.tokens.as_ref().is_some_and(|tokens| tokens.recognizes(bearer))
+}
+
+/// Whether a request carries a publishable key or a customer token, right or wrong: authentication then checks the
+/// origin.
+pub(super) fn will_check_origin(services: &Services, headers: &HeaderMap) -> bool {
+    bearer(headers).is_some_and(|bearer| {
+        text::kind_of(bearer) == Some(KeyKind::Publishable) || is_token(services, bearer)
+    })
 }
 
 fn invalid(detail: &str) -> Problem {
     let challenge = "Bearer error=\"invalid_token\"".to_owned();
     let supported = Some(Box::new((header::WWW_AUTHENTICATE, challenge)));
     Problem { supported, ..Problem::new(Code::Unauthenticated, detail) }
+}
+
+fn refused_token(token: RefusedToken) -> Problem {
+    match token {
+        RefusedToken::Invalid(why) => invalid(&format!("the customer token is not valid: {why}")),
+        RefusedToken::Unavailable => {
+            let detail = "the keys of the identity provider are not known yet";
+            Problem::new(Code::DependencyUnavailable, detail)
+        }
+    }
 }
 
 fn refused(key: RefusedKey) -> Problem {
@@ -142,19 +168,24 @@ fn refused(key: RefusedKey) -> Problem {
     }
 }
 
-/// Refuses a publishable key that a page of another origin uses. Programs that are no browsers send no origin.
+/// Refuses a publishable key or a token that a page of another origin uses. Programs that are no browsers send no origin.
 fn check_origin(caller: &Caller, headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(origin) = headers.get(header::ORIGIN).filter(|_| caller.is_publishable()) else {
+    let Some(origin) = headers.get(header::ORIGIN).filter(|_| caller.has_origins()) else {
         return Ok(());
     };
     let origin = String::from_utf8_lossy(origin.as_bytes());
     if caller.allows_origin(&origin) {
         return Ok(());
     }
-    let name = &caller.name;
-    let detail = format!(
-        "pages of this origin may not use the publishable key `{name}`; create a key with the origin of the page"
-    );
+    let detail = match &caller.customer {
+        Some(_) => {
+            "pages of this origin may not send customer tokens; name it in JWT_ORIGINS".to_owned()
+        }
+        None => format!(
+            "pages of this origin may not use the publishable key `{}`; create a key with the origin of the page",
+            caller.name
+        ),
+    };
     Err(Problem::new(Code::OriginNotAllowed, detail))
 }
 

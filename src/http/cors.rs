@@ -1,7 +1,7 @@
 //! Cross-origin requests of browsers (CORS, <https://fetch.spec.whatwg.org/#http-cors-protocol>).
 //!
 //! Pages of an origin may use the publishable keys that list the origin, and may read the answers. A preflight request
-//! carries no key, so it is answered for the origins of all publishable keys. Nothing is answered to other origins. No
+//! carries no key, so it is answered for the origins of all publishable keys and of `JWT_ORIGINS`. Nothing is answered to other origins. No
 //! cookie is ever used, so credentials are not allowed.
 
 use actix_web::body::MessageBody;
@@ -28,9 +28,11 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
 /// requests, which are refused then.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
-/// Adds the headers for browsers to a response of the API, if there are publishable keys.
+/// Adds the headers for browsers to a response of the API, if there are publishable keys or origins of tokens.
 pub(super) fn set_headers<B: MessageBody>(services: &Services, response: &mut ServiceResponse<B>) {
-    if !response.request().path().starts_with("/api/") || !services.api_keys.has_origins() {
+    let has_origins = services.api_keys.has_origins()
+        || services.tokens.as_ref().is_some_and(|tokens| tokens.has_origins());
+    if !response.request().path().starts_with("/api/") || !has_origins {
         return;
     }
     let allowed = allowed_origin(services, response);
@@ -54,7 +56,11 @@ fn allowed_origin<B>(services: &Services, response: &ServiceResponse<B>) -> Opti
     let text = origin.to_str().ok()?;
     let is_allowed = match Authenticated::of(request) {
         Some(Authenticated { caller, .. }) => caller.allows_origin(text),
-        None => services.api_keys.allows_origin(text),
+        None => {
+            let tokens = services.tokens.as_ref();
+            services.api_keys.allows_origin(text)
+                || tokens.is_some_and(|tokens| tokens.allows_origin(text))
+        }
     };
     is_allowed.then(|| origin.clone())
 }

@@ -50,6 +50,7 @@ use crate::service::catalogue::Catalogue;
 use crate::service::queued_requests::QueuedRequests;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
+use crate::tokens::Tokens;
 
 pub use documents::Documents;
 pub use error_mapping::plan_problem;
@@ -84,6 +85,8 @@ pub struct Services {
     pub admin_key: Option<InstallationKey>,
     /// The keys of the database.
     pub api_keys: Arc<ApiKeys>,
+    /// Customer tokens, if there is an identity provider.
+    pub tokens: Option<Arc<Tokens>>,
     /// The caller of requests without a key, where they need none.
     pub open_caller: Arc<Caller>,
     /// The limits of requests per second.

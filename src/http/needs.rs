@@ -4,7 +4,7 @@ use actix_web::HttpRequest;
 use actix_web::http::{Method, header};
 
 use crate::domain::api_key::Scope;
-use crate::domain::api_key::caller::Caller;
+use crate::domain::api_key::caller::{Caller, CallerKind};
 
 use super::problem::{Code, Problem};
 
@@ -15,8 +15,10 @@ pub enum Needs {
     Nothing,
     /// The scope `read`, or a publishable key: data without customers.
     Read,
-    /// The scope `sell`, or a publishable key with the secret of the hold.
+    /// The scope `sell`, a publishable key with the secret of the hold, or a customer's token.
     OwnHold,
+    /// The scope `sell`, or a customer's token: data of this customer.
+    OwnClaims,
     /// The scope `sell`: data and actions of any customer.
     Sell,
     /// The scope `admin`.
@@ -30,7 +32,7 @@ impl Needs {
         match self {
             Self::Nothing => None,
             Self::Read => Some(Scope::Read),
-            Self::OwnHold | Self::Sell => Some(Scope::Sell),
+            Self::OwnHold | Self::OwnClaims | Self::Sell => Some(Scope::Sell),
             Self::Admin => Some(Scope::Admin),
         }
     }
@@ -42,20 +44,29 @@ impl Needs {
         matches!(self, Self::Nothing | Self::Read | Self::OwnHold)
     }
 
+    /// Whether customers may send the request, each for claims of their own.
+    #[must_use]
+    pub fn allows_customer(self) -> bool {
+        self.allows_publishable() || self == Self::OwnClaims
+    }
+
     /// Refuses a caller without the scope; the problem names the scope.
     pub(super) fn check(self, caller: &Caller) -> Result<(), Problem> {
         let Some(scope) = self.scope() else { return Ok(()) };
-        if caller.has(scope) || (caller.is_publishable() && self.allows_publishable()) {
+        let is_allowed = (caller.is_publishable() && self.allows_publishable())
+            || (caller.customer.is_some() && self.allows_customer());
+        if is_allowed || caller.has(scope) {
             return Ok(());
         }
         let (scope, name) = (scope.as_ref(), &caller.name);
-        let has = match caller.is_publishable() {
-            true => "is publishable, and a page must not do this".to_owned(),
-            false => format!("has only {}", caller.scopes.names()),
+        let has = match caller.kind {
+            CallerKind::Publishable => {
+                format!("the key `{name}` is publishable, and a page must not do this")
+            }
+            CallerKind::Customer => "a customer's token does not allow this".to_owned(),
+            _ => format!("the key `{name}` has only {}", caller.scopes.names()),
         };
-        let detail = format!(
-            "this request needs a secret key with the scope {scope}; the key `{name}` {has}"
-        );
+        let detail = format!("this request needs a secret key with the scope {scope}; {has}");
         let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
         let supported = Some(Box::new((header::WWW_AUTHENTICATE, challenge)));
         Err(Problem { supported, ..Problem::new(Code::InsufficientScope, detail) })
@@ -94,10 +105,10 @@ impl MethodAccess {
 mod tests {
     use super::*;
     use crate::domain::api_key::Scopes;
-    use crate::domain::api_key::caller::CallerKind;
+    use crate::domain::ids::CustomerId;
 
-    const ALL: [Needs; 5] =
-        [Needs::Nothing, Needs::Read, Needs::OwnHold, Needs::Sell, Needs::Admin];
+    const ALL: [Needs; 6] =
+        [Needs::Nothing, Needs::Read, Needs::OwnHold, Needs::OwnClaims, Needs::Sell, Needs::Admin];
 
     fn caller(kind: CallerKind, scopes: &[Scope]) -> Caller {
         let scopes = Scopes::of(scopes.iter().copied());
@@ -113,10 +124,12 @@ mod tests {
         let secret = |scope| caller(CallerKind::Secret, &[scope]);
         assert_eq!(allowed(&Caller::open()), ALL);
         assert_eq!(allowed(&secret(Scope::Admin)), ALL);
-        assert_eq!(allowed(&secret(Scope::Sell)), ALL[..4]);
+        assert_eq!(allowed(&secret(Scope::Sell)), ALL[..5]);
         assert_eq!(allowed(&secret(Scope::Read)), ALL[..2]);
         assert_eq!(allowed(&caller(CallerKind::Secret, &[])), ALL[..1]);
         assert_eq!(allowed(&caller(CallerKind::Publishable, &[])), ALL[..3]);
+        let ada = Caller::of_customer(CustomerId::parse("ada").unwrap(), Vec::new());
+        assert_eq!(allowed(&ada), ALL[..4]);
     }
 
     #[test]

@@ -36,11 +36,11 @@ const API: &str = "/api/v1";
 
 /// The routes of the API, with what each method needs of its caller.
 fn api() -> Vec<ResourceRow> {
-    use Needs::{Admin, OwnHold, Read, Sell};
+    use Needs::{Admin, OwnClaims, OwnHold, Read, Sell};
     vec![
         // the most frequent requests
-        at("/holds", [get(Sell, holds::list), post(OwnHold, holds::create)]),
-        at("/bookings", [get(Sell, bookings::list), post(Sell, bookings::create)]),
+        at("/holds", [get(OwnClaims, holds::list), post(OwnHold, holds::create)]),
+        at("/bookings", [get(OwnClaims, bookings::list), post(Sell, bookings::create)]),
         at("/schedules/{id}/seats", [get(Read, seats::list)]),
         at("/schedules/{id}/availability", [get(Read, seats::availability)]),
         // customers
@@ -53,7 +53,7 @@ fn api() -> Vec<ResourceRow> {
             ],
         ),
         at("/holds/{id}/extend", [post(OwnHold, holds::extend)]),
-        at("/bookings/{id}", [get(Sell, bookings::read)]),
+        at("/bookings/{id}", [get(OwnClaims, bookings::read)]),
         at("/bookings/{id}/cancel", [post(Sell, bookings::cancel)]),
         at("/booking-requests/{id}", [get(Sell, requests::read)]),
         at("/booking-requests/{id}/stream", [stream(Sell, requests::listen)]),

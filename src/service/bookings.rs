@@ -25,7 +25,9 @@ use crate::domain::catalogue::{BookingFilter, HoldFilter, Page};
 use crate::domain::command::{Action, Command, Keyed};
 use crate::domain::effect::{BlockView, BookingView, ExecutedCommand, HoldView, Outcome};
 use crate::domain::execution_error::{ExecutionError, StoreError};
-use crate::domain::ids::{BlockId, BookingId, HoldId, InHistory, ScheduleId, SeatNumber};
+use crate::domain::ids::{
+    BlockId, BookingId, CustomerId, HoldId, InHistory, ScheduleId, SeatNumber,
+};
 use crate::domain::rejection::{Conflict, ConflictReason};
 use crate::faults::{self, FailPoint};
 use crate::seat_map::SeatMaps;
@@ -289,12 +291,12 @@ impl BookingService {
     store_methods! {
         /// Blocks of a schedule that were not lifted, in the order of creation, at `min_version` or later.
         fn blocks(schedule: ScheduleId, min_version: i64, after: Option<InHistory<BlockId>>, limit: usize) -> Page<BlockView>;
-        /// One hold at `min_version` of its schedule or later.
-        fn hold(id: HoldId, min_version: i64) -> Option<HoldView>;
+        /// One hold, with an owner only if it is this customer's, at `min_version` of its schedule or later.
+        fn hold_of(id: HoldId, owner: Option<CustomerId>, min_version: i64) -> Option<HoldView>;
         /// The current holds of a customer, ordered by schedule and creation, at `min_version` or later.
         fn holds(filter: HoldFilter, min_version: i64, limit: usize) -> Page<HoldView>;
-        /// One booking at `min_version` of its schedule or later.
-        fn booking(id: BookingId, min_version: i64) -> Option<BookingView>;
+        /// One booking, with an owner only if it is this customer's, at `min_version` of its schedule or later.
+        fn booking_of(id: BookingId, owner: Option<CustomerId>, min_version: i64) -> Option<BookingView>;
         /// The bookings of a customer, of a schedule or of both, in the order of creation, at `min_version` or later.
         fn bookings(filter: BookingFilter, min_version: i64, limit: usize) -> Page<BookingView>;
     }

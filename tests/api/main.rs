@@ -82,3 +82,4 @@ mod starting;
 mod stream_processes;
 mod streams;
 mod tls;
+mod tokens;

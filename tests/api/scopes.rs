@@ -10,6 +10,7 @@ use test_support::{Answer, Client};
 use crate::app::{Stack, TestApp};
 use crate::keys::{KEYS, create, secret, with_admin};
 use crate::openapi::{described, example};
+use crate::tokens::Provider;
 
 on_both_stacks![
     every_route_answers_those_who_may_and_refuses_the_others,
@@ -24,11 +25,13 @@ enum For {
     Readers,
     /// Pages, for their own holds, and sellers.
     Holders,
+    /// Customers, for their own holds and bookings, and sellers.
+    Customers,
     Sellers,
     Admins,
 }
 
-use For::{Admins, Everybody, Holders, Readers, Sellers};
+use For::{Admins, Customers, Everybody, Holders, Readers, Sellers};
 
 /// The routes, written independently of the table in the code.
 const ROUTES: [(&str, &str, For); 37] = [
@@ -46,15 +49,15 @@ const ROUTES: [(&str, &str, For); 37] = [
     ("DELETE", "/api/v1/schedules/{id}/blocks/{block}", Admins),
     ("PUT", "/api/v1/seat-plans/{id}", Admins),
     ("GET", "/api/v1/seat-plans/{id}/versions/{version}", Readers),
-    ("GET", "/api/v1/holds", Sellers),
+    ("GET", "/api/v1/holds", Customers),
     ("POST", "/api/v1/holds", Holders),
     ("GET", "/api/v1/holds/{id}", Holders),
     ("PATCH", "/api/v1/holds/{id}", Holders),
     ("DELETE", "/api/v1/holds/{id}", Holders),
     ("POST", "/api/v1/holds/{id}/extend", Holders),
-    ("GET", "/api/v1/bookings", Sellers),
+    ("GET", "/api/v1/bookings", Customers),
     ("POST", "/api/v1/bookings", Sellers),
-    ("GET", "/api/v1/bookings/{id}", Sellers),
+    ("GET", "/api/v1/bookings/{id}", Customers),
     ("POST", "/api/v1/bookings/{id}/cancel", Sellers),
     ("GET", "/api/v1/booking-requests/{id}", Sellers),
     ("GET", "/api/v1/booking-requests/{id}/stream", Sellers),
@@ -87,7 +90,7 @@ struct Caller {
 const OWN_PAGE: &str = "https://shop.example";
 const OTHER_PAGE: &str = "https://evil.example";
 
-async fn callers(app: &TestApp, office: &Client, admin: &str) -> Vec<Caller> {
+async fn callers(app: &TestApp, office: &Client, admin: &str, provider: &Provider) -> Vec<Caller> {
     let keyed = |(_, key): &(String, String)| app.client_with_key(key);
     let publishable =
         |name: &str| json!({"name": name, "kind": "publishable", "origins": [OWN_PAGE]});
@@ -101,6 +104,8 @@ async fn callers(app: &TestApp, office: &Client, admin: &str) -> Vec<Caller> {
         .await;
     // This change makes the service read the keys again.
     assert_eq!(office.delete(&format!("{KEYS}/{}", revoked.0)).await.status, 204);
+    let customer = (String::new(), provider.token("ada"));
+    let past = (String::new(), provider.token_until("ada", 1_000_000_000));
     let refused = (401, "unauthenticated");
     let missing = (403, "insufficient_scope");
     let elsewhere = (403, "origin_not_allowed");
@@ -122,6 +127,10 @@ async fn callers(app: &TestApp, office: &Client, admin: &str) -> Vec<Caller> {
         from(OWN_PAGE, caller("publishable, its page", keyed(&page), Holders, missing)),
         from(OTHER_PAGE, caller("publishable, another page", keyed(&page), Everybody, elsewhere)),
         from("null", caller("publishable, no page", keyed(&page), Everybody, elsewhere)),
+        caller("customer", keyed(&customer), Customers, missing),
+        from(OWN_PAGE, caller("customer, its page", keyed(&customer), Customers, missing)),
+        from(OTHER_PAGE, caller("customer, another page", keyed(&customer), Everybody, elsewhere)),
+        caller("token of the past", keyed(&past), Everybody, refused),
         caller("revoked", keyed(&revoked), Everybody, refused),
         caller("expired", keyed(&expired), Everybody, refused),
         caller("unknown", app.client_with_key("an-unknown-api-key"), Everybody, refused),
@@ -138,8 +147,9 @@ async fn sent(caller: &Caller, method: &str, path: &str) -> Answer {
 }
 
 async fn every_route_answers_those_who_may_and_refuses_the_others(on: Stack) {
-    let (app, office) = with_admin(on).await;
-    let callers = callers(&app, &office, crate::keys::ADMIN).await;
+    let provider = Provider::new();
+    let (app, office) = provider.service(on).await;
+    let callers = callers(&app, &office, crate::keys::ADMIN, &provider).await;
     let before = app.database.dump().await;
     for (method, path, may) in ROUTES {
         for caller in &callers {

@@ -2,6 +2,7 @@
 
 use super::origin::Origin;
 use super::{ApiKey, KeyKind, Scope, Scopes};
+use crate::domain::ids::CustomerId;
 
 /// How a caller was authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum CallerKind {
     Secret,
     /// By a publishable key of the database.
     Publishable,
+    /// By a token of the shop's identity provider.
+    Customer,
 }
 
 /// Who sends a request, and what it may do.
@@ -25,10 +28,12 @@ pub struct Caller {
     pub name: String,
     /// How it was authenticated.
     pub kind: CallerKind,
-    /// What it may do; none for a publishable key, whose rights are fixed.
+    /// What it may do; none for a publishable key and for a customer, whose rights are fixed.
     pub scopes: Scopes,
-    /// The pages that may use a publishable key.
+    /// The pages that may use a publishable key or a customer's token.
     pub origins: Vec<Origin>,
+    /// The customer whose token it is.
+    pub customer: Option<CustomerId>,
 }
 
 impl Caller {
@@ -46,7 +51,7 @@ impl Caller {
 
     fn with_all_scopes(kind: CallerKind, id: &str, name: &str) -> Self {
         let (id, name) = (id.to_owned(), name.to_owned());
-        Self { id, name, kind, scopes: Scopes::ALL, origins: Vec::new() }
+        Self { id, name, kind, scopes: Scopes::ALL, origins: Vec::new(), customer: None }
     }
 
     /// The caller that has a key of the database.
@@ -62,6 +67,20 @@ impl Caller {
             kind,
             scopes: key.scopes,
             origins: key.origins.clone(),
+            customer: None,
+        }
+    }
+
+    /// The customer whose token was verified, with the pages that may use it.
+    #[must_use]
+    pub fn of_customer(customer: CustomerId, origins: Vec<Origin>) -> Self {
+        Self {
+            id: format!("customer:{}", customer.as_str()),
+            name: format!("customer {}", customer.as_str()),
+            kind: CallerKind::Customer,
+            scopes: Scopes::default(),
+            origins,
+            customer: Some(customer),
         }
     }
 
@@ -71,7 +90,13 @@ impl Caller {
         self.kind == CallerKind::Publishable
     }
 
-    /// Whether pages of this origin may use the caller's publishable key.
+    /// Whether the caller may come from the pages of its origins only.
+    #[must_use]
+    pub fn has_origins(&self) -> bool {
+        self.is_publishable() || self.customer.is_some()
+    }
+
+    /// Whether pages of this origin may use the caller's publishable key or token.
     #[must_use]
     pub fn allows_origin(&self, origin: &str) -> bool {
         self.origins.iter().any(|allowed| allowed.as_str() == origin)

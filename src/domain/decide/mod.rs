@@ -115,6 +115,7 @@ fn execute(batch: &mut DecisionState, command: &Command) -> Result<Effect, Rejec
     if command.queued.is_some_and(|queued| queued.not_after <= batch.now) {
         return Err(Rejection::TooLate);
     }
+    check_owner(batch, command)?;
     match &command.action {
         Action::Hold { id, seats, customer, ttl } => {
             take::hold(batch, command, *id, seats, customer, *ttl)
@@ -134,6 +135,25 @@ fn execute(batch: &mut DecisionState, command: &Command) -> Result<Effect, Rejec
         Action::Unblock { block } => end::unblock(batch, *block),
         Action::Lookup => Err(Rejection::NotFound("key")),
     }
+}
+
+/// Refuses a command that touches another customer's claim than its owner's, as if the claim did not exist.
+fn check_owner(batch: &DecisionState, command: &Command) -> Result<(), Rejection> {
+    let Some(owner) = &command.owner else { return Ok(()) };
+    let (what, customer) = match &command.action {
+        Action::Hold { customer, .. } | Action::Book { customer, .. } => {
+            ("customer", Some(customer.clone()))
+        }
+        Action::Extend { hold, .. }
+        | Action::Change { hold, .. }
+        | Action::Release { hold }
+        | Action::Confirm { hold, .. }
+        | Action::Expire { hold } => ("hold", Some(batch.find_hold(*hold)?.customer)),
+        Action::Cancel { booking, .. } => ("booking", Some(batch.find_booking(*booking)?.customer)),
+        Action::Block { .. } | Action::Unblock { .. } => ("block", None),
+        Action::Lookup => return Ok(()),
+    };
+    if customer.as_ref() == Some(owner) { Ok(()) } else { Err(Rejection::NotFound(what)) }
 }
 
 /// Records an answer, for later commands of the batch and to be written with it.

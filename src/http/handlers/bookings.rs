@@ -168,7 +168,7 @@ async fn confirm(
     responses((status = 200, body = BookingBody)))]
 pub async fn read(api: ApiRequest<MinVersion>) -> HttpResult {
     let id: BookingId = api.path_id("id", "booking")?;
-    let booking = api.services.bookings.booking(id, api.query.0).await?;
+    let booking = api.services.bookings.booking_of(id, api.customer(), api.query.0).await?;
     reply::found::<_, BookingBody>(booking, "booking")
 }
 
@@ -179,8 +179,8 @@ pub async fn read(api: ApiRequest<MinVersion>) -> HttpResult {
         ("cursor" = Option<String>, Query), ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = PageBody<BookingBody>)))]
 pub async fn list(api: ApiRequest<ClaimsQuery<BookingId>>) -> HttpResult {
-    let ClaimsQuery { customer, schedule, page: PageQuery { after, limit }, min_version } =
-        api.query;
+    let customer = api.listed_customer(api.query.customer.clone())?;
+    let ClaimsQuery { schedule, page: PageQuery { after, limit }, min_version, .. } = api.query;
     if customer.is_none() && schedule.is_none() {
         let message = "give customer_id, schedule_id or both: a list of all bookings has no index";
         return Err(Problem::parameter_error("customer_id", "missing", message));

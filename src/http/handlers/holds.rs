@@ -30,7 +30,8 @@ pub struct NewHold {
     /// Labels of seats; either all of them are held, or none.
     pub seats: Labels,
     /// The shop's name for the customer. A page with a publishable key names no customer: the hold belongs to a browser
-    /// session, whose name is in the answer and may be sent with the session's next hold.
+    /// session, whose name is in the answer and may be sent with the session's next hold. With a customer's token the
+    /// customer is its subject.
     #[schema(value_type = Option<CustomerName>)]
     pub customer_id: Option<String>,
     /// The lifetime in seconds; the schedule's `hold_ttl_s` if absent.
@@ -94,9 +95,11 @@ pub async fn create(mut api: ApiRequest<MinVersion>) -> HttpResult {
     let loaded = api.schedule(id).await?;
     let mut check = Validator::default();
     let seats = check.seats(&new.seats, &loaded.layout);
-    let customer = match api.is_page() {
-        true => session(&mut check, new.customer_id.as_deref()),
-        false => named_customer(&mut check, new.customer_id.as_deref()),
+    let named = new.customer_id.as_deref();
+    let customer = match api.customer() {
+        Some(own) => own_customer(&mut check, own, named),
+        None if api.is_page() => session(&mut check, named),
+        None => named_customer(&mut check, named),
     };
     let ttl = check.ttl(new.ttl_s, api.services.hold_ttl_max);
     let Some(customer) = customer else { return Err(check.into_problem()) };
@@ -114,6 +117,15 @@ fn named_customer(check: &mut Validator, text: Option<&str>) -> Option<CustomerI
     check.customer("/customer_id", text?)
 }
 
+/// The customer of a token. The body may repeat the name, and may name no other customer.
+fn own_customer(check: &mut Validator, own: CustomerId, text: Option<&str>) -> Option<CustomerId> {
+    if text.is_some_and(|text| text != own.as_str()) {
+        check.error("/customer_id", "not_own", "is not the subject of the token; leave it out");
+        return None;
+    }
+    Some(own)
+}
+
 /// The browser session of a page: the one that it names, or a new one.
 fn session(check: &mut Validator, text: Option<&str>) -> Option<CustomerId> {
     let Some(text) = text else { return Some(CustomerId::session(new_uuid())) };
@@ -128,13 +140,13 @@ fn session(check: &mut Validator, text: Option<&str>) -> Option<CustomerId> {
 
 /// The current holds of a customer. A page may have fewer items than `limit`.
 #[utoipa::path(operation_id = "list_holds", get, path = "/api/v1/holds", tag = "customers",
-    params(("customer_id" = String, Query), ("schedule_id" = Option<String>, Query),
+    params(("customer_id" = Option<String>, Query), ("schedule_id" = Option<String>, Query),
         ("limit" = Option<u32>, Query),
         ("cursor" = Option<String>, Query), ("min_version" = Option<i64>, Query)),
     responses((status = 200, body = PageBody<HoldBody>)))]
 pub async fn list(api: ApiRequest<ClaimsQuery<HoldId>>) -> HttpResult {
-    let ClaimsQuery { customer, schedule, page: PageQuery { after, limit }, min_version } =
-        api.query;
+    let customer = api.listed_customer(api.query.customer.clone())?;
+    let ClaimsQuery { schedule, page: PageQuery { after, limit }, min_version, .. } = api.query;
     let message = "give the customer whose holds to list";
     let needed = || Problem::parameter_error("customer_id", "missing", message);
     let filter = HoldFilter { customer: customer.ok_or_else(needed)?, schedule, after };
@@ -148,7 +160,8 @@ pub async fn list(api: ApiRequest<ClaimsQuery<HoldId>>) -> HttpResult {
     responses((status = 200, body = HoldBody)))]
 pub async fn read(api: ApiRequest<MinVersion>) -> HttpResult {
     let id = api.own_hold()?;
-    reply::found::<_, HoldBody>(api.services.bookings.hold(id, api.query.0).await?, "hold")
+    let hold = api.services.bookings.hold_of(id, api.customer(), api.query.0).await?;
+    reply::found::<_, HoldBody>(hold, "hold")
 }
 
 /// Extends the lifetime of a hold; never shortens it.

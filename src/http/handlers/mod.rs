@@ -46,12 +46,14 @@ impl ApiRequest<MinVersion> {
         keyed: Option<Keyed>,
         location: LocationHeader,
     ) -> HttpResult {
-        let command = Command { keyed, sender: self.sender(), ..Command::new(schedule, action) };
+        let (sender, owner) = (self.sender(), self.customer());
+        let command = Command { keyed, sender, owner, ..Command::new(schedule, action) };
         let deadline = Deadline::of(&self.request);
         let prefer = Prefer::of(&self.request);
         let (bookings, MinVersion(min_version)) = (&self.services.bookings, self.query);
-        // A page may not read the outcome of a queued request.
-        let respond_async = prefer.respond_async && !self.is_page();
+        // Neither a page nor a customer may read the outcome of a queued request.
+        let is_limited = self.caller.as_ref().is_some_and(|caller| caller.has_origins());
+        let respond_async = prefer.respond_async && !is_limited;
         match bookings.submit(command, min_version, respond_async, deadline).await? {
             Submitted::Executed(outcome) => {
                 let version = self.services.seat_maps.version(schedule);
@@ -68,6 +70,21 @@ impl<Q> ApiRequest<Q> {
     /// Whether a page with a publishable key sends this request.
     fn is_page(&self) -> bool {
         self.caller.as_ref().is_some_and(|caller| caller.is_publishable())
+    }
+
+    /// The customer whose token sends this request, who touches nothing of others.
+    fn customer(&self) -> Option<CustomerId> {
+        self.caller.as_ref()?.customer.clone()
+    }
+
+    /// The customer whose claims are listed: the one that is asked for, and only themselves for a customer's token.
+    fn listed_customer(&self, asked: Option<CustomerId>) -> Result<Option<CustomerId>, Problem> {
+        let Some(own) = self.customer() else { return Ok(asked) };
+        if asked.as_ref().is_some_and(|asked| *asked != own) {
+            let message = "is not the subject of the token; leave it out";
+            return Err(Problem::parameter_error("customer_id", "not_own", message));
+        }
+        Ok(Some(own))
     }
 
     /// Adds the secret of a new hold to the answer for a page.

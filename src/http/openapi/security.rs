@@ -12,6 +12,9 @@ use crate::http::routes::{self, RouteRow};
 /// A key as a bearer token.
 const BEARER: &str = "api_key";
 
+/// A customer's token.
+const TOKEN: &str = "customer_token";
+
 /// A publishable key in the query of a stream.
 const QUERY: &str = "publishable_key";
 
@@ -23,9 +26,13 @@ impl Modify for Security {
         let about =
             "`ADMIN_API_KEY`, or a key of the database; without `ADMIN_API_KEY` none is needed.";
         let bearer = bearer.description(Some(about)).build();
+        let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
+        let about = "A token of the shop's identity provider, if the service has one: its subject is the customer.";
+        let token = token.description(Some(about)).build();
         let query = ApiKeyValue::with_description("key", "a publishable key; for `EventSource`");
         let components = document.components.get_or_insert_default();
         components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
+        components.add_security_scheme(TOKEN, SecurityScheme::Http(token));
         components.add_security_scheme(QUERY, SecurityScheme::ApiKey(ApiKey::Query(query)));
         for row in routes::table() {
             let item = document.paths.paths.get_mut(&row.path);
@@ -55,6 +62,9 @@ fn describe(operation: &mut Operation, row: &RouteRow) {
     }
     let none = Vec::<String>::new;
     let mut security = vec![SecurityRequirement::new(BEARER, none())];
+    if row.needs.allows_customer() {
+        security.push(SecurityRequirement::new(TOKEN, none()));
+    }
     if row.key_in_query && row.needs.allows_publishable() {
         security.push(SecurityRequirement::new(QUERY, none()));
     }

@@ -30,7 +30,8 @@ impl BookingService {
         if held.is_empty() {
             return taken;
         }
-        let is_own = |holder: &Holder| holder.hold == hold;
+        let is_owner = |of: &Holder| command.owner.as_ref().is_none_or(|own| *own == of.customer);
+        let is_own = |holder: &Holder| holder.hold == hold && is_owner(holder);
         match Box::pin(self.holders.holds(hold.schedule, &held, is_own)).await {
             Some(own) => taken.into_iter().filter(|(seat, _)| !own.contains_key(seat)).collect(),
             None => Vec::new(),

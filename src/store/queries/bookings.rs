@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use entity::booking;
-use sea_orm::{EntityTrait as _, Value};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _, Value};
 use uuid::Uuid;
 
 use crate::domain::catalogue::{BookingFilter, Page};
 use crate::domain::claims::BookingRow;
 use crate::domain::effect::BookingView;
 use crate::domain::execution_error::StoreResult;
-use crate::domain::ids::BookingId;
+use crate::domain::ids::{BookingId, CustomerId};
 use crate::store::Store;
 use crate::store::connection::{Db, DbResult, Dialect, rows};
 use crate::store::queries::priced::Priced;
@@ -18,10 +18,26 @@ use crate::store::queries::priced::Priced;
 impl Store {
     /// One booking, read at the version `at_least` of its schedule or later.
     pub async fn booking(&self, id: BookingId, at_least: i64) -> StoreResult<Option<BookingView>> {
-        self.find_since(Some(id.schedule), at_least, move |db| async move {
-            let find = booking::Entity::find_by_id((id.schedule.0, id.uuid));
-            let Some(row) = find.one(&db.connection).await? else { return Ok(None) };
-            Ok(views(&db, vec![rows::booking(row)?]).await?.pop())
+        self.booking_of(id, None, at_least).await
+    }
+
+    /// Like [`Self::booking`]; with an owner only if it is this customer's.
+    pub async fn booking_of(
+        &self,
+        id: BookingId,
+        owner: Option<CustomerId>,
+        at_least: i64,
+    ) -> StoreResult<Option<BookingView>> {
+        self.find_since(Some(id.schedule), at_least, move |db| {
+            let owner = owner.clone();
+            async move {
+                let find = booking::Entity::find_by_id((id.schedule.0, id.uuid));
+                let find = find.apply_if(owner, |find, owner| {
+                    find.filter(booking::Column::CustomerId.eq(owner.as_str()))
+                });
+                let Some(row) = find.one(&db.connection).await? else { return Ok(None) };
+                Ok(views(&db, vec![rows::booking(row)?]).await?.pop())
+            }
         })
         .await
     }

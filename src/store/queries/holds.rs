@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entity::{block, hold};
-use sea_orm::{EntityTrait as _, Value};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryTrait as _, Value};
 use uuid::Uuid;
 
 use crate::domain::catalogue::{HoldFilter, Page};
@@ -35,11 +35,27 @@ impl Store {
     /// One hold, read at the version `at_least` of its schedule or later. A hold that has expired but was not swept
     /// has its stored status, and its `ends_at` is not after `now`.
     pub async fn hold(&self, id: HoldId, at_least: i64) -> StoreResult<Option<HoldView>> {
+        self.hold_of(id, None, at_least).await
+    }
+
+    /// Like [`Self::hold`]; with an owner only if it is this customer's.
+    pub async fn hold_of(
+        &self,
+        id: HoldId,
+        owner: Option<CustomerId>,
+        at_least: i64,
+    ) -> StoreResult<Option<HoldView>> {
         let grace = self.settings.policy.outage_grace;
-        self.find_since(Some(id.schedule), at_least, move |db| async move {
-            let find = hold::Entity::find_by_id((id.schedule.0, id.uuid));
-            let Some(row) = find.one(&db.connection).await? else { return Ok(None) };
-            Ok(views(&db, grace, vec![rows::hold(row)?]).await?.pop())
+        self.find_since(Some(id.schedule), at_least, move |db| {
+            let owner = owner.clone();
+            async move {
+                let find = hold::Entity::find_by_id((id.schedule.0, id.uuid));
+                let find = find.apply_if(owner, |find, owner| {
+                    find.filter(hold::Column::CustomerId.eq(owner.as_str()))
+                });
+                let Some(row) = find.one(&db.connection).await? else { return Ok(None) };
+                Ok(views(&db, grace, vec![rows::hold(row)?]).await?.pop())
+            }
         })
         .await
     }

@@ -32,6 +32,9 @@ impl Oracle<'_> {
         if !self.database.schedules.contains_key(&schedule) {
             return Err(Rejection::NotFound("schedule"));
         }
+        if let Some(owner) = &command.owner {
+            self.owned_by(owner, &command.action)?;
+        }
         match &command.action {
             Action::Hold { seats, customer, .. } | Action::Book { seats, customer, .. } => {
                 self.sale(schedule, seats, customer)?;
@@ -59,6 +62,29 @@ impl Oracle<'_> {
             }
             Action::Lookup => Ok(()),
         }
+    }
+
+    /// Whether the claim that a command names is this customer's.
+    fn owned_by(&self, owner: &CustomerId, action: &Action) -> Result<(), Rejection> {
+        let is_own = |of: Option<&CustomerId>| of == Some(owner);
+        let (is_own, what) = match action {
+            Action::Hold { customer, .. } | Action::Book { customer, .. } => {
+                (is_own(Some(customer)), "customer")
+            }
+            Action::Cancel { booking, .. } => {
+                (is_own(self.database.bookings.get(booking).map(|row| &row.customer)), "booking")
+            }
+            Action::Block { .. } | Action::Unblock { .. } => (false, "block"),
+            Action::Confirm { hold, .. }
+            | Action::Extend { hold, .. }
+            | Action::Change { hold, .. }
+            | Action::Release { hold }
+            | Action::Expire { hold } => {
+                (is_own(self.database.holds.get(hold).map(|row| &row.customer)), "hold")
+            }
+            Action::Lookup => (true, "key"),
+        };
+        if is_own { Ok(()) } else { Err(Rejection::NotFound(what)) }
     }
 
     fn find(&self, hold: HoldId) -> Result<&HoldRow, Rejection> {

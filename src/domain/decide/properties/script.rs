@@ -51,6 +51,8 @@ pub(super) struct ScriptDraft {
     /// Whether the optional part of the command is given.
     in_full: bool,
     locked: bool,
+    /// The customer whose token sends the command.
+    owner: Option<CustomerId>,
 }
 
 /// A batch and what happens before it.
@@ -94,7 +96,8 @@ fn draft() -> impl Strategy<Value = ScriptDraft> {
     let back = prop_oneof![4 => Just(0), 3 => 1..=2usize, 1 => 3..=BACK_MAX];
     let how = (option::of(1..=15u64), back, option::weighted(0.4, 0..4u8));
     let flags = (prop::bool::weighted(0.7), any::<bool>(), any::<bool>());
-    (what, how, flags).prop_map(|(what, how, flags)| {
+    let owner = option::weighted(0.15, prop_oneof!["ada", "ben", "cleo"]);
+    (what, how, flags, owner).prop_map(|(what, how, flags, owner)| {
         let (schedule, kind, seats, customer) = what;
         let (seconds, back, key) = how;
         let (repeats, in_full, locked) = flags;
@@ -111,6 +114,7 @@ fn draft() -> impl Strategy<Value = ScriptDraft> {
             repeats,
             in_full,
             locked,
+            owner: owner.map(|owner| CustomerId::parse(owner).unwrap()),
         }
     })
 }
@@ -188,7 +192,8 @@ impl Author {
             }
             Keyed { request, fingerprint }
         });
-        Command { keyed, locked: draft.locked, ..Command::new(schedule, action) }
+        let owner = draft.owner.clone();
+        Command { keyed, locked: draft.locked, owner, ..Command::new(schedule, action) }
     }
 }
 
