@@ -18,7 +18,7 @@ variables! {
         /// URL of the identity provider's keys (JWKS); with it, customers may send the provider's tokens
         jwks_url: Option<String> =
             JWKS_URL.optional("an https URL, or an http URL of this machine", URL_EXAMPLE, parse_url),
-        /// file with the identity provider's keys (JWKS), instead of JWKS_URL; read again when it changes
+        /// file with the identity provider's keys (JWKS), instead of JWKS_URL; read again every JWKS_REFRESH
         jwks_file: Option<PathBuf> =
             JWKS_FILE.optional("the path of a file", "/etc/seatlock/jwks.json", |path| Some(path.into())),
         /// how often the identity provider's keys are read again
