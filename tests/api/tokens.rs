@@ -40,15 +40,15 @@ impl Provider {
     /// The service with this provider and `ADMIN_API_KEY`, and a client that has it.
     pub(crate) async fn service(&self, on: Stack) -> (TestApp, Client) {
         let file = self.folder.path().join("jwks.json");
-        let app = on.start_with(&[
+        let variables = [
             ("ADMIN_API_KEY", ADMIN),
             ("JWKS_FILE", file.to_str().unwrap()),
             ("JWT_ISSUER", "https://id.example"),
             ("JWT_AUDIENCE", "seatlock"),
             ("JWT_ALGORITHMS", "EdDSA"),
             ("JWT_ORIGINS", SHOP),
-        ]);
-        let app = app.await;
+        ];
+        let app = on.start_with(&variables).await;
         let office = app.client_with_key(ADMIN);
         (app, office)
     }
