@@ -173,7 +173,7 @@ impl<'a> Reading<'a> {
         // A coordinate that is not a number is reported already. The other coordinate is dropped, so that a missing
         // coordinate is not reported in addition.
         let (x, y) = position.unwrap_or_default();
-        PlanSeat { number, label, price, category, x, y }
+        PlanSeat { number, label, price, category, x, y, ..PlanSeat::default() }
     }
 
     /// The price of the seat; zero if it has a problem, which is reported here.
@@ -225,7 +225,7 @@ impl<'a> Reading<'a> {
         }
         let (sections, lines) = self.draft.finish();
         let locate = |pointer: String| lines.locate(&pointer, &self.columns);
-        SeatPlan::checked(sections, &FIELD_NAMES, &locate, self.problems)
+        SeatPlan::checked(sections, None, &FIELD_NAMES, &locate, self.problems)
     }
 
     /// Checks that every seat has a price, and that every category with a price exists.

@@ -82,7 +82,7 @@ pub fn to_plan(
     check_prices(document, prices, &mut problems);
     let section = |(ordinal, zone)| section(ordinal, zone, id_from, prices);
     let sections = (1..).zip(&document.zones).map(section).collect();
-    SeatPlan::checked(sections, &id_from.field_names(), &|pointer| pointer, problems)
+    SeatPlan::checked(sections, None, &id_from.field_names(), &|pointer| pointer, problems)
 }
 
 fn section(zone_ordinal: usize, zone: &PretixZone, id_from: IdFrom, prices: &Prices) -> Section {
@@ -103,6 +103,7 @@ fn section(zone_ordinal: usize, zone: &PretixZone, id_from: IdFrom, prices: &Pri
                 category: seat.category().map(str::to_owned),
                 x: position.map(|position| position.x),
                 y: position.map(|position| position.y),
+                ..PlanSeat::default()
             }
         });
         Row { name: Text::or_ordinal(row.row_number.as_ref(), row_ordinal), seats: seats.collect() }

@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use super::error::{Problems, first_ten, quoted};
 use super::{
     COORDINATE_MAX, LABEL_MAX, PRICE_MAX, PlanSeat, ROWS_PER_SECTION_MAX, SEATS_MAX,
-    SEATS_PER_ROW_MAX, Section,
+    SEATS_PER_ROW_MAX, SeatPlan, Section,
 };
 use crate::domain::name::{self, NameFault};
 
@@ -103,17 +103,17 @@ struct Label<'p> {
     times: usize,
 }
 
-/// Adds every problem of the sections to `problems`, until there are too many. `locate` converts a pointer to a
+/// Adds every problem of the plan to `problems`, until there are too many. `locate` converts a pointer to a
 /// location in the document that was read.
 pub(crate) fn check(
-    sections: &[Section],
+    plan: &SeatPlan,
     rule: Names,
     names: &FieldNames,
     locate: &dyn Fn(String) -> String,
     problems: &mut Problems,
 ) {
     let labels = Labels::new();
-    Check { rule, names, locate, problems, labels }.sections(sections);
+    Check { rule, names, locate, problems, labels }.sections(&plan.sections);
 }
 
 struct Check<'c, 'p> {

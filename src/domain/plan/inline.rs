@@ -43,7 +43,7 @@ impl SeatPlan {
         let mut problems = Problems::default();
         check(sections, &mut problems);
         problems.none_or_all()?;
-        Ok(Self { sections: sections.iter().map(section).collect() })
+        Ok(Self { sections: sections.iter().map(section).collect(), focal_point: None })
     }
 }
 
@@ -120,9 +120,7 @@ fn section(inline: &InlineSection) -> Section {
         number: number.to_string(),
         label: label(&inline.name, row, number),
         price: inline.price,
-        category: None,
-        x: None,
-        y: None,
+        ..PlanSeat::default()
     };
     let row = |row: u32| Row {
         name: row.to_string(),

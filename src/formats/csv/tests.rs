@@ -29,7 +29,7 @@ fn lines(plan: Result<SeatPlan, Vec<PlanError>>) -> Vec<String> {
     let Ok(plan) = plan else { return Vec::new() };
     plan.seats()
         .map(|(_, PlacedSeat { section, row, seat })| {
-            let PlanSeat { number, label, price, category, x, y } = seat;
+            let PlanSeat { number, label, price, category, x, y, .. } = seat;
             let category = category.as_deref().unwrap_or("-");
             format!("{section}|{row}|{number}|{label}|{price}|{category}|{x:?}|{y:?}")
         })
@@ -263,7 +263,7 @@ fn any_seat() -> impl Strategy<Value = PlanSeat> {
     (any_text(), price, proptest::option::of(any_text()), place).prop_map(
         |(number, price, category, place)| {
             let (x, y) = place.unzip();
-            PlanSeat { number, label: String::new(), price, category, x, y }
+            PlanSeat { number, price, category, x, y, ..PlanSeat::default() }
         },
     )
 }
