@@ -9,12 +9,14 @@ mod attribute;
 mod check;
 mod error;
 mod inline;
+mod seat_data;
 
 use std::ops::Not;
 
 use serde::{Deserialize, Serialize};
 
 pub use attribute::SeatAttribute;
+pub(crate) use attribute::attributes;
 pub(crate) use check::FieldNames;
 pub use error::{PROBLEMS_MAX, PlanError};
 pub(crate) use error::{Problems, first_ten, quoted};
@@ -165,8 +167,8 @@ impl SeatPlan {
         Ok(plan)
     }
 
-    /// The point from which seats without a rank are judged, such as the middle of the stage's edge: near seats are
-    /// better.
+    /// The point from which seats without a rank are judged: near seats are better. It is the middle of the edge of
+    /// the stage, for example.
     #[must_use]
     pub fn focal_point(&self) -> Option<Point> {
         self.focal_point

@@ -1,7 +1,9 @@
 //! What distinguishes a seat from others: a closed list of attributes, by the names of the API and of CSV.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
+
+use crate::domain::bounded::AtMost;
 
 /// An attribute of a seat. Seats list theirs in this order.
 #[derive(
@@ -45,4 +47,17 @@ impl SeatAttribute {
     pub fn name(self) -> &'static str {
         self.into()
     }
+}
+
+/// Reads a list of attributes in any order, and sorts it. Repeats are left for the check of the plan.
+///
+/// # Errors
+/// If an attribute is not known, or there are many more than there are attributes.
+pub(crate) fn attributes<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<SeatAttribute>, D::Error> {
+    const READ_MAX: usize = 100;
+    let AtMost(mut attributes) = AtMost::<SeatAttribute, READ_MAX>::deserialize(deserializer)?;
+    attributes.sort_unstable();
+    Ok(attributes)
 }

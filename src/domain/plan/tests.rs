@@ -1,5 +1,7 @@
 //! The properties of every plan, and the refused ones.
 
+mod seat_data;
+
 use std::collections::HashSet;
 
 use proptest::prelude::*;
@@ -7,7 +9,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn inline(name: &str, rows: u32, seats_per_row: u32) -> InlineSection {
-    InlineSection { name: name.to_owned(), rows, seats_per_row, price: 9900 }
+    InlineSection {
+        name: name.to_owned(),
+        rows,
+        seats_per_row,
+        price: 9900,
+        ..InlineSection::default()
+    }
 }
 
 fn seat(label: &str) -> PlanSeat {
@@ -230,7 +238,13 @@ fn any_seat() -> impl Strategy<Value = PlanSeat> {
     ("[^\\p{Cc}]{1,64}", 0..=PRICE_MAX, category, place).prop_map(
         |(number, price, category, place)| {
             let (x, y) = place.map(|(x, y)| (x as f64 / 100.0, f64::from(y) / 100.0)).unzip();
-            PlanSeat { number, price, category, x, y, ..PlanSeat::default() }
+            let gap = price % 2 == 0;
+            let rank = u32::try_from(price % 3).ok().filter(|rank| *rank > 0);
+            let attributes = match price % 5 {
+                0 => vec![SeatAttribute::Wheelchair, SeatAttribute::Hearing],
+                _ => Vec::new(),
+            };
+            PlanSeat { number, price, category, x, y, attributes, gap, rank, ..PlanSeat::default() }
         },
     )
 }

@@ -1,11 +1,12 @@
 //! Documents that people and spreadsheets write, and the problems of invalid documents.
 
+mod seat_fields;
 mod spreadsheets;
 
 use proptest::prelude::*;
 
 use crate::domain::name;
-use crate::domain::plan::{LABEL_MAX, PROBLEMS_MAX, Row, Section};
+use crate::domain::plan::{LABEL_MAX, PROBLEMS_MAX, PlacedSeat, Row, SeatAttribute, Section};
 use crate::formats::csv::*;
 
 const HALL: &str = "section,row,number,label,x,y,category,price\n\
@@ -260,10 +261,14 @@ fn any_seat() -> impl Strategy<Value = PlanSeat> {
     let coordinate = || prop_oneof![-1e9..=1e9, (-100..=100i32).prop_map(f64::from)];
     let place = proptest::option::of((coordinate(), coordinate()));
     let price = 0..=crate::domain::plan::PRICE_MAX;
-    (any_text(), price, proptest::option::of(any_text()), place).prop_map(
-        |(number, price, category, place)| {
+    let attributes = proptest::sample::subsequence(SeatAttribute::VARIANTS.to_vec(), 0..4);
+    let rank = proptest::option::of(1..=crate::domain::plan::RANK_MAX);
+    let data = (attributes, any::<bool>(), rank);
+    (any_text(), price, proptest::option::of(any_text()), place, data).prop_map(
+        |(number, price, category, place, (attributes, gap, rank))| {
             let (x, y) = place.unzip();
-            PlanSeat { number, price, category, x, y, ..PlanSeat::default() }
+            let seat = PlanSeat { number, price, category, x, y, ..PlanSeat::default() };
+            PlanSeat { attributes, gap, rank, ..seat }
         },
     )
 }
