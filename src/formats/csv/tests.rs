@@ -95,7 +95,7 @@ fn a_wrong_header_is_reported_alone_with_the_columns_that_exist() {
     assert_eq!(refused(read("", &[])), at("", "header_missing"));
     assert_eq!(refused(read("\u{FEFF}\r\n,,\n", &[])), at("", "header_missing"));
     let problems = texts(read("\nSection,colour,number,price,zone,\nA,1,1,x\n", &[]));
-    let known = "the columns are section, row, number and, if wanted, label, x, y, category, price, \
+    let known = "the columns are section, row, number and, if wanted, label, x, y, category, price, attributes, gap, rank, linked, \
                  with commas, semicolons or tabs between them";
     let expected = [
         format!("line 2, column 2: there is no column `colour`: {known}"),
