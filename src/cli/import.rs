@@ -109,7 +109,8 @@ mod tests {
     fn the_size_is_written_in_english() {
         let plan = |seats_per_row| {
             let name = "A".to_owned();
-            let section = InlineSection { name, rows: 1, seats_per_row, price: 0 };
+            let section =
+                InlineSection { name, rows: 1, seats_per_row, ..InlineSection::default() };
             SeatPlan::from_inline(&[section]).unwrap()
         };
         assert_eq!(size(&plan(1)), "1 seat in 1 section");

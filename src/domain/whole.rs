@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer, Visitor};
 
+use super::bounded::AtMost;
+
 /// The greatest number below which every whole number is exact as a double.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
@@ -46,6 +48,17 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for WholeVisitor<T> {
 pub fn exact(number: f64) -> Option<i64> {
     let is_whole = number.fract() == 0.0 && number.abs() < EXACT_MAX;
     is_whole.then_some(number as i64)
+}
+
+/// Reads a list of at most `MAX` whole numbers.
+///
+/// # Errors
+/// If a value is not a whole number, or none that `T` can have, or there are more values.
+pub fn whole_list<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MAX: usize>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let AtMost(numbers) = AtMost::<Whole<T>, MAX>::deserialize(deserializer)?;
+    Ok(numbers.into_iter().map(|Whole(number)| number).collect())
 }
 
 /// Reads a whole number.

@@ -1,25 +1,26 @@
 //! Seat plans as CSV (RFC 4180), which spreadsheets read and write: a header, then a line for each seat.
 //!
-//! The columns `section`, `row` and `number` are required; `label`, `x`, `y`, `category` and `price` are optional;
-//! their order is free. Variants of spreadsheets are accepted: a byte order mark, any line ends, semicolons or
+//! The columns `section`, `row` and `number` are required; `label`, `x`, `y`, `category`, `price`, `attributes`, `gap`,
+//! `rank` and `linked` are optional; their order is free. Variants of spreadsheets are accepted: a byte order mark, any line ends, semicolons or
 //! tabs as separators (with them a coordinate may have a decimal comma), a first line `sep=;`, headers in any case
 //! and with blanks around them, some other names for columns, columns without name and text, lines without text.
 //!
-//! CSV cannot express every [`SeatPlan`]: seats of the same section and row are one row, wherever they are in the
+//! CSV cannot express every [`SeatPlan`]: there is no focal point, seats of the same section and row are one row, wherever they are in the
 //! document, and sections and rows have at least one seat.
 
 mod columns;
 mod draft;
 mod records;
+mod seat_fields;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ::csv::{Terminator, WriterBuilder};
 use strum::VariantArray as _;
 
 use crate::domain::plan::{
-    FieldNames, PlacedSeat, PlanError, PlanSeat, Problems, ReadPlan, SEATS_MAX, SeatPlan,
-    first_ten, quoted,
+    FieldNames, PlanError, PlanSeat, Problems, ReadPlan, SEATS_MAX, SeatPlan, first_ten, quoted,
 };
 use crate::formats::prices::Prices;
 use columns::{Columns, CsvColumn};
@@ -60,22 +61,23 @@ pub fn parse(document: &[u8], prices: &Prices) -> Result<ReadPlan, Vec<PlanError
     reading.finish().map(|plan| ReadPlan { plan, notes })
 }
 
-/// Writes a plan with all columns, CRLF at the end of each line. [`parse`] reads the same plan if no section
-/// shares its name with another, nor a row with another of its section, and none is empty.
+/// Writes a plan with all columns that it needs, CRLF at the end of each line. [`parse`] reads the same plan if no section
+/// shares its name with another, nor a row with another of its section, none is empty, and there is no focal point.
 #[must_use]
 #[expect(clippy::expect_used, reason = "writing text to memory cannot fail")]
 pub fn write(plan: &SeatPlan) -> String {
     let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
-    let header = CsvColumn::VARIANTS.iter().map(|column| column.name());
-    writer.write_record(header).expect("a Vec takes every write");
-    for (_, PlacedSeat { section, row, seat }) in plan.seats() {
-        let coordinate = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
-        let x = coordinate(seat.x);
-        let y = coordinate(seat.y);
-        let price = seat.price.to_string();
-        let category = seat.category.as_deref().unwrap_or_default();
-        let fields = [section, row, &seat.number, &seat.label, &x, &y, category, &price];
-        writer.write_record(fields).expect("a Vec takes every write");
+    let is_written = |column: &CsvColumn| {
+        column.is_always_written()
+            || plan.seats().any(|(_, seat)| !seat_fields::write(*column, &seat).is_empty())
+    };
+    let columns: Vec<_> = CsvColumn::VARIANTS.iter().copied().filter(is_written).collect();
+    writer
+        .write_record(columns.iter().map(|column| column.name()))
+        .expect("a Vec takes every write");
+    for (_, seat) in plan.seats() {
+        let fields = columns.iter().map(|column| seat_fields::write(*column, &seat));
+        writer.write_record(fields.map(Cow::into_owned)).expect("a Vec takes every write");
     }
     let document = writer.into_inner().expect("a Vec takes every write");
     String::from_utf8(document).expect("fields and separators are UTF-8")
@@ -160,6 +162,7 @@ impl<'a> Reading<'a> {
         let owned = |column| text(column).map(str::to_owned);
         let (number, category) =
             (owned(CsvColumn::Number).unwrap_or_default(), owned(CsvColumn::Category));
+        let linked = owned(CsvColumn::Linked);
         let label = owned(CsvColumn::Label).unwrap_or_else(|| {
             let part = |column| text(column).unwrap_or_default();
             format!("{}-{}-{number}", part(CsvColumn::Section), part(CsvColumn::Row))
@@ -173,7 +176,23 @@ impl<'a> Reading<'a> {
         // A coordinate that is not a number is reported already. The other coordinate is dropped, so that a missing
         // coordinate is not reported in addition.
         let (x, y) = position.unwrap_or_default();
-        PlanSeat { number, label, price, category, x, y }
+        let attributes = self.field(record, CsvColumn::Attributes, seat_fields::attributes);
+        let gap = self.field(record, CsvColumn::Gap, seat_fields::gap);
+        let rank = self.field(record, CsvColumn::Rank, seat_fields::rank);
+        PlanSeat { number, label, price, category, x, y, attributes, gap, rank, linked }
+    }
+
+    /// The value of a column, by `read`; the default if it has a problem, which is reported here.
+    fn field<T: Default>(
+        &mut self,
+        record: &CsvRecord,
+        column: CsvColumn,
+        read: fn(&str) -> Result<T, (&'static str, String)>,
+    ) -> T {
+        read(self.columns.text(record, column).trim()).unwrap_or_else(|(code, message)| {
+            self.problems.add(self.columns.at(record.line, column), code, message);
+            T::default()
+        })
     }
 
     /// The price of the seat; zero if it has a problem, which is reported here.
@@ -225,7 +244,7 @@ impl<'a> Reading<'a> {
         }
         let (sections, lines) = self.draft.finish();
         let locate = |pointer: String| lines.locate(&pointer, &self.columns);
-        SeatPlan::checked(sections, &FIELD_NAMES, &locate, self.problems)
+        SeatPlan::checked(sections, None, &FIELD_NAMES, &locate, self.problems)
     }
 
     /// Checks that every seat has a price, and that every category with a price exists.

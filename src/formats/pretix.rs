@@ -1,7 +1,8 @@
 //! Reads pretix's seating plans, leniently: many editors write them, and the format still changes.
 //!
 //! Source of the format: `seating-plan.schema.json` of pretix, in its present and its older form. Unknown keys are
-//! ignored, numbers are accepted as texts, and positions may have fractions.
+//! ignored, numbers are accepted as texts, and positions may have fractions. The format has categories and positions;
+//! this reader also accepts `attributes`, `gap`, `rank` and `linked` at a seat, and `focal_point` at the plan.
 
 mod format;
 
@@ -82,7 +83,8 @@ pub fn to_plan(
     check_prices(document, prices, &mut problems);
     let section = |(ordinal, zone)| section(ordinal, zone, id_from, prices);
     let sections = (1..).zip(&document.zones).map(section).collect();
-    SeatPlan::checked(sections, &id_from.field_names(), &|pointer| pointer, problems)
+    let names = id_from.field_names();
+    SeatPlan::checked(sections, document.focal_point, &names, &|pointer| pointer, problems)
 }
 
 fn section(zone_ordinal: usize, zone: &PretixZone, id_from: IdFrom, prices: &Prices) -> Section {
@@ -103,6 +105,10 @@ fn section(zone_ordinal: usize, zone: &PretixZone, id_from: IdFrom, prices: &Pri
                 category: seat.category().map(str::to_owned),
                 x: position.map(|position| position.x),
                 y: position.map(|position| position.y),
+                attributes: seat.attributes.clone(),
+                gap: seat.gap,
+                rank: seat.rank,
+                linked: seat.linked(),
             }
         });
         Row { name: Text::or_ordinal(row.row_number.as_ref(), row_ordinal), seats: seats.collect() }

@@ -201,6 +201,9 @@ pub struct ScheduleBody {
     pub hold_ttl_s: u64,
     /// Its layout.
     pub seat_plan: PlanVersionBody,
+    /// The version of its layout, as in `seat_plan`: maps, availability and events of the stream name it, too.
+    #[schema(value_type = PlanVersionNumber)]
+    pub plan_version: i32,
     /// The number of its seats.
     pub seats: u32,
     /// When it was created.
@@ -324,6 +327,7 @@ impl From<Schedule> for ScheduleBody {
             max_seats_per_booking: rules.max_seats_per_booking,
             max_seats_per_customer: rules.max_seats_per_customer,
             hold_ttl_s: rules.hold_ttl.as_secs(),
+            plan_version: schedule.plan.version,
             seat_plan: schedule.plan.into(),
             seats: schedule.seats,
             created_at: time::write(schedule.created_at),

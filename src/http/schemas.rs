@@ -22,7 +22,8 @@ use crate::domain::api_key::{KEY_NAME_MAX, OVERLAP, OVERLAP_MAX};
 use crate::domain::currency;
 use crate::domain::ids::{CUSTOMER_ID_MAX, NUMBER_ID_MAX, NUMBER_ID_PATTERN, SCOPED_ID_PATTERN};
 use crate::domain::plan::{
-    LABEL_MAX, PRICE_MAX, ROWS_PER_SECTION_MAX, SEATS_MAX, SEATS_PER_ROW_MAX,
+    LABEL_MAX, PRICE_MAX, RANK_MAX, ROWS_PER_SECTION_MAX, SEATS_MAX, SEATS_PER_ROW_MAX,
+    SeatAttribute,
 };
 use crate::domain::rejection::ConflictReason;
 use crate::domain::rules::{
@@ -142,6 +143,14 @@ schemas! {
     pub RowCount = whole_number(1, to_i64(ROWS_PER_SECTION_MAX)).examples([json!(20)]);
     /// The number of seats in each row of a section.
     pub RowLength = whole_number(1, to_i64(SEATS_PER_ROW_MAX)).examples([json!(30)]);
+    /// The number of a seat in its row that has a gap, such as an aisle, before it.
+    pub GapBefore = whole_number(2, to_i64(SEATS_PER_ROW_MAX)).examples([json!(11)]);
+    /// The name of a price category.
+    pub CategoryName = name(LABEL_MAX).examples([json!("Category I")]);
+    /// What distinguishes a seat.
+    pub SeatAttributeName = one_of(SeatAttribute::VARIANTS.iter().copied());
+    /// How good a seat is: 1 is best.
+    pub SeatRank = whole_number(1, i64::from(RANK_MAX)).examples([json!(1)]);
     /// A price in minor units.
     pub Price = whole_number(0, PRICE_MAX).examples([json!(9900)]);
     /// The public name of a seat.

@@ -17,11 +17,11 @@ use crate::domain::clock::EpochMs;
 use crate::domain::currency::{self, is_currency};
 use crate::domain::ids::{CustomerId, SeatNumber};
 use crate::domain::name;
-use crate::domain::plan::{LABEL_MAX, SEATS_MAX};
+use crate::domain::plan::{LABEL_MAX, SEATS_MAX, first_ten, quoted};
 use crate::domain::whole::exact;
 use crate::seat_map::Layout;
 
-use super::problem::{ERRORS_MAX, FieldError, Problem};
+use super::problem::{Code, ERRORS_MAX, FieldError, Problem};
 use super::schemas::{NewTime, NumberIdInput, seat_labels};
 use super::time;
 
@@ -134,7 +134,12 @@ impl Validator {
     /// All errors as one problem, for a body with a required field that has no valid value.
     #[must_use]
     pub fn into_problem(self) -> Problem {
-        Problem::fields(self.errors)
+        let is_linked = |error: &FieldError| error.code == Code::LinkedSeats.name();
+        let code = match self.errors.iter().all(is_linked) && !self.errors.is_empty() {
+            true => Code::LinkedSeats,
+            false => Code::ValidationFailed,
+        };
+        Problem { code, ..Problem::fields(self.errors) }
     }
 
     /// The value of a field, or `None` after its error was added.
@@ -193,16 +198,55 @@ impl Validator {
         self.seconds("/ttl_s", seconds?, max)
     }
 
-    /// The seats of these labels, ascending: at least one, each in the layout, none twice.
+    /// The seats of these labels, ascending: at least one, each in the layout, none twice, and linked seats together.
     pub fn seats(&mut self, labels: &Labels, layout: &Layout) -> Vec<SeatNumber> {
-        if labels.0.0.is_empty() {
-            self.error("/seats", "empty", "name at least one seat");
-        }
+        self.not_empty(labels);
         self.seats_if_any("/seats", labels, layout)
     }
 
-    /// The seats of these labels, ascending: each in the layout, none twice.
+    /// Like [`Validator::seats`], but linked seats may be named one by one.
+    pub fn seats_of_block(&mut self, labels: &Labels, layout: &Layout) -> Vec<SeatNumber> {
+        self.not_empty(labels);
+        self.single_seats("/seats", labels, layout)
+    }
+
+    fn not_empty(&mut self, labels: &Labels) {
+        if labels.0.0.is_empty() {
+            self.error("/seats", "empty", "name at least one seat");
+        }
+    }
+
+    /// The seats of these labels, ascending: each in the layout, none twice, and linked seats together. Every request
+    /// that takes or gives back seats by their labels passes here, so that a hold or a booking has each group of linked
+    /// seats whole or not at all.
     pub fn seats_if_any(
+        &mut self,
+        pointer: &str,
+        labels: &Labels,
+        layout: &Layout,
+    ) -> Vec<SeatNumber> {
+        let errors = self.errors.len();
+        let seats = self.single_seats(pointer, labels, layout);
+        // A label with an error may be that of a missing seat.
+        if self.errors.len() > errors {
+            return seats;
+        }
+        for group in layout.partial_groups(&seats) {
+            let label = layout.seat(group.named).map(|seat| seat.label);
+            let index = labels.0.0.iter().position(|text| Some(text.as_str()) == label);
+            let missing = first_ten(group.missing.iter().map(|label| (*label, None)));
+            let message = format!(
+                "the seats of the group {} are only taken and given back together: name {missing}, too, \
+                 or none of the group",
+                quoted(group.name)
+            );
+            let pointer = format!("{pointer}/{}", index.unwrap_or_default());
+            self.error(&pointer, Code::LinkedSeats.name(), message);
+        }
+        seats
+    }
+
+    fn single_seats(
         &mut self,
         pointer: &str,
         Labels(AtMost(labels)): &Labels,

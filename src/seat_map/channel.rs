@@ -52,7 +52,7 @@ impl Update {
     }
 
     /// The encoded event; the first call encodes it with `write`.
-    pub fn frame(&self, write: fn(&StreamEvent) -> Vec<u8>) -> Bytes {
+    pub fn frame(&self, write: impl FnOnce(&StreamEvent) -> Vec<u8>) -> Bytes {
         self.frame.get_or_init(|| Bytes::from(write(&self.event))).clone()
     }
 }

@@ -1,7 +1,7 @@
 //! The packed layout of a schedule, which translates between labels and numbers of seats and is needed to write a map.
 //! For a plan of 50,000 seats it takes about 2 MB.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 
 use hashbrown::HashTable;
@@ -20,6 +20,26 @@ pub struct Layout {
     prices: Vec<i64>,
     hasher: RandomState,
     by_label: HashTable<u32>,
+    groups: Groups,
+}
+
+/// The groups of linked seats. Most plans have none.
+#[derive(Debug, Default)]
+struct Groups {
+    /// The name of each group, and its seats in plan order.
+    seats: Vec<(String, Vec<SeatNumber>)>,
+    by_seat: HashMap<SeatNumber, usize>,
+}
+
+/// A group of linked seats of which a list has some seats and lacks others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartialGroup<'a> {
+    /// The name of the group.
+    pub name: &'a str,
+    /// Its first seat in the list.
+    pub named: SeatNumber,
+    /// The labels of its seats that are not in the list.
+    pub missing: Vec<&'a str>,
 }
 
 #[derive(Debug)]
@@ -63,6 +83,7 @@ impl Layout {
             prices: Vec::new(),
             hasher: RandomState::new(),
             by_label: HashTable::with_capacity(plan.seat_count()),
+            groups: Groups::of(plan),
         };
         let mut prices: HashMap<i64, u32> = HashMap::new();
         for section in plan.sections() {
@@ -132,6 +153,30 @@ impl Layout {
         })
     }
 
+    /// The groups of linked seats that the list has in part, by their first seat in it. `seats` is ascending.
+    #[must_use]
+    pub fn partial_groups(&self, seats: &[SeatNumber]) -> Vec<PartialGroup<'_>> {
+        let mut found = Vec::new();
+        if self.groups.seats.is_empty() {
+            return found;
+        }
+        let mut seen = HashSet::new();
+        for named in seats {
+            let Some(group) = self.groups.by_seat.get(named) else { continue };
+            let Some((name, all)) = self.groups.seats.get(*group) else { continue };
+            if !seen.insert(*group) {
+                continue;
+            }
+            let missing = all.iter().filter(|seat| seats.binary_search(seat).is_err());
+            let missing: Vec<_> =
+                missing.filter_map(|seat| Some(self.seat(*seat)?.label)).collect();
+            if !missing.is_empty() {
+                found.push(PartialGroup { name, named: *named, missing });
+            }
+        }
+        found
+    }
+
     /// All seats in plan order.
     pub fn seats(&self) -> impl Iterator<Item = (SeatNumber, LayoutSeat<'_>)> {
         (0..index(self.seats.len()))
@@ -147,6 +192,27 @@ impl Layout {
             + self.rows.capacity() * 64
             + self.sections.capacity() * 64
             + self.prices.capacity() * size_of::<i64>()
+            + self.groups.seats.capacity() * 64
+            + self.groups.by_seat.capacity() * 32
+    }
+}
+
+impl Groups {
+    fn of(plan: &SeatPlan) -> Self {
+        let mut groups = Self::default();
+        let mut by_name: HashMap<&str, usize> = HashMap::new();
+        for (number, placed) in plan.seats() {
+            let Some(name) = placed.seat.linked.as_deref() else { continue };
+            let group = *by_name.entry(name).or_insert_with(|| {
+                groups.seats.push((name.to_owned(), Vec::new()));
+                groups.seats.len() - 1
+            });
+            if let Some((_, seats)) = groups.seats.get_mut(group) {
+                seats.push(number);
+            }
+            groups.by_seat.insert(number, group);
+        }
+        groups
     }
 }
 
@@ -162,8 +228,13 @@ mod tests {
     use crate::domain::plan::InlineSection;
 
     fn plan(rows: u32, seats_per_row: u32) -> SeatPlan {
-        let section =
-            |name: &str, price| InlineSection { name: name.to_owned(), rows, seats_per_row, price };
+        let section = |name: &str, price| InlineSection {
+            name: name.to_owned(),
+            rows,
+            seats_per_row,
+            price,
+            ..InlineSection::default()
+        };
         SeatPlan::from_inline(&[section("A", 9900), section("Bühne", 100)]).unwrap()
     }
 
@@ -181,6 +252,32 @@ mod tests {
         }
         assert_eq!(layout.number("A-1-12"), None);
         assert_eq!(layout.seat(SeatNumber(154)), None);
+    }
+
+    #[test]
+    fn a_group_that_is_named_in_part_lacks_the_others() {
+        let tables = InlineSection {
+            name: "T".to_owned(),
+            rows: 2,
+            seats_per_row: 3,
+            linked_rows: true,
+            ..InlineSection::default()
+        };
+        let chairs = InlineSection { name: "C".to_owned(), linked_rows: false, ..tables.clone() };
+        let layout = Layout::new(&SeatPlan::from_inline(&[chairs, tables]).unwrap());
+        let partial = |seats: &[u32]| {
+            let seats: Vec<_> = seats.iter().copied().map(SeatNumber).collect();
+            let groups = layout.partial_groups(&seats);
+            let shown = groups.iter().map(|g| (g.name.to_owned(), g.named.0, g.missing.join(" ")));
+            shown.collect::<Vec<_>>()
+        };
+        assert_eq!(partial(&[]), []);
+        assert_eq!(partial(&[0, 2, 6, 7, 8]), [], "whole, and beside single seats");
+        assert_eq!(partial(&[6, 7, 8, 9, 10, 11]), []);
+        assert_eq!(
+            partial(&[1, 7, 9, 11]),
+            [("T-1".into(), 7, "T-1-1 T-1-3".into()), ("T-2".into(), 9, "T-2-2".into())]
+        );
     }
 
     #[test]

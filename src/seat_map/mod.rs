@@ -23,7 +23,7 @@ mod wire;
 
 pub use channel::{LastSeen, Listener, StreamEvent, Update};
 pub use encoded::{ContentEncoding, Encoded, Representation};
-pub use layout::{Layout, LayoutSeat};
+pub use layout::{Layout, LayoutSeat, PartialGroup};
 pub use loaded::{FreshStates, LoadedSchedule};
 pub use shared::{Shared, SharedMaps};
 pub use states::SeatStates;

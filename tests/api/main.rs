@@ -52,6 +52,7 @@ mod holds;
 mod idempotency;
 mod key_processes;
 mod keys;
+mod linked_seats;
 mod listener;
 mod maps;
 mod methods;

@@ -106,7 +106,7 @@ mod full {
         let mut listener = listener.resume(two.client(), &schedule).await;
         let missed = listener.next().await.unwrap();
         assert_eq!((missed.name.as_str(), missed.id), ("delta", Some(3)));
-        assert_eq!(missed.data, json!({"c": [[2, 2], [6, 2]]}));
+        assert_eq!(missed.data, json!({"c": [[2, 2], [6, 2]], "plan_version": 1}));
         // A listener of one process gets the changes of the other.
         one.client().book(&schedule, &["A-1-1"], "ben").await.expect(200);
         listener.has_the_readers_map(one.client(), &schedule).await;

@@ -31,7 +31,7 @@ async fn a_listener_gets_the_map_and_then_every_change(on: Stack) {
     let hold = app.hold(&schedule, &["A-1-3", "A-1-2"], "ben").await.id(201);
     let delta = listener.next().await.unwrap();
     assert_eq!((delta.name.as_str(), delta.id), ("delta", Some(3)));
-    assert_eq!(delta.data, json!({"c": [[1, 1], [2, 1]]}));
+    assert_eq!(delta.data, json!({"c": [[1, 1], [2, 1]], "plan_version": 1}));
     let counts = listener.next().await.unwrap();
     assert_eq!((counts.name.as_str(), counts.id), ("counts", Some(3)));
     assert_eq!(counts.data, json!({"available": 3, "held": 2, "booked": 1, "blocked": 0}));
@@ -53,7 +53,7 @@ async fn a_returning_listener_gets_only_the_changes_that_it_missed(on: Stack) {
     let mut listener = listener.resume(&app, &schedule).await;
     let missed = listener.next().await.unwrap();
     assert_eq!((missed.name.as_str(), missed.id), ("delta", Some(3)));
-    assert_eq!(missed.data, json!({"c": [[0, 2], [4, 2]]}));
+    assert_eq!(missed.data, json!({"c": [[0, 2], [4, 2]], "plan_version": 1}));
     listener.has_the_readers_map(&app, &schedule).await;
     // Nothing was missed, so the counts arrive immediately.
     let mut listener = listener.resume(&app, &schedule).await;

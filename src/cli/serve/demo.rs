@@ -44,6 +44,7 @@ fn plan() -> Result<SeatPlan, String> {
         rows,
         seats_per_row: 20,
         price,
+        ..InlineSection::default()
     };
     let sections = [section("Stalls", 10, 4_900), section("Balcony", 5, 2_900)];
     SeatPlan::from_inline(&sections)

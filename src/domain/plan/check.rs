@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::error::{Problems, first_ten, quoted};
+use super::seat_data::{
+    LinkedGroups, check_attributes, check_point, check_position, check_price, check_rank,
+};
 use super::{
-    COORDINATE_MAX, LABEL_MAX, PRICE_MAX, PlanSeat, ROWS_PER_SECTION_MAX, SEATS_MAX,
-    SEATS_PER_ROW_MAX, Section,
+    LABEL_MAX, PlanSeat, ROWS_PER_SECTION_MAX, SEATS_MAX, SEATS_PER_ROW_MAX, SeatPlan, Section,
 };
 use crate::domain::name::{self, NameFault};
 
@@ -103,17 +105,20 @@ struct Label<'p> {
     times: usize,
 }
 
-/// Adds every problem of the sections to `problems`, until there are too many. `locate` converts a pointer to a
+/// Adds every problem of the plan to `problems`, until there are too many. `locate` converts a pointer to a
 /// location in the document that was read.
 pub(crate) fn check(
-    sections: &[Section],
+    plan: &SeatPlan,
     rule: Names,
     names: &FieldNames,
     locate: &dyn Fn(String) -> String,
     problems: &mut Problems,
 ) {
-    let labels = Labels::new();
-    Check { rule, names, locate, problems, labels }.sections(sections);
+    let (labels, groups) = (Labels::new(), LinkedGroups::new());
+    Check { rule, names, locate, problems, labels, groups }.sections(&plan.sections);
+    if let Some(Err(message)) = plan.focal_point.map(check_point) {
+        problems.add(locate("/focal_point".to_owned()), "position_invalid", message);
+    }
 }
 
 struct Check<'c, 'p> {
@@ -122,12 +127,20 @@ struct Check<'c, 'p> {
     locate: &'c dyn Fn(String) -> String,
     problems: &'c mut Problems,
     labels: Labels<'p>,
+    groups: LinkedGroups<'p, Spot>,
+}
+
+/// The names that are shared by all seats of a plan.
+#[derive(Default)]
+struct SharedNames<'p> {
+    categories: Seen<'p>,
+    groups: Seen<'p>,
 }
 
 impl<'p> Check<'_, 'p> {
     fn sections(&mut self, sections: &'p [Section]) {
         let mut names = Seen::new();
-        let mut categories = Seen::new();
+        let mut shared = SharedNames::default();
         for (s, section) in sections.iter().enumerate() {
             if self.problems.is_full() {
                 break;
@@ -143,7 +156,7 @@ impl<'p> Check<'_, 'p> {
                 );
                 self.problems.add(self.at(spot, "rows"), "too_many_rows", message);
             }
-            self.rows(s, section, &mut categories);
+            self.rows(s, section, &mut shared);
         }
         let all = (self.locate)(format!("/{}", self.names.sections));
         match sections.iter().flat_map(|section| &section.rows).map(|row| row.seats.len()).sum() {
@@ -156,9 +169,13 @@ impl<'p> Check<'_, 'p> {
             }
         }
         self.repeated_labels();
+        // If some seats were not checked, their groups may look incomplete.
+        if !self.problems.is_full() {
+            self.linked_groups();
+        }
     }
 
-    fn rows(&mut self, s: usize, section: &'p Section, categories: &mut Seen<'p>) {
+    fn rows(&mut self, s: usize, section: &'p Section, shared: &mut SharedNames<'p>) {
         let mut names = Seen::new();
         for (r, row) in section.rows.iter().enumerate() {
             if self.problems.is_full() {
@@ -186,26 +203,37 @@ impl<'p> Check<'_, 'p> {
                 self.label(seat, spot, [&section.name, &row.name, &seat.number]);
                 if let Some(text) = &seat.category {
                     let field = "category";
-                    self.name(Text { text, what: "category", spot, field }, categories);
+                    self.name(Text { text, what: "category", spot, field }, &mut shared.categories);
                 }
-                self.price_and_position(seat, spot);
+                if let Some(text) = &seat.linked {
+                    let field = "linked";
+                    self.name(Text { text, what: "group", spot, field }, &mut shared.groups);
+                    self.groups.add(text, s, spot);
+                }
+                self.values(seat, spot);
             }
         }
     }
 
-    fn price_and_position(&mut self, seat: &PlanSeat, spot: Spot) {
-        if let Err(message) = check_price(seat.price) {
-            self.problems.add(self.at(spot, self.names.price), "price_out_of_range", message);
+    /// Checks what is neither a name nor a label.
+    fn values(&mut self, seat: &PlanSeat, spot: Spot) {
+        let checked = [
+            (self.names.price, "price_out_of_range", check_price(seat.price)),
+            (self.names.x, "position_invalid", check_position(seat.x, seat.y)),
+            ("attributes", "attributes_invalid", check_attributes(&seat.attributes)),
+            ("rank", "rank_out_of_range", check_rank(seat.rank)),
+        ];
+        for (field, code, result) in checked {
+            if let Err(message) = result {
+                self.problems.add(self.at(spot, field), code, message);
+            }
         }
-        let in_range = |coordinate: f64| coordinate.abs() <= COORDINATE_MAX;
-        match (seat.x, seat.y) {
-            (None, None) => {}
-            (Some(x), Some(y)) if in_range(x) && in_range(y) => {}
-            _ => self.problems.add(
-                self.at(spot, self.names.x),
-                "position_invalid",
-                format!("give both x and y, each at most {COORDINATE_MAX} from 0, or neither"),
-            ),
+    }
+
+    fn linked_groups(&mut self) {
+        let groups = std::mem::replace(&mut self.groups, LinkedGroups::new());
+        for (spot, code, message) in groups.faults(|spot| self.at(spot, "linked")) {
+            self.problems.add(self.at(spot, "linked"), code, message);
         }
     }
 
@@ -316,14 +344,5 @@ impl<'p> Check<'_, 'p> {
             Spot::Row(s, r) => format!("/{all}/{s}/rows/{r}/{field}"),
             Spot::Seat(s, r, n) => format!("/{all}/{s}/rows/{r}/seats/{n}/{field}"),
         })
-    }
-}
-
-/// Refuses prices outside 0 to [`PRICE_MAX`].
-pub(crate) fn check_price(price: i64) -> Result<(), String> {
-    if (0..=PRICE_MAX).contains(&price) {
-        Ok(())
-    } else {
-        Err(format!("the price {price} must be 0 to {PRICE_MAX} minor units"))
     }
 }

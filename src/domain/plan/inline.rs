@@ -2,21 +2,22 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::ops::Not;
 
 use serde::{Deserialize, Serialize};
 
-use super::check::check_price;
-use super::error::Problems;
+use super::error::{Problems, quoted};
+use super::seat_data::{check_attributes, check_price, check_rank};
 use super::{
     LABEL_MAX, PlanError, PlanSeat, ROWS_PER_SECTION_MAX, Row, SEATS_MAX, SEATS_PER_ROW_MAX,
-    SeatPlan, Section,
+    SeatAttribute, SeatPlan, Section, attributes,
 };
 use crate::domain::name;
-use crate::domain::whole::whole;
+use crate::domain::whole::{optional_whole, whole, whole_list};
 
 /// A section of equal rows. `{"name":"A","rows":20,"seats_per_row":30,"price":9900}` gives the
 /// labels `A-1-1` to `A-20-30`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct InlineSection {
     /// The first part of the labels, unique among the sections. The longest label, such as
@@ -31,6 +32,25 @@ pub struct InlineSection {
     /// The price of each seat in minor units: 0 to [`PRICE_MAX`](super::PRICE_MAX).
     #[serde(deserialize_with = "whole")]
     pub price: i64,
+    /// The price category of each seat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// What distinguishes each seat of the section.
+    #[serde(default, deserialize_with = "attributes", skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<SeatAttribute>,
+    /// The numbers of the seats with a gap, such as an aisle, before them, in each row.
+    #[serde(
+        default,
+        deserialize_with = "whole_list::<_, _, SEATS_PER_ROW_MAX>",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub gaps_before: Vec<u32>,
+    /// The rank of each seat; 1 is best.
+    #[serde(default, deserialize_with = "optional_whole", skip_serializing_if = "Option::is_none")]
+    pub rank: Option<u32>,
+    /// Whether each row is a group of linked seats, such as a table, with the name `section-row`.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub linked_rows: bool,
 }
 
 impl SeatPlan {
@@ -43,13 +63,14 @@ impl SeatPlan {
         let mut problems = Problems::default();
         check(sections, &mut problems);
         problems.none_or_all()?;
-        Ok(Self { sections: sections.iter().map(section).collect() })
+        Ok(Self { sections: sections.iter().map(section).collect(), focal_point: None })
     }
 }
 
 /// Checks the sections. A label ends in two numbers, so labels are unique exactly if the section names are.
 fn check(sections: &[InlineSection], problems: &mut Problems) {
     let mut names = HashMap::new();
+    let mut categories = HashMap::new();
     for (index, section) in sections.iter().enumerate() {
         if problems.is_full() {
             return;
@@ -82,8 +103,18 @@ fn check(sections: &[InlineSection], problems: &mut Problems) {
                 problems.add(at(field), "count_out_of_range", message);
             }
         }
-        if let Err(message) = check_price(section.price) {
-            problems.add(at("price"), "price_out_of_range", message);
+        check_values(section, &at, problems);
+        if let Some(category) = &section.category {
+            let first = *categories.entry(name::folded(category)).or_insert(category);
+            if let Err(fault) = name::check(category, LABEL_MAX) {
+                problems.add(at("category"), fault.code(), format!("the category {fault}"));
+            } else if first != category {
+                let message = format!(
+                    "the category differs from {} only in what people cannot see: write both the same",
+                    quoted(first)
+                );
+                problems.add(at("category"), "names_alike", message);
+            }
         }
     }
     let seats =
@@ -96,6 +127,31 @@ fn check(sections: &[InlineSection], problems: &mut Problems) {
             problems.add("/sections", "too_many_seats", message);
         }
         _ => {}
+    }
+}
+
+/// Checks what is neither a name nor a count.
+fn check_values(section: &InlineSection, at: &dyn Fn(&str) -> String, problems: &mut Problems) {
+    let InlineSection { price, attributes, gaps_before, rank, seats_per_row, linked_rows, .. } =
+        section;
+    let stray = gaps_before.iter().find(|number| !(2..=*seats_per_row).contains(*number));
+    let gaps = stray.map_or(Ok(()), |number| {
+        Err(format!("there is no gap before seat {number}: give numbers from 2 to {seats_per_row}"))
+    });
+    let linked = match (linked_rows, seats_per_row) {
+        (true, 1) => Err("a row has one seat: link rows of several seats".to_owned()),
+        _ => Ok(()),
+    };
+    for (field, code, result) in [
+        ("price", "price_out_of_range", check_price(*price)),
+        ("attributes", "attributes_invalid", check_attributes(attributes)),
+        ("gaps_before", "gap_invalid", gaps),
+        ("rank", "rank_out_of_range", check_rank(*rank)),
+        ("linked_rows", "linked_alone", linked),
+    ] {
+        if let Err(message) = result {
+            problems.add(at(field), code, message);
+        }
     }
 }
 
@@ -120,7 +176,11 @@ fn section(inline: &InlineSection) -> Section {
         number: number.to_string(),
         label: label(&inline.name, row, number),
         price: inline.price,
-        category: None,
+        category: inline.category.clone(),
+        attributes: inline.attributes.clone(),
+        gap: inline.gaps_before.contains(&number),
+        rank: inline.rank,
+        linked: inline.linked_rows.then(|| format!("{}-{row}", inline.name)),
         x: None,
         y: None,
     };

@@ -1,5 +1,7 @@
 //! The properties of every plan, and the refused ones.
 
+mod seat_data;
+
 use std::collections::HashSet;
 
 use proptest::prelude::*;
@@ -7,13 +9,19 @@ use proptest::prelude::*;
 use super::*;
 
 fn inline(name: &str, rows: u32, seats_per_row: u32) -> InlineSection {
-    InlineSection { name: name.to_owned(), rows, seats_per_row, price: 9900 }
+    InlineSection {
+        name: name.to_owned(),
+        rows,
+        seats_per_row,
+        price: 9900,
+        ..InlineSection::default()
+    }
 }
 
 fn seat(label: &str) -> PlanSeat {
     let number = "1".to_owned();
     let label = label.to_owned();
-    PlanSeat { number, label, price: 0, category: None, x: None, y: None }
+    PlanSeat { number, label, ..PlanSeat::default() }
 }
 
 fn section(rows: Vec<Vec<PlanSeat>>) -> Section {
@@ -204,7 +212,7 @@ fn after_twenty_problems_no_further_seat_is_checked() {
 #[test]
 fn a_plan_stored_before_the_rule_for_names_is_read_as_it_is() {
     let odd = [seat("a\u{200B}"), seat("a"), seat(" a"), seat("Zoe\u{308}")];
-    let plan = SeatPlan { sections: vec![section(vec![odd.to_vec()])] };
+    let plan = SeatPlan { sections: vec![section(vec![odd.to_vec()])], focal_point: None };
     assert_ne!(refused(SeatPlan::new(plan.sections.clone())), []);
     let stored = serde_json::to_string(&plan).unwrap_or_default();
     assert_eq!(serde_json::from_str::<SeatPlan>(&stored).ok(), Some(plan));
@@ -230,7 +238,13 @@ fn any_seat() -> impl Strategy<Value = PlanSeat> {
     ("[^\\p{Cc}]{1,64}", 0..=PRICE_MAX, category, place).prop_map(
         |(number, price, category, place)| {
             let (x, y) = place.map(|(x, y)| (x as f64 / 100.0, f64::from(y) / 100.0)).unzip();
-            PlanSeat { number, label: String::new(), price, category, x, y }
+            let gap = price % 2 == 0;
+            let rank = u32::try_from(price % 3).ok().filter(|rank| *rank > 0);
+            let attributes = match price % 5 {
+                0 => vec![SeatAttribute::Wheelchair, SeatAttribute::Hearing],
+                _ => Vec::new(),
+            };
+            PlanSeat { number, price, category, x, y, attributes, gap, rank, ..PlanSeat::default() }
         },
     )
 }
@@ -250,7 +264,7 @@ fn any_plan() -> impl Strategy<Value = SeatPlan> {
             name,
             rows: rows.into_iter().map(&mut row).collect(),
         };
-        SeatPlan { sections: sections.into_iter().map(&mut section).collect() }
+        SeatPlan { sections: sections.into_iter().map(&mut section).collect(), focal_point: None }
     })
 }
 

@@ -18,11 +18,21 @@ pub(crate) enum CsvColumn {
     Y,
     Category,
     Price,
+    Attributes,
+    Gap,
+    Rank,
+    Linked,
 }
 
 impl CsvColumn {
     /// The columns that every document must have.
     const REQUIRED: [Self; 3] = [Self::Section, Self::Row, Self::Number];
+
+    /// Whether every plan that is written has it. The others are written if a seat has a value, so that a plan without
+    /// them is written with the same bytes as before there were such columns.
+    pub(crate) const fn is_always_written(self) -> bool {
+        !matches!(self, Self::Attributes | Self::Gap | Self::Rank | Self::Linked)
+    }
 
     /// Its name in the header.
     pub(crate) const fn name(self) -> &'static str {
@@ -40,6 +50,10 @@ impl CsvColumn {
             Self::Y => &["y position"],
             Self::Category => &["price category", "category name"],
             Self::Price => &["seat price"],
+            Self::Attributes => &["attribute", "seat attributes"],
+            Self::Gap => &["gap before"],
+            Self::Rank => &["seat rank"],
+            Self::Linked => &["linked group", "table"],
         }
     }
 
@@ -63,7 +77,7 @@ impl Columns {
     /// Reads the header, with notes on what was read differently from how it was written. Fails with all problems.
     pub(crate) fn of(header: Option<&CsvRecord>) -> Result<(Self, Vec<String>), Vec<PlanError>> {
         let known = "the columns are section, row, number and, if wanted, label, x, y, category, \
-                     price, with commas, semicolons or tabs between them";
+                     price, attributes, gap, rank, linked, with commas, semicolons or tabs between them";
         let mut problems = Problems::default();
         let Some(header) = header else {
             let message = format!("the document is empty: begin it with a header; {known}");

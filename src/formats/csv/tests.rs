@@ -1,11 +1,12 @@
 //! Documents that people and spreadsheets write, and the problems of invalid documents.
 
+mod seat_fields;
 mod spreadsheets;
 
 use proptest::prelude::*;
 
 use crate::domain::name;
-use crate::domain::plan::{LABEL_MAX, PROBLEMS_MAX, Row, Section};
+use crate::domain::plan::{LABEL_MAX, PROBLEMS_MAX, PlacedSeat, Row, SeatAttribute, Section};
 use crate::formats::csv::*;
 
 const HALL: &str = "section,row,number,label,x,y,category,price\n\
@@ -29,7 +30,7 @@ fn lines(plan: Result<SeatPlan, Vec<PlanError>>) -> Vec<String> {
     let Ok(plan) = plan else { return Vec::new() };
     plan.seats()
         .map(|(_, PlacedSeat { section, row, seat })| {
-            let PlanSeat { number, label, price, category, x, y } = seat;
+            let PlanSeat { number, label, price, category, x, y, .. } = seat;
             let category = category.as_deref().unwrap_or("-");
             format!("{section}|{row}|{number}|{label}|{price}|{category}|{x:?}|{y:?}")
         })
@@ -94,7 +95,7 @@ fn a_wrong_header_is_reported_alone_with_the_columns_that_exist() {
     assert_eq!(refused(read("", &[])), at("", "header_missing"));
     assert_eq!(refused(read("\u{FEFF}\r\n,,\n", &[])), at("", "header_missing"));
     let problems = texts(read("\nSection,colour,number,price,zone,\nA,1,1,x\n", &[]));
-    let known = "the columns are section, row, number and, if wanted, label, x, y, category, price, \
+    let known = "the columns are section, row, number and, if wanted, label, x, y, category, price, attributes, gap, rank, linked, \
                  with commas, semicolons or tabs between them";
     let expected = [
         format!("line 2, column 2: there is no column `colour`: {known}"),
@@ -260,10 +261,14 @@ fn any_seat() -> impl Strategy<Value = PlanSeat> {
     let coordinate = || prop_oneof![-1e9..=1e9, (-100..=100i32).prop_map(f64::from)];
     let place = proptest::option::of((coordinate(), coordinate()));
     let price = 0..=crate::domain::plan::PRICE_MAX;
-    (any_text(), price, proptest::option::of(any_text()), place).prop_map(
-        |(number, price, category, place)| {
+    let attributes = proptest::sample::subsequence(SeatAttribute::VARIANTS.to_vec(), 0..4);
+    let rank = proptest::option::of(1..=crate::domain::plan::RANK_MAX);
+    let data = (attributes, any::<bool>(), rank);
+    (any_text(), price, proptest::option::of(any_text()), place, data).prop_map(
+        |(number, price, category, place, (attributes, gap, rank))| {
             let (x, y) = place.unzip();
-            PlanSeat { number, label: String::new(), price, category, x, y }
+            let seat = PlanSeat { number, price, category, x, y, ..PlanSeat::default() };
+            PlanSeat { attributes, gap, rank, ..seat }
         },
     )
 }

@@ -6,7 +6,8 @@ use std::ops::Add;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use crate::domain::bounded::{AtMost, Weighed};
-use crate::domain::plan::SEATS_MAX;
+use crate::domain::plan::{Point, SEATS_MAX, SeatAttribute, attributes};
+use crate::domain::whole::optional_whole;
 
 /// A seating plan of pretix. Deserialise it from JSON, then convert it with
 /// [`to_plan`](crate::formats::pretix::to_plan).
@@ -16,6 +17,8 @@ pub struct PretixPlan {
     categories: AtMost<PretixCategory, SEATS_MAX>,
     #[serde(deserialize_with = "zones")]
     pub(crate) zones: Vec<PretixZone>,
+    /// Not in pretix's own format.
+    pub(crate) focal_point: Option<Point>,
 }
 
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -65,6 +68,14 @@ pub(crate) struct PretixSeat {
     category: Option<Text>,
     /// Relative to the row.
     pub(crate) position: Option<Coordinates>,
+    // The following are not in pretix's own format.
+    #[serde(default, deserialize_with = "attributes")]
+    pub(crate) attributes: Vec<SeatAttribute>,
+    #[serde(default)]
+    pub(crate) gap: bool,
+    #[serde(default, deserialize_with = "optional_whole")]
+    pub(crate) rank: Option<u32>,
+    linked: Option<Text>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Deserialize)]
@@ -97,6 +108,11 @@ impl PretixSeat {
     /// The name of its category, if that is not empty.
     pub(crate) fn category(&self) -> Option<&str> {
         self.category.as_ref().map(|text| text.0.as_str()).filter(|name| !name.is_empty())
+    }
+
+    /// The name of its group of linked seats, if that is not empty.
+    pub(crate) fn linked(&self) -> Option<String> {
+        self.linked.as_ref().map(|text| text.0.clone()).filter(|name| !name.is_empty())
     }
 }
 

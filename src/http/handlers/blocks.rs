@@ -38,7 +38,7 @@ impl Parameters for BlocksQuery {
     }
 }
 
-/// Takes seats out of sale.
+/// Takes seats out of sale. Linked seats may be blocked one by one; the rest of the group cannot be sold meanwhile.
 #[utoipa::path(operation_id = "create_block", post, path = "/api/v1/schedules/{id}/blocks", tag = "box office", request_body = NewBlock,
     params(("id" = String, Path), ("min_version" = Option<i64>, Query),
         ("Idempotency-Key" = Option<String>, Header)),
@@ -50,7 +50,7 @@ pub async fn create(mut api: ApiRequest<MinVersion>) -> HttpResult {
     let loaded = api.schedule(id).await?;
     let check = move || {
         let mut check = Validator::default();
-        let seats = check.seats(&new.seats, &loaded.layout);
+        let seats = check.seats_of_block(&new.seats, &loaded.layout);
         check.text("/reason", &new.reason, REASON_MAX);
         check.finish()?;
         Ok((seats, new.reason))

@@ -19,7 +19,10 @@ use crate::http::query::{NoParameters, Parameters, RawQuery};
 use crate::http::reply::{self, CachePolicy, LocationHeader};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{EnteredPlanBody, render_plan};
-use crate::http::schemas::{PretixPlanBody, Price, RowCount, RowLength, SectionName};
+use crate::http::schemas::{
+    CategoryName, GapBefore, PretixPlanBody, Price, RowCount, RowLength, SeatAttributeName,
+    SeatRank, SectionName,
+};
 use crate::http::{body, json, percent, plan_problem};
 
 /// A section of equal rows.
@@ -38,6 +41,21 @@ pub struct SectionBody {
     /// The price of each seat.
     #[schema(value_type = Price)]
     pub price: i64,
+    /// The price category of each seat.
+    #[schema(value_type = Option<CategoryName>)]
+    pub category: Option<String>,
+    /// What distinguishes each seat of the section, each once.
+    #[schema(required = false, value_type = Vec<SeatAttributeName>, max_items = 7)]
+    pub attributes: Vec<String>,
+    /// The numbers of the seats with a gap, such as an aisle, before them, in each row.
+    #[schema(required = false, value_type = Vec<GapBefore>, max_items = 1_000)]
+    pub gaps_before: Vec<u32>,
+    /// The rank of each seat.
+    #[schema(value_type = Option<SeatRank>)]
+    pub rank: Option<u32>,
+    /// Whether each row is a group of linked seats, such as a table, which are only taken and given back together.
+    #[schema(required = false)]
+    pub linked_rows: bool,
 }
 
 /// The result of a dry run.
@@ -91,8 +109,8 @@ impl Parameters for PutQuery {
 
 /// Stores a seat plan, as CSV or as a pretix seating plan in JSON, as the next version of a plan.
 ///
-/// CSV has a header with the columns `section`, `row`, `number` and, optionally, `label`, `x`, `y`, `category` and
-/// `price` (minor units). Some other names of columns are understood and reported in `notes`. The `pointer` of an error
+/// CSV has a header with the columns `section`, `row`, `number` and, optionally, `label`, `x`, `y`, `category`, `price`
+/// (minor units), `attributes`, `gap`, `rank` and `linked`. Some other names of columns are understood and reported in `notes`. The `pointer` of an error
 /// in CSV is like `line 7, column 3`.
 #[utoipa::path(operation_id = "put_seat_plan", put, path = "/api/v1/seat-plans/{id}", tag = "box office",
     params(("id" = String, Path), ("dry_run" = Option<bool>, Query),
@@ -142,7 +160,8 @@ struct LayoutBody<'a> {
     plan: &'a SeatPlan,
 }
 
-/// One version of a plan: sections, rows, seats. It never changes. CSV for `Accept: text/csv`.
+/// One version of a plan: sections, rows, and seats with their positions, categories and attributes. It is the layout
+/// for the maps that name this version as `plan_version`, and never changes. CSV for `Accept: text/csv`.
 #[utoipa::path(operation_id = "read_seat_plan", get, path = "/api/v1/seat-plans/{id}/versions/{version}", tag = "map",
     params(("id" = String, Path), ("version" = i32, Path)),
     responses((status = 200, description = "sections, rows and seats in plan order",

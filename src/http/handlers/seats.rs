@@ -14,7 +14,7 @@ use crate::http::problem::Problem;
 use crate::http::query::{Parameters, RawQuery};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::CountsBody;
-use crate::http::schemas::{NumberId, Price, SeatLabel, SeatStatus};
+use crate::http::schemas::{NumberId, PlanVersionNumber, Price, SeatLabel, SeatStatus};
 use crate::http::version::MinVersion;
 use crate::http::{content_encoding, json, reply};
 use crate::seat_map::{Layout, LoadedSchedule, Representation, SeatStates};
@@ -50,6 +50,9 @@ pub struct MapBody<'a> {
     pub schedule_id: String,
     /// The version of all its states.
     pub version: i64,
+    /// The version of its seat plan, which has the layout.
+    #[schema(value_type = PlanVersionNumber)]
+    pub plan_version: i32,
     /// The seats, in plan order.
     pub seats: Vec<MapSeat<'a>>,
     /// The `cursor` of the next page; null on the last page, and without `limit`.
@@ -61,6 +64,9 @@ pub struct MapBody<'a> {
 pub struct AvailabilityBody {
     /// The version of the states.
     pub version: i64,
+    /// The version of the schedule's seat plan, which has the layout.
+    #[schema(value_type = PlanVersionNumber)]
+    pub plan_version: i32,
     /// Seats by state.
     pub counts: CountsBody,
     /// Base64 of two bits per seat in plan order: seat i in byte i/4, bits 2(i mod 4); 0 available, 1 held, 2 booked, 3
@@ -129,7 +135,8 @@ pub async fn list(api: ApiRequest<SeatsQuery>) -> HttpResult {
     let selected = |seat: &MapSeat<'_>, code| query.selects(seat, code);
     let (seats, next_cursor) = select(&loaded.layout, &states, from, query.limit, selected);
     let version = states.version;
-    let body = MapBody { schedule_id: id.to_string(), version, seats, next_cursor };
+    let plan_version = loaded.schedule.plan.version;
+    let body = MapBody { schedule_id: id.to_string(), version, plan_version, seats, next_cursor };
     Ok(reply::with_version(reply::with_age(reply::json(&body), fresh.stale), Some(version)))
 }
 
@@ -144,9 +151,9 @@ async fn shared_map<Q>(
     let min_version = min_version.max(content_encoding::tagged_version(&api.request));
     let write = match representation {
         Representation::Seats => write_seats,
-        Representation::Availability => {
-            |_: &LoadedSchedule, states: &SeatStates| write_availability(states)
-        }
+        Representation::Availability => |loaded: &LoadedSchedule, states: &SeatStates| {
+            write_availability(states, loaded.schedule.plan.version)
+        },
     };
     let maps = &api.services.seat_maps;
     let variant = (representation, encoding);
@@ -160,14 +167,16 @@ async fn shared_map<Q>(
 fn write_seats(loaded: &LoadedSchedule, states: &SeatStates) -> Vec<u8> {
     let (seats, _) = select(&loaded.layout, states, 0, None, |_, _| true);
     let schedule_id = loaded.schedule.id.to_string();
-    let body = MapBody { schedule_id, version: states.version, seats, next_cursor: None };
+    let (version, plan_version) = (states.version, loaded.schedule.plan.version);
+    let body = MapBody { schedule_id, version, plan_version, seats, next_cursor: None };
     json::write(&body).into_bytes()
 }
 
 /// The states as JSON, also for the first event of a stream.
-pub(super) fn write_availability(states: &SeatStates) -> Vec<u8> {
+pub(super) fn write_availability(states: &SeatStates, plan_version: i32) -> Vec<u8> {
     let body = AvailabilityBody {
         version: states.version,
+        plan_version,
         counts: states.counts.into(),
         states: STANDARD.encode(states.packed()),
     };

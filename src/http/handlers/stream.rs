@@ -33,7 +33,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const RETRY_MS: std::ops::Range<u32> = 500..3_000;
 
 /// The seats of a schedule as they change. `snapshot` has the states of all seats, `delta` those that have changed as
-/// `{"c":[[number,state],…]}`, `counts` the number of seats in each state, `bye` the reason why the stream ends. The id
+/// `{"c":[[number,state],…],"plan_version":1}`, `counts` the number of seats in each state, `bye` the reason why the stream ends. The id
 /// of an event is the version of the map after the event, preceded by the name of the history of the database:
 /// `5ea71ock.17`.
 #[utoipa::path(operation_id = "stream_seats", get, path = "/api/v1/schedules/{id}/stream", tag = "map",
@@ -49,12 +49,14 @@ pub async fn listen(api: ApiRequest<MinVersion>) -> HttpResult {
     let listening = async { Ok(api.services.streams.listen(&loaded, last, api.query.0).await) };
     let (listener, slot, stale) = api.in_time(listening).await?.map_err(no_stream)?;
     let metrics = &api.services.metrics;
+    let plan_version = loaded.schedule.plan.version;
     if last.is_some() {
         metrics.stream.resumed_total.inc();
     }
-    let events = stream::unfold(Events::new(listener, slot, metrics), |mut events| async {
-        events.next().await.map(|frame| (Ok::<_, actix_web::Error>(frame), events))
-    });
+    let events =
+        stream::unfold(Events::new(listener, slot, plan_version, metrics), |mut events| async {
+            events.next().await.map(|frame| (Ok::<_, actix_web::Error>(frame), events))
+        });
     Ok(reply::with_age(sse::response().streaming(events), stale))
 }
 
@@ -86,17 +88,25 @@ struct Events {
     ready: VecDeque<Bytes>,
     /// `None` once the stream has sent its last event.
     listener: Option<Listener>,
+    plan_version: i32,
     end: StreamEnd,
     metrics: Arc<Metrics>,
     _slot: ListenerSlot,
 }
 
 impl Events {
-    fn new(listener: Listener, slot: ListenerSlot, metrics: &Arc<Metrics>) -> Self {
+    fn new(
+        listener: Listener,
+        slot: ListenerSlot,
+        plan_version: i32,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
         let retry = Bytes::from(format!("retry: {}\n\n", fastrand::u32(RETRY_MS)));
+        let opening = listener.opening.frame(|event| write(event, plan_version));
         Self {
-            ready: VecDeque::from([retry, listener.opening.frame(write)]),
+            ready: VecDeque::from([retry, opening]),
             listener: Some(listener),
+            plan_version,
             end: StreamEnd::Gone,
             metrics: Arc::clone(metrics),
             _slot: slot,
@@ -108,6 +118,8 @@ impl Events {
         if let Some(frame) = self.ready.pop_front() {
             return Some(frame);
         }
+        let plan_version = self.plan_version;
+        let write = |event: &StreamEvent| write(event, plan_version);
         let frame = match self.listener.as_mut()?.updates.recv().await {
             Ok(update) if !matches!(update.event, StreamEvent::Closing) => {
                 return Some(update.frame(write));
@@ -135,26 +147,28 @@ impl Drop for Events {
     }
 }
 
-fn write(event: &StreamEvent) -> Vec<u8> {
+fn write(event: &StreamEvent, plan_version: i32) -> Vec<u8> {
     let with_id = |name, states: &SeatStates, data: &[u8]| {
         sse_event(name, Some(&states.at().to_string()), data)
     };
     match event {
-        StreamEvent::Snapshot(states) => with_id("snapshot", states, &write_availability(states)),
+        StreamEvent::Snapshot(states) => {
+            with_id("snapshot", states, &write_availability(states, plan_version))
+        }
         StreamEvent::Changes(seats, states) => {
             let counts = json::write(&CountsBody::from(states.counts));
             let counts = with_id("counts", states, counts.as_bytes());
             if seats.is_empty() {
                 return counts;
             }
-            [with_id("delta", states, &delta(seats, states)), counts].concat()
+            [with_id("delta", states, &delta(seats, states, plan_version)), counts].concat()
         }
         StreamEvent::KeepAlive => sse::KEEP_ALIVE.to_vec(),
         StreamEvent::Closing => sse::bye(StreamEnd::Draining.as_ref()),
     }
 }
 
-fn delta(seats: &[SeatNumber], states: &SeatStates) -> Vec<u8> {
+fn delta(seats: &[SeatNumber], states: &SeatStates, plan_version: i32) -> Vec<u8> {
     let mut data = b"{\"c\":[".to_vec();
     for (index, seat) in seats.iter().enumerate() {
         let code = states.codes.get(seat.0 as usize).copied().unwrap_or_default();
@@ -162,7 +176,7 @@ fn delta(seats: &[SeatNumber], states: &SeatStates) -> Vec<u8> {
         // Writing to memory does not fail.
         drop(write!(data, "{comma}[{},{code}]", seat.0));
     }
-    data.extend_from_slice(b"]}");
+    drop(write!(data, "],\"plan_version\":{plan_version}}}"));
     data
 }
 
@@ -179,13 +193,13 @@ mod tests {
     }
 
     fn text(event: &StreamEvent) -> String {
-        String::from_utf8(write(event)).unwrap()
+        String::from_utf8(write(event, 3)).unwrap()
     }
 
     #[test]
     fn a_snapshot_is_what_availability_answers() {
         let text = text(&StreamEvent::Snapshot(states()));
-        let data = String::from_utf8(write_availability(&states())).unwrap();
+        let data = String::from_utf8(write_availability(&states(), 3)).unwrap();
         assert_eq!(text, format!("event: snapshot\nid: 5ea71ock.7\ndata: {data}\n\n"));
     }
 
@@ -194,7 +208,7 @@ mod tests {
         let changed = vec![SeatNumber(1), SeatNumber(4)];
         assert_eq!(
             text(&StreamEvent::Changes(changed, states())),
-            "event: delta\nid: 5ea71ock.7\ndata: {\"c\":[[1,1],[4,2]]}\n\n\
+            "event: delta\nid: 5ea71ock.7\ndata: {\"c\":[[1,1],[4,2]],\"plan_version\":3}\n\n\
              event: counts\nid: 5ea71ock.7\ndata: \
              {\"available\":1,\"held\":1,\"booked\":2,\"blocked\":1}\n\n"
         );

@@ -141,6 +141,8 @@ problem_codes! {
     HostNotAllowed = "host_not_allowed", 421, "The service does not answer to this host name", Correct,
     /// Correct the fields in `errors`.
     ValidationFailed = "validation_failed", 422, "The request is not valid", Correct,
+    /// Name all seats of the group in `errors`, or none: a table or a sofa is taken and given back whole.
+    LinkedSeats = "linked_seats", 422, "Linked seats are taken and given back together", Correct,
     /// Use a new Idempotency-Key for another request.
     IdempotencyKeyReused = "idempotency_key_reused", 422, "The key belongs to another request", Correct,
     /// Slow down; repeat after `Retry-After`.

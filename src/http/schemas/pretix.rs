@@ -6,6 +6,8 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::{SeatAttributeName, SeatRank};
+
 /// A seating plan of pretix.
 #[derive(Debug, ToSchema)]
 #[schema(example = json!({
@@ -21,6 +23,19 @@ pub struct PretixPlanBody {
     /// The zones, which become sections.
     #[schema(min_items = 1)]
     zones: Vec<PretixZoneBody>,
+    /// The point near which seats without a rank are better. Not in plans of pretix.
+    focal_point: Option<FocalPoint>,
+}
+
+/// A point of the plan.
+#[derive(Debug, ToSchema)]
+pub(super) struct FocalPoint {
+    /// The distance from the left edge.
+    #[schema(minimum = -1_000_000_000, maximum = 1_000_000_000)]
+    x: f64,
+    /// The distance from the upper edge.
+    #[schema(minimum = -1_000_000_000, maximum = 1_000_000_000)]
+    y: f64,
 }
 
 /// A category of seats.
@@ -67,6 +82,16 @@ pub(super) struct PretixSeatBody {
     category: Option<PretixText>,
     /// Its place in the row.
     position: Option<PretixPosition>,
+    /// What distinguishes it, each once. Not in plans of pretix, like the following.
+    #[schema(required = false, max_items = 7)]
+    attributes: Vec<SeatAttributeName>,
+    /// Whether there is a gap, such as an aisle, between it and the seat before it in its row.
+    #[schema(required = false)]
+    gap: bool,
+    /// Its rank.
+    rank: Option<SeatRank>,
+    /// The name of its group of linked seats, such as a table, which are only taken and given back together.
+    linked: Option<PretixText>,
 }
 
 /// A place, relative to that of the part around it.

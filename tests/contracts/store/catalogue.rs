@@ -72,6 +72,7 @@ async fn a_schedule_is_entered_once_per_key_with_all_its_seats(stage: Stage) {
             rows: 21,
             seats_per_row: 500,
             price: 5,
+            ..seatlock::domain::plan::InlineSection::default()
         }])
         .unwrap(),
     );

@@ -219,7 +219,13 @@ pub(crate) async fn run(lane: &SharedLane, commands: Vec<Command>) -> Vec<Comman
 
 /// One row, or rows of 1,000 seats (the limit of a row) if there are more.
 pub(crate) fn hall(seats: u32) -> SeatPlan {
-    let row = |(name, seats_per_row)| InlineSection { name, rows: 1, seats_per_row, price: 1_000 };
+    let row = |(name, seats_per_row)| InlineSection {
+        name,
+        rows: 1,
+        seats_per_row,
+        price: 1_000,
+        ..InlineSection::default()
+    };
     let mut rows = vec![("A".to_owned(), seats.min(1_000))];
     rows.extend((1..seats.div_ceil(1_000)).map(|n| (format!("A{n}"), 1_000)));
     SeatPlan::from_inline(&rows.into_iter().map(row).collect::<Vec<_>>()).unwrap()
