@@ -10,6 +10,7 @@ use seatlock::domain::execution_error::ExecutionError;
 use seatlock::domain::ids::ScheduleId;
 use seatlock::seat_map::SeatMaps;
 use seatlock::store::Target;
+use test_support::Citus;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -97,7 +98,8 @@ async fn lanes_that_take_turns_keep_every_invariant(stage: Stage) {
     }
     let turns: u32 = ended.iter().map(|(turns, _)| turns).sum();
     let is_embedded = matches!(stage.settings.target, Target::Sqlite { .. });
-    assert_eq!(turns == 0, is_embedded, "{ended:?}");
+    let has_none = is_embedded || Citus::given().is_some();
+    assert_eq!(turns == 0, has_none, "{ended:?}");
     stage.no_later_guard_stepped_in();
     stage.audit().await;
 }
