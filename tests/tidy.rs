@@ -191,5 +191,7 @@ fn impure_code_is_found_in_domain_and_allowed_elsewhere() {
     assert_eq!(planted(rules::purity, "src/store/a.rs", source), [""; 0]);
     let fine = "let log = 1.0_f64.log(2.0); let rand = log; use super::log::x; \"tokio::\"";
     assert_eq!(planted(rules::purity, "src/domain/a.rs", fine), [""; 0]);
-    assert_eq!(planted(rules::purity, "src/domain/a/tests.rs", "use serde_json::Value;"), [""; 0]);
+    for path in ["src/domain/a/tests.rs", "src/domain/a/tests/b.rs"] {
+        assert_eq!(planted(rules::purity, path, "use serde_json::Value;"), [""; 0]);
+    }
 }

@@ -186,10 +186,10 @@ fn keys_of_another_use_or_kind_are_left_out() {
         short,
         json!(7),
     ] {
-        assert!(KeySet::parse(set(&[wrong.clone()]).as_bytes()).is_err(), "{wrong}");
+        assert!(KeySet::parse(set(std::slice::from_ref(&wrong)).as_bytes()).is_err(), "{wrong}");
         assert_eq!(
             KeySet::parse(set(&[wrong, key.clone()]).as_bytes()),
-            KeySet::parse(set(&[key.clone()]).as_bytes())
+            KeySet::parse(set(std::slice::from_ref(&key)).as_bytes())
         );
     }
     for text in ["", "{}", "[]", "{\"keys\":{}}"] {

@@ -108,7 +108,7 @@ pub(crate) fn purity(file: &SourceFile) -> Vec<String> {
         return Vec::new();
     }
     let tokens = file.tokens();
-    let is_test_file = file.module().last() == Some(&"tests");
+    let is_test_file = file.module().contains(&"tests");
     let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
     let mut found = Vec::new();
     for (at, token) in tokens.iter().enumerate() {

@@ -6,7 +6,7 @@ mod spreadsheets;
 use proptest::prelude::*;
 
 use crate::domain::name;
-use crate::domain::plan::{LABEL_MAX, PROBLEMS_MAX, PlacedSeat, Row, SeatAttribute, Section};
+use crate::domain::plan::*;
 use crate::formats::csv::*;
 
 const HALL: &str = "section,row,number,label,x,y,category,price\n\
@@ -95,8 +95,8 @@ fn a_wrong_header_is_reported_alone_with_the_columns_that_exist() {
     assert_eq!(refused(read("", &[])), at("", "header_missing"));
     assert_eq!(refused(read("\u{FEFF}\r\n,,\n", &[])), at("", "header_missing"));
     let problems = texts(read("\nSection,colour,number,price,zone,\nA,1,1,x\n", &[]));
-    let known = "the columns are section, row, number and, if wanted, label, x, y, category, price, attributes, gap, rank, linked, \
-                 with commas, semicolons or tabs between them";
+    let known = "the columns are section, row, number and, if wanted, label, x, y, category, price, \
+                 attributes, gap, rank, linked, with commas, semicolons or tabs between them";
     let expected = [
         format!("line 2, column 2: there is no column `colour`: {known}"),
         "line 2, column 5: the column `zone` means `section`, and column 1 does, too: remove one"
@@ -260,11 +260,9 @@ fn any_text() -> impl Strategy<Value = String> {
 fn any_seat() -> impl Strategy<Value = PlanSeat> {
     let coordinate = || prop_oneof![-1e9..=1e9, (-100..=100i32).prop_map(f64::from)];
     let place = proptest::option::of((coordinate(), coordinate()));
-    let price = 0..=crate::domain::plan::PRICE_MAX;
     let attributes = proptest::sample::subsequence(SeatAttribute::VARIANTS.to_vec(), 0..4);
-    let rank = proptest::option::of(1..=crate::domain::plan::RANK_MAX);
-    let data = (attributes, any::<bool>(), rank);
-    (any_text(), price, proptest::option::of(any_text()), place, data).prop_map(
+    let data = (attributes, any::<bool>(), proptest::option::of(1..=RANK_MAX));
+    (any_text(), 0..=PRICE_MAX, proptest::option::of(any_text()), place, data).prop_map(
         |(number, price, category, place, (attributes, gap, rank))| {
             let (x, y) = place.unzip();
             let seat = PlanSeat { number, price, category, x, y, ..PlanSeat::default() };
