@@ -1,5 +1,7 @@
 //! Tokens of a provider that the tests play: every attack is refused, and keys are read as seldom as they should be.
 
+mod rsa;
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::atomic::AtomicBool;
