@@ -1,5 +1,6 @@
 //! The contract of the store: each promise is written once and checked on SQLite and on PostgreSQL.
 
+mod api_keys;
 mod audit;
 mod batches;
 mod catalogue;
