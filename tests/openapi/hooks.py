@@ -40,7 +40,11 @@ BY_STATE = {
         "names_alike",
         "text_too_long",  # a label made of the name and the numbers
         "too_many_seats",  # of all sections together
+        "attributes_invalid",  # the same attribute twice
+        "gap_invalid",  # a gap behind the last seat of the rows
+        "linked_alone",  # linked rows of one seat
     },
+    "list_holds": {"missing"},  # only a customer's token may leave out customer_id
     "list_bookings": {"missing"},  # customer_id and schedule_id
     # Only a page with a publishable key may leave out customer_id.
     "create_hold": {"unknown_seat", "too_many_seats", "sales_closed", "missing"},
@@ -74,6 +78,10 @@ BY_STATE = {
         "label_repeated",
         "category_unknown",
         "position_invalid",
+        "attributes_invalid",
+        "gap_invalid",
+        "linked_alone",
+        "linked_across_sections",
         "too_many_rows",
         "too_many_seats",
         "too_many_seats_in_row",
