@@ -147,8 +147,6 @@ schemas! {
     pub GapBefore = whole_number(2, to_i64(SEATS_PER_ROW_MAX)).examples([json!(11)]);
     /// The name of a price category.
     pub CategoryName = name(LABEL_MAX).examples([json!("Category I")]);
-    /// What distinguishes a seat.
-    pub SeatAttributeName = one_of(SeatAttribute::VARIANTS.iter().copied());
     /// How good a seat is: 1 is best.
     pub SeatRank = whole_number(1, i64::from(RANK_MAX)).examples([json!(1)]);
     /// A price in minor units.
@@ -237,6 +235,13 @@ fn labels(min: usize, about: &str) -> RefOr<Schema> {
     let list = ArrayBuilder::new().items(label).min_items(Some(min)).max_items(Some(SEATS_MAX));
     let list = list.unique_items(true).description(Some(about));
     RefOr::T(Schema::Array(list.examples([json!(["A-1-1", "A-1-2"])]).build()))
+}
+
+/// Attributes of a seat, each once.
+pub(super) fn seat_attributes() -> RefOr<Schema> {
+    let list = ArrayBuilder::new().items(one_of(SeatAttribute::VARIANTS.iter().copied()));
+    let list = list.max_items(Some(SeatAttribute::VARIANTS.len())).unique_items(true);
+    RefOr::T(Schema::Array(list.description(Some("What distinguishes a seat, each once.")).build()))
 }
 
 /// The schema of an object that refuses unknown fields.

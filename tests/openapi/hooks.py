@@ -40,7 +40,6 @@ BY_STATE = {
         "names_alike",
         "text_too_long",  # a label made of the name and the numbers
         "too_many_seats",  # of all sections together
-        "attributes_invalid",  # the same attribute twice
         "gap_invalid",  # a gap behind the last seat of the rows
         "linked_alone",  # linked rows of one seat
     },
@@ -78,7 +77,6 @@ BY_STATE = {
         "label_repeated",
         "category_unknown",
         "position_invalid",
-        "attributes_invalid",
         "gap_invalid",
         "linked_alone",
         "linked_across_sections",

@@ -20,8 +20,8 @@ use crate::http::reply::{self, CachePolicy, LocationHeader};
 use crate::http::request::{ApiRequest, HttpResult};
 use crate::http::responses::{EnteredPlanBody, render_plan};
 use crate::http::schemas::{
-    CategoryName, GapBefore, PretixPlanBody, Price, RowCount, RowLength, SeatAttributeName,
-    SeatRank, SectionName,
+    CategoryName, GapBefore, PretixPlanBody, Price, RowCount, RowLength, SeatRank, SectionName,
+    seat_attributes,
 };
 use crate::http::{body, json, percent, plan_problem};
 
@@ -45,7 +45,7 @@ pub struct SectionBody {
     #[schema(value_type = Option<CategoryName>)]
     pub category: Option<String>,
     /// What distinguishes each seat of the section, each once.
-    #[schema(required = false, value_type = Vec<SeatAttributeName>, max_items = 7)]
+    #[schema(required = false, schema_with = seat_attributes)]
     pub attributes: Vec<String>,
     /// The numbers of the seats with a gap, such as an aisle, before them, in each row.
     #[schema(required = false, value_type = Vec<GapBefore>, max_items = 1_000)]

@@ -6,7 +6,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{SeatAttributeName, SeatRank};
+use super::{SeatRank, seat_attributes};
 
 /// A seating plan of pretix.
 #[derive(Debug, ToSchema)]
@@ -83,8 +83,8 @@ pub(super) struct PretixSeatBody {
     /// Its place in the row.
     position: Option<PretixPosition>,
     /// What distinguishes it, each once. Not in plans of pretix, like the following.
-    #[schema(required = false, max_items = 7)]
-    attributes: Vec<SeatAttributeName>,
+    #[schema(required = false, schema_with = seat_attributes)]
+    attributes: Vec<String>,
     /// Whether there is a gap, such as an aisle, between it and the seat before it in its row.
     #[schema(required = false)]
     gap: bool,
