@@ -14,7 +14,7 @@
 //! requests; [`background`] has the tasks that timers and the queue start; [`seat_map`],
 //! [`api_keys`], [`tokens`], [`lock`], [`queue`] and [`redis`] are the parts around [`store`], the database; [`formats`] reads
 //! plans of other programs; [`domain`] decides commands. [`telemetry`] has metrics, health and log context.
-//! [`breaker`], [`backoff`] and `batcher` are small general mechanisms, and [`faults`] is for tests alone. A module
+//! [`breaker`], [`backoff`], `batcher` and `refreshes` are small general mechanisms, and [`faults`] is for tests alone. A module
 //! names only modules below it, which `tests/tidy.rs` checks.
 
 pub mod actors;
@@ -32,6 +32,7 @@ pub mod http;
 pub mod lock;
 pub mod queue;
 pub mod redis;
+mod refreshes;
 pub mod seat_map;
 pub mod service;
 pub mod store;

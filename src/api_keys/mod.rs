@@ -11,13 +11,11 @@
 pub mod hold_secret;
 mod snapshot;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{Mutex, Notify, Semaphore, watch};
 
 use crate::domain::api_key::caller::Caller;
 use crate::domain::api_key::text::{self, KeyText};
@@ -27,6 +25,7 @@ use crate::domain::api_key::{
 use crate::domain::catalogue::Page;
 use crate::domain::execution_error::{StoreError, StoreResult};
 use crate::domain::ids::{InHistory, KeyId};
+use crate::refreshes::Refreshes;
 use crate::store::{KeysRevision, Store};
 
 use hold_secret::HoldKey;
@@ -66,13 +65,7 @@ pub struct ApiKeys {
     store: Arc<Store>,
     max_age: Duration,
     copy: RwLock<Copy>,
-    /// How many refreshes have begun.
-    begun: AtomicU64,
-    /// The number of the newest refresh that has ended.
-    ended: watch::Sender<u64>,
-    refreshing: Mutex<()>,
-    wanted: Notify,
-    waiting: Semaphore,
+    refreshes: Refreshes,
     hold_key: OnceLock<HoldKey>,
 }
 
@@ -93,11 +86,7 @@ impl ApiKeys {
             store,
             max_age,
             copy: RwLock::default(),
-            begun: AtomicU64::new(0),
-            ended: watch::Sender::new(0),
-            refreshing: Mutex::default(),
-            wanted: Notify::new(),
-            waiting: Semaphore::new(WAITING_MAX),
+            refreshes: Refreshes::new(WAITING_MAX),
             hold_key: OnceLock::new(),
         }
     }
@@ -115,7 +104,7 @@ impl ApiKeys {
         if let Some(known) = self.look_up(prefix, hash)? {
             return Ok(known);
         }
-        if self.wait_for_refresh().await {
+        if self.refreshes.wait(WAIT).await {
             return self.look_up(prefix, hash)?.ok_or(RefusedKey::Unknown);
         }
         Err(RefusedKey::Unknown)
@@ -136,29 +125,14 @@ impl ApiKeys {
         }
     }
 
-    /// Waits for a refresh that begins after this call. False if too many requests wait already, or if it takes too
-    /// long.
-    async fn wait_for_refresh(&self) -> bool {
-        let Ok(_permit) = self.waiting.try_acquire() else { return false };
-        let begun = self.begun.load(Ordering::Acquire);
-        let mut ended = self.ended.subscribe();
-        self.wanted.notify_one();
-        let later = ended.wait_for(|number| *number > begun);
-        matches!(tokio::time::timeout(WAIT, later).await, Ok(Ok(_)))
-    }
-
     /// Completes when a request waits for a refresh.
     pub async fn wanted(&self) {
-        self.wanted.notified().await;
+        self.refreshes.wanted().await;
     }
 
     /// Asks the primary whether the keys have changed, and copies them if so.
     pub async fn refresh(&self) -> StoreResult<()> {
-        let _turn = self.refreshing.lock().await;
-        let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
-        let refreshed = self.read().await;
-        self.ended.send_replace(number);
-        refreshed
+        self.refreshes.run(self.read()).await
     }
 
     async fn read(&self) -> StoreResult<()> {

@@ -12,15 +12,14 @@ mod key_set;
 mod source;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::domain::api_key::caller::Caller;
 use crate::domain::clock::EpochMs;
 use crate::domain::token::TokenRules;
+use crate::refreshes::Refreshes;
 
 use jwt::SignedToken;
 use key_set::{FoundKey, KeySet};
@@ -54,10 +53,7 @@ pub struct Tokens {
     /// How often the keys are read again.
     pub refresh_interval: Duration,
     keys: RwLock<Option<Arc<KeySet>>>,
-    begun: AtomicU64,
-    ended: watch::Sender<u64>,
-    wanted: Notify,
-    waiting: Semaphore,
+    refreshes: Refreshes,
 }
 
 impl Tokens {
@@ -75,10 +71,7 @@ impl Tokens {
             clock: Box::new(clock),
             refresh_interval,
             keys: RwLock::default(),
-            begun: AtomicU64::new(0),
-            ended: watch::Sender::new(0),
-            wanted: Notify::new(),
-            waiting: Semaphore::new(WAITING_MAX),
+            refreshes: Refreshes::new(WAITING_MAX),
         }
     }
 
@@ -109,7 +102,7 @@ impl Tokens {
         let mut keys = self.keys.read().clone();
         if let Some(known) = &keys
             && matches!(known.find(parsed.kid.as_deref()), FoundKey::Unknown)
-            && self.wait_for_refresh().await
+            && self.refreshes.wait(WAIT).await
         {
             keys = self.keys.read().clone();
         }
@@ -130,19 +123,9 @@ impl Tokens {
         Ok(Arc::new(Caller::of_customer(customer, self.rules.origins.clone())))
     }
 
-    /// Waits for keys that are read after this call. False if too many requests wait already, or if it takes too long.
-    async fn wait_for_refresh(&self) -> bool {
-        let Ok(_permit) = self.waiting.try_acquire() else { return false };
-        let begun = self.begun.load(Ordering::Acquire);
-        let mut ended = self.ended.subscribe();
-        self.wanted.notify_one();
-        let later = ended.wait_for(|number| *number > begun);
-        matches!(tokio::time::timeout(WAIT, later).await, Ok(Ok(_)))
-    }
-
     /// Completes when a request waits for new keys.
     pub async fn wanted(&self) {
-        self.wanted.notified().await;
+        self.refreshes.wanted().await;
     }
 
     /// Reads the keys. If that fails, those before stay in use.
@@ -150,13 +133,13 @@ impl Tokens {
     /// # Errors
     /// Why the keys cannot be read.
     pub async fn refresh(&self) -> Result<(), String> {
-        let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
-        let reader = Arc::clone(&self.reader);
-        let read = tokio::task::spawn_blocking(move || reader.read()).await;
-        let read = read.unwrap_or_else(|panic| Err(panic.to_string()));
-        let read = read.map(|keys| *self.keys.write() = Some(Arc::new(keys)));
-        self.ended.send_replace(number);
-        read
+        let read = async {
+            let reader = Arc::clone(&self.reader);
+            let read = tokio::task::spawn_blocking(move || reader.read()).await;
+            let read = read.unwrap_or_else(|panic| Err(panic.to_string()));
+            read.map(|keys| *self.keys.write() = Some(Arc::new(keys)))
+        };
+        self.refreshes.run(read).await
     }
 }
 

@@ -4,7 +4,7 @@ mod rsa;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ring::rand::SystemRandom;
 use ring::signature::{
@@ -86,7 +86,7 @@ fn knowing(keys: &[Value]) -> Arc<Tokens> {
     let tokens = tokens(KeySource::File("/nonexistent".into()));
     *tokens.keys.write() = Some(Arc::new(KeySet::parse(set(keys).as_bytes()).unwrap()));
     // No refresh follows, so an unknown key is refused without waiting.
-    tokens.waiting.close();
+    tokens.refreshes.close();
     tokens
 }
 
@@ -199,7 +199,7 @@ fn keys_of_another_use_or_kind_are_left_out() {
     }
 }
 
-/// An identity provider: counts requests, and answers what it is told to.
+/// An identity provider that counts requests and sends the answer that the test has set.
 #[derive(Default)]
 struct Provider {
     requests: AtomicU64,
@@ -257,7 +257,7 @@ async fn a_thousand_unknown_keys_cause_one_request_and_a_rotation_needs_no_resta
         task.refresh().await
     });
     let requests = (0..1_000).map(|n| {
-        let token = if n == 500 { new.token() } else { Signer::new("nobody").token() };
+        let token = if n == 500 { new.token() } else { Signer::new("unknown").token() };
         let tokens = Arc::clone(&tokens);
         tokio::spawn(async move { tokens.caller(&token).await.is_ok() })
     });
